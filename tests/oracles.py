@@ -1,0 +1,336 @@
+"""What each op must compute, said once more with Python's math, NumPy and SciPy."""
+
+import itertools
+import math
+import operator
+
+import numpy as np
+from one_op import SEED
+from scipy import signal, special
+
+from tinygrad_lesson.random import MXNetGenerator
+
+
+def each(function, kind=float):
+    """`function` of numbers, applied to every element."""
+    return lambda op, *arrays: np.vectorize(function, otypes=[kind])(*arrays)
+
+
+def reduction_axes(op, x):
+    """The axes that a reduction runs over, counted from the front."""
+    listed = range(x.ndim) if op.axis is None else np.atleast_1d(np.array(op.axis, int))
+    axes = {int(a) % x.ndim for a in listed}
+    return tuple(sorted(set(range(x.ndim)) - axes if op.exclude else axes))
+
+
+def reduction(function):
+    """A reduction by one of NumPy's or SciPy's functions."""
+
+    def oracle(op, x):
+        axes = reduction_axes(op, x)
+        y = function(x, axis=axes, keepdims=op.keepdims) if axes else function(x[None], axis=0)
+        return np.reshape(y, 1) if op.vector and np.ndim(y) == 0 else y
+
+    return oracle
+
+
+def with_scalar(op, x):
+    operands = (op.scalar, x) if op.reverse else (x, op.scalar)
+    return ORACLES[op.binary.name](op.binary, *operands)
+
+
+def product_of_others(op, x, *along):
+    y, axes = np.zeros_like(x), reduction_axes(op, x)
+    for i in np.ndindex(x.shape):
+        group = [
+            j for j in np.ndindex(x.shape) if all(a in axes or j[a] == i[a] for a in range(x.ndim)) and j != i
+        ]
+        for places in itertools.permutations(group, len(along)):
+            rest = [x[j] for j in group if j not in places]
+            y[i] += math.prod(u[j] for u, j in zip(along, places, strict=True)) * math.prod(rest)
+    return y
+
+
+def spread_like(op, x, like):
+    kept = [1 if a in reduction_axes(op, like) else n for a, n in enumerate(like.shape)]
+    return x.reshape(kept) * np.ones(like.shape)
+
+
+def sum_like(op, x, like):
+    y, extra = np.zeros(like.shape), x.ndim - like.ndim
+    for i in np.ndindex(x.shape):
+        y[tuple(0 if n == 1 else a for a, n in zip(i[extra:], like.shape, strict=True))] += x[i]
+    return y
+
+
+def index_of(op):
+    return tuple(slice(*k[1:]) if isinstance(k, tuple) else k for k in op.key)
+
+
+def put_like(op, x, like):
+    y = np.zeros_like(like)
+    y[index_of(op)] = x
+    return y
+
+
+def concat_part(op, whole, *args):
+    ends = np.cumsum([a.shape[op.dim] for a in args])
+    return np.split(whole, ends[:-1], axis=op.dim)[op.part]
+
+
+def split(op, x):
+    parts = np.split(x, op.num_outputs, axis=op.axis)
+    return tuple(p.squeeze(op.axis) for p in parts) if op.squeeze_axis else tuple(parts)
+
+
+def flatten(op, x):
+    axis = op.axis if op.axis >= 0 else op.axis + x.ndim
+    return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
+
+
+def align_axis(op, x, like):
+    shape = [1] * like.ndim
+    shape[op.axis] = x.size
+    return x.reshape(shape)
+
+
+def fully_connected(op, data, weight, bias=None):
+    rows = data.reshape(len(data), -1) if op.flatten else data
+    return np.einsum("...f,hf->...h", rows, weight) + (0 if bias is None else bias)
+
+
+def batch_norm(op, data, gamma, beta, moving_mean, moving_var):
+    x = np.moveaxis(data, op.axis, -1)
+    rows = x.reshape(-1, x.shape[-1])
+    mean, var, new_mean, new_var = moving_mean, moving_var, moving_mean, moving_var
+    if op.is_train and not op.use_global_stats:
+        mean, var = np.mean(rows, axis=0), np.var(rows, axis=0)
+        new_mean = op.momentum * moving_mean + (1 - op.momentum) * mean
+        new_var = op.momentum * moving_var + (1 - op.momentum) * var
+    y = (x - mean) / np.sqrt(var + op.eps) * (1 if op.fix_gamma else gamma) + beta
+    return np.moveaxis(y, -1, op.axis), mean, (var + op.eps) ** -0.5, new_mean, new_var
+
+
+def dropout(op, data):
+    shape = [1 if a in {b % data.ndim for b in op.axes} else n for a, n in enumerate(data.shape)]
+    if not op.is_train and op.mode == "training":
+        return data, np.ones(shape)
+    if op.p == 1:
+        return 0 * data, np.zeros(shape)
+    kept = MXNetGenerator(SEED).uniform(0, 1, tuple(shape)) < 1 - op.p
+    return data * kept / (1 - op.p), kept / (1 - op.p)
+
+
+def indices(op, length, axis):
+    """For each window along one axis of an image the elements that it covers, in the padding too."""
+    if getattr(op, "global_pool", False):
+        return [list(range(length))]
+    size, stride = op.kernel[axis], (op.stride or (1, 1, 1))[axis]
+    pad, dilate = (op.pad or (0, 0, 0))[axis], (getattr(op, "dilate", ()) or (1, 1, 1))[axis]
+    room, convention = length + 2 * pad - dilate * (size - 1) - 1, getattr(op, "pooling_convention", "valid")
+    counts = {"valid": room // stride + 1, "full": math.ceil(room / stride) + 1}
+    counts["same"] = math.ceil((length + 2 * pad) / stride)
+    starts = (stride * i - pad for i in range(counts[convention]))
+    return [[start + dilate * k for k in range(size)] for start in starts]
+
+
+def each_window(op, space):
+    """Number of the window, place in the window, element: all that lie inside of an image of that size."""
+    along = [list(enumerate(indices(op, n, axis))) for axis, n in enumerate(space)]
+    for window in itertools.product(*along):
+        number, covered = zip(*window, strict=True)
+        for place in itertools.product(*[list(enumerate(c)) for c in covered]):
+            k, i = zip(*place, strict=True)
+            if all(0 <= a < n for a, n in zip(i, space, strict=True)):
+                yield number, k, i
+
+
+def im2col(op, x):
+    channel, *space, batch = x.shape
+    windows = [len(indices(op, n, axis)) for axis, n in enumerate(space)]
+    y = np.zeros((channel, *op.kernel, *windows, batch))
+    for number, k, i in each_window(op, space):
+        y[(slice(None), *k, *number)] = x[(slice(None), *i)]
+    return y.reshape(op.num_group, -1, math.prod(windows) * batch)
+
+
+def col2im(op, x, like):
+    """The transpose of the matrix of `im2col`, column by column."""
+    unit = np.eye(like.size).reshape(like.size, *like.shape)
+    return np.array([(im2col(op, u) * x).sum() for u in unit]).reshape(like.shape)
+
+
+def convolution(op, data, weight, bias=None):
+    rank = len(op.kernel)
+    stride, dilate, pad = (s or (d,) * rank for s, d in ((op.stride, 1), (op.dilate, 1), (op.pad, 0)))
+    x = np.pad(data, [(0, 0), (0, 0), *[(p, p) for p in pad]])
+    spread = np.zeros((*weight.shape[:2], *[d * (k - 1) + 1 for k, d in zip(op.kernel, dilate, strict=True)]))
+    spread[(..., *[slice(None, None, d) for d in dilate])] = weight
+    groups, steps = np.split(x, op.num_group, axis=1), tuple(slice(None, None, s) for s in stride)
+    each = op.num_filter // op.num_group
+    filtered = [
+        [signal.correlate(groups[f // each][n], w, "valid", "direct")[0][steps] for f, w in enumerate(spread)]
+        for n in range(len(x))
+    ]
+    return np.array(filtered) + (0 if bias is None else bias.reshape(-1, *[1] * rank))
+
+
+def windows_of(op, shape):
+    """By number of the window a list of the elements that it covers."""
+    seen = {}
+    for number, _, i in each_window(op, shape[2:]):
+        seen.setdefault(number, []).append(i)
+    return seen
+
+
+def in_front(op, *arrays):
+    """Arrays with the batch in front, wherever it was."""
+    return [np.moveaxis(x, -1, 0) if op.batch_last else x for x in arrays]
+
+
+def back(op, y):
+    return np.moveaxis(y, 0, -1) if op.batch_last else y
+
+
+def reach_of(op, length, axis, include_pad):
+    """How many elements each window along an axis counts in a mean."""
+    pad = 0 if op.global_pool or not include_pad else (op.pad or (0, 0, 0))[axis]
+    return [sum(-pad <= i < length + pad for i in window) for window in indices(op, length, axis)]
+
+
+def mean_weights(op, space):
+    counts = [reach_of(op, n, axis, op.count_include_pad) for axis, n in enumerate(space)]
+    products = [max(1, math.prod(c)) for c in itertools.product(*counts)]
+    return 1 / np.array(products).reshape(*map(len, counts))
+
+
+def pooling(op, data):
+    (x,) = in_front(op, data)
+    functions = {
+        "max": np.max, "avg": np.sum, "sum": np.sum,
+        "lp": lambda v, axis: (v**op.p_value).sum(axis) ** (1 / op.p_value),
+    }  # fmt: skip
+    seen = windows_of(op, x.shape)
+    y = np.zeros((*x.shape[:2], *[len(indices(op, n, axis)) for axis, n in enumerate(x.shape[2:])]))
+    for number, places in seen.items():
+        y[(..., *number)] = functions[op.pool_type](np.stack([x[(..., *i)] for i in places]), axis=0)
+    return back(op, y * mean_weights(op, x.shape[2:]) if op.pool_type == "avg" else y)
+
+
+def spread_windows(op, x, like):
+    x, like = in_front(op, x, like)
+    y, x = np.zeros(like.shape), x * mean_weights(op, like.shape[2:]) if op.pool_type == "avg" else x
+    for number, places in windows_of(op, like.shape).items():
+        for i in places:
+            y[(..., *i)] += x[(..., *number)]
+    return back(op, y)
+
+
+def place_max(op, x, data):
+    x, data = in_front(op, x, data)
+    y = np.zeros(data.shape)
+    for number, places in windows_of(op, data.shape).items():
+        for n, c in np.ndindex(data.shape[:2]):
+            y[(n, c, *max(places, key=lambda i: data[(n, c, *i)]))] += x[(n, c, *number)]
+    return back(op, y)
+
+
+def pick_max(op, x, data):
+    x, data = in_front(op, x, data)
+    y = np.zeros((*x.shape[:2], *[len(indices(op, n, axis)) for axis, n in enumerate(x.shape[2:])]))
+    for number, places in windows_of(op, data.shape).items():
+        for n, c in np.ndindex(data.shape[:2]):
+            y[(n, c, *number)] = x[(n, c, *max(places, key=lambda i: data[(n, c, *i)]))]
+    return back(op, y)
+
+
+ORACLES = {
+    "Add": each(operator.add),
+    "Subtract": each(operator.sub),
+    "Multiply": each(operator.mul),
+    "Divide": each(operator.truediv),
+    "Power": each(math.pow),
+    "Maximum": each(max),
+    "Minimum": each(min),
+    "WithScalar": with_scalar,
+    "Equal": each(operator.eq, bool),
+    "NotEqual": each(operator.ne, bool),
+    "Greater": each(operator.gt, bool),
+    "GreaterEqual": each(operator.ge, bool),
+    "Less": each(operator.lt, bool),
+    "LessEqual": each(operator.le, bool),
+    "Where": each(lambda condition, a, b: a if condition else b),
+    "Negative": each(operator.neg),
+    "Exp": each(math.exp),
+    "Expm1": each(math.expm1),
+    "Log": each(math.log),
+    "Log1p": each(math.log1p),
+    "Sqrt": each(math.sqrt),
+    "Rsqrt": each(lambda x: 1 / math.sqrt(x)),
+    "Square": each(lambda x: x * x),
+    "Tanh": each(math.tanh),
+    "Sigmoid": lambda op, x: special.expit(x),
+    "Softplus": lambda op, x: np.logaddexp(x, 0),
+    "Softsign": each(lambda x: x / (1 + abs(x))),
+    "Abs": each(abs),
+    "Sign": each(lambda x: math.copysign(1, x)),
+    "Relu": each(lambda x: max(x, 0)),
+    "LeakyReLU": lambda op, x: np.where(x > 0, x, op.slope * x),
+    "Clip": lambda op, x: np.clip(x, op.low, op.high),
+    "Sum": reduction(np.sum),
+    "Mean": reduction(np.mean),
+    "Var": reduction(np.var),
+    "Max": reduction(np.max),
+    "Min": reduction(np.min),
+    "Prod": reduction(np.prod),
+    "LogSumExp": reduction(special.logsumexp),
+    "ProductOfOthers": product_of_others,
+    "SpreadLike": spread_like,
+    "SumLike": sum_like,
+    "Count": lambda op, x: np.max(np.ones_like(x).sum(axis=reduction_axes(op, x))),
+    "Constant": lambda op: np.array(op.value),
+    "Full": lambda op: np.full(op.to, op.value),
+    "FullLike": lambda op, x: np.full_like(x, op.value),
+    "Identity": lambda op, x: x,
+    "MakeLoss": lambda op, x: x,
+    "StopGradient": lambda op, x: x,
+    "Reshape": lambda op, x: x.reshape(
+        [x.shape[a] if op.zero_keeps and n == 0 else n for a, n in enumerate(op.to)]
+    ),
+    "ReshapeLike": lambda op, x, like: x.reshape(like.shape),
+    "Flatten": flatten,
+    "Transpose": lambda op, x: np.transpose(x, op.axes),
+    "SwapAxes": lambda op, x: np.swapaxes(x, op.a, op.b),
+    "ExpandDims": lambda op, x: np.expand_dims(x, op.axis),
+    "Squeeze": lambda op, x: np.squeeze(x, op.axis),
+    "BroadcastTo": lambda op, x: x * np.ones(op.to),
+    "BroadcastLike": lambda op, x, like: x * np.ones(like.shape),
+    "AlignAxis": align_axis,
+    "Slice": lambda op, x: x[index_of(op)],
+    "PutLike": put_like,
+    "Concat": lambda op, *args: np.concatenate(args, axis=op.dim),
+    "ConcatPart": concat_part,
+    "Split": split,
+    "Stack": lambda op, *args: np.stack(args, axis=op.axis),
+    "MatMul": lambda op, a, b: np.einsum("...ij,...jk->...ik", a, b),
+    "FullyConnected": fully_connected,
+    "Im2Col": im2col,
+    "Col2Im": col2im,
+    "Convolution": convolution,
+    "Pooling": pooling,
+    "SpreadWindows": spread_windows,
+    "PlaceMax": place_max,
+    "PickMax": pick_max,
+    "Softmax": lambda op, x: special.softmax(x / op.temperature, axis=op.axis),
+    "LogSoftmax": lambda op, x: special.log_softmax(x / op.temperature, axis=op.axis),
+    "BatchNorm": batch_norm,
+    "Dropout": dropout,
+}
+
+
+def make_loss(op, x):
+    share = {"null": 1, "batch": len(x) if x.ndim else 1, "valid": max((x > op.valid_thresh).sum(), 1)}
+    return [np.full_like(x, op.grad_scale / share[op.normalization])]
+
+
+LOSS_GRADIENTS = {"MakeLoss": make_loss}

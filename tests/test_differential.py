@@ -1,0 +1,184 @@
+"""Derivatives of functions, nested as one likes, against formulas and NumPy."""
+
+import numpy as np
+import pytest
+
+import tinygrad_lesson as tl
+from tinygrad_lesson import Tensor, grad, hessian, jacobian, jvp, no_grad, value_and_grad, vjp
+from tinygrad_lesson.errors import DTypeError, GraphError, ShapeError
+
+A = np.array([[2.0, 1.0, 0.0], [1.0, 3.0, -1.0], [0.0, -1.0, 4.0]])
+V = np.array([1.0, -2.0, 0.5])
+
+
+def quadratic(x):
+    return 0.5 * (x @ (A @ x))
+
+
+def test_gradients_of_tensors_are_given_in_order_and_leave_grad_alone():
+    x, w = Tensor(3.0, requires_grad=True), Tensor(4.0, requires_grad=True)
+    dw, dx = grad(x * x * w, [w, x])
+    assert (dw.item(), dx.item()) == (9, 24)
+    assert x.grad is None
+    assert grad(x * 2, x)[0].item() == 2
+    assert grad(x * 2, [w])[0].numpy() == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda x: grad(x * x, [Tensor(1.0)]), GraphError, "tensor 0 was not recorded"),
+        (lambda x: grad(x * x, [x, 1.0]), GraphError, "tensor 1 was not recorded"),
+        (lambda x: grad(x.detach() * 2, [x]), GraphError, "grad: this tensor was computed without recording"),
+        (lambda x: grad(3.0), DTypeError, r"expected a Tensor or a function, not 3\.0"),
+        (
+            lambda x: grad(lambda t: t * np.ones(2))(1.0),
+            ShapeError,
+            r"gave \(2,\), expected a tensor with one",
+        ),
+        (lambda x: grad(lambda t: 3.0)(1.0), DTypeError, "gave 3.0, expected a Tensor"),
+        (lambda x: grad(lambda t: t * t)(3), DTypeError, "a tensor of int64 has no gradient"),
+        (lambda x: grad(x * np.ones(2), [x]), ShapeError, r"a result of shape \(2,\) needs its own gradient"),
+        (
+            lambda x: jvp(quadratic, [V], [np.ones(2)]),
+            ShapeError,
+            r"the tangents are \(2,\), expected \(3,\)",
+        ),
+        (
+            lambda x: jvp(quadratic, [V], [V, V]),
+            ShapeError,
+            r"the tangents are \(3,\), \(3,\), expected \(3,\)",
+        ),
+    ],
+)
+def test_an_error_says_what_is_missing(make, error, message):
+    with pytest.raises(error, match=message):
+        make(Tensor(2.0, requires_grad=True))
+
+
+def test_a_gradient_function_takes_any_arguments_by_number():
+    f = lambda a, b, power=1: a**power * b  # noqa: E731
+    assert grad(f)(2.0, 5.0).item() == 5
+    assert grad(f, 1)(2.0, 5.0, power=3).item() == 8
+    assert [g.item() for g in grad(f, (1, 0))(2.0, 5.0, power=2)] == [4, 20]
+    value, (da,) = value_and_grad(f, (0,))(2.0, 5.0)
+    assert (value.item(), da.item()) == (10, 5)
+    assert not value.requires_grad
+    assert not da.requires_grad
+
+
+@pytest.mark.parametrize(("order", "expected"), list(enumerate([16, 32, 48, 48, 24, 0])))
+def test_derivatives_of_any_order_are_right(order, expected):
+    f = lambda x: x**4  # noqa: E731
+    for _ in range(order):
+        f = grad(f)
+    assert f(Tensor(2.0)).item() == expected
+
+
+@pytest.mark.parametrize(
+    ("f", "third"),
+    [
+        (tl.tanh, lambda x: (6 * np.tanh(x) ** 2 - 2) * (1 - np.tanh(x) ** 2)),
+        (tl.exp, np.exp), (tl.log, lambda x: 2 / x**3), (tl.sqrt, lambda x: 3 / 8 * x**-2.5),
+        (lambda x: 1 / x, lambda x: -6 / x**4), (lambda x: x**2.5, lambda x: 15 / 8 * x**-0.5),
+        (lambda x: 2**x, lambda x: np.log(2) ** 3 * 2**x), (tl.expm1, np.exp), (tl.rsqrt, lambda x: -15 / 8 * x**-3.5),
+    ],
+)  # fmt: skip
+def test_third_derivatives_are_those_of_calculus(f, third):
+    assert grad(grad(grad(f)))(0.7).item() == pytest.approx(third(0.7))
+
+
+def test_a_created_graph_is_differentiated_again():
+    x = Tensor(V, requires_grad=True)
+    (dx,) = grad((x * x * x).sum(), [x], create_graph=True)
+    np.testing.assert_allclose(dx.numpy(), 3 * V**2)
+    ((dx * dx).sum()).backward()
+    np.testing.assert_allclose(x.grad.numpy(), 36 * V**3)
+
+
+def test_a_cotangent_may_itself_be_differentiated():
+    x, g = Tensor(V, requires_grad=True), Tensor(np.ones(3), requires_grad=True)
+    (dx,) = grad(x * x, [x], gradient=g, create_graph=True)
+    np.testing.assert_allclose(grad(dx.sum(), [g])[0].numpy(), 2 * V)
+
+
+def test_vjp_and_jvp_are_two_sides_of_one_matrix():
+    f = lambda x, y: tl.tanh(A @ x) * y.sum()  # noqa: E731
+    x, y, g = V, np.array([1.0, 2.0]), np.array([1.0, 0.0, -1.0])
+    value, pull = vjp(f, x, y)
+    slope = (1 - np.tanh(A @ V) ** 2)[:, None] * A * 3
+    np.testing.assert_allclose(value.numpy(), np.tanh(A @ V) * 3)
+    dx, dy = pull(g)
+    np.testing.assert_allclose(dx.numpy(), g @ slope)
+    np.testing.assert_allclose(dy.numpy(), np.full(2, g @ np.tanh(A @ V)))
+    value, tangent = jvp(f, [x, y], [V, np.array([1.0, 1.0])])
+    np.testing.assert_allclose(value.numpy(), np.tanh(A @ V) * 3)
+    np.testing.assert_allclose(tangent.numpy(), slope @ V + 2 * np.tanh(A @ V))
+
+
+def test_jacobians_hold_every_derivative():
+    np.testing.assert_allclose(jacobian(lambda x: A @ x, V).numpy(), A)
+    dx, dy = jacobian(lambda x, y: x.reshape(3, 1) * y, V, np.array([1.0, 2.0]))
+    assert (dx.shape, dy.shape) == ((3, 2, 3), (3, 2, 2))
+    np.testing.assert_allclose(dx.numpy(), np.eye(3)[:, None] * np.array([1.0, 2.0])[:, None])
+    np.testing.assert_allclose(dy.numpy(), V[:, None, None] * np.eye(2))
+    assert jacobian(quadratic, V).shape == (3,)
+    assert jacobian(lambda x: x[3:], V).shape == (0, 3)
+
+
+def test_hessians_are_those_of_calculus():
+    np.testing.assert_allclose(hessian(quadratic, V).numpy(), (A + A.T) / 2)
+    x = np.array([1.0, 1.0])
+    rosenbrock = lambda x: (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2  # noqa: E731
+    np.testing.assert_allclose(hessian(rosenbrock, x).numpy(), [[802, -400], [-400, 200]])
+    assert hessian(lambda x: (x * x).sum(), np.ones((2, 3))).shape == (2, 3, 2, 3)
+
+
+def test_a_hessian_times_a_vector_comes_from_nesting_either_way():
+    f = lambda x: tl.exp(quadratic(x) * 0.1)  # noqa: E731
+    expected = hessian(f, V).numpy() @ V
+    forward_over_reverse = jvp(grad(f), [V], [V])[1]
+    reverse_over_forward = grad(lambda x: jvp(f, [x], [V])[1])(V)
+    reverse_over_reverse = grad(lambda x: (grad(f)(x) * V).sum())(V)
+    for found in (forward_over_reverse, reverse_over_forward, reverse_over_reverse):
+        np.testing.assert_allclose(found.numpy(), expected)
+
+
+def test_nested_derivatives_do_not_confuse_their_variables():
+    # Siskind and Pearlmutter 2005: d/dx (x * d/dy (x + y)) = 1
+    assert grad(lambda x: x * grad(lambda y: x + y)(1.0))(1.0).item() == 1
+    assert grad(lambda x: x * grad(lambda y: x + y)(x))(1.0).item() == 1
+    assert grad(lambda x: x * grad(lambda y: x * y)(x))(3.0).item() == 6
+    assert grad(lambda x: jvp(lambda y: x * y, [x], [x])[1])(3.0).item() == 6
+    assert grad(lambda x: vjp(lambda y: x * y * y, x)[1](1.0)[0])(3.0).item() == 4 * 3
+
+
+def test_an_inner_derivative_depends_on_what_its_function_captured():
+    assert grad(lambda x: grad(lambda y: x * y * y)(3.0))(2.0).item() == 6
+    assert grad(lambda x: jacobian(lambda y: x * y, V).sum())(2.0).item() == 3
+    w = Tensor(2.0, requires_grad=True)
+    grad(lambda y: w * w * y * y)(5.0).backward()
+    assert w.grad.item() == 2 * 2 * 2 * 5
+
+
+def test_derivatives_can_be_taken_inside_no_grad_but_are_not_recorded_there():
+    x = Tensor(3.0, requires_grad=True)
+    with no_grad():
+        dx = grad(lambda t: t * t)(x)
+        assert jvp(lambda t: t * t, [x], [1.0])[1].item() == 6
+        assert grad(grad(lambda t: t * t * t))(x).item() == 18
+    assert dx.item() == 6
+    assert not dx.requires_grad
+
+
+def test_a_function_that_does_not_depend_on_its_argument_has_derivative_zero():
+    assert grad(lambda x: Tensor(3.0))(1.0).item() == 0
+    assert hessian(lambda x: x.sum(), V).numpy().tolist() == np.zeros((3, 3)).tolist()
+    assert jvp(lambda x: Tensor(V), [V], [V])[1].numpy().tolist() == [0, 0, 0]
+
+
+def test_derivatives_stay_in_float32():
+    x = V.astype(np.float32)
+    f = lambda x: (tl.tanh(x) ** 2).sum()  # noqa: E731
+    for y in (grad(f)(x), hessian(f, x), jvp(f, [x], [x])[1], jacobian(tl.tanh, x)):
+        assert y.dtype == np.float32

@@ -1,0 +1,161 @@
+"""Executors: requests, heads, states, and depth."""
+
+import gc
+import sys
+import weakref
+
+import numpy as np
+import pytest
+
+import tinygrad_lesson as tl
+from tinygrad_lesson import sym
+from tinygrad_lesson.errors import BindError, GraphError, ShapeError
+from tinygrad_lesson.lesson.networks import cross_entropy, res
+from tinygrad_lesson.plan import Passes
+
+
+def product():
+    return sym.MakeLoss(sym.sum(sym.square(sym.Variable("a")) * sym.Variable("b")))
+
+
+def filled(executor, **values):
+    for name, value in values.items():
+        executor.arg_dict[name][:] = value
+    return executor
+
+
+def test_requests_write_add_and_null():
+    executor = product().simple_bind(tl.cpu(), grad_req={"a": "add", "b": "write"}, a=(3,), b=(3,))
+    filled(executor, a=[1, 2, 3], b=[4, 5, 6])
+    executor.grad_dict["a"][:] = 1
+    for _ in range(3):
+        executor.forward(is_train=True)
+        executor.backward()
+    # MXNet 1.9.1 gives these numbers (symbol.json, executor, grad_req_add_three_times)
+    np.testing.assert_array_equal(executor.grad_dict["a"], [25, 61, 109])
+    np.testing.assert_array_equal(executor.grad_dict["b"], [1, 4, 9])
+    none = product().simple_bind(tl.cpu(), grad_req={"b": "write"}, a=(3,), b=(3,))
+    assert none.grad_dict["a"] is None
+    assert none.grad_arrays[0] is None
+
+
+def test_bind_uses_the_callers_arrays_where_they_lie():
+    a, b, ga = np.array([1, 2], np.float32), np.array([3, 4], np.float32), np.zeros(2, np.float32)
+    executor = product().bind(tl.cpu(), {"a": a, "b": b}, args_grad={"a": ga})
+    executor.forward(is_train=True)
+    executor.backward()
+    np.testing.assert_array_equal(ga, 2 * a * b)
+    a[:] = 5
+    assert executor.forward()[0].asnumpy() == [25 * 7]
+
+
+def test_heads_that_are_no_losses_need_a_cotangent():
+    x = sym.Variable("x")
+    executor = sym.Group([sym.tanh(x), sym.exp(x)]).simple_bind(tl.cpu(), x=(2,))
+    filled(executor, x=[0.5, -1])
+    executor.forward(is_train=True)
+    with pytest.raises(BindError, match="tanh"):
+        executor.backward()
+    g, h = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    executor.backward([g, h])
+    x = np.array([0.5, -1])
+    np.testing.assert_allclose(executor.grad_dict["x"], g * (1 - np.tanh(x) ** 2) + h * np.exp(x), rtol=1e-6)
+
+
+def test_moving_statistics_change_in_backward_and_only_there():
+    net = sym.MakeLoss(sym.sum(sym.BatchNorm(sym.Variable("x"), name="bn")))
+    executor = net.simple_bind(tl.cpu(), x=(4, 2))
+    executor.aux_dict["bn_moving_var"][:] = 1
+    x = np.arange(8, dtype=np.float32).reshape(4, 2)
+    executor.forward(is_train=True, x=x)
+    np.testing.assert_array_equal(executor.aux_dict["bn_moving_mean"], [0, 0])
+    executor.backward()
+    np.testing.assert_allclose(executor.aux_dict["bn_moving_mean"], 0.1 * x.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(executor.aux_dict["bn_moving_var"], 0.9 + 0.1 * x.var(axis=0), rtol=1e-6)
+    before = executor.aux_dict["bn_moving_mean"].asnumpy()
+    executor.forward(is_train=False)
+    np.testing.assert_array_equal(executor.aux_dict["bn_moving_mean"], before)
+
+
+def test_fix_gamma_writes_one_into_gamma():
+    executor = sym.BatchNorm(sym.Variable("x"), name="bn").simple_bind(tl.cpu(), x=(4, 2))
+    executor.arg_dict["bn_gamma"][:] = 7
+    executor.forward(is_train=True)
+    np.testing.assert_array_equal(executor.arg_dict["bn_gamma"], [1, 1])
+
+
+def test_nothing_is_half_written_where_a_value_does_not_fit():
+    executor = filled(product().simple_bind(tl.cpu(), a=(3,), b=(3,)), a=1, b=2)
+    with pytest.raises(ShapeError):
+        executor.forward(a=np.zeros(3), b=np.zeros(4))
+    np.testing.assert_array_equal(executor.arg_dict["a"], [1, 1, 1])
+    with pytest.raises(ShapeError, match=r"'b' is \(4,\), expected \(3,\)"):
+        executor.copy_params_from({"a": np.zeros(3), "b": np.zeros(4)})
+    with pytest.raises(BindError, match="zz"):
+        executor.copy_params_from({"a": np.zeros(3), "zz": np.zeros(4)})
+    np.testing.assert_array_equal(executor.arg_dict["a"], [1, 1, 1])
+
+
+def test_two_arguments_of_one_name_are_refused():
+    with pytest.raises(GraphError, match="two arguments are called 'a'"):
+        (sym.Variable("a") + sym.Variable("a")).simple_bind(tl.cpu(), a=(2,))
+
+
+def test_dropout_can_be_repeated_and_is_off_in_prediction():
+    net = sym.Dropout(sym.Variable("x"), p=0.5)
+    seen = []
+    for _ in range(2):
+        tl.random.seed(3)
+        executor = net.simple_bind(tl.cpu(), x=(50,))
+        seen.append(executor.forward(is_train=True, x=np.ones(50))[0].asnumpy())
+    np.testing.assert_array_equal(seen[0], seen[1])
+    assert set(np.unique(seen[0])) == {0, 2}
+    np.testing.assert_array_equal(executor.forward(is_train=False)[0], np.ones(50))
+
+
+@pytest.mark.parametrize("off", ["rewrite", "share", "fold"])
+def test_each_pass_can_be_switched_off_and_changes_no_number(off):
+    values = np.random.RandomState(0).randn(2, 3).astype(np.float32)
+    found = []
+    for passes in (Passes(), Passes(**{off: False})):
+        executor = filled(product().simple_bind(tl.cpu(), a=(3,), b=(3,)), a=values[0], b=values[1])
+        executor.passes = passes
+        executor.forward(is_train=True)
+        executor.backward()
+        found.append([executor.outputs[0].asnumpy(), *(g.asnumpy() for g in executor.grad_arrays)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_print_of_a_plan_shows_steps_places_and_bytes():
+    executor = cross_entropy(res(3, 4)).simple_bind(tl.cpu(), data=(20, 4), label=(20, 3))
+    lines = str(executor.plan()).splitlines()
+    assert any("fc1" in line and "FullyConnected(num_hidden=4)" in line for line in lines)
+    assert any(line.startswith("backward: ") for line in lines)
+    assert "in place" in str(executor.plan())
+    assert lines[-1].startswith("arena: ")
+    assert "without sharing" in lines[-1]
+
+
+def test_ten_thousand_layers_bind_run_and_are_freed_without_recursion():
+    limit = sys.getrecursionlimit()
+    depth = 10_000
+    prediction = res(depth, 3)
+    sys.setrecursionlimit(200)
+    gc.disable()
+    try:
+        executor = cross_entropy(prediction).simple_bind(tl.cpu(), data=(2, 4), label=(2, 3))
+        rng = np.random.RandomState(0)
+        for name, array in executor.arguments.items():
+            array[...] = rng.randn(*array.shape) * (1e-3 if "fc" in name else 1)
+        executor.arguments["label"][...] = [[1, 0, 0], [0, 1, 0]]
+        executor.forward(is_train=True)
+        executor.backward()
+        assert np.isfinite(executor.outputs[0]).all()
+        assert np.abs(executor.grad_dict["fc1_weight"]).max() > 0
+        dead = weakref.ref(executor), weakref.ref(prediction.heads[0].node)
+        del executor, prediction
+        assert [ref() for ref in dead] == [None, None]
+    finally:
+        gc.enable()
+        sys.setrecursionlimit(limit)

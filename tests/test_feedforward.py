@@ -1,0 +1,216 @@
+"""`FeedForward`: learning, answering, keeping, and what it says of bad input."""
+
+import numpy as np
+import pytest
+
+import tinygrad_lesson as tl
+from tinygrad_lesson import sym
+from tinygrad_lesson.errors import BindError, DTypeError, LessonError, NonFiniteError, ShapeError
+from tinygrad_lesson.train.callback import log_line
+from tinygrad_lesson.train.monitor import GradientMonitor
+
+
+def network(hidden=4):
+    x = sym.FullyConnected(sym.Variable("data"), num_hidden=hidden, name="fc1")
+    x = sym.FullyConnected(sym.Activation(x, act_type="tanh"), num_hidden=2, name="fc2")
+    return sym.softmax(x, axis=1, name="out")
+
+
+def loss_of(prediction):
+    return sym.MakeLoss(0 - sym.mean(sym.broadcast_mul(sym.log(prediction + 1e-8), sym.Variable("label"))))
+
+
+def rows(count=40, seed=0):
+    """Two kinds of points, told apart by the sign of their first coordinate."""
+    x = np.random.RandomState(seed).randn(count, 3).astype(np.float32)
+    return x, np.eye(2, dtype=np.float32)[(x[:, 0] > 0).astype(int)]
+
+
+def model(**more):
+    prediction = network()
+    settings = {
+        "num_epoch": 30,
+        "optimizer": "adam",
+        "learning_rate": 0.05,
+        "seed": 0,
+        "numpy_batch_size": 10,
+    }
+    return tl.FeedForward(loss_of(prediction), prediction=prediction, **{**settings, **more})
+
+
+def test_fit_learns_and_score_tells():
+    m = model()
+    x, y = rows()
+    history = m.fit(x, y)
+    assert history.loss[-1] < history.loss[0] / 5
+    assert m.score(*rows(seed=1)) > 0.9
+    assert history.steps == 30 * 4
+    assert history.seconds > 0
+    assert list(history.mean_abs_grad) == ["fc1_weight", "fc2_weight"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    weights = []
+    for seed in (0, 0, 1):
+        m = model(seed=seed)
+        m.fit(*rows(), shuffle=True)
+        weights.append(m.arg_params["fc1_weight"].tobytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_a_users_own_iterator_serves():
+    x, y = rows()
+
+    class Own:
+        batch_size = 20
+
+        def reset(self):
+            self.at = 0
+
+        def iter_next(self):
+            self.at += 1
+            return self.at <= 2
+
+        def value(self):
+            part = slice((self.at - 1) * 20, self.at * 20)
+            return {"data": x[part], "label": y[part]}
+
+    mine, arrays = model(), model(numpy_batch_size=20)
+    assert mine.fit(Own()).loss == arrays.fit(x, y).loss
+
+
+def test_predict_of_a_last_short_batch_drops_the_padding():
+    m = model(num_epoch=1)
+    m.fit(*rows())
+    x, _ = rows(23)
+    whole = m.predict(x)
+    assert whole.shape == (23, 2)
+    for i in (0, 9, 22):
+        np.testing.assert_allclose(m.predict(x[i : i + 1])[0], whole[i], rtol=1e-6)
+
+
+def test_predictions_follow_the_parameters_of_a_second_fit():
+    m = model(num_epoch=1)
+    x, y = rows()
+    m.fit(x, y)
+    before = m.predict(x)
+    m.fit(x, y)
+    assert not np.array_equal(before, m.predict(x))
+
+
+def test_fit_goes_on_from_given_parameters():
+    first = model(num_epoch=3)
+    first.fit(*rows())
+    second = model(num_epoch=1, arg_params=first.arg_params)
+    assert second.fit(*rows()).loss[0] < first.history.loss[0]
+
+
+def test_save_and_load_predict_the_same(tmp_path):
+    m = model(num_epoch=2)
+    m.fit(*rows())
+    m.save(str(tmp_path / "m"))
+    again = tl.FeedForward.load(str(tmp_path / "m"), 2)
+    np.testing.assert_array_equal(again.predict(rows()[0]), m.predict(rows()[0]))
+
+
+def test_callbacks_are_told_epochs_batches_and_parameters():
+    batches, epochs = [], []
+    m = model(num_epoch=2)
+    m.fit(
+        *rows(),
+        batch_end_callback=lambda param: batches.append((param.epoch, param.nbatch)),
+        epoch_end_callback=[
+            lambda epoch, symbol, arguments, states: epochs.append((epoch, sorted(arguments)))
+        ],
+    )
+    assert batches == [(e, n) for e in (0, 1) for n in (1, 2, 3, 4)]
+    assert epochs == [(e, ["fc1_bias", "fc1_weight", "fc2_bias", "fc2_weight"]) for e in (0, 1)]
+
+
+def test_log_lines_come_in_the_lessons_form_after_the_first_five_and_every_tenth_epoch():
+    lines = []
+    model(num_epoch=21).fit(*rows(), log=lines.append)
+    assert [int(line.split(":")[0].split("= ")[1]) for line in lines] == [1, 2, 3, 4, 5, 10, 20]
+    assert log_line(3, 0.36594, 1234.567) == "epoch = 3: loss = 0.3659 (Speed: 1234.57 sample/secs)"
+
+
+def test_evaluation_data_is_scored_after_every_epoch():
+    m = model(num_epoch=3)
+    history = m.fit(*rows(), eval_data=rows(seed=1))
+    assert len(history.accuracy) == 3
+    assert history.accuracy[-1] == m.score(*rows(seed=1))
+
+
+def test_monitor_tells_mean_absolute_gradients():
+    gradients = np.array([1.0, -3.0, 5.0, -2.0], np.float32)
+    monitor = GradientMonitor(
+        gradients, {"a_weight": slice(0, 2), "a_bias": slice(2, 3), "b_weight": slice(3, 4)}
+    )
+    monitor.batch()
+    gradients *= 3
+    monitor.batch()
+    monitor.epoch()
+    assert monitor.mean_abs_grad == {"a_weight": [4.0], "b_weight": [4.0]}
+    assert monitor.per_batch[0].tolist() == [[2.0, 2.0], [6.0, 6.0]]
+
+
+def test_nan_in_the_data_is_refused_and_named_and_nothing_is_learnt():
+    m = model()
+    x, y = rows()
+    x[13, 1] = np.nan
+    with pytest.raises(NonFiniteError, match=r"data has nan at \(3, 1\) of batch 2"):
+        m.fit(x, y)
+    assert m.arg_params is None
+
+
+def test_a_loss_that_runs_away_is_named():
+    prediction = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="fc")
+    loss = sym.MakeLoss(sym.mean(sym.square(prediction - sym.Variable("label"))))
+    m = tl.FeedForward(
+        loss, prediction=prediction, num_epoch=200, learning_rate=50.0, numpy_batch_size=10, seed=0
+    )
+    with pytest.raises(
+        NonFiniteError, match=r"the loss is (nan|inf) in epoch \d+, batch \d+; .*learning_rate"
+    ):
+        m.fit(*rows())
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        (lambda x, y: (x, y[:30]), ShapeError, "30 rows, expected 40"),
+        (
+            lambda x, y: (x, np.eye(3, dtype=np.float32)[[0] * 40]),
+            ShapeError,
+            r"broadcast_mul\d+ .*\(10, 2\) and \(10, 3\)",
+        ),
+        (lambda x, y: (x[:, :0], y), LessonError, r"data is \(10, 0\)"),
+        (lambda x, y: (x, None), BindError, "needs 'label'"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_with_names_and_shapes(change, error, said):
+    with pytest.raises(error, match=said):
+        model().fit(*change(*rows()))
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(LessonError, match="learning_speed"):
+        model(learning_speed=3)
+    with pytest.raises(LessonError, match="unknown optimizer 'adan'"):
+        model(optimizer="adan")
+    with pytest.raises(DTypeError, match="expected a Symbol"):
+        tl.FeedForward("net")
+
+
+def test_asking_before_learning_says_so(tmp_path):
+    with pytest.raises(BindError, match="call fit or load first"):
+        model().predict(rows()[0])
+    with pytest.raises(BindError, match="call fit first"):
+        model().save(str(tmp_path / "m"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_parameter_of_a_wrong_shape_is_named():
+    m = model(arg_params={"fc1_weight": np.zeros((4, 5), np.float32)})
+    with pytest.raises(ShapeError, match=r"'fc1_weight' is \(4, 5\), expected \(4, 3\)"):
+        m.fit(*rows())

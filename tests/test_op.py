@@ -1,0 +1,165 @@
+"""Declaring ops, and calling them as functions."""
+
+import numpy as np
+import pytest
+
+import tinygrad_lesson as tl
+from tinygrad_lesson import Tensor, attr, grad, op
+from tinygrad_lesson.errors import AttributeValueError, LessonError
+from tinygrad_lesson.graph import EDGES, Edge, Node
+from tinygrad_lesson.op import FUNCTIONS, OPS, Elementwise, Op, array_namespace, snake_case
+from tinygrad_lesson.ops.elementwise import Clip, LeakyReLU, Tanh
+from tinygrad_lesson.ops.reduce import Constant, Sum
+
+F = array_namespace(np)
+
+
+@pytest.fixture
+def cube():
+    """An op of a user's own, forgotten after the test."""
+
+    @op
+    class CubeForTest(Elementwise):
+        """The cube of each element, times a factor: ``y = factor * x**3``."""
+
+        factor: float = attr(1.0, minimum=0, doc="what the cube is multiplied by")
+
+        def forward(self, xp, x, out=None):
+            return xp.multiply(x * x * x, self.factor, out=out)
+
+        def vjp(self, F, g, y, x):
+            return (g * (3 * self.factor) * F.square(x),)
+
+    yield CubeForTest
+    del OPS["CubeForTest"], FUNCTIONS["cube_for_test"]
+
+
+def test_a_users_op_is_a_function_a_method_and_a_node_and_has_every_derivative(cube):
+    f = tl.cube_for_test
+    assert f(2.0).item() == 8
+    assert Tensor(2.0).cube_for_test(factor=10).item() == 80
+    assert grad(lambda x: f(x, factor=2))(3.0).item() == 54
+    assert grad(grad(grad(f)))(3.0).item() == 6
+    edge = EDGES.cube_for_test(Edge(Node(None)), factor=2)
+    assert edge.node.op == cube(factor=2)
+    assert (cube.name, cube.function, cube.inputs) == ("CubeForTest", "cube_for_test", ("x",))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "op Broken has no docstring"),
+        ({"__doc__": "Something."}, "op Broken declares no `forward`"),
+        ({"__doc__": "Something.", "forward": lambda self, xp, x: x}, "op Broken declares no `vjp`"),
+    ],
+)
+def test_an_incomplete_declaration_is_refused(body, message):
+    with pytest.raises(LessonError, match=message):
+        op(type("Broken", (Op,), body))
+    assert "Broken" not in OPS
+
+
+def test_a_name_that_is_taken_is_refused():
+    with pytest.raises(
+        LessonError, match=r"op Tanh is declared in tinygrad_lesson\.ops\.elementwise already"
+    ):
+        op(type("Tanh", (Op,), {"__doc__": "x", "forward": lambda self, xp, x: x, "vjp": lambda *a: ()}))
+    assert OPS["Tanh"] is Tanh
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: tl.dropout(1.0, -0.1), "Dropout: p is -0.1, expected at least 0"),
+        (lambda: tl.dropout(1.0, 2), "Dropout: p is 2, expected at most 1"),
+        (
+            lambda: F.dropout(1.0, mode="never"),
+            "Dropout: mode is 'never', expected one of 'training', 'always'",
+        ),
+        (
+            lambda: tl.sum(1.0, axes=0),
+            "sum: unknown attribute axes; it takes x, axis, keepdims, exclude, vector",
+        ),
+        (lambda: tl.sum(1.0, 0, False, False, False, 5), "sum: unknown attribute 5"),
+        (
+            lambda: tl.expand_dims(1.0),
+            r"expand_dims: axis is missing \(where the new axis stands in the result\)",
+        ),
+        (lambda: tl.add(1.0), "add: 1 inputs given, expected a, b"),
+        (lambda: tl.tanh(), "tanh: 0 inputs given, expected x"),
+        (lambda: tl.fully_connected(1.0, 1.0, num_hidden=3), "2 inputs given, expected data, weight, bias"),
+    ],
+)
+def test_a_call_with_wrong_attributes_or_inputs_says_what_is_right(make, message):
+    with pytest.raises(AttributeValueError, match=message):
+        make()
+
+
+def test_inputs_can_be_given_by_name_and_attributes_by_position_or_alias():
+    x = np.arange(6.0).reshape(2, 3)
+    assert F.subtract(b=1.0, a=x)[0, 0] == -1
+    assert F.sum(x, 0).tolist() == F.sum(x, axis=[0]).tolist() == F.sum(x=x, axis=np.array([0])).tolist()
+    assert F.reshape(x, shape=(3, 2)).shape == F.reshape(x, to=(3, 2)).shape == (3, 2)
+    assert F.concat([x, x], axis=0).shape == F.concat(x, x, dim=0).shape == (4, 3)
+
+
+def test_a_call_is_remembered_with_the_types_of_its_attributes():
+    x = Tensor(np.arange(3))
+    assert [tl.clip(x, low, high).dtype.kind for low, high in ((0.0, 1.0), (0, 1), (0.0, 1.0))] == [
+        "f",
+        "i",
+        "f",
+    ]
+    assert tl.sum(np.ones((2, 2)), axis=1).shape == (2,)
+    assert tl.sum(np.ones((2, 2)), axis=None, keepdims=True).shape == (1, 1)
+
+
+def test_a_single_edge_is_no_list_of_inputs():
+    x = Edge(Node(None))
+    assert EDGES.concat(x, dim=0).node.inputs == (x,)
+    assert EDGES.concat([x, x]).node.inputs == (x, x)
+
+
+def test_equal_ops_are_equal_and_hash_alike_and_print_what_differs_from_the_defaults():
+    assert LeakyReLU(slope=0.1) == LeakyReLU(slope=0.1) != LeakyReLU()
+    assert len({Sum(axis=[0, 1]), Sum(axis=(0, 1)), Sum()}) == 2
+    assert [repr(o) for o in (Tanh(), Sum(axis=0), Clip(low=0.0))] == [
+        "Tanh()",
+        "Sum(axis=0)",
+        "Clip(low=0.0)",
+    ]
+    with pytest.raises(AttributeError):
+        Sum().axis = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "snake"),
+    [("FullyConnected", "fully_connected"), ("MatMul", "mat_mul"), ("LogSumExp", "log_sum_exp"), ("RNN", "rnn"),
+     ("SumLike", "sum_like"), ("Log1p", "log1p"), ("CTCLoss", "ctc_loss")],
+)  # fmt: skip
+def test_names_become_snake_case(name, snake):
+    assert snake_case(name) == snake
+
+
+def test_inputs_of_a_variadic_op_are_numbered():
+    assert OPS["Concat"]().name_inputs(3) == ("args0", "args1", "args2")
+    assert OPS["ConcatPart"]().name_inputs(3) == ("whole", "args0", "args1")
+    assert OPS["BatchNorm"]().name_inputs(5)[-1] == "moving_var"
+
+
+@pytest.mark.parametrize("namespace", [F, Tensor.F], ids=["arrays", "tensors"])
+def test_what_comes_of_numbers_alone_is_a_number(namespace):
+    y = namespace.where(namespace.equal(2, 0), 1, namespace.log(2))
+    value = y.value if isinstance(y, Tensor) else y
+    assert type(value) is float
+    assert value == np.log(2)
+
+
+def test_edges_of_numbers_alone_are_one_number_in_double_precision():
+    edge = EDGES.where(EDGES.equal(2, 0), 1, EDGES.log(2))
+    assert edge.node.op == Constant(value=float(np.log(2)))
+
+
+def test_an_unknown_op_is_no_attribute():
+    with pytest.raises(AttributeError, match="there is no op called 'tangh'"):
+        _ = F.tangh

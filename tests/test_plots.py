@@ -1,0 +1,174 @@
+"""Plots: what is drawn is what was given, and a reader can tell the lines apart."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from tinygrad_lesson.errors import AttributeValueError
+from tinygrad_lesson.viz.plots import plot_gradients, plot_loss, plot_remedies, save_figure
+
+FAMILIES = ("loss function", "optimizer", "activation", "batch normalization", "structure")
+
+
+def gradients(count, epochs=30, lowest=1e-15):
+    """Mean absolute gradients as in a plain network: the nearer to the input, the smaller."""
+    last = np.geomspace(1e-5, 1e-3, epochs)
+    scales = np.geomspace(lowest / 1e-5, 1, count)
+    return {f"fc{i + 1}_weight": (last * scale).tolist() for i, scale in enumerate(scales)}
+
+
+def data_lines(ax, epochs=30):
+    return [line for line in ax.lines if len(line.get_xdata()) == epochs]
+
+
+def luminance(colour):
+    return np.dot(to_rgb(colour), [0.2126, 0.7152, 0.0722])
+
+
+def legend_texts(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize("floor", [1e-8, 1e-12])
+def test_gradients_are_drawn_per_epoch_and_no_lower_than_the_floor(floor):
+    given = gradients(8)
+    ax = plot_gradients(given, floor=floor)
+    assert ax.get_yscale() == "log"
+    for line, values in zip(data_lines(ax), given.values(), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 31))
+        np.testing.assert_array_equal(line.get_ydata(), [max(value, floor) for value in values])
+
+
+@pytest.mark.parametrize("count", [1, 4, 8, 10])
+def test_each_of_a_few_weights_has_its_name_and_its_own_marker(count):
+    given = gradients(count)
+    ax = plot_gradients(given)
+    assert legend_texts(ax) == list(given)
+    assert len({line.get_marker() for line in data_lines(ax)}) == count
+
+
+@pytest.mark.parametrize("count", [11, 26, 101])
+def test_of_many_weights_ten_are_named_from_the_first_to_the_last(count):
+    ax = plot_gradients(gradients(count))
+    names = legend_texts(ax)
+    assert len(names) == 10
+    assert (names[0], names[-1]) == ("fc1_weight", f"fc{count}_weight")
+    assert ax.get_legend().get_title().get_text().startswith(f"10 of {count} weights")
+    assert len(data_lines(ax)) == count
+
+
+@pytest.mark.parametrize("count", [4, 26])
+def test_colours_grow_lighter_from_the_first_layer_to_the_last(count):
+    colours = [line.get_color() for line in data_lines(plot_gradients(gradients(count)))]
+    assert (np.diff([luminance(colour) for colour in colours]) > 0).all()
+
+
+def test_weights_that_never_leave_the_floor_are_counted():
+    given = {"a": [1e-9, 1e-10], "b": [1e-9, 1e-7], "c": [0.0, 0.0], "d": [1e-3, 1e-3]}
+    (text,) = plot_gradients(given).texts
+    assert text.get_text() == "2 of 4 weights never rise above 1e-08"
+
+
+def test_no_word_of_the_floor_when_nothing_is_near():
+    assert not plot_gradients({"a": [1e-3, 2e-3]}).texts
+
+
+def test_markers_of_lines_on_top_of_each_other_stand_apart():
+    lines = data_lines(plot_gradients(gradients(5, epochs=30)))
+    firsts = [line.get_markevery()[0] for line in lines]
+    assert len(set(firsts)) == 5
+
+
+def test_axes_that_are_given_are_drawn_on_and_given_back():
+    left, right = Figure().subplots(1, 2)
+    assert plot_gradients(gradients(3), ax=left, title="mlp3") is left
+    assert left.get_title() == "mlp3"
+    assert plot_loss([0.3, 0.2], ax=right) is right
+    assert len(left.figure.axes) == 2
+
+
+def test_loss_and_accuracy_have_an_axis_each():
+    losses, accuracy = [0.36, 0.2, 0.1], [0.3, 0.7, 0.9]
+    ax = plot_loss(losses, accuracy)
+    left, right = ax.figure.axes
+    assert left is ax
+    np.testing.assert_array_equal(left.lines[0].get_xydata(), np.c_[[1, 2, 3], losses])
+    np.testing.assert_array_equal(right.lines[0].get_xydata(), np.c_[[1, 2, 3], accuracy])
+    assert (left.get_yscale(), right.get_yscale()) == ("log", "linear")
+    assert left.get_ylabel() == "loss"
+    assert right.get_ylabel().startswith("accuracy")
+
+
+@pytest.mark.parametrize("losses", [[0.3661, 0.3660], [1.0, 1e-3], [1.0, 1e-14]])
+def test_a_loss_axis_spans_a_decade_or_more_and_has_ticks(losses):
+    ax = plot_loss(losses)
+    bottom, top = ax.get_ylim()
+    assert top / bottom >= 10
+    assert bottom < min(losses)
+    assert max(losses) < top
+    assert sum(bottom <= tick <= top for tick in ax.get_yticks()) >= 3
+
+
+def test_each_family_of_remedies_has_a_panel_with_its_networks_on_shared_axes():
+    histories = {
+        family: {f"{family} {j}": np.geomspace(0.4, 10.0 ** -(i + j), 20).tolist() for j in range(i + 1)}
+        for i, family in enumerate(FAMILIES)
+    }
+    figure = plot_remedies(histories)
+    assert figure.get_supylabel() == "loss, as a share of that in the first epoch"
+    assert [ax.get_title() for ax in figure.axes] == list(FAMILIES)
+    for ax, networks in zip(figure.axes, histories.values(), strict=True):
+        assert ax.get_yscale() == "log"
+        assert ax.get_ylim() == figure.axes[0].get_ylim()
+        assert legend_texts(ax) == list(networks)
+        for line, losses in zip(ax.lines, networks.values(), strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), losses)
+        assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == len(networks)
+
+
+def test_what_is_empty_is_refused():
+    with pytest.raises(AttributeValueError, match="mean_abs_grad is empty"):
+        plot_gradients({})
+    with pytest.raises(AttributeValueError, match="empty family"):
+        plot_remedies({"optimizer": {}})
+    with pytest.raises(AttributeValueError, match="empty family"):
+        plot_remedies({})
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["figure", "axes"])
+def test_a_saved_picture_is_a_picture(whole, tmp_path):
+    ax = plot_loss([0.3, 0.2, 0.1])
+    save_figure(ax.figure if whole else ax, tmp_path / "loss.png")
+    pixels = imread(tmp_path / "loss.png")
+    assert pixels.shape[0] > 300
+    assert pixels.std() > 0.01
+    assert [path.name for path in tmp_path.iterdir()] == ["loss.png"]
+
+
+@pytest.mark.parametrize(("ending", "start"), [("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_the_ending_of_the_name_is_the_format(ending, start, tmp_path):
+    save_figure(plot_loss([0.3, 0.2]), tmp_path / f"loss.{ending}")
+    assert (tmp_path / f"loss.{ending}").read_bytes().startswith(start)
+
+
+def test_an_ending_without_a_format_is_refused(tmp_path):
+    with pytest.raises(AttributeValueError, match=r"ends in 'xyz', expected one of .*png"):
+        save_figure(plot_loss([0.3, 0.2]), tmp_path / "loss.xyz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_matplotlib_waits_for_the_first_plot_and_pyplot_is_never_needed():
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
+        "from tinygrad_lesson.viz.plots import plot_loss\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "plot_loss([0.3, 0.2])\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,104 @@
+"""Corners of sums, products and their kin."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import tinygrad_lesson as tl
+from tinygrad_lesson import Tensor, grad, hessian
+from tinygrad_lesson.errors import ShapeError
+from tinygrad_lesson.ops.reduce import Count, Sum
+
+
+@pytest.mark.parametrize("f", [tl.max, tl.min])
+def test_every_element_that_ties_gets_the_whole_gradient(f):
+    dx = grad(lambda x: f(x, axis=1).sum())(np.array([[1.0, 1.0], [2.0, 2.0]]))
+    assert dx.numpy().tolist() == [[1, 1], [1, 1]]
+
+
+def product_without(x, *gone):
+    return np.prod([v for i, v in enumerate(x) if i not in gone])
+
+
+@pytest.mark.parametrize(
+    "x", [[2.0, 3.0, 5.0, 7.0], [0.0, 3.0, 5.0, 7.0], [0.0, 3.0, 0.0, 7.0], [0.0, 0.0, 0.0, 7.0], [0.0] * 4]
+)
+def test_derivatives_of_a_product_are_right_for_any_number_of_zeros(x):
+    n, f = range(len(x)), lambda t: t.prod()
+    assert grad(f)(x).numpy().tolist() == [product_without(x, i) for i in n]
+    expected = [[0 if i == j else product_without(x, i, j) for j in n] for i in n]
+    assert hessian(f, x).numpy().tolist() == expected
+    third = tl.jacobian(lambda t: hessian(f, t), x).numpy()
+    for i, j, k in itertools.product(n, n, n):
+        different = len({i, j, k}) == 3
+        assert third[i, j, k] == (product_without(x, i, j, k) if different else 0)
+
+
+def test_product_along_an_axis_counts_zeros_row_by_row():
+    x = np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 5.0], [1.0, 4.0, 6.0]])
+    dx = grad(lambda t: (t.prod(axis=1) * Tensor([1.0, 10.0, 100.0])).sum())(x)
+    assert dx.numpy().tolist() == [[6, 0, 0], [0, 0, 0], [2400, 600, 400]]
+
+
+def test_logsumexp_neither_overflows_nor_fails_at_infinity():
+    assert tl.logsumexp(Tensor([1000.0, 1000.0])).item() == pytest.approx(1000 + np.log(2))
+    with np.errstate(divide="ignore"):
+        assert tl.logsumexp(Tensor([-np.inf, -np.inf])).item() == -np.inf
+    assert tl.logsumexp(Tensor([np.inf, 0.0])).item() == np.inf
+
+
+def test_variance_of_large_near_numbers_keeps_its_digits():
+    assert tl.var(Tensor([1e8, 1e8 + 1])).item() == 0.25
+
+
+def test_empty_sums_and_products_are_their_neutral_elements():
+    x = Tensor(np.ones((0, 3)), requires_grad=True)
+    y = x.sum(axis=0) + x.prod(axis=0)
+    assert y.numpy().tolist() == [1, 1, 1]
+    y.sum().backward()
+    assert x.grad.shape == (0, 3)
+    with pytest.raises(ShapeError, match=r"Max\(\).*\n  x  \(0, 3\) float64"):
+        x.max()
+
+
+@pytest.mark.parametrize("axis", [None, 0, -1, (0, 2), (-1, 0), [1], ()], ids=str)
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_axes_are_given_as_numpy_takes_them(axis, keepdims):
+    x = np.arange(24.0).reshape(2, 3, 4)
+    expected = x.sum(axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims)
+    np.testing.assert_array_equal(tl.sum(x, axis, keepdims).numpy(), expected)
+
+
+def test_axes_can_be_excluded_as_in_mxnet():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    np.testing.assert_array_equal(tl.sum(x, axis=1, exclude=True).numpy(), x.sum(axis=(0, 2)))
+    assert tl.sum(x, vector=True).shape == (1,)
+
+
+def test_an_axis_that_is_not_there_is_named():
+    with pytest.raises(ShapeError, match=r"Sum\(axis=2\): there is no axis 2 in 2 dimensions\n  x  \(2, 3\)"):
+        tl.sum(np.ones((2, 3)), axis=2)
+
+
+def test_integers_are_summed_as_wide_as_numpy_does():
+    assert tl.sum(np.ones(3, np.int16)).dtype == np.int64
+    assert tl.sum(np.ones(3, bool)).item() == 3
+    assert tl.mean(np.array([1, 2])).item() == 1.5
+
+
+def test_a_count_is_a_number_that_adapts():
+    assert (Tensor(np.float32([1, 2])) / tl.count(np.ones((2, 3)), axis=0)).dtype == np.float32
+    assert Count(axis=1).count((2, 3, 4)) == 3
+
+
+def test_a_sum_over_axes_of_size_1_is_rewritten_to_a_reshape():
+    assert Sum(axis=(0, 2)).rewrite(Probe(), [(1, 3, 1)], "x") == ("reshape", (3,))
+    assert Sum(axis=1).rewrite(Probe(), [(1, 3, 1)], "x") is None
+
+
+class Probe:
+    """A namespace that tells what was asked of it."""
+
+    def reshape(self, x, shape):
+        return "reshape", shape

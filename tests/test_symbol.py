@@ -1,0 +1,240 @@
+"""`Symbol`: composition, arithmetic, outputs, and what is refused; behaviour of MXNet 1.9.1 from `golden_symbol.json`."""
+
+import copy
+import json
+import threading
+
+import numpy as np
+import pytest
+from golden import DATA
+
+from tinygrad_lesson import cpu, sym
+from tinygrad_lesson.errors import AttributeValueError, DTypeError, GraphError, ShapeError
+from tinygrad_lesson.symbol import NameManager
+
+BEHAVIOUR = json.loads((DATA / "golden_symbol.json").read_text())["executor"]
+A, B = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32), np.array([[2.0, 2.0], [-1.0, 0.5]], np.float32)
+
+
+def value(symbol, **arguments):
+    """The one output for float32 arrays, as a plain array."""
+    return symbol.eval(cpu(), **arguments)[0].asnumpy()
+
+
+def two_layers():
+    """The network that MXNet's recordings call fc2."""
+    x = sym.relu(sym.FullyConnected(sym.Variable("data"), num_hidden=10, name="fc1"), name="r1")
+    return sym.FullyConnected(x, num_hidden=3, name="fc2")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b, lambda a, b: a / b,
+        lambda a, b: a + 2, lambda a, b: 2 + a, lambda a, b: a - 2, lambda a, b: 2 - a, lambda a, b: a * 3,
+        lambda a, b: 3 * a, lambda a, b: a / 4, lambda a, b: 4 / a, lambda a, b: -a, lambda a, b: a ** 2,
+        lambda a, b: 2.0 ** a, lambda a, b: (a * a) ** b, lambda a, b: np.float32(2) * a + a * np.int64(3),
+    ],
+    ids=range(17),
+)  # fmt: skip
+def test_arithmetic_is_that_of_numpy(expression):
+    b = sym.Variable("b")
+    found = value(expression(sym.Variable("a"), b) + b * 0, a=A, b=B)
+    np.testing.assert_allclose(found, expression(A, B), rtol=1e-6)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        lambda a, b: a == b, lambda a, b: a != b, lambda a, b: a > b, lambda a, b: a >= b, lambda a, b: a < b,
+        lambda a, b: a <= b, lambda a, b: a == 3, lambda a, b: a > 1, lambda a, b: a < 1, lambda a, b: a <= 0.5,
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_comparisons_answer_in_the_type_of_their_inputs_as_in_mxnet(expression):
+    symbol = expression(sym.Variable("a"), sym.Variable("b"))
+    given = {"a": A, "b": B} if len(symbol.list_arguments()) == 2 else {"a": A}
+    found = value(symbol, **given)
+    np.testing.assert_array_equal(found, expression(A, B).astype(np.float32), strict=True)
+
+
+def test_maximum_minimum_and_power_take_numbers_on_either_side():
+    a, b = sym.Variable("a"), sym.Variable("b")
+    np.testing.assert_array_equal(value(sym.maximum(a, b), a=A, b=B), np.maximum(A, B))
+    np.testing.assert_array_equal(value(sym.maximum(1, a), a=A), np.maximum(A, 1))
+    np.testing.assert_array_equal(value(sym.minimum(a, 1), a=A), np.minimum(A, 1))
+    np.testing.assert_allclose(value(sym.pow(a, 2), a=A), A**2)
+    np.testing.assert_allclose(value(sym.pow(2, a), a=A), 2**A)
+
+
+def test_zeros_and_ones_need_no_argument():
+    assert value(sym.zeros((2, 3))).tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert value(sym.ones(2, dtype="float64")).dtype == np.float64
+    with pytest.raises(DTypeError, match="shape is 'ab', expected a tuple of sizes"):
+        sym.zeros("ab")
+
+
+def test_plus_does_not_broadcast():
+    with pytest.raises(ValueError, match="broadcast_add would repeat it"):
+        (sym.Variable("a") + sym.Variable("b")).infer_shape(a=(2, 3), b=(1, 3))
+
+
+def test_a_node_used_twice_is_one_node():
+    x = sym.exp(sym.Variable("x"), name="e")
+    with NameManager():
+        assert (x * x).get_internals().list_outputs() == ["x", "e_output", "_mul0_output"]
+
+
+def test_outputs_are_chosen_by_number_name_or_node():
+    parts = sym.split(sym.Variable("a"), num_outputs=3, name="sp")
+    assert [part.list_outputs() for part in parts] == BEHAVIOUR["symbol_iter"]
+    assert parts["sp_output2"].list_outputs() == ["sp_output2"]
+    assert parts[-1].list_outputs() == ["sp_output2"]
+    with pytest.raises(GraphError, match="3 outputs are called 'sp'"):
+        parts["sp"]
+    with pytest.raises(IndexError):
+        parts[3]
+
+
+def test_an_unknown_output_is_answered_with_the_nearest():
+    with pytest.raises(GraphError) as caught:
+        two_layers().get_internals()["fc1_ouput"]
+    assert str(caught.value).startswith("<Symbol group [data, fc1_weight,")
+    assert "no output is called 'fc1_ouput'; did you mean 'fc1_output'? it takes data, fc1_weight" in str(
+        caught.value
+    )
+
+
+def test_inner_outputs_are_symbols_of_their_own():
+    inner = two_layers().get_internals()["r1_output"]
+    assert inner.list_arguments() == ["data", "fc1_weight", "fc1_bias"]
+    assert two_layers().get_internals()["fc1_weight"].get_children() is None
+
+
+def test_a_symbol_of_several_outputs_is_no_input():
+    parts = sym.split(sym.Variable("a"), num_outputs=2, name="sp")
+    with pytest.raises(
+        GraphError, match=r"r \(relu\): input data has 2 outputs; choose one, such as 'sp_output0'"
+    ):
+        sym.relu(parts, name="r")
+
+
+def test_texts_are_those_of_mxnet():
+    assert str(sym.relu(sym.Variable("x"), name="r")) == BEHAVIOUR["str"]
+    assert repr(sym.relu(sym.Variable("x"), name="r")) == BEHAVIOUR["repr"]
+    pair = sym.Group([sym.relu(sym.Variable("x"), name="r"), sym.relu(sym.Variable("x"), name="q")])
+    assert repr(pair) == BEHAVIOUR["repr_group"]
+    assert two_layers().debug_str() == BEHAVIOUR["debug_str"]
+
+
+def test_a_symbol_has_no_truth_value():
+    assert BEHAVIOUR["symbol_bool"].startswith("NotImplementedForSymbol")
+    with pytest.raises(DTypeError, match="a Symbol has no truth value"):
+        bool(sym.Variable("a") == sym.Variable("b"))
+
+
+def test_eval_is_that_of_mxnet():
+    a, b = sym.Variable("a"), sym.Variable("b")
+    assert value(a + b, a=[1.0, 1.0], b=[1.0, 1.0]).tolist() == BEHAVIOUR["eval"]
+
+
+def test_composition_replaces_variables():
+    net = two_layers()
+    before = net.tojson()
+    whole = net(data=sym.exp(sym.Variable("z"), name="e"), name="whole")
+    assert whole.list_arguments() == ["z", "fc1_weight", "fc1_bias", "fc2_weight", "fc2_bias"]
+    assert whole.name == "whole"
+    assert net.tojson() == before
+    weights = {"fc1_weight": np.ones((10, 2), np.float32), "fc1_bias": np.zeros(10, np.float32)}
+    weights |= {"fc2_weight": np.ones((3, 10), np.float32), "fc2_bias": np.zeros(3, np.float32)}
+    np.testing.assert_allclose(value(whole, z=A, **weights), value(net, data=np.exp(A), **weights), rtol=1e-6)
+
+
+def test_composition_takes_symbols_in_the_order_of_the_variables():
+    a, b = sym.Variable("a"), sym.Variable("b")
+    assert (a - b)(b, a).list_arguments() == ["b", "a"]
+    np.testing.assert_array_equal(value((a - b)(b, a), a=A, b=B), B - A)
+
+
+@pytest.mark.parametrize(
+    ("compose", "error", "message"),
+    [
+        (lambda net: net(dta=sym.Variable("z")), GraphError, "no variable 'dta'; did you mean 'data'?"),
+        (lambda net: net(data=3), DTypeError, "data must be a Symbol, not 3"),
+        (
+            lambda net: net(*[sym.Variable(f"v{i}") for i in range(6)]),
+            GraphError,
+            "6 symbols for 5 variables",
+        ),
+    ],
+)
+def test_a_wrong_composition_is_refused(compose, error, message):
+    with pytest.raises(error, match=message):
+        compose(two_layers())
+
+
+def test_variables_tell_shape_type_and_multipliers():
+    x = sym.Variable("x", shape=(2, 3), dtype="float16", lr_mult=0.5)
+    assert sym.relu(x).infer_shape() == ([(2, 3)], [(2, 3)], [])
+    assert sym.relu(x).infer_type() == ([np.float16], [np.float16], [])
+    assert x.attr("lr_mult") == "0.5"
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: sym.Variable(3), DTypeError, "Variable: the name must be a string, not 3"),
+        (lambda: sym.Variable("x", shapes=(2,)), AttributeValueError, "unknown attribute 'shapes'; own ones look like __shapes__"),
+        (lambda: sym.Variable("x", dtype="float99"), DTypeError, "Variable 'x': dtype is 'float99', expected an element type"),
+        (lambda: sym.Variable("x", shape=5), ShapeError, "Variable 'x': shape is 5, expected a tuple of sizes"),
+        (lambda: sym.Group([]), GraphError, "Group: the list of symbols is empty"),
+        (lambda: sym.Group([sym.Variable("x"), 3]), DTypeError, "Group: 3 is no Symbol"),
+        (lambda: sym.Variable("x") + "y", DTypeError, "plus of a Symbol and 'y': expected a Symbol or a number"),
+        (lambda: sym.Variable("x") + True, DTypeError, "plus of a Symbol and True: expected a Symbol or a number"),
+        (lambda: sym.Variable("x") + np.ones(2), DTypeError, "expected a Symbol or a number"),
+    ],
+    ids=range(9),
+)  # fmt: skip
+def test_what_makes_no_symbol_is_refused(make, error, message):
+    with pytest.raises(error) as caught:
+        make()
+    assert message in str(caught.value)
+
+
+def test_symbols_are_copied_by_sharing_their_graph():
+    net = two_layers()
+    for twin in (copy.copy(net), copy.deepcopy(net)):
+        assert twin.tojson() == net.tojson()
+        assert twin.heads[0].node is net.heads[0].node
+
+
+def test_symbols_are_keys_of_dicts_though_equality_builds_a_node():
+    a, b = sym.Variable("a"), sym.Variable("b")
+    assert {a: 1, b: 2}[a] == 1
+
+
+def test_counters_of_names_belong_to_a_thread():
+    names = []
+
+    def build():
+        names.append(sym.relu(sym.Variable("x")).name)
+
+    with NameManager():
+        build()
+        thread = threading.Thread(target=build)
+        thread.start()
+        thread.join()
+        build()
+    assert names == ["relu0", "relu0", "relu1"]
+
+
+def test_everything_works_on_ten_thousand_layers():
+    x = sym.Variable("x")
+    for _ in range(10_000):
+        x = x + 1
+    assert x.list_arguments() == ["x"]
+    assert x.infer_shape(x=(2,)) == ([(2,)], [(2,)], [])
+    assert len(x.get_internals()) == 10_001
+    assert sym.load_json(x(x=sym.Variable("y")).tojson()).list_arguments() == ["y"]
+    assert x.debug_str().count("\n") > 10_000

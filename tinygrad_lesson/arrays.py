@@ -1,0 +1,83 @@
+"""NumPy or CuPy, devices, and the arrays that the symbolic face hands out."""
+
+import importlib.util
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_lesson.errors import DeviceError, ShapeError
+
+
+class Context(NamedTuple):
+    """A device, as MXNet names it."""
+
+    device_type: str = "cpu"
+    device_id: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.device_type}({self.device_id})"
+
+    @classmethod
+    def parse(cls, text: str) -> "Context":
+        """From `cpu`, `gpu` or `gpu:1`.
+
+        Errors
+            DeviceError if the text is none of these.
+        """
+        kind, _, number = text.partition(":")
+        if kind not in ("cpu", "gpu") or (number and not number.isdecimal()):
+            raise DeviceError(f"device {text!r} is not known; expected cpu, gpu or gpu:0")
+        return cls(kind, int(number or 0))
+
+
+def cpu(device_id: int = 0) -> Context:
+    """The processor."""
+    return Context("cpu", device_id)
+
+
+def gpu(device_id: int = 0) -> Context:
+    """A graphics card."""
+    return Context("gpu", device_id)
+
+
+def require_device(device: Context) -> None:
+    """Refuse a device that plans cannot run on.
+
+    Errors
+        DeviceError saying what is missing.
+    """
+    if device.device_type == "cpu":
+        return
+    if importlib.util.find_spec("cupy") is None:
+        raise DeviceError(
+            f"{device}: CuPy is not installed; try pip install 'tinygrad_lesson[cuda12]', or use cpu"
+        )
+    raise DeviceError(f"{device}: plans run on the cpu only in this version")
+
+
+class NDArray(np.ndarray):
+    """An array as MXNet's users know it: `a[:] = values`, `a.asnumpy()`; otherwise NumPy's."""
+
+    def asnumpy(self) -> np.ndarray:
+        """A copy as a bare NumPy array."""
+        return np.array(self)
+
+    def asscalar(self) -> Any:
+        """The one element.
+
+        Errors
+            ShapeError if there are more.
+        """
+        if self.size != 1:
+            raise ShapeError(f"an array of shape {self.shape} is no scalar")
+        return self.item()
+
+    @property
+    def context(self) -> Context:
+        """Where the elements lie."""
+        return cpu()
+
+
+def handed_out(array: np.ndarray) -> NDArray:
+    """The same memory as an `NDArray`."""
+    return array.view(NDArray)

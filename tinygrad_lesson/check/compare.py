@@ -1,0 +1,256 @@
+"""Rule and differences side by side, input by input."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.check import numeric
+from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, STEPS
+from tinygrad_lesson.check.report import Entry
+from tinygrad_lesson.check.subject import Subject
+
+UNIT_ROWS = 64  # results up to which each has a row of its own; else they are weighted at random
+UNIT_COLUMNS = 4096  # elements up to which each is moved on its own; else all are, in random directions
+DIRECTIONS = 3  # random ones per input
+DETAIL = 48  # rows and columns looked at one by one where a random direction fails
+
+
+class WrongShapeError(Exception):
+    """A gradient whose shape is not that of its input: (number of the input, shape found)."""
+
+
+@dataclasses.dataclass
+class Rows:
+    """Which combinations of the results are differentiated: cotangents, and the same for what is below losses.
+
+    `outputs` is the shape of the one result whose elements they are, if they are just that.
+    """  # noqa: E501
+
+    cotangents: list[list[np.ndarray]]
+    weights: np.ndarray | None  # (rows, numbers of all results), or (rows,) numbers chosen; None for all
+    outputs: tuple[int, ...] | None
+    names: list[str]
+
+    def weigh(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """The combinations of `values`."""
+        flat: np.ndarray = np.concatenate([v.ravel() for v in values])
+        if self.weights is None:
+            return flat
+        combined: np.ndarray = flat[self.weights] if self.weights.ndim == 1 else self.weights @ flat
+        return combined
+
+
+@dataclasses.dataclass
+class Block:
+    """Derivatives for one input. Shapes: (rows, columns); `columns` are element numbers, or None for directions."""  # noqa: E501
+
+    input: int
+    columns: list[int] | None
+    analytic: np.ndarray
+    numeric: np.ndarray
+    error: np.ndarray
+    scale: np.ndarray
+    kink: np.ndarray
+    jump: np.ndarray
+    blunt: np.ndarray
+    noisy: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    near: float
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """Where the two part by more than the error bars, at no kink."""
+        return np.asarray(self.apart & ~self.kink & ~self.jump & np.isfinite(self.error))
+
+    @property
+    def apart(self) -> np.ndarray:
+        """Where the two part by more than the error bars."""
+        sizes = self.analytic, self.numeric, np.broadcast_to(self.scale, self.numeric.shape)
+        return np.asarray(np.abs(self.analytic - self.numeric) > numeric.tolerance(self.error, *sizes))
+
+
+def unit_rows(values: Sequence[np.ndarray], chosen: Sequence[int] | None = None) -> Rows:
+    """Every number of the results by itself, or only those chosen."""
+    sizes = [v.size for v in values]
+    total = sum(sizes)
+    numbers = list(range(total)) if chosen is None else list(chosen)
+    cotangents, names = [], []
+    offsets = np.cumsum([0, *sizes])
+    for n in numbers:
+        parts = [np.zeros(v.shape) for v in values]
+        k = int(np.searchsorted(offsets, n, side="right")) - 1
+        parts[k].reshape(-1)[n - offsets[k]] = 1.0
+        cotangents.append(parts)
+        at = [int(a) for a in np.unravel_index(n - offsets[k], values[k].shape)]
+        names.append(f"result{k if len(values) > 1 else ''}{at if values[k].ndim else ''}")
+    weights = None if chosen is None else np.asarray(numbers)
+    alone = values[0].shape if len(values) == 1 and chosen is None else None
+    return Rows(cotangents, weights, alone, names)
+
+
+def rows_for(subject: Subject, values: Sequence[np.ndarray], generator: np.random.Generator) -> Rows:
+    """Rows as the number of results allows, and as losses among them want."""
+    total = sum(v.size for v in values)
+    if not subject.has_loss(subject.arrays):
+        if total <= UNIT_ROWS:
+            return unit_rows(values)
+        draws = [[np.asarray(generator.uniform(-1, 1, v.shape)) for v in values] for _ in range(2)]
+        return Rows(draws, np.stack([flat(d) for d in draws]), None, ["random mix of results"] * 2)
+    plain = plain_results(subject)
+    given = [np.asarray(generator.uniform(-1, 1, shape)) for shape in plain]
+    below = subject.handed_down(subject.arrays, given)
+    return Rows([given], flat(below)[None], None, ["loss"])
+
+
+def plain_results(subject: Subject) -> list[tuple[int, ...]]:
+    """Shapes of the results that are no losses."""
+    from_losses = subject.recorded(subject.arrays)[1]
+    return [
+        y.shape
+        for y in from_losses
+        if not (y.node is not None and y.node.op is not None and y.node.op.is_loss)
+    ]
+
+
+def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """All numbers in a row."""
+    return np.concatenate([a.ravel() for a in arrays]) if arrays else np.zeros(0)
+
+
+def pulled(subject: Subject, arrays: Sequence[np.ndarray], rows: Rows) -> list[np.ndarray]:
+    """Gradients by the rules: for each wanted input an array (rows, elements).
+
+    Errors
+        WrongShapeError for a gradient of another shape than its input.
+    """
+    found: list[list[np.ndarray]] = [[] for _ in subject.wanted]
+    for cotangents in rows.cotangents:
+        gradients = subject.pull(arrays, cotangents)
+        for i, g, kept in zip(subject.wanted, gradients, found, strict=True):
+            if g is not None and np.shape(g) != arrays[i].shape:
+                raise WrongShapeError(i, np.shape(g))
+            kept.append(np.zeros(arrays[i].size) if g is None else np.array(g, np.float64).ravel())
+    return [np.stack(part) for part in found]
+
+
+def line(
+    subject: Subject, rows: Rows, i: int, column: int | None, v: np.ndarray | None
+) -> Callable[[Any], np.ndarray]:
+    """The rows as a function of a number that moves input `i`: one element, or all along `v`."""
+    arrays = list(subject.arrays)
+
+    def along(t: Any) -> np.ndarray:
+        moved = arrays[i].astype(np.result_type(arrays[i], type(t)))
+        if v is None:
+            moved.reshape(-1)[column] += t
+        else:
+            moved += t * v
+        return rows.weigh(subject.value([*arrays[:i], moved, *arrays[i + 1 :]]))
+
+    return along
+
+
+def noise(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.ndarray:
+    """How much the rows jitter as all inputs move by a few roundings."""
+    shapes = {i: subject.arrays[i].shape for i in subject.wanted}
+    directions = {i: generator.choice((-1, 1), s) * generator.uniform(0.5, 1, s) for i, s in shapes.items()}
+    size = max(float(np.max(np.abs(subject.arrays[i]))) for i in subject.wanted)
+
+    def along(t: float) -> np.ndarray:
+        moved = [x + t * directions[i] if i in directions else x for i, x in enumerate(subject.arrays)]
+        return rows.weigh(subject.value(moved))
+
+    return numeric.noise_of(along, size)
+
+
+def steps_for(x: np.ndarray) -> list[float]:
+    """Steps for elements of this size: shorter than a tiny element, longer for a huge one."""
+    size = float(np.max(np.abs(x), initial=0.0))
+    steps = [s * max(1.0, size) for s in STEPS]
+    return [*steps, size * STEPS[0]] if 0 < size < STEPS[0] else steps
+
+
+def compare(
+    subject: Subject,
+    rows: Rows,
+    gradients: Sequence[np.ndarray],
+    jitter: np.ndarray,
+    generator: np.random.Generator,
+    columns: Callable[[int], Sequence[int] | None],
+) -> list[Block]:
+    """A block for each wanted input; `columns(i)` chooses elements of input `i`, or None for directions."""
+    at_zero = rows.weigh(subject.value(subject.arrays))
+    everywhere = EPS**0.5 * max(float(np.max(np.abs(rule), initial=0.0)) for rule in gradients)
+    blocks = []
+    for i, rule in zip(subject.wanted, gradients, strict=True):
+        chosen = columns(i)
+        x = subject.arrays[i]
+        draws = (
+            None
+            if chosen is not None
+            else [np.asarray(generator.uniform(-1, 1, x.shape)) for _ in range(DIRECTIONS)]
+        )
+        scale = np.max(np.abs(rule), axis=1) if draws is None else np.linalg.norm(rule, axis=1)
+        scale = np.maximum(scale, everywhere)
+        found, expected = [], []
+        for k in range(len(draws) if draws is not None else len(chosen or ())):
+            v = draws[k] if draws is not None else None
+            column = None if chosen is None else chosen[k]
+            moved = x if column is None else x.reshape(-1)[column : column + 1]
+            expected.append(rule @ v.ravel() if v is not None else rule[:, column])
+            steps = steps_for(moved)
+            along = line(subject, rows, i, column, v)
+            found.append(numeric.slopes(along, at_zero, jitter, steps, expected[-1], scale))
+        fields = {name: np.stack([getattr(s, name) for s in found], axis=1) for name in found[0]._fields[:-1]}
+        blocks.append(
+            Block(
+                i, None if chosen is None else list(chosen), np.stack(expected, axis=1), fields["value"], fields["error"],  # noqa: E501
+                scale[:, None], fields["kink"], fields["jump"], fields["blunt"], fields["noisy"], fields["left"],  # noqa: E501
+                fields["right"], max(s.near for s in found),
+            )
+        )  # fmt: skip
+    return blocks
+
+
+def entries(subject: Subject, rows: Rows, blocks: Sequence[Block], mask: str, limit: int = 8) -> list[Entry]:
+    """The worst derivatives of those that a mask of the blocks marks."""
+    found = []
+    for block in blocks:
+        marked = getattr(block, mask)
+        gap = np.where(marked, np.abs(block.analytic - block.numeric), -1.0)
+        for n in np.argsort(gap, axis=None)[::-1][:limit]:
+            r, c = divmod(int(n), gap.shape[1])
+            if not marked[r, c]:
+                break
+            element = None
+            if block.columns is not None:
+                where = np.unravel_index(block.columns[c], subject.arrays[block.input].shape)
+                element = tuple(int(a) for a in where)
+            values = (float(a[r, c]) for a in (block.analytic, block.numeric, block.error))
+            found.append(Entry(subject.names[block.input], element, rows.names[r], *values))
+    return sorted(found, key=lambda e: -abs(e.analytic - e.numeric))[:limit]
+
+
+def sharpness(blocks: Sequence[Block]) -> float:
+    """The largest difference between rule and differences, as a part of the largest derivative."""
+    size = max(float(np.max(np.abs(part), initial=0.0)) for b in blocks for part in (b.analytic, b.numeric))
+    gap = max(float(np.max(np.abs(b.analytic - b.numeric), initial=0.0)) for b in blocks)
+    return gap / size if size else 0.0
+
+
+def loose(block: Block, values: np.ndarray) -> np.ndarray:
+    """Where the error bars are so long that any value would do; `values` is the size of the rows."""
+    size = np.maximum(block.scale, np.abs(block.numeric))
+    size = np.maximum(np.where(np.isfinite(size), size, 0.0), values[:, None])
+    return np.asarray(~np.isfinite(block.error) | (SAFETY * block.error > 0.01 * size + FLOOR))
+
+
+def chooser(subject: Subject, full: bool | None) -> Callable[[int], Sequence[int] | None]:
+    """Every element where there are few, else directions; `full` decides it for all."""
+    total = sum(subject.arrays[i].size for i in subject.wanted)
+    each = total <= UNIT_COLUMNS if full is None else full
+    return lambda i: range(math.prod(subject.arrays[i].shape)) if each else None

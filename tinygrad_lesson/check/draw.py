@@ -1,0 +1,128 @@
+"""What `Op.sample` draws from: shapes, choices, and numbers that keep away from kinks."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.op import Op
+from tinygrad_lesson.shapes import Axis
+
+MARGIN = 0.1  # how far numbers keep from a kink, and from each other where ties matter
+T = TypeVar("T")
+
+
+class Draw:
+    """Random samples for tests: `Draw(seed).sample(Tanh)` gives an op and its inputs.
+
+    `integer(low, high)`, both included, makes every choice of size, axis and attribute, so that a
+    test framework can steer and shrink them. Without it, and for the elements of arrays, `seed` decides.
+    """
+
+    def __init__(self, seed: int = 0, integer: Callable[[int, int], int] | None = None) -> None:
+        self.generator = np.random.default_rng(seed)
+        self.integer = integer or (lambda low, high: int(self.generator.integers(low, high, endpoint=True)))
+
+    def sample(self, cls: type[Op]) -> tuple[Op, dict[str, np.ndarray]]:
+        """An op of this class and all its inputs by name, in order: arrays for its `parameters` too."""
+        op, inputs = cls.sample(self)
+        data = next(iter(inputs.values()), None)
+        shapes = {} if data is None else op.parameters(data.shape)
+        filled = {name: self.array(shape) for name, shape in shapes.items() if name not in inputs}
+        inputs |= filled
+        names = op.name_inputs(len(inputs))
+        if set(names) != set(inputs):
+            raise LessonError(f"{cls.name}.sample gives {', '.join(inputs)}, expected {', '.join(names)}")
+        return op, {name: inputs[name] for name in names}
+
+    # Choices.
+
+    def choice(self, options: Sequence[T]) -> T:
+        """One of `options`."""
+        return options[self.integer(0, len(options) - 1)]
+
+    def boolean(self) -> bool:
+        """True or False."""
+        return bool(self.integer(0, 1))
+
+    def size(self, low: int = 1, high: int = 3) -> int:
+        """Length of an axis."""
+        return self.integer(low, high)
+
+    def shape(self, min_rank: int = 0, max_rank: int = 3, min_size: int = 1) -> tuple[int, ...]:
+        """Sizes of some number of axes."""
+        rank = self.integer(min_rank, max(min_rank, max_rank))
+        return tuple(self.size(min_size, max(min_size, 3)) for _ in range(rank))
+
+    def broadcasting(self, n: int, max_rank: int = 3) -> list[tuple[int, ...]]:
+        """Shapes of `n` arrays that broadcast: one shape less some leading axes, with some sizes 1."""
+        whole = self.shape(max_rank=max_rank)
+        shapes = []
+        for _ in range(n):
+            kept = whole[self.integer(0, len(whole)) :]
+            shapes.append(tuple(1 if size > 1 and self.boolean() else size for size in kept))
+        return shapes
+
+    def axis(self, rank: int) -> int:
+        """One axis, counted from either end."""
+        return self.integer(-rank, rank - 1)
+
+    def axes(self, rank: int) -> Axis:
+        """None, one axis, or a tuple of different axes in any order, counted from either end."""
+        kind = self.integer(0, 2)
+        if kind == 0:
+            return None
+        if kind == 1 and rank:
+            return self.axis(rank)
+        chosen = self.permutation(rank)[: self.integer(0, rank)]
+        return tuple(a - rank if self.boolean() else a for a in chosen)
+
+    def permutation(self, n: int) -> tuple[int, ...]:
+        """The numbers below `n` in some order."""
+        left = list(range(n))
+        return tuple(left.pop(self.integer(0, len(left) - 1)) for _ in range(n))
+
+    # Arrays, float64.
+
+    def array(
+        self,
+        shape: Sequence[int],
+        low: float = -2.0,
+        high: float = 2.0,
+        away_from: float | Sequence[float] = (),
+    ) -> np.ndarray:
+        """Numbers between `low` and `high`, each at least `MARGIN` from every number of `away_from`.
+
+        Errors
+            LessonError if there are hardly any such numbers.
+        """
+        kinks = np.ravel(np.asarray(away_from, float))
+        numbers = np.asarray(self.generator.uniform(low, high, tuple(shape)))
+        for _ in range(100):
+            near = (np.abs(numbers[..., None] - kinks) < MARGIN).any(axis=-1)
+            if not near.any():
+                return numbers
+            numbers[near] = self.generator.uniform(low, high, np.count_nonzero(near))
+        raise LessonError(f"hardly any number from {low} to {high} is {MARGIN} away from {away_from}")
+
+    def distinct(self, shape: Sequence[int]) -> np.ndarray:
+        """Numbers around 0 of which no two are nearer than `MARGIN` to each other."""
+        return self.on_grid(shape, spacing=1.5 * MARGIN, shift=0.0)
+
+    def apart(self, *names: str) -> dict[str, np.ndarray]:
+        """Arrays by name that broadcast; elements of different ones are nowhere nearer than `MARGIN`."""
+        step = 1.5 * MARGIN
+        shapes = self.broadcasting(len(names))
+        return {
+            name: self.on_grid(shape, spacing=step * len(names), shift=i * step)
+            for i, (name, shape) in enumerate(zip(names, shapes, strict=True))
+        }
+
+    def on_grid(self, shape: Sequence[int], spacing: float, shift: float) -> np.ndarray:
+        """Numbers around 0, no two at one point of a grid, each within a quarter of `MARGIN` of its point."""
+        count = int(np.prod(shape, dtype=int))
+        points = (self.generator.permutation(count) - count // 2) * spacing + shift
+        return np.asarray(points + self.generator.uniform(-MARGIN / 4, MARGIN / 4, count)).reshape(
+            tuple(shape)
+        )

@@ -1,0 +1,214 @@
+"""Derivatives by differences, each with an error bar: what the checks compare rules with.
+
+Central differences at halved steps are extrapolated to step 0; the table tells how far its last entries
+still move, and the noise of the function, divided by the step, how far they could not be told apart.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+EPS = float(np.finfo(np.float64).eps)
+LEVELS = 4  # of a table: the step, a half, a quarter, an eighth of it
+STEPS = (2.0**-6, 2.0**-13, 2.0**-20)  # tried in turn, where the function is not smooth over the longer
+SAFETY = 8.0  # an error bar is an estimate: two values part where they are this many bars away
+FLOOR = EPS**0.6  # a relative error never called a mistake: three fifths of the digits agree
+SHARP = 1e-6  # a bar of this part of the slopes or more leaves the comparison blunt: a shorter step is tried
+BENT = 1e-3  # two sides that differ by this part of the slopes at the longest step may be a kink
+FINE = 2.0**-40  # of the size of the input: some thousand roundings
+COARSE = (2.0**-20, 2.0**-14, 2.0**-8)  # distances at which numbers rounded to few digits move
+Along = Callable[[float], np.ndarray]  # the function along a line, 0 at the point
+
+
+class Slopes(NamedTuple):
+    """Slopes along a line of every number that a function gives; `error` is the bar of `value`.
+
+    `kink` marks those whose two sides differ however near, `jump` those that jump, `blunt` those whose
+    bar leaves nothing to compare; `noisy` tells that rounding noise, not curvature, makes it so.
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    kink: np.ndarray
+    jump: np.ndarray
+    blunt: np.ndarray
+    noisy: np.ndarray
+    near: float  # the longest step that is too long here, 0 where none was
+
+
+class Table(NamedTuple):
+    """What one run of steps tells."""
+
+    value: np.ndarray
+    error: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    sides_error: np.ndarray
+    rounding: np.ndarray
+    gaps: np.ndarray  # right slope less left slope, at each step
+    jumps: np.ndarray  # value behind less value before, at each step
+
+
+def extrapolate(first: np.ndarray, rounding: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    """The limit for step 0 of estimates at halved steps, and its error bar.
+
+    Shapes
+        first, rounding (levels, numbers) -> (numbers,), (numbers,)
+
+    Source
+        Ridders 1982, "Accurate computation of F'(x) and F'(x) F''(x)": of Neville's table that entry
+        is taken which moved least.
+    """
+    values, errors = [first[-1]], [np.full(first.shape[1], np.inf)]
+    power, row = factor, first
+    for j in range(1, len(first)):
+        new = (power * row[1:] - row[:-1]) / (power - 1)
+        moved = np.maximum(np.abs(new - row[1:]), np.abs(new - row[:-1])) + 2 * rounding[j:]
+        values.extend(new)
+        errors.extend(np.where(np.isfinite(moved), moved, np.inf))
+        power, row = power * factor, new
+    best = np.argmin(errors, axis=0)
+    numbers = np.arange(first.shape[1])
+    return np.asarray(values)[best, numbers], np.asarray(errors)[best, numbers]
+
+
+def table(along: Along, at_zero: np.ndarray, noise: np.ndarray, step: float) -> Table:
+    """Central and one-sided slopes from steps `step`, `step` / 2, and so on."""
+    h = step / 2.0 ** np.arange(LEVELS)[:, None]
+    with np.errstate(all="ignore"):
+        ahead = np.stack([along(float(t)) for t in h[:, 0]])
+        behind = np.stack([along(-float(t)) for t in h[:, 0]])
+        rounding = noise / h
+        value, error = extrapolate((ahead - behind) / (2 * h), rounding, 4.0)
+        rights, lefts = (ahead - at_zero) / h, (at_zero - behind) / h
+        right, right_error = extrapolate(rights, 2 * rounding, 2.0)
+        left, left_error = extrapolate(lefts, 2 * rounding, 2.0)
+    return Table(
+        value, error, left, right, left_error + right_error, 2 * rounding[-1], rights - lefts, ahead - behind
+    )  # fmt: skip
+
+
+def tolerance(error: np.ndarray, *sizes: np.ndarray) -> np.ndarray:
+    """How far two values may lie apart: by the error bar, and by the size of what is compared."""
+    size = np.max(np.broadcast_arrays(*map(np.abs, sizes)), axis=0)
+    allowed: np.ndarray = SAFETY * error + FLOOR * np.where(np.isfinite(size), size, 0.0)
+    return allowed
+
+
+def slopes(
+    along: Along,
+    at_zero: np.ndarray,
+    noise: np.ndarray,
+    steps: Sequence[float],
+    expected: np.ndarray,
+    scale: np.ndarray,
+) -> Slopes:
+    """Slopes of `along` at 0, from the longest of `steps` over which the function is smooth.
+
+    `expected` is what a rule says, only to know when to stop: a step is shortened while the two
+    disagree or the sides differ. `scale` is the size of the slopes around.
+    """
+    best: Slopes | None = None
+    open_ = np.ones(len(at_zero), bool)
+    too_long, shortest = 0.0, sorted(steps)[-len(STEPS)] if len(steps) >= len(STEPS) else 0.0
+    for step in steps:
+        found = table(along, at_zero, noise, step)
+        with np.errstate(all="ignore"):
+            new = judge(found, noise, scale)
+            agrees = np.abs(found.value - expected) <= tolerance(found.error, expected, found.value, scale)
+        if best is None:
+            best = new
+        else:
+            kept: Any = [
+                np.where(better(best, new, open_), n, b) for n, b in zip(new[:-1], best[:-1], strict=True)
+            ]
+            best = Slopes._make([*kept, 0.0])
+        open_ &= ~(agrees & ~new.kink & ~new.jump & ~new.blunt)
+        if step <= shortest:
+            open_ &= ~(new.kink | new.jump)  # a kink so near is as good as met
+        if not open_.any():
+            break
+        too_long = step
+    assert best is not None
+    return best._replace(near=too_long)
+
+
+def better(old: Slopes, new: Slopes, open_: np.ndarray) -> np.ndarray:
+    """Where a shorter step tells more: the function is smooth over it, and the bar is shorter."""
+    smooth_old, smooth_new = ~(old.kink | old.jump), ~(new.kink | new.jump)
+    sharper = (old.blunt & ~new.blunt) | ((old.blunt == new.blunt) & (new.error <= old.error))
+    return np.asarray(open_ & np.where(smooth_old & smooth_new, sharper, smooth_new | ~smooth_old))
+
+
+def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
+    """Slopes from a table: are the two sides one, and is the bar short enough to tell anything?"""
+    size = np.maximum(
+        np.maximum(np.abs(found.left), np.abs(found.right)), np.maximum(np.abs(found.value), scale)
+    )
+    size = np.where(np.isfinite(size), size, 0.0)
+    gap, loud = np.abs(found.gaps), SAFETY * found.rounding
+    apart = np.abs(found.right - found.left) > SAFETY * found.sides_error + FLOOR * size
+    steady = (gap[-1] > gap[0] / 4) | (
+        gap[0] > np.sqrt(BENT) * size
+    )  # halving thrice leaves an eighth if smooth
+    kink = (gap[0] > loud + BENT * size) & steady & (apart | (SAFETY * found.error > BENT * size))
+    jumps = np.abs(found.jumps)
+    jump = (jumps[-1] > jumps[0] / 2) & (jumps[0] > SAFETY**2 * noise) & kink
+    unknown = ~np.isfinite(found.error) | ~np.isfinite(found.value)
+    blunt = unknown | (SAFETY * found.error > SHARP * size + loud)
+    noisy = (
+        ~unknown
+        & (SAFETY * found.error > 10 * BENT * size)
+        & (found.error <= 4 * found.rounding + FLOOR * size)
+    )
+    return Slopes(
+        found.value, found.error, found.left, found.right, kink & ~unknown, jump & ~unknown, blunt, noisy, 0.0
+    )
+
+
+def noise_of(along: Along, size: float) -> np.ndarray:
+    """How much the numbers of a function jitter by rounding; `size` is that of its input.
+
+    A function that does not move at all over a few roundings, but does over more, has been rounded
+    to fewer digits on the way: its steps are its noise.
+
+    Source
+        Moré and Wild 2011, "Estimating computational noise": differences of fourth order over points
+        a few roundings apart, in which everything smooth has cancelled. The points lie on one side,
+        so that a kink at 0 is none here, and the median forgets one beside it.
+    """
+    size = max(size, 1e-300)
+    measured, values = jitter(along, size * FINE)
+    still = np.all(values == values[0], axis=0)
+    if still.any():
+        for spacing in COARSE:
+            coarse, _ = jitter(along, size * spacing)
+            measured = np.where(still, np.maximum(measured, coarse), measured)
+    floor: np.ndarray = np.maximum(measured, EPS * np.max(np.abs(values), axis=0))
+    return floor
+
+
+def jitter(along: Along, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Deviation of the noise over points `spacing` apart, and the values there."""
+    with np.errstate(all="ignore"):
+        values = np.stack([along(i * spacing) for i in range(1, 14)])
+        squares = np.square(np.diff(values, 4, axis=0))
+        moves = np.median(np.abs(np.diff(values, axis=0)), axis=0)
+    measured = np.sqrt(
+        np.median(squares, axis=0) / 70.0 / 0.455
+    )  # 70 = (2 * 4)! / 4!**2; 0.455: median of a square
+    measured = np.where(measured > 0.01 * moves, measured, 0.0)  # else it is what is left of something smooth
+    return np.where(np.isfinite(measured), measured, 0.0), np.nan_to_num(values)
+
+
+def complex_step(along: Callable[[complex], np.ndarray]) -> np.ndarray:
+    """Slopes without any difference: ``imag(f(x + i h)) / h``, for functions that are analytic.
+
+    Source
+        Squire and Trapp 1998, "Using complex variables to estimate derivatives of real functions".
+    """
+    tiny = 1e-30
+    return np.asarray(np.imag(along(1j * tiny)) / tiny)

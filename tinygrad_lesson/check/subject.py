@@ -1,0 +1,371 @@
+"""What is checked: a function, an op or a symbol, as a map from arrays to arrays with its own way back."""
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson import random
+from tinygrad_lesson.check.draw import Draw
+from tinygrad_lesson.errors import DTypeError, GraphError, LessonError
+from tinygrad_lesson.executor import Executor, variables
+from tinygrad_lesson.graph import Edge, Node, ancestors, outputs_of
+from tinygrad_lesson.op import Op, array_namespace
+from tinygrad_lesson.symbol import Symbol
+from tinygrad_lesson.tensor import TENSORS, Tensor, recorded_sweep, recording, sweep
+
+SEED = 7  # of the random ops, so that they can be repeated
+Arrays = Sequence[np.ndarray]
+
+
+@contextlib.contextmanager
+def repeatable() -> Iterator[None]:
+    """Random ops draw the same numbers each time inside, and go on undisturbed afterwards."""
+    generator = random.default_generator()
+    before = dict(vars(generator))
+    generator.reseed(SEED)
+    try:
+        yield
+    finally:
+        vars(generator).update(before)
+
+
+def doubled(x: Any) -> np.ndarray:
+    """`x` as an array, in double precision if it holds floats; always a copy."""
+    array = np.array(x.value if isinstance(x, Tensor) else x)
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+class Subject:
+    """`run` maps tensors to a tensor or a tuple of tensors; `arrays` is the point where it is checked.
+
+    What a loss gives is not looked at: the gradient begins there, so the check begins with its input and
+    with the cotangent that the loss hands down.
+    """
+
+    def __init__(
+        self,
+        run: Callable[..., Any],
+        arrays: Arrays,
+        names: Sequence[str],
+        title: str,
+        *,
+        op: Op | None = None,
+        states: Sequence[int] = (),
+    ) -> None:
+        self.run, self.names, self.title, self.op = run, tuple(names), title, op
+        self.arrays = [doubled(x) for x in arrays]
+        self.states = frozenset(states)
+        self.wanted = [
+            i for i, x in enumerate(self.arrays) if x.dtype.kind == "f" and i not in self.states and x.size
+        ]
+        if not self.wanted:
+            raise DTypeError(f"{title}: there is no input of floats to differentiate for")
+
+    def recorded(self, arrays: Arrays) -> tuple[list[Tensor], list[Tensor]]:
+        """Inputs as tensors, and results, with the graph between them."""
+        tensors = [Tensor(x, requires_grad=i in self.wanted) for i, x in enumerate(arrays)]
+        with repeatable(), recording(True), np.errstate(all="ignore"):
+            return tensors, as_results(self.run(*tensors), self.title)
+
+    def value(self, arrays: Arrays) -> list[np.ndarray]:
+        """Results at `arrays`; in place of a loss what it is a loss of."""
+        if self.has_loss(arrays):
+            return [np.asarray(x.value) for x in below_losses(self.recorded(arrays)[1])]
+        with repeatable(), recording(False), np.errstate(all="ignore"):
+            return [y.numpy() for y in as_results(self.run(*map(Tensor, arrays)), self.title)]
+
+    def has_loss(self, arrays: Arrays) -> bool:
+        """Whether a result is a loss; found out when first asked."""
+        if not hasattr(self, "loss_known"):
+            self.loss_known = any(is_loss(y) for y in self.recorded(arrays)[1])
+        return self.loss_known
+
+    def pull(self, arrays: Arrays, cotangents: Arrays) -> list[Any]:
+        """Gradients of the wanted inputs, as the rules give them; None where no path leads."""
+        tensors, results = self.recorded(arrays)
+        return pull_back([tensors[i] for i in self.wanted], results, cotangents)
+
+    def handed_down(self, arrays: Arrays, cotangents: Arrays) -> list[np.ndarray]:
+        """Cotangents of the edges that `value` gives: those of a loss come from its own rule."""
+        found: list[np.ndarray] = []
+        rest = list(cotangents)
+        for y in self.recorded(arrays)[1]:
+            if not is_loss(y):
+                found.append(rest.pop(0))
+                continue
+            gradients = loss_gradients(y)
+            found += [g for g in gradients if g is not None]
+        return found
+
+    def graph(self) -> list[Node]:
+        """The recorded nodes, inputs before users."""
+        return ancestors([y.node for y in self.recorded(self.arrays)[1] if y.node is not None])
+
+
+def as_results(y: Any, title: str) -> list[Tensor]:
+    """The tensors that a function gave.
+
+    Errors
+        DTypeError if it gave anything else.
+    """
+    results = list(y) if isinstance(y, list | tuple) else [y]
+    for result in results:
+        if not isinstance(result, Tensor):
+            raise DTypeError(f"{title} gave {result!r}, expected a Tensor or a tuple of Tensors")
+    floats = [y for y in results if y.dtype.kind in "fc"]
+    if not floats:
+        raise DTypeError(f"{title} gave {results[0].dtype} numbers, which have no gradient")
+    return floats
+
+
+def is_loss(y: Tensor) -> bool:
+    """Whether the gradient begins at this result."""
+    return y.node is not None and y.node.op is not None and y.node.op.is_loss
+
+
+def loss_gradients(y: Tensor) -> list[Any]:
+    """What a loss hands down to its inputs, in order; None where there is nothing."""
+    node = y.node
+    assert node is not None
+    assert node.op is not None
+    values = [t.value for t in node.inputs]
+    found = node.op.vjp(array_namespace(np), np.ones_like(y.value), y.value, *values)
+    found = [g() if callable(g) else g for g in found]
+    return [g if t.node is not None else None for g, t in zip(found, node.inputs, strict=True)]
+
+
+def below_losses(results: Sequence[Tensor]) -> list[Tensor]:
+    """The results, with the inputs of a loss in its place."""
+    found: list[Tensor] = []
+    for y in results:
+        if is_loss(y):
+            assert y.node is not None
+            found += [t for t, g in zip(y.node.inputs, loss_gradients(y), strict=True) if g is not None]
+        else:
+            found.append(y)
+    return found
+
+
+def pull_back(wrt: Sequence[Tensor], results: Sequence[Tensor], cotangents: Arrays) -> list[Any]:
+    """Gradients for `wrt`, given cotangents of the results; a loss needs none and takes the next if it is alone."""  # noqa: E501
+    rest = list(cotangents)
+    heads = []
+    for y in results:
+        loss = is_loss(y)
+        g = np.ones(y.shape, y.dtype) if loss else rest.pop(0)
+        if y.node is not None:
+            heads.append((y, np.asarray(g, y.dtype)))
+    with np.errstate(all="ignore"):
+        return sweep(heads, wrt)
+
+
+# Subjects of every kind.
+
+
+def subject_of(f: Any, inputs: Sequence[Any], generator: np.random.Generator) -> Subject:
+    """What `f` and its inputs are, ready to be checked.
+
+    Errors
+        LessonError where `f` is nothing that can be, or inputs are missing.
+    """
+    if isinstance(f, Symbol):
+        return of_symbol(f, inputs, generator)
+    if isinstance(f, Op):
+        return of_op(f, inputs)
+    if not callable(f):
+        raise DTypeError(f"check: expected a function of Tensors, an op or a Symbol, not {f!r}")
+    if not inputs:
+        raise LessonError(f"check: {name_of(f)} needs inputs to be checked at: gradients(f, x, ...)")
+    return Subject(f, inputs, parameter_names(f, len(inputs)), name_of(f))
+
+
+def name_of(f: Any) -> str:
+    """What a function is called."""
+    return str(getattr(f, "__qualname__", None) or getattr(f, "__name__", None) or f)
+
+
+def parameter_names(f: Callable[..., Any], count: int) -> list[str]:
+    """A name for each input: that of the parameter, or a number."""
+    names: list[str] = []
+    with contextlib.suppress(TypeError, ValueError):
+        parameters = inspect.signature(f).parameters.values()
+        names += [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [names[i] if i < len(names) else f"input {i}" for i in range(count)]
+
+
+def of_op(op: Op, inputs: Sequence[Any]) -> Subject:
+    """One op, with all its visible results."""
+    names = op.name_inputs(len(inputs))
+    states = range(len(inputs) - len(op.states), len(inputs))
+    return Subject(lambda *tensors: TENSORS.apply(op, tensors), inputs, names, repr(op), op=op, states=states)
+
+
+def evaluate(symbol: Symbol, leaves: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    """A symbol computed by the eager face, as in training."""
+    values: dict[Edge, Tensor] = {}
+    for node in symbol.nodes:
+        if node.op is None:
+            values[Edge(node)] = leaves[node.name]
+            continue
+        y = TENSORS.apply(node.op.at_mode(True), [values[edge] for edge in node.inputs])
+        results = y if isinstance(y, tuple) else (y,)
+        values.update(zip(outputs_of(node), results, strict=False))
+    return tuple(values[edge] for edge in symbol.heads)
+
+
+def complete_arrays(
+    symbol: Symbol, inputs: Sequence[Any], generator: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """An array for every variable of a symbol: those given, in order or by name, others drawn at random."""
+    arguments, states = ([node.name for node in part] for part in variables(symbol.nodes))
+    if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+        given = {name: doubled(x) for name, x in inputs[0].items()}
+    else:
+        given = dict(zip([*arguments, *states], map(doubled, inputs), strict=False))
+    unknown = [name for name in given if name not in (*arguments, *states)]
+    if unknown:
+        raise GraphError(
+            f"check: {unknown[0]!r} is no variable of {symbol!r}; it has {', '.join((*arguments, *states))}"
+        )
+    shapes = symbol.infer_shape(**{name: x.shape for name, x in given.items()})
+    if shapes[0] is None:
+        missing = ", ".join(name for name in arguments if name not in given)
+        raise GraphError(
+            f"check: the shapes of {missing} do not follow from the inputs given; give these too"
+        )
+    arrays = {}
+    for names, found in ((arguments, shapes[0]), (states, shapes[2])):
+        for name, shape in zip(names, found, strict=True):
+            spread = 1 / np.sqrt(max(1, shape[-1])) if len(shape) > 1 else 0.5
+            drawn = (
+                generator.uniform(0.5, 1.5, shape) if name in states else generator.normal(0, spread, shape)
+            )
+            arrays[name] = given.get(name, np.asarray(drawn))
+    return arrays
+
+
+class SymbolSubject(Subject):
+    """A symbol: the eager face gives the gradient by the rules, an executor the values, which is faster."""
+
+    def __init__(self, symbol: Symbol, arrays: Mapping[str, np.ndarray]) -> None:
+        names = list(arrays)
+        states = [names.index(node.name) for node in variables(symbol.nodes)[1]]
+        super().__init__(
+            lambda *tensors: evaluate(symbol, dict(zip(names, tensors, strict=True))),
+            list(arrays.values()), names, str(symbol.name or symbol), states=states,
+        )  # fmt: skip
+        self.symbol, self.executor = symbol, self.bind(symbol)
+        self.loaded: dict[int, list[Any]] = {}  # by executor: the arrays that it holds
+
+    def bind(self, symbol: Symbol) -> Executor:
+        """An executor of `symbol` with arrays of its own."""
+        bound = dict(zip(self.names, (x.copy() for x in self.arrays), strict=True))
+        gradients = {self.names[i]: np.zeros_like(self.arrays[i]) for i in self.wanted}
+        kept = [[node.name for node in part] for part in variables(symbol.nodes)]
+        own = [{name: bound[name] for name in part} for part in kept]
+        asked = {name: g for name, g in gradients.items() if name in own[0]}
+        requests = {name: "write" if name in asked else "null" for name in own[0]}
+        generator = random.MXNetGenerator(SEED)
+        return Executor(
+            symbol.heads, symbol.list_outputs(), own[0], asked, own[1], requests, generator=generator
+        )
+
+    def value(self, arrays: Arrays) -> list[np.ndarray]:
+        """As of every subject; a loss is cut off."""
+        if not hasattr(self, "values"):
+            self.values = self.bind(without_losses(self.symbol)) if self.has_loss(arrays) else self.executor
+        self.load(self.values, arrays)
+        return [np.array(y) for y in self.values.forward(is_train=True) if y.dtype.kind == "f"]
+
+    def load(self, executor: Executor, arrays: Arrays) -> None:
+        """Put numbers into the arrays of an executor."""
+        before = self.loaded.get(id(executor), [None] * len(arrays))
+        for i, (name, x, old) in enumerate(zip(self.names, arrays, before, strict=True)):
+            place = executor.arguments.get(name, executor.states.get(name))
+            if place is not None and (x is not old or i in self.states):
+                place[...] = x
+        self.loaded[id(executor)] = list(arrays)
+        executor.generator.reseed(SEED)
+
+    def compiled(self, cotangents: Arrays) -> list[np.ndarray]:
+        """Gradients of the wanted inputs as the compiled plan computes them."""
+        self.load(self.executor, self.arrays)
+        self.executor.forward(is_train=True)
+        rest = list(cotangents)
+        given = [
+            None if e.node.op is not None and e.node.op.is_loss else rest.pop(0) for e in self.symbol.heads
+        ]
+        self.executor.backward(given)
+        return [np.array(self.executor.gradients[self.names[i]]) for i in self.wanted]
+
+
+def without_losses(symbol: Symbol) -> Symbol:
+    """The symbol with the differentiable inputs of a loss in its place."""
+    heads: list[Edge] = []
+    for edge in symbol.heads:
+        op = edge.node.op
+        heads += edge.node.inputs[:1] if op is not None and op.is_loss else [edge]
+    return Symbol(heads)
+
+
+def of_symbol(symbol: Symbol, inputs: Sequence[Any], generator: np.random.Generator) -> Subject:
+    """A symbol with arrays for all its variables."""
+    return SymbolSubject(symbol, complete_arrays(symbol, inputs, generator))
+
+
+def sample_of(cls: type[Op], draw: Draw) -> tuple[Op, dict[str, np.ndarray]]:
+    """An op of a class and inputs for it: by its own `sample`, or where it has none, any numbers that fit.
+
+    Errors
+        LessonError where nothing fits.
+    """
+    if hasattr(cls, "sample"):
+        return draw.sample(cls)
+    try:
+        op = cls()
+    except TypeError:
+        raise LessonError(
+            f"{cls.name}: declare `sample`, so that the check knows attributes and inputs"
+        ) from None
+    shape = draw.shape(max_rank=2)
+    inputs = {cls.inputs[0]: draw.array(shape)} if op.parameters(shape) else {}
+    known = op.parameters(shape)
+    shapes = draw.broadcasting(len(cls.inputs)) if not known else [shape] * len(cls.inputs)
+    return op, {
+        n: inputs.get(n, draw.array(known.get(n, s))) for n, s in zip(cls.inputs, shapes, strict=True)
+    }
+
+
+def second(subject: Subject, generator: np.random.Generator) -> Subject:
+    """The gradient of a subject as a function of its inputs and of the cotangents."""
+    plain = [y for y in subject.recorded(subject.arrays)[1] if not is_loss(y)]
+    cotangents = [np.asarray(generator.uniform(-1, 1, y.shape)) for y in plain]
+    count = len(subject.arrays)
+
+    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+        rest = list(tensors[count:])
+        with recording(True):
+            inputs = [watched(t) if i in subject.wanted else t for i, t in enumerate(tensors[:count])]
+            results = as_results(subject.run(*inputs), subject.title)
+            heads = [(y, Tensor(np.ones(y.shape, y.dtype)) if is_loss(y) else rest.pop(0)) for y in results]
+            found = recorded_sweep(
+                [h for h in heads if h[0].node is not None], [inputs[i] for i in subject.wanted]
+            )
+        kept = tuple(g for g in found if g is not None)
+        return kept or (Tensor(np.zeros(1)),)
+
+    names = [*subject.names, *(f"cotangent {i}" for i in range(len(cotangents)))]
+    title = f"gradient of {subject.title}"
+    return Subject(run, [*subject.arrays, *cotangents], names, title, states=sorted(subject.states))
+
+
+def watched(x: Tensor) -> Tensor:
+    """A recorded edge with the value of `x`; what is computed from it still counts for `x`."""
+    if x.requires_grad:
+        return x
+    leaf = Tensor(x)
+    leaf.requires_grad = True
+    return leaf

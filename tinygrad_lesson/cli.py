@@ -1,0 +1,132 @@
+"""The command line: `tinygrad-lesson list` and `tinygrad-lesson run`."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from tinygrad_lesson.arrays import Context, require_device
+from tinygrad_lesson.errors import DeviceError, LessonError
+from tinygrad_lesson.files import write_whole
+from tinygrad_lesson.lesson import remedies, run
+from tinygrad_lesson.lesson.networks import NETWORKS
+from tinygrad_lesson.train.metric import format_confusion
+from tinygrad_lesson.viz.plots import plot_remedies, save_figure
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, or 2 for a mistake in what was asked."""
+    asked = parser().parse_args(arguments)
+    try:
+        return int(asked.command(asked))
+    except (LessonError, OSError) as error:
+        print(f"tinygrad-lesson: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tinygrad-lesson: stopped", file=sys.stderr)
+        return 130
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, without a traceback."""
+    if isinstance(error, OSError) and error.filename:
+        return f"cannot write {error.filename}: {error.strerror}"
+    return str(error)
+
+
+def parser() -> argparse.ArgumentParser:
+    """What can be asked."""
+    top = argparse.ArgumentParser(prog="tinygrad-lesson", description="The lesson on vanishing gradients.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="name the lesson's networks")
+    listing.set_defaults(command=list_networks)
+    runs = commands.add_parser("run", help="train networks and write what came out")
+    runs.add_argument("nets", nargs="*", metavar="NET", help="networks by name, or all (the default)")
+    runs.add_argument("--epochs", type=positive, default=run.EPOCHS, metavar="N")
+    runs.add_argument("--seed", type=natural, default=0, metavar="N", help="of the first weights")
+    runs.add_argument("--batch-size", type=positive, default=run.BATCH_SIZE, metavar="N")
+    runs.add_argument("--device", type=device, default=Context(), metavar="cpu|gpu:0")
+    runs.add_argument("--out", type=Path, default=Path("lesson-out"), metavar="DIR")
+    runs.set_defaults(command=run_networks)
+    return top
+
+
+def natural(text: str) -> int:
+    """A number from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A number from 1 on."""
+    if not natural(text):
+        raise argparse.ArgumentTypeError("0 is too small; expected 1 or more")
+    return int(text)
+
+
+def device(text: str) -> Context:
+    """A device that plans can run on."""
+    try:
+        context = Context.parse(text)
+        require_device(context)
+    except DeviceError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return context
+
+
+def list_networks(asked: argparse.Namespace) -> int:
+    """Print each network with its layers and optimizer."""
+    for name, network in NETWORKS.items():
+        layers = sum(argument.endswith("weight") for argument in network.build().list_arguments())
+        kind = (network.build.__doc__ or "").strip()
+        print(f"{name:8}{layers:3} layers  {network.training['optimizer']:5}{kind}")
+    return 0
+
+
+def run_networks(asked: argparse.Namespace) -> int:
+    """Train the networks that were asked for, print and write what came out."""
+    names = list(NETWORKS) if not asked.nets or "all" in asked.nets else list(dict.fromkeys(asked.nets))
+    unknown = [name for name in names if name not in NETWORKS]
+    if unknown:
+        raise LessonError(f"there is no network {unknown[0]!r}; known: {', '.join(NETWORKS)}, or all")
+    out: Path = asked.out
+    out.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    results = []
+    for name in names:
+        print(f"\n{name}: training for {asked.epochs} epochs")
+        result = run.train(
+            name,
+            epochs=asked.epochs,
+            seed=asked.seed,
+            batch_size=asked.batch_size,
+            device=asked.device,
+            log=print,
+        )
+        results.append(result)
+        report(result)
+        picture = run.write(result, out / name)
+        if picture.suffix == ".gv":
+            print(f"no Graphviz found, so the network is in {picture}; with Graphviz it becomes a picture")
+    write_whole(out / "summary.json", run.summary(results))
+    if names == list(NETWORKS):
+        save_figure(plot_remedies(remedies.compare(epochs=asked.epochs)), out / "remedies.png")
+    trained = sum(result.history.seconds for result in results)
+    print(f"\ntraining {trained:.2f} s, in all {time.perf_counter() - began:.1f} s; results in {out}/")
+    return 0
+
+
+def report(result: run.Result) -> None:
+    """Print the confusion table beside the lesson's, and the accuracy."""
+    printed = NETWORKS[result.name].confusion
+    print(format_confusion(result.confusion, beside=printed, headings=("here", "in the lesson")))
+    row = ", ".join(f"{p:.7g}" for p in result.probabilities[0])
+    print(f"accuracy {result.accuracy:.2f}; first test row {row}")
+    lesson = NETWORKS[result.name].first_row
+    if lesson is not None:
+        print(f"{'in the lesson':>28} {', '.join(f'{p:.7g}' for p in lesson)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

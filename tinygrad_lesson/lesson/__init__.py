@@ -1,0 +1,1 @@
+"""The lesson on vanishing gradients: its rows, networks, derivations and remedies."""

@@ -1,0 +1,365 @@
+"""Windows that slide over images, and convolution.
+
+The work is done with the batch as the last axis: then what lies side by side in memory is treated alike,
+and a copy or a sum runs over long rows. In a plan convolution and pooling become `Transpose`, the work,
+`Transpose`, and where one follows another the two transpositions between them are left out.
+"""
+
+import dataclasses
+import itertools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_lesson.errors import AttributeValueError, ShapeError
+from tinygrad_lesson.op import Elementwise, Op, array_namespace, attr, op
+from tinygrad_lesson.ops.movement import Transpose
+from tinygrad_lesson.shapes import show, size_of
+
+
+class Window(NamedTuple):
+    """How a window slides along one axis of `length` elements."""
+
+    length: Any  # None while it is unknown
+    size: int
+    stride: int
+    dilate: int
+    pad: int
+    convention: str = "valid"
+
+    @property
+    def extent(self):
+        """From the first element of a window to behind its last."""
+        return self.dilate * (self.size - 1) + 1
+
+    @property
+    def count(self):
+        """How many windows there are; None while the length is unknown."""
+        if self.length is None:
+            return None
+        room = self.length + 2 * self.pad - self.extent
+        if room < 0:
+            raise ShapeError(
+                f"a window over {self.extent} elements does not fit an axis of {self.length} "
+                f"with pad {self.pad}"
+            )
+        if self.convention == "same":
+            return -(-(self.length + 2 * self.pad) // self.stride)
+        return (-(-room // self.stride) if self.convention == "full" else room // self.stride) + 1
+
+    @property
+    def reach(self):
+        """Elements that are needed, padding before and behind included."""
+        return max(self.pad + self.length, (self.count - 1) * self.stride + self.extent)
+
+    def place(self, i):
+        """The elements that meet place `i` of the window as it slides."""
+        start = i * self.dilate
+        return slice(start, start + (self.count - 1) * self.stride + 1, self.stride)
+
+    def covered(self, include_pad):
+        """How many elements each window covers, with or without those of the padding."""
+        start = np.arange(self.count) * self.stride - self.pad
+        end = np.minimum(start + self.size, self.length + self.pad)
+        return end - start if include_pad else np.minimum(end, self.length) - np.maximum(start, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sliding(Op):
+    """An op that has a window."""
+
+    replayable = True
+    kernel: tuple[int, ...] = attr((), doc="size of the window along each axis of the image")
+    stride: tuple[int, ...] = attr((), doc="from one window to the next; () is 1 everywhere")
+    pad: tuple[int, ...] = attr((), doc="elements added before and behind each axis; () is none")
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, least in (("kernel", 1), ("stride", 1), ("dilate", 1), ("pad", 0)):
+            sizes = getattr(self, name, ())
+            if min(sizes, default=least) < least or len(sizes) not in (0, len(self.kernel)):
+                expected = f"expected a size of at least {least} for each of {len(self.kernel)} axes"
+                raise AttributeValueError(
+                    f"{self.name}: {name} is {sizes}, {expected} in kernel {self.kernel}"
+                )
+
+    def space(self, shape):
+        """Where the axes of the image begin and end in `shape`: between channel and batch."""
+        return 1, len(shape) - 1
+
+    def windows(self, shape):
+        """How the window slides along each axis of the image."""
+        first, last = self.space(shape)
+        self.check_rank(shape, last - first)
+        settings = self.kernel, self.stride, getattr(self, "dilate", ()), self.pad
+        filled = [
+            s or (default,) * len(self.kernel) for s, default in zip(settings, (1, 1, 1, 0), strict=True)
+        ]
+        return [Window(n, *along) for n, *along in zip(shape[first:last], *filled, strict=True)]
+
+    def check_rank(self, shape, rank):
+        """Refuse an image with another number of axes than the window."""
+        if rank != len(self.kernel) or rank < 1:
+            more = "one" if len(self.kernel) == 1 else len(self.kernel) or "at least one"
+            raise ShapeError(
+                f"data is {show(shape)}, expected batch, channel and {more} more for kernel {self.kernel}"
+            )
+
+    def slid(self, shape):
+        """`shape` with the number of windows along each axis of the image."""
+        first, last = self.space(shape)
+        return (*shape[:first], *[w.count for w in self.windows(shape)], *shape[last:])
+
+    def places(self, shape):
+        """For each place in the window, in row-major order, an index: the elements that meet it."""
+        along = [[w.place(i) for i in range(w.size)] for w in self.windows(shape)]
+        return [(slice(None),) * self.space(shape)[0] + index for index in itertools.product(*along)]
+
+    def reached(self, shape):
+        """`shape` with the padding that the windows reach."""
+        first, last = self.space(shape)
+        return (*shape[:first], *[w.reach for w in self.windows(shape)], *shape[last:])
+
+    def inner(self, shape):
+        """The index of the image inside of its padding."""
+        windows = self.windows(shape)
+        return (slice(None),) * self.space(shape)[0] + tuple(slice(w.pad, w.pad + w.length) for w in windows)
+
+    def seen(self, xp, x, fill, order="K"):
+        """For each place in the window the elements of `x` that meet it, `fill` in the padding."""
+        shape, padded = self.reached(x.shape), x
+        if shape != x.shape or not (order == "K" or x.flags.c_contiguous):
+            padded = xp.empty_like(x, shape=shape, order=order)
+            padded[...] = fill
+            padded[self.inner(x.shape)] = x
+        return [padded[index] for index in self.places(x.shape)]
+
+    def scattered(self, xp, shape, like, parts, out, masks=None):
+        """The sum over all places of each of `parts`, times its mask, put where it came from in `shape`."""
+        windows, reached = self.windows(shape), self.reached(shape)
+        y = out if out is not None and reached == shape else xp.empty_like(like, shape=reached, order="K")
+        apart = all(w.stride >= w.size and w.dilate == 1 for w in windows)
+        if not apart or any(w.count * w.size != w.reach for w in windows):
+            y[...] = 0
+        places = self.places(shape)
+        for index, part, mask in zip(places, parts, masks or [None] * len(places), strict=True):
+            if mask is not None:
+                part = xp.multiply(part, mask, out=y[index] if apart else None)
+            if not apart:
+                xp.add(y[index], part, out=y[index])
+            elif mask is None:
+                y[index] = part
+        return y if reached == shape else y[self.inner(shape)]
+
+
+def batch_last(rank):
+    """The order of axes that brings the batch from the front to the end."""
+    return (*range(1, rank), 0)
+
+
+def batch_first(rank):
+    """The order of axes that brings the batch from the end to the front."""
+    return (rank - 1, *range(rank - 1))
+
+
+def with_batch_last(F, x):
+    """`x` of a plan with its batch last.
+
+    It is taken from before the transposition to batch first where only unary elementwise ops have followed:
+    these are done anew on it, and the others are left out if nobody else wants them.
+    """
+    rank, source, between = len(F.shapes[x]), x, []
+    while isinstance(source.node.op, Elementwise) and len(source.node.inputs) == 1:
+        between.append(source.node.op)
+        (source,) = source.node.inputs
+    if source.node.op != Transpose(axes=batch_first(rank)):
+        return F.transpose(x, axes=batch_last(rank))
+    (y,) = source.node.inputs
+    for operation in reversed(between):
+        y = F.apply(operation, (y,))
+    return y
+
+
+@dataclasses.dataclass(frozen=True)
+class Dilated(Sliding):
+    """A window with gaps, in groups of channels."""
+
+    dilate: tuple[int, ...] = attr((), doc="distance of neighbours in the window; () is 1 everywhere")
+    num_group: int = attr(1, minimum=1, doc="groups of channels that do not mix")
+
+    @property
+    def window(self):
+        """Those attributes that say how the window slides."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(Dilated)}
+
+    def check_groups(self, data, channels):
+        """Refuse channels that do not fall into equal groups."""
+        if channels is not None and channels % self.num_group:
+            raise ShapeError(f"data is {show(data)}, expected channels in {self.num_group} equal groups")
+
+
+@op
+class Im2Col(Dilated):
+    """What each window sees, as a column.
+
+    Shapes
+        x (channel, ..., batch) -> (num_group, channel / num_group * window, windows * batch)
+    """
+
+    function = "im2col"
+
+    def shape(self, x):
+        self.check_groups(x, x[0])
+        return self.num_group, self.rows(x), size_of(self.slid(x)[1:])
+
+    def rows(self, x):
+        """Elements that a window sees in one group of channels."""
+        return None if x[0] is None else x[0] // self.num_group * math.prod(self.kernel)
+
+    def split(self, x):
+        """The shape of the result before axes are joined."""
+        channel, *others = self.slid(x)
+        return (channel, math.prod(self.kernel), *others)
+
+    def forward(self, xp, x, out=None):
+        fits = out is not None and out.flags.c_contiguous
+        y = out if fits else xp.empty_like(x, shape=self.shape(x.shape), order="C")
+        parts = xp.reshape(y, self.split(x.shape))
+        for i, part in enumerate(self.seen(xp, x, 0, order="C")):
+            parts[:, i] = part
+        return y
+
+    def vjp(self, F, g, y, x):
+        return (F.col2im(g, x, **self.window),)
+
+    @classmethod
+    def sample(cls, draw):
+        window, data = sample_image(draw)
+        return cls(**window), {"x": draw.array((*data[1:], data[0]))}
+
+
+@op
+class Col2Im(Dilated):
+    """Each column added to what its window sees: the way back from `Im2Col`.
+
+    Shapes
+        x (num_group, channel / num_group * window, windows * batch), like (channel, ..., batch) -> as like
+    """
+
+    function = "col2im"
+    shape_only = ("like",)
+
+    def shape(self, x, like):
+        return like
+
+    def dtype(self, x, like):
+        return x
+
+    def forward(self, xp, x, like, out=None):
+        split = Im2Col(**self.window).split(like.shape)
+        columns = xp.reshape(x, split)
+        return self.scattered(xp, like.shape, x, (columns[:, i] for i in range(split[1])), out)
+
+    def vjp(self, F, g, y, x, like):
+        return F.im2col(g, **self.window), None
+
+    @classmethod
+    def sample(cls, draw):
+        op, inputs = Im2Col.sample(draw)
+        return cls(**op.window), {"x": draw.array(op.shape(inputs["x"].shape)), "like": inputs["x"]}
+
+
+def sample_image(draw):
+    """Attributes of a window with gaps, and the shape of a batch of images that it fits."""
+    rank, groups = draw.choice((1, 2, 2, 3)), draw.choice((1, 2))
+    kernel, stride, dilate = (tuple(draw.size(1, 2) for _ in range(rank)) for _ in range(3))
+    pad = tuple(draw.size(0, 1) for _ in range(rank))
+    space = [d * (k - 1) + draw.size() for k, d in zip(kernel, dilate, strict=True)]
+    window = {"kernel": kernel, "stride": stride, "dilate": dilate, "pad": pad, "num_group": groups}
+    return window, (draw.size(), groups * draw.size(1, 2), *space)
+
+
+@op
+class Convolution(Dilated):
+    """Each window's products with each filter, summed: cross-correlation, with a bias per filter.
+
+    Shapes
+        data (batch, channel, ...), weight (num_filter, channel / num_group, *kernel), bias (num_filter,)
+        -> (batch, num_filter, ...); one, two or three axes in the place of the dots.
+
+    Source
+        MXNet 1.9, `Convolution`; by one matrix product per group, as in Chellapilla et al. 2006, section 3.
+    """
+
+    num_filter: int = attr(1, minimum=1, doc="number of channels of the result")
+    no_bias: bool = attr(False, doc="leave out the bias")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.num_filter % self.num_group:
+            raise AttributeValueError(
+                f"{self.name}: num_filter is {self.num_filter}, "
+                f"expected a multiple of num_group {self.num_group}"
+            )
+
+    @property
+    def input_names(self):
+        """The bias may be left out."""
+        return self.inputs[:2] if self.no_bias else self.inputs
+
+    def space(self, shape):
+        """Where the axes of the image begin and end in `shape`: behind batch and channel."""
+        return 2, len(shape)
+
+    def parameters(self, data):
+        self.check_rank(data, len(data) - 2)
+        channels = data[1]
+        self.check_groups(data, channels)
+        each = None if channels is None else channels // self.num_group
+        bias = {} if self.no_bias else {"bias": (self.num_filter,)}
+        return {"weight": (self.num_filter, each, *self.kernel), **bias}
+
+    def shape(self, data, weight, bias=None):
+        batch, _, *space = self.slid(data)
+        return (batch, self.num_filter, *space)
+
+    def filters(self, F, weight):
+        """The weight, or whatever has its first axis, as one matrix per group."""
+        return F.reshape(weight, shape=(self.num_group, self.num_filter // self.num_group, -1))
+
+    def product(self, F, x, shape, weight, bias=None):
+        """The result, of the given shape, from data whose batch is last."""
+        batch, *others = shape
+        y = F.reshape(F.matmul(self.filters(F, weight), F.im2col(x, **self.window)), shape=(*others, batch))
+        if bias is not None:
+            y = F.add(y, F.reshape(bias, shape=(-1, *[1] * (len(shape) - 1))))
+        return F.transpose(y, axes=batch_first(len(shape)))
+
+    def forward(self, xp, data, weight, bias=None):
+        x, shape = xp.transpose(data, batch_last(data.ndim)), self.shape(data.shape, weight.shape)
+        return self.product(array_namespace(xp), x, shape, weight, bias)
+
+    def rewrite(self, F, shapes, data, *parameters):
+        return self.product(F, with_batch_last(F, data), self.shape(*shapes), *parameters)
+
+    def vjp(self, F, g, y, data, weight, bias=None):
+        rank = len(self.kernel) + 2
+        x = F.transpose(data, axes=batch_last(rank))
+        rows = self.filters(F, F.transpose(g, axes=batch_last(rank)))
+
+        def data_gradient():
+            columns = F.matmul(F.swapaxes(self.filters(F, weight), -1, -2), rows)
+            return F.transpose(F.col2im(columns, x, **self.window), axes=batch_first(rank))
+
+        def weight_gradient():
+            return F.reshape_like(F.matmul(rows, F.swapaxes(F.im2col(x, **self.window), -1, -2)), weight)
+
+        rules = data_gradient, weight_gradient, lambda: F.sum(g, axis=1, exclude=True)
+        return rules[: len(self.input_names)]
+
+    @classmethod
+    def sample(cls, draw):
+        window, data = sample_image(draw)
+        op = cls(**window, num_filter=window["num_group"] * draw.size(1, 2), no_bias=draw.boolean())
+        return op, {"data": draw.array(data)}

@@ -1,0 +1,532 @@
+"""Arithmetic, comparisons and functions of one number, element by element; inputs broadcast."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.errors import ShapeError
+from tinygrad_lesson.op import Comparison, Elementwise, Op, attr, floating, op
+from tinygrad_lesson.shapes import merge, show
+
+
+@dataclasses.dataclass(frozen=True)
+class Binary(Elementwise):
+    """An elementwise op of two inputs."""
+
+    same_shape: bool = attr(False, shown=False, doc="refuse to broadcast, as MXNet's `a + b` does")
+
+    def complete(self, shapes: Any, results: Any) -> Any:
+        """With `same_shape`, what is known of one input holds for the other and for the result."""
+        if not self.same_shape:
+            return super().complete(shapes, results)
+        try:
+            shape = merge(merge(shapes[0], shapes[1]), results[0])
+        except ShapeError:
+            found, expected = show(shapes[1]), show(shapes[0])
+            message = (
+                f"{self.inputs[1]} is {found}, expected {expected}; broadcast_{self.function} would repeat it"
+            )
+            raise ShapeError(message) from None
+        return [shape, shape], [shape]
+
+    @classmethod
+    def sample(cls, draw):
+        a, b = draw.broadcasting(2)
+        return cls(), {"a": draw.array(a), "b": draw.array(b)}
+
+
+@op
+class Add(Binary):
+    """Sum of two arrays: ``y = a + b``."""
+
+    def forward(self, xp, a, b, out=None):
+        return xp.add(a, b, out=out)
+
+    def vjp(self, F, g, y, a, b):
+        if self.same_shape:
+            return g, g
+        return lambda: F.sum_like(g, a), lambda: F.sum_like(g, b)
+
+
+@op
+class Subtract(Binary):
+    """Difference of two arrays: ``y = a - b``."""
+
+    def forward(self, xp, a, b, out=None):
+        return xp.subtract(a, b, out=out)
+
+    def vjp(self, F, g, y, a, b):
+        if self.same_shape:
+            return g, lambda: -g
+        return lambda: F.sum_like(g, a), lambda: F.sum_like(-g, b)
+
+
+@op
+class Multiply(Binary):
+    """Product of two arrays: ``y = a * b``."""
+
+    def forward(self, xp, a, b, out=None):
+        return xp.multiply(a, b, out=out)
+
+    def vjp(self, F, g, y, a, b):
+        if self.same_shape:
+            return lambda: g * b, lambda: g * a
+        return lambda: F.sum_like(g * b, a), lambda: F.sum_like(g * a, b)
+
+
+@op
+class Divide(Binary):
+    """Quotient of two arrays: ``y = a / b``."""
+
+    def forward(self, xp, a, b, out=None):
+        return xp.divide(a, b, out=out)
+
+    def vjp(self, F, g, y, a, b):
+        return lambda: F.sum_like(g / b, a), lambda: F.sum_like(-g * y / b, b)
+
+    def dtype(self, *dtypes):
+        return floating(super().dtype(*dtypes))
+
+    @classmethod
+    def sample(cls, draw):
+        a, b = draw.broadcasting(2)
+        return cls(), {"a": draw.array(a), "b": draw.array(b, away_from=0)}
+
+
+@op
+class Power(Binary):
+    """`a` to the power `b`: ``y = a ** b``.
+
+    The gradient for the exponent is 0 where the base is 0.
+    """
+
+    def forward(self, xp, a, b, out=None):
+        return xp.power(a, b, out=out)
+
+    def vjp(self, F, g, y, a, b):
+        def base():
+            lowered = a ** F.where(F.equal(b, 0), 1, b - 1)  # b = 0: 0 * a, not 0 * a**-1
+            return F.sum_like(g * (b * lowered), a)
+
+        def exponent():
+            zero = F.equal(a, 0)
+            return F.sum_like(F.where(zero, 0, g * (y * F.log(F.where(zero, 1, a)))), b)
+
+        return base, exponent
+
+    @classmethod
+    def sample(cls, draw):
+        a, b = draw.broadcasting(2)
+        return cls(), {"a": draw.array(a, low=0.2, high=3), "b": draw.array(b)}
+
+
+@op
+class Maximum(Binary):
+    """The larger of two arrays; on a tie the gradient goes to `a`.
+
+    Source
+        MXNet 1.9, `broadcast_maximum`.
+    """
+
+    def forward(self, xp, a, b, out=None):
+        return xp.maximum(a, b, out=out)
+
+    def vjp(self, F, g, y, a, b):
+        return (
+            lambda: F.sum_like(F.where(F.greater_equal(a, b), g, 0), a),
+            lambda: F.sum_like(F.where(F.less(a, b), g, 0), b),
+        )
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), draw.apart("a", "b")
+
+
+@op
+class Minimum(Binary):
+    """The smaller of two arrays; on a tie the gradient goes to `a`.
+
+    Source
+        MXNet 1.9, `broadcast_minimum`.
+    """
+
+    def forward(self, xp, a, b, out=None):
+        return xp.minimum(a, b, out=out)
+
+    def vjp(self, F, g, y, a, b):
+        return (
+            lambda: F.sum_like(F.where(F.less_equal(a, b), g, 0), a),
+            lambda: F.sum_like(F.where(F.greater(a, b), g, 0), b),
+        )
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), draw.apart("a", "b")
+
+
+@op
+class WithScalar(Elementwise):
+    """A binary op with a number on one side: ``x + 1``, ``1 - x``, ``x > 0``."""
+
+    binary: Op = attr(doc="the op of two inputs")
+    scalar: float = attr(doc="the number")
+    reverse: bool = attr(False, doc="the number stands on the left")
+
+    def operands(self, x):
+        """The array and the number in their order."""
+        return (self.scalar, x) if self.reverse else (x, self.scalar)
+
+    @property
+    def differentiable(self):
+        """Whether the op of two inputs is."""
+        return self.binary.differentiable
+
+    def dtype(self, x):
+        return self.binary.dtype(None if x is None else np.result_type(x, self.scalar))
+
+    def forward(self, xp, x, out=None):
+        return self.binary.forward(xp, *self.operands(x), out=out)
+
+    def vjp(self, F, g, y, x):
+        return (self.binary.vjp(F, g, y, *self.operands(x))[int(self.reverse)],)
+
+    def rewrite(self, F, shapes, x):
+        return F.apply(self.binary, self.operands(x))
+
+    @classmethod
+    def sample(cls, draw):
+        binary = draw.choice((Add(), Subtract(), Multiply(), Divide(), Power(), Maximum(), Greater()))
+        x = draw.array(draw.shape(), low=0.5, high=2, away_from=1.5)
+        return cls(binary=binary, scalar=1.5, reverse=draw.boolean()), {"x": x}
+
+
+class BinaryComparison(Comparison):
+    """A comparison of two arrays."""
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), draw.apart("a", "b")
+
+
+@op
+class Equal(BinaryComparison):
+    """Whether two arrays are equal, element by element."""
+
+    def forward(self, xp, a, b, out=None):
+        return xp.equal(a, b, out=out)
+
+
+@op
+class NotEqual(BinaryComparison):
+    """Whether two arrays differ, element by element."""
+
+    def forward(self, xp, a, b, out=None):
+        return xp.not_equal(a, b, out=out)
+
+
+@op
+class Greater(BinaryComparison):
+    """Whether `a` is larger than `b`, element by element."""
+
+    def forward(self, xp, a, b, out=None):
+        return xp.greater(a, b, out=out)
+
+
+@op
+class GreaterEqual(BinaryComparison):
+    """Whether `a` is at least `b`, element by element."""
+
+    def forward(self, xp, a, b, out=None):
+        return xp.greater_equal(a, b, out=out)
+
+
+@op
+class Less(BinaryComparison):
+    """Whether `a` is smaller than `b`, element by element."""
+
+    def forward(self, xp, a, b, out=None):
+        return xp.less(a, b, out=out)
+
+
+@op
+class LessEqual(BinaryComparison):
+    """Whether `a` is at most `b`, element by element."""
+
+    def forward(self, xp, a, b, out=None):
+        return xp.less_equal(a, b, out=out)
+
+
+@op
+class Where(Elementwise):
+    """`a` where `condition` holds, else `b`."""
+
+    mixes_dtypes = True
+
+    def forward(self, xp, condition, a, b):
+        return xp.where(condition, a, b)
+
+    def vjp(self, F, g, y, condition, a, b):
+        return (
+            None,
+            lambda: F.sum_like(F.where(condition, g, 0), a),
+            lambda: F.sum_like(F.where(condition, 0, g), b),
+        )
+
+    def dtype(self, condition, a, b):
+        return super().dtype(a, b)
+
+    @classmethod
+    def sample(cls, draw):
+        condition, a, b = draw.broadcasting(3)
+        return cls(), {"condition": draw.array(condition) > 0, "a": draw.array(a), "b": draw.array(b)}
+
+
+class Unary(Elementwise):
+    """A smooth function of one number."""
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape())}
+
+
+class FloatUnary(Unary):
+    """A function whose results are no integers, even for integers: short ones become short floats."""
+
+    def dtype(self, x):
+        return None if x is None else np.result_type(x, np.float16)
+
+
+@op
+class Negative(Unary):
+    """The negative: ``y = -x``."""
+
+    def forward(self, xp, x, out=None):
+        return xp.negative(x, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (-g,)
+
+
+@op
+class Exp(FloatUnary):
+    """The exponential: ``y = exp(x)``."""
+
+    def forward(self, xp, x, out=None):
+        return xp.exp(x, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g * y,)
+
+
+@op
+class Expm1(FloatUnary):
+    """``y = exp(x) - 1``, exact near 0."""
+
+    def forward(self, xp, x, out=None):
+        return xp.expm1(x, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g * F.exp(x),)
+
+
+class PositiveUnary(FloatUnary):
+    """A function of a positive number."""
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape(), low=0.2, high=3)}
+
+
+@op
+class Log(PositiveUnary):
+    """The natural logarithm: ``y = log(x)``."""
+
+    def forward(self, xp, x, out=None):
+        return xp.log(x, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g / x,)
+
+
+@op
+class Log1p(PositiveUnary):
+    """``y = log(1 + x)``, exact near 0."""
+
+    def forward(self, xp, x, out=None):
+        return xp.log1p(x, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g / (1 + x),)
+
+
+@op
+class Sqrt(PositiveUnary):
+    """The square root: ``y = sqrt(x)``."""
+
+    def forward(self, xp, x, out=None):
+        return xp.sqrt(x, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g / (2 * y),)
+
+
+@op
+class Square(Unary):
+    """The square: ``y = x * x``."""
+
+    def forward(self, xp, x, out=None):
+        return xp.square(x, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g * (2 * x),)
+
+
+@op
+class Tanh(FloatUnary):
+    """Hyperbolic tangent of each element: ``y = tanh(x)``."""
+
+    def forward(self, xp, x, out=None):
+        return xp.tanh(x, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g * (1 - y * y),)
+
+
+@op
+class Sigmoid(FloatUnary):
+    """The logistic function: ``y = 1 / (1 + exp(-x))``, without overflow."""
+
+    def forward(self, xp, x, out=None):
+        return xp.divide(xp.exp(xp.minimum(x, 0)), 1 + xp.exp(-xp.abs(x)), out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g * (y * (1 - y)),)
+
+
+@op
+class Softplus(FloatUnary):
+    """A smooth ramp: ``y = log(1 + exp(x))``, without overflow. MXNet calls it softrelu."""
+
+    def forward(self, xp, x, out=None):
+        return xp.add(xp.log1p(xp.exp(-xp.abs(x))), xp.maximum(x, 0), out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g * F.sigmoid(x),)
+
+
+class Kinked(Unary):
+    """A function of one number whose slope jumps at 0."""
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape(), away_from=0)}
+
+
+@op
+class Softsign(Kinked):
+    """``y = x / (1 + |x|)``."""
+
+    def forward(self, xp, x, out=None):
+        return xp.divide(x, 1 + xp.abs(x), out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g / F.square(1 + F.abs(x)),)
+
+    def dtype(self, x):
+        return floating(x)
+
+
+@op
+class Abs(Kinked):
+    """The absolute value: ``y = |x|``; its slope at 0 is taken as 0."""
+
+    def forward(self, xp, x, out=None):
+        return xp.abs(x, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g * F.sign(x),)
+
+
+@op
+class Sign(Kinked):
+    """-1, 0 or 1, as `x` is negative, zero or positive."""
+
+    differentiable = False
+
+    def forward(self, xp, x, out=None):
+        return xp.sign(x, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (None,)
+
+
+@op
+class Relu(Kinked):
+    """The positive part: ``y = max(x, 0)``; its slope at 0 is taken as 0."""
+
+    def forward(self, xp, x, out=None):
+        return xp.maximum(x, 0, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g * F.sign(y),)
+
+
+@op
+class LeakyReLU(Kinked):
+    """``y = x`` where `x` is positive, else ``slope * x``; the slope at 0 is `slope`.
+
+    Source
+        MXNet 1.9, `LeakyReLU` with act_type leaky.
+    """
+
+    function = "leaky_relu"
+    slope: float = attr(0.25, doc="the derivative for negative numbers")
+
+    def forward(self, xp, x, out=None):
+        return xp.add(xp.maximum(x, 0), self.slope * xp.minimum(x, 0), out=out)
+
+    def vjp(self, F, g, y, x):
+        return (F.where(F.greater(x, 0), g, self.slope * g),)
+
+    def dtype(self, x):
+        return floating(x)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(slope=draw.choice((0.25, 0.01, 1.5))), {"x": draw.array(draw.shape(), away_from=0)}
+
+
+@op
+class Clip(Elementwise):
+    """`x` kept between `low` and `high`; the gradient passes at both bounds, as in MXNet 1.9."""
+
+    low: float | None = attr(None, doc="least result; None for no bound")
+    high: float | None = attr(None, doc="largest result; None for no bound")
+
+    def forward(self, xp, x, out=None):
+        return xp.clip(x, self.low, self.high, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (F.where(F.equal(x, y), g, 0),)
+
+    def dtype(self, x):
+        bounds = [bound for bound in (self.low, self.high) if bound is not None]
+        return None if x is None else np.result_type(x, *bounds)
+
+    @classmethod
+    def sample(cls, draw):
+        low, high = draw.choice(((-1.0, 1.0), (None, 0.5), (-0.5, None)))
+        kinks = tuple(k for k in (low, high) if k is not None)
+        return cls(low=low, high=high), {"x": draw.array(draw.shape(), away_from=kinks)}
+
+
+@op
+class Rsqrt(PositiveUnary):
+    """``y = 1 / sqrt(x)``."""
+
+    def forward(self, xp, x, out=None):
+        return xp.divide(1, xp.sqrt(x), out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g * (-0.5 * y / x),)

@@ -1,0 +1,257 @@
+"""Parts of arrays, and arrays put together from parts."""
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.errors import ShapeError
+from tinygrad_lesson.op import Op, attr, op
+from tinygrad_lesson.shapes import merge, normalize_axis, show
+
+Key = tuple[Any, ...]
+
+
+def freeze(key: Any) -> Key:
+    """A basic index (integers, slices, None, Ellipsis) as a tuple that can be compared and hashed."""
+    parts = key if isinstance(key, tuple) else (key,)
+    plain = (k.item() if isinstance(k, np.generic) else k for k in parts)
+    return tuple(("slice", k.start, k.stop, k.step) if isinstance(k, slice) else k for k in plain)
+
+
+def thaw(key: Key) -> tuple[Any, ...]:
+    """The index that `freeze` was given."""
+    return tuple(slice(*k[1:]) if isinstance(k, tuple) else k for k in key)
+
+
+@op
+class Slice(Op):
+    """A part of `x` by basic indexing: integers, slices, None and Ellipsis."""
+
+    replayable = True
+    view = True
+    key: Key = attr(doc="the index, as `freeze` makes it")
+
+    def shape(self, x):
+        sizes, result = iter(x), []
+        for part in self.parts(x):
+            size = 1 if part is None else next(sizes)
+            if not isinstance(part, int):
+                result.append(size if part is None or size is None else len(range(*part.indices(size))))
+            elif size is not None and not -size <= part < size:
+                raise ShapeError(f"{show(x)} has no part {thaw(self.key)}: axis of size {size} has no {part}")
+        return tuple(result)
+
+    def parts(self, x):
+        """The index with one part for every axis of the shape `x`: its Ellipsis spelled out."""
+        key = thaw(self.key)
+        missing = len(x) - sum(part is not None and part is not ... for part in key)
+        if missing < 0 or key.count(...) > 1:
+            raise ShapeError(f"{show(x)} has no part {key}: it has {len(x)} axes")
+        at = key.index(...) if ... in key else len(key)
+        return (*key[:at], *[slice(None)] * missing, *key[at + 1 :])
+
+    def forward(self, xp, x):
+        return x[(*thaw(self.key), ...)] if ... not in self.key else x[thaw(self.key)]
+
+    def vjp(self, F, g, y, x):
+        return (F.put_like(g, x, key=self.key),)
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        options = (slice(None), 0, -1, slice(None, None, -1), slice(0, None, 2), slice(-1, None), slice(1, 1))
+        key = [draw.choice(options) for _ in range(draw.integer(0, len(shape)))]
+        for extra in (None, ...):
+            if draw.boolean():
+                key.insert(draw.integer(0, len(key)), extra)
+        return cls(key=freeze(tuple(key))), {"x": draw.array(shape)}
+
+
+@op
+class PutLike(Op):
+    """Zeros like `like`, with `x` in the part that `key` names."""
+
+    replayable = True
+    shape_only = ("like",)
+    key: Key = attr(doc="the index, as `freeze` makes it")
+
+    def shape(self, x, like):
+        return like
+
+    def forward(self, xp, x, like, out=None):
+        y = xp.zeros(like.shape, dtype=x.dtype) if out is None else out
+        y[...] = 0
+        y[thaw(self.key)] = x
+        return y
+
+    def vjp(self, F, g, y, x, like):
+        return F.slice(g, key=self.key), None
+
+    def dtype(self, x, like):
+        return x
+
+    @classmethod
+    def sample(cls, draw):
+        op, inputs = Slice.sample(draw)
+        like = inputs["x"]
+        return cls(key=op.key), {"x": draw.array(op.shape(like.shape)), "like": like}
+
+
+@op
+class Concat(Op):
+    """Arrays one after the other along `dim`."""
+
+    replayable = True
+    dim: int = attr(1, alias="axis", doc="the axis along which they follow each other")
+
+    def shape(self, *args):
+        axis = normalize_axis(self.dim, len(args[0]))
+        known, sizes = with_size(args[0], axis, None), []
+        for i, shape in enumerate(args):
+            try:
+                known = merge(known, (*shape[:axis], None, *shape[axis + 1 :]))
+            except ShapeError:
+                raise ShapeError(f"input {i} is {show(shape)}, expected {show(known)} as input 0") from None
+            sizes.append(shape[axis])
+        return with_size(known, axis, None if None in sizes else sum(sizes))
+
+    def forward(self, xp, *args, out=None):
+        return xp.concatenate(args, axis=self.dim, out=out)
+
+    def vjp(self, F, g, y, *args):
+        return tuple(lambda i=i: F.concat_part(g, *args, dim=self.dim, part=i) for i in range(len(args)))
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape(min_rank=1)
+        axis = draw.axis(len(shape))
+        sizes = [draw.size() for _ in range(draw.choice((1, 2, 3)))]
+        parts = [with_size(shape, axis, n) for n in sizes]
+        return cls(dim=axis), {f"args{i}": draw.array(part) for i, part in enumerate(parts)}
+
+
+@op
+class ConcatPart(Op):
+    """The part of `whole` that belongs to one of the arrays it would be put together from."""
+
+    replayable = True
+    view = True
+    shape_only = ("args",)
+    dim: int = attr(1, doc="the axis along which they follow each other")
+    part: int = attr(0, doc="which of the arrays")
+
+    def key(self, shapes):
+        """Where the part begins and ends."""
+        axis = normalize_axis(self.dim, len(shapes[0]))
+        start = sum(shape[axis] for shape in shapes[: self.part])
+        return (*[slice(None)] * axis, slice(start, start + shapes[self.part][axis]))
+
+    def shape(self, whole, *args):
+        return args[self.part]
+
+    def forward(self, xp, whole, *args):
+        return whole[self.key([a.shape for a in args])]
+
+    def vjp(self, F, g, y, whole, *args):
+        def whole_gradient():
+            return F.concat(
+                *[g if i == self.part else F.full_like(a) for i, a in enumerate(args)], dim=self.dim
+            )
+
+        return whole_gradient, *[None] * len(args)
+
+    def rewrite(self, F, shapes, whole, *args):
+        return F.slice(whole, key=freeze(self.key(shapes[1:])))
+
+    def dtype(self, whole, *args):
+        return whole
+
+    @classmethod
+    def sample(cls, draw):
+        op, args = Concat.sample(draw)
+        whole = draw.array(op.shape(*[a.shape for a in args.values()]))
+        return cls(dim=op.dim, part=draw.choice(tuple(range(len(args))))), {"whole": whole, **args}
+
+
+def with_size(shape, axis, size):
+    """`shape` with another size along `axis`."""
+    axis = normalize_axis(axis, len(shape))
+    return (*shape[:axis], size, *shape[axis + 1 :])
+
+
+@op
+class Split(Op):
+    """Equal parts of `x` along `axis`."""
+
+    replayable = True
+    num_outputs: int = attr(minimum=1, maximum=1 << 16, doc="how many parts")
+    axis: int = attr(0, doc="the axis that is cut")
+    squeeze_axis: bool = attr(False, doc="drop the axis, whose size must then be `num_outputs`")
+
+    @property
+    def outputs(self):
+        """One name for each part."""
+        return tuple(f"output{i}" for i in range(self.num_outputs))
+
+    def shape(self, x):
+        axis = normalize_axis(self.axis, len(x))
+        if x[axis] is not None and x[axis] % self.num_outputs:
+            raise ShapeError(f"axis {axis} of {show(x)} cannot be cut into {self.num_outputs} equal parts")
+        size = None if x[axis] is None else x[axis] // self.num_outputs
+        if self.squeeze_axis and size not in (1, None):
+            raise ShapeError(f"axis {axis} of {show(x)} has parts of {size}, which cannot be dropped")
+        middle = () if self.squeeze_axis else (size,)
+        part = (*x[:axis], *middle, *x[axis + 1 :])
+        return part if self.num_outputs == 1 else (part,) * self.num_outputs
+
+    def forward(self, xp, x):
+        parts = xp.split(x, self.num_outputs, axis=self.axis)
+        parts = [xp.squeeze(p, axis=self.axis) for p in parts] if self.squeeze_axis else parts
+        return parts[0] if self.num_outputs == 1 else tuple(parts)
+
+    def vjp(self, F, g, y, x):
+        if self.num_outputs == 1:
+            return (F.reshape_like(g, x),)
+        parts = [F.full_like(yi) if gi is None else gi for gi, yi in zip(g, y, strict=True)]
+        if self.squeeze_axis:
+            parts = [F.expand_dims(p, axis=self.axis) for p in parts]
+        return (F.concat(*parts, dim=self.axis),)
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape(min_rank=1)
+        axis, count = draw.axis(len(shape)), draw.choice((1, 2, 3))
+        squeeze = draw.boolean()
+        size = count if squeeze else count * draw.size()
+        x = draw.array(with_size(shape, axis, size))
+        return cls(num_outputs=count, axis=axis, squeeze_axis=squeeze), {"x": x}
+
+
+@op
+class Stack(Op):
+    """Arrays of one shape side by side along a new axis."""
+
+    replayable = True
+    axis: int = attr(0, doc="where the new axis stands in the result")
+
+    def shape(self, *args):
+        known = args[0]
+        for i, shape in enumerate(args):
+            try:
+                known = merge(known, shape)
+            except ShapeError:
+                raise ShapeError(f"input {i} is {show(shape)}, expected {show(known)} as input 0") from None
+        axis = normalize_axis(self.axis, len(known) + 1)
+        return (*known[:axis], len(args), *known[axis:])
+
+    def forward(self, xp, *args, out=None):
+        return xp.stack(args, axis=self.axis, out=out)
+
+    def vjp(self, F, g, y, *args):
+        parts = F.split(g, num_outputs=len(args), axis=self.axis, squeeze_axis=True)
+        return (parts,) if len(args) == 1 else parts
+
+    @classmethod
+    def sample(cls, draw):
+        shape, count = draw.shape(), draw.choice((1, 2, 3))
+        return cls(axis=draw.axis(len(shape) + 1)), {f"args{i}": draw.array(shape) for i in range(count)}

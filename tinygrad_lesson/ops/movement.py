@@ -1,0 +1,323 @@
+"""Ops that move elements or repeat them, and compute nothing."""
+
+from tinygrad_lesson.errors import ShapeError
+from tinygrad_lesson.op import Op, attr, op
+from tinygrad_lesson.shapes import broadcast, normalize_axis, reshaped, show, size_of
+
+
+class Movement(Op):
+    """An op whose result is, as a rule, a view of its first input."""
+
+    replayable = True
+    view = True
+
+
+@op
+class Identity(Op):
+    """A copy of `x`."""
+
+    replayable = True
+
+    def shape(self, x):
+        return x
+
+    def forward(self, xp, x, out=None):
+        return xp.positive(x, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (g,)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape())}
+
+
+@op
+class Reshape(Movement):
+    """The same elements in row-major order under another shape; one size may be -1."""
+
+    to: tuple[int, ...] = attr(alias="shape", doc="the new shape; one size may be -1")
+    zero_keeps: bool = attr(False, doc="a 0 stands for the size that this axis has, as in MXNet")
+
+    def __post_init__(self):
+        object.__setattr__(self, "to", (self.to,) if isinstance(self.to, int) else tuple(self.to))
+
+    def shape(self, x):
+        if self.zero_keeps and any(n == 0 and a >= len(x) for a, n in enumerate(self.to)):
+            raise ShapeError(f"{show(self.to)} keeps an axis that {show(x)} does not have")
+        to = [x[a] if self.zero_keeps and n == 0 else n for a, n in enumerate(self.to)]
+        return reshaped(x, to)
+
+    def forward(self, xp, x):
+        return xp.reshape(x, self.shape(x.shape))
+
+    def vjp(self, F, g, y, x):
+        return (F.reshape_like(g, x),)
+
+    def rewrite(self, F, shapes, x):
+        if self.shape(shapes[0]) == shapes[0]:
+            return x
+        return F.reshape(x, shape=self.shape(shapes[0])) if self.zero_keeps or -1 in self.to else None
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        zero_keeps = draw.boolean()
+        first = shape[:1] and (0,) if zero_keeps else (1, -1)
+        to = draw.choice(((-1,), shape[::-1], (*first, *shape[1:])))
+        return cls(to=to, zero_keeps=zero_keeps), {"x": draw.array(shape)}
+
+
+@op
+class ReshapeLike(Movement):
+    """The elements of `x` under the shape of `like`."""
+
+    shape_only = ("like",)
+
+    def shape(self, x, like):
+        return reshaped(x, like)
+
+    def forward(self, xp, x, like):
+        return xp.reshape(x, like.shape)
+
+    def vjp(self, F, g, y, x, like):
+        return F.reshape_like(g, x), None
+
+    def rewrite(self, F, shapes, x, like):
+        return F.reshape(x, shape=shapes[1])
+
+    def dtype(self, x, like):
+        return x
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        return cls(), {"x": draw.array(shape), "like": draw.array(shape[::-1])}
+
+
+@op
+class Flatten(Movement):
+    """Two axes out of any number: those before `axis` become rows, the others columns.
+
+    Source
+        ONNX, `Flatten`; with `axis` 1 it is MXNet's.
+    """
+
+    axis: int = attr(1, doc="first axis of the columns; may be negative")
+
+    def shape(self, x):
+        axis = max(self.axis + len(x), 0) if self.axis < 0 else min(self.axis, len(x))
+        return size_of(x[:axis]), size_of(x[axis:])
+
+    def forward(self, xp, x):
+        return xp.reshape(x, self.shape(x.shape))
+
+    def vjp(self, F, g, y, x):
+        return (F.reshape_like(g, x),)
+
+    def rewrite(self, F, shapes, x):
+        return F.reshape(x, shape=self.shape(shapes[0]))
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(axis=draw.choice((1, -1, 0))), {"x": draw.array(draw.shape())}
+
+
+@op
+class Transpose(Movement):
+    """Axes in another order, reversed by default."""
+
+    axes: tuple[int, ...] | None = attr(None, doc="the axes in their new order; None reverses them")
+
+    def order(self, rank):
+        """The axes in their new order, counted from the front."""
+        if self.axes is None:
+            return tuple(range(rank))[::-1]
+        order = tuple(normalize_axis(a, rank) for a in self.axes)
+        if sorted(order) != list(range(rank)):
+            raise ShapeError(f"axes {self.axes} are no order of {rank} dimensions")
+        return order
+
+    def shape(self, x):
+        return tuple(x[a] for a in self.order(len(x)))
+
+    def forward(self, xp, x):
+        return xp.transpose(x, self.order(x.ndim))
+
+    def vjp(self, F, g, y, x):
+        if self.axes is None:
+            return (F.transpose(g),)
+        order = self.order(len(self.axes))
+        return (F.transpose(g, axes=tuple(order.index(a) for a in range(len(order)))),)
+
+    def rewrite(self, F, shapes, x):
+        return x if self.order(len(shapes[0])) == tuple(range(len(shapes[0]))) else None
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        return cls(axes=draw.choice((None, draw.permutation(len(shape))))), {"x": draw.array(shape)}
+
+
+@op
+class SwapAxes(Movement):
+    """Two axes exchanged."""
+
+    function = "swapaxes"
+    a: int = attr(alias="axis1", doc="one axis")
+    b: int = attr(alias="axis2", doc="the other axis")
+
+    def shape(self, x):
+        order = list(x)
+        a, b = normalize_axis(self.a, len(x)), normalize_axis(self.b, len(x))
+        order[a], order[b] = order[b], order[a]
+        return tuple(order)
+
+    def forward(self, xp, x):
+        return xp.swapaxes(x, self.a, self.b)
+
+    def vjp(self, F, g, y, x):
+        return (F.swapaxes(g, self.a, self.b),)
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape(min_rank=1)
+        return cls(a=draw.axis(len(shape)), b=draw.axis(len(shape))), {"x": draw.array(shape)}
+
+
+@op
+class ExpandDims(Movement):
+    """A new axis of size 1."""
+
+    axis: int = attr(doc="where the new axis stands in the result")
+
+    def shape(self, x):
+        axis = normalize_axis(self.axis, len(x) + 1)
+        return (*x[:axis], 1, *x[axis:])
+
+    def forward(self, xp, x):
+        return xp.expand_dims(x, self.axis)
+
+    def vjp(self, F, g, y, x):
+        return (F.reshape_like(g, x),)
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        return cls(axis=draw.axis(len(shape) + 1)), {"x": draw.array(shape)}
+
+
+@op
+class Squeeze(Movement):
+    """Without axes of size 1: all of them, or those named."""
+
+    axis: int | tuple[int, ...] | None = attr(None, doc="axes to drop; None drops all of size 1")
+
+    def shape(self, x):
+        if self.axis is None:
+            return None if None in x else tuple(n for n in x if n != 1)
+        axes = [normalize_axis(a, len(x)) for a in ([self.axis] if isinstance(self.axis, int) else self.axis)]
+        for a in axes:
+            if x[a] not in (1, None):
+                raise ShapeError(f"axis {a} of {show(x)} has size {x[a]}, expected 1")
+        return tuple(n for a, n in enumerate(x) if a not in axes)
+
+    def forward(self, xp, x):
+        return xp.reshape(x, self.shape(x.shape))
+
+    def vjp(self, F, g, y, x):
+        return (F.reshape_like(g, x),)
+
+    @classmethod
+    def sample(cls, draw):
+        shape = (1, *draw.shape(), 1)
+        return cls(axis=draw.choice((None, 0, -1, (0, -1)))), {"x": draw.array(shape)}
+
+
+@op
+class BroadcastTo(Movement):
+    """`x` repeated along axes of size 1, or along new axes in front."""
+
+    to: tuple[int, ...] = attr(alias="shape", doc="shape of the result")
+
+    def shape(self, x):
+        if broadcast(x, self.to) != self.to:
+            raise ShapeError(f"{show(x)} cannot be repeated to {show(self.to)}")
+        return self.to
+
+    def forward(self, xp, x):
+        return xp.broadcast_to(x, self.to)
+
+    def vjp(self, F, g, y, x):
+        return (F.sum_like(g, x),)
+
+    def rewrite(self, F, shapes, x):
+        return x if shapes[0] == self.to else None
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        return cls(to=(2, *(3 if n == 1 else n for n in shape))), {"x": draw.array(shape)}
+
+
+@op
+class BroadcastLike(Movement):
+    """`x` repeated to the shape of `like`."""
+
+    shape_only = ("like",)
+
+    def shape(self, x, like):
+        return like
+
+    def forward(self, xp, x, like):
+        return xp.broadcast_to(x, like.shape)
+
+    def vjp(self, F, g, y, x, like):
+        return F.sum_like(g, x), None
+
+    def rewrite(self, F, shapes, x, like):
+        return F.broadcast_to(x, shape=shapes[1])
+
+    def dtype(self, x, like):
+        return x
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        return cls(), {"x": draw.array(shape), "like": draw.array((2, *(3 if n == 1 else n for n in shape)))}
+
+
+@op
+class AlignAxis(Movement):
+    """A vector laid along one axis of `like`, so that the two broadcast.
+
+    Shapes
+        x (n,), like (..., n, ...) -> (1, ..., n, ..., 1)
+    """
+
+    shape_only = ("like",)
+    axis: int = attr(1, doc="the axis of `like` that has the length of `x`")
+
+    def shape(self, x, like):
+        axis = normalize_axis(self.axis, len(like))
+        if len(x) != 1 or (None not in (x[0], like[axis]) and x[0] != like[axis]):
+            raise ShapeError(f"x is {show(x)}, expected {show((like[axis],))} as axis {axis} of {show(like)}")
+        return tuple(x[0] if a == axis else 1 for a in range(len(like)))
+
+    def forward(self, xp, x, like):
+        return xp.reshape(x, self.shape(x.shape, like.shape))
+
+    def vjp(self, F, g, y, x, like):
+        return F.reshape_like(g, x), None
+
+    def rewrite(self, F, shapes, x, like):
+        return F.reshape(x, shape=self.shape(*shapes))
+
+    def dtype(self, x, like):
+        return x
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape(min_rank=1)
+        axis = draw.axis(len(shape))
+        return cls(axis=axis), {"x": draw.array((shape[axis],)), "like": draw.array(shape)}

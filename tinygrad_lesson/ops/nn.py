@@ -1,0 +1,194 @@
+"""Layers: softmax and its kin, normalization."""
+
+import dataclasses
+
+import numpy as np
+
+from tinygrad_lesson.errors import AttributeValueError, ShapeError
+from tinygrad_lesson.op import Op, attr, floating, op
+from tinygrad_lesson.shapes import normalize_axis, reduced_axes, show
+
+
+@dataclasses.dataclass(frozen=True)
+class AlongAxis(Op):
+    """A map of each vector along `axis` to a vector of the same length."""
+
+    replayable = True
+    axis: int = attr(-1, doc="the axis along which the numbers belong together")
+    temperature: float = attr(1.0, doc="divides `x` first; must not be 0")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.temperature == 0:
+            raise AttributeValueError(
+                f"{self.name}: temperature is 0, which divides; expected another number"
+            )
+
+    def shape(self, x):
+        normalize_axis(self.axis, len(x))
+        return x
+
+    def dtype(self, x):
+        return floating(x)
+
+    def shifted(self, xp, x):
+        """`x / temperature` less its largest element along `axis`, so that no exponential overflows."""
+        x = x if self.temperature == 1 else xp.divide(x, self.temperature)
+        return xp.subtract(x, xp.max(x, axis=self.axis, keepdims=True))
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape(min_rank=1)
+        op = cls(axis=draw.axis(len(shape)), temperature=draw.choice((1.0, 2.5)))
+        return op, {"x": draw.array(shape)}
+
+
+@op
+class Softmax(AlongAxis):
+    """Probabilities: ``y = exp(x / temperature) / sum(exp(x / temperature))`` along `axis`."""
+
+    def forward(self, xp, x, out=None):
+        e = xp.exp(self.shifted(xp, x))
+        return xp.divide(e, xp.sum(e, axis=self.axis, keepdims=True), out=out)
+
+    def vjp(self, F, g, y, x):
+        gradient = (g - F.sum(g * y, axis=self.axis, keepdims=True)) * y
+        return (gradient if self.temperature == 1 else gradient / self.temperature,)
+
+
+@op
+class LogSoftmax(AlongAxis):
+    """Logarithms of softmax probabilities, exact where these are tiny."""
+
+    def forward(self, xp, x, out=None):
+        x = self.shifted(xp, x)
+        return xp.subtract(x, xp.log(xp.sum(xp.exp(x), axis=self.axis, keepdims=True)), out=out)
+
+    def vjp(self, F, g, y, x):
+        gradient = g - F.exp(y) * F.sum(g, axis=self.axis, keepdims=True)
+        return (gradient if self.temperature == 1 else gradient / self.temperature,)
+
+
+@op
+class BatchNorm(Op):
+    """Each channel brought to mean `beta` and standard deviation `gamma`.
+
+    ``y = (data - mean) / sqrt(var + eps) * gamma + beta``, with the mean and variance of the batch in
+    training and with the moving ones in prediction. Training moves these towards the batch's:
+    ``moving = moving * momentum + batch * (1 - momentum)``, with the biased variance.
+
+    Shapes
+        data (batch, channel, ...), gamma, beta, moving_mean, moving_var (channel,) -> as data; the
+        channels lie along `axis`. Further results (channel,): mean, and as `var` what MXNet gives
+        under that name, ``1 / sqrt(var + eps)``.
+
+    Source
+        Ioffe and Szegedy 2015, algorithm 1; as in MXNet 1.9: epsilon inside the root.
+    """
+
+    replayable = True
+    mixes_dtypes = True
+    states = ("moving_mean", "moving_var")
+    eps: float = attr(1e-3, minimum=0, doc="added to the variance")
+    momentum: float = attr(0.9, doc="what the moving statistics keep of themselves per step")
+    fix_gamma: bool = attr(True, doc="take gamma as 1 and give it no gradient")
+    use_global_stats: bool = attr(False, doc="use the moving statistics in training too")
+    output_mean_var: bool = attr(False, doc="show mean and variance as results")
+    axis: int = attr(1, doc="the axis of the channels")
+    is_train: bool = attr(False, doc="use the statistics of the batch; set when bound")
+
+    outputs = ("output", "mean", "var")
+
+    @property
+    def visible(self):
+        """Mean and variance are shown on request only."""
+        return 3 if self.output_mean_var else 1
+
+    @property
+    def uses_batch(self):
+        """Whether the statistics are the batch's own."""
+        return self.is_train and not self.use_global_stats
+
+    def at_mode(self, is_train):
+        """Statistics of the batch in training, the moving ones in prediction."""
+        return dataclasses.replace(self, is_train=is_train)
+
+    def pinned(self):
+        """Gamma is 1 while it is fixed."""
+        return {"gamma": 1.0} if self.fix_gamma else {}
+
+    def parameters(self, data):
+        if len(data) < 2:
+            raise ShapeError(f"data is {show(data)}, expected at least (batch, channel)")
+        channels = (data[normalize_axis(self.axis, len(data))],)
+        return dict.fromkeys(self.inputs[1:], channels)
+
+    def shape(self, data, gamma, beta, moving_mean, moving_var):
+        return data, gamma, gamma, moving_mean, moving_var
+
+    def input_dtype(self, i, first):
+        """Statistics of half precision are kept in single, as in MXNet 1.9."""
+        return np.dtype(np.float32) if first == np.float16 else first
+
+    def dtype(self, data, gamma, beta, moving_mean, moving_var):
+        states = moving_mean, moving_var
+        if self.uses_batch:
+            states = floating(moving_mean), floating(moving_var)
+        return floating(data), states[0], floating(moving_var), *states
+
+    def aligned(self, rank):
+        """Shape that lets a vector of channels broadcast with `rank` dimensions."""
+        axis = normalize_axis(self.axis, rank)
+        return tuple(-1 if a == axis else 1 for a in range(rank))
+
+    def forward(self, xp, data, gamma, beta, moving_mean, moving_var):
+        axes, shape = reduced_axes(data.ndim, self.axis, exclude=True), self.aligned(data.ndim)
+        mean, var = moving_mean, moving_var
+        if self.uses_batch:
+            mean = xp.mean(data, axis=axes)
+        centred = xp.subtract(data, xp.reshape(mean, shape))
+        if self.uses_batch:
+            var = xp.mean(xp.square(centred), axis=axes)
+            moving_mean = xp.add(moving_mean * self.momentum, mean * (1 - self.momentum))
+            moving_var = xp.add(moving_var * self.momentum, var * (1 - self.momentum))
+        deviation = xp.sqrt(xp.add(var, self.eps))
+        scale = xp.divide(1 if self.fix_gamma else gamma, deviation)
+        y = xp.multiply(centred, xp.reshape(scale, shape))
+        y = xp.add(y, xp.reshape(beta, shape))
+        return y, mean, xp.divide(1, deviation), moving_mean, moving_var
+
+    def vjp(self, F, g, y, data, gamma, beta, moving_mean, moving_var):
+        g, g_mean, g_inverse, *_ = g
+        g = F.full_like(data) if g is None else g
+        others = {"axis": self.axis, "exclude": True}
+
+        def align(vector):
+            return F.align_axis(vector, data, axis=self.axis)
+
+        inverse = y[2]
+        centred = data - align(y[1])
+        normal = centred * align(inverse)
+        scale = inverse if self.fix_gamma else gamma * inverse
+
+        def data_gradient():
+            if not self.uses_batch:
+                return g * align(scale)
+            count = F.count(data, **others)
+            mean_g, mean_gn = F.sum(g, **others) / count, F.sum(g * normal, **others) / count
+            dx = align(scale) * (g - align(mean_g) - normal * align(mean_gn))
+            if g_mean is not None:
+                dx = dx + align(g_mean / count)
+            return dx if g_inverse is None else dx - align(g_inverse * inverse * inverse / count) * normal
+
+        def gamma_gradient():
+            return F.full_like(gamma) if self.fix_gamma else F.sum(g * normal, **others)
+
+        return data_gradient, gamma_gradient, lambda: F.sum(g, **others), None, None
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape(min_rank=2, min_size=2)
+        axis = draw.axis(len(shape))
+        switches = ("fix_gamma", "is_train", "use_global_stats", "output_mean_var")
+        op = cls(eps=0.1, axis=axis, **{name: draw.boolean() for name in switches})
+        return op, {"data": draw.distinct(shape), "moving_var": draw.array((shape[axis],), low=0.5, high=2)}

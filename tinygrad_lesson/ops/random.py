@@ -1,0 +1,61 @@
+"""Ops that draw random numbers."""
+
+import dataclasses
+
+from tinygrad_lesson.op import Op, attr, floating, op
+from tinygrad_lesson.shapes import normalize_axis
+
+
+@op
+class Dropout(Op):
+    """In training each element is dropped with probability `p`, and the rest grow by ``1 / (1 - p)``.
+
+    Shapes
+        data (...) -> as data; a further result is the mask that was drawn.
+
+    Source
+        Srivastava et al. 2014, in the inverted form of MXNet 1.9.
+    """
+
+    random = True
+    p: float = attr(0.5, minimum=0, maximum=1, doc="probability that an element is dropped")
+    mode: str = attr("training", choices=("training", "always"), doc="drop in training only, or always")
+    axes: tuple[int, ...] = attr((), doc="axes along which one decision is shared")
+    is_train: bool = attr(False, doc="whether elements are dropped; set when bound")
+
+    outputs = ("output", "mask")
+    visible = 1
+
+    def at_mode(self, is_train):
+        """Elements are dropped in training."""
+        return dataclasses.replace(self, is_train=is_train or self.mode == "always")
+
+    def shape(self, data):
+        shared = {normalize_axis(a, len(data)) for a in self.axes}
+        return data, tuple(1 if a in shared else n for a, n in enumerate(data))
+
+    def dtype(self, data):
+        return floating(data)
+
+    def forward(self, xp, data, *, generator=None):
+        data = xp.asarray(data, dtype=floating(data.dtype))
+        mask_shape = self.shape(data.shape)[1]
+        if not (self.is_train or self.mode == "always") or self.p == 0:
+            return data, xp.ones(mask_shape, dtype=data.dtype)
+        if self.p == 1:
+            mask = xp.zeros(mask_shape, dtype=data.dtype)
+        else:
+            kept = xp.asarray(generator.uniform(0, 1, mask_shape)) < 1 - self.p  # as MXNet decides
+            mask = kept.astype(data.dtype) / xp.asarray(1 - self.p, dtype=data.dtype)
+        return data * mask, mask
+
+    def vjp(self, F, g, y, data):
+        return (None if g[0] is None else g[0] * y[1],)
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        axes = draw.permutation(len(shape))[: draw.integer(0, len(shape))]
+        return cls(p=draw.choice((0.0, 0.3, 1.0)), axes=axes, is_train=draw.boolean()), {
+            "data": draw.array(shape)
+        }

@@ -1,0 +1,410 @@
+"""Sums, means and their kin along axes, and the way back from them."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.op import Op, Reduction, attr, floating, op
+from tinygrad_lesson.shapes import Axis, merge, reduced, reduced_axes, size_of
+
+
+class SampledReduction(Reduction):
+    """A reduction that any numbers serve to test."""
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        axis, exclude = draw.axes(len(shape)), draw.boolean()
+        op = cls(axis=axis, keepdims=draw.boolean(), exclude=exclude, vector=draw.boolean())
+        return op, {"x": draw.distinct(shape)}
+
+
+class WideningReduction(SampledReduction):
+    """A reduction whose result is wider than short integers."""
+
+    def dtype(self, x):
+        return None if x is None else np.sum(np.empty(0, x)).dtype
+
+
+class FloatReduction(SampledReduction):
+    """A reduction whose results are no integers, even for integers."""
+
+    def dtype(self, x):
+        return floating(x)
+
+
+@op
+class Sum(WideningReduction):
+    """Sum along `axis`."""
+
+    def forward(self, xp, x, out=None):
+        return self.reduce(xp.sum, x, out)
+
+    def vjp(self, F, g, y, x):
+        return (F.spread_like(g, x, axis=self.axis, exclude=self.exclude),)
+
+    def rewrite(self, F, shapes, x):
+        if any(shapes[0][a] != 1 for a in self.axes(len(shapes[0]))):
+            return None
+        return F.reshape(x, shape=self.shape(shapes[0]))
+
+
+@op
+class Mean(FloatReduction):
+    """Arithmetic mean along `axis`."""
+
+    def forward(self, xp, x, out=None):
+        return self.reduce(xp.mean, x, out)
+
+    def vjp(self, F, g, y, x):
+        count = F.count(x, axis=self.axis, exclude=self.exclude)
+        return (F.spread_like(g / count, x, axis=self.axis, exclude=self.exclude),)
+
+    def rewrite(self, F, shapes, x):
+        total = F.sum(x, **dataclasses.asdict(self))
+        return F.divide(total, F.count(x, axis=self.axis, exclude=self.exclude))
+
+
+@op
+class Var(FloatReduction):
+    """Variance along `axis`, of the whole population: mean squared distance from the mean."""
+
+    def forward(self, xp, x, out=None):
+        return self.reduce(xp.var, x, out)
+
+    def vjp(self, F, g, y, x):
+        along = {"axis": self.axis, "exclude": self.exclude}
+        centred = x - F.mean(x, **along, keepdims=True)
+        return (F.spread_like(g * 2 / F.count(x, **along), x, **along) * centred,)
+
+    def rewrite(self, F, shapes, x):
+        mean = F.mean(x, axis=self.axis, exclude=self.exclude, keepdims=True)
+        return F.mean(F.square(F.subtract(x, mean)), **dataclasses.asdict(self))
+
+
+@op
+class Max(SampledReduction):
+    """Largest element along `axis`; every one of several that tie gets the whole gradient.
+
+    Source
+        MXNet 1.9, `max`.
+    """
+
+    def forward(self, xp, x, out=None):
+        return self.reduce(xp.max, x, out)
+
+    def vjp(self, F, g, y, x):
+        along = {"axis": self.axis, "exclude": self.exclude}
+        return (F.where(F.equal(x, F.spread_like(y, x, **along)), F.spread_like(g, x, **along), 0),)
+
+
+@op
+class Min(SampledReduction):
+    """Smallest element along `axis`; every one of several that tie gets the whole gradient.
+
+    Source
+        MXNet 1.9, `min`.
+    """
+
+    def forward(self, xp, x, out=None):
+        return self.reduce(xp.min, x, out)
+
+    def vjp(self, F, g, y, x):
+        along = {"axis": self.axis, "exclude": self.exclude}
+        return (F.where(F.equal(x, F.spread_like(y, x, **along)), F.spread_like(g, x, **along), 0),)
+
+
+@op
+class Prod(WideningReduction):
+    """Product along `axis`; right for zeros too."""
+
+    def forward(self, xp, x, out=None):
+        return self.reduce(xp.prod, x, out)
+
+    def vjp(self, F, g, y, x):
+        along = {"axis": self.axis, "exclude": self.exclude}
+        return (F.spread_like(g, x, **along) * F.product_of_others(x, **along),)
+
+    @classmethod
+    def sample(cls, draw):
+        op, inputs = super().sample(draw)
+        return op, {"x": draw.array(inputs["x"].shape)}
+
+
+@op
+class ProductOfOthers(Op):
+    """For each element the product of all others along `axis`, right for zeros too.
+
+    With further inputs, the sum of all products in which each of them takes the place of `x` at one
+    other element: the derivative of the product along them, which is linear in each.
+
+    Shapes
+        x, along (...) -> (...)
+    """
+
+    replayable = True
+    axis: Axis = attr(None, doc="axis or axes of the product; None means all")
+    exclude: bool = attr(False, doc="multiply over all axes but `axis`")
+
+    def shape(self, x, *along):
+        for shape in along:
+            x = merge(x, shape)
+        return x
+
+    def forward(self, xp, x, *along):
+        """Up a tree of products of pairs, then down to the product of what lies outside of each pair."""
+        axes = reduced_axes(x.ndim, self.axis, self.exclude)
+        order = tuple(a for a in range(x.ndim) if a not in axes) + axes
+        shape = tuple(x.shape[a] for a in order)
+        count = size_of(shape[x.ndim - len(axes) :])
+        leaves = {}
+        for i, a in enumerate((x, *along)):  # a polynomial in marks: bit i - 1 stands for along[i - 1]
+            rows = xp.reshape(xp.transpose(a, order), (size_of(shape[: x.ndim - len(axes)]), count))
+            missing = (1 << max(count - 1, 0).bit_length()) - count  # to a power of two
+            padding = xp.full((len(rows), missing), 0 if i else 1, dtype=x.dtype)
+            leaves[1 << i >> 1] = xp.concatenate([rows, padding], axis=1)
+        levels = [leaves]
+        while levels[-1][0].shape[1] > 1:
+            levels.append(marked_product(*halves(levels[-1])))
+        others = {0: xp.ones((len(leaves[0]), 1), dtype=x.dtype)}
+        for level in levels[-2::-1]:
+            left, right = halves(level)
+            pair = marked_product(others, right), marked_product(others, left)
+            others = {m: xp.reshape(xp.stack([p[m] for p in pair], axis=2), level[0].shape) for m in pair[0]}
+        y = others.get((1 << len(along)) - 1, xp.zeros_like(leaves[0]))[:, :count]
+        return xp.transpose(xp.reshape(y, shape), tuple(order.index(a) for a in range(x.ndim)))
+
+    def vjp(self, F, g, y, x, *along):
+        rule = {"axis": self.axis, "exclude": self.exclude}
+        without = [(*along[:i], *along[i + 1 :]) for i in range(len(along))]
+        return tuple(lambda u=u: F.product_of_others(x, *u, g, **rule) for u in (along, *without))
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        along = {f"along{i}": draw.array(shape) for i in range(draw.integer(0, 2))}
+        return cls(axis=draw.axes(len(shape)), exclude=draw.boolean()), {"x": draw.array(shape), **along}
+
+
+def halves(level):
+    """The even and the odd columns of each coefficient."""
+    return {m: a[:, 0::2] for m, a in level.items()}, {m: a[:, 1::2] for m, a in level.items()}
+
+
+def marked_product(a, b):
+    """The product of polynomials in marks whose squares are 0; a bit of a key stands for a mark."""
+    y: dict[int, Any] = {}
+    for m, p in a.items():
+        for n, q in b.items():
+            if not m & n:
+                y[m | n] = y[m | n] + p * q if m | n in y else p * q
+    return y
+
+
+@op
+class LogSumExp(FloatReduction):
+    """``y = log(sum(exp(x)))`` along `axis`, without overflow."""
+
+    function = "logsumexp"
+
+    def forward(self, xp, x):
+        axes = self.axes(x.ndim)
+        top = xp.max(x, axis=axes, keepdims=True)
+        top = xp.where(xp.isfinite(top), top, 0)
+        total = xp.sum(xp.exp(xp.subtract(x, top)), axis=axes, keepdims=True)
+        y = xp.add(xp.log(total), top)
+        return xp.reshape(y, self.shape(x.shape))
+
+    def vjp(self, F, g, y, x):
+        along = {"axis": self.axis, "exclude": self.exclude}
+        return (F.spread_like(g, x, **along) * F.exp(x - F.spread_like(y, x, **along)),)
+
+
+@op
+class SpreadLike(Op):
+    """The way back from a reduction: `x` repeated along the axes that `like` lost.
+
+    Shapes
+        x (`like` reduced along `axis`, with or without size 1 there), like (...) -> shape of `like`
+    """
+
+    shape_only = ("like",)
+    axis: Axis = attr(None, doc="axes that were reduced; None means all")
+    exclude: bool = attr(False, doc="all axes but `axis` were reduced")
+
+    def kept(self, like):
+        """Shape of `x` with size 1 along the reduced axes."""
+        return reduced(like, reduced_axes(len(like), self.axis, self.exclude), keepdims=True)
+
+    def shape(self, x, like):
+        return like
+
+    def forward(self, xp, x, like):
+        return xp.broadcast_to(xp.reshape(x, self.kept(like.shape)), like.shape)
+
+    def vjp(self, F, g, y, x, like):
+        return F.reshape_like(F.sum(g, axis=self.axis, exclude=self.exclude, keepdims=True), x), None
+
+    def rewrite(self, F, shapes, x, like):
+        return F.broadcast_to(F.reshape(x, shape=self.kept(shapes[1])), shape=shapes[1])
+
+    def dtype(self, x, like):
+        return x
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        op = cls(axis=draw.axes(len(shape)), exclude=draw.boolean())
+        axes = reduced_axes(len(shape), op.axis, op.exclude)
+        return op, {"x": draw.array(reduced(shape, axes, draw.boolean())), "like": draw.array(shape)}
+
+
+@op
+class SumLike(Op):
+    """The way back from broadcasting: `x` summed to the shape of `like`."""
+
+    shape_only = ("like",)
+
+    def shape(self, x, like):
+        return like
+
+    def forward(self, xp, x, like):
+        if x.shape == like.shape:
+            return x
+        return xp.sum(x, axis=spread_axes(x.shape, like.shape), dtype=x.dtype, keepdims=True).reshape(
+            like.shape
+        )
+
+    def vjp(self, F, g, y, x, like):
+        return F.broadcast_like(g, x), None
+
+    def rewrite(self, F, shapes, x, like):
+        if shapes[0] == shapes[1]:
+            return x
+        return F.reshape(F.sum(x, axis=spread_axes(*shapes), keepdims=True), shape=shapes[1])
+
+    def dtype(self, x, like):
+        return x
+
+    @classmethod
+    def sample(cls, draw):
+        like = draw.shape()
+        x = draw.choice(((2, *like), like, tuple(2 if n == 1 else n for n in like)))
+        return cls(), {"x": draw.array(x), "like": draw.array(like)}
+
+
+def spread_axes(shape, like):
+    """Axes of `shape` along which an array of shape `like` was repeated."""
+    extra = len(shape) - len(like)
+    grown = (a + extra for a, n in enumerate(like) if n == 1 and shape[a + extra] != 1)
+    return (*range(extra), *grown)
+
+
+@op
+class Count(Op):
+    """Number of elements of `x` along `axis`, as a number."""
+
+    shape_only = ("x",)
+    differentiable = False
+    axis: Axis = attr(None, doc="axis or axes to count along; None means all")
+    exclude: bool = attr(False, doc="count along all axes but `axis`")
+
+    def count(self, shape):
+        """The number for an array of this shape."""
+        return size_of(tuple(shape[a] for a in reduced_axes(len(shape), self.axis, self.exclude)))
+
+    def shape(self, x):
+        return ()
+
+    def dtype(self, x):
+        return None
+
+    def forward(self, xp, x):
+        return float(self.count(x.shape))
+
+    def vjp(self, F, g, y, x):
+        return (None,)
+
+    def rewrite(self, F, shapes, x):
+        return F.constant(value=float(self.count(shapes[0])))
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        return cls(axis=draw.axes(len(shape)), exclude=draw.boolean()), {"x": draw.array(shape)}
+
+
+@op
+class Constant(Op):
+    """A number; it takes the element type of whatever it meets."""
+
+    differentiable = False
+    value: float = attr(doc="the number")
+
+    def shape(self):
+        return ()
+
+    def dtype(self):
+        return None
+
+    def forward(self, xp):
+        return self.value
+
+    def vjp(self, F, g, y):
+        return ()
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(value=1.5), {}
+
+
+@op
+class Full(Op):
+    """An array filled with one number."""
+
+    differentiable = False
+    to: tuple[int, ...] = attr(alias="shape", doc="shape of the result")
+    value: float = attr(0.0, doc="the number")
+    type: str = attr("float32", alias="dtype", doc="element type of the result")
+
+    def shape(self):
+        return self.to
+
+    def dtype(self):
+        return np.dtype(self.type)
+
+    def forward(self, xp):
+        return xp.full(self.to, self.value, dtype=self.type)
+
+    def vjp(self, F, g, y):
+        return ()
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(to=draw.shape(), value=2.5, type=draw.choice(("float64", "float32"))), {}
+
+
+@op
+class FullLike(Op):
+    """An array like `x`, filled with one number."""
+
+    shape_only = ("x",)
+    differentiable = False
+    value: float = attr(0.0, doc="the number")
+
+    def shape(self, x):
+        return x
+
+    def forward(self, xp, x):
+        return xp.full(x.shape, self.value, dtype=x.dtype)
+
+    def vjp(self, F, g, y, x):
+        return (None,)
+
+    def rewrite(self, F, shapes, x):
+        return F.full(shapes[0], self.value, str(F.dtypes[x]))
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(value=1.5), {"x": draw.array(draw.shape())}

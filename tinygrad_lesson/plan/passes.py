@@ -1,0 +1,130 @@
+"""From graph to simpler graph, once all shapes are known.
+
+A graph is emitted anew through a `Builder`, node by node. On the way each op may rewrite itself
+(`sum_like` of equal shapes vanishes, `mean` becomes a sum and a division), equal nodes become one,
+and what no head needs is never emitted.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.backprop import backprop
+from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.graph import UNNAMED, Edge, Label, Node, of_constants, outputs_of, toposort
+from tinygrad_lesson.infer import describe
+from tinygrad_lesson.op import Namespace, Op
+from tinygrad_lesson.ops.reduce import Constant
+from tinygrad_lesson.shapes import Shape, show
+
+
+@dataclasses.dataclass(frozen=True)
+class Passes:
+    """Which simplifications are made; each can be switched off."""
+
+    rewrite: bool = True  # ops replace themselves by simpler ones
+    share: bool = True  # equal nodes are computed once
+    fold: bool = True  # what depends on no argument is computed once, when bound
+
+
+class Builder(Namespace):
+    """Emits nodes with known shapes and element types, simplified as `passes` says.
+
+    It is the namespace that rewrites and gradients speak to: `F.sum(x)` emits a sum, and so does the
+    arithmetic of its edges.
+    """
+
+    def __init__(self, passes: Passes) -> None:
+        super().__init__(self.emit_unnamed)
+        self.passes = passes
+        self.shapes: dict[Edge, Shape] = {}
+        self.dtypes: dict[Edge, np.dtype[Any] | None] = {}
+        self.known: dict[Any, Any] = {}
+
+        class EmittedEdge(Edge):
+            """One result of a node that was emitted here."""
+
+            __slots__ = ()
+            F = self
+
+        self.edge = EmittedEdge
+
+    def forget(self) -> None:
+        """Let go of the graph. Functions of a namespace refer to it, so nothing else would before a collection."""  # noqa: E501
+        self.__dict__.clear()
+
+    def results(self, node: Node) -> tuple[Edge, ...]:
+        """Every result of an emitted node."""
+        return tuple(self.edge(node, i) for i in range(1 if node.op is None else node.op.results))
+
+    def variable(self, node: Node, shape: Shape, dtype: Any) -> Edge:
+        """A leaf whose shape and type are given."""
+        edge = self.edge(node)
+        self.shapes[edge], self.dtypes[edge] = shape, np.dtype(dtype)
+        return edge
+
+    def graph(self, heads: Sequence[Edge], dtypes: Mapping[Edge, Any], is_train: bool) -> list[Edge]:
+        """The graph of `heads` emitted anew, each op as it acts in training or in prediction.
+
+        `dtypes` holds types that inference has settled, which for integers differ from the ops' own.
+        """
+        new: dict[Edge, Edge] = {}
+        for node in toposort(edge.node for edge in heads):
+            if node.op is None:
+                edges = self.results(node)
+            else:
+                inputs = tuple([new[edge] for edge in node.inputs])
+                settled = tuple([dtypes[edge] for edge in outputs_of(node)]) if node.label.spelling else None
+                edges = self.emit(node.op.at_mode(is_train), inputs, node.label, settled)
+            new.update(zip(outputs_of(node), edges, strict=True))
+        return [new[edge] for edge in heads]
+
+    def gradients(self, heads: Sequence[tuple[Edge, Edge]], wrt: Sequence[Edge]) -> list[Edge | None]:
+        """Gradients of emitted edges, given pairs (edge, cotangent) of `heads`; None where no path leads."""
+
+        def results(node: Node) -> Any:
+            edges = self.results(node)
+            return edges[0] if len(edges) == 1 else edges
+
+        return backprop(self, heads, wrt, lambda node: node.inputs, results)
+
+    def emit_unnamed(self, op: Op, inputs: Sequence[Any]) -> Any:
+        """The result of `op`, as a rule asks for it."""
+        edges = tuple(
+            [x if isinstance(x, Edge) else self.emit(Constant(value=x), (), UNNAMED, None)[0] for x in inputs]
+        )
+        number = of_constants(op, edges)
+        if number is not None:
+            op, edges = Constant(value=number), ()
+        results = self.emit(op, edges, UNNAMED, None)
+        return results[0] if len(results) == 1 else results
+
+    def emit(self, op: Op, inputs: tuple[Edge, ...], label: Label, dtypes: Any) -> tuple[Edge, ...]:
+        """Edges that hold the results of `op`; `dtypes` where they are not what the op's rule says."""
+        shapes = [self.shapes[edge] for edge in inputs]
+        natural = op.dtype(*[self.dtypes[edge] for edge in inputs])
+        natural = natural if isinstance(natural, tuple) else (natural,) * op.results
+        dtypes = natural if dtypes is None else dtypes
+        if self.passes.rewrite and dtypes == natural:
+            simpler = op.rewrite(self, shapes, *inputs)
+            simpler = simpler if op.results > 1 or simpler is None else (simpler,)
+            if simpler and all(self.dtypes[x] in (None, d) for x, d in zip(simpler, natural, strict=True)):
+                return simpler  # type: ignore[no-any-return]
+        key = (op, inputs, dtypes)
+        if self.passes.share and not op.random and key in self.known:
+            known = self.known[key]
+            if repr(known[0].node.op) == repr(
+                op
+            ):  # 0.0 and -0.0 are equal, what is computed with them is not
+                return known  # type: ignore[no-any-return]
+        results = self.results(Node(op, inputs, label))
+        try:
+            inferred = op.shape(*shapes)
+        except LessonError as error:
+            raise type(error)(describe(results[0].node, str(error), list(map(show, shapes)))) from None
+        self.shapes.update(zip(results, [inferred] if op.results == 1 else inferred, strict=True))
+        self.dtypes.update(zip(results, dtypes, strict=True))
+        self.known[key] = results
+        return results

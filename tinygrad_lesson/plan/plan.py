@@ -1,0 +1,213 @@
+"""A plan: steps over numbered buffers. It is data; a runner is a loop over it."""
+
+import dataclasses
+import functools
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_lesson.graph import Edge, ancestors, outputs_of
+from tinygrad_lesson.op import Elementwise, Op
+from tinygrad_lesson.ops.elementwise import Add
+from tinygrad_lesson.ops.movement import Identity
+from tinygrad_lesson.ops.reduce import Constant, Full
+from tinygrad_lesson.plan.memory import place
+from tinygrad_lesson.plan.passes import Builder, Passes
+from tinygrad_lesson.shapes import Shape, show
+
+
+class Buffer(NamedTuple):
+    """A numbered array: an argument, a target bound by the executor, a number, or a place in the arena."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    argument: str = ""  # the name of the variable that is bound here
+    output: str = ""  # the name under which the executor binds or reads it
+    value: float | None = None  # of a number
+    offset: int | None = None  # in the arena, in bytes
+    owner: int = -1  # the buffer that this is a view of, itself if it is none
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements."""
+        return math.prod(self.shape) * self.dtype.itemsize  # type: ignore[arg-type]
+
+
+class Step(NamedTuple):
+    """Apply `op` to the buffers `sources`, leave the results in `targets`."""
+
+    op: Op
+    sources: tuple[int, ...]
+    targets: tuple[int, ...]
+    name: str = ""
+
+
+@functools.cache
+def takes_out(cls: Any) -> bool:
+    """Whether `forward` can write into a given array."""
+    return "out" in inspect.signature(cls.forward).parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Steps in order: `setup` when bound, `forward`, then `backward`.
+
+    `arguments` and `outputs` map names to buffers; `arena` is the size of the arena in bytes.
+    """
+
+    buffers: tuple[Buffer, ...]
+    setup: tuple[Step, ...]
+    forward: tuple[Step, ...]
+    backward: tuple[Step, ...]
+    arguments: dict[str, int]
+    outputs: dict[str, int]
+    arena: int
+
+    def __str__(self) -> str:
+        lines = [line for part in ("setup", "forward", "backward") for line in self.describe(part)]
+        own = sum(b.nbytes for i, b in enumerate(self.buffers) if b.offset is not None and b.owner == i)
+        return "\n".join([*lines, f"arena: {self.arena} bytes; without sharing {own}"])
+
+    def describe(self, part: str) -> list[str]:
+        """One line for each step of a part of the plan."""
+        steps = getattr(self, part)
+        lines = [f"{part}: {len(steps)} steps"] if steps else []
+        for number, (op, sources, targets, name) in enumerate(steps):
+            reads = " ".join(self.show_buffer(v) for v in sources)
+            writes = " ".join(f"{self.show_buffer(v)} {show(self.buffers[v].shape)}" for v in targets)
+            offset = self.buffers[targets[0]].offset
+            shared = offset is not None and offset in [self.buffers[v].offset for v in sources]
+            view = self.buffers[targets[0]].owner != targets[0]
+            how = " view" if view else " in place" if shared else ""
+            lines.append(f"{number:5}  {name or '-'}  {op.label()}  {reads} -> {writes}{how}")
+        return lines
+
+    def show_buffer(self, v: int) -> str:
+        """A buffer's name in a listing."""
+        buffer = self.buffers[v]
+        if buffer.value is not None:
+            return f"{buffer.value:g}"
+        return buffer.argument or buffer.output or f"b{v}"
+
+
+class Task(NamedTuple):
+    """What a plan is to compute: `outputs` in the forward part, `updates` in the backward part.
+
+    An update is (name, edge or None for zero, whether it is added to what is there).
+    """
+
+    outputs: Sequence[tuple[str, Edge]]
+    updates: Sequence[tuple[str, Edge | None, bool]]
+    shapes: Mapping[str, tuple[Shape, Any]]  # of the arrays that updates go to
+
+
+class Compiler:
+    """Turns simplified edges into a plan."""
+
+    def __init__(self, builder: Builder, passes: Passes) -> None:
+        self.builder, self.passes = builder, passes
+        self.buffers: list[Buffer] = []
+        self.number: dict[Edge, int] = {}
+        self.folded: set[int] = set()  # buffers that are filled when bound
+        self.setup: list[Step] = []
+        self.arguments: dict[str, int] = {}
+        self.outputs: dict[str, int] = {}
+
+    def add(self, shape: Shape, dtype: Any, owner: int = -1, **facts: Any) -> int:
+        """The number of a new buffer, which owns its memory unless it is a view of `owner`."""
+        number = len(self.buffers)
+        self.buffers.append(Buffer(shape, dtype, owner=number if owner < 0 else owner, **facts))
+        return number
+
+    def lower(self, heads: Sequence[Edge]) -> list[Step]:
+        """Steps for all nodes that `heads` need and that have none yet, in the order in which they were emitted.
+
+        So the backward part follows the sweep: a layer's gradients are done before those of the layer below.
+        """  # noqa: E501
+        steps: list[Step] = []
+        shapes, dtypes, single = self.builder.shapes, self.builder.dtypes, np.dtype(np.float32)
+        for node in ancestors([edge.node for edge in heads]):
+            op, edges = node.op, outputs_of(node)
+            if edges[0] in self.number:
+                continue
+            if op is None:
+                number = self.add(shapes[edges[0]], dtypes[edges[0]], argument=node.name)
+                self.number[edges[0]] = self.arguments[node.name] = number
+                continue
+            if isinstance(op, Constant):  # a number that met nothing is a float32
+                self.number[edges[0]] = self.add((), dtypes[edges[0]] or single, value=op.value)
+                continue
+            sources = tuple([self.number[edge] for edge in node.inputs])
+            owner = self.buffers[sources[0]].owner if op.view else -1
+            targets = tuple([self.add(shapes[edge], dtypes[edge] or single, owner) for edge in edges])
+            self.number.update(zip(edges, targets, strict=True))
+            fixed = all(v in self.folded or self.buffers[v].value is not None for v in sources)
+            fold = fixed and self.passes.fold and not op.random
+            (self.setup if fold else steps).append(Step(op, sources, targets, node.name))
+            self.folded.update(targets if fold else ())
+        return steps
+
+    def compile(self, task: Task) -> Plan:
+        """The whole plan."""
+        forward = self.lower([edge for _, edge in task.outputs])
+        self.outputs.update({name: self.number[edge] for name, edge in task.outputs})
+        backward = self.lower([edge for _, edge, _ in task.updates if edge is not None])
+        made = {v for step in backward for v in step.targets} - set(self.outputs.values())
+        moved: dict[int, int] = {}
+        backward += [step for update in task.updates for step in self.store(update, task, made, moved)]
+        where = [moved.get(v, v) for v in range(len(self.buffers))]
+        for v, buffer in enumerate(self.buffers):  # views of what moved move along
+            if buffer.owner in moved:
+                self.buffers[v] = buffer._replace(owner=where[buffer.owner])
+        backward = [
+            Step(op, tuple([where[v] for v in sources]), tuple([where[v] for v in targets]), name)
+            for op, sources, targets, name in backward
+        ]
+        return self.finish(forward, backward)
+
+    def store(self, update: Any, task: Task, made: set[int], moved: dict[int, int]) -> list[Step]:
+        """Steps that bring an update to its array; none if the step that made it can write there itself."""
+        name, edge, adds = update
+        shape, dtype = task.shapes[name]
+        target = self.outputs[name] = self.add(shape, np.dtype(dtype), output=name)
+        if edge is None:
+            return [] if adds else [Step(Full(to=shape, type=str(dtype)), (), (target,), name)]
+        source = self.number[edge]
+        if adds:
+            return [Step(Add(), (target, source), (target,), name)]
+        buffer = self.buffers[source]
+        if source in made and source not in moved and buffer.owner == source and buffer.dtype == dtype:
+            moved[source] = target
+            return []
+        return [Step(Identity(), (source,), (target,), name)]
+
+    def finish(self, forward: list[Step], backward: list[Step]) -> Plan:
+        """Places for all buffers."""
+        steps, owner = [*self.setup, *forward, *backward], [b.owner for b in self.buffers]
+        sizes = [
+            b.nbytes if b.owner == v and not b.argument and not b.output and b.value is None else None
+            for v, b in enumerate(self.buffers)
+        ]
+        made = {v for step in forward for v in step.targets}  # backward can be run again without forward
+        crossing = {v for step in backward for v in step.sources if v in made}
+        heirs = [self.heirs(step) for step in steps]
+        offsets, arena = place(steps, sizes, owner, {*self.outputs.values(), *self.folded, *crossing}, heirs)
+        buffers = [
+            b if at is None else b._replace(offset=at) for b, at in zip(self.buffers, offsets, strict=True)
+        ]
+        parts = tuple(self.setup), tuple(forward), tuple(backward)
+        return Plan(tuple(buffers), *parts, self.arguments, self.outputs, arena)
+
+    def heirs(self, step: Step) -> list[int]:
+        """Sources whose place the result may take: read element by element, just when it is written there."""
+        if not isinstance(step.op, Elementwise) or not takes_out(type(step.op)):  # type: ignore[arg-type]
+            return []
+        target, owners = self.buffers[step.targets[0]], [self.buffers[v].owner for v in step.sources]
+        return [
+            v for v, owner in zip(step.sources, owners, strict=True)
+            if owner == v and owners.count(v) == step.sources.count(v)
+            and self.buffers[v].shape == target.shape and self.buffers[v].dtype == target.dtype
+        ]  # fmt: skip

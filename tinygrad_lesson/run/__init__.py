@@ -1,0 +1,40 @@
+"""Runners: loops over a plan. The NumPy runner is its meaning; the interpreter is the faster one."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from typing import Any
+
+from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.plan.plan import Plan
+from tinygrad_lesson.run.numpy_ import NumpyRunner
+
+CHOICE = "TINYGRAD_LESSON_RUNNER"  # environment variable that names a runner
+
+
+def interpreted(plan: Plan, arrays: Any, generator: Any) -> Any:
+    """The interpreter's runner; numba is imported when it is first wanted."""
+    from tinygrad_lesson.run.vm import VMRunner
+
+    return VMRunner(plan, arrays, generator)
+
+
+RUNNERS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner, "vm": interpreted}
+
+
+def runner(name: str | None) -> Callable[..., Any]:
+    """The runner of that name; without one, what the environment says, else the fastest that is installed.
+
+    Errors
+        LessonError naming those that exist, or what to install.
+    """
+    installed = importlib.util.find_spec("numba") is not None
+    name = name or os.environ.get(CHOICE) or "numpy"
+    if name not in RUNNERS:
+        raise LessonError(f"there is no runner {name!r}; available: {', '.join(RUNNERS)}")
+    if name == "vm" and not installed:
+        raise LessonError("the runner 'vm' needs numba: pip install 'tinygrad_lesson[fast]'")
+    return RUNNERS[name]
+
+
+__all__ = ["RUNNERS", "NumpyRunner", "runner"]

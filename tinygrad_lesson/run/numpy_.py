@@ -1,0 +1,129 @@
+"""The meaning of a plan, in NumPy."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.plan.plan import Plan, Step, takes_out
+from tinygrad_lesson.run.replay import Call, NotReplayableError, Recorder, as_call, plain, same_memory
+
+
+class NumpyRunner:
+    """Carries out a plan on bound arrays; after the first time nothing is allocated.
+
+    `arrays` gives the array for every argument and for every output that the plan does not place
+    itself. `generator` serves the random ops.
+    """
+
+    name = "numpy"
+
+    def __init__(self, plan: Plan, arrays: Mapping[str, np.ndarray], generator: Any) -> None:
+        self.plan, self.generator = plan, generator
+        self.recorder = Recorder()
+        self.arena = np.zeros(plan.arena, np.uint8)
+        self.buffers: list[Any] = [self.buffer(v, arrays) for v in range(len(plan.buffers))]
+        before = [(arrays[b.output], arrays[b.output].copy()) for b in plan.buffers if b.output]
+        with np.errstate(all="ignore"):
+            for step in plan.setup:
+                for call in self.prepare(step):
+                    call()
+            self.calls = [
+                [call for step in part for call in self.prepare(step)]
+                for part in (plan.forward, plan.backward)
+            ]
+        del self.recorder.scratch
+        for array, values in before:  # preparing has run every step once
+            np.copyto(array, values)
+
+    def buffer(self, v: int, arrays: Mapping[str, np.ndarray]) -> Any:
+        """The array of a buffer, None for a view that its step will make."""
+        buffer = self.plan.buffers[v]
+        if buffer.value is not None:
+            return buffer.value
+        bound = buffer.argument or buffer.output
+        if bound:
+            return arrays[bound]
+        if buffer.offset is None:
+            return None
+        part = self.arena[buffer.offset : buffer.offset + buffer.nbytes]
+        return part.view(buffer.dtype).reshape(buffer.shape)  # type: ignore[arg-type]
+
+    def prepare(self, step: Step) -> list[Call]:
+        """The calls that carry out one step."""
+        sources = [self.buffers[v] for v in step.sources]
+        targets = [self.buffers[v] for v in step.targets]
+        if step.op.replayable:
+            try:
+                return self.replay(step, sources, targets)
+            except NotReplayableError:
+                pass
+        for i, v in enumerate(step.targets):
+            if targets[i] is None:  # a view that is copied after all
+                buffer = self.plan.buffers[v]
+                targets[i] = self.buffers[v] = np.empty(buffer.shape, buffer.dtype)
+        return [self.plainly(step, sources, targets)]
+
+    def replay(self, step: Step, sources: Sequence[Any], targets: list[Any]) -> list[Call]:
+        """Calls noted while `forward` runs once."""
+        recorder = self.recorder
+        recorder.begin()
+        watched = [recorder.watch(x) if isinstance(x, np.ndarray) else x for x in sources]
+        if step.op.view and not isinstance(sources[0], np.ndarray):
+            watched[0] = np.asarray(sources[0], self.plan.buffers[step.targets[0]].dtype)
+        buffers = [self.plan.buffers[v] for v in step.sources]
+        natural = step.op.dtype(*[None if b.value is not None else b.dtype for b in buffers])
+        into = {}
+        if takes_out(type(step.op)) and targets[0] is not None and natural == targets[0].dtype:  # type: ignore[arg-type]
+            into["out"] = recorder.watch(targets[0])
+        results = step.op.forward(np, *watched, **into)
+        results = results if isinstance(results, tuple) else (results,)
+        for v, target, result in zip(step.targets, targets, results, strict=True):
+            self.buffers[v] = self.deliver(plain(result), target)
+        return [as_call(recorder, *call) for call in recorder.calls]
+
+    def deliver(self, result: np.ndarray, target: np.ndarray | None) -> np.ndarray:
+        """See to it that `result` ends up in `target`, or for a view in memory of its own."""
+        recorder = self.recorder
+        temporary = recorder.owns(result)
+        if target is None:
+            if not temporary:
+                return result
+            target = np.empty_like(result)
+        if same_memory(result, target):
+            return target
+        alike = result.dtype == target.dtype and result.shape == target.shape
+        if not (temporary and alike and recorder.retarget(result, target)):
+            recorder.calls.append((np.copyto, (target, result), {"casting": "unsafe"}))
+        return target
+
+    def plainly(self, step: Step, sources: Sequence[Any], targets: Sequence[Any]) -> Call:
+        """One call that runs `forward` itself and copies what it gives."""
+        extra = {"generator": self.generator} if step.op.random else {}
+
+        def call() -> None:
+            results = step.op.forward(np, *sources, **extra)
+            for target, result in zip(
+                targets, results if isinstance(results, tuple) else (results,), strict=True
+            ):
+                np.copyto(target, result, casting="unsafe")
+
+        return call
+
+    def result(self, name: str) -> np.ndarray:
+        """The array of an output, overwritten by the next run."""
+        v = self.plan.outputs[name]
+        buffer = self.plan.buffers[v]
+        return np.asarray(self.buffers[v], buffer.dtype)
+
+    def forward(self) -> None:
+        """Carry out the forward part."""
+        with np.errstate(all="ignore"):
+            for call in self.calls[0]:
+                call()
+
+    def backward(self) -> None:
+        """Carry out the backward part."""
+        with np.errstate(all="ignore"):
+            for call in self.calls[1]:
+                call()

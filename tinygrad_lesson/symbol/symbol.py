@@ -1,0 +1,541 @@
+"""`Symbol`: one or more edges of a graph, named and asked about as in MXNet 1.x."""
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.arrays import Context, cpu
+from tinygrad_lesson.errors import AttributeValueError, BindError, DTypeError, GraphError, ShapeError, near
+from tinygrad_lesson.executor import Executor, variables
+from tinygrad_lesson.files import write_whole
+from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, substitute, toposort
+from tinygrad_lesson.infer import infer_dtypes, infer_shapes
+from tinygrad_lesson.op import hashable
+from tinygrad_lesson.shapes import Shape
+from tinygrad_lesson.symbol import binding, serial
+from tinygrad_lesson.symbol.naming import AttrScope, NameManager
+from tinygrad_lesson.symbol.operator import DTYPE_CODES, Operator, find
+from tinygrad_lesson.symbol.serial import HIDDEN
+
+
+class Symbol:
+    """A symbolic expression: edges of a graph whose variables have no values yet."""
+
+    __slots__ = ("heads",)
+    __array_ufunc__ = None
+
+    def __init__(self, heads: Sequence[Edge]) -> None:
+        self.heads = tuple(heads)
+
+    # Names.
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes, inputs before users: a depth-first post-order."""
+        return toposort(edge.node for edge in self.heads)
+
+    @property
+    def name(self) -> str | None:
+        """The name of the node, None for a group of several."""
+        names = {edge.node.name for edge in self.heads}
+        return names.pop() if len(names) == 1 else None
+
+    def list_arguments(self) -> list[str]:
+        """Names of the variables that a caller must give."""
+        return [node.name for node in variables(self.nodes)[0]]
+
+    def list_auxiliary_states(self) -> list[str]:
+        """Names of the states, such as moving means."""
+        return [node.name for node in variables(self.nodes)[1]]
+
+    def list_inputs(self) -> list[str]:
+        """Names of all variables."""
+        return [node.name for node in self.nodes if node.is_variable]
+
+    def list_outputs(self) -> list[str]:
+        """Names of the outputs."""
+        return [output_name(edge) for edge in self.heads]
+
+    def get_internals(self) -> "Symbol":
+        """A group of every variable and every output inside."""
+        return Symbol([edge for node in self.nodes for edge in outputs_of(node)[: visible(node)]])
+
+    def get_children(self) -> "Symbol | None":
+        """A group of the inputs of the head nodes."""
+        inputs = [x for node in dict.fromkeys(edge.node for edge in self.heads) for x in node.inputs]
+        return Symbol(inputs) if inputs else None
+
+    def __getitem__(self, index: int | str) -> "Symbol":
+        if isinstance(index, str):
+            found = [edge for edge in self.heads if index in (output_name(edge), edge.node.name)]
+            if len(found) != 1:
+                count = "no output is" if not found else f"{len(found)} outputs are"
+                raise GraphError(f"{self!r}: {count} called {index!r}; {near(index, self.list_outputs())}")
+            return Symbol(found)
+        return Symbol([self.heads[index]])
+
+    def __iter__(self) -> "Iterator[Symbol]":
+        return (Symbol([edge]) for edge in self.heads)
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    def __repr__(self) -> str:
+        if self.name is not None:
+            return f"<Symbol {self.name}>"
+        return f"<Symbol group [{', '.join(edge.node.name for edge in self.heads)}]>"
+
+    def __bool__(self) -> bool:
+        raise DTypeError(
+            "a Symbol has no truth value: it is an expression without numbers; bind it and compare those"
+        )
+
+    # Attributes.
+
+    def attr(self, key: str) -> str | None:
+        """One attribute of the head node."""
+        attributes = self.heads[0].node.label.attributes
+        return attributes.get(key, attributes.get(f"__{key}__"))
+
+    def list_attr(self) -> dict[str, str]:
+        """The attributes of the head node."""
+        return with_plain_names(self.heads[0].node.label.attributes)
+
+    def attr_dict(self) -> dict[str, dict[str, str]]:
+        """The attributes of every node that has some."""
+        found = {node.name: with_plain_names(node.label.attributes) for node in self.nodes}
+        return {name: attributes for name, attributes in found.items() if attributes}
+
+    # Shapes and types.
+
+    def infer_shape(self, *positional: Any, **shapes: Any) -> Any:
+        """Shapes of arguments, outputs and states, or three None where they are not all known.
+
+        Errors
+            ShapeError naming the node at which the shapes do not fit; BindError for an unknown name.
+        """
+        found = self.infer_shape_partial(*positional, **shapes)
+        complete = all(shape and 0 not in shape for part in found for shape in part)
+        return found if complete else (None, None, None)
+
+    def infer_shape_partial(self, *positional: Any, **shapes: Any) -> Any:
+        """As `infer_shape`, with () for a shape and 0 for a size that is not known."""
+        found = infer_shapes(self.nodes, self.given_shapes(positional, shapes))
+        return self.told(lambda edge: tuple(n or 0 for n in found[edge] or ()))
+
+    def infer_type(self, *positional: Any, **dtypes: Any) -> Any:
+        """Element types of arguments, outputs and states.
+
+        Errors
+            DTypeError naming the node whose inputs differ; BindError for an unknown name.
+        """
+        found = infer_dtypes(self.nodes, self.given_dtypes(positional, dtypes), np.dtype("float32"))
+        return self.told(lambda edge: np.dtype(found[edge] or "float32").type)
+
+    def told(self, fact: Callable[[Edge], Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """A fact about every argument, output and state."""
+        arguments, states = variables(self.nodes)
+        return (
+            [fact(Edge(n)) for n in arguments],
+            [fact(edge) for edge in self.heads],
+            [fact(Edge(n)) for n in states],
+        )
+
+    def given_shapes(
+        self, positional: Sequence[Any], shapes: Mapping[str, Any], caller: str = "infer_shape"
+    ) -> dict[Edge, Shape]:
+        """Shapes by edge: those of a caller, and those that variables were made with; 0 is unknown."""
+        leaves, given = self.by_leaf(positional, shapes, caller)
+        for name, node in leaves.items():
+            if given.get(name) is None and "__shape__" in node.label.attributes:
+                given[name] = serial.read_shape(node.label.attributes["__shape__"], name)
+        known = {
+            name: as_sizes(shape, f"{caller}: {name}") for name, shape in given.items() if shape is not None
+        }
+        return {Edge(leaves[name]): tuple(n or None for n in shape) for name, shape in known.items() if shape}
+
+    def given_dtypes(
+        self, positional: Sequence[Any], dtypes: Mapping[str, Any], caller: str = "infer_type"
+    ) -> dict[Edge, Any]:
+        """Element types by edge: those of a caller, and those that variables were made with."""
+        leaves, given = self.by_leaf(positional, dtypes, caller)
+        for name, node in leaves.items():
+            code = node.label.attributes.get("__dtype__", "")
+            if (
+                given.get(name) is None
+                and code.isdecimal()
+                and len(code) < 3
+                and int(code) < len(DTYPE_CODES)
+            ):
+                given[name] = DTYPE_CODES[int(code)]
+        known = {name: dtype for name, dtype in given.items() if dtype is not None}
+        return {Edge(leaves[name]): as_dtype(dtype, f"{caller}: {name}") for name, dtype in known.items()}
+
+    def by_leaf(
+        self, positional: Sequence[Any], named: Mapping[str, Any], caller: str
+    ) -> tuple[dict[str, Node], dict[str, Any]]:
+        """The variables by name, and what a caller says about them.
+
+        Errors
+            GraphError if two variables share a name; BindError for a name that none has.
+        """
+        order = self.nodes
+        check_names((node for node in order if node.is_variable), "arguments")
+        arguments = [node.name for node in variables(order)[0]]
+        leaves = {node.name: node for node in order if node.is_variable}
+        if len(positional) > len(arguments):
+            raise BindError(
+                f"{caller}: {len(positional)} given, expected at most {len(arguments)}: {', '.join(arguments)}"  # noqa: E501
+            )
+        for name in named:
+            if name not in leaves:
+                raise BindError(f"{caller}: {name!r} is no argument; {near(name, arguments)}")
+        return leaves, {**dict(zip(arguments, positional, strict=False)), **named}
+
+    # Binding.
+
+    def simple_bind(
+        self,
+        ctx: Context = cpu(),
+        grad_req: Any = "write",
+        type_dict: Mapping[str, Any] | None = None,
+        **shapes: Any,
+    ) -> Executor:
+        """An executor with arrays of its own, zero to begin with; parameters lie side by side in one buffer.
+
+        Errors
+            BindError where a shape is missing or a request is none of write, add, null.
+        """
+        return binding.simple_bind(self, ctx, grad_req, type_dict or {}, shapes)
+
+    def bind(
+        self, ctx: Context, args: Any, args_grad: Any = None, grad_req: Any = "write", aux_states: Any = None,
+        group2ctx: Any = None, shared_exec: Any = None,
+    ) -> Executor:  # fmt: skip
+        """An executor over the given arrays (lists in order, or dicts by name).
+
+        NDArrays and NumPy arrays are used where they lie, so that a caller sees them change; anything
+        else is copied to float32. The last two parameters are MXNet's and change nothing here.
+
+        Errors
+            BindError for a missing array, a list of another length, or an unknown gradient.
+        """
+        return binding.bind(self, ctx, args, args_grad, grad_req, aux_states)
+
+    def eval(self, ctx: Context = cpu(), **arguments: Any) -> list[Any]:
+        """Outputs for the given arguments."""
+        return self.bind(ctx, arguments, grad_req="null").forward()
+
+    # Saving.
+
+    def debug_str(self) -> str:
+        """The graph as MXNet's text for reading."""
+        return serial.to_text(self.heads)
+
+    def tojson(self) -> str:
+        """The graph in MXNet's JSON."""
+        return serial.to_json(self.heads)
+
+    def save(self, path: str) -> None:
+        """Write the graph in MXNet's JSON, whole or not at all."""
+        write_whole(path, self.tojson())
+
+    # Composition.
+
+    def __call__(self, *positional: "Symbol", name: str | None = None, **named: "Symbol") -> "Symbol":
+        """This expression with variables replaced by other expressions.
+
+        Errors
+            GraphError for a name that is no variable.
+        """
+        leaves = [node for node in self.nodes if node.is_variable]
+        by_name = {node.name: node for node in leaves}
+        if len(positional) > len(leaves):
+            raise GraphError(f"{self!r}: {len(positional)} symbols for {len(leaves)} variables")
+        replaced = dict(zip((node.name for node in leaves), positional, strict=False)) | named
+        for key, value in replaced.items():
+            if key not in by_name:
+                raise GraphError(f"{self!r} has no variable {key!r}; {near(key, by_name)}")
+            single(value, key)
+        new = {by_name[key]: value.heads[0] for key, value in replaced.items()}
+        heads = substitute(self.heads, lambda node, inputs: (new[node],) if node in new else None)
+        if name and len(heads) == 1:
+            node = heads[0].node
+            heads = [Edge(Node(node.op, node.inputs, node.label._replace(name=name)), heads[0].index)]
+        return Symbol(heads)
+
+    def __copy__(self) -> "Symbol":
+        return Symbol(self.heads)
+
+    def __deepcopy__(self, memo: Any) -> "Symbol":
+        return Symbol(self.heads)
+
+    def __getattr__(self, name: str) -> Any:
+        """An operator as a method: `x.sum(axis=1)`."""
+        if name.startswith("_") or not name.islower() or find(name) is None:
+            raise AttributeError(f"a Symbol has no {name!r}")
+        return partial(apply, name, self)
+
+    # Arithmetic.
+
+    def __add__(self, other: Any) -> "Symbol":
+        return binary("_Plus", self, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> "Symbol":
+        return binary("_Minus", self, other)
+
+    def __rsub__(self, other: Any) -> "Symbol":
+        return binary("_Minus", other, self)
+
+    def __mul__(self, other: Any) -> "Symbol":
+        return binary("_Mul", self, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> "Symbol":
+        return binary("_Div", self, other)
+
+    def __rtruediv__(self, other: Any) -> "Symbol":
+        return binary("_Div", other, self)
+
+    def __pow__(self, other: Any) -> "Symbol":
+        return binary("_Power", self, other)
+
+    def __rpow__(self, other: Any) -> "Symbol":
+        return binary("_Power", other, self)
+
+    def __neg__(self) -> "Symbol":
+        return binary("_Mul", self, -1.0)
+
+    def __eq__(self, other: object) -> Any:
+        return binary("_equal", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return binary("_not_equal", self, other)
+
+    def __gt__(self, other: Any) -> "Symbol":
+        return binary("_greater", self, other)
+
+    def __ge__(self, other: Any) -> "Symbol":
+        return binary("_greater_equal", self, other)
+
+    def __lt__(self, other: Any) -> "Symbol":
+        return binary("_lesser", self, other)
+
+    def __le__(self, other: Any) -> "Symbol":
+        return binary("_lesser_equal", self, other)
+
+    __hash__ = object.__hash__
+
+
+def as_sizes(shape: Any, what: str) -> tuple[int, ...]:
+    """A shape from whatever counts as one.
+
+    Errors
+        ShapeError for anything but a sequence of whole numbers that are 0 or more.
+    """
+    try:
+        sizes = tuple(map(operator.index, shape))
+    except TypeError:
+        sizes = (-1,)
+    if min(sizes, default=0) < 0:
+        raise ShapeError(f"{what} is {shape!r}, expected a tuple of sizes, 0 for an unknown one")
+    return sizes
+
+
+def as_dtype(dtype: Any, what: str) -> np.dtype[Any]:
+    """An element type from whatever NumPy takes for one.
+
+    Errors
+        DTypeError for anything else.
+    """
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+    except (TypeError, ValueError):
+        raise DTypeError(f"{what} is {dtype!r}, expected an element type such as 'float32'") from None
+    return found
+
+
+def visible(node: Node) -> int:
+    """How many outputs of a node the user sees."""
+    return 1 if node.op is None else node.op.visible
+
+
+def output_name(edge: Edge) -> str:
+    """MXNet's name for an output: `fc1_output`, or the variable's own name."""
+    node = edge.node
+    if node.op is None:
+        return node.name
+    known = find(node.label.spelling)
+    names = known.output_names(node.op) if known else node.op.outputs
+    return f"{node.name}_{names[edge.index]}"
+
+
+def with_plain_names(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Attributes as MXNet lists them: some hidden ones under their plain name too."""
+    plain = {key[2:-2]: v for key, v in attributes.items() if key[2:-2] in HIDDEN}
+    return {**attributes, **plain}
+
+
+def single(value: Any, what: str) -> Edge:
+    """The one edge of an input.
+
+    Errors
+        DTypeError if it is no symbol; GraphError if it has several outputs.
+    """
+    if not isinstance(value, Symbol):
+        raise DTypeError(f"{what} must be a Symbol, not {value!r}")
+    if len(value.heads) != 1:
+        raise GraphError(
+            f"{what} has {len(value.heads)} outputs; choose one, such as {value.list_outputs()[0]!r}"
+        )
+    return value.heads[0]
+
+
+def apply(spelling: str, *positional: Any, name: str | None = None, attr: Any = None, **named: Any) -> Symbol:
+    """A node of the operator called `spelling`; inputs that are not given become variables.
+
+    Errors
+        AttributeValueError for an unknown or missing attribute; DTypeError for an input that is no symbol.
+    """
+    known = find(spelling)
+    if known is None:
+        raise AttributeValueError(f"there is no operator {spelling!r}")
+    if not isinstance(name, str | None):
+        raise DTypeError(f"{spelling}: the name must be a string, not {name!r}")
+    if len(positional) == 1 and isinstance(positional[0], list | tuple):
+        positional = tuple(positional[0])
+    inputs = {key: value for key, value in named.items() if isinstance(value, Symbol)}
+    if isinstance(named.get("data"), list | tuple):  # MXNet's R spelling of concat
+        positional = tuple(named.pop("data"))
+    given = {k: v for k, v in named.items() if k not in inputs and v is not None}
+    plain = {k: v for k, v in given.items() if not k.startswith("__") and k not in HIDDEN}
+    texts = {k: as_text(v) for k, v in sorted(plain.items())}
+    op = known.make(plain, name or "")
+    if op.variadic:
+        texts["num_args"] = str(len(positional) + len(inputs))
+    label = NameManager.current().get(name, spelling.lower().replace("scalar_", "scalar"))
+    hidden = {f"__{k}__" if k in HIDDEN else k: str(v) for k, v in given.items() if k not in plain}
+    attributes = {**texts, **AttrScope.current().attributes, **(attr or {}), **hidden}
+    edges = gather(known, op, label, positional, inputs, attributes)
+    node = Node(op, edges, Label(label, known.name, attributes))
+    return Symbol(outputs_of(node)[: op.visible])
+
+
+def gather(
+    known: Operator,
+    op: Any,
+    label: str,
+    positional: Sequence[Any],
+    inputs: dict[str, Symbol],
+    attributes: dict[str, str],
+) -> tuple[Edge, ...]:
+    """The input edges of a new node; those that are missing become variables named after it."""
+    names = known.input_names(op, len(positional) + len(inputs))
+    if len(positional) > len(names):
+        raise AttributeValueError(
+            f"{label} ({known.name}): {len(positional)} inputs given, it takes {', '.join(names)}"
+        )
+    if op.variadic:
+        positional, inputs = [*positional, *inputs.values()], {}
+    if op.variadic and not positional:
+        raise AttributeValueError(f"{label} ({known.name}): no input is given, it takes one or more")
+    unknown = set(inputs) - set(names[len(positional) :])
+    if unknown:
+        raise AttributeValueError(
+            f"{label} ({known.name}): {sorted(unknown)[0]!r} is no input or given twice; it takes {', '.join(names)}"  # noqa: E501
+        )
+    edges = []
+    for i, input_name in enumerate(names):
+        value = positional[i] if i < len(positional) else inputs.get(input_name)
+        if value is None:
+            texts = dict(attributes)
+            if input_name in op.states:
+                texts["__init__"] = '["one", {}]' if input_name.endswith("var") else '["zero", {}]'
+            edges.append(Edge(Node(None, label=Label(f"{label}_{input_name}", attributes=texts))))
+        else:
+            edges.append(single(value, f"{label} ({known.name}): input {input_name}"))
+    return tuple(edges)
+
+
+def as_text(value: Any) -> str:
+    """An attribute as MXNet writes it."""
+    return str(hashable(value))
+
+
+def binary(spelling: str, a: Any, b: Any) -> Symbol:
+    """An operator between symbols, or between a symbol and a number.
+
+    Errors
+        DTypeError for anything else.
+    """
+    if isinstance(a, Symbol) and isinstance(b, Symbol):
+        return apply(spelling.lower(), a, b)
+    symbol, number, reverse = (a, b, False) if isinstance(a, Symbol) else (b, a, True)
+    if isinstance(number, bool) or not isinstance(number, int | float | np.number):
+        raise DTypeError(
+            f"{spelling.strip('_').lower()} of a Symbol and {number!r}: expected a Symbol or a number"
+        )
+    number = number.item() if isinstance(number, np.number) else number
+    if not spelling[1].isupper():
+        return apply(f"{spelling}_scalar", symbol, scalar=number)
+    reverse = reverse and spelling in ("_Minus", "_Div", "_Power")
+    return apply(f"_R{spelling[1:]}Scalar" if reverse else f"{spelling}Scalar", symbol, scalar=number)
+
+
+def variable(
+    name: str,
+    attr: Mapping[str, str] | None = None,
+    shape: Any = None,
+    lr_mult: float | None = None,
+    wd_mult: float | None = None,
+    dtype: Any = None,
+    init: Any = None,
+    **more: str,
+) -> Symbol:
+    """A named leaf, to be given a value when bound.
+
+    Errors
+        AttributeValueError for a keyword that is not of the form `__name__`.
+    """
+    if not isinstance(name, str):
+        raise DTypeError(f"Variable: the name must be a string, not {name!r}")
+    if not name:
+        raise AttributeValueError("Variable: the name must not be empty")
+    attributes = {**AttrScope.current().attributes, **(attr or {})}
+    values: dict[str, Any] = {"lr_mult": lr_mult, "wd_mult": wd_mult}
+    if shape is not None:
+        values["shape"] = as_sizes(shape, f"Variable {name!r}: shape")
+    if dtype is not None:
+        code = as_dtype(dtype, f"Variable {name!r}: dtype").name
+        if code not in DTYPE_CODES:
+            raise DTypeError(f"Variable {name!r}: dtype is {code}, expected one of {', '.join(DTYPE_CODES)}")
+        values["dtype"] = DTYPE_CODES.index(code)
+    values["init"] = init if isinstance(init, str | None) else init.dumps()
+    attributes.update({f"__{key}__": str(value) for key, value in values.items() if value is not None})
+    for key, value in more.items():
+        if not (key.startswith("__") and key.endswith("__")):
+            raise AttributeValueError(
+                f"Variable {name!r}: unknown attribute {key!r}; own ones look like __{key}__"
+            )
+        attributes[key] = str(value)
+    return Symbol([Edge(Node(None, label=Label(name, attributes=attributes)))])
+
+
+def group(symbols: Sequence[Symbol]) -> Symbol:
+    """One symbol with the outputs of several.
+
+    Errors
+        GraphError for an empty list; DTypeError for what is no symbol.
+    """
+    if not symbols:
+        raise GraphError("Group: the list of symbols is empty")
+    for symbol in symbols:
+        if not isinstance(symbol, Symbol):
+            raise DTypeError(f"Group: {symbol!r} is no Symbol")
+    return Symbol([edge for symbol in symbols for edge in symbol.heads])

@@ -1,0 +1,65 @@
+"""What `FeedForward.fit` calls after batches and epochs, and what it shows meanwhile."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from tinygrad_lesson.symbol.params import save_checkpoint
+
+LOGGER = logging.getLogger("tinygrad_lesson")
+
+
+class BatchEndParam(NamedTuple):
+    """What a callback at the end of a batch is told; `epoch` and `nbatch` count from 0 and 1."""
+
+    epoch: int
+    nbatch: int
+    eval_metric: Any
+    locals: dict[str, Any]
+
+
+Callbacks = Callable[..., Any] | Iterable[Callable[..., Any]] | None
+
+
+def as_list(callbacks: Callbacks) -> list[Callable[..., Any]]:
+    """None, one callback or several, as a list."""
+    if callbacks is None:
+        return []
+    return [callbacks] if callable(callbacks) else list(callbacks)
+
+
+def log_line(epoch: int, loss: float, speed: float) -> str:
+    """A line in the lesson's form; `epoch` counts from 1, `speed` is in rows per second."""
+    return f"epoch = {epoch}: loss = {loss:.4f} (Speed: {speed:.2f} sample/secs)"
+
+
+def is_logged(epoch: int) -> bool:
+    """Whether the lesson prints a line for this epoch: the first five and every tenth."""
+    return epoch <= 5 or epoch % 10 == 0
+
+
+class Speedometer:
+    """Logs rows per second every `frequent` batches."""
+
+    def __init__(self, batch_size: int, frequent: int = 50) -> None:
+        self.batch_size, self.frequent = batch_size, frequent
+        self.since = time.perf_counter()
+
+    def __call__(self, param: BatchEndParam) -> None:
+        """Count a batch."""
+        if param.nbatch % self.frequent == 0:
+            now = time.perf_counter()
+            speed = self.frequent * self.batch_size / (now - self.since)
+            LOGGER.info("Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec", param.epoch, param.nbatch, speed)
+            self.since = now
+
+
+def do_checkpoint(prefix: str, period: int = 1) -> Callable[..., None]:
+    """A callback that writes `prefix-symbol.json` and `prefix-0001.params` every `period` epochs."""
+
+    def callback(epoch: int, symbol: Any, arg_params: Any, aux_params: Any) -> None:
+        if (epoch + 1) % max(1, period) == 0:
+            save_checkpoint(prefix, epoch + 1, symbol, arg_params, aux_params)
+
+    return callback

@@ -1,0 +1,273 @@
+"""Batches of rows: MXNet's iterator over arrays, and the protocol for an iterator of one's own.
+
+A trainer asks `as_batches` for one epoch, whatever it was given.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError, ShapeError
+from tinygrad_lesson.random import MXNetGenerator, default_generator
+
+Array = npt.NDArray[Any]
+Arrays = npt.ArrayLike | Sequence[npt.ArrayLike] | Mapping[str, npt.ArrayLike]
+
+
+class DataDesc(NamedTuple):
+    """The name and the shape of an array that an iterator provides."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass
+class DataBatch:
+    """Rows of all arrays of data and of labels; `index` tells which rows of the whole they are."""
+
+    data: list[Array]
+    label: list[Array]
+    pad: int = 0
+    index: Array | None = None
+
+
+@runtime_checkable
+class BatchIterator(Protocol):
+    """What an iterator must have to be trained with; `NDArrayIter` has it, and so may one of your own.
+
+    An attribute ``padding``, if there is one, tells how many of the last rows only fill the batch.
+    """
+
+    batch_size: int
+
+    def reset(self) -> None:
+        """Go to the start of an epoch."""
+
+    def iter_next(self) -> bool:
+        """Go to the next batch; False if there is none."""
+
+    def value(self) -> Mapping[str, npt.ArrayLike]:
+        """The batch as it is now, by the names of its arrays."""
+
+
+class NDArrayIter:
+    """Batches of the rows of arrays.
+
+    `data` and `label` are an array, a list, or a dictionary by name; two or more in a list are called
+    ``_0_data``, ``_1_data`` and so on. A last batch that is not full is filled with the first rows
+    (`last_batch_handle` ``"pad"``), left out (``"discard"``), or kept to begin the next epoch with
+    (``"roll_over"``). With `shuffle`, each epoch has its own order, drawn from `generator`.
+
+    Shapes
+        Each array (rows, ...), with the same number of rows; in a batch (batch_size, ...).
+    Errors
+        ShapeError if the numbers of rows differ, or if no batch can ever be full.
+    Source
+        MXNet 1.9, ``mx.io.NDArrayIter``. As there, arrays become float32 (unless `dtype` says otherwise) and
+        are sorted by name, and `getpad` is also the number of rows that rolled over. Not as there,
+        `iter_next` is False when the rows left make no batch, and `DataBatch.index` is filled in.
+    """
+
+    def __init__(
+        self,
+        data: Arrays,
+        label: Arrays | None = None,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        last_batch_handle: str = "pad",
+        data_name: str = "data",
+        label_name: str = "softmax_label",
+        *,
+        generator: MXNetGenerator | None = None,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:
+        """Go to the start of the first epoch."""
+        if last_batch_handle not in ("pad", "discard", "roll_over"):
+            expected = "pad, discard or roll_over"
+            raise AttributeValueError(f"last_batch_handle is {last_batch_handle!r}, expected {expected}")
+        self.data = _named(data, data_name, dtype)
+        self.label = [] if label is None else _named(label, label_name, dtype)
+        self.num_data = _rows(self.data + self.label)
+        if batch_size < 1 or (last_batch_handle == "discard" and batch_size > self.num_data):
+            raise ShapeError(f"batch_size is {batch_size}, expected 1 to {self.num_data}, the number of rows")
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.last_batch_handle = last_batch_handle
+        self._generator = generator or default_generator()
+        self._cursor = -batch_size
+        self.hard_reset()
+
+    @property
+    def provide_data(self) -> list[DataDesc]:
+        """Names and shapes of the data in a batch."""
+        return [DataDesc(name, (self.batch_size, *array.shape[1:])) for name, array in self.data]
+
+    @property
+    def provide_label(self) -> list[DataDesc]:
+        """Names and shapes of the labels in a batch."""
+        return [DataDesc(name, (self.batch_size, *array.shape[1:])) for name, array in self.label]
+
+    def hard_reset(self) -> None:
+        """Go to the start of an epoch and forget the rows that would roll over."""
+        self._begin(np.arange(0))
+
+    def reset(self) -> None:
+        """Go to the start of an epoch; after a whole one, rows roll over."""
+        ended = self._cursor >= self._epoch.size
+        self._begin(self._left if ended else self._left[:0])
+
+    def iter_next(self) -> bool:
+        """Go to the next batch; False if there is none."""
+        self._cursor += self.batch_size
+        return self._cursor < self._epoch.size
+
+    def next(self) -> DataBatch:
+        """The next batch."""
+        if not self.iter_next():
+            raise StopIteration
+        return DataBatch(self.getdata(), self.getlabel(), self.getpad(), self.getindex())
+
+    def __iter__(self) -> "NDArrayIter":
+        """The batches that are left in this epoch."""
+        return self
+
+    def __next__(self) -> DataBatch:
+        """The next batch."""
+        return self.next()
+
+    def getindex(self) -> Array:
+        """Which rows the batch holds.
+
+        Errors
+            LessonError before the first batch of an epoch and after the last.
+        """
+        if not 0 <= self._cursor < self._epoch.size:
+            raise LessonError("NDArrayIter: there is no batch now, expected iter_next() or next() before")
+        return self._epoch[self._cursor : self._cursor + self.batch_size]
+
+    def getdata(self) -> list[Array]:
+        """The data of the batch."""
+        rows = self.getindex()
+        return [array[rows] for _, array in self.data]
+
+    def getlabel(self) -> list[Array]:
+        """The labels of the batch."""
+        rows = self.getindex()
+        return [array[rows] for _, array in self.label]
+
+    def getpad(self) -> int:
+        """`padding`; in a batch that begins with rows of the epoch before, their number."""
+        return self._rolled if self._cursor == 0 and self._rolled else self.padding
+
+    @property
+    def padding(self) -> int:
+        """How many of the last rows only fill the batch."""
+        if self.last_batch_handle != "pad":
+            return 0
+        return max(0, self._cursor + self.batch_size - self.num_data)
+
+    def value(self) -> dict[str, Array]:
+        """The batch, data and labels, by name."""
+        rows = self.getindex()
+        return {name: array[rows] for name, array in self.data + self.label}
+
+    def epoch(self) -> dict[str, Array]:
+        """All batches that are left in this epoch, by name.
+
+        Shapes
+            (batches, batch_size, ...)
+        """
+        rows = self._epoch[max(self._cursor + self.batch_size, 0) :]
+        self._cursor = self._epoch.size
+        rows = rows.reshape(-1, self.batch_size)
+        return {name: array[rows] for name, array in self.data + self.label}
+
+    @property
+    def repeats(self) -> bool:
+        """Whether every epoch has the same batches."""
+        return not self.shuffle and self.last_batch_handle != "roll_over"
+
+    def _begin(self, rolled: Array) -> None:
+        """Lay out the rows of an epoch, the rows that rolled over first."""
+        n, size = self.num_data, self.batch_size
+        order = self._generator.permutation(n) if self.shuffle else np.arange(n)
+        rows = np.concatenate([rolled, order])
+        whole = rows.size // size * size
+        if self.last_batch_handle == "pad":
+            rows = np.resize(rows, -(-n // size) * size)  # the first rows again
+            whole = rows.size
+        self._epoch = rows[:whole]
+        self._left = rows[whole:] if self.last_batch_handle == "roll_over" else rows[:0]
+        self._rolled = rolled.size
+        self._cursor = -size
+
+
+def as_iterator(source: Any, **options: Any) -> BatchIterator:
+    """An iterator over `source`: one already, or an array, or ``(data, label)``.
+
+    `options` are those of `NDArrayIter`, for arrays.
+
+    Errors
+        DTypeError if `source` is none of these.
+    """
+    if isinstance(source, BatchIterator):
+        return source
+    if isinstance(source, tuple):
+        return NDArrayIter(*source, **options)
+    if isinstance(source, np.ndarray | Mapping):
+        return NDArrayIter(source, **options)
+    needed = ("batch_size", "reset", "iter_next", "value")
+    missing = ", ".join(name for name in needed if not hasattr(source, name))
+    raise DTypeError(
+        f"cannot take batches from {type(source).__name__}: it has no {missing}; "
+        "expected an iterator, an array, or (data, label)"
+    )
+
+
+def as_batches(source: Any, **options: Any) -> Iterator[tuple[dict[str, Array], int]]:
+    """One epoch: each batch by the names of its arrays, and how many of its last rows only fill it.
+
+    `source` and `options` are those of `as_iterator`.
+    """
+    iterator = as_iterator(source, **options)
+    iterator.reset()
+    while iterator.iter_next():
+        batch = iterator.value()
+        if not isinstance(batch, Mapping):
+            kind = type(iterator).__name__
+            raise DTypeError(f"{kind}.value() is a {type(batch).__name__}, expected arrays by name")
+        arrays = {name: np.asarray(array) for name, array in batch.items()}
+        yield arrays, getattr(iterator, "padding", 0)
+
+
+def _named(arrays: Arrays, name: str, dtype: npt.DTypeLike) -> list[tuple[str, Array]]:
+    """Arrays with their names, sorted; those of a list are called after `name`."""
+    named: dict[str, Any]
+    if isinstance(arrays, Mapping):
+        named = dict(arrays)
+    elif not isinstance(arrays, list):
+        named = {name: arrays}
+    elif len(arrays) == 1:
+        named = {name: arrays[0]}
+    else:
+        named = {f"_{i}_{name}": array for i, array in enumerate(arrays)}
+    if not named:
+        raise ShapeError(f"{name}: there are no arrays, expected one at least")
+    return sorted((key, np.asarray(array, dtype)) for key, array in named.items())
+
+
+def _rows(named: list[tuple[str, Array]]) -> int:
+    """The number of rows, which all arrays must share."""
+    for name, array in named:
+        if array.ndim == 0:
+            raise ShapeError(f"{name}: shape is (), expected (rows, ...)")
+    first, rows = named[0][0], len(named[0][1])
+    for name, array in named:
+        if len(array) != rows:
+            raise ShapeError(f"{name} has {len(array)} rows, expected {rows} as {first} has")
+    if rows == 0:
+        raise ShapeError(f"{first} has no rows, expected one at least")
+    return rows

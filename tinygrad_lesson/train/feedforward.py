@@ -1,0 +1,393 @@
+"""`FeedForward`: a symbol with parameters that can be fitted, asked and saved, as in MXNet 1.x."""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from tinygrad_lesson.arrays import Context, cpu
+from tinygrad_lesson.errors import BindError, DTypeError, ShapeError
+from tinygrad_lesson.executor import Executor
+from tinygrad_lesson.random import MXNetGenerator, default_generator
+from tinygrad_lesson.shapes import show
+from tinygrad_lesson.symbol.params import load_checkpoint, save_checkpoint
+from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.train import metric, optimizer
+from tinygrad_lesson.train.callback import BatchEndParam, Callbacks, as_list, is_logged, log_line
+from tinygrad_lesson.train.data import as_batches, as_iterator
+from tinygrad_lesson.train.guard import first_batch, refuse_loss, refuse_non_finite, undecided, whole_epoch
+from tinygrad_lesson.train.initializer import Initializer, Uniform
+from tinygrad_lesson.train.monitor import GradientMonitor
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class History:
+    """What a training leaves behind, one entry per epoch."""
+
+    loss: list[float] = dataclasses.field(default_factory=list)
+    accuracy: list[float] = dataclasses.field(default_factory=list)  # on the evaluation data, if any
+    mean_abs_grad: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0  # of training alone
+    steps: int = 0
+
+    @property
+    def steps_per_second(self) -> float:
+        """Batches per second of training."""
+        return self.steps / self.seconds if self.seconds else 0.0
+
+
+class FeedForward:
+    """A network that learns: `symbol` gives the loss, `prediction` (or `symbol`) the answers.
+
+    `optimizer` is a name with its settings as further keywords, or an `Optimizer`. `seed` makes the first
+    weights and everything drawn later repeatable; without it the default generator is used.
+
+    Source
+        MXNet 1.9, `mx.model.FeedForward`, and the training loop of the lesson.
+    """
+
+    def __init__(
+        self,
+        symbol: Symbol,
+        ctx: Context = cpu(),
+        num_epoch: int | None = None,
+        optimizer: Any = "sgd",
+        initializer: Initializer = Uniform(0.01),
+        numpy_batch_size: int = 128,
+        arg_params: Mapping[str, Any] | None = None,
+        aux_params: Mapping[str, Any] | None = None,
+        allow_extra_params: bool = False,
+        begin_epoch: int = 0,
+        *,
+        prediction: Symbol | None = None,
+        seed: int | None = None,
+        **settings: Any,
+    ) -> None:
+        if not isinstance(symbol, Symbol):
+            raise DTypeError(f"FeedForward: symbol is {symbol!r}, expected a Symbol")
+        self.symbol = symbol
+        self.prediction = symbol if prediction is None else prediction
+        self.ctx, self.num_epoch, self.begin_epoch = ctx, num_epoch, begin_epoch
+        self.optimizer = as_optimizer(optimizer, settings)
+        self.initializer, self.numpy_batch_size = initializer, numpy_batch_size
+        self.arg_params = None if arg_params is None else {k: np.asarray(v) for k, v in arg_params.items()}
+        self.aux_params: Arrays = {k: np.asarray(v) for k, v in (aux_params or {}).items()}
+        self.allow_extra_params = allow_extra_params
+        self.generator = default_generator() if seed is None else MXNetGenerator(seed)
+        self.history = History()
+        self.predictors: dict[Any, Executor] = {}
+
+    # Learning.
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        eval_data: Any = None,
+        eval_metric: Any = "acc",
+        epoch_end_callback: Callbacks = None,
+        batch_end_callback: Callbacks = None,
+        logger: Any = None,
+        *,
+        shuffle: bool = False,
+        log: Callable[[str], Any] | None = None,
+        progress: bool | None = None,
+    ) -> History:
+        """Train for `num_epoch` epochs on arrays or on an iterator of batches.
+
+        `log` gets the lesson's lines; `progress` shows a bar, by default on a terminal only.
+
+        Errors
+            ShapeError or BindError naming the layer where a batch does not fit the symbol;
+            NonFiniteError where data or loss is NaN or infinite. The parameters stay as they were.
+        """
+        iterator = self.batches(X, y, shuffle)
+        executor = self.bind_training(first_batch(iterator))
+        updater, monitor = self.start(executor)
+        history = History()
+        write = log or (logger.info if logger is not None else None)
+        hidden = not progress if progress is not None else not sys.stderr.isatty()
+        epoch, last, count = self.begin_epoch, self.num_epoch or self.begin_epoch + 1, 1
+        watched = as_list(batch_end_callback) or as_list(epoch_end_callback) or eval_data is not None
+        with tqdm(total=last - epoch, unit="epoch", leave=False, disable=hidden) as bar:
+            while epoch < last:
+                count = min(count, last - epoch)
+                began, before = time.perf_counter(), history.steps
+                losses = self.run_epochs(
+                    executor, updater, monitor, iterator, epoch, count, batch_end_callback, history
+                )
+                spent = time.perf_counter() - began
+                history.seconds += spent
+                history.loss += losses
+                self.take_from(executor)
+                if eval_data is not None:
+                    history.accuracy.append(self.score(eval_data, eval_metric=eval_metric))
+                speed = (history.steps - before) * iterator.batch_size / spent
+                for number, loss in enumerate(losses, epoch + 1):
+                    if write is not None and is_logged(number):
+                        write(log_line(number, loss, speed))
+                for callback in as_list(epoch_end_callback):
+                    callback(epoch, self.prediction, self.arg_params, self.aux_params)
+                bar.update(count)
+                epoch += count
+                if not watched and getattr(iterator, "repeats", False):  # about a tenth of a second's worth
+                    count = max(1, int(count * 0.1 / spent))
+        history.mean_abs_grad = monitor.mean_abs_grad
+        self.history = history
+        return history
+
+    def batches(self, X: Any, y: Any, shuffle: bool) -> Any:
+        """An iterator over the training data."""
+        if y is None:
+            return as_iterator(X, batch_size=self.numpy_batch_size, shuffle=shuffle)
+        rows = len(X)
+        return as_iterator(
+            (X, y),
+            batch_size=min(self.numpy_batch_size, rows),
+            shuffle=shuffle,
+            label_name=self.label_name(),
+            generator=self.generator,
+        )
+
+    def label_name(self) -> str:
+        """The argument that takes the labels: the one whose name ends in `label`."""
+        named = [name for name in self.symbol.list_arguments() if name.endswith("label")]
+        return named[0] if len(named) == 1 else "softmax_label"
+
+    def bind_training(self, batch: Mapping[str, np.ndarray]) -> Executor:
+        """An executor for batches of this shape, with the present or with first parameters."""
+        names = self.symbol.list_arguments()
+        unknown = [name for name in batch if name not in names]
+        if unknown:
+            raise BindError(
+                f"fit: the batches hold {unknown[0]!r}, which is no argument; arguments: {', '.join(names)}"
+            )
+        shapes = {name: array.shape for name, array in batch.items()}
+        for name, shape in shapes.items():
+            if 0 in shape:
+                raise ShapeError(f"fit: {name} is {show(shape)}; there is nothing to learn from")
+        missing = undecided(self.symbol, shapes)
+        if missing:
+            given = ", ".join(f"{name} {show(shape)}" for name, shape in shapes.items())
+            raise BindError(f"fit: the batches hold {given}; the symbol also needs {missing[0]!r}")
+        requests = {name: "null" if name in batch else "write" for name in names}
+        executor = self.symbol.simple_bind(self.ctx, requests, None, **shapes)
+        executor.generator = self.generator
+        self.fill(executor, [name for name in names if name not in batch])
+        return executor
+
+    def fill(self, executor: Executor, parameters: list[str]) -> None:
+        """Give parameters and states their values: those there are, first ones for the rest."""
+        attributes = self.symbol.attr_dict()
+        known = self.arg_params or {}
+        if not self.allow_extra_params:
+            extra = [
+                name
+                for name in known
+                if name not in executor.arguments and name not in self.prediction.list_arguments()
+            ]
+            if extra:
+                raise BindError(
+                    f"fit: {extra[0]!r} in arg_params is no argument; allow_extra_params=True ignores it"
+                )
+        for name, array in [(n, executor.arguments[n]) for n in parameters] + list(executor.states.items()):
+            value = known.get(name, self.aux_params.get(name))
+            if value is None:
+                own = attributes.get(name, {}).get("__init__")
+                value = self.initializer(name, array.shape, self.generator, array.dtype, own)
+            if value.shape != array.shape:
+                raise ShapeError(f"fit: {name!r} is {show(value.shape)}, expected {show(array.shape)}")
+            array[...] = value
+
+    def start(self, executor: Executor) -> tuple[Any, GradientMonitor]:
+        """The updater over the flat buffers, and the monitor of the gradients."""
+        flat, gradients = executor.flat_parameters, executor.flat_gradients
+        if len(flat.buffers) > 1:
+            raise DTypeError(
+                f"fit: parameters of several types, {', '.join(map(str, flat.buffers))}; expected one"
+            )
+        weight = next(iter(flat.buffers.values()), np.zeros(0, np.float32))
+        grad = next(iter(gradients.buffers.values()), np.zeros(0, np.float32))
+        updater = optimizer.FlatUpdater(self.optimizer, weight, grad, list(flat.segments.items()))
+        return updater, GradientMonitor(grad, gradients.segments)
+
+    def run_epochs(
+        self,
+        executor: Executor,
+        updater: Any,
+        monitor: GradientMonitor,
+        iterator: Any,
+        epoch: int,
+        count: int,
+        callbacks: Callbacks,
+        history: History,
+    ) -> list[float]:
+        """`count` passes over the data; their mean losses."""
+        if not as_list(callbacks) and hasattr(executor.runner(True), "train"):
+            batches = whole_epoch(iterator)
+            steps = len(next(iter(batches.values()), ()))
+            if not steps:
+                raise ShapeError("fit: the iterator gave no batch")
+            if epoch == self.begin_epoch:
+                refuse_non_finite(batches)
+            losses = executor.train(batches, steps * count, updater, monitor)
+            if losses is not None:
+                history.steps += len(losses)
+                monitor.epoch(count)
+                refuse_loss(executor, losses, steps, epoch)
+                return [float(loss) for loss in losses.reshape(count, steps).mean(axis=1, dtype=float)]
+        return [
+            self.run_epoch(executor, updater, monitor, iterator, e, callbacks, history)
+            for e in range(epoch, epoch + count)
+        ]
+
+    def run_epoch(
+        self,
+        executor: Executor,
+        updater: Any,
+        monitor: GradientMonitor,
+        iterator: Any,
+        epoch: int,
+        callbacks: Callbacks,
+        history: History,
+    ) -> float:
+        """One pass over the data, a step at a time; the mean loss."""
+        losses = []
+        ends = as_list(callbacks)
+        for number, (batch, _) in enumerate(as_batches(iterator), 1):
+            if epoch == self.begin_epoch:
+                refuse_non_finite({name: array[None] for name, array in batch.items()}, number)
+            executor.forward(is_train=True, **batch)
+            executor.backward()
+            losses.append(executor.outputs_now[0].mean(dtype=float))
+            refuse_loss(executor, np.array(losses[-1:]), 1, epoch, number)
+            updater.step()
+            monitor.batch()
+            history.steps += 1
+            for callback in ends:
+                callback(BatchEndParam(epoch, number, None, locals()))
+        monitor.epoch()
+        if not losses:
+            raise ShapeError("fit: the iterator gave no batch")
+        return float(np.mean(losses))
+
+    def take_from(self, executor: Executor) -> None:
+        """Make the executor's parameters this model's own."""
+        flat = executor.flat_parameters.arrays
+        self.arg_params = {name: np.array(array) for name, array in flat.items()}
+        self.aux_params = {name: np.array(array) for name, array in executor.states.items()}
+        self.predictors.clear()
+
+    # Answering.
+
+    def predict(self, X: Any, num_batch: int | None = None) -> np.ndarray:
+        """Answers for rows of an array, or for the rows of an iterator.
+
+        Shapes
+            (rows, ...) -> (rows, results)
+        """
+        return self.answers(X, num_batch)[0]
+
+    def answers(self, X: Any, num_batch: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Answers, and the labels that the batches carried, if any."""
+        names = self.prediction.list_arguments()
+        if isinstance(X, np.ndarray | list):
+            X = np.asarray(X, np.float32)
+            X = as_iterator(X, batch_size=max(1, min(self.numpy_batch_size, len(X))))
+        results, labels = [], []
+        for number, (batch, pad) in enumerate(as_batches(X)):
+            if number == num_batch:
+                break
+            rows = len(next(iter(batch.values()))) - pad
+            given = {name: array for name, array in batch.items() if name in names}
+            outputs = self.predictor(given).forward(is_train=False, **given)
+            results.append(outputs[0].asnumpy()[:rows])
+            labels += [array[:rows] for name, array in batch.items() if name.endswith("label")]
+        if not results:
+            raise ShapeError("predict: there are no rows")
+        return np.concatenate(results), np.concatenate(labels) if labels else None
+
+    def predictor(self, batch: Mapping[str, np.ndarray]) -> Executor:
+        """An executor of the prediction for batches of this shape."""
+        if self.arg_params is None:
+            raise BindError("predict: there are no parameters yet; call fit or load first")
+        key = tuple((name, array.shape) for name, array in batch.items())
+        if key not in self.predictors:
+            shapes = {name: array.shape for name, array in batch.items()}
+            executor = self.prediction.simple_bind(self.ctx, "null", None, **shapes)
+            missing = [
+                n
+                for n in executor.arguments
+                if n not in batch and n not in self.arg_params and not n.endswith("label")
+            ]
+            if missing:
+                raise BindError(f"predict: there is no value for {missing[0]!r}")
+            known = {name: a for name, a in self.arg_params.items() if name in executor.arguments}
+            states = {name: a for name, a in self.aux_params.items() if name in executor.states}
+            executor.copy_params_from(known, states)
+            self.predictors[key] = executor
+        return self.predictors[key]
+
+    def score(self, X: Any, y: Any = None, eval_metric: Any = "acc") -> float:
+        """Accuracy, or another metric, on labelled rows.
+
+        Errors
+            BindError if there are no labels.
+        """
+        if y is None and isinstance(X, tuple):
+            X, y = X
+        predicted, carried = self.answers(X)
+        true = carried if y is None else np.asarray(y)
+        if true is None:
+            raise BindError("score: there are no labels; give y, or an iterator with a label")
+        measure = metric.create(eval_metric)
+        measure.update([true], [predicted])
+        return float(measure.get()[1])
+
+    # Keeping.
+
+    def save(self, prefix: str, epoch: int | None = None) -> None:
+        """Write `prefix-symbol.json` (the prediction) and `prefix-0100.params`, each whole or not at all."""
+        if self.arg_params is None:
+            raise BindError("save: there are no parameters yet; call fit first")
+        last = self.num_epoch if epoch is None else epoch
+        save_checkpoint(prefix, last or 0, self.prediction, self.arg_params, self.aux_params)
+
+    @staticmethod
+    def load(prefix: str, epoch: int, ctx: Context = cpu(), **more: Any) -> "FeedForward":
+        """The model of a checkpoint, MXNet's or ours.
+
+        Errors
+            FormatError naming the file and the place in it that is wrong.
+        """
+        symbol, arguments, states = load_checkpoint(prefix, epoch)
+        return FeedForward(symbol, ctx, arg_params=arguments, aux_params=states, begin_epoch=epoch, **more)
+
+    @staticmethod
+    def create(symbol: Symbol, X: Any, y: Any = None, num_epoch: int = 1, **more: Any) -> "FeedForward":
+        """A model of `symbol`, fitted to the data."""
+        fitting = {
+            k: more.pop(k)
+            for k in ("eval_data", "eval_metric", "epoch_end_callback", "batch_end_callback", "logger")
+            if k in more
+        }
+        model = FeedForward(symbol, num_epoch=num_epoch, **more)
+        model.fit(X, y, **fitting)
+        return model
+
+
+def as_optimizer(given: Any, settings: dict[str, Any]) -> Any:
+    """An optimizer from its name and settings, or one that is made already."""
+    if isinstance(given, str):
+        return optimizer.create(given, **settings)
+    if settings:
+        raise DTypeError(
+            f"FeedForward: unknown keyword {next(iter(settings))!r}; the optimizer is made already"
+        )
+    return given

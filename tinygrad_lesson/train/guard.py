@@ -1,0 +1,66 @@
+"""What a training makes sure of before it goes on: batches that fit, data and losses that are numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.errors import NonFiniteError, ShapeError
+from tinygrad_lesson.executor import Executor
+from tinygrad_lesson.graph import Edge
+from tinygrad_lesson.infer import infer_shapes
+from tinygrad_lesson.shapes import is_complete
+from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.train.data import as_batches
+
+
+def first_batch(iterator: Any) -> dict[str, np.ndarray]:
+    """The first batch, from which the shapes are read.
+
+    Errors
+        ShapeError if there is none.
+    """
+    for batch, _ in as_batches(iterator):
+        return batch
+    raise ShapeError("fit: the iterator gave no batch")
+
+
+def undecided(symbol: Symbol, shapes: Mapping[str, Any]) -> list[str]:
+    """Arguments whose shapes do not follow from those given."""
+    found = infer_shapes(symbol.nodes, symbol.given_shapes((), shapes))
+    return [node.name for node in symbol.nodes if node.is_variable and not is_complete(found[Edge(node)])]
+
+
+def whole_epoch(iterator: Any) -> dict[str, np.ndarray]:
+    """All batches of an epoch, one after the other along a new first axis."""
+    iterator.reset()
+    if hasattr(iterator, "epoch"):
+        return iterator.epoch()  # type: ignore[no-any-return]
+    batches = [batch for batch, _ in as_batches(iterator)]
+    return {name: np.stack([batch[name] for batch in batches]) for name in (batches[0] if batches else {})}
+
+
+def refuse_non_finite(batches: Mapping[str, np.ndarray], first: int = 1) -> None:
+    """Refuse data with NaN or infinity, naming where it is."""
+    for name, array in batches.items():
+        finite = np.isfinite(array)
+        if not finite.all():
+            batch, *where = (int(i) for i in np.argwhere(~finite)[0])
+            value = array[(batch, *where)]
+            raise NonFiniteError(
+                f"fit: {name} has {value} at {tuple(where)} of batch {batch + first}; expected finite numbers"
+            )
+
+
+def refuse_loss(executor: Executor, losses: np.ndarray, steps: int, epoch: int, number: int = 0) -> None:
+    """Stop at a loss that is no number, saying where and what else is not."""
+    wrong = np.flatnonzero(~np.isfinite(losses))
+    if not len(wrong):
+        return
+    at = int(wrong[0])
+    bad = [name for name, array in executor.arguments.items() if not np.isfinite(array).all()]
+    cause = f"{bad[0]} is not finite any more" if bad else "all parameters are finite still"
+    raise NonFiniteError(
+        f"fit: the loss is {losses[at]} in epoch {epoch + at // steps + 1}, "
+        f"batch {number or at % steps + 1}; {cause}. A smaller learning_rate may help"
+    )

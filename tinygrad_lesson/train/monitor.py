@@ -1,0 +1,56 @@
+"""Statistics of gradients while a network trains."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+
+class GradientMonitor:
+    """Keeps mean |gradient| of every weight, per batch and per epoch.
+
+    The gradients lie side by side in one buffer, so one `abs` and one `add.reduceat` serve all layers.
+
+    Units
+        Those of the loss per unit of the weight.
+    """
+
+    def __init__(self, gradients: np.ndarray, segments: Mapping[str, slice], only: str = "weight") -> None:
+        """Watch the parts of `gradients` whose name contains `only`."""
+        self.gradients = gradients
+        self.scratch = np.empty_like(gradients)
+        self.starts = np.array([part.start for part in segments.values()], np.intp)
+        self.sizes = np.array([part.stop - part.start for part in segments.values()], float)
+        self.wanted = np.array([i for i, name in enumerate(segments) if only in name], np.intp)
+        self.names = [name for name in segments if only in name]
+        self.batches: list[np.ndarray] = []  # of the present epoch, one number per weight
+        self.per_batch: list[np.ndarray] = []  # of past epochs (batches, weights)
+        self.epochs: list[np.ndarray] = []
+
+    def batch(self) -> None:
+        """Note the gradients as they are now."""
+        if len(self.starts):
+            np.abs(self.gradients, self.scratch)
+            sums = np.add.reduceat(self.scratch, self.starts, dtype=float)
+            self.batches.append((sums / self.sizes)[self.wanted])
+
+    @property
+    def watched(self) -> list[tuple[int, int]]:
+        """Start and size of each part that is watched, for a runner that notes them itself."""
+        return [(int(self.starts[i]), int(self.sizes[i])) for i in self.wanted]
+
+    def add_batches(self, magnitudes: np.ndarray) -> None:
+        """Take what a runner has noted: a row per batch."""
+        self.batches.extend(magnitudes.astype(float))
+
+    def epoch(self, count: int = 1) -> None:
+        """End one epoch, or `count` of equal length: the mean over the batches of each."""
+        if self.batches:
+            for part in np.split(np.array(self.batches), count):
+                self.per_batch.append(part)
+                self.epochs.append(part.mean(axis=0))
+            self.batches = []
+
+    @property
+    def mean_abs_grad(self) -> dict[str, list[float]]:
+        """For each weight, one number per epoch."""
+        return {name: [float(row[i]) for row in self.epochs] for i, name in enumerate(self.names)}

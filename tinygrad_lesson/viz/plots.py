@@ -1,0 +1,195 @@
+"""Plots of a training: gradients per layer, losses, and what each remedy against vanishing gradients does.
+
+Matplotlib is imported when the first plot is drawn, and never through `pyplot`: no window, no global state.
+"""
+
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinygrad_lesson.errors import AttributeValueError
+from tinygrad_lesson.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_LABELS = 10  # above this many layers, the legend names some of them
+MARKERS = "os^Dv<>pPX"
+# Okabe and Ito 2008: eight colours that colour-blind readers tell apart, without black and the pale yellow.
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINES = ("-", "--", "-.", ":")
+
+
+def plot_gradients(
+    mean_abs_grad: Mapping[str, Sequence[float]],
+    *,
+    floor: float = 1e-8,
+    ax: "Axes | None" = None,
+    title: str | None = None,
+) -> "Axes":
+    """The lesson's plot: mean absolute gradient of each weight per epoch, on a logarithmic axis.
+
+    Colours run from the first layer (dark) to the last (light). Values below `floor` are drawn there,
+    and a line of text counts the weights that never leave it. Above ten weights the legend names ten
+    of them, the first and the last included.
+    """
+    if not mean_abs_grad:
+        raise AttributeValueError("plot_gradients: mean_abs_grad is empty, expected a list per weight")
+    ax = _new_axes(8.0, 4.5) if ax is None else ax
+    count = len(mean_abs_grad)
+    few = count <= MOST_LABELS
+    labelled = set(np.linspace(0, count - 1, min(count, MOST_LABELS)).round().astype(int).tolist())
+    for i, (name, values) in enumerate(mean_abs_grad.items()):
+        ax.plot(
+            _epochs(values),
+            np.maximum(values, floor),
+            color=_depth_colour(i, count),
+            label=name if i in labelled else "_",  # an underscore keeps a line out of the legend
+            linewidth=1.6 if few else 1.0,
+            marker=MARKERS[i] if few else "",
+            markevery=_markers_apart(i, count, len(values)),
+        )
+    ax.set(yscale="log", xlabel="epoch", ylabel="mean |gradient| of the weight")
+    if title is not None:
+        ax.set_title(title)
+    _mark_floor(ax, floor, [np.max(values) for values in mean_abs_grad.values()])
+    heading = "weights" if few else f"{MOST_LABELS} of {count} weights"
+    ax.legend(
+        title=f"{heading},\nfirst to last layer", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False
+    )
+    return _plain(ax)
+
+
+def plot_loss(
+    losses: Sequence[float], accuracy: Sequence[float] | None = None, *, ax: "Axes | None" = None
+) -> "Axes":
+    """Loss per epoch on a logarithmic axis, and if given the accuracy (0 to 1) on an axis at the right."""
+    ax = _new_axes(6.4, 4.0) if ax is None else ax
+    colour, other = OKABE_ITO[:2]
+    ax.plot(_epochs(losses), losses, color=colour, label="loss")
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("loss", color=colour)
+    _log_loss_axis(ax)
+    if accuracy is not None:
+        right = ax.twinx()
+        right.plot(_epochs(accuracy), accuracy, color=other, linestyle="--", label="accuracy")
+        right.set_ylim(-0.02, 1.02)
+        right.set_ylabel("accuracy (dashed)", color=other)
+        right.spines["top"].set_visible(False)
+    return _plain(ax)
+
+
+def plot_remedies(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> "Figure":
+    """Loss per epoch of the networks in each family of remedies, a panel for each, on the same axes.
+
+    `histories` holds, per family (loss function, optimizer, activation, batch normalization, structure),
+    the losses of each network under its label, as shares of its loss in the first epoch.
+    """
+    from matplotlib.figure import Figure
+
+    if not histories or not all(histories.values()):
+        raise AttributeValueError("plot_remedies: histories has an empty family, expected losses in each")
+    columns = min(3, len(histories))
+    rows = math.ceil(len(histories) / columns)
+    figure = Figure(figsize=(4.2 * columns, 4.0 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for ax, (family, networks) in zip(panels, histories.items(), strict=False):
+        for i, (label, losses) in enumerate(networks.items()):
+            colour, line = OKABE_ITO[i % len(OKABE_ITO)], LINES[i % len(LINES)]
+            ax.plot(_epochs(losses), losses, label=label, color=colour, linestyle=line)
+        ax.set_title(family)
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.08), ncols=2, frameon=False)
+        ax.tick_params(labelbottom=True)
+        _plain(ax)
+    _log_loss_axis(panels[0])  # which the others share
+    for ax in panels[len(histories) :]:
+        ax.remove()
+    figure.suptitle("One network, of which one thing at a time is changed")
+    figure.supxlabel("epoch")
+    figure.supylabel("loss, as a share of that in the first epoch")
+    return figure
+
+
+def save_figure(drawn: "Axes | Figure", path: str | os.PathLike[str]) -> None:
+    """Write a figure, or the one with these axes, whole or not at all; the ending of `path` is the format.
+
+    Errors
+        AttributeValueError for an ending that matplotlib has no format for.
+    """
+    figure = drawn.get_figure(root=True)
+    if figure is None:
+        raise AttributeValueError("save_figure: these axes were removed from their figure")
+    form = Path(path).suffix.lstrip(".").lower()
+    known = figure.canvas.get_supported_filetypes()
+    if form not in known:
+        raise AttributeValueError(f"save_figure: {path} ends in {form!r}, expected one of {', '.join(known)}")
+    picture = io.BytesIO()
+    figure.savefig(picture, format=form, dpi=150, bbox_inches="tight")
+    write_whole(path, picture.getvalue())
+
+
+def _new_axes(width: float, height: float) -> "Axes":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def _epochs(values: Sequence[float]) -> range:
+    return range(1, len(values) + 1)
+
+
+def _depth_colour(i: int, count: int) -> tuple[float, ...]:
+    from matplotlib import colormaps
+
+    return colormaps["viridis"](0.92 * i / max(1, count - 1))  # the last colours are too pale on white
+
+
+def _markers_apart(i: int, count: int, epochs: int) -> tuple[int, int]:
+    """Where line `i` of `count` has its markers, such that lines on top of each other show all theirs."""
+    step = max(1, epochs // 5)
+    return i * step // count, step
+
+
+def _mark_floor(ax: "Axes", floor: float, highest: Sequence[float]) -> None:
+    """Say what lies on the floor, if anything comes near it."""
+    bottom = ax.get_ylim()[0]
+    if bottom > floor:
+        return
+    vanished = sum(value <= floor for value in highest)
+    text = (
+        f"{vanished} of {len(highest)} weights never rise above {floor:g}"
+        if vanished
+        else f"drawn here if below {floor:g}"
+    )
+    ax.set_ylim(bottom=floor / 5)
+    ax.axhline(floor, color="0.5", linewidth=0.8, linestyle=":")
+    ax.text(
+        0.01, floor / 1.6, text, transform=ax.get_yaxis_transform(), va="top", color="0.3", fontsize="small"
+    )
+
+
+def _log_loss_axis(ax: "Axes") -> None:
+    """A logarithmic axis over a decade or more, so that a loss which stands still looks as if it did."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_yscale("log")
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(min(bottom, top / 10), top * 1.1)
+    if top / bottom < 1000:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _plain(ax: "Axes") -> "Axes":
+    ax.locator_params(axis="x", integer=True)
+    ax.grid(axis="y", color="0.9", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
