@@ -13,7 +13,7 @@ FLOORS = [
     ["graph", "backprop", "infer"],
     ["plan"],
     ["run"],
-    ["executor"],
+    ["executor", "config"],
     ["tensor", "differential", "jit", "symbol"],
     ["check", "train"],
     ["viz"],

@@ -9,6 +9,7 @@ from typing import Any
 from tinygrad_lesson import ops, random, symbol, train
 from tinygrad_lesson import symbol as sym
 from tinygrad_lesson.arrays import Context, NDArray, cpu, gpu
+from tinygrad_lesson.config import show_config
 from tinygrad_lesson.differential import grad, hessian, jacobian, jvp, value_and_grad, vjp
 from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.jit import jit
@@ -31,6 +32,6 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Context", "FeedForward", "History", "LessonError", "NDArray", "NDArrayIter", "Op", "Tensor", "attr", "batch_norm", "cpu", "dropout", "gpu", "grad",  # noqa: E501
-    "hessian", "jacobian", "jit", "jvp", "linear", "matmul", "no_grad", "op", "ops", "random", "sym", "symbol",  # noqa: E501
+    "hessian", "jacobian", "jit", "jvp", "linear", "matmul", "no_grad", "op", "ops", "random", "show_config", "sym", "symbol",  # noqa: E501
     "train", "value_and_grad", "vjp",
 ]  # fmt: skip

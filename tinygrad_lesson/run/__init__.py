@@ -1,5 +1,6 @@
 """Runners: loops over a plan. The NumPy runner is its meaning; the interpreter is the faster one."""
 
+import functools
 import importlib.util
 import os
 from collections.abc import Callable
@@ -28,13 +29,29 @@ def runner(name: str | None) -> Callable[..., Any]:
     Errors
         LessonError naming those that exist, or what to install.
     """
-    installed = importlib.util.find_spec("numba") is not None
-    name = name or os.environ.get(CHOICE) or "numpy"
-    if name not in RUNNERS:
-        raise LessonError(f"there is no runner {name!r}; available: {', '.join(RUNNERS)}")
-    if name == "vm" and not installed:
+    name = runner_name(name)
+    if name == "vm" and not has_numba():
         raise LessonError("the runner 'vm' needs numba: pip install 'tinygrad_lesson[fast]'")
     return RUNNERS[name]
 
 
-__all__ = ["RUNNERS", "NumpyRunner", "runner"]
+def runner_name(name: str | None = None) -> str:
+    """The name of the runner that `runner(name)` gives."""
+    name = name or os.environ.get(CHOICE) or ("vm" if has_numba() else "numpy")
+    if name not in RUNNERS:
+        raise LessonError(f"there is no runner {name!r}; available: {', '.join(RUNNERS)}")
+    return name
+
+
+@functools.cache
+def has_numba() -> bool:
+    """Whether what the interpreter is compiled by is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def available_runners() -> list[str]:
+    """The names of the runners that can be used here."""
+    return [name for name in RUNNERS if name != "vm" or has_numba()]
+
+
+__all__ = ["RUNNERS", "NumpyRunner", "available_runners", "runner", "runner_name"]

@@ -1,9 +1,12 @@
 """One compiled function that runs any tape: a row per step, first its operation, then offsets and sizes."""
 
+import contextlib
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 from numba import njit
 
@@ -191,3 +194,21 @@ def build_train(version: Any) -> Any:
 
 
 train = build_train(fingerprint())
+
+
+def announce() -> None:
+    """Say that the first call compiles, unless an earlier process has done so and left it in the cache."""
+    cache = Path(interpret.stats.cache_path)
+    mark = cache / f"compiled-{fingerprint():08x}-numba-{numba.__version__}"
+    if mark.exists():
+        return
+    print(
+        f"tinygrad_lesson: compiling the interpreter, once on this machine (10 to 30 s); kept in {cache}",
+        file=sys.stderr,
+    )
+    with contextlib.suppress(OSError):  # then it is said again
+        cache.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+
+
+announce()
