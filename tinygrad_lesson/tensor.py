@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_lesson import random
 from tinygrad_lesson.backprop import backprop
 from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
-from tinygrad_lesson.graph import UNNAMED, Node
+from tinygrad_lesson.graph import COUNT, UNNAMED, Node
 from tinygrad_lesson.op import FUNCTIONS, NUMBERS, Arithmetic, Namespace, Op, array_namespace, numbers_only
 from tinygrad_lesson.ops.elementwise import Add, Divide, Multiply, Subtract
 from tinygrad_lesson.ops.index import freeze
@@ -29,6 +29,7 @@ class Recording(threading.local):
 
 
 RECORDING = Recording()
+UNUSUAL: list[str] = []  # an entry for every block, of any thread, in which something else holds
 UNRECORDED = (
     "this tensor was computed without recording: set requires_grad=True on an input, outside of no_grad, "
     "and use no op without a gradient on the way"
@@ -44,9 +45,11 @@ ELSEWHERE = {  # what other libraries have: what there is here
 def recording(on: bool) -> Iterator[None]:
     """Record, or do not, what this thread computes inside."""
     before, RECORDING.on = RECORDING.on, on
+    UNUSUAL.append("recording")
     try:
         yield
     finally:
+        UNUSUAL.pop()
         RECORDING.on = before
 
 
@@ -54,9 +57,11 @@ def recording(on: bool) -> Iterator[None]:
 def tracing() -> Iterator[None]:
     """Record everything inside, whether or not a gradient may be asked for."""
     before, RECORDING.tracing = RECORDING.tracing, True
+    UNUSUAL.append("tracing")
     try:
         yield
     finally:
+        UNUSUAL.pop()
         RECORDING.tracing = before
 
 
@@ -390,13 +395,13 @@ def sum_like(x: Any, like: Any) -> Any:
 
 SUM_LIKE: Op = SumLike()
 ARRAYS = array_namespace(np)
-vars(ARRAYS).update(add=np.add, sum_like=sum_like)
+vars(ARRAYS).update(sum_like=sum_like)
 
 
 def arithmetic(cls: type[Op]) -> Any:
     """An operator of two tensors of arrays, on the shortest way; whatever else goes through `apply`."""
     ufunc, op, alike = getattr(np, cls.function), cls(), cls(same_shape=True)  # type: ignore[call-arg]
-    new, ndarray, make = Tensor.__new__, np.ndarray, Node
+    new, new_node, ndarray = Tensor.__new__, Node.__new__, np.ndarray
 
     def operator(self: Tensor, other: Any) -> Any:
         if other.__class__ is Tensor:
@@ -405,13 +410,21 @@ def arithmetic(cls: type[Op]) -> Any:
                 value = ufunc(a, b)
             except (ValueError, TypeError):
                 return apply(op, (self, other))  # which says what is wrong
-            if value.__class__ is ndarray:
+            if value.__class__ is ndarray and not UNUSUAL:
                 tensor = new(Tensor)
-                tensor.value, tensor.index, tensor.grad, tensor.node = value, 0, None, None
-                recorded = (self.node is not None or other.node is not None) and RECORDING.on
-                if recorded or RECORDING.tracing:
-                    same = a.__class__ is b.__class__ is ndarray and a.shape == b.shape
-                    tensor.node = make(alike if same else op, (self, other), UNNAMED, value)
+                tensor.value = value
+                tensor.index = 0
+                tensor.grad = None
+                if self.node is not None or other.node is not None:
+                    node = tensor.node = new_node(Node)
+                    both = self.node is not None and other.node is not None
+                    node.op = alike if both and a.shape == b.shape else op
+                    node.inputs = (self, other)
+                    node.label = UNNAMED
+                    node.values = value
+                    node.number = COUNT()
+                else:
+                    tensor.node = None
                 return tensor
         return apply(op, (self, other))
 
@@ -443,18 +456,28 @@ def seed_of(tensor: Tensor, gradient: Any) -> np.ndarray:
 
 def sweep(heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any] | None) -> list[Any]:
     """Gradients as arrays: nothing is recorded."""
-    return backprop(ARRAYS, heads, wrt, lambda node: [t.value for t in node.inputs], lambda node: node.values)
+    return backprop(np.add, heads, wrt, pull_arrays)
+
+
+def pull_arrays(node: Any, g: Any) -> Any:
+    """The rule of a node's op on arrays."""
+    inputs = node.inputs
+    if len(inputs) == 2:  # most often, and faster than a list
+        a, b = inputs
+        return node.op.vjp(ARRAYS, g, node.values, a.value, b.value)
+    return node.op.vjp(ARRAYS, g, node.values, *[t.value for t in inputs])
 
 
 def recorded_sweep(heads: Sequence[tuple[Any, Any]], wrt: Sequence[Any]) -> list[Any]:
     """Gradients as tensors that can be differentiated again."""
 
-    def results(node: Node) -> Any:
-        if isinstance(node.values, tuple):
-            return tuple(wrap(value, node, i) for i, value in enumerate(node.values))
-        return wrap(node.values, node)
+    def pull(node: Any, g: Any) -> Any:
+        values = node.values
+        several = isinstance(values, tuple)
+        y = tuple(wrap(v, node, i) for i, v in enumerate(values)) if several else wrap(values, node)
+        return node.op.vjp(TENSORS, g, y, *node.inputs)
 
-    return backprop(TENSORS, heads, wrt, lambda node: node.inputs, results)
+    return backprop(TENSORS.add, heads, wrt, pull)
 
 
 # Functions of tensors that are no single op.

@@ -71,7 +71,7 @@ class Multiply(Binary):
 
     def vjp(self, F, g, y, a, b):
         if self.same_shape:
-            return lambda: g * b, lambda: g * a
+            return g * b, g * a
         return lambda: F.sum_like(g * b, a), lambda: F.sum_like(g * a, b)
 
 

@@ -84,11 +84,11 @@ class Builder(Namespace):
     def gradients(self, heads: Sequence[tuple[Edge, Edge]], wrt: Sequence[Edge]) -> list[Edge | None]:
         """Gradients of emitted edges, given pairs (edge, cotangent) of `heads`; None where no path leads."""
 
-        def results(node: Node) -> Any:
+        def pull(node: Node, g: Any) -> Any:
             edges = self.results(node)
-            return edges[0] if len(edges) == 1 else edges
+            return node.op.vjp(self, g, edges[0] if len(edges) == 1 else edges, *node.inputs)  # type: ignore[union-attr]
 
-        return backprop(self, heads, wrt, lambda node: node.inputs, results)
+        return backprop(self.add, heads, wrt, pull)
 
     def emit_unnamed(self, op: Op, inputs: Sequence[Any]) -> Any:
         """The result of `op`, as a rule asks for it."""
