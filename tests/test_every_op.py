@@ -25,7 +25,7 @@ from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.check.strategies import samples
 from tinygrad_lesson.op import OPS, Elementwise
 from tinygrad_lesson.plan import Passes
-from tinygrad_lesson.plan.plan import takes_out
+from tinygrad_lesson.plan.step import takes_out
 from tinygrad_lesson.run import RUNNERS
 from tinygrad_lesson.shapes import merge
 

@@ -78,6 +78,16 @@ class NDArray(np.ndarray):
         return cpu()
 
 
+LINE = 64  # bytes of a cache line, and of the widest vector register
+
+
+def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
+    """A flat array of zeros that begins at a cache line; a vector then never lies across two."""
+    bytes_ = np.zeros(size * np.dtype(dtype).itemsize + LINE, np.uint8)
+    start = -bytes_.ctypes.data % LINE
+    return bytes_[start : start + size * np.dtype(dtype).itemsize].view(dtype)
+
+
 def handed_out(array: np.ndarray) -> NDArray:
     """The same memory as an `NDArray`."""
     return array.view(NDArray)

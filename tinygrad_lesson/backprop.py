@@ -15,8 +15,8 @@ def backprop(
 ) -> list[Any]:
     """Cotangents of the edges `wrt`, given pairs (edge, cotangent) of `heads`, by one reverse sweep.
 
-    `pull(node, g)` applies the rule of a node's op in some world: to arrays, to tensors or to edges, and `add` adds there.
-    So the same sweep runs at once, records itself to be differentiated again, or builds the gradient graph.
+    `pull(node, g)` applies the rule of a node's op in some world: to arrays, to tensors or to edges, and `add`
+    adds there. So the same sweep runs at once, records itself to be differentiated again, or builds the gradient graph.
     None means that no path leads there. Without `wrt` the answer is for all variables that `heads` need:
     pairs (node, cotangent).
     """

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import Context, NDArray, handed_out, require_device
+from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, handed_out, require_device
 from tinygrad_lesson.errors import BindError, DTypeError, GraphError, ShapeError, near
 from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, toposort
 from tinygrad_lesson.infer import DTypes, Shapes, infer_dtypes, infer_shapes
@@ -45,7 +45,7 @@ class Flat:
             start = sizes.get(np.dtype(dtype), 0)
             self.segments[name] = slice(start, start + math.prod(shape))  # type: ignore[arg-type]
             sizes[np.dtype(dtype)] = self.segments[name].stop
-        self.buffers = {dtype: np.zeros(size, dtype) for dtype, size in sizes.items()}
+        self.buffers = {dtype: aligned_zeros(size, dtype) for dtype, size in sizes.items()}
         for name, shape, dtype in specs:
             self.arrays[name] = self.buffers[np.dtype(dtype)][self.segments[name]].reshape(shape)
 
@@ -197,7 +197,7 @@ class Executor:
         )
         if len(given) > len(self.heads):
             raise BindError(
-                f"backward: {len(given)} gradients for {len(self.heads)} outputs, {', '.join(self.output_names)}"  # noqa: E501
+                f"backward: {len(given)} gradients for {len(self.heads)} outputs, {', '.join(self.output_names)}"
             )
         copies = []
         for key, array in self.head_gradients.items():
@@ -215,7 +215,7 @@ class Executor:
         """Take `steps` training steps in one call of a runner that can; their losses, or None where it cannot.
 
         Each array of `batches` has one more leading axis, over the batches, which are gone through in turn.
-        """  # noqa: E501
+        """
         run = self.runner(True)
         if not hasattr(run, "train") or set(batches) - set(self.arguments):
             return None

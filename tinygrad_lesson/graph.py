@@ -83,7 +83,7 @@ def record(op: Op, inputs: Sequence[Any]) -> Any:
 
 
 def of_constants(op: Op, edges: Sequence[Edge]) -> Any:
-    """What `op` makes of constants alone, in double precision whatever it will meet; None for other inputs."""  # noqa: E501
+    """What `op` makes of constants alone, in double precision whatever it will meet; None for other inputs."""
     numbers = [edge.node.op.value for edge in edges if isinstance(edge.node.op, Constant)]
     if not isinstance(op, Elementwise) or len(numbers) < len(edges):
         return None

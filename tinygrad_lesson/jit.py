@@ -95,12 +95,16 @@ class Program:
         builder = Builder(settings.passes)
         self.arrays = {f"input {i}": np.array(array) for i, array in enumerate(self.examples)}
         edges = self.emit(builder, leaves, outputs)
-        task = Task([(f"output {i}", edge) for i, edge in enumerate(edges)], [], {})
-        plan = Compiler(builder, settings.passes).compile(task)
-        builder.forget()
-        self.plan, self.count = plan, len(edges)
-        self.runner = find_runner(settings.runner)(plan, self.arrays, random.default_generator())
         self.shapes = [(t.shape, t.dtype) for t in outputs]
+        self.results = [f"output {i}" for i in range(len(edges))]
+        targets = dict(zip(self.results, self.shapes, strict=True))
+        updates = [(name, edge, False) for name, edge in zip(self.results, edges, strict=True)]
+        self.plan = Compiler(builder, settings.passes).compile(Task([], updates, targets))
+        builder.forget()
+        self.arrays.update({name: np.zeros(shape, dtype) for name, (shape, dtype) in targets.items()})
+        self.count = len(edges)
+        generator = random.default_generator()
+        self.runner = find_runner(settings.runner)(self.plan, self.arrays, generator, movable=True)
 
     def emit(self, builder: Builder, leaves: Sequence[Node], outputs: Sequence[Tensor]) -> list[Edge]:
         """The recorded graph as edges of the builder; arrays from outside become arguments of their own."""
@@ -113,6 +117,9 @@ class Program:
                 return new[t.node][t.index]
             if type(t.value) in NUMBERS:
                 return builder.constant(value=t.value)  # type: ignore[no-any-return]
+            if t.value.size == 1 and t.value.dtype.kind == "f":
+                shape, dtype = t.value.shape, str(t.value.dtype)
+                return builder.full(shape=shape, value=t.value.item(), dtype=dtype)  # type: ignore[no-any-return]
             node = Node(None, label=Label(f"constant {len(self.arrays)}"))
             self.arrays[node.name] = np.array(t.value)
             return builder.variable(node, t.value.shape, t.value.dtype)
@@ -129,10 +136,7 @@ class Program:
 
     def run(self, values: Sequence[Any]) -> list[np.ndarray]:
         """Results for arrays of the traced shapes."""
-        for i, value in enumerate(values):
-            self.arrays[f"input {i}"][...] = value
-        self.runner.forward()
-        return [np.array(self.runner.result(f"output {i}")) for i in range(self.count)]
+        return self.runner.call({f"input {i}": value for i, value in enumerate(values)}, self.results)  # type: ignore[no-any-return]
 
     def packed(self, results: Sequence[Any]) -> Any:
         """Results in the form in which the function gave them."""

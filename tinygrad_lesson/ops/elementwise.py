@@ -48,6 +48,13 @@ class Add(Binary):
             return g, g
         return lambda: F.sum_like(g, a), lambda: F.sum_like(g, b)
 
+    def rewrite(self, F, shapes, a, b):
+        if F.number(a) == 0 or F.number(b) == 0:
+            return b if F.number(a) == 0 else a
+        if isinstance(b.node.op, Negative):
+            return F.subtract(a, b.node.inputs[0])
+        return F.subtract(b, a.node.inputs[0]) if isinstance(a.node.op, Negative) else None
+
 
 @op
 class Subtract(Binary):
@@ -60,6 +67,11 @@ class Subtract(Binary):
         if self.same_shape:
             return g, lambda: -g
         return lambda: F.sum_like(g, a), lambda: F.sum_like(-g, b)
+
+    def rewrite(self, F, shapes, a, b):
+        if F.number(b) == 0:
+            return a
+        return F.add(a, b.node.inputs[0]) if isinstance(b.node.op, Negative) else None
 
 
 @op
@@ -74,6 +86,13 @@ class Multiply(Binary):
             return g * b, g * a
         return lambda: F.sum_like(g * b, a), lambda: F.sum_like(g * a, b)
 
+    def rewrite(self, F, shapes, a, b):
+        if F.number(a) == 1 or F.number(b) == 1:
+            return b if F.number(a) == 1 else a
+        if isinstance(a.node.op, Negative):
+            return F.negative(F.multiply(a.node.inputs[0], b))
+        return F.negative(F.multiply(a, b.node.inputs[0])) if isinstance(b.node.op, Negative) else None
+
 
 @op
 class Divide(Binary):
@@ -84,6 +103,11 @@ class Divide(Binary):
 
     def vjp(self, F, g, y, a, b):
         return lambda: F.sum_like(g / b, a), lambda: F.sum_like(-g * y / b, b)
+
+    def rewrite(self, F, shapes, a, b):
+        if F.number(b) == 1:
+            return a
+        return F.negative(F.divide(a.node.inputs[0], b)) if isinstance(a.node.op, Negative) else None
 
     def dtype(self, *dtypes):
         return floating(super().dtype(*dtypes))
@@ -306,6 +330,9 @@ class Negative(Unary):
 
     def vjp(self, F, g, y, x):
         return (-g,)
+
+    def rewrite(self, F, shapes, x):
+        return x.node.inputs[0] if isinstance(x.node.op, Negative) else None
 
 
 @op

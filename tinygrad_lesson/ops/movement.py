@@ -27,6 +27,9 @@ class Identity(Op):
     def vjp(self, F, g, y, x):
         return (g,)
 
+    def rewrite(self, F, shapes, x):
+        return x
+
     @classmethod
     def sample(cls, draw):
         return cls(), {"x": draw.array(draw.shape())}
@@ -57,6 +60,8 @@ class Reshape(Movement):
     def rewrite(self, F, shapes, x):
         if self.shape(shapes[0]) == shapes[0]:
             return x
+        if isinstance(x.node.op, Reshape):
+            return F.reshape(x.node.inputs[0], shape=self.shape(shapes[0]))
         return F.reshape(x, shape=self.shape(shapes[0])) if self.zero_keeps or -1 in self.to else None
 
     @classmethod
@@ -151,7 +156,13 @@ class Transpose(Movement):
         return (F.transpose(g, axes=tuple(order.index(a) for a in range(len(order)))),)
 
     def rewrite(self, F, shapes, x):
-        return x if self.order(len(shapes[0])) == tuple(range(len(shapes[0]))) else None
+        order, before = self.order(len(shapes[0])), x.node.op
+        if order == tuple(range(len(order))):
+            return x
+        if not isinstance(before, Transpose):
+            return None
+        first = before.order(len(order))
+        return F.transpose(x.node.inputs[0], axes=tuple(first[a] for a in order))
 
     @classmethod
     def sample(cls, draw):

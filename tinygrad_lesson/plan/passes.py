@@ -15,8 +15,8 @@ from tinygrad_lesson.backprop import backprop
 from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.graph import UNNAMED, Edge, Label, Node, of_constants, outputs_of, toposort
 from tinygrad_lesson.infer import describe
-from tinygrad_lesson.op import Namespace, Op
-from tinygrad_lesson.ops.reduce import Constant
+from tinygrad_lesson.op import Elementwise, Namespace, Op
+from tinygrad_lesson.ops.reduce import Constant, Full
 from tinygrad_lesson.shapes import Shape, show
 
 
@@ -27,6 +27,7 @@ class Passes:
     rewrite: bool = True  # ops replace themselves by simpler ones
     share: bool = True  # equal nodes are computed once
     fold: bool = True  # what depends on no argument is computed once, when bound
+    block: bool = True  # elementwise steps over large arrays run together, block by block
 
 
 class Builder(Namespace):
@@ -42,6 +43,7 @@ class Builder(Namespace):
         self.shapes: dict[Edge, Shape] = {}
         self.dtypes: dict[Edge, np.dtype[Any] | None] = {}
         self.known: dict[Any, Any] = {}
+        self.uniform: dict[Edge, float] = {}  # arrays that are known to hold one number everywhere
 
         class EmittedEdge(Edge):
             """One result of a node that was emitted here."""
@@ -52,7 +54,7 @@ class Builder(Namespace):
         self.edge = EmittedEdge
 
     def forget(self) -> None:
-        """Let go of the graph. Functions of a namespace refer to it, so nothing else would before a collection."""  # noqa: E501
+        """Let go of the graph. Functions of a namespace refer to it, so nothing else would before a collection."""
         self.__dict__.clear()
 
     def results(self, node: Node) -> tuple[Edge, ...]:
@@ -92,9 +94,7 @@ class Builder(Namespace):
 
     def emit_unnamed(self, op: Op, inputs: Sequence[Any]) -> Any:
         """The result of `op`, as a rule asks for it."""
-        edges = tuple(
-            [x if isinstance(x, Edge) else self.emit(Constant(value=x), (), UNNAMED, None)[0] for x in inputs]
-        )
+        edges = tuple([x if isinstance(x, Edge) else self.emit_number(x) for x in inputs])
         number = of_constants(op, edges)
         if number is not None:
             op, edges = Constant(value=number), ()
@@ -103,6 +103,8 @@ class Builder(Namespace):
 
     def emit(self, op: Op, inputs: tuple[Edge, ...], label: Label, dtypes: Any) -> tuple[Edge, ...]:
         """Edges that hold the results of `op`; `dtypes` where they are not what the op's rule says."""
+        if self.passes.fold and isinstance(op, Elementwise):
+            inputs = self.with_numbers(op, inputs)
         shapes = [self.shapes[edge] for edge in inputs]
         natural = op.dtype(*[self.dtypes[edge] for edge in inputs])
         natural = natural if isinstance(natural, tuple) else (natural,) * op.results
@@ -127,4 +129,42 @@ class Builder(Namespace):
         self.shapes.update(zip(results, [inferred] if op.results == 1 else inferred, strict=True))
         self.dtypes.update(zip(results, dtypes, strict=True))
         self.known[key] = results
+        if self.passes.fold and op.results == 1:
+            self.note_uniform(op, inputs, results[0])
         return results
+
+    def number(self, edge: Edge) -> Any:
+        """The number that an edge stands for; None if it is no number."""
+        op = edge.node.op
+        return op.value if isinstance(op, Constant) else None
+
+    def note_uniform(self, op: Op, inputs: tuple[Edge, ...], result: Edge) -> None:
+        """Remember the number that fills a result, where it is known."""
+        if isinstance(op, Full):
+            self.uniform[result] = float(np.dtype(op.type).type(op.value))
+        elif op.view and len(inputs) == 1 and inputs[0] in self.uniform:
+            self.uniform[result] = self.uniform[inputs[0]]
+        elif isinstance(op, Elementwise) and self.dtypes[result] is not None:
+            values = [self.uniform.get(x, self.number(x)) for x in inputs]
+            if None not in values and any(x in self.uniform for x in inputs):
+                with np.errstate(all="ignore"):
+                    one = op.forward(
+                        np, *[np.asarray(v, self.dtypes[x]) for v, x in zip(values, inputs, strict=True)]
+                    )
+                self.uniform[result] = float(one)
+
+    def with_numbers(self, op: Op, inputs: tuple[Edge, ...]) -> tuple[Edge, ...]:
+        """The inputs of an elementwise op, numbers in place of uniform arrays where the others settle the result."""
+        if not any(x in self.uniform for x in inputs):
+            return inputs
+        others = [x for x in inputs if x not in self.uniform and self.dtypes[x] is not None]
+        alike = op.shape(*[self.shapes[x] for x in inputs]) == op.shape(
+            *[self.shapes[x] for x in others or inputs]
+        )
+        if not others or len({self.dtypes[x] for x in inputs if self.dtypes[x]}) > 1 or not alike:
+            return inputs
+        return tuple([self.emit_number(self.uniform[x]) if x in self.uniform else x for x in inputs])
+
+    def emit_number(self, value: float) -> Edge:
+        """A number as an edge."""
+        return self.emit(Constant(value=value), (), UNNAMED, None)[0]

@@ -1,54 +1,21 @@
 """A plan: steps over numbered buffers. It is data; a runner is a loop over it."""
 
 import dataclasses
-import functools
-import inspect
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_lesson.graph import Edge, ancestors, outputs_of
-from tinygrad_lesson.op import Elementwise, Op
+from tinygrad_lesson.op import Elementwise
 from tinygrad_lesson.ops.elementwise import Add
 from tinygrad_lesson.ops.movement import Identity
 from tinygrad_lesson.ops.reduce import Constant, Full
-from tinygrad_lesson.plan.memory import place
+from tinygrad_lesson.plan.blocks import Blockwise, Grouping, place_blocks, without_place
+from tinygrad_lesson.plan.memory import place, rounded
 from tinygrad_lesson.plan.passes import Builder, Passes
+from tinygrad_lesson.plan.step import Buffer, Step, takes_out
 from tinygrad_lesson.shapes import Shape, show
-
-
-class Buffer(NamedTuple):
-    """A numbered array: an argument, a target bound by the executor, a number, or a place in the arena."""
-
-    shape: Shape
-    dtype: np.dtype[Any]
-    argument: str = ""  # the name of the variable that is bound here
-    output: str = ""  # the name under which the executor binds or reads it
-    value: float | None = None  # of a number
-    offset: int | None = None  # in the arena, in bytes
-    owner: int = -1  # the buffer that this is a view of, itself if it is none
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the elements."""
-        return math.prod(self.shape) * self.dtype.itemsize  # type: ignore[arg-type]
-
-
-class Step(NamedTuple):
-    """Apply `op` to the buffers `sources`, leave the results in `targets`."""
-
-    op: Op
-    sources: tuple[int, ...]
-    targets: tuple[int, ...]
-    name: str = ""
-
-
-@functools.cache
-def takes_out(cls: Any) -> bool:
-    """Whether `forward` can write into a given array."""
-    return "out" in inspect.signature(cls.forward).parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,15 +42,24 @@ class Plan:
         """One line for each step of a part of the plan."""
         steps = getattr(self, part)
         lines = [f"{part}: {len(steps)} steps"] if steps else []
-        for number, (op, sources, targets, name) in enumerate(steps):
-            reads = " ".join(self.show_buffer(v) for v in sources)
-            writes = " ".join(f"{self.show_buffer(v)} {show(self.buffers[v].shape)}" for v in targets)
-            offset = self.buffers[targets[0]].offset
-            shared = offset is not None and offset in [self.buffers[v].offset for v in sources]
-            view = self.buffers[targets[0]].owner != targets[0]
-            how = " view" if view else " in place" if shared else ""
-            lines.append(f"{number:5}  {name or '-'}  {op.label()}  {reads} -> {writes}{how}")
+        for number, step in enumerate(steps):
+            if isinstance(step.op, Blockwise):
+                lines.append(f"{number:5}  {step.name or '-'}  {step.op.label()}")
+                lines += [f"         {self.describe_step(member)}" for member in step.op.steps]
+            else:
+                lines.append(f"{number:5}  {self.describe_step(step)}")
         return lines
+
+    def describe_step(self, step: Step) -> str:
+        """What a step does, with what, and where the result goes."""
+        op, sources, targets, name = step
+        reads = " ".join(self.show_buffer(v) for v in sources)
+        writes = " ".join(f"{self.show_buffer(v)} {show(self.buffers[v].shape)}" for v in targets)
+        target = self.buffers[targets[0]]
+        shared = target.offset is not None and target.offset in [self.buffers[v].offset for v in sources]
+        how = " view" if target.owner != targets[0] else " in place" if shared else ""
+        how += " one block" if target.block else ""
+        return f"{name or '-'}  {op.label()}  {reads} -> {writes}{how}"
 
     def show_buffer(self, v: int) -> str:
         """A buffer's name in a listing."""
@@ -126,7 +102,7 @@ class Compiler:
         """Steps for all nodes that `heads` need and that have none yet, in the order in which they were emitted.
 
         So the backward part follows the sweep: a layer's gradients are done before those of the layer below.
-        """  # noqa: E501
+        """
         steps: list[Step] = []
         shapes, dtypes, single = self.builder.shapes, self.builder.dtypes, np.dtype(np.float32)
         for node in ancestors([edge.node for edge in heads]):
@@ -186,20 +162,36 @@ class Compiler:
 
     def finish(self, forward: list[Step], backward: list[Step]) -> Plan:
         """Places for all buffers."""
-        steps, owner = [*self.setup, *forward, *backward], [b.owner for b in self.buffers]
-        sizes = [
-            b.nbytes if b.owner == v and not b.argument and not b.output and b.value is None else None
-            for v, b in enumerate(self.buffers)
-        ]
         made = {v for step in forward for v in step.targets}  # backward can be run again without forward
         crossing = {v for step in backward for v in step.sources if v in made}
-        heirs = [self.heirs(step) for step in steps]
-        offsets, arena = place(steps, sizes, owner, {*self.outputs.values(), *self.folded, *crossing}, heirs)
+        kept = {*self.outputs.values(), *self.folded, *crossing}
+        if self.passes.block:
+            grouping = Grouping(self.buffers, [*self.setup, *forward, *backward])
+            forward, backward = grouping.join(forward), grouping.join(backward)
+            for v, size in without_place([*forward, *backward], self.buffers, kept).items():
+                self.buffers[v] = self.buffers[v]._replace(block=size)
+        steps, owner = [*self.setup, *forward, *backward], [b.owner for b in self.buffers]
+        sizes = [
+            b.nbytes if b.owner == v and b.placed and not b.block else None
+            for v, b in enumerate(self.buffers)
+        ]
+        offsets, arena = place(steps, sizes, owner, kept, [self.heirs(step) for step in steps])
+        arena = self.place_inside(steps, offsets, arena)
         buffers = [
             b if at is None else b._replace(offset=at) for b, at in zip(self.buffers, offsets, strict=True)
         ]
         parts = tuple(self.setup), tuple(forward), tuple(backward)
         return Plan(tuple(buffers), *parts, self.arguments, self.outputs, arena)
+
+    def place_inside(self, steps: Sequence[Step], offsets: list[int | None], arena: int) -> int:
+        """Places for what has but a block at a time, the same for all joined steps; the size of the arena then."""
+        start, most = rounded(arena), 0
+        for op in [step.op for step in steps if isinstance(step.op, Blockwise)]:
+            places, size = place_blocks(op, self.buffers)
+            most = max(most, size)
+            for v, at in places.items():
+                offsets[v] = start + at
+        return start + most if most else arena
 
     def heirs(self, step: Step) -> list[int]:
         """Sources whose place the result may take: read element by element, just when it is written there."""

@@ -13,11 +13,20 @@ from tinygrad_lesson.run.numpy_ import NumpyRunner
 CHOICE = "TINYGRAD_LESSON_RUNNER"  # environment variable that names a runner
 
 
-def interpreted(plan: Plan, arrays: Any, generator: Any) -> Any:
+def interpreted(plan: Plan, arrays: Any, generator: Any, **settings: Any) -> Any:
     """The interpreter's runner; numba is imported when it is first wanted."""
     from tinygrad_lesson.run.vm import VMRunner
 
-    return VMRunner(plan, arrays, generator)
+    return VMRunner(plan, arrays, generator, **settings)
+
+
+def compiled_update(update: Any) -> Callable[[float], None] | None:
+    """A function of the rate that takes an optimizer's step in one pass; None where nothing is compiled."""
+    if runner_name() != "vm":
+        return None
+    from tinygrad_lesson.run.vm import Update
+
+    return Update(update)
 
 
 RUNNERS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner, "vm": interpreted}
@@ -54,4 +63,4 @@ def available_runners() -> list[str]:
     return [name for name in RUNNERS if name != "vm" or has_numba()]
 
 
-__all__ = ["RUNNERS", "NumpyRunner", "available_runners", "runner", "runner_name"]
+__all__ = ["RUNNERS", "NumpyRunner", "available_runners", "compiled_update", "runner", "runner_name"]

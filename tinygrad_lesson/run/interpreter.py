@@ -13,7 +13,7 @@ from numba import njit
 from tinygrad_lesson.run import kernels as k
 
 U = np.uint64
-WIDTH = 17
+WIDTH = 16
 
 # The order is that of the codes below; the first seven take two operands, the next thirteen one.
 NAMES = [
@@ -45,8 +45,15 @@ NAMES = [
     "softmax",
     "batch_norm",
     "gather",
+    "add_sum",
+    "blocks",
 ]
 CODES = {name: i for i, name in enumerate(NAMES)}
+BLOCKS = U(CODES["blocks"])
+# In a row of a loop over blocks: where its three offsets (columns 1, 3, 6) begin, which of these move on with the
+# blocks, as bits, and the column that holds the count.
+BASES, MOVING, COUNT = 11, 14, 15
+OFFSETS = (1, 3, 6)
 
 
 def fingerprint() -> int:
@@ -60,85 +67,219 @@ def build_interpret(version: Any) -> Any:
     """The interpreter, cached under `version`, over which it closes."""
 
     @njit(**{**k.OPTIONS, "cache": True})
-    def interpret(tape: Any, A: Any, step: Any) -> None:
-        """Carry out a tape once; `step` is the number of the batch, for `gather`."""
+    def interpret(T: Any, A: Any, step: Any) -> None:
+        """Carry out a tape once; `step` is the number of the batch, for `gather`.
+
+        In a row of a loop, what stands in the columns of the three offsets is made anew for each block.
+        """
         version  # noqa: B018
-        for at in range(tape.shape[0]):
-            t = tape[at]
-            code = t[0]
+        rows = U(T.shape[0])
+        at = first = last = begin = size = block = U(0)
+        while at < rows:
+            r = at
+            at += U(1)
+            if T[r, 0] == BLOCKS:
+                first, last, size, block, begin = at, r + T[r, 1], T[r, 2], T[r, 3], U(0)
+                continue
+            if last != U(0):
+                moving = T[r, MOVING]
+                T[r, 1] = T[r, BASES] + begin * (moving & U(1))
+                T[r, 3] = T[r, BASES + 1] + begin * (moving >> U(1) & U(1))
+                T[r, 6] = T[r, BASES + 2] + begin * (moving >> U(2))
+                T[r, T[r, COUNT]] = min(block, size - begin)
+                if r == last:
+                    begin += block
+                    if begin < size:
+                        at = first
+                    else:
+                        last = U(0)
+            code = T[r, 0]
             if code == U(0):
-                k.add(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10])
+                k.add(
+                    A,
+                    T[r, 1],
+                    T[r, 2],
+                    T[r, 3],
+                    T[r, 4],
+                    T[r, 5],
+                    T[r, 6],
+                    T[r, 7],
+                    T[r, 8],
+                    T[r, 9],
+                    T[r, 10],
+                )
             elif code == U(1):
-                k.subtract(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10])
+                k.subtract(
+                    A,
+                    T[r, 1],
+                    T[r, 2],
+                    T[r, 3],
+                    T[r, 4],
+                    T[r, 5],
+                    T[r, 6],
+                    T[r, 7],
+                    T[r, 8],
+                    T[r, 9],
+                    T[r, 10],
+                )
             elif code == U(2):
-                k.multiply(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10])
+                k.multiply(
+                    A,
+                    T[r, 1],
+                    T[r, 2],
+                    T[r, 3],
+                    T[r, 4],
+                    T[r, 5],
+                    T[r, 6],
+                    T[r, 7],
+                    T[r, 8],
+                    T[r, 9],
+                    T[r, 10],
+                )
             elif code == U(3):
-                k.divide(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10])
+                k.divide(
+                    A,
+                    T[r, 1],
+                    T[r, 2],
+                    T[r, 3],
+                    T[r, 4],
+                    T[r, 5],
+                    T[r, 6],
+                    T[r, 7],
+                    T[r, 8],
+                    T[r, 9],
+                    T[r, 10],
+                )
             elif code == U(4):
-                k.maximum(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10])
+                k.maximum(
+                    A,
+                    T[r, 1],
+                    T[r, 2],
+                    T[r, 3],
+                    T[r, 4],
+                    T[r, 5],
+                    T[r, 6],
+                    T[r, 7],
+                    T[r, 8],
+                    T[r, 9],
+                    T[r, 10],
+                )
             elif code == U(5):
-                k.minimum(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10])
+                k.minimum(
+                    A,
+                    T[r, 1],
+                    T[r, 2],
+                    T[r, 3],
+                    T[r, 4],
+                    T[r, 5],
+                    T[r, 6],
+                    T[r, 7],
+                    T[r, 8],
+                    T[r, 9],
+                    T[r, 10],
+                )
             elif code == U(6):
-                k.pass_sign(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10])
+                k.pass_sign(
+                    A,
+                    T[r, 1],
+                    T[r, 2],
+                    T[r, 3],
+                    T[r, 4],
+                    T[r, 5],
+                    T[r, 6],
+                    T[r, 7],
+                    T[r, 8],
+                    T[r, 9],
+                    T[r, 10],
+                )
             elif code == U(7):
-                k.negative(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.negative(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(8):
-                k.square(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.square(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(9):
-                k.root(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.root(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(10):
-                k.inverse_root(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.inverse_root(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(11):
-                k.absolute(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.absolute(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(12):
-                k.sign(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.sign(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(13):
-                k.relu(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.relu(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(14):
-                k.exponential(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.exponential(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(15):
-                k.logarithm(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.logarithm(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(16):
-                k.hyperbolic_tangent(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.hyperbolic_tangent(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(17):
-                k.logistic(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.logistic(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(18):
-                k.log_1_plus(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.log_1_plus(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(19):
-                k.copied(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                k.copied(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(20):
-                k.product(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], t[12], t[13])
+                k.product(
+                    A,
+                    T[r, 1],
+                    T[r, 2],
+                    T[r, 3],
+                    T[r, 4],
+                    T[r, 5],
+                    T[r, 6],
+                    T[r, 7],
+                    T[r, 8],
+                    T[r, 9],
+                    T[r, 10],
+                    T[r, 11],
+                    T[r, 12],
+                    T[r, 13],
+                )
             elif code == U(21):
-                k.transposed(A, t[1], t[2], t[3], t[4], t[5])
+                k.transposed(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5])
             elif code == U(22):
-                k.filled(A, t[1], t[2], t[3])
+                k.filled(A, T[r, 1], T[r, 2], T[r, 3])
             elif code == U(23):
-                k.leaky(A, t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11])
+                k.leaky(
+                    A,
+                    T[r, 1],
+                    T[r, 2],
+                    T[r, 3],
+                    T[r, 4],
+                    T[r, 5],
+                    T[r, 6],
+                    T[r, 7],
+                    T[r, 8],
+                    T[r, 9],
+                    T[r, 10],
+                )
             elif code == U(24):
-                k.row_sums(A, t[1], t[2], t[3], t[4], t[5], t[6])
+                k.row_sums(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6])
             elif code == U(25):
-                k.softmax(A, t[1], t[2], t[3], t[4], t[5])
+                k.softmax(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5])
             elif code == U(26):
                 k.batch_norm(
                     A,
-                    t[1],
-                    t[2],
-                    t[3],
-                    t[4],
-                    t[5],
-                    t[6],
-                    t[7],
-                    t[8],
-                    t[9],
-                    t[10],
-                    t[11],
-                    t[12],
-                    t[13],
-                    t[14],
-                    t[15],
+                    T[r, 1],
+                    T[r, 2],
+                    T[r, 3],
+                    T[r, 4],
+                    T[r, 5],
+                    T[r, 6],
+                    T[r, 7],
+                    T[r, 8],
+                    T[r, 9],
+                    T[r, 10],
+                    T[r, 11],
+                    T[r, 12],
+                    T[r, 13],
+                    T[r, 14],
+                    T[r, 15],
                 )
             elif code == U(27):
-                k.copied(A, t[1], U(0), t[2] + step % t[4] * t[3], U(0), U(1), U(1), t[3])
+                k.copied(A, T[r, 1], U(0), T[r, 2] + step % T[r, 4] * T[r, 3], U(0), U(1), U(1), T[r, 3])
+            elif code == U(28):
+                k.add_sum(A, T[r, 1], T[r, 2], T[r, 3])
 
     return interpret
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tinygrad_lesson.run.simd import add_rows, divide_rows, multiply_rows, product1, product5, subtract_rows
+from tinygrad_lesson.run.simd import Vector, elementwise, product1, product5, where
 from tinygrad_lesson.run.transcendental import exp32, log32, sigmoid32, tanh32
 
 U = np.uint64
@@ -26,9 +26,6 @@ OPTIONS: dict[str, Any] = {
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile when first called."""
     return njit(**OPTIONS)(function)
-
-
-element = njit(forceinline=True, **OPTIONS)
 
 
 @kernel
@@ -59,75 +56,62 @@ def transposed(A, x, x_row, o, m, n):  # type: ignore[no-untyped-def]
             A[o + j * m + i] = A[x + i * x_row + j]
 
 
-def binary_kernel(f: Any, narrow: Any = add_rows, narrow_up_to: Any = U0) -> Any:
-    """`o[i, j] = f(a[i, j], b[i, j])`, the operands with a stride along each axis.
-
-    `narrow` is a faster way for rows of at most `narrow_up_to` elements.
-    """
+def binary_kernel(expression: Callable[[Vector, Vector], Vector]) -> Any:
+    """`o[i, j] = expression(a[i, j], b[i, j])`, the operands with a stride along each axis."""
+    loop = elementwise(expression, 2)
 
     @kernel
     def run(A, o, o_row, a, a_row, a_step, b, b_row, b_step, m, n):  # type: ignore[no-untyped-def]
-        if n <= narrow_up_to and m > U1 and a_step == U1 and b_step == U1:
-            narrow(A, o, o_row, a, a_row, b, b_row, m, n)
-            return
-        for i in range(m):
-            p, q, r = o + i * o_row, a + i * a_row, b + i * b_row
-            if a_step == U1 and b_step == U1:
-                for j in range(n):
-                    A[p + j] = f(A[q + j], A[r + j])
-            elif a_step == U1 and b_step == U0:
-                v = A[r]
-                for j in range(n):
-                    A[p + j] = f(A[q + j], v)
-            elif a_step == U0 and b_step == U1:
-                u = A[q]
-                for j in range(n):
-                    A[p + j] = f(u, A[r + j])
-            else:
-                for j in range(n):
-                    A[p + j] = f(A[q + j * a_step], A[r + j * b_step])
+        loop(A, o, o_row, a, a_row, a_step, b, b_row, b_step, m, n)
 
     return run
 
 
-def unary_kernel(f: Any) -> Any:
-    """`o[i, j] = f(a[i, j])`."""
+def unary_kernel(expression: Callable[[Vector], Vector]) -> Any:
+    """`o[i, j] = expression(a[i, j])`."""
+    loop = elementwise(expression, 1)
 
     @kernel
     def run(A, o, o_row, a, a_row, a_step, m, n):  # type: ignore[no-untyped-def]
-        for i in range(m):
-            p, q = o + i * o_row, a + i * a_row
-            if a_step == U1:
-                for j in range(n):
-                    A[p + j] = f(A[q + j])
-            else:
-                for j in range(n):
-                    A[p + j] = f(A[q + j * a_step])
+        loop(A, o, o_row, a, a_row, a_step, m, n)
 
     return run
 
 
-add = binary_kernel(element(lambda a, b: a + b), add_rows, U16)
-subtract = binary_kernel(element(lambda a, b: a - b), subtract_rows, U16)
-multiply = binary_kernel(element(lambda a, b: a * b), multiply_rows, U16)
-divide = binary_kernel(element(lambda a, b: a / b), divide_rows, U16)
-maximum = binary_kernel(element(lambda a, b: a if (a >= b or a != a) else b))
-minimum = binary_kernel(element(lambda a, b: a if (a <= b or a != a) else b))
-pass_sign = binary_kernel(element(lambda g, y: g * (ONE if y > ZERO else y if y == ZERO or y != y else -ONE)))
+add = binary_kernel(lambda a, b: a + b)
+subtract = binary_kernel(lambda a, b: a - b)
+multiply = binary_kernel(lambda a, b: a * b)
+divide = binary_kernel(lambda a, b: a / b)
+maximum = binary_kernel(lambda a, b: where((a >= b) | (a != a), a, b))
+minimum = binary_kernel(lambda a, b: where((a <= b) | (a != a), a, b))
+pass_sign = binary_kernel(lambda g, y: g * signs(y))
+leaky = binary_kernel(lambda x, slope: where((x > 0.0) | (x != x), x, x * slope))
 
-negative = unary_kernel(element(lambda x: -x))
-square = unary_kernel(element(lambda x: x * x))
-root = unary_kernel(element(lambda x: np.sqrt(x)))
-inverse_root = unary_kernel(element(lambda x: ONE / np.sqrt(x)))
-absolute = unary_kernel(element(lambda x: abs(x)))
-sign = unary_kernel(element(lambda x: ONE if x > ZERO else (-ONE if x < ZERO else x)))
-relu = unary_kernel(element(lambda x: x if (x > ZERO or x != x) else ZERO))
+negative = unary_kernel(lambda x: -x)
+square = unary_kernel(lambda x: x * x)
+root = unary_kernel(lambda x: x.called("sqrt"))
+inverse_root = unary_kernel(lambda x: 1.0 / x.called("sqrt"))
+absolute = unary_kernel(lambda x: x.called("fabs"))
+sign = unary_kernel(lambda x: signs(x))
+relu = unary_kernel(lambda x: where((x > 0.0) | (x != x), x, 0.0))
 exponential = unary_kernel(exp32)
 logarithm = unary_kernel(log32)
 hyperbolic_tangent = unary_kernel(tanh32)
 logistic = unary_kernel(sigmoid32)
-log_1_plus = unary_kernel(element(lambda x: F(math.log1p(x))))
-copied = unary_kernel(element(lambda x: x))
+copied = unary_kernel(lambda x: x)
+
+
+def signs(x: Vector) -> Vector:
+    """1, -1, or the zero or NaN that is there."""
+    return where(x > 0.0, 1.0, where(x < 0.0, -1.0, x))
+
+
+@kernel
+def log_1_plus(A, o, o_row, a, a_row, a_step, m, n):  # type: ignore[no-untyped-def]
+    """`o[i, j] = log(1 + a[i, j])`, by the C library."""
+    for i in range(m):
+        for j in range(n):
+            A[o + i * o_row + j] = F(math.log1p(A[a + i * a_row + j * a_step]))
 
 
 @kernel
@@ -136,16 +120,6 @@ def filled(A, o, value, n):  # type: ignore[no-untyped-def]
     v = A[value]
     for i in range(n):
         A[o + i] = v
-
-
-@kernel
-def leaky(A, o, o_row, x, x_row, x_step, g, g_row, g_step, slope, m, n):  # type: ignore[no-untyped-def]
-    """`g` where x is positive, else slope * g."""
-    s = A[slope]
-    for i in range(m):
-        for j in range(n):
-            v, c = A[x + i * x_row + j * x_step], A[g + i * g_row + j * g_step]
-            A[o + i * o_row + j] = c if v > ZERO else s * c
 
 
 @kernel
@@ -159,6 +133,15 @@ def row_sums(A, x, x_row, x_step, o, m, n):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def add_sum(A, x, o, n):  # type: ignore[no-untyped-def]
+    """The number at `o` grows by the sum of x (n,)."""
+    total = ZERO
+    for i in range(n):
+        total += A[x + i]
+    A[o] += total
+
+
+@kernel
 def softmax(A, x, x_row, o, m, n):  # type: ignore[no-untyped-def]
     """Probabilities along each row; all exponentials in one loop."""
     for i in range(m):
@@ -168,8 +151,7 @@ def softmax(A, x, x_row, o, m, n):  # type: ignore[no-untyped-def]
             top = max(top, A[p + j])
         for j in range(n):
             A[q + j] = A[p + j] - top
-    for i in range(m * n):
-        A[o + i] = exp32(A[o + i])
+    exponential(A, o, U0, o, U0, U1, U1, m * n)
     for i in range(m):
         q = o + i * n
         total = ZERO

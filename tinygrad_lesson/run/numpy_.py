@@ -1,11 +1,16 @@
 """The meaning of a plan, in NumPy."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.plan.plan import Plan, Step, takes_out
+from tinygrad_lesson.arrays import aligned_zeros
+from tinygrad_lesson.ops.reduce import Sum
+from tinygrad_lesson.plan.blocks import Blockwise
+from tinygrad_lesson.plan.plan import Plan
+from tinygrad_lesson.plan.step import Step, takes_out
 from tinygrad_lesson.run.replay import Call, NotReplayableError, Recorder, as_call, plain, same_memory
 
 
@@ -13,15 +18,17 @@ class NumpyRunner:
     """Carries out a plan on bound arrays; after the first time nothing is allocated.
 
     `arrays` gives the array for every argument and for every output that the plan does not place
-    itself. `generator` serves the random ops.
+    itself. `generator` serves the random ops. With `movable`, `call` may be used, which need not copy.
     """
 
     name = "numpy"
 
-    def __init__(self, plan: Plan, arrays: Mapping[str, np.ndarray], generator: Any) -> None:
-        self.plan, self.generator = plan, generator
+    def __init__(
+        self, plan: Plan, arrays: Mapping[str, np.ndarray], generator: Any, *, movable: bool = False
+    ) -> None:
+        self.plan, self.generator, self.arrays, self.movable = plan, generator, arrays, movable
         self.recorder = Recorder()
-        self.arena = np.zeros(plan.arena, np.uint8)
+        self.arena = aligned_zeros(plan.arena, np.uint8)
         self.buffers: list[Any] = [self.buffer(v, arrays) for v in range(len(plan.buffers))]
         before = [(arrays[b.output], arrays[b.output].copy()) for b in plan.buffers if b.output]
         with np.errstate(all="ignore"):
@@ -46,11 +53,13 @@ class NumpyRunner:
             return arrays[bound]
         if buffer.offset is None:
             return None
-        part = self.arena[buffer.offset : buffer.offset + buffer.nbytes]
-        return part.view(buffer.dtype).reshape(buffer.shape)  # type: ignore[arg-type]
+        part = self.arena[buffer.offset : buffer.offset + buffer.nbytes].view(buffer.dtype)
+        return part if buffer.block else part.reshape(buffer.shape)  # type: ignore[arg-type]
 
     def prepare(self, step: Step) -> list[Call]:
         """The calls that carry out one step."""
+        if isinstance(step.op, Blockwise):
+            return self.prepare_blocks(step.op)
         sources = [self.buffers[v] for v in step.sources]
         targets = [self.buffers[v] for v in step.targets]
         if step.op.replayable:
@@ -63,6 +72,52 @@ class NumpyRunner:
                 buffer = self.plan.buffers[v]
                 targets[i] = self.buffers[v] = np.empty(buffer.shape, buffer.dtype)
         return [self.plainly(step, sources, targets)]
+
+    def prepare_blocks(self, op: Blockwise) -> list[Call]:
+        """The calls that carry out joined steps, block after block."""
+        flat = self.in_order(op)
+        if flat is None:
+            return [call for step in op.steps for call in self.prepare(step)]
+        whole = {v: self.buffers[v] for v in flat}
+        calls: list[Call] = []
+        sums = [step for step in op.steps if type(step.op) is Sum]
+        count = -(-op.size // op.block)
+        partial_sums = {step.targets[0]: np.empty(count, flat[step.targets[0]].dtype) for step in sums}
+        for i in range(count):
+            block = slice(i * op.block, min(op.size, (i + 1) * op.block))
+            for v, x in flat.items():
+                one = slice(block.stop - block.start) if self.plan.buffers[v].block else block
+                self.buffers[v] = x if x.size == 1 else x[one]
+            for step in op.steps:
+                if type(step.op) is Sum:
+                    part = partial_sums[step.targets[0]][i : i + 1]
+                    calls.append(
+                        partial(np.add.reduce, self.buffers[step.sources[0]], keepdims=True, out=part)
+                    )
+                    calls[-1]()
+                else:
+                    calls += self.prepare(step)
+        for v, parts in partial_sums.items():
+            calls.append(partial(np.add.reduce, parts, keepdims=True, out=flat[v]))
+            calls[-1]()
+        for v, x in whole.items():
+            self.buffers[v] = x
+        return calls
+
+    def in_order(self, op: Blockwise) -> dict[int, np.ndarray] | None:
+        """The arrays of joined steps with their elements in one row.
+
+        None where an array from outside does not lie in one row. Then there are arrays for whole values.
+        """
+        values = dict.fromkeys(v for step in op.steps for v in (*step.sources, *step.targets))
+        arrays = {v: self.buffers[v] for v in values if isinstance(self.buffers[v], np.ndarray)}
+        if all(x.flags.c_contiguous or not any(x.strides) for x in arrays.values()):
+            return {v: x.reshape(-1) for v, x in arrays.items()}
+        for v in arrays:
+            buffer = self.plan.buffers[v]
+            if buffer.block:
+                self.buffers[v] = np.zeros(buffer.shape, buffer.dtype)  # type: ignore[arg-type]
+        return None
 
     def replay(self, step: Step, sources: Sequence[Any], targets: list[Any]) -> list[Call]:
         """Calls noted while `forward` runs once."""
@@ -127,3 +182,10 @@ class NumpyRunner:
         with np.errstate(all="ignore"):
             for call in self.calls[1]:
                 call()
+
+    def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
+        """Bound arrays called `results`, as new arrays, after running with `values` in place of others."""
+        for name, value in values.items():
+            self.arrays[name][...] = value
+        self.backward()
+        return [np.array(self.arrays[name]) for name in results]

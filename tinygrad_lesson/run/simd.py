@@ -1,9 +1,11 @@
-"""Small matrix products in vector registers, as LLVM intermediate code that numba takes in.
+"""Sixteen numbers at a time: loops over vector registers, as LLVM intermediate code that numba takes in.
 
-One block of rows times one panel of up to 16 columns stays in registers over the whole inner loop.
-Lanes beyond the last column are masked off, so no width needs a loop of its own for the rest.
+What numba makes of plain loops is no vector code where an operand may be the result itself, and none for rows of
+ten numbers. Here a lane beyond the last column is masked off, so no width needs a loop of its own for the rest.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -14,61 +16,268 @@ from numba.extending import intrinsic
 LANES = 16
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 VECTOR, MASK = ir.VectorType(F32, LANES), ir.VectorType(ir.IntType(1), LANES)
-UNDEFINED = ir.Undefined
+INTEGERS, WORDS = ir.VectorType(I32, LANES), ir.VectorType(I64, LANES)
+FLAGS = (
+    "nsz",
+    "contract",
+)  # no `reassoc`: the reductions of exp and log live from the order of their operations
 
 
 def splat(builder: Any, value: Any, kind: ir.VectorType) -> Any:
     """One number in all lanes."""
-    undefined = ir.Constant(kind, UNDEFINED)
+    undefined = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(undefined, value, I32(0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, LANES), [I32(0)] * LANES))
+    return builder.shuffle_vector(first, undefined, ir.Constant(INTEGERS, [I32(0)] * LANES))
 
 
-class Lanes:
-    """Masked access to the elements behind an array's base, for the first `count` lanes."""
+def declared(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    """One of LLVM's own functions, declared once per module."""
+    module = builder.module
+    return module.globals.get(name) or ir.Function(module, ir.FunctionType(result, arguments), name)
 
-    def __init__(self, builder: Any, base: Any, count: Any) -> None:
+
+class Vector:
+    """Sixteen float32 numbers, or integers, or answers, in a register. Arithmetic with it emits code."""
+
+    def __init__(self, builder: Any, value: Any) -> None:
+        self.builder, self.value = builder, value
+
+    def lift(self, other: Any) -> Any:
+        """The other operand, a number in all lanes."""
+        if isinstance(other, Vector):
+            return other.value
+        kind = self.value.type
+        return ir.Constant(kind, [kind.element(int(other) if kind == INTEGERS else float(other))] * LANES)
+
+    def emit(self, name: str, other: Any, **named: Any) -> "Vector":
+        """The result of one of the builder's instructions."""
+        return Vector(self.builder, getattr(self.builder, name)(self.value, self.lift(other), **named))
+
+    def arithmetic(self, name: str, other: Any) -> "Vector":
+        """The result for floats or for integers."""
+        if self.value.type == INTEGERS:
+            return self.emit(name, other)
+        return self.emit("f" + name, other, flags=FLAGS)
+
+    def compared(self, how: str, other: Any) -> "Vector":
+        """Answers; those about NaN are no, but for `!=`."""
+        compare = self.builder.fcmp_unordered if how == "!=" else self.builder.fcmp_ordered
+        return Vector(self.builder, compare(how, self.value, self.lift(other)))
+
+    def called(self, name: str) -> "Vector":
+        """The result of LLVM's function of that name."""
+        function = declared(self.builder, f"llvm.{name}.v16f32", VECTOR, [VECTOR])
+        return Vector(self.builder, self.builder.call(function, [self.value]))
+
+    def cast(self, how: str, kind: Any) -> "Vector":
+        """The same lanes as another kind of number."""
+        return Vector(self.builder, getattr(self.builder, how)(self.value, kind))
+
+    def __add__(self, other: Any) -> "Vector":
+        return self.arithmetic("add", other)
+
+    def __sub__(self, other: Any) -> "Vector":
+        return self.arithmetic("sub", other)
+
+    def __rsub__(self, other: Any) -> "Vector":
+        return Vector(self.builder, self.lift(other)) - self
+
+    def __mul__(self, other: Any) -> "Vector":
+        return self.arithmetic("mul", other)
+
+    def __truediv__(self, other: Any) -> "Vector":
+        return self.arithmetic("div", other)
+
+    def __rtruediv__(self, other: Any) -> "Vector":
+        return Vector(self.builder, self.lift(other)) / self
+
+    def __neg__(self) -> "Vector":
+        return Vector(self.builder, self.builder.fneg(self.value))
+
+    def __lshift__(self, other: Any) -> "Vector":
+        return self.emit("shl", other)
+
+    def __rshift__(self, other: Any) -> "Vector":
+        return self.emit("ashr", other)
+
+    def __and__(self, other: Any) -> "Vector":
+        return self.emit("and_", other)
+
+    def __or__(self, other: Any) -> "Vector":
+        return self.emit("or_", other)
+
+    def __lt__(self, other: Any) -> "Vector":
+        return self.compared("<", other)
+
+    def __le__(self, other: Any) -> "Vector":
+        return self.compared("<=", other)
+
+    def __gt__(self, other: Any) -> "Vector":
+        return self.compared(">", other)
+
+    def __ge__(self, other: Any) -> "Vector":
+        return self.compared(">=", other)
+
+    def __eq__(self, other: object) -> "Vector":  # type: ignore[override]
+        return self.compared("==", other)
+
+    def __ne__(self, other: object) -> "Vector":  # type: ignore[override]
+        return self.compared("!=", other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def where(answers: Vector, a: Any, b: Any) -> Vector:
+    """`a` where the answer is yes, else `b`; one of them may be a number."""
+    some = a if isinstance(a, Vector) else b
+    if not isinstance(some, Vector):
+        some = Vector(answers.builder, ir.Constant(VECTOR, [F32(0.0)] * LANES))
+    return Vector(answers.builder, answers.builder.select(answers.value, some.lift(a), some.lift(b)))
+
+
+class Memory:
+    """Access to the elements behind an array's base, sixteen at a time or fewer."""
+
+    def __init__(self, builder: Any, base: Any) -> None:
         self.builder, self.base = builder, base
         self.zero = ir.Constant(VECTOR, [F32(0.0)] * LANES)
-        self.load_function = self.declare(
-            "llvm.masked.load.v16f32.p0", VECTOR, [VECTOR.as_pointer(), I32, MASK, VECTOR]
-        )
-        self.store_function = self.declare(
-            "llvm.masked.store.v16f32.p0", ir.VoidType(), [VECTOR, VECTOR.as_pointer(), I32, MASK]
-        )
-        self.mask = self.first(count)
-
-    def declare(self, name: str, result: Any, arguments: list[Any]) -> Any:
-        """An LLVM intrinsic, declared once per module."""
-        module = self.builder.module
-        return module.globals.get(name) or ir.Function(module, ir.FunctionType(result, arguments), name)
 
     def first(self, count: Any) -> Any:
         """A mask of the first `count` lanes."""
-        wide = ir.VectorType(I64, LANES)
-        numbers = ir.Constant(wide, [I64(i) for i in range(LANES)])
-        return self.builder.icmp_unsigned("<", numbers, splat(self.builder, count, wide))
+        numbers = ir.Constant(WORDS, [I64(i) for i in range(LANES)])
+        return self.builder.icmp_unsigned("<", numbers, splat(self.builder, count, WORDS))
 
     def pointer(self, offset: Any) -> Any:
         """Where element `offset` lies."""
         return self.builder.gep(self.base, [offset])
 
-    def load(self, offset: Any, mask: Any = None) -> Any:
-        """Up to 16 elements from `offset` on, zero where masked off."""
-        where = self.builder.bitcast(self.pointer(offset), VECTOR.as_pointer())
-        return self.builder.call(self.load_function, [where, I32(4), mask or self.mask, self.zero])
+    def load(self, offset: Any, mask: Any) -> Any:
+        """Sixteen elements from `offset` on, or those that the mask lets through and zeros."""
+        where_ = self.builder.bitcast(self.pointer(offset), VECTOR.as_pointer())
+        if mask is None:
+            return self.builder.load(where_, align=4)
+        name, kinds = "llvm.masked.load.v16f32.p0", [VECTOR.as_pointer(), I32, MASK, VECTOR]
+        return self.builder.call(
+            declared(self.builder, name, VECTOR, kinds), [where_, I32(4), mask, self.zero]
+        )
 
-    def store(self, offset: Any, value: Any) -> None:
-        """Up to 16 elements to `offset` and on."""
-        where = self.builder.bitcast(self.pointer(offset), VECTOR.as_pointer())
-        self.builder.call(self.store_function, [value, where, I32(4), self.mask])
+    def store(self, offset: Any, value: Any, mask: Any) -> None:
+        """As `load`, the other way."""
+        where_ = self.builder.bitcast(self.pointer(offset), VECTOR.as_pointer())
+        if mask is None:
+            self.builder.store(value, where_, align=4)
+            return
+        name, kinds = "llvm.masked.store.v16f32.p0", [VECTOR, VECTOR.as_pointer(), I32, MASK]
+        self.builder.call(declared(self.builder, name, ir.VoidType(), kinds), [value, where_, I32(4), mask])
+
+    def apart(self, offset: Any, step: Any, count: Any) -> Any:
+        """The first `count` of sixteen elements that lie `step` apart."""
+        b = self.builder
+        result = cgutils.alloca_once(b, VECTOR)
+        lanes = b.bitcast(result, F32.as_pointer())
+        with cgutils.for_range(b, count, intp=I64) as lane:
+            element = b.load(self.pointer(b.add(offset, b.mul(lane.index, step))))
+            b.store(element, b.gep(lanes, [lane.index]))
+        return b.load(result)
+
+
+def base_of(target: Any, builder: Any, signature: Any, array: Any) -> Any:
+    """Where an array's elements begin."""
+    return target.make_array(signature.args[0])(target, builder, array).data
+
+
+WAYS = {
+    1: [(False,)],
+    2: [(False, False), (False, True), (True, False)],
+}  # which operands are constant in a row
+
+
+def elementwise(expression: Callable[..., Vector], operands: int) -> Any:
+    """An intrinsic for ``o[i, :] = expression(a[i, :], ...)`` over rows of any length.
+
+    Its arguments: the array, offset and row stride of the result, offset and both strides of every operand, the
+    numbers of rows and of columns. An operand may be the result itself.
+    """
+
+    def code(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        memory = Memory(builder, base_of(target, builder, signature, arguments[0]))
+        o, o_row, *strided, m, n = arguments[1:]
+        sources = [strided[i : i + 3] for i in range(0, len(strided), 3)]
+        whole, rest = builder.udiv(n, I64(LANES)), builder.urem(n, I64(LANES))
+        mask = memory.first(rest)
+
+        def at(offset: Any, row: Any, stride: Any) -> Any:
+            return builder.add(offset, builder.mul(row, stride))
+
+        def rows(*constant: bool | None) -> None:
+            """The loop for operands that are constant along a row, or contiguous, or neither (None)."""
+            with cgutils.for_range(builder, m, intp=I64) as row:
+                begin = [at(a, row.index, stride) for a, stride, _ in sources]
+                same = [
+                    splat(builder, builder.load(memory.pointer(a)), VECTOR) if one else None
+                    for a, one in zip(begin, constant, strict=True)
+                ]
+
+                def columns(j: Any, count: Any, mask: Any) -> None:
+                    loaded = []
+                    for a, (_, _, step), one, value in zip(begin, sources, constant, same, strict=True):
+                        if one is None:
+                            value = memory.apart(at(a, j, step), step, count)
+                        loaded.append(
+                            Vector(
+                                builder, value if value is not None else memory.load(at(a, j, I64(1)), mask)
+                            )
+                        )
+                    result = expression(*loaded).value
+                    memory.store(builder.add(at(o, row.index, o_row), j), result, mask)
+
+                with cgutils.for_range(builder, whole, intp=I64) as part:
+                    columns(builder.mul(part.index, I64(LANES)), I64(LANES), None)
+                with builder.if_then(builder.icmp_unsigned("!=", rest, I64(0))):
+                    columns(builder.mul(whole, I64(LANES)), rest, mask)
+
+        def choose(*ways: tuple[bool, ...]) -> None:
+            """The first of the ways that fits the operands' steps, else the one that always does."""
+            if not ways:
+                rows(*[None] * operands)
+                return
+            fits = [
+                builder.icmp_unsigned("==", step, I64(0 if one else 1))
+                for (_, _, step), one in zip(sources, ways[0], strict=True)
+            ]
+            with builder.if_else(functools.reduce(builder.and_, fits)) as (yes, no):
+                with yes:
+                    rows(*ways[0])
+                with no:
+                    choose(*ways[1:])
+
+        choose(*WAYS[operands])
+        return target.get_dummy_value()
+
+    if operands == 1:
+
+        @intrinsic
+        def unary(context: Any, array: Any, o: Any, o_row: Any, a: Any, a_row: Any, a_step: Any, m: Any, n: Any) -> Any:  # fmt: skip  # noqa: E501
+            return types.void(array, *[types.uint64] * 7), code
+
+        return unary
+
+    @intrinsic
+    def binary(
+        context: Any, array: Any, o: Any, o_row: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_row: Any, b_step: Any,
+        m: Any, n: Any,
+    ) -> Any:  # fmt: skip
+        return types.void(array, *[types.uint64] * 10), code
+
+    return binary
 
 
 def block_product(rows: int) -> Any:
     """An intrinsic for ``o[r, :] = start[r, :] + sum_k x[r, k] * w[k, :]`` with a fixed number of rows.
 
     Its arguments are offsets into one float32 array and strides between rows (and of x along k); `lanes`
-    columns are computed, and `start` counts for its first `start_lanes` columns (0: start from zero).
+    columns are computed, and `start` counts for its first `start_lanes` columns (0: start from zero). One block of
+    rows times one panel of up to 16 columns stays in registers over the whole inner loop.
     """
 
     @intrinsic
@@ -79,10 +288,9 @@ def block_product(rows: int) -> Any:
         signature = types.void(array, *[types.uint64] * 12)
 
         def code(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            base = target.make_array(signature.args[0])(target, builder, arguments[0]).data
             x, x_row, x_step, w, w_step, o, o_row, start, start_row, start_lanes, steps, lanes = arguments[1:]
-            memory = Lanes(builder, base, lanes)
-            started = memory.first(start_lanes)
+            memory = Memory(builder, base_of(target, builder, signature, arguments[0]))
+            mask, started = memory.first(lanes), memory.first(start_lanes)
             sums = [builder.alloca(VECTOR) for _ in range(rows)]
 
             def row(offset: Any, stride: Any, r: int) -> Any:
@@ -91,14 +299,14 @@ def block_product(rows: int) -> Any:
             for r, total in enumerate(sums):
                 builder.store(memory.load(row(start, start_row, r), started), total)
             with cgutils.for_range(builder, steps, intp=I64) as loop:
-                weights = memory.load(builder.add(w, builder.mul(loop.index, w_step)))
+                weights = memory.load(builder.add(w, builder.mul(loop.index, w_step)), mask)
                 along = builder.mul(loop.index, x_step)
                 for r, total in enumerate(sums):
                     factor = builder.load(memory.pointer(builder.add(row(x, x_row, r), along)))
                     term = builder.fmul(splat(builder, factor, VECTOR), weights, flags=("contract",))
                     builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
             for r, total in enumerate(sums):
-                memory.store(row(o, o_row, r), builder.load(total))
+                memory.store(row(o, o_row, r), builder.load(total), mask)
             return target.get_dummy_value()
 
         return signature, code
@@ -108,54 +316,3 @@ def block_product(rows: int) -> Any:
 
 product5 = block_product(5)
 product1 = block_product(1)
-
-
-def narrow_rows(operation: str) -> Any:
-    """An intrinsic for ``o[i, :] = a[i, :] operation b[i, :]`` over rows of at most 16 elements."""
-
-    @intrinsic
-    def rows(
-        context: Any,
-        array: Any,
-        o: Any,
-        o_row: Any,
-        a: Any,
-        a_row: Any,
-        b: Any,
-        b_row: Any,
-        count: Any,
-        lanes: Any,
-    ) -> Any:
-        def code(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            base = target.make_array(signature.args[0])(target, builder, arguments[0]).data
-            o, o_row, a, a_row, b, b_row, count, lanes = arguments[1:]
-            memory = Lanes(builder, base, lanes)
-
-            def at(offset: Any, stride: Any, i: Any) -> Any:
-                return builder.add(offset, builder.mul(i, stride))
-
-            with cgutils.for_range(builder, count, intp=I64) as loop:
-                left = memory.load(at(a, a_row, loop.index))
-                right = memory.load(at(b, b_row, loop.index))
-                memory.store(at(o, o_row, loop.index), getattr(builder, operation)(left, right))
-            return target.get_dummy_value()
-
-        return types.void(array, *[types.uint64] * 8), code
-
-    return rows
-
-
-add_rows, subtract_rows = narrow_rows("fadd"), narrow_rows("fsub")
-multiply_rows, divide_rows = narrow_rows("fmul"), narrow_rows("fdiv")
-
-
-@intrinsic
-def float_bits(context: Any, x: Any) -> Any:
-    """The bits of a float32 as an int32."""
-    return types.int32(types.float32), lambda target, builder, signature, a: builder.bitcast(a[0], I32)
-
-
-@intrinsic
-def bits_float(context: Any, x: Any) -> Any:
-    """The float32 with these bits."""
-    return types.float32(types.int32), lambda target, builder, signature, a: builder.bitcast(a[0], F32)

@@ -4,21 +4,29 @@ What has no kernel there runs as NumPy steps between two interpreted stretches, 
 declared twice to work, only to be faster.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.op import Op
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops import index, linear, movement, nn, reduce
-from tinygrad_lesson.plan.plan import Plan, Step
-from tinygrad_lesson.run.interpreter import CODES, WIDTH, interpret, train
+from tinygrad_lesson.plan.blocks import Blockwise
+from tinygrad_lesson.plan.plan import Plan
+from tinygrad_lesson.plan.step import Step
+from tinygrad_lesson.run.interpreter import BASES, CODES, OFFSETS, WIDTH, interpret, train
 from tinygrad_lesson.run.numpy_ import NumpyRunner
 
 Row = list[int]  # one instruction: a code, then offsets and sizes
 LARGEST_PRODUCT = 64**3  # multiplications; above it BLAS is faster
 WORD = 1 << 64
+MOVABLE, PLACES = 1 << 62, 40  # mark of an offset in a movable array; its number is above the lower 40 bits
+LOOP_BLOCK = (
+    2048  # elements; what a loop over blocks reads and writes at a time stays in the first two caches
+)
 
 
 class Operand(NamedTuple):
@@ -36,8 +44,12 @@ class Memory:
         self.base = (
             np.zeros(16, np.float32) if arena.nbytes < 64 else arena[: arena.nbytes // 4 * 4].view(np.float32)
         )
+        self.origin = address(self.base)
         self.kept: list[np.ndarray] = []
         self.numbers: dict[float, np.ndarray] = {}
+        self.movable: list[
+            tuple[int, int]
+        ] = []  # where arrays begin and end that may lie elsewhere next time
 
     def operand(self, x: Any) -> Operand | None:
         """An array, or a number, as an operand; None if it is no float32."""
@@ -48,8 +60,12 @@ class Memory:
         return Operand(self.offset(x), x.shape, tuple(s // 4 % WORD for s in x.strides))
 
     def offset(self, x: np.ndarray) -> int:
-        """Distance from the base, in elements, as an unsigned word."""
-        return int(x.ctypes.data - self.base.ctypes.data) // 4 % WORD
+        """Distance from the base, in elements, as an unsigned word; marked, in a movable array."""
+        at = address(x)
+        for i, (start, stop) in enumerate(self.movable):
+            if start <= at < stop:
+                return MOVABLE | i << PLACES | (at - start) // 4
+        return (at - self.origin) // 4 % WORD
 
     def temporary(self, *shape: int) -> Operand:
         """A new array."""
@@ -57,6 +73,11 @@ class Memory:
         found = self.operand(self.kept[-1])
         assert found is not None
         return found
+
+
+def address(x: np.ndarray) -> int:
+    """Where the elements begin."""
+    return x.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 def spread(x: Operand, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -253,15 +274,29 @@ ENCODERS: dict[type[Op], Callable[..., list[Row] | None]] = {
 }  # fmt: skip
 
 
-class Stretch(NamedTuple):
+class Stretch:
     """Instructions that run in one go."""
 
-    tape: np.ndarray
-    base: np.ndarray
+    def __init__(self, tape: np.ndarray, memory: Memory) -> None:
+        self.tape, self.base, self.origin = tape, memory.base, memory.origin
+        self.places = np.nonzero(tape >> np.uint64(62) == 1)
+        marked = tape[self.places] & np.uint64(MOVABLE - 1)
+        self.numbers, self.within = marked >> np.uint64(PLACES), marked & np.uint64((1 << PLACES) - 1)
+        self.move([start for start, _ in memory.movable])
+
+    def move(self, addresses: Sequence[int]) -> None:
+        """Let the movable arrays begin there."""
+        if len(self.numbers):
+            starts = np.array([(at - self.origin) // 4 % WORD for at in addresses], np.uint64)
+            self.tape[self.places] = starts[self.numbers] + self.within
 
     def __call__(self) -> None:
         """Carry them out."""
-        interpret(self.tape, self.base, np.uint64(0))
+        interpret(self.tape, self.base, STEP)
+
+
+STEP = np.uint64(0)
+UNHELD = 2  # references to an array that only the function knows which asks
 
 
 class VMRunner(NumpyRunner):
@@ -269,19 +304,91 @@ class VMRunner(NumpyRunner):
 
     name = "vm"
 
-    def __init__(self, plan: Plan, arrays: Mapping[str, np.ndarray], generator: Any) -> None:
+    def __init__(
+        self, plan: Plan, arrays: Mapping[str, np.ndarray], generator: Any, *, movable: bool = False
+    ) -> None:
         self.memory: Memory | None = None
-        super().__init__(plan, arrays, generator)
+        self.given: dict[str, np.ndarray] = {}
+        super().__init__(plan, arrays, generator, movable=movable)
         self.calls = [stretches(part, self.memory) for part in self.calls]
+
+    def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
+        """As on NumPy, but where every step is interpreted nothing is copied."""
+        parts = [part for part in self.calls[1] if isinstance(part, Stretch)]
+        if len(parts) < len(self.calls[1]):
+            return super().call(values, results)
+        new = {name: self.array_for(name) for name in results}
+        new.update(
+            {name: np.require(value, self.arrays[name].dtype, ["C", "A"]) for name, value in values.items()}
+        )
+        if any(new[name].shape != self.arrays[name].shape for name in values):
+            return super().call(values, results)
+        addresses = [address(new.get(name, x)) for name, x in self.arrays.items()]
+        for part in parts:
+            part.move(addresses)
+            part()
+        return [new[name] for name in results]
+
+    def array_for(self, name: str) -> np.ndarray:
+        """An array for a result: the one given out last, if nobody holds it or a view of it. New memory costs time."""
+        array = self.given.pop(name, None)
+        if array is None or max(sys.getrefcount(array), sys.getrefcount(array.base)) > UNHELD:
+            array = aligned_zeros(self.arrays[name].size, self.arrays[name].dtype).reshape(
+                self.arrays[name].shape
+            )
+        self.given[name] = array
+        return array
 
     def prepare(self, step: Step) -> list[Any]:
         """Instructions for one step where there is a kernel, else calls."""
         if self.memory is None:
             self.memory = Memory(self.arena)
+            if self.movable:
+                ends = [(address(x), address(x) + x.nbytes) for x in self.arrays.values()]
+                self.memory.movable = ends
         if step in self.plan.setup or step.op.view:
             return super().prepare(step)
-        rows = self.encode(step)
+        rows = self.encode_blocks(step.op) if isinstance(step.op, Blockwise) else self.encode(step)
         return super().prepare(step) if rows is None else [np.array(row, dtype=object) for row in rows]
+
+    def encode_blocks(self, op: Blockwise) -> list[Row] | None:
+        """A loop over blocks as instructions; None where there is no kernel for one of them."""
+        flat, memory = self.in_order(op), self.memory
+        if flat is None or memory is None:
+            return None
+        before: list[Row] = []
+        rows: list[Row] = []
+        for step in op.steps:
+            found = [self.block_operand(flat.get(v, self.buffers[v])) for v in (*step.sources, *step.targets)]
+            operands = [x for x in found if x is not None]
+            encoder: Any = ENCODERS.get(type(step.op))
+            if len(operands) < len(found) or encoder is None:
+                return None
+            sources, target = operands[:-1], operands[-1]
+            if type(step.op) is reduce.Sum:
+                zero = memory.operand(0.0)
+                assert zero is not None
+                before.append([CODES["filled"], target.offset, zero.offset, 1])
+                row, values = [CODES["add_sum"], sources[0].offset, target.offset, 0], step.sources
+            else:
+                row, values = encoder(memory, step.op, sources, target)[0], (*step.targets, *step.sources)
+            bits = sum(1 << i for i, v in enumerate(values) if v in flat and self.moves(v, flat[v]))
+            padded = [*row, *[0] * (BASES - len(row))]
+            rows.append([*padded, *[padded[c] for c in OFFSETS], bits, len(row) - 1])
+        return [*before, [CODES["blocks"], len(rows), op.size, min(LOOP_BLOCK, op.block)], *rows]
+
+    def moves(self, v: int, x: np.ndarray) -> bool:
+        """Whether a loop over blocks goes through an array."""
+        return x.size > 1 and any(x.strides) and not self.plan.buffers[v].block
+
+    def block_operand(self, x: Any) -> Operand | None:
+        """One block of an array whose elements lie in a row, or a number."""
+        assert self.memory is not None
+        operand = self.memory.operand(x)
+        one = not isinstance(x, np.ndarray) or x.size == 1 or not any(x.strides)
+        return operand and (
+            Operand(operand.offset, (), ()) if one else Operand(operand.offset, (LOOP_BLOCK,), (1,))
+        )
 
     def encode(self, step: Step) -> list[Row] | None:
         """Instructions for one step; None where there is no kernel for it."""
@@ -307,35 +414,78 @@ class VMRunner(NumpyRunner):
         need NumPy between.
         """
         parts = [call for part in self.calls for call in part]
+        tapes = [part.tape for part in parts if isinstance(part, Stretch)]
         inputs = {name: self.buffers[v] for name, v in self.plan.arguments.items() if name in batches}
-        whole = all(isinstance(part, Stretch) for part in parts) and all(
-            x.dtype == np.float32 for x in inputs.values()
-        )
-        update = updater.take(steps) if whole and self.memory is not None else None
-        if update is None or self.memory is None:
+        result, memory = np.asarray(self.result(loss)), self.memory
+        update = updater.take(steps) if memory is not None and result.dtype == np.float32 else None
+        if update is None or memory is None:
             return None
-        memory, kept = self.memory, {name: np.ascontiguousarray(batches[name], np.float32) for name in inputs}
-        rows = [[CODES["gather"], memory.offset(x), memory.offset(kept[name]), x.size, len(kept[name])]
-                for name, x in inputs.items()]  # fmt: skip
-        tape = np.concatenate([as_tape(rows), *[part.tape for part in parts if isinstance(part, Stretch)]])
-        result = self.result(loss)
+        kept = {name: np.ascontiguousarray(batches[name], x.dtype) for name, x in inputs.items()}
         losses, magnitudes = np.empty(steps, np.float32), np.empty((steps, len(watched)), np.float32)
-        arrays = [update.weight, update.grad, *update.moments, *[update.weight] * (2 - len(update.moments))]
-        constants, rates = np.array(update.constants, np.float32), np.array(update.rates, np.float32)
-        code = [update.kind, *map(memory.offset, arrays), update.weight.size, memory.offset(constants)]
-        with np.errstate(all="ignore"):
-            train(
-                tape,
-                memory.base,
-                np.uint64(steps),
-                np.array(code, np.uint64),
-                np.uint64(memory.offset(rates)),
-                np.uint64(memory.offset(losses)),
-                np.array([memory.offset(result), result.size], np.uint64),
-                np.uint64(memory.offset(magnitudes)),
-                np.array(watched, np.uint64).reshape(-1, 2),
-            )
+        tail = Tail(memory, update, result, watched)
+        if len(tapes) == len(parts) and all(x.dtype == np.float32 for x in inputs.values()):
+            rows = [[CODES["gather"], memory.offset(x), memory.offset(kept[name]), x.size, len(kept[name])]
+                    for name, x in inputs.items()]  # fmt: skip
+            tail(np.concatenate([as_tape(rows), *tapes]), steps, losses, magnitudes, update.rates)
+            return losses, magnitudes
+        for i in range(steps):
+            for name, x in inputs.items():
+                np.copyto(x, kept[name][i % len(kept[name])])
+            self.forward()
+            self.backward()
+            tail(as_tape([]), 1, losses[i:], magnitudes[i:], update.rates[i : i + 1])
         return losses, magnitudes
+
+
+class Tail:
+    """What comes after the gradients: the loss, the optimizer's step, what the monitor wants to know.
+
+    `watched` are the (start, size) of gradients whose mean magnitude is wanted.
+    """
+
+    def __init__(self, memory: Memory, update: Any, result: np.ndarray, watched: Any = ()) -> None:
+        self.memory, self.update = memory, update
+        moments = [*update.moments, *[update.weight] * (2 - len(update.moments))]
+        self.constants = np.array(update.constants, np.float32)
+        places = map(memory.offset, (update.weight, update.grad, *moments))
+        code = [update.kind, *places, update.weight.size, memory.offset(self.constants)]
+        self.code = np.array(code, np.uint64)
+        self.result = np.array([memory.offset(result), result.size], np.uint64)
+        self.watched = np.array(watched, np.uint64).reshape(-1, 2)
+
+    def __call__(self, tape: np.ndarray, steps: int, losses: Any, magnitudes: Any, rates: Any) -> None:
+        """Carry out `tape` and this so many times."""
+        at, rates = self.memory.offset, np.array(rates, np.float32)
+        train(
+            tape, self.memory.base, np.uint64(steps), self.code, np.uint64(at(rates)), np.uint64(at(losses)),
+            self.result, np.uint64(at(magnitudes)), self.watched,
+        )  # fmt: skip
+
+
+class Update:
+    """An optimizer's step over flat arrays, by the interpreter."""
+
+    def __init__(self, update: Any) -> None:
+        memory = Memory(aligned_zeros(16, np.float32).view(np.uint8))
+        self.rates, losses = np.zeros(1, np.float32), np.zeros(1, np.float32)
+        tail = Tail(memory, update, losses)
+        at = [np.uint64(memory.offset(x)) for x in (self.rates, losses)]
+        self.kept = tail, losses
+        self.arguments = (
+            as_tape([]),
+            memory.base,
+            np.uint64(1),
+            tail.code,
+            *at,
+            tail.result,
+            at[1],
+            tail.watched,
+        )
+
+    def __call__(self, rate: float) -> None:
+        """Take a step with this rate."""
+        self.rates[0] = rate
+        train(*self.arguments)
 
 
 def stretches(calls: Sequence[Any], memory: Memory | None) -> list[Any]:
@@ -348,7 +498,7 @@ def stretches(calls: Sequence[Any], memory: Memory | None) -> list[Any]:
             continue
         if rows:
             assert memory is not None
-            joined.append(Stretch(as_tape(rows), memory.base))
+            joined.append(Stretch(as_tape(rows), memory))
             rows = []
         if call is not None:
             joined.append(call)
@@ -357,10 +507,10 @@ def stretches(calls: Sequence[Any], memory: Memory | None) -> list[Any]:
 
 def as_tape(rows: Sequence[Sequence[int]]) -> np.ndarray:
     """Instructions as one array of unsigned words."""
-    tape = np.zeros((len(rows), WIDTH), np.uint64)  # also for no rows
+    tape = np.zeros((len(rows), WIDTH), np.uint64)
     for i, row in enumerate(rows):
         tape[i, : len(row)] = np.array([int(v) % WORD for v in row], np.uint64)
     return tape
 
 
-__all__ = ["VMRunner", "train"]
+__all__ = ["Update", "VMRunner", "train"]

@@ -35,6 +35,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "catalog", "group", "load", "load_json",  # noqa: E501
+    "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "catalog", "group", "load", "load_json",
     "maximum", "minimum", "ones", "operator", "pow", "power", "var", "variable", "zeros",
 ]  # fmt: skip

@@ -9,10 +9,10 @@ from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.symbol.operator import DTYPE_CODES, operator
 
 ACTIVATIONS = {
-    "relu": e.Relu(), "sigmoid": e.Sigmoid(), "tanh": e.Tanh(), "softrelu": e.Softplus(), "softsign": e.Softsign(),  # noqa: E501
+    "relu": e.Relu(), "sigmoid": e.Sigmoid(), "tanh": e.Tanh(), "softrelu": e.Softplus(), "softsign": e.Softsign(),
 }  # fmt: skip
 BINARY = {
-    "add": ("plus", e.Add), "sub": ("minus", e.Subtract), "mul": ("mul", e.Multiply), "div": ("div", e.Divide),  # noqa: E501
+    "add": ("plus", e.Add), "sub": ("minus", e.Subtract), "mul": ("mul", e.Multiply), "div": ("div", e.Divide),
     "power": ("power", e.Power), "maximum": ("maximum", e.Maximum), "minimum": ("minimum", e.Minimum),
 }  # fmt: skip
 COMPARISONS = {

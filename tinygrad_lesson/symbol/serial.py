@@ -135,7 +135,7 @@ def read_node(entry: dict[str, Any], nodes: Sequence[Node], place: str) -> Node:
 
 
 def suffix(key: str) -> str:
-    """The hidden attribute that an old file means for an input: `lr_mult` of `weight_lr_mult`; empty if none."""  # noqa: E501
+    """The hidden attribute that an old file means for an input: `lr_mult` of `weight_lr_mult`; empty if none."""
     return next((h for h in HIDDEN if key.endswith(f"_{h}") and not key.startswith("__")), "")
 
 

@@ -188,7 +188,7 @@ class Symbol:
         leaves = {node.name: node for node in order if node.is_variable}
         if len(positional) > len(arguments):
             raise BindError(
-                f"{caller}: {len(positional)} given, expected at most {len(arguments)}: {', '.join(arguments)}"  # noqa: E501
+                f"{caller}: {len(positional)} given, expected at most {len(arguments)}: {', '.join(arguments)}"
             )
         for name in named:
             if name not in leaves:
@@ -448,7 +448,7 @@ def gather(
     unknown = set(inputs) - set(names[len(positional) :])
     if unknown:
         raise AttributeValueError(
-            f"{label} ({known.name}): {sorted(unknown)[0]!r} is no input or given twice; it takes {', '.join(names)}"  # noqa: E501
+            f"{label} ({known.name}): {sorted(unknown)[0]!r} is no input or given twice; it takes {', '.join(names)}"
         )
     edges = []
     for i, input_name in enumerate(names):

@@ -5,7 +5,7 @@ be changed later. The arithmetic is MXNet's, operation by operation, so that flo
 """
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from numpy import add, divide, maximum, minimum, multiply, sqrt, subtract
 
 from tinygrad_lesson.errors import DTypeError, OptimizerError, ShapeError
+from tinygrad_lesson.run import compiled_update
 
 Array = npt.NDArray[Any]
 
@@ -381,6 +382,7 @@ class FlatUpdater:
         self.grad = grad
         self.state = optimizer.create_state(weight)
         self.num_update = 0
+        self._compiled: Any = None  # a function, or False; made at the first step
         multipliers = [optimizer.multipliers(name) for name, _ in segments]
         parts = [part for _, part in segments]
         self._lr_mult = _spread([lr for lr, _ in multipliers], parts, weight)
@@ -388,22 +390,33 @@ class FlatUpdater:
 
     def take(self, steps: int) -> FusedUpdate | None:
         """Leave the next `steps` steps to a runner; None, and nothing taken, where only `step` will do."""
-        kind = KINDS.get(type(self.optimizer))
-        optimizer = self.optimizer
-        if kind is None or not optimizer._is_plain or not isinstance(self._lr_mult, int | float):
-            return None
-        if self.weight.dtype != np.float32:
-            return None
         numbers = range(self.num_update + 1, self.num_update + steps + 1)
-        rates = tuple(optimizer._rate(number) * self._lr_mult for number in numbers)
-        self.num_update += steps
+        update = self._fused(numbers)
+        self.num_update += steps if update else 0
+        return update
+
+    def _fused(self, numbers: Iterable[int]) -> FusedUpdate | None:
+        """The steps with these numbers as data; None where the optimizer does more than the plain rule."""
+        kind = KINDS.get(type(self.optimizer))
+        optimizer, multiplier = self.optimizer, self._lr_mult
+        if kind is None or not optimizer._is_plain or not isinstance(multiplier, int | float):
+            return None
+        if self.weight.dtype != np.float32 or not self.weight.flags.c_contiguous:
+            return None
+        rates = tuple(optimizer._rate(number) * multiplier for number in numbers)
         constants = tuple(float(c) for c in optimizer._constants(np.float32))
         moments = self.state.moments or (np.zeros_like(self.weight),)
         return FusedUpdate(kind, self.weight, self.grad, moments, constants, rates)
 
     def step(self) -> None:
         """Change the weights in place, by the gradients as they are now."""
+        if self._compiled is None:
+            update = self._fused(())
+            self._compiled = (update and compiled_update(update)) or False
         self.num_update += 1
+        if self._compiled:
+            self._compiled(self.optimizer._rate(self.num_update) * self._lr_mult)
+            return
         self.optimizer.update(
             self.weight, self.grad, self.state, self.num_update, self._lr_mult, self._wd_mult
         )
