@@ -7,8 +7,9 @@
 
 Rounds go A B C A B C, so that what else the machine does falls on all alike. The times are medians (and minima)
 in microseconds per step; `x ours` is how many times as long a peer takes as the first of ours. `loss` is the loss
-after the first block of steps: where it agrees, the work was the same (MXNet and we put Adam's epsilon elsewhere
-than the others, which shows in the fourth digit). `peak` is what the process grew by while it built and ran the block.
+after the first block of steps: where it agrees, the work was the same (MXNet and we add Adam's epsilon at another
+place than the others, which shows in the fourth digit). `peak` is the largest memory of the whole process, `grown`
+how much of it came while it built and ran that block.
 """
 
 import argparse
@@ -178,7 +179,7 @@ def show(results: dict[str, dict[str, Any]]) -> None:
         return
     base = next(iter(results.values()))["median"]
     print(
-        f"  {'':12}{'median us':>12}{'min us':>12}{'x ours':>9}{'build s':>9}{'first s':>9}{'peak MB':>9}  loss"
+        f"  {'':12}{'median us':>12}{'min us':>12}{'x ours':>9}{'build s':>9}{'first s':>9}{'peak MB':>9}{'grown':>7}  loss"
     )
     for name, r in results.items():
         more = (
@@ -188,7 +189,7 @@ def show(results: dict[str, dict[str, Any]]) -> None:
         )
         print(
             f"  {name:12}{r['median']:12.2f}{r['min']:12.2f}{r['median'] / base:9.2f}"
-            f"{r['build_s']:9.2f}{r['first_s']:9.2f}{r['peak_mb']:9.0f}  {r['loss']:.6g}{more}",
+            f"{r['build_s']:9.2f}{r['first_s']:9.2f}{r['peak_mb']:9.0f}{r['grown_mb']:7.0f}  {r['loss']:.6g}{more}",
             flush=True,
         )
 

@@ -53,12 +53,9 @@ def serve(make, version):
                 t1 = time.perf_counter()
                 work.step(request["k"])  # what is compiled, is compiled here
                 t2 = time.perf_counter()
-                send(
-                    build_s=t1 - t0,
-                    first_s=t2 - t1,
-                    loss=float(work.loss()),
-                    peak_mb=memory("VmHWM") - before,
-                )
+                peak = memory("VmHWM")
+                facts = {"build_s": t1 - t0, "first_s": t2 - t1, "peak_mb": peak, "grown_mb": peak - before}
+                send(loss=float(work.loss()), **facts)
             elif request["op"] == "run":
                 t0 = time.perf_counter()
                 extra = work.step(request["n"])
