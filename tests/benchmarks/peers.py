@@ -6,7 +6,7 @@
     python tests/benchmarks/peers.py --list                 their names
 
 Rounds go A B C A B C, so that what else the machine does falls on all alike. The times are medians (and minima)
-in microseconds per step; `x ours` is how many times as long a peer takes as the first of ours. `loss` is the loss
+in microseconds per step; `x ours:fit` is how many times as long a peer takes as the first one. `loss` is the loss
 after the first block of steps: where it agrees, the work was the same (MXNet and we add Adam's epsilon at another
 place than the others, which shows in the fourth digit). `peak` is the largest memory of the whole process, `grown`
 how much of it came while it built and ran that block.
@@ -162,9 +162,12 @@ def compare(w: str, names: list[str], rounds: int, part: float) -> dict[str, dic
             elif p.n:
                 live.append(p)
         for _ in range(rounds):
-            for p in live:
+            for p in list(live):
                 if len(p.times) < 2 or sum(p.times) * p.n < SPEND * 1e6:
-                    p.measure()
+                    wrong = p.measure().get("error")
+                    if wrong:
+                        print(f"  {p.name:12} FAILED: {wrong}", flush=True)
+                        live.remove(p)
         results = {p.name: p.result() for p in live if p.times}
     finally:
         for p in processes:
@@ -177,9 +180,12 @@ def show(results: dict[str, dict[str, Any]]) -> None:
     """A line for each peer."""
     if not results:
         return
-    base = next(iter(results.values()))["median"]
+    first, base = next((name, r["median"]) for name, r in results.items())
+    titles = ("build s", "first s", "peak MB")
     print(
-        f"  {'':12}{'median us':>12}{'min us':>12}{'x ours':>9}{'build s':>9}{'first s':>9}{'peak MB':>9}{'grown':>7}  loss"
+        f"  {'':12}{'median us':>12}{'min us':>12}{'x ' + first:>14}",
+        *(f"{t:>8}" for t in titles),
+        "  grown  loss",
     )
     for name, r in results.items():
         more = (
@@ -188,8 +194,8 @@ def show(results: dict[str, dict[str, Any]]) -> None:
             else ""
         )
         print(
-            f"  {name:12}{r['median']:12.2f}{r['min']:12.2f}{r['median'] / base:9.2f}"
-            f"{r['build_s']:9.2f}{r['first_s']:9.2f}{r['peak_mb']:9.0f}{r['grown_mb']:7.0f}  {r['loss']:.6g}{more}",
+            f"  {name:12}{r['median']:12.2f}{r['min']:12.2f}{r['median'] / base:14.2f}"
+            f"{r['build_s']:9.2f}{r['first_s']:9.2f}{r['peak_mb']:9.0f}{r['grown_mb']:8.0f}  {r['loss']:.6g}{more}",
             flush=True,
         )
 
@@ -275,8 +281,9 @@ def main() -> None:
         results[w] = compare(w, names, options.rounds, options.slice)
         if options.out:
             options.out.write_text(json.dumps({"time": began, "results": results}, indent=1))
-    print("\n" + table(results, names))
-    print("\n" + growth(results, names))
+    print("\n" + table(results, names) + "\n\n" + growth(results, names))
+    versions = {name: r["version"] for found in results.values() for name, r in found.items()}
+    print("; ".join(f"{name}: {version}" for name, version in versions.items()))
 
 
 if __name__ == "__main__":
