@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help lesson test check bench nightly
+.PHONY: help lesson test check bench bench-peers nightly
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -43,3 +43,7 @@ nightly: $(VENV)/.test
 # make bench     timings (pytest-benchmark)
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --override-ini "addopts=" -q
+
+# make bench-peers   the same work by PyTorch, JAX, MXNet, autograd, MyGrad and C (installed into .peers/; half an hour)
+bench-peers: $(VENV)/.test
+	$(BIN)/python tests/benchmarks/peers.py --install

@@ -1,7 +1,7 @@
 """This project in the protocol of the comparison: mode fit (many steps in a call), step (one executor call
 after the other), numpy (as step, without the interpreter).
 
-Put beside the other adapters; `PEERS` of the harness needs one line per mode.
+Put beside the other adapters; `PEERS` of a harness needs one line per mode.
 """
 
 import os
@@ -17,104 +17,168 @@ import workloads as wl  # noqa: E402
 
 import tinygrad_lesson as tl  # noqa: E402
 from tinygrad_lesson import sym  # noqa: E402
-from tinygrad_lesson.train.monitor import GradientMonitor  # noqa: E402
-from tinygrad_lesson.train.optimizer import FlatUpdater, create  # noqa: E402
+
+NAMES = {  # another harness numbers the workloads
+    "W1": "mlp4", "W2": "bn8", "W3": "res25", "W4": "dense6", "W5": "res1000", "W6": "mnist-mlp", "W7": "lenet",
+    "W8": "chain", "W9": "eager", "W10": "predict",
+}  # fmt: skip
+NORMAL, ADAM = ("bn8", "predict"), ("mlp4", "bn8", "mnist-mlp")
+
+
+def kind(w):
+    """The workload by its own name."""
+    return NAMES.get(w, w)
+
+
+def full(h, number, size):
+    """A fully connected layer."""
+    return sym.FullyConnected(h, num_hidden=size, name=f"fc{number}")
+
+
+def perceptron(w):
+    """The logits of the networks of dense layers."""
+    h, sizes = sym.Variable("data"), [size for _, size in wl.dims(w)]
+    for i, size in enumerate(sizes[:-1]):
+        x = full(h, i, size)
+        if kind(w) in NORMAL:
+            x = sym.BatchNorm(x, fix_gamma=False, eps=wl.BN_EPS, momentum=0.9, name=f"bn{i}")
+        x = sym.relu(x)
+        h = (
+            sym.concat(h, x, dim=1)
+            if kind(w) == "dense6"
+            else h + x
+            if kind(w).startswith("res") and i
+            else x
+        )
+    return full(h, len(sizes) - 1, sizes[-1])
+
+
+def lenet():
+    """The logits of two convolutions and two dense layers."""
+    h = sym.Variable("data")
+    for i, size in enumerate((20, 50)):
+        h = sym.relu(sym.Convolution(h, kernel=(5, 5), num_filter=size, name=f"conv{i}"))
+        h = sym.Pooling(h, kernel=(2, 2), stride=(2, 2), pool_type="max")
+    return full(sym.relu(full(sym.Flatten(h), 0, 500)), 1, 10)
 
 
 def network(w, infer=False):
     """The workload as a symbol: its loss, or its prediction."""
-    h, ds = sym.Variable("data"), wl.dims(w)
-
-    def fc(x, i, k):
-        return sym.FullyConnected(x, num_hidden=k, name=f"fc{i}")
-
-    if w in ("W3", "W5"):
-        h = sym.relu(fc(h, 0, 10))
-        for i in range(1, len(ds) - 1):
-            h = h + sym.relu(fc(h, i, 10))
-    else:
-        for i, (_, k) in enumerate(ds[:-1]):
-            x = fc(h, i, k)
-            if w in ("W2", "W10"):
-                x = sym.BatchNorm(x, fix_gamma=False, eps=wl.BN_EPS, momentum=0.9, name=f"bn{i}")
-            x = sym.relu(x)
-            h = sym.concat(h, x, dim=1) if w == "W4" else x
-    p = sym.softmax(fc(h, len(ds) - 1, ds[-1][1]))
+    p = sym.softmax(lenet() if kind(w) == "lenet" else perceptron(w))
     return p if infer else sym.MakeLoss(-sym.mean(sym.log(p + 1e-8) * sym.Variable("label")))
 
 
-def fill(w, executor):
-    """The parameters that every peer begins with."""
-    ps = wl.dense_params(w)
-    for i in range(len(ps) // 2):
-        executor.arg_dict[f"fc{i}_weight"][:] = ps[2 * i].T
-        executor.arg_dict[f"fc{i}_bias"][:] = ps[2 * i + 1]
-    if w in ("W2", "W10"):
-        for i, (g, b, m, v) in enumerate(wl.bn_params(w)):
-            executor.arg_dict[f"bn{i}_gamma"][:] = g
-            executor.arg_dict[f"bn{i}_beta"][:] = b
-            executor.aux_dict[f"bn{i}_moving_mean"][:] = m
-            executor.aux_dict[f"bn{i}_moving_var"][:] = v
+def parameters(w):
+    """The arguments and the states that every peer begins with, by name."""
+    if kind(w) == "lenet":
+        ps = wl.conv_params()
+        names = [
+            f"{layer}_{part}" for layer in ("conv0", "conv1", "fc0", "fc1") for part in ("weight", "bias")
+        ]
+    else:
+        ps = wl.dense_params(w)
+        names = [f"fc{i // 2}_{'bias' if i % 2 else 'weight'}" for i in range(len(ps))]
+    arguments = {name: p.T if p.ndim == 2 else p for name, p in zip(names, ps, strict=True)}
+    states = {}
+    for i, (gamma, beta, mean, var) in enumerate(wl.bn_params(w) if kind(w) in NORMAL else ()):
+        arguments.update({f"bn{i}_gamma": gamma, f"bn{i}_beta": beta})
+        states.update({f"bn{i}_moving_mean": mean, f"bn{i}_moving_var": var})
+    return arguments, states
 
 
 class Train:
-    """Forward, backward and optimizer on one batch, over and over."""
+    """Forward, backward and optimizer on one batch, over and over: what `FeedForward.fit` does once it is bound."""
 
     def __init__(self, w):
-        if w in ("W7", "W8", "W9"):
-            raise NotImplementedError
         x, y = wl.data(w)
-        symbol = network(w)
-        requests = {n: "null" if n in ("data", "label") else "write" for n in symbol.list_arguments()}
-        self.executor = symbol.simple_bind(tl.cpu(), grad_req=requests, data=x.shape, label=y.shape)
-        fill(w, self.executor)
-        adam = w in ("W1", "W2", "W6")
         settings = (
-            {"learning_rate": wl.LR_ADAM} if adam else {"learning_rate": wl.LR_SGD[w], "momentum": wl.MOM}
+            {"optimizer": "adam", "learning_rate": wl.LR_ADAM}
+            if kind(w) in ADAM
+            else {"optimizer": "sgd", "learning_rate": wl.LR_SGD[w], "momentum": wl.MOM}
         )
-        flat, grads = self.executor.flat_parameters, self.executor.flat_gradients
-        weight, grad = (next(iter(f.buffers.values())) for f in (flat, grads))
-        segments = list(flat.segments.items())
-        self.updater = FlatUpdater(create("adam" if adam else "sgd", **settings), weight, grad, segments)
-        self.monitor = GradientMonitor(grad, flat.segments)
-        self.batch = {"data": x, "label": y}
-        self.batches = {"data": x[None], "label": y[None]}
-        self.value = float("nan")
+        arguments, states = parameters(w)
+        self.model = tl.FeedForward(network(w), arg_params=arguments, aux_params=states, **settings)
+        self.executor = self.model.bind_training({"data": x, "label": y})
+        self.executor.arg_dict["data"][:], self.executor.arg_dict["label"][:] = x, y
+        self.updater, self.monitor = self.model.start(self.executor)
+        self.steps = wl.K[w]
+        rows = {"data": x, "label": y}
+        many = {name: np.tile(a, (self.steps, *[1] * (a.ndim - 1))) for name, a in rows.items()}
+        self.epoch = tl.NDArrayIter(many["data"], many["label"], len(x), label_name="label")
 
     def step(self, n):
-        """`n` steps."""
+        """`n` steps, a multiple of the length of an epoch."""
         if MODE == "fit":
-            losses = self.executor.train(self.batches, n, self.updater, self.monitor)
-            if losses is not None:
-                self.value = losses[-1]
-                self.monitor.batches.clear()
-                return
-        executor, updater, batch = self.executor, self.updater, self.batch
+            history, count = tl.History(), n // self.steps
+            self.model.run_epochs(
+                self.executor, self.updater, self.monitor, self.epoch, 1, count, None, history
+            )
+            return
+        executor, updater = self.executor, self.updater
         for _ in range(n):
-            executor.forward(is_train=True, **batch)
+            executor.forward(is_train=True)
             executor.backward()
             updater.step()
-        self.value = executor.outputs[0][0]
 
     def loss(self):
         """The loss of the last step."""
-        return self.value
+        return np.ravel(self.executor.outputs[0])[0]
+
+
+class Chain:
+    """An elementwise chain over many numbers, with its gradient: a function under `jit`, or an executor."""
+
+    def __init__(self, w):
+        self.x = wl.data(w)[0]
+        if MODE == "fit":
+
+            def f(x):
+                return (tl.tanh(x) * tl.exp(-x * x) + tl.log(1 + x * x)).sum()
+
+            self.f, self.x = tl.jit(tl.value_and_grad(f)), tl.Tensor(self.x)
+        else:
+            x = sym.Variable("x")
+            y = sym.MakeLoss(sym.sum(sym.tanh(x) * sym.exp(-x * x) + sym.log(1 + x * x)))
+            self.executor = y.simple_bind(tl.cpu(), grad_req="write", x=self.x.shape)
+            self.executor.arg_dict["x"][:] = self.x
+
+    def step(self, n):
+        """`n` times the value and the gradient."""
+        for _ in range(n):
+            if MODE == "fit":
+                y, gradient = self.f(self.x)
+            else:
+                (y,) = self.executor.forward(is_train=True)
+                self.executor.backward()
+        if MODE != "fit":
+            gradient = self.executor.grad_dict["x"]
+        self.found = float(np.ravel(y)[0]), gradient
+
+    def loss(self):
+        """The value, and the sum of the gradient."""
+        value, gradient = self.found
+        return value + np.asarray(gradient).sum(dtype=float)
 
 
 class Predict:
-    """One row through bn8."""
+    """One row through the network: `predict` of a model, or an executor."""
 
     def __init__(self, w):
-        x, _ = wl.data(w)
-        self.x = x
-        self.executor = network(w, infer=True).simple_bind(tl.cpu(), grad_req="null", data=x.shape)
-        fill(w, self.executor)
+        self.x, _ = wl.data(w)
+        arguments, states = parameters(w)
+        if MODE == "fit":
+            self.model = tl.FeedForward(network(w, infer=True), arg_params=arguments, aux_params=states)
+        else:
+            self.executor = network(w, infer=True).simple_bind(tl.cpu(), grad_req="null", data=self.x.shape)
+            self.executor.copy_params_from(arguments, states)
 
     def step(self, n):
         """`n` predictions."""
-        executor, x = self.executor, self.x
         for _ in range(n):
-            self.y = executor.forward(data=x)[0].asnumpy()
+            if MODE == "fit":
+                self.y = self.model.predict(self.x)
+            else:
+                self.y = self.executor.forward(data=self.x)[0].asnumpy()
 
     def loss(self):
         """The first probability."""
@@ -137,9 +201,8 @@ class Eager:
             t0 = time.perf_counter()
             for _ in range(wl.CHAIN):
                 a = a + b * c
-            y = a.sum()
             t1 = time.perf_counter()
-            y.backward()
+            a.sum().backward()
             t2 = time.perf_counter()
             forward += t1 - t0
             backward += t2 - t1
@@ -150,9 +213,16 @@ class Eager:
         return float(self.v[1].grad.numpy().sum())
 
 
+def load():
+    """Run something, so that the interpreter is there: the others too load what they are made of at the start."""
+    x = sym.Variable("x")
+    (x + x).simple_bind(tl.cpu(), grad_req="null", x=(1,)).forward()
+
+
 def make(w):
     """The workload called `w`."""
-    return {"W10": Predict, "W9": Eager}.get(w, Train)(w)
+    return {"chain": Chain, "eager": Eager, "predict": Predict}.get(kind(w), Train)(w)
 
 
+load()
 serve(make, f"{tl.__version__} numpy {np.__version__}")
