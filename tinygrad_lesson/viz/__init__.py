@@ -1,7 +1,8 @@
 """Pictures of graphs and networks, and plots of how they were trained."""
 
+from tinygrad_lesson.viz.draw import draw
 from tinygrad_lesson.viz.flow import gradient_flow, network_svg
 from tinygrad_lesson.viz.network import plot_network
 from tinygrad_lesson.viz.render import save
 
-__all__ = ["gradient_flow", "network_svg", "plot_network", "save"]
+__all__ = ["draw", "gradient_flow", "network_svg", "plot_network", "save"]

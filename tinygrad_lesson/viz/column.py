@@ -15,6 +15,7 @@ SMALLEST = 1e-16  # where the scale of colours ends at the latest
 SKIP = "#d55e00"  # Okabe and Ito's vermilion
 GREY = "#eeeeee"
 BAD = "#cc0000"
+PLAIN = {"shape": "plain", "class": "plain", "fillcolor": "none", "style": ""}
 STRIPES = 48  # a folded block shows so many layers one by one, of more the worst of some
 MARKED = {"style": "filled,rounded,dashed", "penwidth": "2", "color": "#000000"}
 WRONG = {"style": "filled,rounded", "penwidth": "3", "color": BAD}

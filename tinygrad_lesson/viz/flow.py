@@ -10,14 +10,24 @@ from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError
 from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train.feedforward import FeedForward, History
 from tinygrad_lesson.viz.architecture import Part, parts_of, repeats_of, weights_of
-from tinygrad_lesson.viz.column import MARKED, SKIP, WRONG, Column, Scale, align, canvas, ink_on, scale_of
+from tinygrad_lesson.viz.column import (
+    MARKED,
+    PLAIN,
+    SKIP,
+    WRONG,
+    Column,
+    Scale,
+    align,
+    canvas,
+    ink_on,
+    scale_of,
+)
 from tinygrad_lesson.viz.dot import as_label
 from tinygrad_lesson.viz.fold import Repeat
 from tinygrad_lesson.viz.render import MISSING, as_text, render, tidy
 
 VANISHING, EXPLODING = 1e-8, 1e2  # mean |gradient| below and above which a layer is marked
 DEEP = 12  # layers above which blocks that repeat are folded
-PLAIN = {"shape": "plain", "class": "plain", "fillcolor": "none", "style": ""}
 
 
 def gradient_flow(
