@@ -15,7 +15,7 @@ from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.jit import jit
 from tinygrad_lesson.op import FUNCTIONS, Op, attr, op
 from tinygrad_lesson.tensor import TENSORS, Tensor, batch_norm, dropout, linear, matmul, no_grad
-from tinygrad_lesson.train import FeedForward, History, NDArrayIter
+from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
 
@@ -31,7 +31,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Context", "FeedForward", "History", "LessonError", "NDArray", "NDArrayIter", "Op", "Tensor", "attr", "batch_norm", "cpu", "dropout", "gpu", "grad",  # noqa: E501
+    "Context", "FeedForward", "History", "LessonError", "NDArray", "NDArrayIter", "Op", "Tensor", "attr", "batch_norm", "cpu", "diagnose", "dropout", "gpu", "grad",  # noqa: E501
     "hessian", "jacobian", "jit", "jvp", "linear", "matmul", "no_grad", "op", "ops", "random", "show_config", "sym", "symbol",  # noqa: E501
     "train", "value_and_grad", "vjp",
 ]  # fmt: skip

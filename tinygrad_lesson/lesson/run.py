@@ -13,7 +13,8 @@ from tinygrad_lesson.lesson.data import Lesson, load
 from tinygrad_lesson.lesson.networks import KINDS, NETWORKS, cross_entropy
 from tinygrad_lesson.symbol import NameManager
 from tinygrad_lesson.train.data import NDArrayIter
-from tinygrad_lesson.train.feedforward import FeedForward, History
+from tinygrad_lesson.train.feedforward import FeedForward
+from tinygrad_lesson.train.history import History
 from tinygrad_lesson.train.initializer import Uniform
 from tinygrad_lesson.train.metric import accuracy, confusion_table
 from tinygrad_lesson.viz.network import save_network
