@@ -111,7 +111,7 @@ def run_networks(asked: argparse.Namespace) -> int:
             print(f"no Graphviz found, so the network is in {picture}; with Graphviz it becomes a picture")
     write_whole(out / "summary.json", run.summary(results))
     if names == list(NETWORKS):
-        save_figure(plot_remedies(remedies.compare(epochs=asked.epochs)), out / "remedies.png")
+        save_figure(plot_remedies(remedies.compare(epochs=asked.epochs))[0], out / "remedies.png")
     trained = sum(result.history.seconds for result in results)
     print(f"\ntraining {trained:.2f} s, in all {time.perf_counter() - began:.1f} s; results in {out}/")
     return 0

@@ -8,7 +8,8 @@ import graphviz
 
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError
 from tinygrad_lesson.symbol.symbol import Symbol
-from tinygrad_lesson.train.feedforward import FeedForward, History
+from tinygrad_lesson.train.feedforward import FeedForward
+from tinygrad_lesson.train.history import History
 from tinygrad_lesson.viz.architecture import Part, parts_of, repeats_of, weights_of
 from tinygrad_lesson.viz.column import (
     MARKED,
