@@ -3,6 +3,7 @@
 from tinygrad_lesson.viz.draw import draw
 from tinygrad_lesson.viz.flow import gradient_flow, network_svg
 from tinygrad_lesson.viz.network import plot_network
+from tinygrad_lesson.viz.page import page
 from tinygrad_lesson.viz.render import save
 
-__all__ = ["draw", "gradient_flow", "network_svg", "plot_network", "save"]
+__all__ = ["draw", "gradient_flow", "network_svg", "page", "plot_network", "save"]
