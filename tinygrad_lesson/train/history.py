@@ -48,8 +48,9 @@ class History:
         """What `probe` finds in each layer, with the ``first`` and with the ``last`` parameters."""
         if self.trained is None:
             return {"first": [], "last": []}
-        symbol, batches, first, last = self.trained
-        return {"first": probe(symbol, first, batches), "last": probe(symbol, last, batches)}
+        symbol, batches, *settings = self.trained
+        first, last = probe(symbol, settings, batches)
+        return {"first": first, "last": last}
 
     def as_json(self) -> dict[str, Any]:
         """All of it but `trained`, as `History.read` takes it."""

@@ -126,24 +126,36 @@ def alone(node: Node, user: Node) -> bool:
 
 
 def probe(
-    symbol: Symbol, parameters: Mapping[str, Array], batches: Sequence[Mapping[str, Array]]
-) -> list[Layer]:
-    """Activations on all `batches` and gradients on the first, in training, with the given `parameters`.
+    symbol: Symbol, settings: Sequence[Mapping[str, Array]], batches: Sequence[Mapping[str, Array]]
+) -> list[list[Layer]]:
+    """For each of several `settings` of the parameters what is found in the layers, in training.
 
-    `symbol` is a loss, `parameters` its arguments and states by name. What is random is drawn from a
-    generator of its own, so that a look changes nothing.
+    Activations are those on all `batches`, gradients those on the first. `symbol` is a loss, a setting holds
+    its arguments and states by name. What is random is drawn from a generator of its own, so that a look
+    changes nothing.
     """
     layers = places(symbol)
     if not layers or not batches:
-        return []
-    executor = bound(symbol, layers, parameters, batches[0])
+        return [[] for _ in settings]
+    executor = bound(symbol, layers, settings[0], batches[0])
+    return [look(executor, layers, len(symbol.heads), parameters, batches) for parameters in settings]
+
+
+def look(
+    executor: Executor,
+    layers: Sequence[Place],
+    losses: int,
+    parameters: Mapping[str, Array],
+    batches: Sequence[Mapping[str, Array]],
+) -> list[Layer]:
+    """What is found in the layers with one setting of the parameters."""
     outputs = []
     for batch in batches:
-        assign(executor, batch)
+        assign(executor, {**parameters, **batch})
         executor.forward(is_train=True)
-        outputs.append([np.array(array) for array in executor.outputs_now[len(symbol.heads) :]])
+        outputs.append([np.array(array) for array in executor.outputs_now[losses:]])
     assign(executor, {**parameters, **batches[0]})
-    lengths = gradient_lengths(executor, layers, len(symbol.heads))
+    lengths = gradient_lengths(executor, layers, losses)
     found = []
     for i, place in enumerate(layers):
         values = np.concatenate([rows[i] for rows in outputs])
