@@ -23,7 +23,7 @@ from tinygrad_lesson.viz.column import (
     ink_on,
     scale_of,
 )
-from tinygrad_lesson.viz.dot import as_label
+from tinygrad_lesson.viz.dot import as_label, printable
 from tinygrad_lesson.viz.fold import Repeat
 from tinygrad_lesson.viz.render import MISSING, as_text, render, tidy
 
@@ -118,8 +118,8 @@ def network_svg(
         if group.get("id") in layers:
             same = column.same(layers[group.get("id", "")])
             told, called = [w for p in same for w in p.weights], [p.name for p in same]
-            group.set("data-weight", told[0])
-            group.set("data-layer", called[0])
+            group.set("data-weight", printable(told[0]))
+            group.set("data-layer", printable(called[0]))
             group.set("data-weights", json.dumps(told))
             group.set("data-layers", json.dumps(called))
     return as_text(root)

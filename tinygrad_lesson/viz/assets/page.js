@@ -54,11 +54,12 @@ function drawNetwork() {
   panzoom?.destroy();
   panzoom = undefined;
   place.replaceChildren();
-  if (!net.svg) {
+  const picture = net.svg && new DOMParser().parseFromString(net.svg, "image/svg+xml");
+  if (!picture || picture.querySelector("parsererror")) {
     place.append(make("p", data.missing));
     return;
   }
-  const svg = document.importNode(new DOMParser().parseFromString(net.svg, "image/svg+xml").documentElement, true);
+  const svg = document.importNode(picture.documentElement, true);
   svg.removeAttribute("width");
   svg.removeAttribute("height");
   svg.setAttribute("role", "group");
