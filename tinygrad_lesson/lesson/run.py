@@ -19,6 +19,7 @@ from tinygrad_lesson.train.history import History
 from tinygrad_lesson.train.initializer import Uniform
 from tinygrad_lesson.train.metric import accuracy, confusion_table
 from tinygrad_lesson.viz.distributions import plot_activations, plot_weights
+from tinygrad_lesson.viz.draw import draw
 from tinygrad_lesson.viz.flow import gradient_flow
 from tinygrad_lesson.viz.network import plot_network
 from tinygrad_lesson.viz.page import page
@@ -109,6 +110,8 @@ def write(result: Result, directory: Path) -> Path:
     model.save(str(directory / "model"), len(history.loss))
     shape = {"data": (BATCH_SIZE, 4)}
     save(gradient_flow({name: model}, shape=shape), directory / "flow.svg")
+    rows = {"data": (BATCH_SIZE, 4), "label": (BATCH_SIZE, KINDS)}
+    save(draw(model.symbol, shape=rows, backward=True), directory / "backward.svg")
     return save(plot_network(model.prediction, title="network", shape=shape), directory / "network.svg")
 
 
