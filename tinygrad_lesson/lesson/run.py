@@ -133,7 +133,7 @@ def write_page(results: Sequence[Result], directory: Path) -> Path:
     return page(
         {result.name: result.model for result in results},
         directory / "index.html",
-        title="Vanishing gradients: " + ", ".join(tables),
+        title="The lesson's networks: their gradients, layer by layer and epoch by epoch",
         tables=tables,
         accuracies={result.name: result.accuracy for result in results},
     )

@@ -31,6 +31,7 @@ STYLES = ("uPlot.min.css", "page.css")
 DEEP = 60  # layers above which blocks that repeat are folded in the network's picture
 DIGITS = 4  # of the numbers in the page
 RAMP = 64  # colours
+LONGEST_TITLE = 200  # characters
 STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 
 
@@ -178,7 +179,7 @@ def filled(title: str, data: Mapping[str, Any]) -> str:
     )
     parts = {
         "policy": policy,
-        "title": html.escape(printable(shortened(title))),
+        "title": html.escape(printable(title[:LONGEST_TITLE])),
         "style": style,
         "data": as_script_json(data),
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
