@@ -160,7 +160,16 @@ def check_that_it_can_be_read(name):
     """Draw a layer and its input of this name; the picture must show it, without a link or a handler."""
     svg = render_svg(plot_network(layer(name, data=name), title=name))
     for element in ET.fromstring(svg).iter():
-        assert element.tag.partition("}")[2] in {"svg", "style", "g", "title", "path", "polygon", "ellipse", "text"}
+        assert element.tag.partition("}")[2] in {
+            "svg",
+            "style",
+            "g",
+            "title",
+            "path",
+            "polygon",
+            "ellipse",
+            "text",
+        }
         assert not [key for key in element.attrib if "href" in key or key.startswith("on")]
     texts = [text.replace("\xa0", " ") for text in shown_texts(svg)]
     assert texts == [as_a_reader_sees(name), as_a_reader_sees(name), "FullyConnected(num_hidden=10)"]
@@ -195,7 +204,7 @@ def test_the_picture_of_a_network_is_written_as_svg(tmp_path):
 
 
 def test_without_graphviz_its_text_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(render.shutil, "which", lambda program: None)
+    monkeypatch.setattr(render, "commands", lambda form: [])
     path = save_network(layer("fc1"), tmp_path)
     assert path == tmp_path / "network.gv"
     assert path.read_text(encoding="utf-8") == plot_network(layer("fc1"), title="network").source
@@ -206,6 +215,6 @@ def test_a_graphviz_that_fails_is_told_with_its_own_words(tmp_path, monkeypatch)
     dot = tmp_path / "dot"
     dot.write_text("#!/bin/sh\necho no fonts today >&2\nexit 3\n")
     dot.chmod(0o755)
-    monkeypatch.setattr(render.shutil, "which", lambda program: str(dot))
+    monkeypatch.setattr(render, "commands", lambda form: [[str(dot)]])
     with pytest.raises(LessonError, match="no fonts today"):
         render_svg(plot_network(layer("fc1")))

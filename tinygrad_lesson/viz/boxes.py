@@ -1,6 +1,7 @@
 """From a graph to boxes and arrows, with what is known of its edges."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from tinygrad_lesson.executor import variables
 from tinygrad_lesson.graph import Edge, Node, toposort
 from tinygrad_lesson.ops.reduce import Constant
 from tinygrad_lesson.shapes import is_complete, show
+from tinygrad_lesson.symbol.operator import OPERATORS
 from tinygrad_lesson.viz.architecture import parameters_of
 from tinygrad_lesson.viz.picture import Arrow, Box
 from tinygrad_lesson.viz.values import in_words, number
@@ -91,10 +93,15 @@ def op_box(node: Node, known: Known) -> Box:
 
 def path_of(node: Node) -> tuple[str, ...]:
     """The words before the last one of a name that was given: `stage1`, `unit2` of `stage1_unit2_conv`."""
-    spelling = node.label.spelling.lower().lstrip("_")
-    if spelling and re.fullmatch(rf"_*{re.escape(spelling)}_?\d*", node.name):  # a name that nobody gave
+    if node.label.spelling and node.name.rstrip("0123456789") in automatic_names():
         return ()
     return tuple(word for word in SEPARATOR.split(node.name[:1000])[:-1] if word)
+
+
+@functools.cache
+def automatic_names() -> frozenset[str]:
+    """What stands in front of the number in a name that nobody gave."""
+    return frozenset(name.lower() for name in OPERATORS)
 
 
 def value_lines(edge: Edge, known: Known) -> list[str]:

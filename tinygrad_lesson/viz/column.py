@@ -10,6 +10,7 @@ import graphviz
 from tinygrad_lesson.viz.architecture import Part
 from tinygrad_lesson.viz.dot import ARROW, BOX, as_label, as_name, as_tooltip
 from tinygrad_lesson.viz.fold import Repeat
+from tinygrad_lesson.viz.render import Drawing
 
 SMALLEST = 1e-16  # where the scale of colours ends at the latest
 SKIP = "#d55e00"  # Okabe and Ito's vermilion
@@ -129,7 +130,7 @@ def scale_of(numbers: Sequence[float], vanishing: float, exploding: float) -> Sc
 
 def canvas(title: str) -> graphviz.Digraph:
     """An empty picture, drawn from the inputs down."""
-    drawing = graphviz.Digraph(name=as_name(title), format="svg", node_attr=BOX, edge_attr=ARROW)
+    drawing = Drawing(name=as_name(title), format="svg", node_attr=BOX, edge_attr=ARROW)
     drawing.attr("graph", rankdir="TB", newrank="true", ranksep="0.28", nodesep="0.35", pad="0.1")
     drawing.attr("graph", fontname="Helvetica", fontsize="12", bgcolor="#ffffff")
     return drawing

@@ -18,19 +18,16 @@ FAST = {"nslimit": "1", "nslimit1": "1"}  # a layout of many clusters takes a te
 
 def as_label(*lines: str) -> str:
     """Lines that Graphviz shows as they are: no markup, no escapes, no entities."""
-    return quoted(*(shortened(line) for line in lines))
+    escaped = [graphviz.escape(printable(shortened(line))).replace("&", "&amp;") for line in lines]
+    label: str = graphviz.nohtml(r"\n".join(escaped))
+    return label
 
 
 def as_tooltip(*lines: str) -> str:
-    """The same lines whole, to be read where the mouse rests."""
-    return quoted(*lines)
-
-
-def quoted(*lines: str) -> str:
-    """Lines as a string of DOT in which nothing has a meaning."""
-    escaped = [graphviz.escape(printable(line)).replace("&", "&amp;") for line in lines]
-    label: str = graphviz.nohtml(r"\n".join(escaped))
-    return label
+    """The same lines whole, to be read where the mouse rests; Graphviz reads escapes in them twice."""
+    escaped = [printable(line).replace("&", "&amp;").replace("\\", r"\\") for line in lines]
+    tooltip: str = graphviz.nohtml(graphviz.escape("&#10;".join(escaped)))
+    return tooltip
 
 
 def shortened(text: str) -> str:

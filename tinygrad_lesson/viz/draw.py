@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_lesson.errors import DTypeError, GraphError
 from tinygrad_lesson.executor import Executor
-from tinygrad_lesson.graph import Node, ancestors
+from tinygrad_lesson.graph import Edge, Node, ancestors
 from tinygrad_lesson.plan import Plan
 from tinygrad_lesson.shapes import show
 from tinygrad_lesson.symbol.symbol import Symbol
@@ -95,11 +95,12 @@ def backward_boxes(both: trace.Backward) -> list[Box]:
     place: dict[Node, int] = {}
     known = both.graph.known
     boxes = add_boxes_of([], place, both.forward, known, part="forward")
-    results = {edge.node: (name, edge) for name, edge in both.gradients}
+    results: dict[Node, list[tuple[str, Edge]]] = {}
+    for of, edge in both.gradients:
+        results.setdefault(edge.node, []).append((of.node.name, edge))
     for node in ancestors(results):
         add_boxes_of(boxes, place, [node], known, part="backward")
-        if node in results:
-            name, edge = results[node]
+        for name, edge in results.get(node, ()):
             arrow = Arrow(place[node], known.told(edge), "gradient")
             boxes.append(Box(f"gradient of {name}", [], "result", [arrow], part="backward"))
     return boxes

@@ -9,6 +9,7 @@ import graphviz
 from tinygrad_lesson.viz.column import PLAIN, frame
 from tinygrad_lesson.viz.dot import ARROW, BOX, FAST, as_label, as_name, as_tooltip, shortened
 from tinygrad_lesson.viz.fold import Repeat, repeats
+from tinygrad_lesson.viz.render import Drawing
 
 # Okabe and Ito 2008, lightened: black text stands out, and colour-blind readers tell them apart.
 LAYER = ("#f4b183", "layer: product of matrices, convolution")
@@ -89,7 +90,7 @@ def draw_boxes(
     """The picture as Graphviz' text; `expand` as in `viz.draw`."""
     fold = len(boxes) > LARGE if expand is None else not expand
     layout = lay_out(boxes, folds_of(boxes) if fold else [])
-    drawing = graphviz.Digraph(name=as_name(title), format=form, node_attr=BOX, edge_attr=ARROW)
+    drawing = Drawing(name=as_name(title), format=form, node_attr=BOX, edge_attr=ARROW)
     drawing.attr(
         "graph", rankdir=direction, fontname="Helvetica", fontsize="12", bgcolor="#ffffff", pad="0.1"
     )

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import graphviz
 
@@ -43,16 +44,21 @@ ELEMENTS = {
     "stop",
 }
 NUMBERED = re.compile("(graph|node|edge|clust)[0-9]+")  # what Graphviz calls elements that we gave no id
-DARK = """\
+STYLE = """\
+svg.tinygrad-lesson { --page: #ffffff; --ink: #555555; --text: #333333; --block: #f7f7f7 }
 @media (prefers-color-scheme: dark) {
- svg.tinygrad-lesson .graph > polygon { fill: #1b1b1f }
- svg.tinygrad-lesson .graph > text, svg.tinygrad-lesson .cluster text, svg.tinygrad-lesson .plain text,
- svg.tinygrad-lesson .edge text { fill: #d0d0d0 }
- svg.tinygrad-lesson .edge:not(.own) path { stroke: #a0a0a0 }
- svg.tinygrad-lesson .edge:not(.own) polygon { stroke: #a0a0a0; fill: #a0a0a0 }
- svg.tinygrad-lesson .block > polygon, svg.tinygrad-lesson .block > path { fill: #2a2a30; stroke: #808080 }
+  svg.tinygrad-lesson { --page: #1b1b1f; --ink: #a0a0a0; --text: #d0d0d0; --block: #2a2a30 }
 }
-"""
+:is([data-jp-theme-light="false"], .vscode-dark) svg.tinygrad-lesson {
+  --page: #1b1b1f; --ink: #a0a0a0; --text: #d0d0d0; --block: #2a2a30
+}
+svg.tinygrad-lesson .graph > polygon { fill: var(--page) }
+svg.tinygrad-lesson :is(.graph, .cluster, .edge:not(.own), .plain:not(.own)) > text { fill: var(--text) }
+svg.tinygrad-lesson .edge:not(.own) > * { stroke: var(--ink) }
+svg.tinygrad-lesson .edge:not(.own) > polygon { fill: var(--ink) }
+svg.tinygrad-lesson .edge > text { stroke: none }
+svg.tinygrad-lesson .block > :is(polygon, path) { fill: var(--block); stroke: var(--ink) }
+"""  # by night, where the reader's system asks for it or the notebook around the picture is dark
 
 
 def commands(form: str) -> list[list[str]]:
@@ -63,6 +69,34 @@ def commands(form: str) -> list[list[str]]:
         if sys.executable and form in forms and all(map(importlib.util.find_spec, packages)):
             found.append([sys.executable, "-P", str(ENGINES), engine, form])
     return found
+
+
+class Drawing(graphviz.Digraph):  # type: ignore[misc]
+    """A `graphviz.Digraph` that machines without the program `dot` draw, and show in notebooks, too."""
+
+    def pipe(self, format: str | None = None, *more: Any, encoding: str | None = None, **named: Any) -> Any:
+        """The picture, as `graphviz.Digraph.pipe` gives it."""
+        picture = None if shutil.which("dot") or more or named else render(self, format or self.format)
+        if picture is None:
+            return super().pipe(format, *more, encoding=encoding, **named)
+        return picture if encoding is None else picture.decode(encoding)
+
+    def render(self, filename: Any = None, directory: Any = None, *more: Any, **named: Any) -> Any:
+        """Write the text and beside it the picture, as `graphviz.Digraph.render` does; the picture's path."""
+        form = named.get("format") or self.format
+        picture = None if shutil.which("dot") or more or set(named) - {"format"} else render(self, form)
+        if picture is None:
+            return super().render(filename, directory, *more, **named)
+        path = f"{self.save(filename, directory=directory)}.{form}"
+        write_whole(path, picture)
+        return path
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, str]:
+        try:
+            svg = render_svg(self)
+        except LessonError as error:
+            return {"text/plain": f"{self.source}\n{error}"}
+        return {"text/plain": f"{self.source}\n{MISSING}"} if svg is None else {"image/svg+xml": svg}
 
 
 def render(drawing: graphviz.Digraph, form: str = "svg", timeout: float = TIME_LIMIT) -> bytes | None:
@@ -136,7 +170,7 @@ def as_text(root: ET.Element) -> str:
     root.set("xmlns", SVG)
     root.set("class", "tinygrad-lesson")
     style = ET.Element("style")
-    style.text = DARK
+    style.text = STYLE
     root.insert(0, style)
     return ET.tostring(root, encoding="unicode")
 

@@ -32,11 +32,11 @@ class Graph(NamedTuple):
 
 
 class Backward(NamedTuple):
-    """A graph with its gradients: all nodes of the forward part, and the gradients by the leaf's name."""
+    """A graph with its gradients: all nodes of the forward part, and pairs (edge of `wrt`, its gradient)."""
 
     graph: Graph
     forward: list[Node]
-    gradients: list[tuple[str, Edge]]
+    gradients: list[tuple[Edge, Edge]]
 
 
 def of_symbol(symbol: Symbol, shape: Mapping[str, Any] | None, dtype: Any) -> Graph:
@@ -167,12 +167,12 @@ def with_gradient_values(graph: Graph) -> Graph:
     def value(edge: Edge) -> Any:
         return edge.node.op.value if is_number(edge) else known.values[edge]  # type: ignore[union-attr]
 
-    def results(node: Node) -> Any:
-        found = tuple(value(edge) for edge in outputs_of(node))
-        return found if len(found) > 1 else found[0]
+    def pull(node: Node, g: Any) -> Any:
+        y = tuple(value(edge) for edge in outputs_of(node))
+        return node.op.vjp(ARRAYS, g, y if len(y) > 1 else y[0], *map(value, node.inputs))  # type: ignore[union-attr]
 
     with np.errstate(all="ignore"):
-        found = backprop(ARRAYS, seeds, edges, lambda node: [value(e) for e in node.inputs], results)
+        found = backprop(np.add, seeds, edges, pull)
     told = {edge: g for edge, g in zip(edges, found, strict=True) if g is not None}
     return graph._replace(known=Known(known.shapes, known.dtypes, known.values, told))
 
@@ -188,12 +188,12 @@ def with_backward(graph: Graph) -> Backward:
     if not all(graph.known.shapes.get(Edge(node)) is not None for node in forward if node.is_variable):
         seeds = [(edge, Edge(Node(None, label=Label(seed_name(edge))))) for edge in graph.heads]
         found = gradient_graph(seeds, graph.wrt)
-        named = [(e.node.name, g) for e, g in zip(graph.wrt, found, strict=True) if g is not None]
-        return Backward(graph, forward, named)
+        pairs = [(edge, g) for edge, g in zip(graph.wrt, found, strict=True) if g is not None]
+        return Backward(graph, forward, pairs)
     return simplified(graph, forward)
 
 
-def simplified(graph: Graph, forward: Sequence[Node]) -> Backward:
+def simplified(graph: Graph, forward: Sequence[Node], is_train: bool = True) -> Backward:
     """Forward part as it is, gradient graph as a plan would have it."""
     known, builder = graph.known, Builder(Passes(rewrite=False, share=False, fold=False))
     new: dict[Edge, Edge] = {}
@@ -205,7 +205,7 @@ def simplified(graph: Graph, forward: Sequence[Node]) -> Backward:
         else:
             spelled = bool(node.label.spelling)
             settled = tuple(known.dtypes.get(e) for e in outputs_of(node)) if spelled else None
-            op = node.op.at_mode(True) if spelled else node.op
+            op = node.op.at_mode(is_train) if spelled else node.op
             edges = builder.emit(op, tuple(new[edge] for edge in node.inputs), node.label, settled)
         new.update(zip(outputs_of(node), edges, strict=True))
     builder.passes = Passes()
@@ -217,7 +217,7 @@ def simplified(graph: Graph, forward: Sequence[Node]) -> Backward:
         for seed, head in zip(seeds, heads, strict=True)
     ]
     found = builder.gradients(list(zip(heads, cotangents, strict=True)), wrt)
-    named = [(e.node.name, g) for e, g in zip(graph.wrt, found, strict=True) if g is not None]
+    pairs = [(edge, g) for edge, g in zip(wrt, found, strict=True) if g is not None]
     dtypes = {edge: dtype for edge, dtype in builder.dtypes.items() if dtype is not None}
     values, told = (
         {new[edge]: value for edge, value in of.items() if edge in new}
@@ -225,7 +225,7 @@ def simplified(graph: Graph, forward: Sequence[Node]) -> Backward:
     )
     whole = Graph(heads, Known(builder.shapes, dtypes, values, told), wrt, {})
     builder.forget()
-    return Backward(whole, toposort(edge.node for edge in heads), named)
+    return Backward(whole, toposort(edge.node for edge in heads), pairs)
 
 
 def seed_name(edge: Edge) -> str:
