@@ -83,8 +83,11 @@ class Diagnosis:
     def headline(self) -> str:
         """One sentence: what is wrong, or that nothing is."""
         count = len(self.layers)
+        if self.findings and self.healthy:
+            without = len({f.layer for f in self.findings})
+            return f"The gradient neither vanishes nor explodes: it goes around {without} of {count} layers."
         if self.healthy:
-            return f"The gradient reaches all {count} layers: it neither vanishes nor explodes."
+            return f"The gradient neither vanishes nor explodes: it reaches all {count} layers."
         said = []
         for kind, words in (
             ("vanishing", "vanishes"), ("exploding", "explodes"), ("dead", "is exactly zero"),

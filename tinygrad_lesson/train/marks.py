@@ -17,9 +17,8 @@ Array = npt.NDArray[Any]
 
 FINE, VANISHING, EXPLODING, DEAD, NOT_FINITE = ".", "v", "e", "0", "n"
 WORDS = {VANISHING: "vanishing", EXPLODING: "exploding", DEAD: "dead", NOT_FINITE: "not finite"}
-VANISHED = (
-    1e-4  # of the strongest layer's: the lesson's healthy networks stay above 4e-3, the others below 3e-7
-)
+# Of the strongest layer's: the lesson's healthy networks stay above 4e-3, the others below 3e-7.
+VANISHED = 1e-4
 STARVED = 1e-7  # of the strongest layer's, for half of the training, whatever is reached around the layer
 EXPLODED = 1e3  # times the last layer's, or times its own at the start
 LARGE = 1.0  # below this a mean gradient has not exploded, however it grew
