@@ -23,7 +23,7 @@ from tinygrad_lesson.train.history import History
 from tinygrad_lesson.viz.column import scale_of
 from tinygrad_lesson.viz.dot import printable, shortened
 from tinygrad_lesson.viz.flow import network_svg
-from tinygrad_lesson.viz.render import DARK
+from tinygrad_lesson.viz.render import STYLE
 
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = ("uPlot.iife.min.js", "panzoom.min.js", "page.js")
@@ -32,7 +32,7 @@ DEEP = 60  # layers above which blocks that repeat are folded in the network's p
 DIGITS = 4  # of the numbers in the page
 RAMP = 64  # colours
 LONGEST_TITLE = 200  # characters
-STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
+STYLED = re.compile(r"<style>.*?</style>", re.DOTALL)
 
 
 def page(
@@ -147,7 +147,7 @@ def picture(training: Any, history: History) -> str:
         svg = network_svg(symbol, shapes, weights=weights, expand=len(weights) <= DEEP)
     except LessonError:
         return ""
-    return STYLE.sub("", svg, count=1)
+    return STYLED.sub("", svg, count=1)
 
 
 def rounded(value: Any) -> Any:
@@ -172,7 +172,7 @@ def ramp() -> list[str]:
 def filled(title: str, data: Mapping[str, Any]) -> str:
     """The page's text."""
     scripts = [(ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS]
-    style = "\n".join([*((ASSETS / name).read_text(encoding="utf-8") for name in STYLES), DARK])
+    style = "\n".join([*((ASSETS / name).read_text(encoding="utf-8") for name in STYLES), STYLE])
     policy = (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src {hashed(style)}; "
         f"script-src {' '.join(map(hashed, scripts))}"
