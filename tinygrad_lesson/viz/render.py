@@ -54,9 +54,8 @@ svg.tinygrad-lesson { --page: #ffffff; --ink: #555555; --text: #333333; --block:
 }
 svg.tinygrad-lesson .graph > polygon { fill: var(--page) }
 svg.tinygrad-lesson :is(.graph, .cluster, .edge:not(.own), .plain:not(.own)) > text { fill: var(--text) }
-svg.tinygrad-lesson .edge:not(.own) > * { stroke: var(--ink) }
+svg.tinygrad-lesson .edge:not(.own) > :is(path, polygon) { stroke: var(--ink) }
 svg.tinygrad-lesson .edge:not(.own) > polygon { fill: var(--ink) }
-svg.tinygrad-lesson .edge > text { stroke: none }
 svg.tinygrad-lesson .block > :is(polygon, path) { fill: var(--block); stroke: var(--ink) }
 """  # by night, where the reader's system asks for it or the notebook around the picture is dark
 
