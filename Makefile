@@ -25,7 +25,7 @@ $(VENV)/.dev: $(VENV)/.test
 	touch $@
 
 lesson: $(VENV)/.base
-	$(BIN)/tinygrad-lesson run --out lesson-out
+	$(BIN)/tinygrad-lesson run --page --out lesson-out
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses 2

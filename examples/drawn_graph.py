@@ -9,8 +9,7 @@ python examples/drawn_graph.py [FOLDER]     the present folder if none is named
 import sys
 from pathlib import Path
 
-from tinygrad_lesson import sym
-from tinygrad_lesson.viz.network import plot_network, render_svg
+from tinygrad_lesson import sym, viz
 
 
 def network(blocks):
@@ -22,10 +21,8 @@ def network(blocks):
 
 
 symbol = network(blocks=2)
-drawing = plot_network(symbol, title="residual", shape={"data": (20, 4)})
-svg = render_svg(drawing)  # None where Graphviz is not installed: its text can be drawn elsewhere
+drawing = viz.plot_network(symbol, title="residual", shape={"data": (20, 4)})
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-path = folder / ("residual.gv" if svg is None else "residual.svg")
-path.write_text(drawing.source if svg is None else svg, encoding="utf-8")
+path = viz.save(drawing, folder / "residual.svg")
 print(f"data (20, 4) -> {symbol.name} {symbol.infer_shape(data=(20, 4))[1][0]}")
 print(path.name)

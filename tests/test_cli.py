@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+import tinygrad_lesson as tl
 from tinygrad_lesson.cli import main
+from tinygrad_lesson.lesson import run
 from tinygrad_lesson.lesson.networks import NETWORKS
 
 
@@ -18,8 +20,10 @@ def test_list_names_every_network(capsys):
 
 
 def test_run_prints_the_tables_and_writes_everything(tmp_path, capsys):
-    assert main(["run", "mlp4", "leaky3", "--epochs", "6", "--out", str(tmp_path)]) == 0
+    assert main(["run", "mlp4", "leaky3", "--epochs", "6", "--page", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
+    assert printed.count("The gradient neither vanishes nor explodes: it reaches all") == 2
+    assert f"the page: {tmp_path / 'index.html'}" in printed
     assert "epoch = 5: loss = 0.3" in printed
     assert "epoch = 6" not in printed
     assert "in the lesson" in printed
@@ -27,17 +31,30 @@ def test_run_prints_the_tables_and_writes_everything(tmp_path, capsys):
         files = {path.name for path in (tmp_path / net).iterdir()}
         assert files >= {
             "history.json",
-            "gradients.png",
-            "loss.png",
-            "model-symbol.json",
-            "model-0006.params",
-        }
-        assert files & {"network.svg", "network.gv"}
+            "gradients.png", "loss.png", "heatmap.png", "weights.png", "activations.png", "diagnosis.txt",
+            "model-symbol.json", "model-0006.params",
+        }  # fmt: skip
+        for picture in ("network", "flow", "backward"):
+            assert files & {f"{picture}.svg", f"{picture}.gv"}
+        assert (tmp_path / net / "diagnosis.txt").read_text() in printed
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert set(summary) == {"mlp4", "leaky3"}
+    together = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert together >= {"depths.png", "losses.png", "index.html"}
+    assert together & {"gradient-flow.svg", "gradient-flow.gv"}
 
 
-def test_seed_and_batch_size_change_the_numbers(tmp_path):
+def test_what_is_in_history_json_can_be_diagnosed(tmp_path):
+    assert main(["run", "mlp8", "--epochs", "4", "--out", str(tmp_path)]) == 0
+    told = json.loads((tmp_path / "mlp8" / "history.json").read_text())
+    assert str(tl.diagnose(told)) == told["diagnosis"]
+    assert "vanishes" in told["diagnosis"]
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_seed_and_batch_size_change_the_numbers(tmp_path, monkeypatch):
+    for drawing in ("save", "save_figure"):  # which take their time
+        monkeypatch.setattr(run, drawing, lambda drawn, path: path)
     losses = []
     for i, options in enumerate(([], ["--seed", "1"], ["--batch-size", "10"], [])):
         assert main(["run", "mlp4", "--epochs", "2", "--out", str(tmp_path / str(i)), *options]) == 0

@@ -7,7 +7,7 @@ import tinygrad_lesson
 
 PACKAGE = Path(tinygrad_lesson.__file__).parent
 FLOORS = [
-    ["errors", "shapes", "arrays", "files", "random"],
+    ["errors", "shapes", "arrays", "files", "random", "display"],
     ["op"],
     ["ops"],
     ["graph", "backprop", "infer"],

@@ -6,13 +6,15 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tinygrad_lesson import symbol as sym
 from tinygrad_lesson.errors import DTypeError, LessonError, ShapeError
-from tinygrad_lesson.viz import network
-from tinygrad_lesson.viz.network import plot_network, render_svg, save_network
+from tinygrad_lesson.viz import render
+from tinygrad_lesson.viz.architecture import PARAMETER_ENDINGS
+from tinygrad_lesson.viz.network import plot_network, save_network
+from tinygrad_lesson.viz.render import render_svg
 
 NETS = Path(__file__).parent / "data" / "nets"
 NAMES = sorted(path.name.removesuffix("-symbol.json") for path in NETS.glob("*-symbol.json"))
@@ -49,7 +51,7 @@ def shown_texts(svg):
 def as_a_reader_sees(name):
     """A name as it should stand in the picture: whole, or cut with its length told."""
     plain = "".join(c if c.isprintable() else "\ufffd" for c in name)
-    return plain if len(plain) <= 200 else f"{plain[:190]} ... ({len(plain)} characters)"
+    return plain if len(plain) <= 60 else f"{plain[:40]} ... ({len(plain)} characters)"
 
 
 def unquoted(text):
@@ -120,14 +122,17 @@ def test_what_is_no_symbol_is_refused():
 
 def test_a_value_used_twice_has_two_arrows():
     x = sym.Variable("x")
-    assert lines(plot_network(x * x), " -> ") == ['n0 -> n1 [label=""]'] * 2
+    assert [line.split(" [")[0] for line in lines(plot_network(x * x), " -> ")] == ["n0 -> n1"] * 2
 
 
 def test_a_deep_network_is_drawn_without_recursion():
     x = sym.Variable("data")
     for i in range(3000):
         x = sym.Activation(x, act_type="relu", name=f"relu{i}")
-    assert len(lines(plot_network(x, shape={"data": (2, 3)}), "(2, 3)")) == 3000
+    assert len(lines(plot_network(x, shape={"data": (2, 3)}, expand=True), " -> ")) == 3000
+    folded = plot_network(x, shape={"data": (2, 3)})
+    assert len(lines(folded, " -> ")) == 1
+    assert lines(folded, "\N{MULTIPLICATION SIGN} 3000")
 
 
 @given(st.text(max_size=300))
@@ -155,7 +160,16 @@ def check_that_it_can_be_read(name):
     """Draw a layer and its input of this name; the picture must show it, without a link or a handler."""
     svg = render_svg(plot_network(layer(name, data=name), title=name))
     for element in ET.fromstring(svg).iter():
-        assert element.tag.partition("}")[2] in {"svg", "g", "title", "path", "polygon", "ellipse", "text"}
+        assert element.tag.partition("}")[2] in {
+            "svg",
+            "style",
+            "g",
+            "title",
+            "path",
+            "polygon",
+            "ellipse",
+            "text",
+        }
         assert not [key for key in element.attrib if "href" in key or key.startswith("on")]
     texts = [text.replace("\xa0", " ") for text in shown_texts(svg)]
     assert texts == [as_a_reader_sees(name), as_a_reader_sees(name), "FullyConnected(num_hidden=10)"]
@@ -165,6 +179,7 @@ def check_that_it_can_be_read(name):
 @settings(max_examples=10)
 @given(st.text(min_size=1, max_size=40))
 def test_any_name_can_be_read_in_the_picture(name):
+    assume(not name.endswith(PARAMETER_ENDINGS))  # MXNet takes such an input for a weight, and hides it
     check_that_it_can_be_read(name)
 
 
@@ -189,7 +204,7 @@ def test_the_picture_of_a_network_is_written_as_svg(tmp_path):
 
 
 def test_without_graphviz_its_text_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(network.shutil, "which", lambda program: None)
+    monkeypatch.setattr(render, "commands", lambda form: [])
     path = save_network(layer("fc1"), tmp_path)
     assert path == tmp_path / "network.gv"
     assert path.read_text(encoding="utf-8") == plot_network(layer("fc1"), title="network").source
@@ -200,6 +215,6 @@ def test_a_graphviz_that_fails_is_told_with_its_own_words(tmp_path, monkeypatch)
     dot = tmp_path / "dot"
     dot.write_text("#!/bin/sh\necho no fonts today >&2\nexit 3\n")
     dot.chmod(0o755)
-    monkeypatch.setattr(network.shutil, "which", lambda program: str(dot))
+    monkeypatch.setattr(render, "commands", lambda form: [[str(dot)]])
     with pytest.raises(LessonError, match="no fonts today"):
         render_svg(plot_network(layer("fc1")))

@@ -11,7 +11,19 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from tinygrad_lesson.errors import AttributeValueError
-from tinygrad_lesson.viz.plots import plot_gradients, plot_loss, plot_remedies, save_figure
+from tinygrad_lesson.lesson import run
+from tinygrad_lesson.train.history import History
+from tinygrad_lesson.viz.distributions import plot_activations, plot_weights
+from tinygrad_lesson.viz.plots import (
+    plot_depths,
+    plot_gradients,
+    plot_heatmap,
+    plot_loss,
+    plot_losses,
+    plot_remedies,
+    save_figure,
+    side_by_side,
+)
 
 FAMILIES = ("loss function", "optimizer", "activation", "batch normalization", "structure")
 
@@ -120,12 +132,13 @@ def test_each_family_of_remedies_has_a_panel_with_its_networks_on_shared_axes():
         family: {f"{family} {j}": np.geomspace(0.4, 10.0 ** -(i + j), 20).tolist() for j in range(i + 1)}
         for i, family in enumerate(FAMILIES)
     }
-    figure = plot_remedies(histories)
-    assert figure.get_supylabel() == "loss, as a share of that in the first epoch"
-    assert [ax.get_title() for ax in figure.axes] == list(FAMILIES)
-    for ax, networks in zip(figure.axes, histories.values(), strict=True):
+    panels = plot_remedies(histories)
+    assert panels[0].figure.get_supylabel() == "loss, as a share of that in the first epoch"
+    assert [ax.get_title() for ax in panels] == list(FAMILIES)
+    assert panels[0].figure.axes == panels
+    for ax, networks in zip(panels, histories.values(), strict=True):
         assert ax.get_yscale() == "log"
-        assert ax.get_ylim() == figure.axes[0].get_ylim()
+        assert ax.get_ylim() == panels[0].get_ylim()
         assert legend_texts(ax) == list(networks)
         for line, losses in zip(ax.lines, networks.values(), strict=True):
             np.testing.assert_array_equal(line.get_ydata(), losses)
@@ -172,3 +185,104 @@ def test_matplotlib_waits_for_the_first_plot_and_pyplot_is_never_needed():
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Several networks at once, heat maps, distributions.
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return {name: run.train(name, epochs=5, progress=False).history for name in ("mlp8", "res6")}
+
+
+def test_every_plot_function_takes_axes_and_gives_them_back(trained):
+    mlp8 = trained["mlp8"]
+    calls = [
+        (plot_gradients, mlp8.mean_abs_grad), (plot_loss, mlp8.loss), (plot_losses, trained),
+        (plot_depths, trained), (plot_heatmap, mlp8.mean_abs_grad), (plot_weights, mlp8), (plot_activations, mlp8),
+    ]  # fmt: skip
+    for plot, given in calls:
+        ax = Figure().subplots()
+        assert plot(given, ax=ax) is ax, plot.__name__
+    axes = Figure().subplots(1, 2).tolist()
+    assert plot_remedies({"a": {"x": [1.0, 0.5]}, "b": {"y": [1.0, 0.7]}}, axes=axes) == axes
+
+
+def test_losses_of_several_networks_are_lines_that_can_be_told_apart(trained):
+    ax = plot_losses(trained)
+    assert legend_texts(ax) == ["mlp8", "res6"]
+    for line, history in zip(ax.lines, trained.values(), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), history.loss)
+    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 2
+
+
+def test_depths_go_from_the_last_layer_back_and_leave_zeros_out():
+    ax = plot_depths({"a": {"w1": [1e-9, 5.0], "w2": [0.0, 6.0], "w3": [1e-3, 7.0]}}, epoch=1)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [1e-3, np.nan, 1e-9])
+    np.testing.assert_array_equal(plot_depths({"a": {"w1": [1, 5.0], "w2": [1, 6.0]}}, epoch=-1).lines[0].get_ydata(), [6, 5])  # fmt: skip
+    assert ax.get_yscale() == "log"
+
+
+def test_a_heat_map_has_a_row_per_weight_the_first_on_top_and_no_rainbow():
+    ax = plot_heatmap({"w1": [1e-9, 1e-8], "w2": [0.0, 1e-2]}, title="net")
+    (mesh,) = ax.collections
+    np.testing.assert_array_equal(mesh.get_array().filled(-1), [[1e-9, 1e-8], [-1, 1e-2]])
+    assert (mesh.norm.vmin, mesh.norm.vmax) == (1e-9, 1e-2)
+    assert mesh.cmap.name == "viridis"
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["w1", "w2"]
+    assert ax.yaxis_inverted()
+
+
+@pytest.mark.parametrize("count", [3, 26, 300])
+def test_rows_of_a_heat_map_are_named_as_far_as_names_fit(count):
+    names = [text.get_text() for text in plot_heatmap(gradients(count)).get_yticklabels()]
+    assert (names[0], names[-1]) == ("fc1_weight", f"fc{count}_weight")
+    assert len(names) == min(count, len(names)) <= 36
+
+
+def test_side_by_side_each_network_has_its_axes(trained):
+    axes = side_by_side(
+        plot_heatmap, {name: h.mean_abs_grad for name, h in trained.items()}, low=1e-16, high=1.0
+    )
+    assert [ax.get_title() for ax in axes] == ["mlp8", "res6"]
+    assert {ax.collections[0].norm.vmin for ax in axes} == {1e-16}
+    assert axes[0].figure is axes[1].figure
+
+
+@pytest.mark.parametrize(("plot", "what"), [(plot_weights, "weights"), (plot_activations, "activations")])
+def test_distributions_have_a_row_per_layer_with_the_largest_magnitudes(trained, plot, what):
+    ax = plot(trained["mlp8"], title="mlp8")
+    assert [text.get_text() for text in ax.get_yticklabels()] == [f"fc{i}" for i in range(1, 9)]
+    spread = getattr(trained["mlp8"].layers["first"][0], what)
+    assert ax.texts[0].get_text().splitlines()[0] == f"\N{PLUS-MINUS SIGN}{max(-spread.low, spread.high):.1e}"
+
+
+def test_distributions_are_those_of_the_weights(trained):
+    model = run.train("mlp4", epochs=2, progress=False).model
+    weights = model.arg_params["fc2_weight"]
+    layer = model.history.layers["last"][1]
+    assert layer.weights.counts == np.histogram(weights, 32, (weights.min(), weights.max()))[0].tolist()
+    assert layer.weights.mean == pytest.approx(weights.mean(dtype=float))
+    assert sum(layer.activations.counts) == 100 * 10
+
+
+def test_nothing_to_plot_is_refused():
+    for plot in (plot_losses, plot_depths, plot_heatmap):
+        with pytest.raises(AttributeValueError, match="nothing to plot"):
+            plot({})
+    with pytest.raises(AttributeValueError, match="knows no layers"):
+        plot_weights(History(mean_abs_grad={"a": [1.0]}))
+
+
+@pytest.mark.parametrize("name", ["_hidden", "$x^2", "a\nb\x00", "<b>", "ab" * 5000, "\u202eevil"])
+def test_a_name_is_shown_as_a_name(name, tmp_path):
+    ax = plot_gradients({name: [1.0, 0.5]}, title=name)
+    save_figure(ax, tmp_path / "plot.png")
+    (shown,) = legend_texts(ax)
+    assert shown.lstrip(" ")[:2] in (
+        name[:2],
+        "\\$",
+        "a\N{REPLACEMENT CHARACTER}",
+        "\N{REPLACEMENT CHARACTER}e",
+    )
+    save_figure(plot_heatmap({name: [1.0, 0.5]}, title=name), tmp_path / "heat.png")

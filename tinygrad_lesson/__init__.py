@@ -3,7 +3,7 @@
 Every op is a function here: `tl.tanh(x)`, `tl.sum(x, axis=0)`. See `tl.sym` for the symbolic face.
 """
 
-from collections.abc import Callable
+import importlib
 from typing import Any
 
 from tinygrad_lesson import ops, random, symbol, train
@@ -11,27 +11,45 @@ from tinygrad_lesson import symbol as sym
 from tinygrad_lesson.arrays import Context, NDArray, cpu, gpu
 from tinygrad_lesson.config import show_config
 from tinygrad_lesson.differential import grad, hessian, jacobian, jvp, value_and_grad, vjp
+from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.jit import jit
 from tinygrad_lesson.op import FUNCTIONS, Op, attr, op
 from tinygrad_lesson.tensor import TENSORS, Tensor, batch_norm, dropout, linear, matmul, no_grad
-from tinygrad_lesson.train import FeedForward, History, NDArrayIter
+from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Callable[..., Any]:
+# Imported when first used: they bring Graphviz and Matplotlib.
+LATE = {"viz": "viz", "visualization": "viz", "show_program": "viz.program"}
+
+
+def __getattr__(name: str) -> Any:
     if name in FUNCTIONS:
-        return getattr(TENSORS, name)  # type: ignore[no-any-return]
+        return getattr(TENSORS, name)
+    if name in LATE:
+        module = importlib.import_module(f"tinygrad_lesson.{LATE[name]}")
+        globals()[name] = getattr(module, name, module)
+        return globals()[name]
     raise AttributeError(f"tinygrad_lesson has no {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *FUNCTIONS})
+    return sorted({*globals(), *FUNCTIONS, *LATE})
+
+
+def _painted(x: Any) -> dict[str, str]:
+    """What notebooks show of a value: see `viz/notebook.py`."""
+    forms: dict[str, str] = importlib.import_module("tinygrad_lesson.viz.notebook").bundle(x)
+    return forms
+
+
+Displayed.painter = staticmethod(_painted)
 
 
 __all__ = [
-    "Context", "FeedForward", "History", "LessonError", "NDArray", "NDArrayIter", "Op", "Tensor", "attr", "batch_norm", "cpu", "dropout", "gpu", "grad",  # noqa: E501
+    "Context", "FeedForward", "History", "LessonError", "NDArray", "NDArrayIter", "Op", "Tensor", "attr", "batch_norm", "cpu", "diagnose", "dropout", "gpu", "grad",  # noqa: E501
     "hessian", "jacobian", "jit", "jvp", "linear", "matmul", "no_grad", "op", "ops", "random", "show_config", "sym", "symbol",  # noqa: E501
     "train", "value_and_grad", "vjp",
 ]  # fmt: skip

@@ -10,8 +10,10 @@ from tinygrad_lesson.errors import DeviceError, LessonError
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.lesson import remedies, run
 from tinygrad_lesson.lesson.networks import NETWORKS
+from tinygrad_lesson.train.diagnosis import diagnose
 from tinygrad_lesson.train.metric import format_confusion
 from tinygrad_lesson.viz.plots import plot_remedies, save_figure
+from tinygrad_lesson.viz.render import MISSING
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--batch-size", type=positive, default=run.BATCH_SIZE, metavar="N")
     runs.add_argument("--device", type=device, default=Context(), metavar="cpu|gpu:0")
     runs.add_argument("--out", type=Path, default=Path("lesson-out"), metavar="DIR")
+    runs.add_argument("--page", action="store_true", help="write DIR/index.html, to explore with a browser")
     runs.set_defaults(command=run_networks)
     return top
 
@@ -108,10 +111,13 @@ def run_networks(asked: argparse.Namespace) -> int:
         report(result)
         picture = run.write(result, out / name)
         if picture.suffix == ".gv":
-            print(f"no Graphviz found, so the network is in {picture}; with Graphviz it becomes a picture")
+            print(f"{picture}: {MISSING}")
     write_whole(out / "summary.json", run.summary(results))
+    run.write_comparison(results, out)
+    if asked.page:
+        print(f"\nthe page: {run.write_page(results, out)}")
     if names == list(NETWORKS):
-        save_figure(plot_remedies(remedies.compare(epochs=asked.epochs)), out / "remedies.png")
+        save_figure(plot_remedies(remedies.compare(epochs=asked.epochs))[0], out / "remedies.png")
     trained = sum(result.history.seconds for result in results)
     print(f"\ntraining {trained:.2f} s, in all {time.perf_counter() - began:.1f} s; results in {out}/")
     return 0
@@ -126,6 +132,7 @@ def report(result: run.Result) -> None:
     lesson = NETWORKS[result.name].first_row
     if lesson is not None:
         print(f"{'in the lesson':>28} {', '.join(f'{p:.7g}' for p in lesson)}")
+    print(diagnose(result.history))
 
 
 if __name__ == "__main__":

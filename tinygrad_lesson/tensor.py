@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.backprop import backprop
+from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.graph import COUNT, UNNAMED, Node
 from tinygrad_lesson.op import FUNCTIONS, NUMBERS, Arithmetic, Namespace, Op, array_namespace, numbers_only
@@ -74,7 +75,7 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
     return recording(False)
 
 
-class Tensor(Arithmetic):
+class Tensor(Arithmetic, Displayed):
     """An array, and if a gradient may be asked for, the node of the graph that made it.
 
     `Tensor(data, requires_grad=True)` is a leaf; `backward` on a result adds to its `grad`.

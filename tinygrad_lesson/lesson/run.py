@@ -1,7 +1,7 @@
 """Training a network of the lesson, and writing down what came out."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +13,25 @@ from tinygrad_lesson.lesson.data import Lesson, load
 from tinygrad_lesson.lesson.networks import KINDS, NETWORKS, cross_entropy
 from tinygrad_lesson.symbol import NameManager
 from tinygrad_lesson.train.data import NDArrayIter
-from tinygrad_lesson.train.feedforward import FeedForward, History
+from tinygrad_lesson.train.diagnosis import diagnose
+from tinygrad_lesson.train.feedforward import FeedForward
+from tinygrad_lesson.train.history import History
 from tinygrad_lesson.train.initializer import Uniform
 from tinygrad_lesson.train.metric import accuracy, confusion_table
-from tinygrad_lesson.viz.network import save_network
-from tinygrad_lesson.viz.plots import plot_gradients, plot_loss, save_figure
+from tinygrad_lesson.viz.distributions import plot_activations, plot_weights
+from tinygrad_lesson.viz.draw import draw
+from tinygrad_lesson.viz.flow import gradient_flow
+from tinygrad_lesson.viz.network import plot_network
+from tinygrad_lesson.viz.page import page
+from tinygrad_lesson.viz.plots import (
+    plot_depths,
+    plot_gradients,
+    plot_heatmap,
+    plot_loss,
+    plot_losses,
+    save_figure,
+)
+from tinygrad_lesson.viz.render import save
 
 EPOCHS, BATCH_SIZE = 100, 20
 
@@ -36,13 +50,11 @@ class Result(NamedTuple):
         """The numbers, as they are written to `history.json`."""
         return {
             "network": self.name,
-            "loss": self.history.loss,
-            "mean_abs_grad": self.history.mean_abs_grad,
+            **self.history.as_json(),
             "confusion": self.confusion.tolist(),
             "first_test_row": [float(p) for p in self.probabilities[0]],
             "accuracy": self.accuracy,
-            "seconds": self.history.seconds,
-            "steps_per_second": self.history.steps_per_second,
+            "diagnosis": str(diagnose(self.history)),
         }
 
 
@@ -80,14 +92,51 @@ def train(
 
 
 def write(result: Result, directory: Path) -> Path:
-    """Numbers, plots, picture and checkpoint of a network, below `directory`; the path of the picture."""
+    """Numbers, plots, pictures and checkpoint of a network, below `directory`; the path of its picture."""
     directory.mkdir(parents=True, exist_ok=True)
-    write_whole(directory / "history.json", json.dumps(result.as_json(), indent=1))
-    gradients = plot_gradients(result.history.mean_abs_grad, title=f"{result.name}: gradients per weight")
-    save_figure(gradients, directory / "gradients.png")
-    save_figure(plot_loss(result.history.loss), directory / "loss.png")
-    result.model.save(str(directory / "model"), len(result.history.loss))
-    return save_network(result.model.prediction, directory, {"data": (BATCH_SIZE, 4)})
+    told = result.as_json()
+    write_whole(directory / "history.json", json.dumps(told, indent=1))
+    write_whole(directory / "diagnosis.txt", told["diagnosis"] + "\n")
+    history, name, model = result.history, result.name, result.model
+    plots = {
+        "gradients": plot_gradients(history.mean_abs_grad, title=f"{name}: gradients per weight"),
+        "heatmap": plot_heatmap(history.mean_abs_grad, title=f"{name}: gradients per weight"),
+        "loss": plot_loss(history.loss),
+        "weights": plot_weights(history, title=name),
+        "activations": plot_activations(history, title=name),
+    }
+    for what, drawn in plots.items():
+        save_figure(drawn, directory / f"{what}.png")
+    model.save(str(directory / "model"), len(history.loss))
+    shape = {"data": (BATCH_SIZE, 4)}
+    save(gradient_flow({name: model}, shape=shape), directory / "flow.svg")
+    rows = {"data": (BATCH_SIZE, 4), "label": (BATCH_SIZE, KINDS)}
+    save(draw(model.symbol, shape=rows, backward=True), directory / "backward.svg")
+    return save(plot_network(model.prediction, title="network", shape=shape), directory / "network.svg")
+
+
+def write_comparison(results: Sequence[Result], directory: Path) -> None:
+    """All networks on one scale: gradient flow, gradient by depth, losses."""
+    models = {result.name: result.model for result in results}
+    histories = {result.name: result.history for result in results}
+    save(gradient_flow(models, shape={"data": (BATCH_SIZE, 4)}), directory / "gradient-flow.svg")
+    save_figure(plot_depths(histories), directory / "depths.png")
+    save_figure(plot_losses(histories), directory / "losses.png")
+
+
+def write_page(results: Sequence[Result], directory: Path) -> Path:
+    """The page of all networks."""
+    tables = {
+        r.name: {"here": r.confusion.tolist(), "in the lesson": NETWORKS[r.name].confusion or []}
+        for r in results
+    }
+    return page(
+        {result.name: result.model for result in results},
+        directory / "index.html",
+        title="The lesson's networks: their gradients, layer by layer and epoch by epoch",
+        tables=tables,
+        accuracies={result.name: result.accuracy for result in results},
+    )
 
 
 def summary(results: list[Result]) -> str:

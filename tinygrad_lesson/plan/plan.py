@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.graph import Edge, ancestors, outputs_of
 from tinygrad_lesson.op import Elementwise
 from tinygrad_lesson.ops.elementwise import Add
@@ -19,7 +20,7 @@ from tinygrad_lesson.shapes import Shape, show
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(Displayed):
     """Steps in order: `setup` when bound, `forward`, then `backward`.
 
     `arguments` and `outputs` map names to buffers; `arena` is the size of the arena in bytes.

@@ -186,10 +186,8 @@ def base_of(target: Any, builder: Any, signature: Any, array: Any) -> Any:
     return target.make_array(signature.args[0])(target, builder, array).data
 
 
-WAYS = {
-    1: [(False,)],
-    2: [(False, False), (False, True), (True, False)],
-}  # which operands are constant in a row
+# Which operands are constant in a row, by their number.
+WAYS: dict[int, list[tuple[bool, ...]]] = {1: [(False,)], 2: [(False, False), (False, True), (True, False)]}
 
 
 def elementwise(expression: Callable[..., Vector], operands: int) -> Any:

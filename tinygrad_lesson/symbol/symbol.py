@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu
+from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.errors import AttributeValueError, BindError, DTypeError, GraphError, ShapeError, near
 from tinygrad_lesson.executor import Executor, variables
 from tinygrad_lesson.files import write_whole
@@ -21,7 +22,7 @@ from tinygrad_lesson.symbol.operator import DTYPE_CODES, Operator, find
 from tinygrad_lesson.symbol.serial import HIDDEN
 
 
-class Symbol:
+class Symbol(Displayed):
     """A symbolic expression: edges of a graph whose variables have no values yet."""
 
     __slots__ = ("heads",)

@@ -2,9 +2,11 @@
 
 from tinygrad_lesson.train import callback, data, initializer, metric, monitor, optimizer
 from tinygrad_lesson.train.data import NDArrayIter
-from tinygrad_lesson.train.feedforward import FeedForward, History
+from tinygrad_lesson.train.diagnosis import Diagnosis, diagnose
+from tinygrad_lesson.train.feedforward import FeedForward
+from tinygrad_lesson.train.history import History
 
 __all__ = [
-    "FeedForward", "History", "NDArrayIter", "callback", "data", "initializer", "metric",
-    "monitor", "optimizer",
+    "Diagnosis", "FeedForward", "History", "NDArrayIter", "callback", "data", "diagnose", "initializer",
+    "metric", "monitor", "optimizer",
 ]  # fmt: skip

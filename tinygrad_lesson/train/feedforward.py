@@ -1,6 +1,5 @@
 """`FeedForward`: a symbol with parameters that can be fitted, asked and saved, as in MXNet 1.x."""
 
-import dataclasses
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,27 +18,10 @@ from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train import metric, optimizer
 from tinygrad_lesson.train.callback import BatchEndParam, Callbacks, as_list, is_logged, log_line
 from tinygrad_lesson.train.data import as_batches, as_iterator
-from tinygrad_lesson.train.guard import first_batch, refuse_loss, refuse_non_finite, undecided, whole_epoch
+from tinygrad_lesson.train.guard import first_batches, refuse_loss, refuse_non_finite, undecided, whole_epoch
+from tinygrad_lesson.train.history import Arrays, History, Trained
 from tinygrad_lesson.train.initializer import Initializer, Uniform
 from tinygrad_lesson.train.monitor import GradientMonitor
-
-Arrays = dict[str, np.ndarray]
-
-
-@dataclasses.dataclass
-class History:
-    """What a training leaves behind, one entry per epoch."""
-
-    loss: list[float] = dataclasses.field(default_factory=list)
-    accuracy: list[float] = dataclasses.field(default_factory=list)  # on the evaluation data, if any
-    mean_abs_grad: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    seconds: float = 0.0  # of training alone
-    steps: int = 0
-
-    @property
-    def steps_per_second(self) -> float:
-        """Batches per second of training."""
-        return self.steps / self.seconds if self.seconds else 0.0
 
 
 class FeedForward:
@@ -105,41 +87,49 @@ class FeedForward:
 
         Errors
             ShapeError or BindError naming the layer where a batch does not fit the symbol;
-            NonFiniteError where data or loss is NaN or infinite. The parameters stay as they were.
+            NonFiniteError where data or loss is NaN or infinite. The parameters stay as they were; `history`
+            tells what came before.
         """
         iterator = self.batches(X, y, shuffle)
-        executor = self.bind_training(first_batch(iterator))
+        batches = first_batches(iterator)
+        executor = self.bind_training(batches[0])
         updater, monitor = self.start(executor)
-        history = History()
+        first = self.parameters(executor)
+        self.history = history = History(optimizer=type(self.optimizer).__name__.lower())
         write = log or (logger.info if logger is not None else None)
         hidden = not progress if progress is not None else not sys.stderr.isatty()
         epoch, last, count = self.begin_epoch, self.num_epoch or self.begin_epoch + 1, 1
         watched = as_list(batch_end_callback) or as_list(epoch_end_callback) or eval_data is not None
-        with tqdm(total=last - epoch, unit="epoch", leave=False, disable=hidden) as bar:
-            while epoch < last:
-                count = min(count, last - epoch)
-                began, before = time.perf_counter(), history.steps
-                losses = self.run_epochs(
-                    executor, updater, monitor, iterator, epoch, count, batch_end_callback, history
-                )
-                spent = time.perf_counter() - began
-                history.seconds += spent
-                history.loss += losses
-                self.take_from(executor)
-                if eval_data is not None:
-                    history.accuracy.append(self.score(eval_data, eval_metric=eval_metric))
-                speed = (history.steps - before) * iterator.batch_size / spent
-                for number, loss in enumerate(losses, epoch + 1):
-                    if write is not None and is_logged(number):
-                        write(log_line(number, loss, speed))
-                for callback in as_list(epoch_end_callback):
-                    callback(epoch, self.prediction, self.arg_params, self.aux_params)
-                bar.update(count)
-                epoch += count
-                if not watched and getattr(iterator, "repeats", False):  # about a tenth of a second's worth
-                    count = max(1, int(count * 0.1 / spent))
-        history.mean_abs_grad = monitor.mean_abs_grad
-        self.history = history
+        try:
+            with tqdm(total=last - epoch, unit="epoch", leave=False, disable=hidden) as bar:
+                while epoch < last:
+                    count = min(count, last - epoch)
+                    began, before = time.perf_counter(), history.steps
+                    losses = self.run_epochs(
+                        executor, updater, monitor, iterator, epoch, count, batch_end_callback, history
+                    )
+                    spent = time.perf_counter() - began
+                    history.seconds += spent
+                    history.loss += losses
+                    self.take_from(executor)
+                    if eval_data is not None:
+                        history.accuracy.append(self.score(eval_data, eval_metric=eval_metric))
+                    speed = (history.steps - before) * iterator.batch_size / spent
+                    for number, loss in enumerate(losses, epoch + 1):
+                        if write is not None and is_logged(number):
+                            write(log_line(number, loss, speed))
+                    for callback in as_list(epoch_end_callback):
+                        callback(epoch, self.prediction, self.arg_params, self.aux_params)
+                    bar.update(count)
+                    epoch += count
+                    if not watched and getattr(
+                        iterator, "repeats", False
+                    ):  # about a tenth of a second's worth
+                        count = max(1, int(count * 0.1 / spent))
+        finally:  # also of a training that ended in an error one can ask what happened
+            monitor.epoch()
+            history.mean_abs_grad = monitor.mean_abs_grad
+            history.trained = Trained(self.symbol, batches, first, self.parameters(executor))
         return history
 
     def batches(self, X: Any, y: Any, shuffle: bool) -> Any:
@@ -276,6 +266,11 @@ class FeedForward:
         if not losses:
             raise ShapeError("fit: the iterator gave no batch")
         return float(np.mean(losses))
+
+    def parameters(self, executor: Executor) -> Arrays:
+        """A copy of the executor's parameters and states."""
+        held = {**executor.flat_parameters.arrays, **executor.states}
+        return {name: np.array(array) for name, array in held.items()}
 
     def take_from(self, executor: Executor) -> None:
         """Make the executor's parameters this model's own."""

@@ -13,16 +13,23 @@ from tinygrad_lesson.shapes import is_complete
 from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train.data import as_batches
 
+SEEN = 256  # rows that a look into the network takes
 
-def first_batch(iterator: Any) -> dict[str, np.ndarray]:
-    """The first batch, from which the shapes are read.
+
+def first_batches(iterator: Any) -> list[dict[str, np.ndarray]]:
+    """The first batch, from which the shapes are read, and where epochs repeat some more, to be looked at.
 
     Errors
         ShapeError if there is none.
     """
+    found: list[dict[str, np.ndarray]] = []
     for batch, _ in as_batches(iterator):
-        return batch
-    raise ShapeError("fit: the iterator gave no batch")
+        found.append({name: np.array(array) for name, array in batch.items()})
+        if not getattr(iterator, "repeats", False) or len(found) * iterator.batch_size >= SEEN:
+            break
+    if not found:
+        raise ShapeError("fit: the iterator gave no batch")
+    return found
 
 
 def undecided(symbol: Symbol, shapes: Mapping[str, Any]) -> list[str]:

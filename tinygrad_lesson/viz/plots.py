@@ -1,19 +1,21 @@
 """Plots of a training: gradients per layer, losses, and what each remedy against vanishing gradients does.
 
-Matplotlib is imported when the first plot is drawn, and never through `pyplot`: no window, no global state.
+A plot function takes the `Axes` to draw on, makes some if there are none, and gives them back. Matplotlib is
+imported when the first plot is drawn, and never through `pyplot`: no window, no global state.
 """
 
 import io
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_lesson.errors import AttributeValueError
 from tinygrad_lesson.files import write_whole
+from tinygrad_lesson.viz.dot import printable, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,14 +52,14 @@ def plot_gradients(
             _epochs(values),
             np.maximum(values, floor),
             color=_depth_colour(i, count),
-            label=name if i in labelled else "_",  # an underscore keeps a line out of the legend
+            label=_shown(name) if i in labelled else "_",  # an underscore keeps a line out of the legend
             linewidth=1.6 if few else 1.0,
             marker=MARKERS[i] if few else "",
             markevery=_markers_apart(i, count, len(values)),
         )
     ax.set(yscale="log", xlabel="epoch", ylabel="mean |gradient| of the weight")
     if title is not None:
-        ax.set_title(title)
+        ax.set_title(_shown(title))
     _mark_floor(ax, floor, [np.max(values) for values in mean_abs_grad.values()])
     heading = "weights" if few else f"{MOST_LABELS} of {count} weights"
     ax.legend(
@@ -85,35 +87,150 @@ def plot_loss(
     return _plain(ax)
 
 
-def plot_remedies(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> "Figure":
-    """Loss per epoch of the networks in each family of remedies, a panel for each, on the same axes.
+def plot_losses(histories: Mapping[str, Any], *, ax: "Axes | None" = None) -> "Axes":
+    """The losses of several networks by name, as lines on one logarithmic axis.
+
+    A history is what `FeedForward.fit` gives, or its list of losses.
+    """
+    _refuse_empty("plot_losses", histories)
+    ax = _new_axes(6.4, 4.0) if ax is None else ax
+    for i, (name, history) in enumerate(histories.items()):
+        losses = getattr(history, "loss", history)
+        ax.plot(_epochs(losses), losses, label=_shown(name), color=_colour(i), linestyle=_line(i))
+    ax.set(xlabel="epoch", ylabel="loss")
+    _log_loss_axis(ax)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    return _plain(ax)
+
+
+def plot_depths(histories: Mapping[str, Any], *, epoch: int = 1, ax: "Axes | None" = None) -> "Axes":
+    """How far the gradient gets: its mean size in one epoch from the last layer back to the first.
+
+    A line for each network, on one logarithmic axis; layers with a gradient of exactly 0 have no point. A
+    history is what `FeedForward.fit` gives, or its `mean_abs_grad`. `epoch` counts from 1, or from the last
+    with -1.
+    """
+    _refuse_empty("plot_depths", histories)
+    ax = _new_axes(6.4, 4.0) if ax is None else ax
+    at = epoch - 1 if epoch > 0 else epoch
+    for i, (name, history) in enumerate(histories.items()):
+        sizes = [values[at] for values in getattr(history, "mean_abs_grad", history).values()]
+        ax.plot(
+            range(len(sizes)),
+            [size if size > 0 else np.nan for size in reversed(sizes)],
+            label=_shown(name), color=_colour(i), linestyle=_line(i), marker=MARKERS[i % len(MARKERS)],
+            markersize=4,
+        )  # fmt: skip
+    when = "the last epoch" if epoch == -1 else f"epoch {epoch}"
+    ax.set(yscale="log", xlabel="layers from the last one back", ylabel=f"mean |gradient| in {when}")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    return _plain(ax)
+
+
+def plot_heatmap(
+    mean_abs_grad: Mapping[str, Sequence[float]],
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    ax: "Axes | None" = None,
+    title: str | None = None,
+) -> "Axes":
+    """The mean |gradient| of each weight (a row, the first layer on top) in each epoch (a column).
+
+    The colour is that of its logarithm between `low` and `high`, by default the smallest and the largest
+    gradient; white is a gradient of exactly 0.
+    """
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import FixedLocator
+
+    _refuse_empty("plot_heatmap", mean_abs_grad)
+    count = len(mean_abs_grad)
+    ax = _new_axes(8.0, max(2.5, min(1.2 + 0.3 * count, 7.0))) if ax is None else ax
+    values = np.array([list(row) for row in mean_abs_grad.values()], float)
+    known = values[np.isfinite(values) & (values > 0)]
+    ends = (known.min(), known.max()) if known.size else (1e-8, 1.0)
+    low, high = ends[0] if low is None else low, ends[1] if high is None else high
+    mesh = ax.pcolormesh(
+        np.arange(values.shape[1] + 1) + 0.5,
+        np.arange(count + 1),
+        np.ma.masked_where(~(values > 0), values),
+        norm=LogNorm(low, max(high, low * 10)),
+        cmap="viridis",
+        rasterized=True,
+    )
+    fit = int(5 * ax.get_window_extent().height / ax.figure.dpi)  # names, five to an inch
+    named = np.unique(np.linspace(0, count - 1, max(1, min(count, fit))).round().astype(int))
+    names = list(mean_abs_grad)
+    ax.yaxis.set_major_locator(FixedLocator((named + 0.5).tolist()))
+    ax.set_yticklabels([_shown(names[i]) for i in named])
+    ax.invert_yaxis()
+    ax.set_xlabel("epoch")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.locator_params(axis="x", integer=True)
+    ax.figure.colorbar(mesh, ax=ax, label="mean |gradient|; white: exactly 0")
+    if title is not None:
+        ax.set_title(_shown(title))
+    return ax
+
+
+def side_by_side(
+    plot: Callable[..., "Axes"], histories: Mapping[str, Any], *, columns: int = 4, **options: Any
+) -> "list[Axes]":
+    """One plot of each of several networks, next to each other with shared axes; an `Axes` for each.
+
+    `plot` takes what `histories` holds, `options`, and ``ax=``.
+    """
+    from matplotlib.figure import Figure
+
+    _refuse_empty("side_by_side", histories)
+    across = min(columns, len(histories))
+    down = math.ceil(len(histories) / across)
+    figure = Figure(figsize=(4.6 * across, 3.6 * down), layout="constrained")
+    panels = figure.subplots(down, across, sharey="row" if plot is not plot_heatmap else False, squeeze=False)
+    drawn = []
+    for ax, (name, history) in zip(panels.ravel(), histories.items(), strict=False):
+        drawn.append(plot(history, ax=ax, **options))
+        ax.set_title(_shown(name))
+    for ax in panels.ravel()[len(histories) :]:
+        ax.remove()
+    return drawn
+
+
+def plot_remedies(
+    histories: Mapping[str, Mapping[str, Sequence[float]]], *, axes: "Sequence[Axes] | None" = None
+) -> "list[Axes]":
+    """Loss per epoch of the networks in each family of remedies, an `Axes` for each, on one scale.
 
     `histories` holds, per family (loss function, optimizer, activation, batch normalization, structure),
     the losses of each network under its label, as shares of its loss in the first epoch.
     """
-    from matplotlib.figure import Figure
-
     if not histories or not all(histories.values()):
         raise AttributeValueError("plot_remedies: histories has an empty family, expected losses in each")
-    columns = min(3, len(histories))
-    rows = math.ceil(len(histories) / columns)
-    figure = Figure(figsize=(4.2 * columns, 4.0 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for ax, (family, networks) in zip(panels, histories.items(), strict=False):
+    panels = _remedy_panels(len(histories)) if axes is None else list(axes)
+    for ax, (family, networks) in zip(panels, histories.items(), strict=True):
         for i, (label, losses) in enumerate(networks.items()):
-            colour, line = OKABE_ITO[i % len(OKABE_ITO)], LINES[i % len(LINES)]
-            ax.plot(_epochs(losses), losses, label=label, color=colour, linestyle=line)
+            ax.plot(_epochs(losses), losses, label=_shown(label), color=_colour(i), linestyle=_line(i))
         ax.set_title(family)
         ax.legend(loc="upper left", bbox_to_anchor=(0, -0.08), ncols=2, frameon=False)
         ax.tick_params(labelbottom=True)
         _plain(ax)
     _log_loss_axis(panels[0])  # which the others share
-    for ax in panels[len(histories) :]:
+    return panels
+
+
+def _remedy_panels(count: int) -> "list[Axes]":
+    from matplotlib.figure import Figure
+
+    columns = min(3, count)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(4.2 * columns, 4.0 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for ax in panels[count:]:
         ax.remove()
     figure.suptitle("One network, of which one thing at a time is changed")
     figure.supxlabel("epoch")
     figure.supylabel("loss, as a share of that in the first epoch")
-    return figure
+    return list(panels[:count])
 
 
 def save_figure(drawn: "Axes | Figure", path: str | os.PathLike[str]) -> None:
@@ -138,6 +255,25 @@ def _new_axes(width: float, height: float) -> "Axes":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def _refuse_empty(caller: str, given: Mapping[str, Any]) -> None:
+    if not given:
+        raise AttributeValueError(f"{caller}: there is nothing to plot, expected one entry at least")
+
+
+def _shown(text: str) -> str:
+    """A name as matplotlib shows it, whatever is in it: no mathematics, no controls, not too long."""
+    shown = printable(shortened(text)).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown  # an underscore keeps a line out of the legend
+
+
+def _colour(i: int) -> str:
+    return OKABE_ITO[i % len(OKABE_ITO)]
+
+
+def _line(i: int) -> str:
+    return LINES[i % len(LINES)]
 
 
 def _epochs(values: Sequence[float]) -> range:

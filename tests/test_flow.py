@@ -1,0 +1,153 @@
+"""Gradient flow on the architecture: each layer its number, its colour and its mark; blocks that repeat are folded."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from tinygrad_lesson import FeedForward, History, sym, viz
+from tinygrad_lesson.errors import AttributeValueError, DTypeError
+from tinygrad_lesson.lesson.networks import NETWORKS, res
+from tinygrad_lesson.viz.column import scale_of
+from tinygrad_lesson.viz.render import render_svg
+
+DATA = {"data": (20, 4)}
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def weights(symbol):
+    return [name for name in symbol.list_arguments() if name.endswith("weight")]
+
+
+def boxes(drawing):
+    """Attributes of each node of a DOT text, by its label."""
+    nodes = re.findall(r'^\s*"?([\w-]+)"? \[(.*)\]$', drawing.source, re.MULTILINE)
+    found = [dict(re.findall(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|\S+)', text)) for _, text in nodes]
+    return {box["label"]: text for box, (_, text) in zip(found, nodes, strict=True) if box.get("label")}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_shows_the_number_of_each_weight(name):
+    symbol = NETWORKS[name].build()
+    numbers = {w: 10.0 ** -(i % 7) for i, w in enumerate(weights(symbol))}
+    source = viz.gradient_flow((symbol, numbers), shape=DATA, expand=True).source
+    shown = re.findall(r'label="(\S+)   (\S+?)"', source)
+    assert shown == [(w.removesuffix("_weight"), f"{n:.1e}") for w, n in numbers.items()]
+    assert "(20, 4)" in source
+
+
+def test_one_scale_serves_all_models():
+    one = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="one")
+    other = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="other")
+    both = boxes(viz.gradient_flow({"a": (one, {"one_weight": 1e-3}), "b": (other, {"other_weight": 1e-3})}))
+    fill = re.compile(r'fillcolor="(#\w+)"')
+    assert fill.search(both["one   1.0e-03"])[1] == fill.search(both["other   1.0e-03"])[1]
+    wide = boxes(viz.gradient_flow([(one, {"one_weight": 1e-3}), (other, {"other_weight": 1e-12})]))
+    assert fill.search(wide["one   1.0e-03"])[1] != fill.search(wide["other   1.0e-12\\nvanishing"])[1]
+
+
+@pytest.mark.parametrize(
+    ("number", "mark"),
+    [
+        (0.0, "dead: all zero"),
+        (9e-9, "vanishing"),
+        (1.1e-8, ""),
+        (99.0, ""),
+        (101.0, "exploding"),
+        (np.nan, "NaN"),
+        (np.inf, "exploding"),
+    ],
+)
+def test_a_layer_is_marked_by_a_word_that_the_legend_explains(number, mark):
+    net = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="fc1")
+    labels = list(boxes(viz.gradient_flow((net, {"fc1_weight": number}))))
+    (layer,) = [label for label in labels if label.startswith("fc1")]
+    assert layer.partition("\\n")[2] == mark
+    words = {"vanishing", "exploding", "dead", "NaN"}
+    told = [label for label in labels if label.split(":")[0] in words]
+    assert len(told) == bool(mark)
+    assert all(label.split(":")[0] == mark.split(":")[0] for label in told)
+
+
+def test_colours_follow_the_logarithm_and_are_told_in_the_legend():
+    scale = scale_of([3e-15, 2e-2], 1e-8, 1e2)
+    assert (scale.low, scale.high) == (pytest.approx(1e-15), pytest.approx(1e-1))
+    assert scale.colour(1e-15) == "#440154"  # viridis begins and ends so, van der Walt and Smith 2015
+    assert scale.colour(1e-1) == "#fde725"
+    assert scale.colour(0.0) == scale.colour(float("nan")) == "#ffffff"
+
+
+def test_a_deep_network_is_folded_by_structure_and_drawn_whole_on_request():
+    net = res(25, 10)
+    numbers = {w: 10.0 ** -(i % 3) for i, w in enumerate(weights(net))}
+    folded = viz.gradient_flow((net, numbers), shape=DATA)
+    assert "\N{MULTIPLICATION SIGN} 24" in folded.source
+    (stripes,) = re.findall(r"fillcolor=\"(#\w+(?::#\w+)+)\"", folded.source)
+    scale = scale_of(list(numbers.values()), 1e-8, 1e2)
+    assert stripes.split(":") == [scale.colour(n) for n in list(numbers.values())[1:25]]
+    whole = viz.gradient_flow((net, numbers), expand=True)
+    assert sum(label.startswith("fc") for label in boxes(whole)) == 26
+    assert "\N{MULTIPLICATION SIGN}" not in whole.source
+
+
+def test_the_epoch_can_be_chosen():
+    net = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="fc1")
+    history = History(mean_abs_grad={"fc1_weight": [1.0, 2.0, 3.0]})
+    for epoch, shown in ((1, "1.0e+00"), (3, "3.0e+00"), (-1, "3.0e+00")):
+        assert shown in viz.gradient_flow(history, epoch=epoch).source
+        assert shown in viz.gradient_flow((net, history.mean_abs_grad), epoch=epoch).source
+    with pytest.raises(AttributeValueError, match="epoch is 4, but fc1_weight has 3 epochs"):
+        viz.gradient_flow(history, epoch=4)
+
+
+def test_a_fitted_model_shows_what_its_history_holds():
+    net = sym.FullyConnected(sym.Variable("data"), num_hidden=1, name="fc1")
+    loss = sym.MakeLoss(sym.mean(sym.square(net - sym.Variable("label"))))
+    model = FeedForward(loss, prediction=net, num_epoch=2, numpy_batch_size=4, seed=0)
+    with pytest.raises(AttributeValueError, match="no gradients yet; call fit first"):
+        viz.gradient_flow(model)
+    model.fit(np.ones((4, 2)), np.zeros((4, 1)))
+    assert f"{model.history.mean_abs_grad['fc1_weight'][0]:.1e}" in viz.gradient_flow(model).source
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(DTypeError, match="3 is no model; expected a FeedForward after fit"):
+        viz.gradient_flow(3)
+    with pytest.raises(AttributeValueError, match="there is no model"):
+        viz.gradient_flow([])
+    net = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="fc1")
+    with pytest.raises(AttributeValueError, match="none of fc2_weight is a weight of the symbol"):
+        viz.gradient_flow((net, {"fc2_weight": 1.0}))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_page_finds_each_layer_by_its_number(name):
+    symbol = NETWORKS[name].build()
+    root = ET.fromstring(viz.network_svg(symbol, DATA, prefix="x-"))
+    layers = [g for g in root.iter(f"{SVG}g") if g.get("class") == "node layer"]
+    assert root.tag == f"{SVG}svg"
+    assert {g.get("id"): g.get("data-weight") for g in layers} == {
+        f"x-layer-{i}": weight for i, weight in enumerate(weights(symbol))
+    }
+    for g in layers:
+        (shape,) = [*g.findall(f"{SVG}path"), *g.findall(f"{SVG}polygon")]
+        assert shape.get("fill")
+        assert "".join(g.find(f"{SVG}text").itertext()) == g.get("data-layer")
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
+    assert all(i.startswith("x-") for i in ids)
+
+
+def test_a_folded_layer_names_all_it_stands_for():
+    root = ET.fromstring(viz.network_svg(res(25, 10), DATA, expand=False))
+    layers = [g for g in root.iter(f"{SVG}g") if g.get("class") == "node layer"]
+    assert [len(json.loads(g.get("data-weights"))) for g in layers] == [1, 24, 1]
+    assert json.loads(layers[1].get("data-layers"))[-1] == "fc25"
+
+
+def test_a_thousand_layers_are_a_small_picture():
+    net = res(1000, 10)
+    svg = render_svg(viz.gradient_flow((net, dict.fromkeys(weights(net), 1e-5)), shape=DATA))
+    assert len(svg) < 100_000
+    assert "\N{MULTIPLICATION SIGN} 999" in svg.replace("\xa0", " ")

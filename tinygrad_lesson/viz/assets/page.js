@@ -1,0 +1,374 @@
+// The page of a training. All that varies is in the JSON of #data; every name from there goes in as text.
+"use strict";
+(() => {
+const data = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const SVG = "http://www.w3.org/2000/svg";
+const SIGNS = { v: "\u25bc", e: "\u25b2", 0: "\u2205", n: "\u2715" };
+const WORDS = { v: "vanishing", e: "exploding", 0: "exactly 0", n: "not a number" };
+const MOST_LINES = 40; // of other layers or networks in a chart
+let net, epoch = 1, layer = 0, panzoom, charts = [], timer;
+
+function make(tag, text, attributes = {}) {
+  const element = document.createElement(tag);
+  if (text !== undefined) element.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+// Colours.
+
+function share(value) {
+  const { low, high } = data.scale;
+  return Math.min(1, Math.max(0, Math.log(value / low) / Math.log(high / low)));
+}
+function colour(value) {
+  return value > 0 ? data.ramp[Math.round(share(value) * (data.ramp.length - 1))] : "#ffffff";
+}
+function ink(hex) { // black or white, whichever has more contrast, by the luminance of WCAG 2
+  const [r, g, b] = [1, 3, 5].map((i) => (parseInt(hex.slice(i, i + 2), 16) / 255) ** 2.2);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000000" : "#ffffff";
+}
+function told(value) {
+  if (value === null || value === undefined) return "not a number";
+  return value === 0 ? "0" : value.toExponential(1);
+}
+function mark(i) {
+  return net.layers[i].marks[epoch - 1] ?? ".";
+}
+function drawScale() {
+  byId("ramp").style.background = `linear-gradient(90deg, ${data.ramp.join(",")})`;
+  const [from, to] = [data.scale.low, data.scale.high].map((v) => Math.round(Math.log10(v)));
+  const step = Math.max(1, Math.ceil((to - from) / 7));
+  for (let k = from; k <= to; k += step) byId("ticks").append(make("span", `1e${k}`));
+  const present = [...new Set(data.nets.flatMap((n) => n.layers.flatMap((l) => [...l.marks])))];
+  byId("marks").textContent = Object.keys(SIGNS).filter((m) => present.includes(m))
+    .map((m) => `${SIGNS[m]} ${WORDS[m]}`).join("  ");
+}
+
+// The network.
+
+function drawNetwork() {
+  const place = byId("drawing");
+  panzoom?.destroy();
+  panzoom = undefined;
+  place.replaceChildren();
+  const picture = net.svg && new DOMParser().parseFromString(net.svg, "image/svg+xml");
+  if (!picture || picture.querySelector("parsererror")) {
+    place.append(make("p", data.missing));
+    return;
+  }
+  const svg = document.importNode(picture.documentElement, true);
+  svg.removeAttribute("width");
+  svg.removeAttribute("height");
+  svg.setAttribute("role", "group");
+  svg.setAttribute("aria-label", "the network, layer by layer");
+  place.append(svg);
+  for (const group of svg.querySelectorAll("g.layer")) prepare(group);
+  const box = svg.getBBox();
+  svg.setAttribute("viewBox", [box.x - 6, box.y - 6, box.width + 12, box.height + 12].join(" "));
+  panzoom = Panzoom(svg, { maxScale: 40, minScale: 0.5, step: 0.35, cursor: "grab", handleStartEvent: (e) => {
+    if (!e.target.closest?.(".layer")) e.preventDefault();
+  } });
+  startAt(svg, box);
+}
+function startAt(svg, box) { // a tall network begins at its first layers, large enough to be read
+  const stage = byId("stage").getBoundingClientRect();
+  const fits = Math.min(stage.height / (box.height + 12), stage.width / (box.width + 12));
+  const scale = Math.min(Math.max(1, 0.9 / fits), stage.width / ((box.width + 12) * fits));
+  if (scale > 1) {
+    panzoom.zoom(scale, { animate: false });
+    const down = stage.height / 2 * (1 - 1 / scale);
+    setTimeout(() => panzoom?.pan(0, down, { animate: false, force: true }));
+  }
+}
+function weightsOf(group) {
+  return JSON.parse(group.dataset.weights).map((w) => net.layers.findIndex((l) => l.weight === w)).filter((i) => i >= 0);
+}
+function prepare(group) {
+  const members = weightsOf(group);
+  if (!members.length) return;
+  const choose = () => chooseLayer(members.includes(layer) && members.length > 1
+    ? members[(members.indexOf(layer) + 1) % members.length] : members[0]);
+  group.setAttribute("tabindex", "0");
+  group.setAttribute("role", "button");
+  const lines = group.querySelectorAll("text");
+  lines[0].dataset.name = lines[0].textContent;
+  let from;
+  group.addEventListener("pointerdown", (e) => { from = [e.clientX, e.clientY]; });
+  group.addEventListener("click", (e) => {
+    if (!from || Math.hypot(e.clientX - from[0], e.clientY - from[1]) < 6) choose();
+  });
+  group.addEventListener("keydown", (e) => {
+    if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(); }
+  });
+}
+function recolour() {
+  for (const group of byId("drawing").querySelectorAll("g.layer[role=button]")) {
+    const members = weightsOf(group);
+    const worst = members.reduce((a, b) => (rank(b) < rank(a) ? b : a));
+    const value = net.layers[worst].grad[epoch - 1], kind = mark(worst), fill = colour(value);
+    const shape = group.querySelector("path, polygon"), text = group.querySelector("text");
+    shape.setAttribute("fill", fill);
+    text.setAttribute("fill", ink(fill));
+    const number = `${SIGNS[kind] ? SIGNS[kind] + " " : ""}${value === null ? "NaN" : told(value)}`;
+    text.textContent = `${text.dataset.name}  ${number}`;
+    fit(text, shape.getBBox().width - 8);
+    for (const m of Object.keys(SIGNS)) group.classList.toggle(m === "0" ? "d" : m, m === kind);
+    group.classList.toggle("chosen", members.includes(layer));
+    group.setAttribute("aria-pressed", String(members.includes(layer)));
+    const more = members.length > 1 ? `, the worst of ${members.length} layers` : "";
+    group.setAttribute("aria-label",
+      `${net.layers[worst].name}: mean gradient ${told(value)} in epoch ${epoch}${kind === "." ? "" : ", " + WORDS[kind]}${more}`);
+  }
+}
+function rank(i) {
+  const value = net.layers[i].grad[epoch - 1];
+  return value === null ? -1 : value;
+}
+function fit(text, width) {
+  text.setAttribute("font-size", "12");
+  const length = text.getComputedTextLength();
+  if (length > width) text.setAttribute("font-size", Math.max(4, 12 * width / length).toFixed(1));
+}
+
+// Charts.
+
+function chart(place, lines, label, height = 210) {
+  const x = lines[0].values.map((_, i) => i + 1);
+  const axis = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line") } };
+  const positive = lines.flatMap((l) => l.values).filter((v) => v > 0);
+  const cursorLine = { hooks: { draw: (u) => {
+    const at = u.valToPos(epoch, "x", true);
+    u.ctx.save();
+    u.ctx.strokeStyle = css("--accent");
+    u.ctx.lineWidth = 2 * devicePixelRatio;
+    u.ctx.beginPath();
+    u.ctx.moveTo(at, u.bbox.top);
+    u.ctx.lineTo(at, u.bbox.top + u.bbox.height);
+    u.ctx.stroke();
+    u.ctx.restore();
+  } } };
+  const decades = (u, i, low, high) => { // seven at most
+    const from = Math.ceil(Math.log10(low) - 1e-9), to = Math.floor(Math.log10(high) + 1e-9), found = [];
+    for (let k = from; k <= to; k += Math.ceil((to - from + 1) / 7)) found.push(10 ** k);
+    return found;
+  };
+  const options = {
+    width: place.clientWidth, height, plugins: [{ hooks: cursorLine.hooks }],
+    scales: { x: { time: false }, y: positive.length ? { distr: 3, range: bounds(positive) } : {} },
+    axes: [{ ...axis, label: "epoch", labelSize: 18, size: 34 },
+      { ...axis, label, labelSize: 18, size: 62, splits: decades,
+        values: (u, splits) => splits.map((v) => v.toExponential(0)), filter: (u, splits) => splits }],
+    series: [{ label: "epoch" }, ...lines.map((l) => ({
+      label: l.name, stroke: l.strong ? css("--after") : css("--other"), width: l.strong ? 3 : 1, points: { show: false },
+    }))],
+    legend: { show: false }, cursor: { points: { show: false }, drag: { x: false, y: false } },
+  };
+  place.replaceChildren();
+  const made = new uPlot(options, [x, ...lines.map((l) => l.values.map((v) => (v > 0 ? v : null)))], place);
+  made.over.addEventListener("click", () => {
+    if (made.cursor.idx !== null && made.cursor.idx !== undefined) chooseEpoch(made.cursor.idx + 1);
+  });
+  charts.push(made);
+}
+function bounds(values) {
+  const low = Math.floor(Math.log10(values.reduce((a, b) => Math.min(a, b))) + 1e-9);
+  const high = Math.ceil(Math.log10(values.reduce((a, b) => Math.max(a, b))) - 1e-9);
+  return [10 ** low, 10 ** Math.max(high, low + 1)];
+}
+function padded(values, count) {
+  return Array.from({ length: count }, (_, i) => values[i] ?? null);
+}
+function drawCharts() {
+  charts.forEach((c) => c.destroy());
+  charts = [];
+  if (net.layers.length) {
+    const step = Math.ceil(net.layers.length / MOST_LINES);
+    const others = net.layers.filter((l, i) => i !== layer && i % step === 0);
+    const lines = [...others.map((l) => ({ name: l.name, values: padded(l.grad, net.epochs) })),
+      { name: net.layers[layer].name, values: padded(net.layers[layer].grad, net.epochs), strong: true }];
+    chart(byId("layer-chart"), lines, "mean |gradient|");
+  }
+  const longest = Math.max(...data.nets.map((n) => n.loss.length));
+  const others = data.nets.filter((n) => n !== net && n.loss.length).slice(0, MOST_LINES);
+  byId("loss-hint").textContent = others.length ? `Grey: the losses of ${others.map((n) => n.name).join(", ")}.` : "";
+  if (!longest) return;
+  chart(byId("loss-chart"), [...others.map((n) => ({ name: n.name, values: padded(n.loss, longest) })),
+    { name: net.name, values: padded(net.loss, longest), strong: true }], "loss");
+}
+function drawHeat() {
+  const canvas = byId("heat"), rows = net.layers.length;
+  canvas.width = net.epochs;
+  canvas.height = Math.max(1, rows);
+  canvas.setAttribute("aria-label", `mean gradient of ${rows} layers in ${net.epochs} epochs as colours`);
+  const context = canvas.getContext("2d");
+  net.layers.forEach((l, y) => l.grad.forEach((value, x) => {
+    context.fillStyle = colour(value);
+    context.fillRect(x, y, 1, 1);
+  }));
+}
+
+// What is told in words and tables.
+
+function drawDiagnosis() {
+  const place = byId("diagnosis");
+  place.replaceChildren(make("p", net.headline));
+  place.classList.toggle("healthy", net.healthy);
+  let list;
+  for (const line of net.told) {
+    if (/^ {2}/.test(line)) {
+      if (!list) place.append((list = make("ul")));
+      list.append(make("li", line.replace(/^ +(- )?/, "")));
+    } else {
+      list = undefined;
+      place.append(make("p", line));
+    }
+  }
+}
+function drawTables() {
+  const place = byId("confusion");
+  place.replaceChildren();
+  byId("confusion-part").hidden = !net.tables.length && net.accuracy === null;
+  byId("accuracy").textContent = net.accuracy === null ? "" : `${(100 * net.accuracy).toFixed(0)} % are told right.`;
+  for (const { name, rows } of net.tables) {
+    const table = make("table");
+    table.append(make("caption", `${name}: predicted (rows) and true kind (columns)`));
+    const head = make("tr");
+    head.append(make("th", ""), ...rows[0].map((_, j) => make("th", j + 1, { scope: "col" })));
+    table.append(head);
+    rows.forEach((row, i) => {
+      const line = make("tr");
+      line.append(make("th", i + 1, { scope: "row" }), ...row.map((n, j) => make("td", n, i === j ? { class: "right" } : {})));
+      table.append(line);
+    });
+    place.append(table);
+  }
+}
+function histogram(caption, spread, kind) {
+  const figure = make("figure"), svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 100 40");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", caption);
+  const put = (tag, attributes) => {
+    const element = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    svg.append(element);
+  };
+  const { counts, low, high, mean, deviation } = spread, most = Math.max(1, ...counts), wide = 100 / (counts.length || 1);
+  put("line", { x1: 0, x2: 100, y1: 39.5, y2: 39.5 });
+  if (counts.length === 1) put("rect", { x: 48, width: 4, y: 2, height: 38, class: kind });
+  else counts.forEach((n, i) => put("rect", {
+    x: i * wide, width: wide * 0.96, y: 40 - 38 * Math.sqrt(n / most), height: 38 * Math.sqrt(n / most), class: kind }));
+  const range = counts.length === 1 ? `all ${low.toPrecision(2)}` : `${low.toPrecision(2)} to ${high.toPrecision(2)}`;
+  figure.append(svg, make("figcaption", `${caption}: ${range}; mean ${mean.toPrecision(2)}, deviation ${deviation.toPrecision(2)}`));
+  return figure;
+}
+function drawLayer() {
+  const one = net.layers[layer];
+  byId("spreads").replaceChildren();
+  if (!one) return;
+  byId("layer").value = String(layer);
+  const facts = [`mean |gradient| ${told(one.grad[epoch - 1])} in epoch ${epoch}`];
+  if (one.arrives !== null && one.arrives !== undefined) facts.push(`of a gradient at the last layer ${told(one.arrives)} arrives here, says the product of Jacobians at the first weights`);
+  if (one.last && one.last.dead.length) facts.push(`${one.last.dead.length} of ${one.last.units} units are dead after training: ${one.last.dead.join(", ")}`);
+  byId("layer-facts").textContent = facts.join("; ");
+  for (const [what, name] of [["weights", "weights"], ["activations", "activations"]]) {
+    if (one.first) byId("spreads").append(histogram(`${name} before`, one.first[what], "before"));
+    if (one.last) byId("spreads").append(histogram(`${name} after`, one.last[what], "after"));
+  }
+}
+
+// What can be chosen.
+
+function chooseLayer(i) {
+  layer = i;
+  recolour();
+  drawLayer();
+  drawCharts();
+}
+function chooseEpoch(e) {
+  epoch = Math.min(Math.max(1, e), net.epochs);
+  byId("epoch").value = String(epoch);
+  byId("epoch-told").textContent = `${epoch} of ${net.epochs}`;
+  recolour();
+  drawLayer();
+  charts.forEach((c) => c.redraw(false, false));
+}
+function chooseNet(i) {
+  net = data.nets[i];
+  layer = Math.min(layer, Math.max(0, net.layers.length - 1));
+  [...byId("tabs").children].forEach((tab, j) => {
+    tab.setAttribute("aria-selected", String(i === j));
+    tab.tabIndex = i === j ? 0 : -1;
+  });
+  byId("panel").setAttribute("aria-labelledby", `tab-${i}`);
+  byId("layer").replaceChildren(...net.layers.map((l, j) => make("option", l.name, { value: j })));
+  byId("epoch").max = String(Math.max(1, net.epochs));
+  drawNetwork();
+  drawDiagnosis();
+  drawTables();
+  drawHeat();
+  drawCharts();
+  chooseEpoch(epoch);
+}
+function play() {
+  const button = byId("play");
+  if (timer) {
+    clearInterval(timer);
+    timer = undefined;
+  } else {
+    if (epoch >= net.epochs) chooseEpoch(1);
+    timer = setInterval(() => (epoch < net.epochs ? chooseEpoch(epoch + 1) : play()), 120);
+  }
+  button.textContent = timer ? "\u23f8" : "\u25b6";
+  button.setAttribute("aria-label", timer ? "Pause" : "Play the epochs");
+}
+function zoom(how) {
+  if (!panzoom) return;
+  if (how === "in") panzoom.zoomIn();
+  if (how === "out") panzoom.zoomOut();
+  if (how === "all") panzoom.reset();
+}
+function listen() {
+  data.nets.forEach((n, i) => {
+    const tab = make("button", n.name, { type: "button", role: "tab", id: `tab-${i}`, "aria-controls": "panel", title: n.name });
+    tab.addEventListener("click", () => chooseNet(i));
+    byId("tabs").append(tab);
+  });
+  byId("tabs").addEventListener("keydown", (e) => {
+    const now = data.nets.indexOf(net), last = data.nets.length - 1;
+    const to = { ArrowRight: now === last ? 0 : now + 1, ArrowLeft: now === 0 ? last : now - 1, Home: 0, End: last }[e.key];
+    if (to === undefined) return;
+    e.preventDefault();
+    chooseNet(to);
+    byId("tabs").children[to].focus();
+  });
+  byId("epoch").addEventListener("input", (e) => chooseEpoch(Number(e.target.value)));
+  byId("layer").addEventListener("change", (e) => chooseLayer(Number(e.target.value)));
+  byId("play").addEventListener("click", play);
+  byId("zoom").addEventListener("click", (e) => zoom(e.target.dataset.zoom));
+  byId("stage").addEventListener("wheel", (e) => panzoom?.zoomWithWheel(e), { passive: false });
+  byId("stage").addEventListener("keydown", (e) => {
+    const how = { "+": "in", "=": "in", "-": "out", 0: "all" }[e.key];
+    if (how) zoom(how);
+  });
+  byId("heat").addEventListener("click", (e) => {
+    const box = byId("heat").getBoundingClientRect();
+    chooseLayer(Math.min(net.layers.length - 1, Math.floor((e.clientY - box.top) / box.height * net.layers.length)));
+    chooseEpoch(1 + Math.floor((e.clientX - box.left) / box.width * net.epochs));
+  });
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth !== width) drawCharts();
+    width = innerWidth;
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
+}
+
+drawScale();
+listen();
+chooseNet(0);
+})();

@@ -1,0 +1,229 @@
+"""One network as a column: its layers from the inputs down, with what stands between them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import NamedTuple
+
+import graphviz
+
+from tinygrad_lesson.viz.architecture import Part
+from tinygrad_lesson.viz.dot import ARROW, BOX, as_label, as_name, as_tooltip
+from tinygrad_lesson.viz.fold import Repeat
+from tinygrad_lesson.viz.render import Drawing
+
+SMALLEST = 1e-16  # where the scale of colours ends at the latest
+SKIP = "#d55e00"  # Okabe and Ito's vermilion
+GREY = "#eeeeee"
+BAD = "#cc0000"
+PLAIN = {"shape": "plain", "class": "plain", "fillcolor": "none", "style": ""}
+STRIPES = 48  # a folded block shows so many layers one by one, of more the worst of some
+MARKED = {"style": "filled,rounded,dashed", "penwidth": "2", "color": "#000000"}
+WRONG = {"style": "filled,rounded", "penwidth": "3", "color": BAD}
+SKIPPING = {"color": SKIP, "penwidth": "1.8", "weight": "0", "class": "own"}
+
+
+class Column(NamedTuple):
+    """One network of a picture: its parts, and for each weight a number, if there are numbers.
+
+    `names` are those of the weights in the order in which their layers are numbered.
+    """
+
+    title: str
+    prefix: str  # of what Graphviz calls its nodes
+    parts: list[Part]
+    folds: list[Repeat]
+    names: Sequence[str]
+    numbers: Mapping[str, float] | None = None
+
+    def block(self, i: int) -> Repeat | None:
+        """The blocks that part `i` belongs to, if they are folded."""
+        return next((fold for fold in self.folds if fold.start <= i < fold.stop), None)
+
+    def shown_for(self, i: int) -> int:
+        """The part that is drawn for part `i`."""
+        fold = self.block(i)
+        return i if fold is None else fold.start + (i - fold.start) % fold.period
+
+    def same(self, i: int) -> list[Part]:
+        """The parts that are drawn as one with part `i`."""
+        fold = self.block(i)
+        return [self.parts[i]] if fold is None else self.parts[self.shown_for(i) : fold.stop : fold.period]
+
+    def add_to(self, drawing: graphviz.Digraph, scale: "Scale") -> list[str | None]:
+        """Draw the network downwards; what stands for each layer, None for all but the first of a block."""
+        drawing.attr(label=as_label(self.title), fontsize="16", margin="12", peripheries="0")
+        row: list[str | None] = []
+        for i, part in enumerate(self.parts):
+            if self.shown_for(i) != i:
+                continue
+            name, same, block = f"{self.prefix}{i}", self.same(i), self.block(i)
+            inside = frame(f"{self.prefix}{block.start}", block.times) if block else graphviz.Digraph()
+            if part.weights:
+                number = self.names.index(part.weights[0])
+                look = look_of_layer(same, self.numbers, scale)
+                inside.node(name, id=f"{self.prefix}layer-{number}", group=self.prefix, **look)
+                if len(same) > 1 and self.numbers is not None:
+                    add_stripes(inside, name, values_of(same, self.numbers), scale)
+                row += [name, *[None] * (len(same) - 1)]
+            else:
+                inside.node(name, group=self.prefix, **look_of_step(part, same))
+            drawing.subgraph(inside)
+            self.add_arrows(drawing, i)
+        return row
+
+    def add_arrows(self, drawing: graphviz.Digraph, i: int) -> None:
+        """The arrows into one part; those that pass layers by stand out."""
+        part = self.parts[i]
+        for number, (source, shape) in enumerate(zip(part.inputs, part.shapes, strict=True)):
+            tail = f"{self.prefix}{self.shown_for(source)}"
+            if len(self.same(source)) > 1 and self.parts[source].weights and self.numbers is not None:
+                tail += "-stripes"
+            if number > 0 and part.depth - self.parts[source].depth > 1:
+                drawing.edge(tail, f"{self.prefix}{i}", **SKIPPING)
+            else:
+                drawing.edge(tail, f"{self.prefix}{i}", label=as_label(shape), weight="100")
+
+
+class Scale(NamedTuple):
+    """Colours for numbers between `low` and `high`, both powers of ten."""
+
+    low: float
+    high: float
+    vanishing: float
+    exploding: float
+
+    def colour(self, number: float) -> str:
+        """Viridis on a logarithmic scale; white for what has no logarithm."""
+        from matplotlib import colormaps
+        from matplotlib.colors import to_hex
+
+        if not math.isfinite(number) or number <= 0:
+            return "#ffffff"
+        share = math.log(number / self.low) / math.log(self.high / self.low)
+        return str(to_hex(colormaps["viridis"](min(max(share, 0.0), 1.0))))
+
+    def mark(self, number: float) -> str:
+        """What is wrong with a gradient of this mean size, in a word; nothing if it is well."""
+        if math.isnan(number):
+            return "NaN"
+        if number == 0:
+            return "dead: all zero"
+        if number < self.vanishing:
+            return "vanishing"
+        return "exploding" if number > self.exploding else ""
+
+    def swatches(self) -> list[float]:
+        """Powers of ten for the legend, the largest first."""
+        decades = round(math.log10(self.high / self.low))
+        step = -(-decades // 8)
+        return [self.high / 10.0**k for k in range(0, decades + 1, step)]
+
+
+def scale_of(numbers: Sequence[float], vanishing: float, exploding: float) -> Scale:
+    """A scale of whole decades that holds all numbers, down to the smallest that is told apart."""
+    known = [n for n in numbers if math.isfinite(n) and n > 0] or [1e-8, 1.0]
+    low = 10.0 ** math.floor(math.log10(max(min(known), SMALLEST)))
+    high = 10.0 ** math.ceil(math.log10(max(*known, low * 10)))
+    return Scale(low, high, vanishing, exploding)
+
+
+def canvas(title: str) -> graphviz.Digraph:
+    """An empty picture, drawn from the inputs down."""
+    drawing = Drawing(name=as_name(title), format="svg", node_attr=BOX, edge_attr=ARROW)
+    drawing.attr("graph", rankdir="TB", newrank="true", ranksep="0.28", nodesep="0.35", pad="0.1")
+    drawing.attr("graph", fontname="Helvetica", fontsize="12", bgcolor="#ffffff")
+    return drawing
+
+
+def frame(name: str, times: int) -> graphviz.Digraph:
+    """The frame around a block that repeats."""
+    look = {"labeljust": "r", "style": "rounded,filled", "fillcolor": "#f7f7f7", "color": "#999999"}
+    look |= {"fontsize": "14", "margin": "10", "peripheries": "1", "class": "block"}
+    label = f"\N{MULTIPLICATION SIGN} {times}"
+    return graphviz.Digraph(name=f"cluster_{name}", graph_attr={**look, "label": label})
+
+
+def values_of(same: Sequence[Part], numbers: Mapping[str, float]) -> list[float]:
+    """The numbers of the weights of some layers."""
+    return [numbers[weight] for part in same for weight in part.weights]
+
+
+def worst_of(values: Sequence[float]) -> float:
+    """NaN if there is any, else the smallest."""
+    return min(values, key=lambda n: -1.0 if math.isnan(n) else n)
+
+
+def look_of_layer(same: Sequence[Part], numbers: Mapping[str, float] | None, scale: Scale) -> dict[str, str]:
+    """Colour, outline and lines of a layer, or of those that one stands for."""
+    name = same[0].name if len(same) == 1 else f"{same[0].name} \N{HORIZONTAL ELLIPSIS} {same[-1].name}"
+    look = {"class": "layer", "width": "1.9", "fillcolor": "#ffffff"}
+    if numbers is None:
+        return {**look, "label": as_label(name), "tooltip": as_tooltip(name)}
+    values = values_of(same, numbers)
+    marks = [mark for mark in map(scale.mark, values) if mark]
+    told = dict.fromkeys(marks)
+    if len(values) == 1:
+        fill = scale.colour(values[0])
+        look |= {"fillcolor": fill, "fontcolor": ink_on(fill)}
+        lines = [f"{name}   {told_number(values[0])}", *told]
+    else:
+        numeric = [n for n in values if not math.isnan(n)] or values
+        lines = [name, f"{told_number(min(numeric))} to {told_number(max(numeric))}"]
+        lines += [f"{marks.count(mark)} of {len(values)}: {mark}" for mark in told]
+    if told:
+        look |= WRONG if {"NaN", "exploding"} & set(told) else MARKED
+    whole = [f"{w}: {numbers[w]:.3g}" for part in same[:40] for w in part.weights]
+    return {**look, "label": as_label(*lines), "tooltip": as_tooltip(*whole)}
+
+
+def add_stripes(drawing: graphviz.Digraph, name: str, values: Sequence[float], scale: Scale) -> None:
+    """Under a folded layer a stripe for each layer it stands for, or for the worst of some."""
+    size = -(-len(values) // STRIPES)
+    groups = [values[i : i + size] for i in range(0, len(values), size)]
+    colours = ":".join(scale.colour(worst_of(group)) for group in groups)
+    look = {"style": "striped", "fillcolor": colours, "label": "", "width": "1.9", "height": "0.28"}
+    tooltip = (
+        "a stripe for each layer, the first at the left"
+        if size == 1
+        else f"a stripe for the worst of {size} layers"
+    )
+    drawing.node(f"{name}-stripes", tooltip=tooltip, **look)
+    drawing.edge(name, f"{name}-stripes", arrowhead="none", weight="100")
+
+
+def told_number(number: float) -> str:
+    """A number with two digits."""
+    return f"{number:.1e}" if math.isfinite(number) and number else f"{number:g}"
+
+
+def ink_on(colour: str) -> str:
+    """Black or white, whichever is read better on a colour."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#ffffff" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "#000000"
+
+
+def look_of_step(part: Part, same: Sequence[Part]) -> dict[str, str]:
+    """What stands between layers: small and grey."""
+    whole = [node.name for p in same[:40] for node in p.nodes]
+    plain = {"class": part.kind, "tooltip": as_tooltip(*whole), "fillcolor": GREY, "color": GREY}
+    if part.kind == "join" and len(part.name) == 1:
+        return {
+            **plain,
+            "label": part.name,
+            "shape": "circle",
+            "margin": "0",
+            "width": "0.28",
+            "fixedsize": "true",
+        }
+    label = part.name + (f" {part.shape}" if part.kind == "input" and part.shape else "")
+    return {**plain, "label": as_label(label), "fontsize": "10", "height": "0.22", "fontcolor": "#333333"}
+
+
+def align(drawing: graphviz.Digraph, rows: Sequence[Sequence[str | None]]) -> None:
+    """Layers that are equally many from the input stand in one row."""
+    for row in zip_longest(*rows):
+        with drawing.subgraph() as same:
+            same.attr(rank="same")
+            for name in filter(None, row):
+                same.node(name)

@@ -1,0 +1,227 @@
+"""Gradient flow on the architecture: each layer in the colour of its gradient, networks side by side."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import graphviz
+
+from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError
+from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.train.feedforward import FeedForward
+from tinygrad_lesson.train.history import History
+from tinygrad_lesson.viz.architecture import Part, parts_of, repeats_of, weights_of
+from tinygrad_lesson.viz.column import (
+    MARKED,
+    PLAIN,
+    SKIP,
+    WRONG,
+    Column,
+    Scale,
+    align,
+    canvas,
+    ink_on,
+    scale_of,
+)
+from tinygrad_lesson.viz.dot import as_label, printable
+from tinygrad_lesson.viz.fold import Repeat
+from tinygrad_lesson.viz.render import MISSING, as_text, render, tidy
+
+VANISHING, EXPLODING = 1e-8, 1e2  # mean |gradient| below and above which a layer is marked
+DEEP = 12  # layers above which blocks that repeat are folded
+
+
+def gradient_flow(
+    *models: Any,
+    epoch: int = 1,
+    shape: Mapping[str, Any] | None = None,
+    title: str = "gradient flow",
+    measure: str = "mean |gradient|",
+    vanishing: float = VANISHING,
+    exploding: float = EXPLODING,
+    expand: bool | None = None,
+) -> graphviz.Digraph:
+    """The architecture of one or more networks, each layer in the colour of its gradient, on one scale.
+
+    A model is a `FeedForward` after `fit`, a `History`, or a pair (symbol, {weight: number}), where the
+    number may also be a list with one per epoch; several in a list or, with their names, in a dict.
+    `epoch` counts from 1, or from the last with -1; the first shows best what reaches a layer, for later
+    ones are small where the network has learnt. In networks of more than 12 layers blocks that repeat become one, each of
+    its layers a stripe, the first at the left; ``expand=True`` draws all, ``expand=False`` folds all.
+
+    `measure` is what the numbers are called in the legend: so the ratio of update to weight can be
+    shown. Below `vanishing` and above `exploding` a layer is marked, and so are those with NaN or nothing but zeros.
+    `shape` are shapes of inputs (all models have the same), for the arrows.
+
+    Errors
+        AttributeValueError for a model without numbers for this epoch; DTypeError for what is no model.
+
+    Example
+        >>> from tinygrad_lesson import sym
+        >>> net = sym.FullyConnected(sym.Variable("data"), num_hidden=3, name="fc1")
+        >>> "2.5e-12" in gradient_flow((net, {"fc1_weight": 2.5e-12})).source
+        True
+    """  # noqa: E501
+    columns = [
+        as_column(name, f"net{i}-", model, epoch, shape, expand)
+        for i, (name, model) in enumerate(named(models))
+    ]
+    if not columns:
+        raise AttributeValueError("gradient_flow: there is no model, expected at least one")
+    scale = scale_of([n for column in columns for n in numbers_of(column)], vanishing, exploding)
+    drawing = canvas(title)
+    rows = []
+    for i, column in enumerate(columns):
+        inside = graphviz.Digraph(name=f"cluster_net{i}")
+        rows.append(column.add_to(inside, scale))
+        drawing.subgraph(inside)
+    align(drawing, rows)
+    when = f"in epoch {epoch}" if epoch > 0 else "in the last epoch" if epoch == -1 else f"in epoch {epoch}"
+    add_legend(drawing, scale, columns, [measure, "of each weight", when])
+    return drawing
+
+
+def network_svg(
+    symbol: Symbol,
+    shape: Mapping[str, Any] | None = None,
+    *,
+    prefix: str = "",
+    weights: Sequence[str] | None = None,
+    expand: bool | None = True,
+) -> str:
+    """The architecture as SVG that a page can recolour: one element per layer, known by its number.
+
+    The text is one ``<svg class="tinygrad-lesson" viewBox=...>`` element, fit to stand inside HTML.
+    Layer number K (from 0 on, in the order of `weights`, or of the symbol's arguments called `weight`) is
+    ``<g id="{prefix}layer-K" class="node layer" data-weight="fc1_weight" data-layer="fc1">``. In it
+    are a `<title>` (the whole name), one `<path>` or `<polygon>` with the attribute `fill`, whose colour may be
+    set, and the `<text>` lines: the name, then nothing. Other elements are ``class="node step"``,
+    ``"node join"``, ``"node input"`` and ``"edge"``. With a `prefix` of its own each, several may stand in one page.
+
+    `data-weights` and `data-layers` hold JSON lists of names: of one, as a rule. With ``expand=False``
+    blocks that repeat become one, whose layers these lists name in turn; K is then that of the first.
+
+    Errors
+        LessonError where nothing can draw (see `viz.save`), or Graphviz fails.
+    """  # noqa: E501
+    names = list(weights) if weights is not None else weights_of(symbol.nodes)
+    parts = parts_of(symbol, names, shape)
+    column = Column("", prefix, parts, folds_of(parts, expand), names)
+    drawing = canvas("network")
+    column.add_to(drawing, scale_of([], VANISHING, EXPLODING))
+    picture = render(drawing)
+    if picture is None:
+        raise LessonError(f"network_svg: {MISSING}")
+    root = tidy(picture.decode())
+    layers = {f"{prefix}layer-{names.index(p.weights[0])}": i for i, p in enumerate(parts) if p.weights}
+    for group in root.iter("g"):
+        if group.get("id") in layers:
+            same = column.same(layers[group.get("id", "")])
+            told, called = [w for p in same for w in p.weights], [p.name for p in same]
+            group.set("data-weight", printable(told[0]))
+            group.set("data-layer", printable(called[0]))
+            group.set("data-weights", json.dumps(told))
+            group.set("data-layers", json.dumps(called))
+    return as_text(root)
+
+
+def named(models: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """Models with their names, out of lists and dicts of them."""
+    for model in models:
+        if isinstance(model, Mapping):
+            yield from ((str(name), m) for name, m in model.items())
+        elif isinstance(model, list):
+            yield from named(model)
+        else:
+            yield "", model
+
+
+def as_column(
+    title: str, prefix: str, model: Any, epoch: int, shape: Mapping[str, Any] | None, expand: bool | None
+) -> Column:
+    """What is drawn of one model."""
+    history = (
+        model.history.mean_abs_grad
+        if isinstance(model, FeedForward)
+        else getattr(model, "mean_abs_grad", None)
+    )
+    if isinstance(model, FeedForward):
+        symbol = model.prediction
+    elif isinstance(model, History):
+        symbol = None
+    elif isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], Symbol):
+        symbol, history = model
+    else:
+        raise DTypeError(
+            f"gradient_flow: {model!r:.80} is no model; expected a FeedForward after fit, a History, or "
+            "(symbol, {weight: mean |gradient|})"
+        )
+    if not history:
+        raise AttributeValueError(
+            f"gradient_flow: {title or 'the model'} has no gradients yet; call fit first"
+        )
+    numbers = {name: at_epoch(name, values, epoch) for name, values in history.items()}
+    parts = chain_of(numbers) if symbol is None else parts_of(symbol, numbers, known_shapes(symbol, shape))
+    if not any(part.weights for part in parts):
+        raise AttributeValueError(f"gradient_flow: none of {', '.join(numbers)} is a weight of the symbol")
+    return Column(title, prefix, parts, folds_of(parts, expand), list(numbers), numbers)
+
+
+def folds_of(parts: Sequence[Part], expand: bool | None) -> list[Repeat]:
+    """The blocks to fold: none, all there are, or those of a deep network."""
+    wanted = sum(bool(part.weights) for part in parts) > DEEP if expand is None else not expand
+    return repeats_of(parts) if wanted else []
+
+
+def at_epoch(name: str, values: Any, epoch: int) -> float:
+    """The number of one epoch, or the number itself where there is but one."""
+    if not isinstance(values, Sequence):
+        return float(values)
+    if not 1 <= abs(epoch) <= len(values):
+        raise AttributeValueError(f"gradient_flow: epoch is {epoch}, but {name} has {len(values)} epochs")
+    return float(values[epoch - 1 if epoch > 0 else epoch])
+
+
+def known_shapes(symbol: Symbol, shape: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Those of `shape` that this symbol has arguments for."""
+    inputs = symbol.list_inputs()
+    return {name: sizes for name, sizes in (shape or {}).items() if name in inputs}
+
+
+def chain_of(numbers: Mapping[str, float]) -> list[Part]:
+    """Weights one after the other, where no architecture is known."""
+    return [Part([], [name], [i - 1] if i else [], [""] if i else []) for i, name in enumerate(numbers)]
+
+
+def numbers_of(column: Column) -> list[float]:
+    """What its layers show: a number for each of their weights."""
+    return [(column.numbers or {})[weight] for part in column.parts for weight in part.weights]
+
+
+def add_legend(
+    drawing: graphviz.Digraph, scale: Scale, columns: Sequence[Column], told: Sequence[str]
+) -> None:
+    """The scale of colours, and each mark that occurs."""
+    lines: list[tuple[Sequence[str], dict[str, str]]] = [(told, {**PLAIN, "fontsize": "12"})]
+    for number in scale.swatches():
+        fill = scale.colour(number)
+        lines.append(([f"{number:.0e}"], {"fillcolor": fill, "color": fill, "fontcolor": ink_on(fill)}))
+    marks = {
+        "vanishing": (f"vanishing: below {scale.vanishing:g}", MARKED),
+        "dead: all zero": ("dead: all zero", MARKED),
+        "exploding": (f"exploding: above {scale.exploding:g}", WRONG),
+        "NaN": ("NaN: not a number", WRONG),
+    }
+    present = {scale.mark(number) for column in columns for number in numbers_of(column)}
+    lines += [([text], look) for mark, (text, look) in marks.items() if mark in present]
+    shown = [(column, i) for column in columns for i in range(len(column.parts))]
+    if any(column.parts[i].weights and len(column.same(i)) > 1 for column, i in shown):
+        lines.append((["stripes: one layer each,", "the first at the left"], PLAIN))
+    if any(SKIP in line for line in drawing.body):
+        lines.append((["orange arrow:", "passes layers by"], {**PLAIN, "fontcolor": SKIP, "class": "own"}))
+    legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": ""})
+    for i, (text, look) in enumerate(lines):
+        legend.node(f"legend{i}", label=as_label(*text), **{"fontsize": "10", "width": "1.0", **look})
+        if i:
+            legend.edge(f"legend{i - 1}", f"legend{i}", style="invis", weight="50")
+    drawing.subgraph(legend)

@@ -1,0 +1,204 @@
+"""The page of a training: one HTML file that needs nothing else, to see the gradient epoch by epoch.
+
+What varies is JSON in one element of it; `assets/page.js` puts every name from there in as text. The page's
+policy admits the scripts and the style that are in it, by their hashes, and no connection to anywhere.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinygrad_lesson.errors import AttributeValueError, LessonError
+from tinygrad_lesson.files import write_whole
+from tinygrad_lesson.train.diagnosis import diagnose
+from tinygrad_lesson.train.feedforward import FeedForward
+from tinygrad_lesson.train.history import History
+from tinygrad_lesson.viz.column import scale_of
+from tinygrad_lesson.viz.dot import printable, shortened
+from tinygrad_lesson.viz.flow import network_svg
+from tinygrad_lesson.viz.render import STYLE
+
+ASSETS = Path(__file__).with_name("assets")
+SCRIPTS = ("uPlot.iife.min.js", "panzoom.min.js", "page.js")
+STYLES = ("uPlot.min.css", "page.css")
+DEEP = 60  # layers above which blocks that repeat are folded in the network's picture
+DIGITS = 4  # of the numbers in the page
+RAMP = 64  # colours
+LONGEST_TITLE = 200  # characters
+STYLED = re.compile(r"<style>.*?</style>", re.DOTALL)
+
+
+def page(
+    histories: Any,
+    path: str | os.PathLike[str],
+    *,
+    title: str = "Gradients, layer by layer and epoch by epoch",
+    tables: Mapping[str, Mapping[str, Sequence[Sequence[int]]]] | None = None,
+    accuracies: Mapping[str, float] | None = None,
+) -> Path:
+    """Write the page of one or more trainings to `path`, whole or not at all; the path written.
+
+    A training is a `FeedForward` after `fit`, its `History`, or what a ``history.json`` holds (then there is
+    no picture of the network); several in a dict by name, or in a list. `tables` gives confusion tables by
+    network and heading, a row per predicted and a column per true kind; `accuracies` the shares that are right.
+
+    Errors
+        DTypeError for what is no training, AttributeValueError for one without gradients.
+
+    Example
+        >>> page({"mean_abs_grad": {"fc1_weight": [1e-9, 1e-8]}}, "page.html")  # doctest: +SKIP
+        PosixPath('page.html')
+    """  # noqa: E501
+    trainings = dict(named(histories))
+    if not trainings:
+        raise AttributeValueError("page: there is no training, expected one at least")
+    nets = [
+        told_net(name, training, (tables or {}).get(name, {}), (accuracies or {}).get(name))
+        for name, training in trainings.items()
+    ]
+    numbers = [value for net in nets for layer in net["layers"] for value in layer["grad"] if value]
+    scale = scale_of(numbers, 0, 0)
+    data = {
+        "nets": nets,
+        "scale": {"low": scale.low, "high": scale.high},
+        "ramp": ramp(),
+        "missing": "Nothing was found that draws networks; the gradients of all layers are below.",
+    }
+    path = Path(path)
+    write_whole(path, filled(title, data))
+    return path
+
+
+def named(histories: Any) -> Iterator[tuple[str, Any]]:
+    """The trainings with their names."""
+    if isinstance(histories, Mapping) and "mean_abs_grad" not in histories:
+        yield from ((str(name), training) for name, training in histories.items())
+    elif isinstance(histories, list | tuple):
+        yield from ((f"network {i}", training) for i, training in enumerate(histories, 1))
+    else:
+        yield "network", histories
+
+
+def told_net(name: str, training: Any, tables: Mapping[str, Any], accuracy: float | None) -> dict[str, Any]:
+    """What the page is told about one network."""
+    history = History.read(training)
+    if not history.mean_abs_grad:
+        raise AttributeValueError(f"page: {printable(shortened(name))} has no gradients yet; call fit first")
+    found = diagnose(history)
+    first, last = ({layer.weight: layer for layer in history.layers[when]} for when in ("first", "last"))
+    layers = []
+    for weight, values in history.mean_abs_grad.items():
+        layers.append(
+            {
+                "name": last[weight].name if weight in last else weight.removesuffix("_weight"),
+                "weight": weight,
+                "grad": values,
+                "marks": found.marks[weight],
+                "arrives": first[weight].arrives if weight in first else None,
+                "first": told_layer(first[weight]) if weight in first else None,
+                "last": told_layer(last[weight]) if weight in last else None,
+            }
+        )
+    told = {
+        "name": name,
+        "epochs": found.epochs,
+        "loss": history.loss,
+        "layers": layers,
+        "headline": found.headline(),
+        "told": found.lines(),
+        "healthy": found.healthy,
+        "tables": [{"name": heading, "rows": rows} for heading, rows in tables.items() if rows],
+        "accuracy": accuracy,
+        "svg": picture(training, history),
+    }
+    short: dict[str, Any] = rounded(told)
+    return short
+
+
+def told_layer(layer: Any) -> dict[str, Any]:
+    """Distributions and dead units."""
+    return {
+        "units": layer.units,
+        "dead": layer.dead,
+        "weights": layer.weights._asdict(),
+        "activations": layer.activations._asdict(),
+    }
+
+
+def picture(training: Any, history: History) -> str:
+    """The network as SVG, without the style that the page has for all; empty where it is not known or not drawn.
+
+    A network that something could draw and yet did not is no reason to have no page.
+    """  # noqa: E501
+    if history.trained is None:
+        return ""
+    symbol = training.prediction if isinstance(training, FeedForward) else history.trained.symbol
+    inputs = symbol.list_inputs()
+    shapes = {name: a.shape for name, a in history.trained.batches[0].items() if name in inputs}
+    weights = list(history.mean_abs_grad)
+    try:
+        svg = network_svg(symbol, shapes, weights=weights, expand=len(weights) <= DEEP)
+    except LessonError:
+        return ""
+    return STYLED.sub("", svg, count=1)
+
+
+def rounded(value: Any) -> Any:
+    """The same with numbers of few digits, and None for those that JSON has no word for."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    return value
+
+
+def ramp() -> list[str]:
+    """Viridis, from dark to light."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [str(to_hex(colormaps["viridis"](i / (RAMP - 1)))) for i in range(RAMP)]
+
+
+def filled(title: str, data: Mapping[str, Any]) -> str:
+    """The page's text."""
+    scripts = [(ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    style = "\n".join([*((ASSETS / name).read_text(encoding="utf-8") for name in STYLES), STYLE])
+    policy = (
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src {hashed(style)}; "
+        f"script-src {' '.join(map(hashed, scripts))}"
+    )
+    parts = {
+        "policy": policy,
+        "title": html.escape(printable(title[:LONGEST_TITLE])),
+        "style": style,
+        "data": as_script_json(data),
+        "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
+    }
+    template = (ASSETS / "page.html").read_text(encoding="utf-8")
+    return re.sub(
+        "@@([a-z]+)@@", lambda found: parts[found[1]], template
+    )  # in one pass: nothing is filled twice
+
+
+def hashed(text: str) -> str:
+    """What a Content-Security-Policy calls a text."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def as_script_json(data: Any) -> str:
+    """JSON that may stand in a ``<script>``: nothing in it ends the element or opens a comment."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":  # what is not ASCII is written as \\u.... already
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

@@ -1,0 +1,205 @@
+"""`show_program`: forward and backward as straight lines of NumPy, to be read, and run on their own."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
+from tinygrad_lesson.executor import Executor, variables
+from tinygrad_lesson.graph import Edge, Node, ancestors, outputs_of
+from tinygrad_lesson.ops.reduce import Constant
+from tinygrad_lesson.shapes import show
+from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.viz import trace
+from tinygrad_lesson.viz.boxes import Known
+from tinygrad_lesson.viz.dot import printable, shortened
+from tinygrad_lesson.viz.pen import Pen, Value
+
+SMALL = 64  # elements of an array that is written out
+DRAWS = "draws random numbers, which no second run repeats; is_train=False shows the prediction"
+MARGIN = 66  # where remarks begin
+
+
+class Names(NamedTuple):
+    """What the program calls the arguments, the outputs and the gradients."""
+
+    arguments: dict[str, str]
+    outputs: list[str]
+    gradients: dict[str, str]
+
+
+class Program(str):
+    """The text of a program, and in `names` what it calls its arguments, outputs and gradients."""
+
+    __slots__ = ("names",)
+    names: Names
+
+    def __repr__(self) -> str:  # it was printed; a prompt need not show it again
+        return f"<Program of {self.count(chr(10))} lines>"
+
+
+def show_program(
+    x: Any, *inputs: Any, shape: Mapping[str, Any] | None = None, is_train: bool = True, **shapes: Any
+) -> Program:
+    """Print what a symbol or a function computes, and its gradients, as lines of NumPy that run on their own.
+
+    A Symbol needs the shapes of its inputs, as `simple_bind` does; a function its inputs. Lines are named
+    as the graph is; `d_fc1` is the gradient for `fc1`. What is not small is drawn at random at
+    the top, unless the one who runs the lines has given it: ``exec(text, {"data": array})``. The text is returned too.
+
+    With ``is_train=False`` it is the prediction, without gradients.
+
+    Errors
+        DTypeError for anything else; ShapeError where shapes are missing; GraphError naming an op that
+        draws random numbers, or that does what cannot be written as lines.
+
+    Example
+        >>> program = show_program(lambda x: x * x, [3.0])
+        import numpy as np
+        <BLANKLINE>
+        # arguments
+        x = np.array([3.0], np.float64)
+        <BLANKLINE>
+        # forward
+        multiply = x * x                                                  # Multiply (1,)
+        <BLANKLINE>
+        # backward
+        d_multiply = np.ones((1,), np.float64)
+        multiply_2 = d_multiply * x                                       # Multiply (1,)
+        d_x = multiply_2 + multiply_2                                     # Add (1,)
+    """  # noqa: E501
+    graph = graph_of(x, inputs, {**(shape or {}), **shapes})
+    writer = Writer(graph, is_train)
+    text = Program("\n".join(writer.write()))
+    text.names = Names(writer.arguments, writer.outputs, writer.gradients)
+    print(text)
+    return text
+
+
+def graph_of(x: Any, inputs: Any, shape: Mapping[str, Any]) -> trace.Graph:
+    """What is to be written, with all shapes known."""
+    if isinstance(x, Executor):
+        return trace.of_executor(x)
+    if isinstance(x, Symbol):
+        graph = trace.of_symbol(x, shape, np.float32)
+        for node in x.nodes:
+            known = graph.known.shapes.get(Edge(node))
+            if known is None or None in known:
+                raise ShapeError(
+                    f"show_program: the shape of {node.name!r} is {show(known)}; give those of the inputs"
+                )
+        return graph
+    if callable(x):
+        return trace.of_function(x, inputs)
+    raise DTypeError(f"show_program: {x!r:.80} is neither a Symbol, nor an Executor, nor a function")
+
+
+class Writer:
+    """Writes one program."""
+
+    def __init__(self, graph: trace.Graph, is_train: bool) -> None:
+        self.pen = Pen()
+        self.is_train = is_train
+        self.wanted = set(graph.wrt)
+        self.users: Counter[Node] = Counter()
+        self.given = graph.known.values if not any(e.node.label.spelling for e in graph.heads) else {}
+        order = ancestors([edge.node for edge in graph.heads])
+        every = [edge for node in order for edge in outputs_of(node)]
+        floats = [e for e in every if np.dtype(graph.known.dtypes.get(e, float)).kind in "fc"]
+        self.both = trace.simplified(graph._replace(wrt=floats), order, is_train)
+        self.states = {node.name for node in variables(order)[1]}
+        self.values: dict[Edge, Value] = {}
+        self.arguments: dict[str, str] = {}
+        self.outputs: list[str] = []
+        self.gradients: dict[str, str] = {}
+
+    def write(self) -> list[str]:
+        """The lines of the program."""
+        known, forward = self.both.graph.known, ancestors([e.node for e in self.both.graph.heads])
+        leaves = [node for node in forward if node.op is None]
+        body = ["import numpy as np", "", "# arguments"]
+        body += [line for node in leaves for line in self.argument(node, known)]
+        if any("draw(" in line or "given" in line for line in body):
+            body.insert(1, "\ngiven, draw = globals(), np.random.default_rng(0).standard_normal")
+        body += ["", "# forward"]
+        body += [line for node in forward if node.op is not None for line in self.lines_of(node, known, {})]
+        self.outputs = [self.values[edge].name for edge in self.both.graph.heads]
+        if self.is_train:
+            body += ["", "# backward", *self.backward(known)]
+        return [line.rstrip() for line in body]
+
+    def backward(self, known: Known) -> list[str]:
+        """The lines of the gradients that are wanted."""
+        named = {g: f"d_{self.values[edge].name}" for edge, g in self.both.gradients if edge in self.values}
+        wanted = [(edge, g) for edge, g in self.both.gradients if edge in self.wanted]
+        order = ancestors([g.node for _, g in wanted])
+        self.users = Counter(edge.node for node in order for edge in node.inputs)
+        lines: list[str] = []
+        for node in order:
+            if Edge(node) in self.values:
+                continue
+            if node.op is None:
+                name = self.pen.free_name(named.get(Edge(node), node.name))
+                array = np.ones(known.shapes[Edge(node)], known.dtypes[Edge(node)])
+                self.values[Edge(node)] = Value(self.pen, array, name)
+                lines.append(f"{name} = np.ones({array.shape}, np.{array.dtype})")
+            else:
+                lines += self.lines_of(node, known, named)
+        for edge, g in wanted:
+            self.gradients[edge.node.name] = self.values[g].name
+        return lines
+
+    def argument(self, node: Node, known: Known) -> list[str]:
+        """The line that gives an argument its value."""
+        edge = Edge(node)
+        shape, dtype = tuple(known.shapes[edge]), np.dtype(known.dtypes.get(edge, np.float32))
+        name = self.pen.free_name(node.name or "value")
+        array = np.asarray(self.given[edge]) if edge in self.given else np.ones(shape, dtype)
+        self.values[edge] = Value(self.pen, array, name)
+        self.arguments[node.name] = name
+        if edge in self.given and array.size <= SMALL:
+            return [f"{name} = {self.pen.literal(array)}"]
+        if node.name in self.states or dtype.kind != "f":
+            return [f'{name} = given.get("{name}", np.ones({shape}, np.{dtype}))']
+        drawn = (
+            f"draw({shape}, np.{dtype})"
+            if dtype in (np.float32, np.float64)
+            else f"draw({shape}).astype(np.{dtype})"
+        )
+        return [f'{name} = given.get("{name}", {drawn})']
+
+    def lines_of(self, node: Node, known: Known, named: Mapping[Edge, str]) -> list[str]:
+        """The lines of one op, with a remark."""
+        op, edges = node.op, outputs_of(node)
+        assert op is not None
+        if isinstance(op, Constant):
+            self.values[edges[0]] = Value(self.pen, op.value, self.pen.literal(op.value))
+            return []
+        wanted = [named.get(edge) or name_of(edge) for edge in edges]
+        if len(edges) == 1 and self.users[node] == 1 and not node.name and edges[0] not in named:
+            wanted = []  # it stands where it is used
+        start = len(self.pen.lines)
+        try:
+            with np.errstate(all="ignore"):
+                found = self.pen.write(op.forward, [self.values[edge] for edge in node.inputs], wanted)
+        except (LessonError, TypeError, AttributeError) as error:
+            problem = DRAWS if op.random else str(error)
+            raise GraphError(f"show_program: {node.name or 'an op'} ({op.name}) {problem}") from error
+        self.values.update(zip(edges, found, strict=True))
+        lines = self.pen.lines[start:]
+        if wanted:
+            remark = shortened(printable(f"{op.label().removesuffix('()')} {show(known.shapes[edges[0]])}"))
+            own = next(i for i, line in enumerate(lines) if line.startswith(f"{found[0].name} ="))
+            lines[own] = f"{lines[own]:{MARGIN - 1}} # {remark}"
+        return lines
+
+
+def name_of(edge: Edge) -> str:
+    """What a result is called: as its node, or without a name as its op; further ones add their own names."""
+    node, op = edge.node, edge.node.op
+    assert op is not None
+    stem = node.name or op.function
+    names = (*op.outputs, *(f"new_{state}" for state in op.states))
+    return stem if edge.index == 0 else f"{stem}_{names[edge.index]}"

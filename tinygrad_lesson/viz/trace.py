@@ -1,0 +1,233 @@
+"""What can be drawn, as a graph: a symbol, an executor, a tensor with what made it, a function of tensors."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_lesson.backprop import backprop, gradient_graph
+from tinygrad_lesson.errors import GraphError
+from tinygrad_lesson.executor import HEAD, Executor, variables
+from tinygrad_lesson.graph import Edge, Label, Node, ancestors, constant, outputs_of, toposort
+from tinygrad_lesson.infer import infer_dtypes, infer_shapes
+from tinygrad_lesson.jit import Jitted, flatten
+from tinygrad_lesson.op import NUMBERS
+from tinygrad_lesson.plan import Builder, Passes
+from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.tensor import ARRAYS, Tensor, recording, tracing, wrap
+from tinygrad_lesson.viz.boxes import Known
+
+
+class Graph(NamedTuple):
+    """Edges that are asked for, what is known of all edges, and the leaves that gradients are wanted for.
+
+    `seeds` are the cotangents of the heads, where they are known; a loss and a single number need none.
+    """
+
+    heads: list[Edge]
+    known: Known
+    wrt: list[Edge]
+    seeds: dict[Edge, Any]
+
+
+class Backward(NamedTuple):
+    """A graph with its gradients: all nodes of the forward part, and pairs (edge of `wrt`, its gradient)."""
+
+    graph: Graph
+    forward: list[Node]
+    gradients: list[tuple[Edge, Edge]]
+
+
+def of_symbol(symbol: Symbol, shape: Mapping[str, Any] | None, dtype: Any) -> Graph:
+    """A symbol: shapes are known as far as `shape` decides them."""
+    order = symbol.nodes
+    given = symbol.given_shapes((), shape or {}, "draw")
+    shapes = infer_shapes(order, given, "draw") if given else {}
+    dtypes = infer_dtypes(order, symbol.given_dtypes((), {}, "draw"), dtype, "draw") if given else {}
+    arguments = variables(order)[0]
+    wrt = [Edge(n) for n in arguments if n.name not in (shape or {})]
+    return Graph(list(symbol.heads), Known(shapes, dtypes), wrt or [Edge(n) for n in arguments], {})
+
+
+def of_executor(executor: Executor) -> Graph:
+    """An executor: the values are those of its arrays, computed anew for what lies between."""
+    values = values_of(executor)
+    seeds = {
+        edge: executor.head_gradients[HEAD + str(i)]
+        for i, edge in enumerate(executor.heads)
+        if HEAD + str(i) in executor.head_gradients
+    }
+    wrt = [Edge(n) for n in executor.order if n.is_variable and n.name in executor.gradients]
+    return Graph(executor.heads, Known(executor.shapes, executor.dtypes, values), wrt, seeds)
+
+
+def values_of(executor: Executor) -> dict[Edge, Any]:
+    """Values of all edges but those that depend on random numbers, which no second run would repeat."""
+    bound = {**executor.arguments, **executor.states}
+    values: dict[Edge, Any] = {}
+    for node in executor.order:
+        if node.op is None:
+            values[Edge(node)] = bound[node.name]
+        elif not node.op.random and all(edge in values for edge in node.inputs):
+            op = node.op.at_mode(executor.ran_training)
+            with np.errstate(all="ignore"):
+                result = op.forward(np, *[values[edge] for edge in node.inputs])
+            values.update(zip(outputs_of(node), (result,) if op.results == 1 else result, strict=True))
+    return values
+
+
+def of_function(f: Callable[..., Any], inputs: Sequence[Any]) -> Graph:
+    """A function, called with `inputs` as tensors and recorded."""
+    f = f.f if isinstance(f, Jitted) else f
+    names = input_names(f, len(inputs))
+    leaves = [Node(None, label=Label(name)) for name in names]
+    tensors = [
+        wrap(np.asarray(x.value if isinstance(x, Tensor) else x), leaf)
+        for x, leaf in zip(inputs, leaves, strict=True)
+    ]
+    try:
+        with tracing():
+            result = f(*tensors)
+    except GraphError:  # it looks at values, so only what leads to a gradient can be recorded
+        with recording(True):
+            result = f(*tensors)
+    outputs = flatten(result)[1]
+    outer = {t.node: name for name, t in free_tensors(f) if t.node is not None}
+    named = {**outer, **dict(zip(leaves, names, strict=True))}
+    return of_tensors(outputs, named, dict(zip(leaves, tensors, strict=True)))
+
+
+def input_names(f: Callable[..., Any], count: int) -> list[str]:
+    """Names of the first `count` parameters of a function."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "x")
+    return plain[:count] + [f"{rest}{i}" for i in range(count - len(plain[:count]))]
+
+
+def free_tensors(f: Callable[..., Any]) -> list[tuple[str, Tensor]]:
+    """Tensors that a function finds outside of itself, by name."""
+    try:
+        found = inspect.getclosurevars(f)
+    except (TypeError, ValueError):
+        return []
+    outside = {**found.globals, **found.nonlocals}
+    return [(name, value) for name, value in outside.items() if isinstance(value, Tensor)]
+
+
+def of_tensors(outputs: Sequence[Tensor], names: Mapping[Node, str], leaves: Mapping[Node, Tensor]) -> Graph:
+    """Tensors with all that made them; `leaves` are known ones, `names` what leaves are called."""
+    new: dict[Node, tuple[Edge, ...]] = {}
+    values: dict[Edge, Any] = {}
+    free = iter(f"x{i}" for i in range(len(leaves), 1 << 31))
+
+    def edge_of(t: Tensor) -> Edge:
+        if t.node is None:
+            if type(t.value) in NUMBERS:
+                return constant(t.value)
+            edge = Edge(Node(None, label=Label("constant")))
+        else:
+            if t.node not in new:
+                new[t.node] = (Edge(Node(None, label=Label(names.get(t.node) or next(free)))),)
+            edge = new[t.node][t.index]
+        values.setdefault(edge, t.value)
+        return edge
+
+    for leaf, tensor in leaves.items():
+        if tensor.node is leaf:
+            edge_of(tensor)
+    for node in ancestors([t.node for t in outputs if t.node is not None]):
+        if node.op is not None:
+            copy = Node(node.op, tuple(map(edge_of, node.inputs)), node.label)
+            new[node] = outputs_of(copy)
+            results = node.values if isinstance(node.values, tuple) else (node.values,)
+            values.update(zip(new[node], results, strict=True))
+    heads = [edge_of(t) for t in outputs]
+    shapes = {edge: np.shape(value) for edge, value in values.items()}
+    dtypes = {edge: np.result_type(value) for edge, value in values.items() if type(value) not in NUMBERS}
+    wrt = [edges[0] for node, edges in new.items() if node.op is None and dtypes[edges[0]].kind in "fc"]
+    return Graph(heads, Known(shapes, dtypes, values), wrt, {})
+
+
+def with_gradient_values(graph: Graph) -> Graph:
+    """The graph with the gradient of its heads for every edge, where all values are known.
+
+    Heads that are no loss and no single number need a cotangent; without one they count with ones.
+    """
+    known, order = graph.known, toposort(edge.node for edge in graph.heads)
+    edges = [edge for node in order for edge in outputs_of(node) if edge in known.values]
+    if any(edge not in known.values for node in order for edge in node.inputs if not is_number(edge)):
+        return graph
+    seeds = [(edge, graph.seeds.get(edge, np.ones_like(known.values[edge]))) for edge in graph.heads]
+
+    def value(edge: Edge) -> Any:
+        return edge.node.op.value if is_number(edge) else known.values[edge]  # type: ignore[union-attr]
+
+    def pull(node: Node, g: Any) -> Any:
+        y = tuple(value(edge) for edge in outputs_of(node))
+        return node.op.vjp(ARRAYS, g, y if len(y) > 1 else y[0], *map(value, node.inputs))  # type: ignore[union-attr]
+
+    with np.errstate(all="ignore"):
+        found = backprop(np.add, seeds, edges, pull)
+    told = {edge: g for edge, g in zip(edges, found, strict=True) if g is not None}
+    return graph._replace(known=Known(known.shapes, known.dtypes, known.values, told))
+
+
+def is_number(edge: Edge) -> bool:
+    """Whether an edge is a number in the graph itself."""
+    return edge.node.op is not None and not edge.node.inputs and hasattr(edge.node.op, "value")
+
+
+def with_backward(graph: Graph) -> Backward:
+    """The graph with its gradient graph: simplified where all shapes are known, else as the rules give it."""
+    forward = toposort(edge.node for edge in graph.heads)
+    if not all(graph.known.shapes.get(Edge(node)) is not None for node in forward if node.is_variable):
+        seeds = [(edge, Edge(Node(None, label=Label(seed_name(edge))))) for edge in graph.heads]
+        found = gradient_graph(seeds, graph.wrt)
+        pairs = [(edge, g) for edge, g in zip(graph.wrt, found, strict=True) if g is not None]
+        return Backward(graph, forward, pairs)
+    return simplified(graph, forward)
+
+
+def simplified(graph: Graph, forward: Sequence[Node], is_train: bool = True) -> Backward:
+    """Forward part as it is, gradient graph as a plan would have it."""
+    known, builder = graph.known, Builder(Passes(rewrite=False, share=False, fold=False))
+    new: dict[Edge, Edge] = {}
+    for node in forward:
+        edges: Sequence[Edge]
+        if node.op is None:
+            dtype = known.dtypes.get(Edge(node), np.float32)
+            edges = [builder.variable(node, known.shapes[Edge(node)], dtype)]
+        else:
+            spelled = bool(node.label.spelling)
+            settled = tuple(known.dtypes.get(e) for e in outputs_of(node)) if spelled else None
+            op = node.op.at_mode(is_train) if spelled else node.op
+            edges = builder.emit(op, tuple(new[edge] for edge in node.inputs), node.label, settled)
+        new.update(zip(outputs_of(node), edges, strict=True))
+    builder.passes = Passes()
+    heads = [new[edge] for edge in graph.heads]
+    wrt = [new[edge] for edge in graph.wrt]
+    seeds = [Node(None, label=Label(seed_name(edge))) for edge in graph.heads]
+    cotangents = [
+        builder.variable(seed, builder.shapes[head], builder.dtypes[head])
+        for seed, head in zip(seeds, heads, strict=True)
+    ]
+    found = builder.gradients(list(zip(heads, cotangents, strict=True)), wrt)
+    pairs = [(edge, g) for edge, g in zip(wrt, found, strict=True) if g is not None]
+    dtypes = {edge: dtype for edge, dtype in builder.dtypes.items() if dtype is not None}
+    values, told = (
+        {new[edge]: value for edge, value in of.items() if edge in new}
+        for of in (known.values, known.gradients)
+    )
+    whole = Graph(heads, Known(builder.shapes, dtypes, values, told), wrt, {})
+    builder.forget()
+    return Backward(whole, toposort(edge.node for edge in heads), pairs)
+
+
+def seed_name(edge: Edge) -> str:
+    """What the cotangent of a head is called."""
+    return f"gradient of {edge.node.name or 'the result'}"
