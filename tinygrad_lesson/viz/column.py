@@ -18,8 +18,9 @@ SKIP = "#d55e00"  # Okabe and Ito's vermilion
 GREY = "#eeeeee"
 BAD = "#cc0000"
 PLAIN = {"shape": "plain", "class": "plain", "fillcolor": "none", "style": ""}
+CLEAR = {"bgcolor": "transparent"}  # of a cluster, which else has the page's own
 STRIPES = 48  # a folded block shows so many layers one by one, of more the worst of some
-MARKED = {"style": "filled,rounded,dashed", "penwidth": "2", "color": "#000000"}
+MARKED = {"style": "filled,rounded,dashed", "penwidth": "2", "color": "#808080"}
 WRONG = {"style": "filled,rounded", "penwidth": "3", "color": BAD}
 SKIPPING = {"color": SKIP, "penwidth": "1.8", "weight": "0", "class": "own"}
 
@@ -54,7 +55,7 @@ class Column(NamedTuple):
 
     def add_to(self, drawing: graphviz.Digraph, scale: "Scale") -> list[str | None]:
         """Draw the network downwards; what stands for each layer, None for all but the first of a block."""
-        drawing.attr(label=as_label(self.title), fontsize="16", margin="12", peripheries="0")
+        drawing.attr(label=as_label(self.title), fontsize="16", margin="12", peripheries="0", **CLEAR)
         row: list[str | None] = []
         for i, part in enumerate(self.parts):
             if self.shown_for(i) != i:
@@ -84,7 +85,9 @@ class Column(NamedTuple):
             if number > 0 and part.depth - self.parts[source].depth > 1:
                 drawing.edge(tail, f"{self.prefix}{i}", **SKIPPING)
             else:
-                drawing.edge(tail, f"{self.prefix}{i}", label=as_label(shape), weight="100")
+                drawing.edge(
+                    tail, f"{self.prefix}{i}", label=as_label(f" {shape}" if shape else ""), weight="100"
+                )
 
 
 class Scale(NamedTuple):

@@ -13,6 +13,7 @@ from tinygrad_lesson.train.feedforward import FeedForward
 from tinygrad_lesson.train.history import History
 from tinygrad_lesson.viz.architecture import Part, parts_of, repeats_of, weights_of
 from tinygrad_lesson.viz.column import (
+    CLEAR,
     PLAIN,
     SKIP,
     Column,
@@ -231,7 +232,7 @@ def add_legend(
         lines.append((["stripes: one layer each,", "the first at the left"], PLAIN))
     if any(SKIP in line for line in drawing.body):
         lines.append((["orange arrow:", "passes layers by"], {**PLAIN, "fontcolor": SKIP, "class": "own"}))
-    legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": ""})
+    legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": "", **CLEAR})
     for i, (text, look) in enumerate(lines):
         legend.node(f"legend{i}", label=as_label(*text), **{"fontsize": "10", "width": "1.0", **look})
         if i:

@@ -54,9 +54,8 @@ svg.tinygrad-lesson { --page: #ffffff; --ink: #555555; --text: #333333; --block:
 }
 svg.tinygrad-lesson .graph > polygon { fill: var(--page) }
 svg.tinygrad-lesson :is(.graph, .cluster, .edge:not(.own), .plain:not(.own)) > text { fill: var(--text) }
-svg.tinygrad-lesson .edge:not(.own) > * { stroke: var(--ink) }
+svg.tinygrad-lesson .edge:not(.own) > :is(path, polygon) { stroke: var(--ink) }
 svg.tinygrad-lesson .edge:not(.own) > polygon { fill: var(--ink) }
-svg.tinygrad-lesson .edge > text { stroke: none }
 svg.tinygrad-lesson .block > :is(polygon, path) { fill: var(--block); stroke: var(--ink) }
 """  # by day and by night, as the reader's system has it or the notebook around the picture
 
@@ -145,6 +144,9 @@ def tidy(svg: str) -> ET.Element:
     for group in list(root.iter("g")):
         if NUMBERED.fullmatch(group.get("id", "")):  # which two pictures in one page would share
             del group.attrib["id"]
+        label = group.find("text")
+        if group.get("class", "").startswith("edge") and label is not None:
+            label.text = (label.text or "").lstrip("\xa0 ")  # which only kept it off the line
         title = group.find("title")
         if title is None or group.get("class", "").startswith("graph"):
             continue
