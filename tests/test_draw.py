@@ -45,7 +45,7 @@ X, W = np.array([[1.0, 2.0]]), np.array([[0.5], [0.25]])
 def test_a_function_is_drawn_with_its_names_shapes_and_types():
     drawing = viz.draw(loss, X, W)
     assert labels(drawing) == [["x"], ["w"], ["MatMul"], ["Tanh"], ["Sum"]]
-    told = {(a, b): re.search('label="(.*?)"', text)[1] for a, b, text in arrows(drawing)}
+    told = {(a, b): re.search('label=" (.*?)"', text)[1] for a, b, text in arrows(drawing)}
     assert told == {
         ("x", "MatMul"): "(1, 2) float64", ("w", "MatMul"): "(2, 1) float64",
         ("MatMul", "Tanh"): "(1, 1) float64", ("Tanh", "Sum"): "(1, 1) float64",

@@ -60,8 +60,8 @@ def test_each_engine_draws_every_word(engine, only):
         shown = texts(render_svg(drawing))
         assert {"fc1", "FullyConnected(num_hidden=3)", "data"} <= set(shown)
         assert any("(20, 4)" in text for text in shown)
-    flow = render_svg(viz.gradient_flow((net, {"fc3_weight": 2e-12})))
-    assert {"fc3   2.0e-12", "vanishing", "vanishing: below 1e-08"} <= set(texts(flow))
+    flow = render_svg(viz.gradient_flow((net, {"fc1_weight": 2e-12, "fc7_weight": 1e-3})))
+    assert {"fc1   2.0e-12", "vanishing", "vanishing: below 0.0001 of"} <= set(texts(flow))
     assert viz.network_svg(net).count("data-weight=") == 7
 
 

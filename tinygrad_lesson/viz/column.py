@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import graphviz
 
+from tinygrad_lesson.train.marks import DEAD, VANISHING, WORDS
 from tinygrad_lesson.viz.architecture import Part
 from tinygrad_lesson.viz.dot import ARROW, BOX, as_label, as_name, as_tooltip
 from tinygrad_lesson.viz.fold import Repeat
@@ -17,8 +18,9 @@ SKIP = "#d55e00"  # Okabe and Ito's vermilion
 GREY = "#eeeeee"
 BAD = "#cc0000"
 PLAIN = {"shape": "plain", "class": "plain", "fillcolor": "none", "style": ""}
+CLEAR = {"bgcolor": "transparent"}  # of a cluster, which else has the page's own
 STRIPES = 48  # a folded block shows so many layers one by one, of more the worst of some
-MARKED = {"style": "filled,rounded,dashed", "penwidth": "2", "color": "#000000"}
+MARKED = {"style": "filled,rounded,dashed", "penwidth": "2", "color": "#808080"}
 WRONG = {"style": "filled,rounded", "penwidth": "3", "color": BAD}
 SKIPPING = {"color": SKIP, "penwidth": "1.8", "weight": "0", "class": "own"}
 
@@ -35,6 +37,7 @@ class Column(NamedTuple):
     folds: list[Repeat]
     names: Sequence[str]
     numbers: Mapping[str, float] | None = None
+    marks: Mapping[str, str] = {}  # by weight, what is wrong with its gradient, in a word
 
     def block(self, i: int) -> Repeat | None:
         """The blocks that part `i` belongs to, if they are folded."""
@@ -52,7 +55,7 @@ class Column(NamedTuple):
 
     def add_to(self, drawing: graphviz.Digraph, scale: "Scale") -> list[str | None]:
         """Draw the network downwards; what stands for each layer, None for all but the first of a block."""
-        drawing.attr(label=as_label(self.title), fontsize="16", margin="12", peripheries="0")
+        drawing.attr(label=as_label(self.title), fontsize="16", margin="12", peripheries="0", **CLEAR)
         row: list[str | None] = []
         for i, part in enumerate(self.parts):
             if self.shown_for(i) != i:
@@ -61,7 +64,7 @@ class Column(NamedTuple):
             inside = frame(f"{self.prefix}{block.start}", block.times) if block else graphviz.Digraph()
             if part.weights:
                 number = self.names.index(part.weights[0])
-                look = look_of_layer(same, self.numbers, scale)
+                look = look_of_layer(same, self.numbers, self.marks, scale)
                 inside.node(name, id=f"{self.prefix}layer-{number}", group=self.prefix, **look)
                 if len(same) > 1 and self.numbers is not None:
                     add_stripes(inside, name, values_of(same, self.numbers), scale)
@@ -82,7 +85,9 @@ class Column(NamedTuple):
             if number > 0 and part.depth - self.parts[source].depth > 1:
                 drawing.edge(tail, f"{self.prefix}{i}", **SKIPPING)
             else:
-                drawing.edge(tail, f"{self.prefix}{i}", label=as_label(shape), weight="100")
+                drawing.edge(
+                    tail, f"{self.prefix}{i}", label=as_label(f" {shape}" if shape else ""), weight="100"
+                )
 
 
 class Scale(NamedTuple):
@@ -90,8 +95,6 @@ class Scale(NamedTuple):
 
     low: float
     high: float
-    vanishing: float
-    exploding: float
 
     def colour(self, number: float) -> str:
         """Viridis on a logarithmic scale; white for what has no logarithm."""
@@ -103,16 +106,6 @@ class Scale(NamedTuple):
         share = math.log(number / self.low) / math.log(self.high / self.low)
         return str(to_hex(colormaps["viridis"](min(max(share, 0.0), 1.0))))
 
-    def mark(self, number: float) -> str:
-        """What is wrong with a gradient of this mean size, in a word; nothing if it is well."""
-        if math.isnan(number):
-            return "NaN"
-        if number == 0:
-            return "dead: all zero"
-        if number < self.vanishing:
-            return "vanishing"
-        return "exploding" if number > self.exploding else ""
-
     def swatches(self) -> list[float]:
         """Powers of ten for the legend, the largest first."""
         decades = round(math.log10(self.high / self.low))
@@ -120,12 +113,12 @@ class Scale(NamedTuple):
         return [self.high / 10.0**k for k in range(0, decades + 1, step)]
 
 
-def scale_of(numbers: Sequence[float], vanishing: float, exploding: float) -> Scale:
+def scale_of(numbers: Sequence[float]) -> Scale:
     """A scale of whole decades that holds all numbers, down to the smallest that is told apart."""
     known = [n for n in numbers if math.isfinite(n) and n > 0] or [1e-8, 1.0]
     low = 10.0 ** math.floor(math.log10(max(min(known), SMALLEST)))
     high = 10.0 ** math.ceil(math.log10(max(*known, low * 10)))
-    return Scale(low, high, vanishing, exploding)
+    return Scale(low, high)
 
 
 def canvas(title: str) -> graphviz.Digraph:
@@ -154,14 +147,16 @@ def worst_of(values: Sequence[float]) -> float:
     return min(values, key=lambda n: -1.0 if math.isnan(n) else n)
 
 
-def look_of_layer(same: Sequence[Part], numbers: Mapping[str, float] | None, scale: Scale) -> dict[str, str]:
+def look_of_layer(
+    same: Sequence[Part], numbers: Mapping[str, float] | None, wrong: Mapping[str, str], scale: Scale
+) -> dict[str, str]:
     """Colour, outline and lines of a layer, or of those that one stands for."""
     name = same[0].name if len(same) == 1 else f"{same[0].name} \N{HORIZONTAL ELLIPSIS} {same[-1].name}"
     look = {"class": "layer", "width": "1.9", "fillcolor": "#ffffff"}
     if numbers is None:
         return {**look, "label": as_label(name), "tooltip": as_tooltip(name)}
     values = values_of(same, numbers)
-    marks = [mark for mark in map(scale.mark, values) if mark]
+    marks = [wrong[weight] for part in same for weight in part.weights if wrong.get(weight)]
     told = dict.fromkeys(marks)
     if len(values) == 1:
         fill = scale.colour(values[0])
@@ -172,9 +167,14 @@ def look_of_layer(same: Sequence[Part], numbers: Mapping[str, float] | None, sca
         lines = [name, f"{told_number(min(numeric))} to {told_number(max(numeric))}"]
         lines += [f"{marks.count(mark)} of {len(values)}: {mark}" for mark in told]
     if told:
-        look |= WRONG if {"NaN", "exploding"} & set(told) else MARKED
+        look |= outline_of(list(told))
     whole = [f"{w}: {numbers[w]:.3g}" for part in same[:40] for w in part.weights]
     return {**look, "label": as_label(*lines), "tooltip": as_tooltip(*whole)}
+
+
+def outline_of(marks: Sequence[str]) -> dict[str, str]:
+    """The outline of what is marked: dashed for numbers too small, red for those too large or none."""
+    return MARKED if set(marks) <= {WORDS[VANISHING], WORDS[DEAD]} else WRONG
 
 
 def add_stripes(drawing: graphviz.Digraph, name: str, values: Sequence[float], scale: Scale) -> None:

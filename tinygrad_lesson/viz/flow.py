@@ -8,26 +8,36 @@ import graphviz
 
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError
 from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.train import marks
 from tinygrad_lesson.train.feedforward import FeedForward
 from tinygrad_lesson.train.history import History
 from tinygrad_lesson.viz.architecture import Part, parts_of, repeats_of, weights_of
 from tinygrad_lesson.viz.column import (
-    MARKED,
+    CLEAR,
     PLAIN,
     SKIP,
-    WRONG,
     Column,
     Scale,
     align,
     canvas,
     ink_on,
+    outline_of,
     scale_of,
 )
 from tinygrad_lesson.viz.dot import as_label, printable
 from tinygrad_lesson.viz.fold import Repeat
 from tinygrad_lesson.viz.render import MISSING, as_text, render, tidy
 
-VANISHING, EXPLODING = 1e-8, 1e2  # mean |gradient| below and above which a layer is marked
+EXPLAINED = {
+    marks.WORDS[marks.VANISHING]: (
+        f"vanishing: below {marks.VANISHED:g} of",
+        "the strongest layer's, here",
+        "and in all layers before",
+    ),
+    marks.WORDS[marks.EXPLODING]: ("exploding: far above", "the last layer's, or", "what it was at first"),
+    marks.WORDS[marks.DEAD]: ("dead: all zero",),
+    marks.WORDS[marks.NOT_FINITE]: ("not finite:", "NaN or infinite"),
+}
 DEEP = 12  # layers above which blocks that repeat are folded
 
 
@@ -37,8 +47,6 @@ def gradient_flow(
     shape: Mapping[str, Any] | None = None,
     title: str = "gradient flow",
     measure: str = "mean |gradient|",
-    vanishing: float = VANISHING,
-    exploding: float = EXPLODING,
     expand: bool | None = None,
 ) -> graphviz.Digraph:
     """The architecture of one or more networks, each layer in the colour of its gradient, on one scale.
@@ -50,7 +58,7 @@ def gradient_flow(
     its layers a stripe, the first at the left; ``expand=True`` draws all, ``expand=False`` folds all.
 
     `measure` is what the numbers are called in the legend: so the ratio of update to weight can be
-    shown. Below `vanishing` and above `exploding` a layer is marked, and so are those with NaN or nothing but zeros.
+    shown. Layers are marked as `tl.diagnose` marks them: vanishing, exploding, dead (all zero), not finite.
     `shape` are shapes of inputs (all models have the same), for the arrows.
 
     Errors
@@ -68,7 +76,7 @@ def gradient_flow(
     ]
     if not columns:
         raise AttributeValueError("gradient_flow: there is no model, expected at least one")
-    scale = scale_of([n for column in columns for n in numbers_of(column)], vanishing, exploding)
+    scale = scale_of([n for column in columns for n in numbers_of(column)])
     drawing = canvas(title)
     rows = []
     for i, column in enumerate(columns):
@@ -108,7 +116,7 @@ def network_svg(
     parts = parts_of(symbol, names, shape)
     column = Column("", prefix, parts, folds_of(parts, expand), names)
     drawing = canvas("network")
-    column.add_to(drawing, scale_of([], VANISHING, EXPLODING))
+    column.add_to(drawing, scale_of([]))
     picture = render(drawing)
     if picture is None:
         raise LessonError(f"network_svg: {MISSING}")
@@ -161,10 +169,21 @@ def as_column(
             f"gradient_flow: {title or 'the model'} has no gradients yet; call fit first"
         )
     numbers = {name: at_epoch(name, values, epoch) for name, values in history.items()}
+    wrong = marks_of(history, symbol, getattr(model, "history", model), epoch)
     parts = chain_of(numbers) if symbol is None else parts_of(symbol, numbers, known_shapes(symbol, shape))
     if not any(part.weights for part in parts):
         raise AttributeValueError(f"gradient_flow: none of {', '.join(numbers)} is a weight of the symbol")
-    return Column(title, prefix, parts, folds_of(parts, expand), list(numbers), numbers)
+    return Column(title, prefix, parts, folds_of(parts, expand), list(numbers), numbers, wrong)
+
+
+def marks_of(history: Mapping[str, Any], symbol: Symbol | None, told: Any, epoch: int) -> dict[str, str]:
+    """For each weight that is marked in this epoch the word for it."""
+    by_epoch = {n: values if isinstance(values, Sequence) else [values] for n, values in history.items()}
+    gradients = marks.as_matrix(by_epoch)
+    within_reach = marks.reached(gradients, list(history), symbol)
+    found = marks.mark(gradients, within_reach, getattr(told, "loss", ()))
+    column = 0 if found.shape[1] == 1 else epoch - 1 if epoch > 0 else epoch
+    return {n: marks.WORDS[m] for n, m in zip(history, found[:, column], strict=True) if m != marks.FINE}
 
 
 def folds_of(parts: Sequence[Part], expand: bool | None) -> list[Repeat]:
@@ -206,20 +225,14 @@ def add_legend(
     for number in scale.swatches():
         fill = scale.colour(number)
         lines.append(([f"{number:.0e}"], {"fillcolor": fill, "color": fill, "fontcolor": ink_on(fill)}))
-    marks = {
-        "vanishing": (f"vanishing: below {scale.vanishing:g}", MARKED),
-        "dead: all zero": ("dead: all zero", MARKED),
-        "exploding": (f"exploding: above {scale.exploding:g}", WRONG),
-        "NaN": ("NaN: not a number", WRONG),
-    }
-    present = {scale.mark(number) for column in columns for number in numbers_of(column)}
-    lines += [([text], look) for mark, (text, look) in marks.items() if mark in present]
+    present = {word for column in columns for word in column.marks.values()}
+    lines += [(EXPLAINED[word], outline_of([word])) for word in marks.WORDS.values() if word in present]
     shown = [(column, i) for column in columns for i in range(len(column.parts))]
     if any(column.parts[i].weights and len(column.same(i)) > 1 for column, i in shown):
         lines.append((["stripes: one layer each,", "the first at the left"], PLAIN))
     if any(SKIP in line for line in drawing.body):
         lines.append((["orange arrow:", "passes layers by"], {**PLAIN, "fontcolor": SKIP, "class": "own"}))
-    legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": ""})
+    legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": "", **CLEAR})
     for i, (text, look) in enumerate(lines):
         legend.node(f"legend{i}", label=as_label(*text), **{"fontsize": "10", "width": "1.0", **look})
         if i:

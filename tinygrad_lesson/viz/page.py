@@ -64,7 +64,7 @@ def page(
         for name, training in trainings.items()
     ]
     numbers = [value for net in nets for layer in net["layers"] for value in layer["grad"] if value]
-    scale = scale_of(numbers, 0, 0)
+    scale = scale_of(numbers)
     data = {
         "nets": nets,
         "scale": {"low": scale.low, "high": scale.high},

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import graphviz
 
-from tinygrad_lesson.viz.column import PLAIN, frame
+from tinygrad_lesson.viz.column import CLEAR, PLAIN, frame
 from tinygrad_lesson.viz.dot import ARROW, BOX, FAST, as_label, as_name, as_tooltip, shortened
 from tinygrad_lesson.viz.fold import Repeat, repeats
 from tinygrad_lesson.viz.render import Drawing
@@ -183,7 +183,7 @@ def frame_of(number: int, text: str, block: Repeat | None) -> graphviz.Digraph:
         "class": "block",
         "fontcolor": "#555555",
     }
-    return graphviz.Digraph(name=f"cluster_{number}", graph_attr={**look, "label": as_label(text)})
+    return graphviz.Digraph(name=f"cluster_{number}", graph_attr={**look, **CLEAR, "label": as_label(text)})
 
 
 def look_of(boxes: Sequence[Box], layout: Layout, i: int) -> dict[str, str]:
@@ -221,7 +221,7 @@ def look_of_leaf(kind: str, wide: bool) -> dict[str, str]:
 
 def add_arrow(drawing: graphviz.Digraph, source: int, target: int, kind: str, label: str, rows: str) -> None:
     """One arrow, over so many `rows`; a backward part is drawn upwards, beside the forward part."""
-    text = as_label(label)
+    text = as_label(f" {label}" if label else "")
     if kind == "gradient":
         look = {"color": GRADIENT, "fontcolor": GRADIENT, "class": "own", "dir": "back"}
         drawing.edge(f"n{target}", f"n{source}", label=text, minlen=rows, **look)
@@ -246,7 +246,7 @@ def add_legend(drawing: graphviz.Digraph, boxes: Sequence[Box], layout: Layout, 
         rows.append(("orange arrow: gradient", {**PLAIN, "fontcolor": GRADIENT, "class": "own"}))
     if "used" in arrows:
         rows.append(("dashed: a value used again", PLAIN))
-    legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": ""})
+    legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": "", **CLEAR})
     for i, (words, look) in enumerate(rows):
         legend.node(f"legend{i}", label=as_label(words), **{"fontsize": "10", "height": "0.25", **look})
         if i:

@@ -44,7 +44,7 @@ ELEMENTS = {
     "stop",
 }
 NUMBERED = re.compile("(graph|node|edge|clust)[0-9]+")  # what Graphviz calls elements that we gave no id
-STYLE = """\
+DARK = """\
 svg.tinygrad-lesson { --page: #ffffff; --ink: #555555; --text: #333333; --block: #f7f7f7 }
 @media (prefers-color-scheme: dark) {
   svg.tinygrad-lesson { --page: #1b1b1f; --ink: #a0a0a0; --text: #d0d0d0; --block: #2a2a30 }
@@ -57,7 +57,7 @@ svg.tinygrad-lesson :is(.graph, .cluster, .edge:not(.own), .plain:not(.own)) > t
 svg.tinygrad-lesson .edge:not(.own) > :is(path, polygon) { stroke: var(--ink) }
 svg.tinygrad-lesson .edge:not(.own) > polygon { fill: var(--ink) }
 svg.tinygrad-lesson .block > :is(polygon, path) { fill: var(--block); stroke: var(--ink) }
-"""  # by night, where the reader's system asks for it or the notebook around the picture is dark
+"""  # by day and by night, as the reader's system has it or the notebook around the picture
 
 
 def commands(form: str) -> list[list[str]]:
@@ -144,6 +144,9 @@ def tidy(svg: str) -> ET.Element:
     for group in list(root.iter("g")):
         if NUMBERED.fullmatch(group.get("id", "")):  # which two pictures in one page would share
             del group.attrib["id"]
+        label = group.find("text")
+        if group.get("class", "").startswith("edge") and label is not None:
+            label.text = (label.text or "").lstrip("\xa0 ")  # which only kept it off the line
         title = group.find("title")
         if title is None or group.get("class", "").startswith("graph"):
             continue
@@ -169,7 +172,7 @@ def as_text(root: ET.Element) -> str:
     root.set("xmlns", SVG)
     root.set("class", "tinygrad-lesson")
     style = ET.Element("style")
-    style.text = STYLE
+    style.text = DARK
     root.insert(0, style)
     return ET.tostring(root, encoding="unicode")
 
