@@ -6,7 +6,7 @@ Every op is a function here: `tl.tanh(x)`, `tl.sum(x, axis=0)`. See `tl.sym` for
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_lesson import ops, random, symbol, train
+from tinygrad_lesson import check, operator, ops, random, symbol, train
 from tinygrad_lesson import symbol as sym
 from tinygrad_lesson.arrays import Context, NDArray, cpu, gpu
 from tinygrad_lesson.config import show_config
@@ -14,6 +14,7 @@ from tinygrad_lesson.differential import grad, hessian, jacobian, jvp, value_and
 from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.jit import jit
 from tinygrad_lesson.op import FUNCTIONS, Op, attr, op
+from tinygrad_lesson.symbol.custom import custom
 from tinygrad_lesson.tensor import TENSORS, Tensor, batch_norm, dropout, linear, matmul, no_grad
 from tinygrad_lesson.train import FeedForward, History, NDArrayIter
 
@@ -31,7 +32,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Context", "FeedForward", "History", "LessonError", "NDArray", "NDArrayIter", "Op", "Tensor", "attr", "batch_norm", "cpu", "dropout", "gpu", "grad",  # noqa: E501
-    "hessian", "jacobian", "jit", "jvp", "linear", "matmul", "no_grad", "op", "ops", "random", "show_config", "sym", "symbol",  # noqa: E501
+    "Context", "FeedForward", "History", "LessonError", "NDArray", "NDArrayIter", "Op", "Tensor", "attr", "batch_norm", "check", "cpu", "custom", "dropout", "gpu", "grad",  # noqa: E501
+    "hessian", "jacobian", "jit", "jvp", "linear", "matmul", "no_grad", "op", "operator", "ops", "random", "show_config", "sym", "symbol",  # noqa: E501
     "train", "value_and_grad", "vjp",
 ]  # fmt: skip
