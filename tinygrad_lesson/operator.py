@@ -111,6 +111,20 @@ def register(reg_name: str) -> Callable[[PropClass], PropClass]:
     return enter
 
 
+def registered_as(prop: type[CustomOpProp]) -> str:
+    """The name under which properties are registered.
+
+    Errors
+        AttributeValueError where they are not.
+    """
+    for name, known in REGISTERED.items():
+        if known is prop:
+            return name
+    raise AttributeValueError(
+        f"{prop.__name__} is not registered; put @operator.register('its name') above it"
+    )
+
+
 def make_prop(op_type: str, arguments: dict[str, Any]) -> CustomOpProp:
     """What was registered as `op_type`, made with these texts.
 

@@ -4,6 +4,7 @@ hypothesis makes a failing example as small as it can. It is imported when a str
 """
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.op import Op
 
 MOST = 40  # elements that hypothesis draws one by one; those of a larger array follow from a seed
+STEPS = 1000  # into which an interval is divided
 DECIMALS = 3  # of a drawn number, so that a failing input can be read
 
 
@@ -41,22 +43,29 @@ def away_from(
     Errors
         LessonError if there are none.
     """
-    floats = needed().strategies.floats
-    parts, start = [], float(low)
-    for kink in [*sorted(np.ravel(np.asarray(kinks, float)).tolist()), np.inf]:
-        stop = min(float(high), kink - margin)
+    found = simple_first(tuple(np.ravel(np.asarray(kinks, float)).tolist()), float(low), float(high), margin)
+    return needed().strategies.sampled_from(found)
+
+
+@functools.lru_cache
+def simple_first(kinks: tuple[float, ...], low: float, high: float, margin: float) -> tuple[float, ...]:
+    """Numbers all over what the kinks leave of an interval; those with few digits first, as a failure shrinks.
+
+    Errors
+        LessonError if there are none.
+    """  # noqa: E501
+    found: set[float] = set()
+    start = low
+    for kink in [*sorted(kinks), np.inf]:
+        stop = min(high, kink - margin)
         if start <= stop:
-            parts.append(floats(start, stop).map(lambda x, a=start, b=stop: tidy(x, a, b)))
+            even = np.linspace(start, stop, STEPS + 1)
+            short = [x + 0.0 for x in even.round(DECIMALS).tolist() if start <= x <= stop]
+            found.update(short if len(short) > 2 else even.tolist())
         start = max(start, kink + margin)
-    if not parts:
-        raise LessonError(f"no number from {low} to {high} is {margin} away from {kinks}")
-    return needed().strategies.one_of(parts)
-
-
-def tidy(x: float, low: float, high: float) -> float:
-    """`x` with few decimals, still between `low` and `high`."""
-    short = round(x, DECIMALS) + 0.0  # no negative zero
-    return short if low <= short <= high else x
+    if not found:
+        raise LessonError(f"no number from {low:g} to {high:g} is {margin:g} away from {list(kinks)}")
+    return tuple(sorted(found, key=lambda x: (len(repr(abs(x))), abs(x), x < 0)))
 
 
 def special_numbers(dtype: Any = np.float64) -> Any:

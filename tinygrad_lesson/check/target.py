@@ -17,7 +17,7 @@ from tinygrad_lesson.check.report import Report
 from tinygrad_lesson.check.subject import name_of
 from tinygrad_lesson.errors import LessonError, near
 from tinygrad_lesson.op import OPS, Op
-from tinygrad_lesson.operator import REGISTERED, CustomOpProp
+from tinygrad_lesson.operator import REGISTERED, CustomOpProp, registered_as
 from tinygrad_lesson.shapes import Shape, show
 from tinygrad_lesson.symbol import Symbol
 from tinygrad_lesson.symbol.custom import Custom
@@ -53,7 +53,9 @@ def ops_of(package: str, folder: Path | None = None) -> list[Any]:
         LessonError where it cannot be imported, or declares none.
     """
     module = module_called(package, folder)
-    for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{package}.", onerror=lambda _: None):
+    for found in pkgutil.walk_packages(
+        getattr(module, "__path__", []), f"{package}.", onerror=lambda _: None
+    ):
         module_called(found.name, folder)
 
     def inside(cls: type) -> bool:
@@ -81,28 +83,30 @@ def named(target: str) -> Any:
     return declared(found)
 
 
-def check_named(
-    target: str, shapes: Sequence[Shape], order: int = 1, seed: int = 0, low: float = -2.0, high: float = 2.0
+def check_at(
+    f: Any, shapes: Sequence[Shape], order: int = 1, seed: int = 0, low: float = -2.0, high: float = 2.0
 ) -> Report:
-    """Check what `module:name` stands for at inputs of these shapes, or such as its declaration says.
+    """Check `f` at inputs of these shapes, or such as its declaration says, numbers from `low` to `high`.
 
     Errors
         LessonError where it cannot be run on such inputs.
     """
-    f = named(target)
+    if not low < high:
+        raise LessonError(f"there are no numbers from {low:g} to {high:g}; --low must be below --high")
     if isinstance(f, type) and issubclass(f, CustomOpProp):
-        f = Custom(next((name for name, cls in REGISTERED.items() if cls is f), f.__name__))
-    draw = Draw(seed)
-    inputs = [draw.array(shape, low, high) for shape in shapes or default_shapes(f)]
+        f = Custom(registered_as(f))
+    draw, chosen = Draw(seed), list(shapes) or default_shapes(f)
+    inputs = [draw.array(shape, low, high) for shape in chosen]
+    if isinstance(f, Custom):  # whole numbers may be indices
+        types = [f.input_dtype(i, np.dtype(float)) for i in range(len(inputs))]
+        inputs = [x if t.kind == "f" else np.zeros(x.shape, t) for x, t in zip(inputs, types, strict=True)]
     try:
-        if isinstance(f, type) and issubclass(f, Op) and shapes:
-            f = f()
-        return gradients(f, *inputs, order=order, seed=seed)
+        return gradients(f() if isinstance(f, type) and shapes else f, *inputs, order=order, seed=seed)
     except Exception as error:
-        given = ", ".join(show(x.shape) for x in inputs) or "none"
+        given = ", ".join(map(show, chosen)) or "none"
         hint = "" if shapes else "; say others: --shape 3,4 --shape 4"
         problem = f"{type(error).__name__}: {first_line(error)}"
-        raise LessonError(f"{target} with inputs of shapes {given}: {problem}{hint}") from None
+        raise LessonError(f"{name_of(f)} with inputs of shapes {given}: {problem}{hint}") from None
 
 
 def default_shapes(f: Any) -> list[Shape]:
