@@ -224,6 +224,7 @@ def property_test(
     order: int | None = None,
     max_examples: int | None = None,
     oracle: Callable[..., Any] | None = None,
+    seed: int | None = None,
 ) -> Callable[..., Any]:
     """A test that hypothesis runs: `test_swish = check.property_test(Swish)`, or as a decorator.
 
@@ -233,7 +234,7 @@ def property_test(
     decorated function is called as `f(op, *arrays)` and may assert more. `op` is a class of ops, an op,
     the properties of a custom operator, or with `inputs` any function of Tensors. `order` is 2 but for
     custom operators, `max_examples` what the profile of hypothesis says, `oracle(op, *arrays)` what
-    `forward` must give.
+    `forward` must give. With a `seed` the examples are the same each time.
 
     Errors
         OpError or GradientError about the smallest inputs at which something is wrong, with the line of
@@ -251,8 +252,8 @@ def property_test(
 
     def test(body: Callable[..., Any] | None = None) -> Any:
         if body is not None:
-            return lambda: run(cases(subject, inputs, order, oracle), max_examples, body)
-        return run(cases(subject, inputs, order, oracle), max_examples, None)
+            return lambda: run(cases(subject, inputs, order, oracle), max_examples, seed, body)
+        return run(cases(subject, inputs, order, oracle), max_examples, seed, None)
 
     return test
 
@@ -265,7 +266,7 @@ def declared(op: Any) -> Any:
     return cls if cls is not None and op is getattr(TENSORS, cls.function) else op
 
 
-def run(strategy: Any, max_examples: int | None, body: Callable[..., Any] | None) -> None:
+def run(strategy: Any, max_examples: int | None, seed: int | None, body: Callable[..., Any] | None) -> None:
     """Let hypothesis try examples of `strategy`."""
     hypothesis = needed()
     more = {} if max_examples is None else {"max_examples": max_examples}
@@ -285,7 +286,8 @@ def run(strategy: Any, max_examples: int | None, body: Callable[..., Any] | None
         if body is not None:
             body(case.subject, *case.inputs)
 
-    settings(hypothesis.given(strategy)(each))()
+    test = settings(hypothesis.given(strategy)(each))
+    (test if seed is None else hypothesis.seed(seed)(test))()
 
 
 __all__ = ["Case", "Draw", "OpError", "Report", "ShapeError", "assert_op", "cases", "property_test"]
