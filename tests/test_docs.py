@@ -53,7 +53,7 @@ def test_links_lead_somewhere(page):
     assert not missing
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/gradient_checks.md"])
 def test_pages_for_learners_have_code_that_is_run(page):
     blocks = list(BLOCK.finditer((ROOT / page).read_text(encoding="utf-8")))
     assert sum(block["printed"] is not None for block in blocks) >= 3

@@ -140,3 +140,18 @@ def test_the_strict_sum_says_what_would_broadcast():
 
 def test_shape_of_a_function_of_one_number_is_known_from_its_result():
     assert OPS["Tanh"]().complete([None], [(2, 3)]) == ([(2, 3)], [(2, 3)])
+
+
+def test_mixed_second_derivative_of_a_power_holds_at_exponent_zero():
+    slope = grad(lambda b: tl.sum(tl.power(np.array([2.0, 4.0]), b)))  # a**b * log(a)
+    np.testing.assert_allclose(slope(np.zeros(2)).numpy(), np.log([2, 4]), rtol=1e-12)
+    first = grad(lambda a, b: tl.sum(tl.power(a, b)))  # b * a**(b - 1)
+    mixed = grad(lambda b: tl.sum(first(np.array([2.0, 4.0]), b)))  # at b = 0: 1 / a
+    np.testing.assert_allclose(mixed(np.zeros(2)).numpy(), [0.5, 0.25], rtol=1e-12)
+
+
+def test_gradient_of_a_power_of_a_number_asks_nothing_of_the_numbers():
+    executor = (tl.sym.Variable("x") ** 3).simple_bind(x=(2,))
+    steps = [type(step.op).__name__ for step in executor.plan().backward]
+    assert "Where" not in steps
+    assert "Equal" not in steps

@@ -2,6 +2,11 @@
 
 import dataclasses
 import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +26,7 @@ from one_op import (
 )
 from oracles import LOSS_GRADIENTS, ORACLES
 
+from tinygrad_lesson import check
 from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.check.strategies import samples
 from tinygrad_lesson.op import OPS, Elementwise
@@ -242,3 +248,53 @@ def elsewhere(x, generator):
     """Other numbers for which an op is as smooth: those of `x`, a little larger, in another order."""
     mixed = generator.permutation(x.ravel()).reshape(x.shape)
     return ~mixed if x.dtype == bool else mixed * x.dtype.type(1.02)
+
+
+@each_op()
+def test_all_that_an_op_promises_holds_wherever_hypothesis_looks(cls):
+    """First and second order against differences, the oracle, both faces and all runners, special values."""
+    check.property_test(cls, oracle=ORACLES[cls.name])()
+
+
+TOMORROW = '''
+"""An op that somebody declares tomorrow: its second derivative is wrong, and nobody has written a test."""
+
+from oracles import ORACLES
+
+from tinygrad_lesson.op import Elementwise, op
+
+
+@op
+class Tomorrow(Elementwise):
+    """The cube: ``y = x**3``."""
+
+    def forward(self, xp, x, out=None):
+        return xp.multiply(x * x, x, out=out)
+
+    def vjp(self, F, g, y, x):
+        return (3 * g * x * F.stop_gradient(x),)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape())}
+
+
+ORACLES["Tomorrow"] = lambda op, x: x**3
+'''
+
+
+def test_an_op_declared_tomorrow_is_checked_with_no_test_written_for_it(tmp_path):
+    (tmp_path / "tomorrow.py").write_text(TOMORROW)
+    folder = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "tomorrow", "-k", "Tomorrow]", str(folder / "test_every_op.py")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(folder)])},
+        cwd=folder.parent, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    failed = set(re.findall(r"^FAILED \S+::(\w+)\[", done.stdout, re.MULTILINE))
+    assert failed == {
+        "test_second_vjp_agrees_with_differences_of_the_first",
+        "test_all_that_an_op_promises_holds_wherever_hypothesis_looks",
+    }, done.stdout
+    passed = int(re.search(r"(\d+) passed", done.stdout)[1])
+    assert passed >= 8, done.stdout

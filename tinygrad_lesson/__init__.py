@@ -6,7 +6,7 @@ Every op is a function here: `tl.tanh(x)`, `tl.sum(x, axis=0)`. See `tl.sym` for
 import importlib
 from typing import Any
 
-from tinygrad_lesson import ops, random, symbol, train
+from tinygrad_lesson import check, operator, ops, random, symbol, train
 from tinygrad_lesson import symbol as sym
 from tinygrad_lesson.arrays import Context, NDArray, cpu, gpu
 from tinygrad_lesson.config import show_config
@@ -15,6 +15,7 @@ from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.jit import jit
 from tinygrad_lesson.op import FUNCTIONS, Op, attr, op
+from tinygrad_lesson.symbol.custom import custom
 from tinygrad_lesson.tensor import TENSORS, Tensor, batch_norm, dropout, linear, matmul, no_grad
 from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
@@ -49,7 +50,8 @@ Displayed.painter = staticmethod(_painted)
 
 
 __all__ = [
-    "Context", "FeedForward", "History", "LessonError", "NDArray", "NDArrayIter", "Op", "Tensor", "attr", "batch_norm", "cpu", "diagnose", "dropout", "gpu", "grad",  # noqa: E501
-    "hessian", "jacobian", "jit", "jvp", "linear", "matmul", "no_grad", "op", "ops", "random", "show_config", "sym", "symbol",  # noqa: E501
+    "Context", "FeedForward", "History", "LessonError", "NDArray", "NDArrayIter", "Op", "Tensor", "attr", "batch_norm",
+    "check", "cpu", "custom", "diagnose", "dropout", "gpu", "grad", "hessian", "jacobian", "jit", "jvp", "linear",
+    "matmul", "no_grad", "op", "operator", "ops", "random", "show_config", "sym", "symbol",
     "train", "value_and_grad", "vjp",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command line: `tinygrad-lesson list` and `tinygrad-lesson run`."""
+"""The command line: `tinygrad-lesson list`, `run` and `check`."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from tinygrad_lesson.arrays import Context, require_device
+from tinygrad_lesson.check.target import check_at, named, ops_of
 from tinygrad_lesson.errors import DeviceError, LessonError
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.lesson import remedies, run
@@ -17,7 +18,7 @@ from tinygrad_lesson.viz.render import MISSING
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit code is 0, or 2 for a mistake in what was asked."""
+    """Run the command line; the exit code is 0, 1 where a check fails, 2 for a mistake in what was asked."""
     asked = parser().parse_args(arguments)
     try:
         return int(asked.command(asked))
@@ -51,6 +52,16 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--out", type=Path, default=Path("lesson-out"), metavar="DIR")
     runs.add_argument("--page", action="store_true", help="write DIR/index.html, to explore with a browser")
     runs.set_defaults(command=run_networks)
+    checks = commands.add_parser("check", help="check the gradient of a function, or of every op of a module")
+    checks.add_argument(
+        "target", metavar="MODULE[:NAME]", help="a function, op or Symbol; without NAME all ops"
+    )
+    checks.add_argument("--shape", action="append", default=[], metavar="N,M", help="of each input in turn")
+    checks.add_argument("--order", type=positive, default=1, metavar="1|2", help="of the derivatives")
+    checks.add_argument("--seed", type=natural, default=0, metavar="N", help="of the inputs")
+    checks.add_argument("--low", type=float, default=-2.0, metavar="X", help="the least input, -2 by default")
+    checks.add_argument("--high", type=float, default=2.0, metavar="X", help="the largest, 2 by default")
+    checks.set_defaults(command=check_gradients)
     return top
 
 
@@ -121,6 +132,32 @@ def run_networks(asked: argparse.Namespace) -> int:
     trained = sum(result.history.seconds for result in results)
     print(f"\ntraining {trained:.2f} s, in all {time.perf_counter() - began:.1f} s; results in {out}/")
     return 0
+
+
+def check_gradients(asked: argparse.Namespace) -> int:
+    """Print what the check of a function or of a module's ops finds; 1 if one fails."""
+    if asked.order > 2:
+        raise LessonError(f"--order is {asked.order}, expected 1 or 2")
+    shapes = [as_shape(text) for text in asked.shape]
+    if ":" in asked.target:
+        reports = [check_at(named(asked.target), shapes, asked.order, asked.seed, asked.low, asked.high)]
+    elif shapes:
+        raise LessonError(f"--shape says nothing about a whole module; name one: {asked.target}:NAME")
+    else:
+        reports = [check_at(op, (), asked.order, asked.seed) for op in ops_of(asked.target)]
+    for found in reports:
+        print(found)
+    return 0 if all(reports) else 1
+
+
+def as_shape(text: str) -> tuple[int, ...]:
+    """A shape as it is typed: `3,4`, `4`, or `()` for a single number."""
+    parts = [part.strip() for part in text.strip("() ").split(",")]
+    if parts == [""]:
+        return ()
+    if not all(part.isdecimal() for part in parts if part) or "" in parts[:-1]:
+        raise LessonError(f"--shape is {text!r}, expected sizes as in 3,4, or () for a single number")
+    return tuple(int(part) for part in parts if part)
 
 
 def report(result: run.Result) -> None:

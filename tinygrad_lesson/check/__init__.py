@@ -1,8 +1,20 @@
 """Gradient checks that say what is wrong, where, and why; and samples of ops for tests of every op."""
 
+from tinygrad_lesson.check.faces import OpError
 from tinygrad_lesson.check.gradients import assert_gradients, gradients
+from tinygrad_lesson.check.mxnet import (
+    check_consistency,
+    check_numeric_gradient,
+    check_symbolic_backward,
+    check_symbolic_forward,
+)
+from tinygrad_lesson.check.property import assert_op, property_test
 from tinygrad_lesson.check.report import CAUSES, VERDICTS, Culprit, Entry, GradientError, Report
+from tinygrad_lesson.check.strategies import arrays, attributes, away_from, broadcastable_shapes, samples
 
 __all__ = [
-    "CAUSES", "VERDICTS", "Culprit", "Entry", "GradientError", "Report", "assert_gradients", "gradients",
+    "CAUSES", "VERDICTS", "Culprit", "Entry", "GradientError", "OpError", "Report", "arrays",
+    "assert_gradients", "assert_op", "attributes", "away_from", "broadcastable_shapes", "check_consistency",
+    "check_numeric_gradient", "check_symbolic_backward", "check_symbolic_forward", "gradients",
+    "property_test", "samples",
 ]  # fmt: skip

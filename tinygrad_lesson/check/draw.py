@@ -1,7 +1,7 @@
 """What `Op.sample` draws from: shapes, choices, and numbers that keep away from kinks."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,12 +16,19 @@ T = TypeVar("T")
 class Draw:
     """Random samples for tests: `Draw(seed).sample(Tanh)` gives an op and its inputs.
 
-    `integer(low, high)`, both included, makes every choice of size, axis and attribute, so that a
-    test framework can steer and shrink them. Without it, and for the elements of arrays, `seed` decides.
+    `integer(low, high)`, both included, makes every choice of size, axis and attribute, and
+    `elements(shape, low, high, kinks)` arrays, so that a test framework can steer and shrink them.
+    Without them, or where `elements` gives None, `seed` decides.
     """
 
-    def __init__(self, seed: int = 0, integer: Callable[[int, int], int] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        integer: Callable[[int, int], int] | None = None,
+        elements: Callable[[tuple[int, ...], float, float, Any], np.ndarray | None] | None = None,
+    ) -> None:
         self.generator = np.random.default_rng(seed)
+        self.elements = elements or (lambda shape, low, high, kinks: None)
         self.integer = integer or (lambda low, high: int(self.generator.integers(low, high, endpoint=True)))
 
     def sample(self, cls: type[Op]) -> tuple[Op, dict[str, np.ndarray]]:
@@ -97,6 +104,9 @@ class Draw:
         Errors
             LessonError if there are hardly any such numbers.
         """
+        drawn = self.elements(tuple(shape), low, high, away_from)
+        if drawn is not None:
+            return drawn
         kinks = np.ravel(np.asarray(away_from, float))
         numbers = np.asarray(self.generator.uniform(low, high, tuple(shape)))
         for _ in range(100):
@@ -123,6 +133,4 @@ class Draw:
         """Numbers around 0, no two at one point of a grid, each within a quarter of `MARGIN` of its point."""
         count = int(np.prod(shape, dtype=int))
         points = (self.generator.permutation(count) - count // 2) * spacing + shift
-        return np.asarray(points + self.generator.uniform(-MARGIN / 4, MARGIN / 4, count)).reshape(
-            tuple(shape)
-        )
+        return np.asarray(points + self.array((count,), -MARGIN / 4, MARGIN / 4)).reshape(tuple(shape))

@@ -1,15 +1,192 @@
-"""Samples of ops as a strategy of hypothesis, which makes a failing one as small as it can."""
+"""What hypothesis draws from: arrays, shapes that broadcast, attributes, samples of ops.
 
-from hypothesis import strategies as st
+hypothesis makes a failing example as small as it can. It is imported when a strategy is first asked for.
+"""
 
-from tinygrad_lesson.check.draw import Draw
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.check.draw import MARGIN, Draw
+from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.op import Op
+
+MOST = 40  # elements that hypothesis draws one by one; those of a larger array follow from a seed
+STEPS = 1000  # into which an interval is divided
+DECIMALS = 3  # of a drawn number, so that a failing input can be read
 
 
-@st.composite
-def samples(draw: st.DrawFn) -> Draw:
-    """A `Draw` whose shapes, axes and attributes hypothesis chooses and shrinks.
+def needed() -> Any:
+    """The module hypothesis.
+
+    Errors
+        LessonError where it is not installed.
+    """
+    try:
+        import hypothesis
+        import hypothesis.extra.numpy
+    except ModuleNotFoundError:
+        raise LessonError("property tests need hypothesis: pip install hypothesis") from None
+    return hypothesis
+
+
+def away_from(
+    kinks: float | Sequence[float] = (), low: float = -2.0, high: float = 2.0, margin: float = MARGIN
+) -> Any:
+    """Numbers from `low` to `high`, each at least `margin` from every number of `kinks`; few decimals.
+
+    Errors
+        LessonError if there are none.
+    """
+    found = simple_first(tuple(np.ravel(np.asarray(kinks, float)).tolist()), float(low), float(high), margin)
+    return needed().strategies.sampled_from(found)
+
+
+@functools.lru_cache
+def simple_first(kinks: tuple[float, ...], low: float, high: float, margin: float) -> tuple[float, ...]:
+    """Numbers all over what the kinks leave of an interval; those with few digits first, as a failure shrinks.
+
+    Errors
+        LessonError if there are none.
+    """  # noqa: E501
+    found: set[float] = set()
+    start = low
+    for kink in [*sorted(kinks), np.inf]:
+        stop = min(high, kink - margin)
+        if start <= stop:
+            even = np.linspace(start, stop, STEPS + 1)
+            short = [x + 0.0 for x in even.round(DECIMALS).tolist() if start <= x <= stop]
+            found.update(short if len(short) > 2 else even.tolist())
+        start = max(start, kink + margin)
+    if not found:
+        raise LessonError(f"no number from {low:g} to {high:g} is {margin:g} away from {list(kinks)}")
+    return tuple(sorted(found, key=lambda x: (len(repr(abs(x))), abs(x), x < 0)))
+
+
+def special_numbers(dtype: Any = np.float64) -> Any:
+    """Those on which arithmetic stumbles: infinities, NaN, both zeros, the largest and the smallest."""
+    info = np.finfo(dtype)
+    numbers = [0.0, -0.0, np.inf, -np.inf, np.nan, info.max, info.min, info.tiny, info.smallest_subnormal]
+    return needed().strategies.sampled_from([float(x) for x in numbers])
+
+
+def arrays(
+    shape: Any = None, dtype: Any = np.float64, low: float = -2.0, high: float = 2.0,
+    away_from: float | Sequence[float] = (), special: bool = False, elements: Any = None,
+) -> Any:  # fmt: skip
+    """Arrays of `shape`, a tuple or a strategy (any small one by default), elements from `low` to `high`.
+
+    Floats keep away from the kinks in `away_from`, and are NaN or infinite now and then if `special`.
+    """
+    strategies = needed().strategies
+    kind = np.dtype(dtype)
+    if shape is None:
+        shape = shapes()
+    if elements is None:
+        elements = numbers_of(kind, low, high, away_from)
+    if special and kind.kind == "f":
+        elements = strategies.one_of(elements, special_numbers(kind))
+    if kind.kind == "f":
+        elements = elements.map(kind.type)
+    return needed().extra.numpy.arrays(kind, shape, elements=elements, fill=strategies.nothing())
+
+
+def numbers_of(dtype: np.dtype[Any], low: float, high: float, kinks: float | Sequence[float]) -> Any:
+    """Elements of a type."""
+    strategies = needed().strategies
+    if dtype.kind == "b":
+        return strategies.booleans()
+    if dtype.kind in "iu":
+        return strategies.integers(max(int(low), 0 if dtype.kind == "u" else int(low)), int(high))
+    return away_from(kinks, low, high)
+
+
+def shapes(min_rank: int = 0, max_rank: int = 3, min_size: int = 1, max_size: int = 3) -> Any:
+    """Shapes with few and short axes."""
+    return needed().extra.numpy.array_shapes(
+        min_dims=min_rank, max_dims=max_rank, min_side=min_size, max_side=max_size
+    )
+
+
+def broadcastable_shapes(n: int = 2, max_rank: int = 3, max_size: int = 3) -> Any:
+    """Tuples of `n` shapes that broadcast against each other."""
+    found = needed().extra.numpy.mutually_broadcastable_shapes(
+        num_shapes=n, max_dims=max_rank, min_side=1, max_side=max_size
+    )
+    return found.map(lambda shapes: tuple(shapes.input_shapes))
+
+
+def attributes(op: type[Op] | Op) -> Any:
+    """Attributes of an op by name, within the ranges that it declares; `cls(**attributes)` is the op.
+
+    Those that its `sample` draws, where it has one; else from its fields.
+
+    Errors
+        LessonError for an attribute that has neither range nor default.
+    """
+    cls = op if isinstance(op, type) else type(op)
+    if hasattr(cls, "sample"):
+        return samples().map(lambda draw: fields_of(draw.sample(cls)[0]))
+    hints = typing.get_type_hints(cls)
+    return needed().strategies.fixed_dictionaries(
+        {field.name: values_of(cls, field, hints[field.name]) for field in dataclasses.fields(cls)}
+    )
+
+
+def fields_of(op: Op) -> dict[str, Any]:
+    """The attributes of an op."""
+    return {field.name: getattr(op, field.name) for field in dataclasses.fields(op)}
+
+
+def values_of(cls: type[Op], field: "dataclasses.Field[Any]", kind: Any) -> Any:
+    """What one attribute may be, by the choices or the range that its declaration states, and its type."""
+    strategies, range_ = needed().strategies, field.metadata
+    low, high, choices = range_.get("minimum"), range_.get("maximum"), range_.get("choices")
+    default = [] if field.default is dataclasses.MISSING else [strategies.just(field.default)]
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kind = next((k for k in typing.get_args(kind) if k is not type(None)), kind)
+    if choices is not None:
+        return strategies.sampled_from(choices)
+    if kind is bool:
+        return strategies.booleans()
+    if kind is int and (low is not None or high is not None or not default):
+        start: Any = int(low if low is not None else high - 3 if high is not None else 1)
+        return strategies.integers(start, int(high) if high is not None else start + 3)
+    if kind is float and (low is not None or high is not None or not default):
+        start = low if low is not None else (high - 2 if high is not None else 0.5)
+        stop = high if high is not None else start + 2
+        return strategies.one_of(*default, away_from((), start, stop))
+    if not default:
+        raise LessonError(
+            f"{cls.name}: attribute {field.name!r} has neither choices, range nor default; declare `sample`"
+        )
+    return default[0]
+
+
+def samples() -> Any:
+    """A `Draw` whose shapes, axes, attributes and elements hypothesis chooses and shrinks.
 
     Example
         A test of every op begins with ``@given(draw=samples())`` and ``op, inputs = draw.sample(cls)``.
     """
-    return Draw(draw(st.integers(0, 999)), integer=lambda low, high: draw(st.integers(low, high)))
+    strategies = needed().strategies
+
+    @strategies.composite  # type: ignore[untyped-decorator]
+    def drawn(draw: Any) -> Draw:
+        def elements(shape: tuple[int, ...], low: float, high: float, kinks: Any) -> np.ndarray | None:
+            if int(np.prod(shape)) > MOST:
+                return None
+            return draw(arrays(shape, low=low, high=high, away_from=kinks))  # type: ignore[no-any-return]
+
+        return Draw(
+            draw(strategies.integers(0, 999)),
+            integer=lambda low, high: draw(strategies.integers(low, high)),
+            elements=elements,
+        )
+
+    return drawn()

@@ -92,6 +92,10 @@ class Builder(Namespace):
 
         return backprop(self.add, heads, wrt, pull)
 
+    def number(self, edge: Edge) -> Any:
+        """The number that an edge stands for, None if it is no constant."""
+        return edge.node.op.value if isinstance(edge.node.op, Constant) else None
+
     def emit_unnamed(self, op: Op, inputs: Sequence[Any]) -> Any:
         """The result of `op`, as a rule asks for it."""
         edges = tuple([x if isinstance(x, Edge) else self.emit_number(x) for x in inputs])

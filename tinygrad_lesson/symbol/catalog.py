@@ -1,11 +1,13 @@
 """MXNet's operators as spellings of our ops."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from tinygrad_lesson.errors import AttributeValueError
 from tinygrad_lesson.op import Op, Reduction
 from tinygrad_lesson.ops import conv, index, linear, loss, movement, nn, pool, random, reduce
 from tinygrad_lesson.ops import elementwise as e
+from tinygrad_lesson.symbol.custom import Custom
 from tinygrad_lesson.symbol.operator import DTYPE_CODES, operator
 
 ACTIVATIONS = {
@@ -206,6 +208,11 @@ def concat(dim: int = 1) -> Op:
     return index.Concat(dim=dim)
 
 
+def custom(op_type: str, **arguments: Any) -> Op:
+    """An operator that the user registered as `op_type`; other attributes are its own, as texts."""
+    return Custom(op_type, **arguments)
+
+
 def declare() -> None:
     """Fill the catalog."""
     operator("FullyConnected", linear.FullyConnected)
@@ -234,6 +241,7 @@ def declare() -> None:
     operator("broadcast_to", broadcast_to, inputs=("data",))
     operator("where", e.Where, inputs=("condition", "x", "y"))
     operator("clip", clip, inputs=("data",))
+    operator("Custom", custom)
     operator("_zeros", filled(0.0), ignored=frozenset({"ctx"}))
     operator("_ones", filled(1.0), ignored=frozenset({"ctx"}))
     for name, unary in UNARY.items():

@@ -45,9 +45,15 @@ class Operator(NamedTuple):
         takes = parameters_of(self.build)
         values = {}
         where = f"{node} ({self.name})" if node else self.name
+        anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
+        takes = {
+            key: parameter for key, parameter in takes.items() if parameter.kind is not parameter.VAR_KEYWORD
+        }
         for key, value in attributes.items():
             if key in takes:
                 values[key] = parse(value, takes[key].annotation, f"{where}: {key}")
+            elif anything and key not in self.ignored:
+                values[key] = as_text(value)
             elif key not in self.ignored:
                 raise AttributeValueError(f"{where}: unknown attribute {key[:80]!r}; {near(key[:80], takes)}")
         for key, parameter in takes.items():
@@ -109,6 +115,11 @@ def parse(value: Any, kind: Any, where: str) -> Any:
             return bool(value) if kind is bool else float(value) if kind is float else value
     shown = f"{given[:80]!r}" if isinstance(given, str) else f"{given!r:.80}"
     raise AttributeValueError(f"{where} is {shown}, expected {describe(kind)}")
+
+
+def as_text(value: Any) -> str:
+    """An attribute as MXNet writes it."""
+    return str(hashable(value))
 
 
 def read_literal(text: str) -> Any:

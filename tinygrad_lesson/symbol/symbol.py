@@ -14,11 +14,10 @@ from tinygrad_lesson.executor import Executor, variables
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, substitute, toposort
 from tinygrad_lesson.infer import infer_dtypes, infer_shapes
-from tinygrad_lesson.op import hashable
 from tinygrad_lesson.shapes import Shape
 from tinygrad_lesson.symbol import binding, serial
 from tinygrad_lesson.symbol.naming import AttrScope, NameManager
-from tinygrad_lesson.symbol.operator import DTYPE_CODES, Operator, find
+from tinygrad_lesson.symbol.operator import DTYPE_CODES, Operator, as_text, find
 from tinygrad_lesson.symbol.serial import HIDDEN
 
 
@@ -462,11 +461,6 @@ def gather(
         else:
             edges.append(single(value, f"{label} ({known.name}): input {input_name}"))
     return tuple(edges)
-
-
-def as_text(value: Any) -> str:
-    """An attribute as MXNet writes it."""
-    return str(hashable(value))
 
 
 def binary(spelling: str, a: Any, b: Any) -> Symbol:

@@ -1,0 +1,346 @@
+"""The checks of ``mx.test_utils`` under their names, over the engine of `check.gradients`.
+
+Source
+    MXNet 1.9, ``python/mxnet/test_utils.py``: parameters and their order. Numbers that it picks by
+    hand are derived here: without `rtol` and `atol` half the digits of the element type must agree.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.arrays import Context, cpu
+from tinygrad_lesson.check.faces import OpError
+from tinygrad_lesson.check.gradients import gradients
+from tinygrad_lesson.check.report import Entry, GradientError, Report
+from tinygrad_lesson.check.subject import SEED
+from tinygrad_lesson.errors import BindError, near
+from tinygrad_lesson.executor import Executor
+from tinygrad_lesson.graph import Edge, outputs_of
+from tinygrad_lesson.random import MXNetGenerator
+from tinygrad_lesson.run import available_runners
+from tinygrad_lesson.shapes import show
+from tinygrad_lesson.symbol import Symbol
+from tinygrad_lesson.tensor import TENSORS, Tensor
+
+INITIAL = 0  # seed of the arrays that gradients are added to, and of parameters
+
+
+def check_numeric_gradient(
+    sym: Symbol,
+    location: Any,
+    aux_states: Any = None,
+    numeric_eps: float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    grad_nodes: Any = None,
+    use_forward_train: bool = True,
+    ctx: Context | None = None,
+    grad_stype_dict: Any = None,
+    dtype: Any = np.float32,
+) -> Report:
+    """Gradients of `sym` at `location` (a list in order, or a dict) against differences, as `check.gradients`.
+
+    Only those for `grad_nodes` (names) if given. The engine chooses its steps and its error bars, in
+    double precision: `numeric_eps`, `ctx`, `grad_stype_dict` and `dtype` change nothing. With `rtol` or
+    `atol` a difference within ``atol + rtol * |numeric|`` is let pass.
+
+    Errors
+        GradientError that carries the report; BindError for a location that does not fit the symbol.
+    """  # noqa: E501
+    arguments = located(sym.list_arguments(), location, "location", np.float64)
+    states = located(sym.list_auxiliary_states(), aux_states, "aux_states", np.float64)
+    names = list(arguments) if grad_nodes is None else list(grad_nodes)
+    for name in names:
+        if name not in arguments:
+            raise BindError(f"grad_nodes: {name!r} is no argument; {near(name, arguments)}")
+    if grad_nodes is None and use_forward_train:
+        report = gradients(sym, {**arguments, **states})
+    else:
+        f = function_of(sym, {**arguments, **states}, names, use_forward_train)
+        report = gradients(f, *[arguments[name] for name in names])
+    given = rtol is not None or atol is not None
+    if report.ok or (given and report.verdict == "wrong" and let_pass(report.worst, rtol or 0, atol or 0)):
+        return report
+    raise GradientError(report)
+
+
+def let_pass(entries: Sequence[Entry], rtol: float, atol: float) -> bool:
+    """Whether the worst derivatives differ by no more than was allowed."""
+    return bool(entries) and all(
+        abs(e.analytic - e.numeric) <= atol + rtol * abs(e.numeric) + e.error_bar for e in entries
+    )
+
+
+def function_of(sym: Symbol, values: Mapping[str, np.ndarray], names: Sequence[str], is_train: bool) -> Any:
+    """The symbol as a function of the variables `names`; the others keep their values."""
+
+    def function(*tensors: Tensor) -> tuple[Tensor, ...]:
+        leaves = dict(zip(names, tensors, strict=True))
+        found: dict[Edge, Any] = {}
+        for node in sym.nodes:
+            if node.op is None:
+                found[Edge(node)] = leaves[node.name] if node.name in leaves else Tensor(values[node.name])
+                continue
+            y = TENSORS.apply(node.op.at_mode(is_train), [found[edge] for edge in node.inputs])
+            found.update(zip(outputs_of(node), y if isinstance(y, tuple) else (y,), strict=False))
+        return tuple(found[edge] for edge in sym.heads)
+
+    parameters = [
+        inspect.Parameter(f"input_{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(len(names))
+    ]
+    if all(name.isidentifier() for name in names):
+        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__qualname__ = str(sym.name or "group")
+    return function
+
+
+def located(names: Sequence[str], given: Any, what: str, dtype: Any) -> dict[str, np.ndarray]:
+    """Arrays by name from a list in order or a dict.
+
+    Errors
+        BindError where one is missing, or one too many.
+    """
+    given = {} if given is None else given
+    if not isinstance(given, Mapping):
+        if len(given) != len(names):
+            raise BindError(f"{what} has {len(given)} arrays, expected {len(names)}: {', '.join(names)}")
+        given = dict(zip(names, given, strict=True))
+    for name in given:
+        if name not in names:
+            raise BindError(f"{what}: {name!r} is not known; {near(name, names)}")
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise BindError(f"{what} lacks {missing[0]!r}; given: {', '.join(given) or 'none'}")
+    return {name: np.array(given[name], dtype) for name in names}
+
+
+def check_symbolic_forward(
+    sym: Symbol,
+    location: Any,
+    expected: Any,
+    rtol: float | None = None,
+    atol: float | None = None,
+    aux_states: Any = None,
+    ctx: Context | None = None,
+    equal_nan: bool = False,
+    dtype: Any = np.float32,
+) -> list[Any]:
+    """Outputs of `sym` in prediction against `expected` (a list in order, or a dict by output); the outputs.
+
+    Errors
+        OpError naming the worst element; BindError for arrays that do not fit the symbol.
+    """
+    arguments = located(sym.list_arguments(), location, "location", dtype)
+    states = located(sym.list_auxiliary_states(), aux_states, "aux_states", dtype)
+    wanted = located(sym.list_outputs(), expected, "expected", None)
+    executor = sym.bind(ctx or cpu(), arguments, grad_req="null", aux_states=states)
+    outputs = executor.forward(is_train=False)
+    for (name, z), y in zip(wanted.items(), outputs, strict=True):
+        assert_within(y, z, rtol, atol, equal_nan, f"check_symbolic_forward: {name}")
+    return outputs
+
+
+def check_symbolic_backward(
+    sym: Symbol,
+    location: Any,
+    out_grads: Any,
+    expected: Any,
+    rtol: float | None = None,
+    atol: float | None = None,
+    aux_states: Any = None,
+    grad_req: Any = "write",
+    ctx: Context | None = None,
+    grad_stypes: Any = None,
+    equal_nan: bool = False,
+    dtype: Any = np.float32,
+) -> list[Any]:
+    """Gradients of `sym` for the cotangents `out_grads` against `expected` (a list, or a dict by argument).
+
+    With `grad_req` "add" they come on top of what is in the arrays, with "null" these do not change.
+    `grad_stypes` changes nothing.
+
+    Errors
+        OpError naming the worst element; BindError for arrays that do not fit the symbol.
+    """
+    names = sym.list_arguments()
+    arguments = located(names, location, "location", dtype)
+    states = located(sym.list_auxiliary_states(), aux_states, "aux_states", dtype)
+    listed = expected if isinstance(expected, Mapping) else located(names, expected, "expected", None)
+    if isinstance(grad_req, str):
+        requests = dict.fromkeys(names, grad_req)
+    else:
+        requests = dict(grad_req if isinstance(grad_req, Mapping) else zip(names, grad_req, strict=True))
+    generator = np.random.default_rng(INITIAL)
+    before = {name: generator.normal(size=arguments[name].shape).astype(dtype) for name in listed}
+    arrays = {name: x.copy() for name, x in before.items()}
+    wanted = {name: requests.get(name, "null") if name in listed else "null" for name in names}
+    executor = sym.bind(ctx or cpu(), arguments, arrays, wanted, states)
+    executor.forward(is_train=True)
+    if isinstance(out_grads, Mapping):
+        out_grads = [out_grads.get(name) for name in sym.list_outputs()]
+    executor.backward(
+        None if out_grads is None else [None if g is None else np.asarray(g) for g in out_grads]
+    )
+    for name, z in listed.items():
+        request, found = wanted[name], arrays[name]
+        start = before[name] if request != "write" else 0
+        goal = start if request == "null" else start + np.asarray(z)
+        assert_within(found, goal, rtol, atol, equal_nan, f"check_symbolic_backward: gradient of {name}")
+    return executor.grad_arrays
+
+
+def assert_within(
+    found: Any, expected: Any, rtol: float | None, atol: float | None, equal_nan: bool, what: str
+) -> None:
+    """Refuse arrays that differ by more than ``atol + rtol * |expected|``.
+
+    Errors
+        OpError naming the worst element.
+    """
+    found, expected = np.asarray(found), np.asarray(expected)
+    if found.shape != expected.shape:
+        raise OpError(f"{what} has the shape {show(found.shape)}, expected {show(expected.shape)}")
+    half = float(np.sqrt(np.finfo(found.dtype).eps)) if found.dtype.kind == "f" else 0.0
+    rtol, atol = half if rtol is None else rtol, half if atol is None else atol
+    with np.errstate(all="ignore"):
+        allowed = atol + rtol * np.abs(expected)
+        error = np.abs(found.astype(float) - expected)
+        right = np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=equal_nan)
+        excess = np.where(right, 0.0, np.nan_to_num(error / np.maximum(allowed, 1e-300), nan=np.inf))
+    if right.all():
+        return
+    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), found.shape))
+    count = int(np.count_nonzero(~right))
+    raise OpError(
+        f"{what} at {list(at)} is {found[at]:.8g}, expected {expected[at]:.8g}; "
+        f"{count} of {found.size} elements differ by more than {atol:.1g} + {rtol:.1g} * |expected|"
+    )
+
+
+def check_consistency(
+    sym: Any,
+    ctx_list: Sequence[Mapping[str, Any]],
+    scale: float = 1.0,
+    grad_req: Any = "write",
+    arg_params: Mapping[str, Any] | None = None,
+    aux_params: Mapping[str, Any] | None = None,
+    tol: Any = None,
+    raise_on_err: bool = True,
+    ground_truth: Mapping[str, Any] | None = None,
+    equal_nan: bool = False,
+    use_uniform: bool = False,
+    rand_type: Any = np.float64,
+) -> dict[str, np.ndarray]:
+    """Outputs and gradients of `sym` under several settings against those of the most precise; the latter.
+
+    Each of `ctx_list` is a dict: the shape of each input by name, "ctx", "type_dict" (element types by
+    name), and "runner" for one runner ("numpy", "vm"); without it all that are installed take part.
+    `sym` may be a list, one symbol for each. Parameters are drawn, times `scale`, unless given. `tol` is
+    a number, or one by element type; by default half the digits. Without `raise_on_err` what differs is
+    printed.
+
+    Errors
+        OpError naming setting, array and worst element.
+    """
+    symbols = list(sym) if isinstance(sym, list | tuple) else [sym] * len(ctx_list)
+    bound = [
+        setting
+        for symbol, entry in zip(symbols, ctx_list, strict=True)
+        for setting in settings_of(symbol, dict(entry), grad_req)
+    ]
+    best = max(range(len(bound)), key=lambda i: bound[i][1].outputs[0].dtype.itemsize)
+    fill(bound[best][1], arg_params or {}, aux_params or {}, scale, use_uniform, rand_type)
+    source = bound[best][1]
+    truth: dict[str, np.ndarray] = dict(ground_truth or {})
+    modes = (False, True) if grad_req != "null" else (False,)
+    for is_train in modes:
+        runs = [(title, executor, results_of(executor, source, is_train)) for title, executor in bound]
+        goal = truth or runs[best][2]
+        for title, executor, found in runs:
+            try:
+                assert_alike(found, goal, tol, equal_nan, title, executor)
+            except OpError as error:
+                if raise_on_err:
+                    raise
+                print(error)
+    return {name: np.array(y) for name, y in goal.items()}
+
+
+def assert_alike(
+    found: Mapping[str, np.ndarray],
+    goal: Mapping[str, Any],
+    tol: Any,
+    equal_nan: bool,
+    title: str,
+    executor: Executor,
+) -> None:
+    """Refuse outputs and gradients of one setting that differ from the most precise ones.
+
+    Errors
+        OpError naming setting, array and worst element.
+    """
+    for name in (name for name in found if name in goal):
+        what = f"gradient of {name}" if name in executor.gradients else name
+        rtol = tolerance(tol, found[name].dtype)
+        assert_within(
+            found[name], goal[name], rtol, rtol, equal_nan, f"check_consistency: {what} with {title}"
+        )
+
+
+def settings_of(symbol: Symbol, entry: dict[str, Any], grad_req: Any) -> list[tuple[str, Executor]]:
+    """An executor for each runner of a setting, with what to call it."""
+    context, dtypes = entry.pop("ctx", cpu()), entry.pop("type_dict", {})
+    runner = entry.pop("runner", None)
+    made = []
+    for name in available_runners() if runner is None else [runner]:
+        executor = symbol.simple_bind(context, grad_req, dtypes, **entry)
+        executor.runner_name, executor.generator = name, MXNetGenerator(SEED)
+        kinds = ", ".join(sorted({str(np.dtype(d)) for d in dtypes.values()})) or "float32"
+        made.append((f"{context}, {kinds}, runner {name!r}", executor))
+    return made
+
+
+def fill(
+    executor: Executor, arguments: Any, states: Any, scale: float, use_uniform: bool, rand_type: Any
+) -> None:
+    """Put numbers into the arrays of an executor: those given, else random ones; states begin at zero."""
+    generator = np.random.default_rng(INITIAL)
+    for name, array in executor.arguments.items():
+        drawn = (
+            generator.uniform(-0.92, 0.92, array.shape) if use_uniform else generator.normal(size=array.shape)
+        )
+        array[...] = arguments[name] if name in arguments else (drawn * scale).astype(rand_type)
+    for name, array in executor.states.items():
+        array[...] = states.get(name, 0)
+
+
+def results_of(executor: Executor, source: Executor, is_train: bool) -> dict[str, np.ndarray]:
+    """Outputs, and in training gradients, at the numbers in `source`."""
+    for name, array in executor.arguments.items():
+        array[...] = source.arguments[name]
+    kept = {name: array.copy() for name, array in source.states.items()}
+    for name, array in executor.states.items():
+        array[...] = kept[name]
+    for array in executor.gradients.values():
+        array[...] = 0
+    executor.generator.reseed(SEED)
+    outputs = [np.array(y) for y in executor.forward(is_train=is_train)]
+    found = dict(zip(executor.output_names, outputs, strict=True))
+    if is_train:
+        executor.backward(outputs)
+        found |= {name: np.array(g) for name, g in executor.gradients.items()}
+    if executor is source:
+        for name, array in source.states.items():
+            array[...] = kept[name]
+    return found
+
+
+def tolerance(tol: Any, dtype: np.dtype[Any]) -> float | None:
+    """What is allowed for an element type; None for half its digits."""
+    if isinstance(tol, Mapping):
+        return next((float(t) for key, t in tol.items() if np.dtype(key) == dtype), None)
+    return None if tol is None else float(tol)

@@ -1,0 +1,293 @@
+"""Property tests of ops: hypothesis looks for inputs at which an op is wrong, and makes them small."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.check.draw import Draw
+from tinygrad_lesson.check.faces import OpError, assert_close, assert_faces_agree, learnable
+from tinygrad_lesson.check.gradients import gradients
+from tinygrad_lesson.check.report import GradientError, Report, as_code
+from tinygrad_lesson.check.strategies import (
+    arrays,
+    attributes,
+    broadcastable_shapes,
+    needed,
+    samples,
+    shapes,
+    special_numbers,
+)
+from tinygrad_lesson.check.subject import SEED, name_of, repeatable
+from tinygrad_lesson.errors import DTypeError, LessonError, ShapeError
+from tinygrad_lesson.op import FUNCTIONS, Elementwise, Op
+from tinygrad_lesson.operator import CustomOpProp, registered_as
+from tinygrad_lesson.random import MXNetGenerator
+from tinygrad_lesson.symbol.custom import Custom
+from tinygrad_lesson.tensor import TENSORS
+
+KINDS = ("float64", "float64", "float32", "special")  # of elements; half of the examples are plain
+EXTREME = 1e30  # beyond it, and below one over it, differences say nothing
+FULL = 20  # elements up to which each is moved on its own
+
+
+class KinkError(GradientError):
+    """A point at which there is no derivative: no mistake of the rule."""
+
+
+def assert_op(op: Op, *inputs: Any, order: int = 2, oracle: Callable[..., Any] | None = None) -> None:
+    """Check all that an op promises, at these inputs.
+
+    The rules of shape and type tell what `forward` returns; `forward` agrees with `oracle(op, *arrays)`;
+    gradients agree with differences, up to `order`; both faces and all runners agree; no input is written.
+    At inputs that are infinite, NaN or beyond `EXTREME`, and with order 0, the faces' results are all
+    that is compared.
+
+    Errors
+        OpError or GradientError that says what is wrong.
+    """
+    given = [np.asarray(x) for x in inputs]
+    kept = [x.copy() for x in given]
+    results = forward(op, given)
+    if not all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in zip(given, kept, strict=True)):
+        raise OpError(f"{op!r}: forward writes into its inputs")
+    assert_rules(op, given, results)
+    if not order or not all(moderate(x) for x in (*given, *results) if x.dtype.kind == "f"):
+        assert_faces_agree(op, given)
+        return
+    if oracle is not None:
+        expected = oracle(op, *given)
+        for y, z in zip(results, expected if isinstance(expected, tuple) else (expected,), strict=True):
+            assert_close(y, np.asarray(z), f"{op!r}: forward", "the oracle gives")
+    generator = np.random.default_rng(0)
+    g = [np.asarray(generator.normal(size=y.shape), y.dtype) for y in results[: op.visible]]
+    if any(given[i].size for i in learnable(op, given)):
+        full = sum(x.size for x in given) <= FULL
+        report = gradients(op, *given, order=order, full=full)
+        if not report.ok:
+            raise (KinkError if report.verdict == "kink" else GradientError)(report)
+    assert_faces_agree(op, given, g)
+
+
+def moderate(x: np.ndarray) -> bool:
+    """Whether no element is beyond `EXTREME`, or below one over it without being 0."""
+    size = np.abs(x[x != 0])
+    return bool(np.all((size < EXTREME) & (size > 1 / EXTREME)))
+
+
+def forward(op: Op, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """All results of `forward`."""
+    extra = {"generator": MXNetGenerator(SEED)} if op.random else {}
+    with repeatable(), np.errstate(all="ignore"):
+        y = op.forward(np, *inputs, **extra)
+    return [np.asarray(v) for v in (y if isinstance(y, tuple) else (y,))]
+
+
+def assert_rules(op: Op, inputs: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
+    """Refuse rules of shape and type that do not tell what `forward` returns.
+
+    Errors
+        OpError.
+    """
+    if len(results) != op.results:
+        raise OpError(f"{op!r}: forward returns {len(results)} results, declared are {op.results}")
+    try:
+        told = op.shape(*[x.shape for x in inputs])
+    except NotImplementedError:
+        raise OpError(f"{op!r}: declares no shape rule, so it is of no use in the symbolic face") from None
+    types = op.dtype(*[x.dtype for x in inputs])
+    told = [told] if op.results == 1 else list(told)
+    types = list(types) if isinstance(types, tuple) else [types] * op.results
+    for y, shape, dtype in zip(results, told, types, strict=True):
+        if y.shape != tuple(shape):
+            raise OpError(f"{op!r}: forward returns the shape {y.shape}, its shape rule says {tuple(shape)}")
+        if dtype is not None and y.dtype != dtype:
+            raise OpError(f"{op!r}: forward returns {y.dtype}, its type rule says {np.dtype(dtype)}")
+
+
+# What hypothesis draws.
+
+
+class Case:
+    """An op, or a function of Tensors, and inputs for it; shown as the line that checks it again."""
+
+    def __init__(self, subject: Any, inputs: Sequence[np.ndarray], order: int, oracle: Any = None) -> None:
+        self.subject, self.inputs, self.order, self.oracle = subject, list(inputs), order, oracle
+
+    def __repr__(self) -> str:
+        named = isinstance(self.subject, Op)
+        what = repr(self.subject) if named else name_of(self.subject)
+        inputs = "".join(f", {as_code(x)}" for x in self.inputs)
+        more = f", order={self.order}" if self.order != 2 else ""
+        return f"check.{'assert_op' if named else 'assert_gradients'}({what}{inputs}{more})"
+
+    def check(self) -> None:
+        """Check it.
+
+        Errors
+            OpError or GradientError that ends with the line that checks it again.
+        """
+        try:
+            if isinstance(self.subject, Op):
+                assert_op(self.subject, *self.inputs, order=self.order, oracle=self.oracle)
+                return
+            report = gradients(self.subject, *self.inputs, order=self.order)
+            if not report.ok:
+                raise (KinkError if report.verdict == "kink" else GradientError)(report)
+        except GradientError as error:
+            error.report.reproduce = repr(self)
+            raise type(error)(error.report) from None
+        except OpError as error:
+            raise OpError(f"{error}\n  again: {self!r}") from None
+
+
+def cases(subject: Any, inputs: Sequence[Any], order: int, oracle: Any) -> Any:
+    """Cases of an op class, an op, the properties of a custom operator or a function."""
+
+    def draw_case(draw: Any) -> Case:
+        if inputs:
+            attributes_of = draw(attributes(subject)) if isinstance(subject, type) else None
+            made = subject if attributes_of is None else subject(**attributes_of)
+            return Case(made, [np.asarray(draw(strategy)) for strategy in inputs], order, oracle)
+        if isinstance(subject, type) and issubclass(subject, CustomOpProp):
+            made, found = of_properties(subject, draw)
+        elif isinstance(subject, type) and hasattr(subject, "sample"):
+            made, sample = draw(samples()).sample(subject)
+            found = list(sample.values())
+        else:
+            made = subject if isinstance(subject, Op) else subject(**draw(attributes(subject)))
+            found = fitting(made, draw)
+        return coloured(Case(made, found, order, oracle), draw)
+
+    return needed().strategies.composite(draw_case)()
+
+
+def coloured(case: Case, draw: Any) -> Case:
+    """The case in double or single precision, or with a number in it on which arithmetic stumbles.
+
+    There the rule need not hold: it may be a kink, or outside of where the op is defined.
+    """
+    kind = draw(needed().strategies.sampled_from(KINDS))
+    if kind == "float32":
+        case.inputs = [x.astype(np.float32) if x.dtype == np.float64 else x for x in case.inputs]
+    if kind == "special":
+        case.order = 0
+        for x in case.inputs:
+            if x.dtype == np.float64 and x.size:
+                x.flat[draw(needed().strategies.integers(0, x.size - 1))] = draw(special_numbers())
+    return case
+
+
+def fitting(op: Op, draw: Any) -> list[np.ndarray]:
+    """Inputs for an op that declares no `sample`: broadcasting ones, or what its rules accept."""
+    names = op.name_inputs(2 if op.variadic else len(op.input_names))
+    if isinstance(op, Elementwise):
+        found = draw(broadcastable_shapes(len(names)))
+    else:
+        first = draw(shapes())
+        try:
+            wanted = op.parameters(first)
+            found = [wanted.get(name, first) for name in names]
+            op.shape(*found)
+        except NotImplementedError:
+            pass
+        except (LessonError, ValueError, IndexError):
+            needed().reject()
+    return [draw(arrays(shape)) for shape in found]
+
+
+def of_properties(cls: type[CustomOpProp], draw: Any) -> tuple[Custom, list[np.ndarray]]:
+    """A registered custom operator, and inputs of the shapes and types that its properties infer.
+
+    `cls.sample(draw)`, if there is one, gives its attributes and inputs, as that of an op gives op and inputs.
+    """  # noqa: E501
+    name = registered_as(cls)
+    if hasattr(cls, "sample"):
+        texts, sample = cls.sample(draw(samples()))
+        return Custom(name, **texts), list(sample.values())
+    op = Custom(name)
+    first = draw(shapes(min_rank=2, max_rank=2))
+    unknown = [None] * (len(op.input_names) - 1)
+    found = [s or first for s in op.complete([first, *unknown], [None] * op.results)[0]]
+    op.complete(found, [None] * op.results)
+    types = [np.dtype(float), *[op.input_dtype(i, np.dtype(float)) for i in range(1, len(found))]]
+    low = {True: -2, False: 0}
+    most = {True: 2, False: max(0, min(first) - 1)}  # whole numbers may be indices
+    return op, [
+        draw(arrays(s, t, low[t.kind == "f"], most[t.kind == "f"])) for s, t in zip(found, types, strict=True)
+    ]
+
+
+def property_test(
+    op: Any,
+    *inputs: Any,
+    order: int | None = None,
+    max_examples: int | None = None,
+    oracle: Callable[..., Any] | None = None,
+    seed: int | None = None,
+) -> Callable[..., Any]:
+    """A test that hypothesis runs: `test_swish = check.property_test(Swish)`, or as a decorator.
+
+    Each example is an op with attributes and inputs, from `op.sample`, from the strategies `inputs`, or
+    from what the declaration says; `assert_op` checks it. Elements are doubles, singles, now and then
+    infinite or NaN. Points on a kink are passed over. As a decorator it hands each example on: the
+    decorated function is called as `f(op, *arrays)` and may assert more. `op` is a class of ops, an op,
+    the properties of a custom operator, or with `inputs` any function of Tensors. `order` is 2 but for
+    custom operators, `max_examples` what the profile of hypothesis says, `oracle(op, *arrays)` what
+    `forward` must give. With a `seed` the examples are the same each time.
+
+    Errors
+        OpError or GradientError about the smallest inputs at which something is wrong, with the line of
+        Python that checks these again; LessonError where hypothesis is not installed.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> property_test(tl.ops.elementwise.Tanh, max_examples=3)()
+    """
+    subject = declared(op)
+    custom = isinstance(subject, Custom) or (isinstance(subject, type) and issubclass(subject, CustomOpProp))
+    if not (isinstance(subject, type | Op) or inputs):
+        raise DTypeError(f"property_test: {name_of(op)} is a function; give a strategy for each input too")
+    order = (1 if custom else 2) if order is None else order
+
+    def test(body: Callable[..., Any] | None = None) -> Any:
+        if body is not None:
+            return lambda: run(cases(subject, inputs, order, oracle), max_examples, seed, body)
+        return run(cases(subject, inputs, order, oracle), max_examples, seed, None)
+
+    return test
+
+
+def declared(op: Any) -> Any:
+    """The class of an op that is given as its eager function; anything else as it is."""
+    if isinstance(op, type | Op):
+        return op
+    cls = FUNCTIONS.get(getattr(op, "__name__", ""))
+    return cls if cls is not None and op is getattr(TENSORS, cls.function) else op
+
+
+def run(strategy: Any, max_examples: int | None, seed: int | None, body: Callable[..., Any] | None) -> None:
+    """Let hypothesis try examples of `strategy`."""
+    hypothesis = needed()
+    more = {} if max_examples is None else {"max_examples": max_examples}
+    quiet = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much]
+
+    phases = [phase for phase in hypothesis.Phase if phase is not hypothesis.Phase.explain]
+    settings = hypothesis.settings(
+        deadline=None, database=None, suppress_health_check=quiet, phases=phases, report_multiple_bugs=False,
+        print_blob=False, **more,
+    )  # fmt: skip
+
+    def each(case: Case) -> None:
+        try:
+            case.check()
+        except KinkError:
+            hypothesis.reject()
+        if body is not None:
+            body(case.subject, *case.inputs)
+
+    test = settings(hypothesis.given(strategy)(each))
+    (test if seed is None else hypothesis.seed(seed)(test))()
+
+
+__all__ = ["Case", "Draw", "OpError", "Report", "ShapeError", "assert_op", "cases", "property_test"]

@@ -1,0 +1,140 @@
+"""What a user names to be checked: a package of ops, or a function in a module."""
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.check.draw import Draw
+from tinygrad_lesson.check.gradients import gradients
+from tinygrad_lesson.check.property import declared
+from tinygrad_lesson.check.report import Report
+from tinygrad_lesson.check.subject import name_of
+from tinygrad_lesson.errors import LessonError, near
+from tinygrad_lesson.op import OPS, Op
+from tinygrad_lesson.operator import REGISTERED, CustomOpProp, registered_as
+from tinygrad_lesson.shapes import Shape, show
+from tinygrad_lesson.symbol import Symbol
+from tinygrad_lesson.symbol.custom import Custom
+from tinygrad_lesson.tensor import Tensor
+
+SHAPE = (2, 3)  # of an input about which nothing is said
+
+
+def module_called(name: str, folder: Path | None = None) -> Any:
+    """The module of that name; what lies in `folder` is found first.
+
+    Errors
+        LessonError where it cannot be imported.
+    """
+    place = str(folder or Path.cwd())
+    if place not in sys.path:
+        sys.path.insert(0, place)
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise LessonError(f"cannot import {name!r}: {type(error).__name__}: {first_line(error)}") from None
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, shortly."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def ops_of(package: str, folder: Path | None = None) -> list[Any]:
+    """Every op that a module or package declares, in all its modules: with @op, or by its properties.
+
+    Errors
+        LessonError where it cannot be imported, or declares none.
+    """
+    module = module_called(package, folder)
+    for found in pkgutil.walk_packages(
+        getattr(module, "__path__", []), f"{package}.", onerror=lambda _: None
+    ):
+        module_called(found.name, folder)
+
+    def inside(cls: type) -> bool:
+        return cls.__module__ == package or cls.__module__.startswith(f"{package}.")
+
+    ops = [*filter(inside, OPS.values()), *filter(inside, dict.fromkeys(REGISTERED.values()))]
+    if not ops:
+        raise LessonError(f"{package} declares no op; put @tinygrad_lesson.op above a class of Op there")
+    return ops
+
+
+def named(target: str) -> Any:
+    """What `module:name` stands for.
+
+    Errors
+        LessonError where there is no such thing.
+    """
+    place, _, name = target.partition(":")
+    found = module_called(place)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            known = [key for key in vars(found) if not key.startswith("_")]
+            raise LessonError(f"{place} has no {part!r}; {near(part, known).replace('it takes', 'it has')}")
+        found = getattr(found, part)
+    return declared(found)
+
+
+def check_at(
+    f: Any, shapes: Sequence[Shape], order: int = 1, seed: int = 0, low: float = -2.0, high: float = 2.0
+) -> Report:
+    """Check `f` at inputs of these shapes, or such as its declaration says, numbers from `low` to `high`.
+
+    Errors
+        LessonError where it cannot be run on such inputs.
+    """
+    if not low < high:
+        raise LessonError(f"there are no numbers from {low:g} to {high:g}; --low must be below --high")
+    if isinstance(f, type) and issubclass(f, CustomOpProp):
+        f = Custom(registered_as(f))
+    draw, chosen = Draw(seed), list(shapes) or default_shapes(f)
+    inputs = [draw.array(shape, low, high) for shape in chosen]
+    if isinstance(f, Custom):  # whole numbers may be indices
+        types = [f.input_dtype(i, np.dtype(float)) for i in range(len(inputs))]
+        inputs = [x if t.kind == "f" else np.zeros(x.shape, t) for x, t in zip(inputs, types, strict=True)]
+    try:
+        return gradients(f() if isinstance(f, type) and shapes else f, *inputs, order=order, seed=seed)
+    except Exception as error:
+        given = ", ".join(map(show, chosen)) or "none"
+        hint = "" if shapes else "; say others: --shape 3,4 --shape 4"
+        problem = f"{type(error).__name__}: {first_line(error)}"
+        raise LessonError(f"{name_of(f)} with inputs of shapes {given}: {problem}{hint}") from None
+
+
+def default_shapes(f: Any) -> list[Shape]:
+    """A shape for each input that must be given; an op class draws its own.
+
+    Errors
+        LessonError for what is nothing to be checked.
+    """
+    if isinstance(f, type) and issubclass(f, Op):
+        return []
+    if isinstance(f, Op):
+        return complete(f)
+    if isinstance(f, Symbol):
+        return [SHAPE]
+    if not callable(f) or isinstance(f, type):
+        raise LessonError(f"{name_of(f)} is {type(f).__name__}, expected a function, an op or a Symbol")
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return [SHAPE]
+    asked = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p for p in asked if p.default is p.empty]
+    more = [np.shape(p.default) for p in asked if isinstance(p.default, np.ndarray | Tensor)]
+    return [SHAPE] * len(needed) + more
+
+
+def complete(op: Op) -> list[Shape]:
+    """Shapes for all inputs of an op that follow from that of the first, or are like it."""
+    names = op.name_inputs(2 if op.variadic else len(op.input_names))
+    found: Any = op.complete([SHAPE, *[None] * (len(names) - 1)], [None] * op.results)[0]
+    return [shape or SHAPE for shape in found]
