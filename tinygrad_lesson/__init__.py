@@ -3,7 +3,7 @@
 Every op is a function here: `tl.tanh(x)`, `tl.sum(x, axis=0)`. See `tl.sym` for the symbolic face.
 """
 
-from collections.abc import Callable
+import importlib
 from typing import Any
 
 from tinygrad_lesson import ops, random, symbol, train
@@ -20,14 +20,19 @@ from tinygrad_lesson.train import FeedForward, History, NDArrayIter
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Callable[..., Any]:
+LATER = ("check",)  # parts that are imported when they are first used
+
+
+def __getattr__(name: str) -> Any:
     if name in FUNCTIONS:
-        return getattr(TENSORS, name)  # type: ignore[no-any-return]
+        return getattr(TENSORS, name)
+    if name in LATER:
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"tinygrad_lesson has no {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *FUNCTIONS})
+    return sorted({*globals(), *FUNCTIONS, *LATER})
 
 
 __all__ = [
