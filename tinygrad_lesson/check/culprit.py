@@ -2,13 +2,14 @@
 
 import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson.check.report import Culprit, Report
-from tinygrad_lesson.check.subject import Subject, differentiable, of_op, second
+from tinygrad_lesson.check.subject import Subject, SymbolSubject, differentiable, of_op, second
 from tinygrad_lesson.check.verdict import Options, check
 from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.graph import Node
@@ -20,7 +21,8 @@ PACKAGE = str(Path(__file__).parents[1])
 def blame(subject: Subject, report: Report, options: Options) -> None:
     """Name the culprit in `report`, and take over what its own check says; nothing happens where all pass."""
     nodes = [node for node in subject.graph() if node.op is not None]
-    quick = Options(options.generator, None, report.verdict == "float noise")
+    single = report.verdict == "float noise"
+    quick, close = (Options(options.generator, full, single) for full in (False, None))
     for position, node in enumerate(nodes, 1):
         arrays = [t.value for t in node.inputs]
         if not any(np.asarray(x).dtype.kind == "f" and np.size(x) for x in arrays):
@@ -32,8 +34,12 @@ def blame(subject: Subject, report: Report, options: Options) -> None:
         if report.verdict not in ("ok", found.verdict):
             report.notes.append(f"op {position}, {node.op!r}: {found.verdict}")
             continue
+        closer = check_alone(node.op, arrays, close, report.order)
+        found = found if closer.ok else closer
+        own = subject.op is not None or isinstance(subject, SymbolSubject)  # then nobody's code has called it
+        called = "" if own else called_at(subject.graph, position - 1)
         report.culprit = Culprit(
-            repr(node.op), node.name, place_of(type(node.op)), called_at(subject, position - 1), position,
+            repr(node.op), node.name, place_of(type(node.op)), called, position,
             len(nodes), found,
         )  # fmt: skip
         report.verdict, report.cause, report.factor = found.verdict, found.cause, found.factor
@@ -60,10 +66,10 @@ def place_of(cls: type[Op]) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}" if code else f"{cls.__module__}.{cls.__qualname__}.vjp"
 
 
-def called_at(subject: Subject, number: int) -> str:
-    """Where the caller's code made recorded op `number`, empty if that was not in a function of theirs.
+def called_at(graph: Callable[[], list[Node]], number: int) -> str:
+    """Where the caller's code made op `number` of those that `graph` records, empty if it did not.
 
-    The function is run once more, and watched by Python's own means of profiling.
+    It is recorded once more, and watched by Python's own means of profiling.
     """
     places: dict[Node, str] = {}
 
@@ -76,12 +82,10 @@ def called_at(subject: Subject, number: int) -> str:
         if frame is not None:
             places[node] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
-    if subject.op is not None or hasattr(subject, "symbol"):
-        return ""
     before = sys.getprofile()
     sys.setprofile(watch)
     try:
-        nodes = [node for node in subject.graph() if node.op is not None]
+        nodes = [node for node in graph() if node.op is not None]
     finally:
         sys.setprofile(before)
     return places.get(nodes[number], "") if number < len(nodes) else ""

@@ -14,7 +14,7 @@ CAUSES = (
     "sign", "factor", "transposed", "broadcast sum", "wrong input", "accumulation", "missing term", "kink",
     "discontinuity", "float noise", "non-deterministic", "in place",
 )  # fmt: skip
-SPELLED = 40  # numbers up to which an array is written out
+SPELLED = 20  # numbers up to which an array is written out
 Element = tuple[int, ...]
 
 

@@ -206,15 +206,23 @@ def of_op(op: Op, inputs: Sequence[Any]) -> Subject:
     return Subject(lambda *tensors: TENSORS.apply(op, tensors), inputs, names, repr(op), op=op, states=states)
 
 
-def evaluate(symbol: Symbol, leaves: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-    """A symbol computed by the eager face, as in training."""
+def evaluate(
+    symbol: Symbol,
+    leaves: Mapping[str, Tensor],
+    seen: Callable[[Node, Sequence[Tensor], Sequence[Tensor]], None] | None = None,
+    is_train: bool = True,
+) -> tuple[Tensor, ...]:
+    """A symbol computed by the eager face; `seen` is told of every node, its inputs and results."""
     values: dict[Edge, Tensor] = {}
     for node in symbol.nodes:
         if node.op is None:
             values[Edge(node)] = leaves[node.name]
             continue
-        y = TENSORS.apply(node.op.at_mode(True), [values[edge] for edge in node.inputs])
+        inputs = [values[edge] for edge in node.inputs]
+        y = TENSORS.apply(node.op.at_mode(is_train), inputs)
         results = y if isinstance(y, tuple) else (y,)
+        if seen is not None:
+            seen(node, inputs, results)
         if results[0].node is not None:
             results[0].node.label = node.label  # so that a culprit can be named
         values.update(zip(outputs_of(node), results, strict=False))
@@ -222,14 +230,17 @@ def evaluate(symbol: Symbol, leaves: Mapping[str, Tensor]) -> tuple[Tensor, ...]
 
 
 def complete_arrays(
-    symbol: Symbol, inputs: Sequence[Any], generator: np.random.Generator
+    symbol: Symbol,
+    inputs: Sequence[Any],
+    generator: np.random.Generator,
+    read: Callable[[Any], np.ndarray] = doubled,
 ) -> dict[str, np.ndarray]:
     """An array for every variable of a symbol: those given, in order or by name, others drawn at random."""
     arguments, states = ([node.name for node in part] for part in variables(symbol.nodes))
     if len(inputs) == 1 and isinstance(inputs[0], Mapping):
-        given = {name: doubled(x) for name, x in inputs[0].items()}
+        given = {name: read(x) for name, x in inputs[0].items()}
     else:
-        given = dict(zip([*arguments, *states], map(doubled, inputs), strict=False))
+        given = dict(zip([*arguments, *states], map(read, inputs), strict=False))
     unknown = [name for name in given if name not in (*arguments, *states)]
     if unknown:
         raise GraphError(
@@ -241,15 +252,17 @@ def complete_arrays(
         raise GraphError(
             f"check: the shapes of {missing} do not follow from the inputs given; give these too"
         )
-    arrays = {}
-    for names, found in ((arguments, shapes[0]), (states, shapes[2])):
-        for name, shape in zip(names, found, strict=True):
-            spread = 1 / np.sqrt(max(1, shape[-1])) if len(shape) > 1 else 0.5
-            drawn = (
-                generator.uniform(0.5, 1.5, shape) if name in states else generator.normal(0, spread, shape)
-            )
-            arrays[name] = given.get(name, np.asarray(drawn))
-    return arrays
+    known = zip((*arguments, *states), (*shapes[0], *shapes[2]), strict=True)
+    drawn = {name: any_numbers(shape, name in states, generator) for name, shape in known}
+    return {name: given.get(name, x) for name, x in drawn.items()}
+
+
+def any_numbers(shape: Sequence[int], is_state: bool, generator: np.random.Generator) -> np.ndarray:
+    """Numbers for a variable that nobody gave: so small that a deep network saturates nowhere."""
+    if is_state:
+        return np.asarray(generator.uniform(0.5, 1.5, shape))
+    spread = 0.5 / np.sqrt(max(1, shape[-1])) if len(shape) > 1 else 0.25
+    return np.asarray(generator.normal(0, spread, shape))
 
 
 class SymbolSubject(Subject):

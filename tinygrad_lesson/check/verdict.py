@@ -118,6 +118,8 @@ def judge(
             "rounding noise of the function hides its slope" if noisy else "differences do not settle here"
         )
         report.worst = entries(subject, rows, vague, "blunt")
+    elif not any(b.numeric.any() for b in blocks):
+        report.notes.append("all derivatives are 0 here, so that little was checked; move the point")
     elif near:
         report.notes.append(
             f"the function bends sharply within {max(near)[0]:.1e} of {max(near)[1]}; shorter steps were used"
