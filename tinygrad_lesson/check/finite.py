@@ -20,7 +20,7 @@ from tinygrad_lesson.check.subject import (
 )
 from tinygrad_lesson.executor import variables
 from tinygrad_lesson.graph import Edge, Node, ancestors
-from tinygrad_lesson.op import FUNCTIONS, Op, array_namespace
+from tinygrad_lesson.op import Op, array_namespace
 from tinygrad_lesson.shapes import show
 from tinygrad_lesson.symbol import Symbol
 from tinygrad_lesson.tensor import TENSORS, Tensor, recording, sweep
@@ -83,8 +83,8 @@ class Applied:
 def first_nonfinite(f: Any, *inputs: Any) -> NonFinite:
     """Find the first NaN or infinity in `f` at `inputs`, forward and then backward, in their own dtypes.
 
-    `f` is a function of Tensors, an op or a Symbol. A result that is no loss gets a gradient between 0.5 and 1.5.
-    Nothing has to be switched on before, and nothing is slower for it.
+    `f` is a function of Tensors, an op or a Symbol. A result that is no loss gets a gradient from 0.5 to
+    1.5. Nothing has to be switched on before, and nothing is slower for it.
 
     Errors
         LessonError or whatever `f` raises, where it cannot be computed.
