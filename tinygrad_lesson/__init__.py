@@ -6,7 +6,7 @@ Every op is a function here: `tl.tanh(x)`, `tl.sum(x, axis=0)`. See `tl.sym` for
 import importlib
 from typing import Any
 
-from tinygrad_lesson import check, operator, ops, random, symbol, train
+from tinygrad_lesson import operator, ops, random, symbol, train
 from tinygrad_lesson import symbol as sym
 from tinygrad_lesson.arrays import Context, NDArray, cpu, gpu
 from tinygrad_lesson.config import show_config
@@ -22,8 +22,8 @@ from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 __version__ = "0.1.0"
 
 
-# Imported when first used: they bring Graphviz and Matplotlib.
-LATE = {"viz": "viz", "visualization": "viz", "show_program": "viz.program"}
+# Imported when first used: they bring more than NumPy, or take their time.
+LATE = {"check": "check", "viz": "viz", "visualization": "viz", "show_program": "viz.program"}
 
 
 def __getattr__(name: str) -> Any:

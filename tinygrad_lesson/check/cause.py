@@ -1,9 +1,14 @@
-"""Why a gradient is wrong, most likely: simple mistakes are tried until one explains the numbers."""
+"""Why a gradient is wrong, most likely: simple mistakes are tried until one explains the numbers.
+
+A mistake explains either all derivatives, or those that are wrong while the others are right already;
+then the sentence says where these are.
+"""
 
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +17,7 @@ from tinygrad_lesson.op import Op
 from tinygrad_lesson.shapes import Shape, show
 
 CLOSE = 1e-6  # part of the largest derivative by which an explanation may miss
+TRIES = 5  # axes up to which every order is tried
 
 
 class Cause(NamedTuple):
@@ -27,8 +33,9 @@ class Case:
     """One input whose gradient is wrong: Jacobians by rule and by differences, and what is around them.
 
     Shapes
-        analytic, numeric, error (rows, columns). `outputs` is the one shape of the results if the rows
-        are all their elements in order, `whole` whether the columns are all elements of the input.
+        analytic, numeric, error, wrong (rows, columns). `outputs` is the one shape of the results if the
+        rows are all their elements in order; `columns` are numbers of elements of the input, None for
+        directions.
     """
 
     name: str
@@ -36,50 +43,78 @@ class Case:
     analytic: np.ndarray
     numeric: np.ndarray
     error: np.ndarray
+    wrong: np.ndarray
+    columns: np.ndarray | None
     outputs: tuple[int, ...] | None
-    whole: bool
     result: tuple[int, ...]  # shape of the first result
     op: Op | None = None
     others: Sequence[tuple[str, tuple[int, ...], np.ndarray]] = ()  # other inputs: name, shape, numeric
-    exchanged: Callable[[], Iterator[tuple[str, np.ndarray]]] | None = (
-        None  # the rule with arguments exchanged
-    )
+    variants: Callable[[], Iterator[tuple[Cause, np.ndarray]]] | None = None  # the rule, read in other ways
     cuts: Sequence[str] = ()  # what was computed from this input without being recorded
     recorded_use: bool = False  # whether some other use of it was
+    linear: bool = False  # whether the function is a straight line in this input
+    arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # inputs and result by name
 
-    def __post_init__(self) -> None:
-        self.scale = float(np.max(np.abs(self.numeric), initial=0.0))
+    @cached_property
+    def scale(self) -> float:
+        """Size of the largest derivative."""
+        return float(np.max(np.abs(self.numeric), initial=0.0))
+
+    @cached_property
+    def loose(self) -> np.ndarray:
+        """How far two values may lie apart and still be called equal."""
+        return np.asarray(8 * self.error + CLOSE * self.scale)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the columns are all elements of the input."""
+        return self.columns is not None and len(self.columns) == math.prod(self.shape)
 
     def explains(self, other: np.ndarray) -> bool:
         """Whether `other` is what differences give."""
-        if other.shape != self.numeric.shape:
-            return False
-        return bool(np.all(np.abs(other - self.numeric) <= 8 * self.error + CLOSE * self.scale))
+        return other.shape == self.numeric.shape and bool(np.all(np.abs(other - self.numeric) <= self.loose))
 
-    @property
-    def broadcasts(self) -> bool:
-        """Whether the input was repeated to the shape of the result."""
-        if self.shape == self.result or math.prod(self.shape) >= math.prod(self.result):
-            return False
+    def narrowed(self) -> "Case | None":
+        """The wrong elements of the input by themselves, with the wrong results; None where that is all."""
+        if self.columns is None or not self.wrong.any():
+            return None
+        rows, columns = self.wrong.any(axis=1), self.wrong.any(axis=0)
+        if rows.all() and columns.all():
+            return None
+        pick = np.ix_(rows, columns)
+        return dataclasses.replace(
+            self, analytic=self.analytic[pick], numeric=self.numeric[pick], error=self.error[pick],
+            wrong=self.wrong[pick], columns=self.columns[columns], outputs=None, others=(), variants=None,
+        )  # fmt: skip
+
+    @cached_property
+    def copies(self) -> np.ndarray | None:
+        """For each result the number of the element that was repeated into it; None where none was."""
+        if self.outputs is None or not self.whole or math.prod(self.shape) >= math.prod(self.outputs):
+            return None
+        numbers = np.arange(math.prod(self.shape)).reshape(self.shape)
         try:
-            return np.broadcast_shapes(self.shape, self.result) == self.result
+            source = np.broadcast_to(numbers, self.outputs).ravel()
         except ValueError:
-            return False
+            return None
+        live = np.abs(self.numeric) > self.loose
+        own = np.arange(numbers.size) == source[:, None]
+        return source if not np.any(live & ~own) and 2 * np.count_nonzero(live) > len(source) else None
 
 
 def likely(case: Case) -> Cause:
     """The first mistake that explains all numbers of `case`; where none does, a term is missing."""
-    for mistake in (cut, precision, sign, factor, arguments, other_input, some_uses, transposed):
+    for mistake in (cut, precision, sign, factor, variant, other_input, some_uses, transposed, left_out):
         found = mistake(case)
         if found:
             return found
-    if not np.any(case.analytic):
-        return Cause(
-            "missing term", f"the rule gives no gradient for {case.name}, on which the result depends"
-        )
-    return Cause(
-        "missing term", f"what the rule gives for {case.name} is no simple multiple of what it should be"
-    )
+    part = case.narrowed()
+    if part is not None:
+        for mistake in (sign, factor, left_out):
+            found = mistake(part)
+            if found:
+                return found._replace(sentence=f"{found.sentence}, {where(case)}")
+    return flipped(case) or missing(case)
 
 
 def cut(case: Case) -> Cause | None:
@@ -96,24 +131,26 @@ def precision(case: Case) -> Cause | None:
     """A gradient that went through short floats."""
     for kind, name in ((np.float16, "float16"), (np.float32, "float32")):
         unit = float(np.finfo(kind).eps)
-        near = np.abs(case.analytic - case.numeric) <= 8 * unit * np.maximum(
-            np.abs(case.numeric), CLOSE * case.scale
-        )
+        size = np.maximum(np.abs(case.numeric), CLOSE * case.scale)
         with np.errstate(over="ignore"):
             short = case.analytic == case.analytic.astype(kind)
-        if case.scale and np.all(near) and np.all(short):
-            return Cause(
-                "float noise", f"the gradient has only the digits of {name}: it went through it on the way"
-            )
+        if case.scale and np.all(np.abs(case.analytic - case.numeric) <= 8 * unit * size) and np.all(short):
+            said = f"the gradient of {case.name} has only the digits of {name}: it went through it on the way"
+            return Cause("float noise", said)
     return None
 
 
 def sign(case: Case) -> Cause | None:
-    """The negative of what it should be, everywhere or in places."""
+    """The negative of what it should be."""
     if case.explains(-case.analytic):
         return Cause("sign", f"the gradient of {case.name} is the negative of what it should be")
-    flipped = np.where(case.analytic * case.numeric < 0, -case.analytic, case.analytic)
-    if case.explains(flipped):
+    return None
+
+
+def flipped(case: Case) -> Cause | None:
+    """The negative in places that follow no region."""
+    turned = np.where(case.analytic * case.numeric < 0, -case.analytic, case.analytic)
+    if case.explains(turned):
         return Cause("sign", f"some elements of the gradient of {case.name} have the wrong sign")
     return None
 
@@ -125,12 +162,13 @@ def factor(case: Case) -> Cause | None:
     ratio = float(case.analytic.ravel() @ flat) / square if square else 0.0
     if not ratio or not math.isfinite(ratio) or not case.explains(case.analytic / ratio):
         return None
-    known = spelled(ratio, case)
-    telling = np.count_nonzero(np.abs(case.numeric) > 0.01 * case.scale) > 2
-    if not known and not telling:
-        return None
-    many = f"{known or format(ratio, '.6g')} times what it should be"
+    many = f"{spelled(ratio, case) or format(ratio, '.6g')} times what it should be"
     return Cause("factor", f"the gradient of {case.name} is {many}", ratio)
+
+
+def is_whole(number: float) -> bool:
+    """Whether this is a whole number, 2 or more."""
+    return number > 1.5 and math.isclose(number, round(number), rel_tol=CLOSE)
 
 
 def spelled(ratio: float, case: Case) -> str:
@@ -152,13 +190,11 @@ def spelled(ratio: float, case: Case) -> str:
     return " or ".join(found[:3])
 
 
-def arguments(case: Case) -> Cause | None:
-    """Right if two arguments of the rule change places."""
-    if case.exchanged is None:
-        return None
-    for what, gradient in case.exchanged():
-        if case.explains(gradient):
-            return Cause("wrong input", f"the rule for {case.name} is right with {what}")
+def variant(case: Case) -> Cause | None:
+    """Right if the rule is read in another way: with arguments or axes exchanged."""
+    for found, gradient in case.variants() if case.variants else ():
+        if case.explains(gradient) and not (found.word == "transposed" and case.copies is not None):
+            return found
     return None
 
 
@@ -166,65 +202,179 @@ def other_input(case: Case) -> Cause | None:
     """What belongs to another input."""
     for name, shape, numeric in case.others:
         if shape == case.shape and numeric.shape == case.analytic.shape and np.any(numeric):
-            error = np.abs(case.analytic - numeric)
-            if np.all(error <= CLOSE * max(case.scale, float(np.max(np.abs(numeric))))):
+            size = max(case.scale, float(np.max(np.abs(numeric))))
+            if np.all(np.abs(case.analytic - numeric) <= CLOSE * size):
                 return Cause("wrong input", f"what the rule gives for {case.name} is the gradient of {name}")
     return None
 
 
 def some_uses(case: Case) -> Cause | None:
-    """Some rows are right and others left out: a sum over the copies of an element is not whole."""
-    loose = 8 * case.error + CLOSE * case.scale
-    left_out = (np.abs(case.analytic) <= loose) & (np.abs(case.numeric) > loose)
-    right = np.abs(case.analytic - case.numeric) <= loose
-    if not left_out.any() or not np.all(right | left_out) or not np.any(np.abs(case.analytic) > loose):
-        return None
-    if case.broadcasts:
-        return Cause("broadcast sum", f"{case.name} was repeated, and only some of the copies are summed")
-    largest = np.max(np.abs(case.numeric), axis=0, keepdims=True)
-    alike = np.all((np.abs(case.numeric) <= loose) | (np.abs(np.abs(case.numeric) - largest) <= loose))
-    if alike:
+    """Copies or uses of an element that are not counted, or those of others that are."""
+    zero, right = np.abs(case.analytic) <= case.loose, np.abs(case.analytic - case.numeric) <= case.loose
+    needed = np.abs(case.numeric) > case.loose
+    if case.copies is not None and np.any(~zero & ~needed) and not is_reordered(case):
         return Cause(
-            "accumulation", f"elements of {case.name} are used several times, and not every use is counted"
+            "broadcast sum", f"{case.name} was repeated, and the sum takes in what belongs to others"
         )
+    if not np.any(zero & needed) or not np.all(right | zero) or zero.all():
+        return partial_uses(case)
+    if case.copies is not None:
+        return Cause("broadcast sum", f"{case.name} was repeated, and only some of the copies are summed")
+    if case.linear:
+        said = f"elements of {case.name} are used several times, and not every use is counted"
+        return Cause("accumulation", said)
     return None
+
+
+def partial_uses(case: Case) -> Cause | None:
+    """Elements that count once where they are used two times or more."""
+    with np.errstate(all="ignore"):
+        times = np.where(np.abs(case.numeric) > case.loose, case.numeric / case.analytic, 1.0)
+    uses = np.unique(np.round(times[np.isfinite(times)], 5))
+    if (
+        case.linear
+        and len(uses) > 1
+        and np.isfinite(times).all()
+        and all(u == 1 or is_whole(u) for u in uses)
+    ):
+        said = f"some elements of {case.name} are used {uses[-1]:.0f} times, and count once"
+        return Cause("accumulation", said)
+    return None
+
+
+def is_reordered(case: Case) -> bool:
+    """Whether an order of the axes of the cotangent makes it right."""
+    return any(case.explains(moved) for _, moved in reorderings(case))
 
 
 def transposed(case: Case) -> Cause | None:
     """Right with axes in another order: of the input, of the result, or of the whole Jacobian."""
-    rows = len(case.numeric)
-    ways: list[tuple[str, np.ndarray]] = []
-    if case.whole and 1 < len(case.shape) < 5:
-        by_input = case.analytic.reshape(rows, *case.shape)
-        for order in itertools.permutations(range(1, len(case.shape) + 1)):
-            moved = by_input.transpose(0, *order)
-            ways.append((f"the gradient of {case.name}", moved.reshape(rows, -1)))
-            backward = case.analytic.reshape(rows, *(case.shape[a - 1] for a in order))
-            ways.append(
-                (
-                    f"the gradient of {case.name}",
-                    backward.transpose(0, *(1 + np.argsort(order))).reshape(rows, -1),
-                )
-            )
-    if case.outputs is not None and 1 < len(case.outputs) < 5:
-        for order in itertools.permutations(range(len(case.outputs))):
-            moved = case.analytic.reshape(*case.outputs, -1).transpose(*order, len(case.outputs))
-            ways.append(("the incoming cotangent", moved.reshape(case.analytic.shape)))
-    if case.outputs is not None and case.whole and rows == case.numeric.shape[1]:
-        ways.append(("a factor of the rule", case.analytic.T))
-    for what, moved in ways:
-        if case.explains(moved):
-            if case.broadcasts:
-                return Cause(
-                    "broadcast sum", f"{case.name} was repeated, and the sum runs over the wrong axis"
-                )
-            return Cause("transposed", f"{what} has its axes in the wrong order")
+    for what, moved in reorderings(case):
+        if not case.explains(moved):
+            continue
+        if case.copies is not None and what == "the incoming gradient":
+            return Cause("broadcast sum", f"{case.name} was repeated, and the sum runs over the wrong axis")
+        return Cause("transposed", f"{what} has its axes or elements in the wrong order")
     return None
+
+
+def reorderings(case: Case) -> Iterator[tuple[str, np.ndarray]]:
+    """What the rule gives, with axes or elements in other orders."""
+    rows, size = len(case.numeric), case.numeric.shape
+    if case.whole and 1 <= len(case.shape) <= TRIES:
+        own = f"the gradient of {case.name}"
+        whole = case.analytic.reshape(rows, *case.shape)
+        for order in itertools.permutations(range(1, len(case.shape) + 1)):
+            yield own, whole.transpose(0, *order).reshape(size)
+            backward = case.analytic.reshape(rows, *(case.shape[a - 1] for a in order))
+            yield own, backward.transpose(0, *(1 + np.argsort(order))).reshape(size)
+        for axis in range(1, len(case.shape) + 1):
+            yield own, np.flip(whole, axis).reshape(size)
+    if case.outputs is not None and 1 <= len(case.outputs) <= TRIES:
+        whole = case.analytic.reshape(*case.outputs, -1)
+        for order in itertools.permutations(range(len(case.outputs))):
+            yield "the incoming gradient", whole.transpose(*order, len(case.outputs)).reshape(size)
+        for axis in range(len(case.outputs)):
+            yield "the incoming gradient", np.flip(whole, axis).reshape(size)
+    if case.outputs is not None and case.whole and rows == size[1]:
+        yield "a factor of the rule", case.analytic.T
+
+
+def left_out(case: Case) -> Cause | None:
+    """A factor that is one of the arrays and was left out, or is there once too often."""
+    if not np.any(case.analytic):
+        return None
+    for name, array in case.arrays.items():
+        for along, shape, numbers in ((1, case.shape, case.columns), (0, case.outputs, None)):
+            if shape is None or (along and numbers is None) or array.dtype.kind != "f":
+                continue
+            for v in spread(array, shape):
+                v = v[numbers] if numbers is not None else v
+                v = v[None, :] if along else v[:, None]
+                if np.all(v == v.flat[0]) and v.size < case.numeric.size:
+                    continue
+                with np.errstate(all="ignore"):
+                    if case.explains(case.analytic * v):
+                        return Cause("factor", f"the gradient of {case.name} lacks the factor {name}")
+                    if case.explains(case.analytic / v):
+                        return Cause("factor", f"the gradient of {case.name} has the factor {name} too many")
+    return None
+
+
+def spread(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Ways in which an array fits a shape: as NumPy repeats it, or a vector along one axis. Flat."""
+    if array.size < 2:
+        return
+    if array.ndim == 1:
+        for axis, n in enumerate(shape):
+            if n == len(array):
+                along = array.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+                yield np.broadcast_to(along, shape).ravel()
+        return
+    try:
+        yield np.broadcast_to(array, shape).ravel()
+    except ValueError:
+        return
+
+
+def missing(case: Case) -> Cause:
+    """No simple mistake: what the numbers tell about the term that is missing or too many."""
+    name = case.name
+    if not np.any(case.analytic):
+        return Cause("missing term", f"the rule gives no gradient for {name}, on which the result depends")
+    gap = case.numeric - case.analytic
+    square = case.outputs is not None and case.whole and gap.shape[0] == gap.shape[1]
+    if square:
+        off = ~np.eye(len(gap), dtype=bool)
+        own, other = np.diagonal(gap), gap[off]
+        if np.all(np.abs(other) <= case.loose[off]) and np.ptp(own) <= CLOSE * case.scale:
+            amount = f"{abs(own[0]):.6g} times the incoming gradient"
+            return Cause("missing term", f"{amount} is {'missing' if own[0] > 0 else 'too many'} for {name}")
+        if np.any(case.numeric[off]) and not np.any(case.analytic[off]):
+            said = f"each element of {name} is treated alone; its way through the other results is left out"
+            return Cause("missing term", said)
+    return Cause(
+        "missing term", f"the gradient of {name} is no simple multiple of what it should be{at(case)}"
+    )
+
+
+def at(case: Case) -> str:
+    """The region, as the end of a sentence."""
+    region = where(case)
+    return f", {region}" if region else ""
+
+
+def where(case: Case) -> str:
+    """Which elements of the input are wrong, in words; empty if all."""
+    if case.columns is None:
+        return ""
+    bad: np.ndarray = np.asarray(case.wrong.any(axis=0))
+    live = (
+        np.asarray((np.abs(case.numeric) > case.loose).any(axis=0)) | bad
+    )  # others are 0 and cannot be wrong
+    if bad[live].all() and not case.wrong.any(axis=1).all():
+        return f"in {np.count_nonzero(case.wrong.any(axis=1))} of {len(case.wrong)} results"
+    if bad[live].all():
+        return "in places"
+    if np.count_nonzero(bad) == 1:
+        element = np.unravel_index(int(case.columns[np.flatnonzero(bad)[0]]), case.shape)
+        return f"at {case.name}{[int(a) for a in element]} alone"
+    x = case.arrays.get(case.name)
+    x = None if x is None else x.ravel()[case.columns]
+    for said, region in () if x is None else (("negative", x < 0), ("positive", x > 0)):
+        if np.array_equal(bad[live], region[live]):
+            return f"where {case.name} is {said}"
+    places = np.unravel_index(case.columns, case.shape)
+    for axis, index in enumerate(places):
+        fixed = index[bad][0]
+        if np.array_equal(bad[live], (index == fixed)[live]):
+            return f"where axis {axis} is {fixed}"
+    return f"in {np.count_nonzero(bad)} of {len(bad)} elements"
 
 
 def of_shape(name: str, found: Shape, expected: Shape) -> Cause:
     """What a gradient of the wrong shape tells."""
     fact = f"the gradient of {name} is {show(found)}, expected {show(expected)}"
-    if len(found) == len(expected) and sorted(map(str, found)) == sorted(map(str, expected)):
-        return Cause("transposed", fact)
+    if math.prod(found) == math.prod(expected):
+        return Cause("transposed", f"{fact}: the elements of {name} in another arrangement")
     return Cause("broadcast sum", f"{fact}: what was repeated must be summed, what was summed repeated")

@@ -10,7 +10,8 @@ import numpy as np
 from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, STEPS
 from tinygrad_lesson.check.report import Entry
-from tinygrad_lesson.check.subject import Subject
+from tinygrad_lesson.check.subject import Subject, Sweep, is_loss
+from tinygrad_lesson.tensor import sweep
 
 UNIT_ROWS = 64  # results up to which each has a row of its own; else they are weighted at random
 UNIT_COLUMNS = 4096  # elements up to which each is moved on its own; else all are, in random directions
@@ -27,7 +28,7 @@ class Rows:
     """Which combinations of the results are differentiated: cotangents, and the same for what is below losses.
 
     `outputs` is the shape of the one result whose elements they are, if they are just that.
-    """  # noqa: E501
+    """
 
     cotangents: list[list[np.ndarray]]
     weights: np.ndarray | None  # (rows, numbers of all results), or (rows,) numbers chosen; None for all
@@ -42,10 +43,14 @@ class Rows:
         combined: np.ndarray = flat[self.weights] if self.weights.ndim == 1 else self.weights @ flat
         return combined
 
+    def with_cotangents(self, cotangents: list[list[np.ndarray]]) -> "Rows":
+        """The same combinations, with cotangents that differ a little."""
+        return dataclasses.replace(self, cotangents=cotangents)
+
 
 @dataclasses.dataclass
 class Block:
-    """Derivatives for one input. Shapes: (rows, columns); `columns` are element numbers, or None for directions."""  # noqa: E501
+    """Derivatives for one input. Shapes: (rows, columns); `columns` are element numbers, or None for directions."""
 
     input: int
     columns: list[int] | None
@@ -60,6 +65,7 @@ class Block:
     left: np.ndarray
     right: np.ndarray
     near: float
+    terms: np.ndarray | float = 0.0  # size of the terms of which the derivative is the sum, where it is known
 
     @property
     def wrong(self) -> np.ndarray:
@@ -108,12 +114,7 @@ def rows_for(subject: Subject, values: Sequence[np.ndarray], generator: np.rando
 
 def plain_results(subject: Subject) -> list[tuple[int, ...]]:
     """Shapes of the results that are no losses."""
-    from_losses = subject.recorded(subject.arrays)[1]
-    return [
-        y.shape
-        for y in from_losses
-        if not (y.node is not None and y.node.op is not None and y.node.op.is_loss)
-    ]
+    return [y.shape for y in subject.recorded(subject.arrays)[1] if not is_loss(y)]
 
 
 def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -121,7 +122,9 @@ def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([a.ravel() for a in arrays]) if arrays else np.zeros(0)
 
 
-def pulled(subject: Subject, arrays: Sequence[np.ndarray], rows: Rows) -> list[np.ndarray]:
+def pulled(
+    subject: Subject, arrays: Sequence[np.ndarray], rows: Rows, back: Sweep = sweep
+) -> list[np.ndarray]:
     """Gradients by the rules: for each wanted input an array (rows, elements).
 
     Errors
@@ -129,7 +132,7 @@ def pulled(subject: Subject, arrays: Sequence[np.ndarray], rows: Rows) -> list[n
     """
     found: list[list[np.ndarray]] = [[] for _ in subject.wanted]
     for cotangents in rows.cotangents:
-        gradients = subject.pull(arrays, cotangents)
+        gradients = subject.pull(arrays, cotangents, back)
         for i, g, kept in zip(subject.wanted, gradients, found, strict=True):
             if g is not None and np.shape(g) != arrays[i].shape:
                 raise WrongShapeError(i, np.shape(g))
@@ -138,7 +141,12 @@ def pulled(subject: Subject, arrays: Sequence[np.ndarray], rows: Rows) -> list[n
 
 
 def line(
-    subject: Subject, rows: Rows, i: int, column: int | None, v: np.ndarray | None
+    subject: Subject,
+    rows: Rows,
+    i: int,
+    column: int | None,
+    v: np.ndarray | None,
+    value: Callable[[Subject, Sequence[np.ndarray]], list[np.ndarray]] | None = None,
 ) -> Callable[[Any], np.ndarray]:
     """The rows as a function of a number that moves input `i`: one element, or all along `v`."""
     arrays = list(subject.arrays)
@@ -149,9 +157,24 @@ def line(
             moved.reshape(-1)[column] += t
         else:
             moved += t * v
-        return rows.weigh(subject.value([*arrays[:i], moved, *arrays[i + 1 :]]))
+        now = [*arrays[:i], moved, *arrays[i + 1 :]]
+        return rows.weigh(subject.value(now) if value is None else value(subject, now))
 
     return along
+
+
+def sharpen(subject: Subject, rows: Rows, block: Block) -> None:
+    """Replace differences by complex steps where these confirm them: their digits are all right."""
+    for k in np.flatnonzero(block.wrong.any(axis=0))[:DETAIL]:
+        if block.columns is None:
+            return
+        slope = numeric.complex_step(line(subject, rows, block.input, block.columns[k], None, Subject.value))
+        if slope is None:
+            return
+        bars = numeric.tolerance(block.error[:, k], block.numeric[:, k], block.scale[:, 0])
+        agree = np.abs(slope - block.numeric[:, k]) <= bars
+        block.numeric[agree, k] = slope[agree]
+        block.error[agree, k] = 4 * EPS * np.maximum(np.abs(slope), block.scale[:, 0])[agree]
 
 
 def noise(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.ndarray:
@@ -209,7 +232,7 @@ def compare(
         blocks.append(
             Block(
                 i, None if chosen is None else list(chosen), np.stack(expected, axis=1), fields["value"], fields["error"],  # noqa: E501
-                scale[:, None], fields["kink"], fields["jump"], fields["blunt"], fields["noisy"], fields["left"],  # noqa: E501
+                scale[:, None], fields["kink"], fields["jump"], fields["blunt"], fields["noisy"], fields["left"],
                 fields["right"], max(s.near for s in found),
             )
         )  # fmt: skip
@@ -244,7 +267,7 @@ def sharpness(blocks: Sequence[Block]) -> float:
 
 def loose(block: Block, values: np.ndarray) -> np.ndarray:
     """Where the error bars are so long that any value would do; `values` is the size of the rows."""
-    size = np.maximum(block.scale, np.abs(block.numeric))
+    size = np.maximum(np.maximum(block.scale, block.terms), np.abs(block.numeric))
     size = np.maximum(np.where(np.isfinite(size), size, 0.0), values[:, None])
     return np.asarray(~np.isfinite(block.error) | (SAFETY * block.error > 0.01 * size + FLOOR))
 

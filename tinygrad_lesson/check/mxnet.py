@@ -49,7 +49,7 @@ def check_numeric_gradient(
 
     Errors
         GradientError that carries the report; BindError for a location that does not fit the symbol.
-    """  # noqa: E501
+    """
     arguments = located(sym.list_arguments(), location, "location", np.float64)
     states = located(sym.list_auxiliary_states(), aux_states, "aux_states", np.float64)
     names = list(arguments) if grad_nodes is None else list(grad_nodes)

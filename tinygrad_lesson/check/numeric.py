@@ -4,6 +4,7 @@ Central differences at halved steps are extrapolated to step 0; the table tells 
 still move, and the noise of the function, divided by the step, how far they could not be told apart.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
 LEVELS = 4  # of a table: the step, a half, a quarter, an eighth of it
+GLANCE = 2.0**-10  # a first step with one half of it: where the rule agrees at once, that is enough
 STEPS = (2.0**-6, 2.0**-13, 2.0**-20)  # tried in turn, where the function is not smooth over the longer
 SAFETY = 8.0  # an error bar is an estimate: two values part where they are this many bars away
 FLOOR = EPS**0.6  # a relative error never called a mistake: three fifths of the digits agree
@@ -25,7 +27,8 @@ class Slopes(NamedTuple):
     """Slopes along a line of every number that a function gives; `error` is the bar of `value`.
 
     `kink` marks those whose two sides differ however near, `jump` those that jump, `blunt` those whose
-    bar leaves nothing to compare; `noisy` tells that rounding noise, not curvature, makes it so.
+    bar leaves nothing to compare; `noisy` tells that rounding noise, not curvature, makes it so, `unsettled`
+    that the sides differ by what may be a kink or a sharp bend.
     """
 
     value: np.ndarray
@@ -36,6 +39,7 @@ class Slopes(NamedTuple):
     jump: np.ndarray
     blunt: np.ndarray
     noisy: np.ndarray
+    unsettled: np.ndarray
     near: float  # the longest step that is too long here, 0 where none was
 
 
@@ -75,9 +79,9 @@ def extrapolate(first: np.ndarray, rounding: np.ndarray, factor: float) -> tuple
     return np.asarray(values)[best, numbers], np.asarray(errors)[best, numbers]
 
 
-def table(along: Along, at_zero: np.ndarray, noise: np.ndarray, step: float) -> Table:
+def table(along: Along, at_zero: np.ndarray, noise: np.ndarray, step: float, levels: int = LEVELS) -> Table:
     """Central and one-sided slopes from steps `step`, `step` / 2, and so on."""
-    h = step / 2.0 ** np.arange(LEVELS)[:, None]
+    h = step / 2.0 ** np.arange(levels)[:, None]
     with np.errstate(all="ignore"):
         ahead = np.stack([along(float(t)) for t in h[:, 0]])
         behind = np.stack([along(-float(t)) for t in h[:, 0]])
@@ -114,31 +118,34 @@ def slopes(
     best: Slopes | None = None
     open_ = np.ones(len(at_zero), bool)
     too_long, shortest = 0.0, sorted(steps)[-len(STEPS)] if len(steps) >= len(STEPS) else 0.0
-    for step in steps:
-        found = table(along, at_zero, noise, step)
+    glance = GLANCE / STEPS[0] * steps[0]
+    for step, levels in ((glance, 2), *((step, LEVELS) for step in steps)):
+        found = table(along, at_zero, noise, step, levels)
         with np.errstate(all="ignore"):
             new = judge(found, noise, scale)
             agrees = np.abs(found.value - expected) <= tolerance(found.error, expected, found.value, scale)
-        if best is None:
-            best = new
-        else:
-            kept: Any = [
-                np.where(better(best, new, open_), n, b) for n, b in zip(new[:-1], best[:-1], strict=True)
-            ]
-            best = Slopes._make([*kept, 0.0])
+        best = new if best is None else merged(best, new, open_)
+        bent = (new.kink | new.jump) & open_
         open_ &= ~(agrees & ~new.kink & ~new.jump & ~new.blunt)
         if step <= shortest:
-            open_ &= ~(new.kink | new.jump)  # a kink so near is as good as met
+            open_ &= ~bent  # a kink so near is as good as met
         if not open_.any():
             break
-        too_long = step
+        too_long = max(too_long, step) if bent.any() else too_long
     assert best is not None
     return best._replace(near=too_long)
 
 
+def merged(best: Slopes, new: Slopes, open_: np.ndarray) -> Slopes:
+    """The better of two for every number."""
+    chosen = better(best, new, open_)
+    kept: Any = [np.where(chosen, n, b) for n, b in zip(new[:-1], best[:-1], strict=True)]
+    return Slopes._make([*kept, 0.0])
+
+
 def better(old: Slopes, new: Slopes, open_: np.ndarray) -> np.ndarray:
     """Where a shorter step tells more: the function is smooth over it, and the bar is shorter."""
-    smooth_old, smooth_new = ~(old.kink | old.jump), ~(new.kink | new.jump)
+    smooth_old, smooth_new = ~(old.kink | old.jump | old.unsettled), ~(new.kink | new.jump)
     sharper = (old.blunt & ~new.blunt) | ((old.blunt == new.blunt) & (new.error <= old.error))
     return np.asarray(open_ & np.where(smooth_old & smooth_new, sharper, smooth_new | ~smooth_old))
 
@@ -151,22 +158,24 @@ def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
     size = np.where(np.isfinite(size), size, 0.0)
     gap, loud = np.abs(found.gaps), SAFETY * found.rounding
     apart = np.abs(found.right - found.left) > SAFETY * found.sides_error + FLOOR * size
-    steady = (gap[-1] > gap[0] / 4) | (
-        gap[0] > np.sqrt(BENT) * size
-    )  # halving thrice leaves an eighth if smooth
-    kink = (gap[0] > loud + BENT * size) & steady & (apart | (SAFETY * found.error > BENT * size))
+    halvings = len(gap) - 1  # each leaves a half of the gap where the function is smooth, all of it at a kink
+    lasting = gap[-1] > gap[0] * 0.5 ** (2 / 3 * halvings)
+    bent = (gap[0] > loud + BENT * size) & (lasting | ((gap[0] > np.sqrt(BENT) * size) & (halvings > 1)))
+    kink = bent & (apart | (SAFETY * found.error > BENT * size))
     jumps = np.abs(found.jumps)
     jump = (jumps[-1] > jumps[0] / 2) & (jumps[0] > SAFETY**2 * noise) & kink
     unknown = ~np.isfinite(found.error) | ~np.isfinite(found.value)
-    blunt = unknown | (SAFETY * found.error > SHARP * size + loud)
+    unsettled = bent & lasting & ~kink  # a shorter step will tell
+    blunt = unknown | unsettled | (SAFETY * found.error > SHARP * size + loud)
     noisy = (
         ~unknown
         & (SAFETY * found.error > 10 * BENT * size)
         & (found.error <= 4 * found.rounding + FLOOR * size)
     )
     return Slopes(
-        found.value, found.error, found.left, found.right, kink & ~unknown, jump & ~unknown, blunt, noisy, 0.0
-    )
+        found.value, found.error, found.left, found.right, kink & ~unknown, jump & ~unknown, blunt, noisy,
+        unsettled, 0.0,
+    )  # fmt: skip
 
 
 def noise_of(along: Along, size: float) -> np.ndarray:
@@ -204,11 +213,20 @@ def jitter(along: Along, spacing: float) -> tuple[np.ndarray, np.ndarray]:
     return np.where(np.isfinite(measured), measured, 0.0), np.nan_to_num(values)
 
 
-def complex_step(along: Callable[[complex], np.ndarray]) -> np.ndarray:
-    """Slopes without any difference: ``imag(f(x + i h)) / h``, for functions that are analytic.
+def complex_step(along: Callable[[complex], np.ndarray]) -> np.ndarray | None:
+    """Slopes without any difference: ``imag(f(x + i h)) / h``; None where `along` takes no complex numbers.
+
+    They are right only for functions that are analytic, which the caller has to make sure of.
 
     Source
         Squire and Trapp 1998, "Using complex variables to estimate derivatives of real functions".
     """
     tiny = 1e-30
-    return np.asarray(np.imag(along(1j * tiny)) / tiny)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("error")  # NumPy warns where it drops an imaginary part
+            values = along(1j * tiny)
+    except Exception:
+        return None
+    found = np.asarray(np.imag(values) / tiny)
+    return found if np.isfinite(found).all() else None

@@ -200,7 +200,7 @@ def of_properties(cls: type[CustomOpProp], draw: Any) -> tuple[Custom, list[np.n
     """A registered custom operator, and inputs of the shapes and types that its properties infer.
 
     `cls.sample(draw)`, if there is one, gives its attributes and inputs, as that of an op gives op and inputs.
-    """  # noqa: E501
+    """
     name = registered_as(cls)
     if hasattr(cls, "sample"):
         texts, sample = cls.sample(draw(samples()))

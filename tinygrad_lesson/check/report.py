@@ -1,17 +1,20 @@
 """What a check says: a verdict, where, by how much, and why most likely."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.shapes import show
 
 VERDICTS = ("ok", "wrong", "kink", "float noise", "non-deterministic", "non-finite", "cannot tell")
 CAUSES = (
     "sign", "factor", "transposed", "broadcast sum", "wrong input", "accumulation", "missing term", "kink",
     "discontinuity", "float noise", "non-deterministic", "in place",
 )  # fmt: skip
+SPELLED = 20  # numbers up to which an array is written out
 Element = tuple[int, ...]
 
 
@@ -32,21 +35,36 @@ class Entry:
         larger = max(abs(self.analytic), abs(self.numeric))
         return abs(self.analytic - self.numeric) / larger if larger else 0.0
 
+    @property
+    def place(self) -> str:
+        """Input and element as one writes them."""
+        return f"{self.input}{'' if self.element is None else list(self.element) or ''}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Culprit:
-    """The recorded op whose own rule fails at the very inputs it had."""
+    """The recorded op whose own rule fails at the very inputs it had; `name` is that of a symbol's node.
+
+    `place` is the source line of the rule, `called` that of the call, empty where it is not known.
+    """
 
     label: str
     name: str
     place: str
+    called: str
     position: int
     count: int
     report: "Report"
 
+    @property
+    def op(self) -> str:
+        """Name of the op."""
+        return self.label.partition("(")[0]
+
     def __str__(self) -> str:
-        named = f" {self.name!r}" if self.name else ""
-        return f"{self.label}{named}, op {self.position} of {self.count}, declared in {self.place}"
+        named = f"{self.name} = " if self.name else ""
+        called = f", called at {self.called}" if self.called else ""
+        return f"{named}{self.label}, op {self.position} of {self.count}{called}; its rule: {self.place}"
 
 
 @dataclasses.dataclass
@@ -65,11 +83,13 @@ class Report:
     factor: float | None = None
     order: int = 1
     compared: int = 0
+    failed: int = 0  # of the derivatives that were compared
     worst: list[Entry] = dataclasses.field(default_factory=list)
     sharpest: float = 0.0  # the largest relative error where all is well
     culprit: Culprit | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
     reproduce: str = ""
+    sides: tuple[str, str] = ("rule", "differences")  # what was compared
 
     @property
     def ok(self) -> bool:
@@ -116,41 +136,39 @@ class Report:
     def __str__(self) -> str:
         order = "" if self.order == 1 else f", order {self.order}"
         lines = [f"{self.title}{order}: {self.verdict}"]
-        if self.ok:
+        if self.ok and self.compared:
             lines.append(f"  {self.compared} derivatives agree, relative error at most {self.sharpest:.1e}")
-        if self.worst and not self.ok:
-            w = self.worst[0]
-            at = "" if w.element is None else f", element {list(w.element)}"
-            lines.append(
-                f"  input {w.input!r}{at}: by the rule {w.analytic:.10g}, by differences {number(w)}"
-            )
-            lines.append(f"  relative error {w.relative_error:.1e}")
-        if self.cause:
-            lines.append(f"  likely cause: {self.cause}: {self.sentence}")
+        if self.cause and self.cause != self.verdict:
+            lines.append(f"  likely cause: {self.cause}. {capital(self.sentence)}")
         elif self.sentence:
-            lines.append(f"  {self.sentence}")
+            lines.append(f"  {capital(self.sentence)}")
         if self.culprit:
             lines.append(f"  culprit: {self.culprit}")
-        if len(self.worst) > 1:
-            lines += ["  worst derivatives", *(f"    {row}" for row in rows(self.worst))]
+        if self.worst and not self.ok:
+            lines += [f"  {row}" for row in rows(self.worst, self.sides)]
+        if self.failed > len(self.worst) > 0:
+            lines.append(f"  ... {self.failed} of {self.compared} derivatives in all")
         lines += [f"  note: {note}" for note in self.notes]
         if self.reproduce and not self.ok:
             lines.append(f"  again: {self.reproduce}")
         return "\n".join(lines)
 
 
-def number(entry: Entry) -> str:
-    """A numeric value with its error bar."""
-    return f"{entry.numeric:.10g} ± {entry.error_bar:.1g}"
+def capital(sentence: str) -> str:
+    """A sentence as it begins; names that stand first keep their spelling."""
+    return (
+        sentence[:1].upper() + sentence[1:] if sentence.startswith(("the ", "some ", "what ")) else sentence
+    )
 
 
-def rows(entries: list[Entry]) -> list[str]:
+def rows(entries: Sequence[Entry], sides: tuple[str, str]) -> list[str]:
     """The entries as a table."""
-    cells = [("d output", "d input", "rule", "differences", "relative error")]
+    cells = [("d result", "d input", f"by {sides[0]}", f"by {sides[1]}", "relative error")]
     for e in entries:
-        at = "along a direction" if e.element is None else str(list(e.element))
+        bar = "" if np.isnan(e.error_bar) else f" ± {e.error_bar:.0e}"
+        numbers = f"{e.analytic:.8g}", f"{e.numeric:.8g}{bar}", f"{e.relative_error:.1e}"
         cells.append(
-            (e.output, f"{e.input}{at}", f"{e.analytic:.6g}", f"{e.numeric:.6g}", f"{e.relative_error:.1e}")
+            (e.output, e.place + (" (all, in a random direction)" if e.element is None else ""), *numbers)
         )
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells]
@@ -159,14 +177,15 @@ def rows(entries: list[Entry]) -> list[str]:
 class GradientError(LessonError, AssertionError):
     """A gradient check that failed; `report` is what it found."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Any) -> None:
         super().__init__(str(report))
         self.report = report
 
 
-def as_code(array: np.ndarray, limit: int = 60) -> str:
-    """An array as Python that makes it again; a large one is shortened in the middle."""
-    if array.size > limit:
-        return f"np.zeros({array.shape}, {str(array.dtype)!r})  # and the numbers of this run"
+def as_code(array: np.ndarray, name: str = "") -> str:
+    """An array as Python that makes it again; instead of a large one its name and shape."""
+    if name and array.size > SPELLED:
+        return f"{name}{show(array.shape)}"
     kind = "" if array.dtype == np.float64 else f", dtype={str(array.dtype)!r}"
-    return f"np.array({array.tolist()!r}{kind})"
+    text = repr(array.tolist()).replace("nan", "np.nan").replace("inf", "np.inf")
+    return f"np.array({text}{kind})"

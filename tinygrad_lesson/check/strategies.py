@@ -53,7 +53,7 @@ def simple_first(kinks: tuple[float, ...], low: float, high: float, margin: floa
 
     Errors
         LessonError if there are none.
-    """  # noqa: E501
+    """
     found: set[float] = set()
     start = low
     for kink in [*sorted(kinks), np.inf]:

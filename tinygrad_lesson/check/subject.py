@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.errors import DTypeError, GraphError, LessonError
 from tinygrad_lesson.executor import Executor, variables
 from tinygrad_lesson.graph import Edge, Node, ancestors, outputs_of
-from tinygrad_lesson.op import Op, array_namespace
+from tinygrad_lesson.op import Elementwise, Op, array_namespace
 from tinygrad_lesson.symbol import Symbol
 from tinygrad_lesson.tensor import TENSORS, Tensor, recorded_sweep, recording, sweep
 
 SEED = 7  # of the random ops, so that they can be repeated
 Arrays = Sequence[np.ndarray]
+Sweep = Callable[[Sequence[tuple[Any, np.ndarray]], Sequence[Any]], list[Any]]
 
 
 @contextlib.contextmanager
@@ -83,10 +85,10 @@ class Subject:
             self.loss_known = any(is_loss(y) for y in self.recorded(arrays)[1])
         return self.loss_known
 
-    def pull(self, arrays: Arrays, cotangents: Arrays) -> list[Any]:
+    def pull(self, arrays: Arrays, cotangents: Arrays, back: Sweep = sweep) -> list[Any]:
         """Gradients of the wanted inputs, as the rules give them; None where no path leads."""
         tensors, results = self.recorded(arrays)
-        return pull_back([tensors[i] for i in self.wanted], results, cotangents)
+        return pull_back([tensors[i] for i in self.wanted], results, cotangents, back)
 
     def handed_down(self, arrays: Arrays, cotangents: Arrays) -> list[np.ndarray]:
         """Cotangents of the edges that `value` gives: those of a loss come from its own rule."""
@@ -149,17 +151,18 @@ def below_losses(results: Sequence[Tensor]) -> list[Tensor]:
     return found
 
 
-def pull_back(wrt: Sequence[Tensor], results: Sequence[Tensor], cotangents: Arrays) -> list[Any]:
-    """Gradients for `wrt`, given cotangents of the results; a loss needs none and takes the next if it is alone."""  # noqa: E501
+def pull_back(
+    wrt: Sequence[Tensor], results: Sequence[Tensor], cotangents: Arrays, back: Sweep = sweep
+) -> list[Any]:
+    """Gradients for `wrt`, given cotangents of those results that are no losses."""
     rest = list(cotangents)
     heads = []
     for y in results:
-        loss = is_loss(y)
-        g = np.ones(y.shape, y.dtype) if loss else rest.pop(0)
+        g = np.ones(y.shape, y.dtype) if is_loss(y) else rest.pop(0)
         if y.node is not None:
             heads.append((y, np.asarray(g, y.dtype)))
     with np.errstate(all="ignore"):
-        return sweep(heads, wrt)
+        return back(heads, wrt)
 
 
 # Subjects of every kind.
@@ -203,28 +206,41 @@ def of_op(op: Op, inputs: Sequence[Any]) -> Subject:
     return Subject(lambda *tensors: TENSORS.apply(op, tensors), inputs, names, repr(op), op=op, states=states)
 
 
-def evaluate(symbol: Symbol, leaves: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-    """A symbol computed by the eager face, as in training."""
+def evaluate(
+    symbol: Symbol,
+    leaves: Mapping[str, Tensor],
+    seen: Callable[[Node, Sequence[Tensor], Sequence[Tensor]], None] | None = None,
+    is_train: bool = True,
+) -> tuple[Tensor, ...]:
+    """A symbol computed by the eager face; `seen` is told of every node, its inputs and results."""
     values: dict[Edge, Tensor] = {}
     for node in symbol.nodes:
         if node.op is None:
             values[Edge(node)] = leaves[node.name]
             continue
-        y = TENSORS.apply(node.op.at_mode(True), [values[edge] for edge in node.inputs])
+        inputs = [values[edge] for edge in node.inputs]
+        y = TENSORS.apply(node.op.at_mode(is_train), inputs)
         results = y if isinstance(y, tuple) else (y,)
+        if seen is not None:
+            seen(node, inputs, results)
+        if results[0].node is not None:
+            results[0].node.label = node.label  # so that a culprit can be named
         values.update(zip(outputs_of(node), results, strict=False))
     return tuple(values[edge] for edge in symbol.heads)
 
 
 def complete_arrays(
-    symbol: Symbol, inputs: Sequence[Any], generator: np.random.Generator
+    symbol: Symbol,
+    inputs: Sequence[Any],
+    generator: np.random.Generator,
+    read: Callable[[Any], np.ndarray] = doubled,
 ) -> dict[str, np.ndarray]:
     """An array for every variable of a symbol: those given, in order or by name, others drawn at random."""
     arguments, states = ([node.name for node in part] for part in variables(symbol.nodes))
     if len(inputs) == 1 and isinstance(inputs[0], Mapping):
-        given = {name: doubled(x) for name, x in inputs[0].items()}
+        given = {name: read(x) for name, x in inputs[0].items()}
     else:
-        given = dict(zip([*arguments, *states], map(doubled, inputs), strict=False))
+        given = dict(zip([*arguments, *states], map(read, inputs), strict=False))
     unknown = [name for name in given if name not in (*arguments, *states)]
     if unknown:
         raise GraphError(
@@ -236,15 +252,17 @@ def complete_arrays(
         raise GraphError(
             f"check: the shapes of {missing} do not follow from the inputs given; give these too"
         )
-    arrays = {}
-    for names, found in ((arguments, shapes[0]), (states, shapes[2])):
-        for name, shape in zip(names, found, strict=True):
-            spread = 1 / np.sqrt(max(1, shape[-1])) if len(shape) > 1 else 0.5
-            drawn = (
-                generator.uniform(0.5, 1.5, shape) if name in states else generator.normal(0, spread, shape)
-            )
-            arrays[name] = given.get(name, np.asarray(drawn))
-    return arrays
+    known = zip((*arguments, *states), (*shapes[0], *shapes[2]), strict=True)
+    drawn = {name: any_numbers(shape, name in states, generator) for name, shape in known}
+    return {name: given.get(name, x) for name, x in drawn.items()}
+
+
+def any_numbers(shape: Sequence[int], is_state: bool, generator: np.random.Generator) -> np.ndarray:
+    """Numbers for a variable that nobody gave: so small that a deep network saturates nowhere."""
+    if is_state:
+        return np.asarray(generator.uniform(0.5, 1.5, shape))
+    spread = 0.5 / np.sqrt(max(1, shape[-1])) if len(shape) > 1 else 0.25
+    return np.asarray(generator.normal(0, spread, shape))
 
 
 class SymbolSubject(Subject):
@@ -316,27 +334,38 @@ def of_symbol(symbol: Symbol, inputs: Sequence[Any], generator: np.random.Genera
     return SymbolSubject(symbol, complete_arrays(symbol, inputs, generator))
 
 
-def sample_of(cls: type[Op], draw: Draw) -> tuple[Op, dict[str, np.ndarray]]:
+def sample_of(
+    cls: type[Op], draw: Draw, attributes: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Op, dict[str, np.ndarray]]:
     """An op of a class and inputs for it: by its own `sample`, or where it has none, any numbers that fit.
 
     Errors
         LessonError where nothing fits.
     """
-    if hasattr(cls, "sample"):
+    if hasattr(cls, "sample") and not attributes:
         return draw.sample(cls)
     try:
-        op = cls()
+        op = cls(**attributes)
     except TypeError:
         raise LessonError(
             f"{cls.name}: declare `sample`, so that the check knows attributes and inputs"
         ) from None
-    shape = draw.shape(max_rank=2)
-    inputs = {cls.inputs[0]: draw.array(shape)} if op.parameters(shape) else {}
-    known = op.parameters(shape)
-    shapes = draw.broadcasting(len(cls.inputs)) if not known else [shape] * len(cls.inputs)
+    names = op.name_inputs(len(cls.inputs))
+    first = draw.shape(min_rank=1, max_rank=2)
+    known = {names[0]: first, **op.parameters(first)}
+    shapes = (
+        [first] * len(names)
+        if len(known) > 1 or not isinstance(op, Elementwise)
+        else draw.broadcasting(len(names))
+    )
     return op, {
-        n: inputs.get(n, draw.array(known.get(n, s))) for n, s in zip(cls.inputs, shapes, strict=True)
+        n: draw.array(known.get(n, s) if len(known) > 1 else s) for n, s in zip(names, shapes, strict=True)
     }
+
+
+def differentiable(subject: Subject) -> bool:
+    """Whether there is a second order: an op that stops gradients has none."""
+    return subject.op is None or (subject.op.differentiable and not subject.op.is_loss)
 
 
 def second(subject: Subject, generator: np.random.Generator) -> Subject:

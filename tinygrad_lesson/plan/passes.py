@@ -137,11 +137,6 @@ class Builder(Namespace):
             self.note_uniform(op, inputs, results[0])
         return results
 
-    def number(self, edge: Edge) -> Any:
-        """The number that an edge stands for; None if it is no number."""
-        op = edge.node.op
-        return op.value if isinstance(op, Constant) else None
-
     def note_uniform(self, op: Op, inputs: tuple[Edge, ...], result: Edge) -> None:
         """Remember the number that fills a result, where it is known."""
         if isinstance(op, Full):

@@ -32,7 +32,7 @@ def plot_activations(history: History, *, ax: "Axes | None" = None, title: str |
 
     Each histogram has a scale of its own, from minus to plus the largest magnitude, which stands at the
     right; heights are square roots of counts, so that a few values among many zeros are seen.
-    """  # noqa: E501
+    """
     return _plot_spread(history, "activations", "activation", ax, title)
 
 

@@ -111,7 +111,7 @@ def network_svg(
 
     Errors
         LessonError where nothing can draw (see `viz.save`), or Graphviz fails.
-    """  # noqa: E501
+    """
     names = list(weights) if weights is not None else weights_of(symbol.nodes)
     parts = parts_of(symbol, names, shape)
     column = Column("", prefix, parts, folds_of(parts, expand), names)

@@ -23,7 +23,7 @@ from tinygrad_lesson.train.history import History
 from tinygrad_lesson.viz.column import scale_of
 from tinygrad_lesson.viz.dot import printable, shortened
 from tinygrad_lesson.viz.flow import network_svg
-from tinygrad_lesson.viz.render import STYLE
+from tinygrad_lesson.viz.render import DARK
 
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = ("uPlot.iife.min.js", "panzoom.min.js", "page.js")
@@ -55,7 +55,7 @@ def page(
     Example
         >>> page({"mean_abs_grad": {"fc1_weight": [1e-9, 1e-8]}}, "page.html")  # doctest: +SKIP
         PosixPath('page.html')
-    """  # noqa: E501
+    """
     trainings = dict(named(histories))
     if not trainings:
         raise AttributeValueError("page: there is no training, expected one at least")
@@ -136,7 +136,7 @@ def picture(training: Any, history: History) -> str:
     """The network as SVG, without the style that the page has for all; empty where it is not known or not drawn.
 
     A network that something could draw and yet did not is no reason to have no page.
-    """  # noqa: E501
+    """
     if history.trained is None:
         return ""
     symbol = training.prediction if isinstance(training, FeedForward) else history.trained.symbol
@@ -172,7 +172,7 @@ def ramp() -> list[str]:
 def filled(title: str, data: Mapping[str, Any]) -> str:
     """The page's text."""
     scripts = [(ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS]
-    style = "\n".join([*((ASSETS / name).read_text(encoding="utf-8") for name in STYLES), STYLE])
+    style = "\n".join([*((ASSETS / name).read_text(encoding="utf-8") for name in STYLES), DARK])
     policy = (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src {hashed(style)}; "
         f"script-src {' '.join(map(hashed, scripts))}"

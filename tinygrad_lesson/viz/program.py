@@ -69,7 +69,7 @@ def show_program(
         d_multiply = np.ones((1,), np.float64)
         multiply_2 = d_multiply * x                                       # Multiply (1,)
         d_x = multiply_2 + multiply_2                                     # Add (1,)
-    """  # noqa: E501
+    """
     graph = graph_of(x, inputs, {**(shape or {}), **shapes})
     writer = Writer(graph, is_train)
     text = Program("\n".join(writer.write()))

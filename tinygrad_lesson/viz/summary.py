@@ -33,7 +33,7 @@ def print_summary(
         DTypeError for anything but a Symbol; ShapeError where `shape` leaves some open, or they do not fit.
     Source
         MXNet 1.9, ``mx.visualization.print_summary``, which guesses the parameters from the attributes.
-    """  # noqa: E501
+    """
     if not isinstance(symbol, Symbol):
         raise DTypeError(f"print_summary: expected a Symbol, not {symbol!r}")
     order = symbol.nodes

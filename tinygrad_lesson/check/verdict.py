@@ -1,0 +1,178 @@
+"""One check of one subject: rule against differences, and what to say of it."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygrad_lesson.check import cause as causes
+from tinygrad_lesson.check.compare import (
+    Block,
+    Rows,
+    WrongShapeError,
+    chooser,
+    compare,
+    entries,
+    loose,
+    noise,
+    pulled,
+    rows_for,
+    sharpen,
+    sharpness,
+)  # fmt: skip
+from tinygrad_lesson.check.conduct import alike, disturbed, non_finite, undetermined
+from tinygrad_lesson.check.explain import case_of, detail
+from tinygrad_lesson.check.numeric import EPS
+from tinygrad_lesson.check.precision import compiled_part, sensitivity, short_part
+from tinygrad_lesson.check.report import Entry, Report
+from tinygrad_lesson.check.subject import Subject
+
+ROUNDED = 4 * EPS  # some roundings, relative to what is rounded
+
+
+@dataclasses.dataclass
+class Options:
+    """How a check is made."""
+
+    generator: np.random.Generator
+    full: bool | None = None
+    float32: bool = True
+
+
+def check(subject: Subject, options: Options) -> Report:
+    """Check the gradient of a subject once.
+
+    Errors
+        Whatever the subject or a rule raises.
+    """
+    report = Report(subject.title)
+    if subject.op is not None and not subject.op.differentiable:
+        report.notes.append(f"{subject.op.name} declares that it has no gradient")
+        return report
+    values = subject.value(subject.arrays)
+    if disturbed(subject, values, report):
+        return report
+    if not sum(v.size for v in values):
+        report.notes.append("the result is empty")
+        return report
+    rows = rows_for(subject, values, options.generator)
+    try:
+        rule, repeated = pulled(subject, subject.arrays, rows), pulled(subject, subject.arrays, rows)
+    except WrongShapeError as error:
+        wrong_shape(subject, report, *error.args)
+        return report
+    if not alike(rule, repeated):
+        undetermined(report, "gradient")
+        return report
+    if non_finite(subject, report, values, rule):
+        return report
+    if subject.op is not None and subject.op.is_loss:
+        report.notes.append(f"{subject.op.name} is a loss: its gradient is what it says, not a derivative")
+        return report
+    jitter = noise(subject, rows, options.generator)
+    blocks = compare(subject, rows, rule, jitter, options.generator, chooser(subject, options.full))
+    report.compared = sum(b.numeric.size for b in blocks)
+    judge(subject, report, rows, blocks, np.abs(rows.weigh(values)), options)
+    if report.ok and options.float32:
+        short_part(subject, report, rows, rule, options.generator)
+    if report.ok:
+        compiled_part(subject, report, rows, rule)
+    return report
+
+
+def wrong_shape(subject: Subject, report: Report, i: int, shape: tuple[int, ...]) -> None:
+    """A gradient of another shape than its input."""
+    found = causes.of_shape(subject.names[i], shape, subject.arrays[i].shape)
+    report.verdict, report.cause, report.sentence = "wrong", found.word, found.sentence
+    report.worst = [Entry(subject.names[i], None, "result", np.nan, np.nan, np.nan)]
+
+
+def judge(
+    subject: Subject,
+    report: Report,
+    rows: Rows,
+    blocks: Sequence[Block],
+    values: np.ndarray,
+    options: Options,
+) -> None:
+    """A verdict from the blocks."""
+    report.sharpest = sharpness(blocks)
+    if any(b.wrong.any() or loose(b, values).any() for b in blocks):
+        widen(subject, rows, blocks, options)
+    near = [(b.near, subject.names[b.input]) for b in blocks if b.near]
+    wrong = [b for b in blocks if b.wrong.any()]
+    kinked = [b for b in blocks if (b.kink | b.jump).any()]
+    vague = [b for b in blocks if loose(b, values).any()]
+    if wrong:
+        report.verdict = "wrong"
+        explain(subject, report, rows, wrong, blocks, options)
+    elif kinked:
+        report.verdict = "kink"
+        report.worst = entries(subject, rows, kinked, "jump") or entries(subject, rows, kinked, "kink")
+        describe_kink(report, kinked)
+    elif vague:
+        noisy = any((b.noisy & loose(b, values)).any() for b in vague)
+        report.verdict = "float noise" if noisy else "cannot tell"
+        report.cause = "float noise" if noisy else ""
+        report.sentence = (
+            "rounding noise of the function hides its slope" if noisy else "differences do not settle here"
+        )
+        report.worst = entries(subject, rows, vague, "blunt")
+    elif not any(b.numeric.any() for b in blocks):
+        report.notes.append("all derivatives are 0 here, so that little was checked; move the point")
+    elif near:
+        report.notes.append(
+            f"the function bends sharply within {max(near)[0]:.1e} of {max(near)[1]}; shorter steps were used"
+        )
+
+
+def widen(subject: Subject, rows: Rows, blocks: Sequence[Block], options: Options) -> None:
+    """Lengthen the error bars by how far the rule's own value moves as what it is made of is rounded anew.
+
+    That tells too how large the terms are of which a small derivative is the difference.
+    """
+    exact = pulled(subject, subject.arrays, rows)
+    moved = sensitivity(subject, subject.arrays, rows, exact, ROUNDED, options.generator)
+    for block, m in zip(blocks, moved, strict=True):
+        whole = block.columns is None
+        far = np.linalg.norm(m, axis=1)[:, None] if whole else m[:, block.columns]
+        block.error += far
+        block.terms = far / ROUNDED
+
+
+def describe_kink(report: Report, blocks: Sequence[Block]) -> None:
+    """One-sided slopes in words."""
+    if any(b.jump.any() for b in blocks):
+        report.cause, report.sentence = "discontinuity", "the function jumps here: it has no derivative"
+        return
+    b = next(b for b in blocks if b.kink.any())
+    r, c = np.argwhere(b.kink)[0]
+    report.cause = "kink"
+    sides = f"{b.left[r, c]:.6g} on one side and {b.right[r, c]:.6g} on the other"
+    report.sentence = f"the slope is {sides}; move the point away"
+
+
+def explain(
+    subject: Subject,
+    report: Report,
+    rows: Rows,
+    wrong: Sequence[Block],
+    blocks: Sequence[Block],
+    options: Options,
+) -> None:
+    """Which derivatives are wrong, and why."""
+    worst = max(wrong, key=lambda b: float(np.max(np.where(b.wrong, np.abs(b.analytic - b.numeric), 0))))
+    if rows.weights is not None or worst.columns is None:
+        closer = detail(subject, worst, options.generator)
+        if closer is not None:
+            rows, blocks, worst = closer
+            wrong = [worst]
+    for block in wrong:
+        sharpen(subject, rows, block)
+    report.compared, report.failed = (
+        sum(b.numeric.size for b in blocks),
+        sum(int(b.wrong.sum()) for b in wrong),
+    )
+    report.worst = entries(subject, rows, wrong, "wrong")
+    found = causes.likely(case_of(subject, rows, worst, blocks))
+    report.cause, report.sentence, report.factor = found.word, found.sentence, found.factor
