@@ -21,6 +21,7 @@ from tinygrad_lesson.symbol.functions import (
 )
 from tinygrad_lesson.symbol.naming import AttrScope, NameManager, Prefix
 from tinygrad_lesson.symbol.operator import OPERATORS, operator
+from tinygrad_lesson.symbol.recorded import from_tensor
 from tinygrad_lesson.symbol.symbol import Symbol
 
 
@@ -35,6 +36,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "catalog", "group", "load", "load_json",
-    "maximum", "minimum", "ones", "operator", "pow", "power", "var", "variable", "zeros",
+    "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "catalog", "from_tensor", "group",
+    "load", "load_json", "maximum", "minimum", "ones", "operator", "pow", "power", "var", "variable", "zeros",
 ]  # fmt: skip
