@@ -182,6 +182,27 @@ def test_units_that_are_shut_for_every_row_are_dead_and_no_others():
     assert "Dead units, 0 for every row after training: fc1" in str(told)
 
 
+def test_the_units_of_a_convolution_are_its_channels():
+    draw = np.random.default_rng(0)
+    x = sym.Convolution(sym.Variable("data"), num_filter=4, kernel=(3, 3), name="conv1")
+    x = sym.Pooling(sym.Activation(x, act_type="relu"), kernel=(2, 2), stride=(2, 2), pool_type="max")
+    prediction = sym.FullyConnected(sym.Dropout(sym.Flatten(x), p=0.5), num_hidden=3, name="fc1")
+    loss = sym.MakeLoss(sym.mean(sym.square(prediction - sym.Variable("label"))))
+    first = {
+        "conv1_weight": draw.normal(size=(4, 1, 3, 3)), "conv1_bias": np.array([1, -100, 1, 1]),
+        "fc1_weight": draw.normal(size=(3, 36)), "fc1_bias": np.zeros(3),
+    }  # fmt: skip
+    first = {name: array.astype(np.float32) for name, array in first.items()}
+    model = FeedForward(
+        loss, prediction=prediction, num_epoch=1, learning_rate=1e-3, seed=0, arg_params=first
+    )
+    model.fit(draw.normal(size=(20, 1, 8, 8)), draw.normal(size=(20, 3)), progress=False)
+    told = tl.diagnose(model)
+    assert told.dead_units == {"conv1": [1]}
+    assert told.units == {"conv1": 4, "fc1": 3}
+    assert [layer.ops for layer in model.history.layers["last"]] == [["Relu"], []]
+
+
 def test_a_layer_of_dead_units_cuts_off_all_before_it():
     prediction = mlp(4)
     weights = weights_of(prediction)

@@ -351,6 +351,21 @@ def test_it_fits_a_phone_and_a_desktop_in_light_and_dark(visit, written, width, 
     assert min(sizes) >= 32  # to be hit with a finger
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_history_without_a_network_and_a_loss_has_a_page_too(visit, tmp_path, epochs):
+    told = by_hand(["fc1_weight", "fc2_weight"], epochs)
+    tab = visit(
+        viz.page(
+            {"whole": told, "gradients": {"mean_abs_grad": told["mean_abs_grad"]}}, tmp_path / "page.html"
+        )
+    )
+    assert "Nothing was found that draws networks" in tab.locator("#drawing").inner_text()
+    choose_tab(tab, "gradients")
+    tab.locator("#layer").select_option(label="fc2")
+    assert tab.locator("#layer-facts").inner_text() == "mean |gradient| 1.0e-1 in epoch 1"
+    assert not tab.locator("#confusion-part").is_visible()
+
+
 def test_hostile_names_are_shown_as_names_and_run_nothing(visit, tmp_path):
     rows, names = load(), [name for name in HOSTILE if name.strip()]
     with NameManager():

@@ -87,7 +87,8 @@ class Diagnosis:
             without = len({f.layer for f in self.findings})
             return f"The gradient neither vanishes nor explodes: it goes around {without} of {count} layers."
         if self.healthy:
-            return f"The gradient neither vanishes nor explodes: it reaches all {count} layers."
+            all_ = f"all {count} layers" if count != 1 else "its one layer"
+            return f"The gradient neither vanishes nor explodes: it reaches {all_}."
         said = []
         for kind, words in (
             ("vanishing", "vanishes"), ("exploding", "explodes"), ("dead", "is exactly zero"),

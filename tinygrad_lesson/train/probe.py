@@ -14,6 +14,7 @@ from tinygrad_lesson.symbol.symbol import Symbol
 
 Array = npt.NDArray[Any]
 BINS = 32
+ACTIVATIONS = ("elementwise", "nn")  # families of ops
 ADDED = "what is added to "  # a variable, always 0, whose gradient is the one by a layer's result
 
 
@@ -117,7 +118,12 @@ def only_user(node: Node, users: Mapping[Node, list[Node]]) -> Node | None:
     following = set(users[node])
     if len(following) > 1:  # a skip connection begins here: the activation is what is skipped with
         return None
-    return next((user for user in following if alone(node, user)), None)
+    return next((user for user in following if alone(node, user) and is_activation(user)), None)
+
+
+def is_activation(node: Node) -> bool:
+    """Whether a node keeps the units of its input apart: an activation or a normalization."""
+    return node.op is not None and node.op.family in ACTIVATIONS and not node.op.random
 
 
 def alone(node: Node, user: Node) -> bool:

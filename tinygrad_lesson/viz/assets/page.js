@@ -9,6 +9,7 @@ const SIGNS = { v: "\u25bc", e: "\u25b2", 0: "\u2205", n: "\u2715" };
 const WORDS = { v: "vanishing", e: "exploding", 0: "exactly 0", n: "not a number" };
 const MOST_LINES = 40; // of other layers or networks in a chart
 let net, epoch = 1, layer = 0, panzoom, charts = [], timer;
+let membersOf = new Map(); // by the group in the drawing: the layers it stands for
 
 function make(tag, text, attributes = {}) {
   const element = document.createElement(tag);
@@ -50,13 +51,14 @@ function drawScale() {
 // The network.
 
 function drawNetwork() {
-  const place = byId("drawing");
+  const stage = byId("drawing");
   panzoom?.destroy();
   panzoom = undefined;
-  place.replaceChildren();
+  membersOf = new Map();
+  stage.replaceChildren();
   const picture = net.svg && new DOMParser().parseFromString(net.svg, "image/svg+xml");
   if (!picture || picture.querySelector("parsererror")) {
-    place.append(make("p", data.missing));
+    stage.append(make("p", data.missing));
     return;
   }
   const svg = document.importNode(picture.documentElement, true);
@@ -64,8 +66,9 @@ function drawNetwork() {
   svg.removeAttribute("height");
   svg.setAttribute("role", "group");
   svg.setAttribute("aria-label", "the network, layer by layer");
-  place.append(svg);
-  for (const group of svg.querySelectorAll("g.layer")) prepare(group);
+  stage.append(svg);
+  const place = new Map(net.layers.map((l, i) => [l.weight, i]));
+  for (const group of svg.querySelectorAll("g.layer")) prepare(group, place);
   const box = svg.getBBox();
   svg.setAttribute("viewBox", [box.x - 6, box.y - 6, box.width + 12, box.height + 12].join(" "));
   panzoom = Panzoom(svg, { maxScale: 40, minScale: 0.5, step: 0.35, cursor: "grab", handleStartEvent: (e) => {
@@ -83,12 +86,10 @@ function startAt(svg, box) { // a tall network begins at its first layers, large
     setTimeout(() => panzoom?.pan(0, down, { animate: false, force: true }));
   }
 }
-function weightsOf(group) {
-  return JSON.parse(group.dataset.weights).map((w) => net.layers.findIndex((l) => l.weight === w)).filter((i) => i >= 0);
-}
-function prepare(group) {
-  const members = weightsOf(group);
+function prepare(group, place) {
+  const members = JSON.parse(group.dataset.weights).map((w) => place.get(w)).filter((i) => i !== undefined);
   if (!members.length) return;
+  membersOf.set(group, members);
   const choose = () => chooseLayer(members.includes(layer) && members.length > 1
     ? members[(members.indexOf(layer) + 1) % members.length] : members[0]);
   group.setAttribute("tabindex", "0");
@@ -105,14 +106,14 @@ function prepare(group) {
   });
 }
 function recolour() {
-  for (const group of byId("drawing").querySelectorAll("g.layer[role=button]")) {
-    const members = weightsOf(group);
+  for (const [group, members] of membersOf) {
     const worst = members.reduce((a, b) => (rank(b) < rank(a) ? b : a));
     const value = net.layers[worst].grad[epoch - 1], kind = mark(worst), fill = colour(value);
     const shape = group.querySelector("path, polygon"), text = group.querySelector("text");
     shape.setAttribute("fill", fill);
     text.setAttribute("fill", ink(fill));
-    const number = `${SIGNS[kind] ? SIGNS[kind] + " " : ""}${value === null ? "NaN" : told(value)}`;
+    const least = members.length > 1 ? "\u2265 " : "";
+    const number = `${SIGNS[kind] ? SIGNS[kind] + " " : ""}${value === null ? "NaN" : least + told(value)}`;
     text.textContent = `${text.dataset.name}  ${number}`;
     fit(text, shape.getBBox().width - 8);
     for (const m of Object.keys(SIGNS)) group.classList.toggle(m === "0" ? "d" : m, m === kind);
