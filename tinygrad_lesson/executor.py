@@ -12,7 +12,7 @@ from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, handed_out, 
 from tinygrad_lesson.errors import BindError, DTypeError, GraphError, ShapeError, near
 from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, toposort
 from tinygrad_lesson.infer import DTypes, Shapes, infer_dtypes, infer_shapes
-from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task
+from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, mirrored
 from tinygrad_lesson.run import runner as find_runner
 from tinygrad_lesson.shapes import Shape, is_complete, show, size_of
 
@@ -317,6 +317,7 @@ class Executor:
         heads = builder.graph(self.heads, self.dtypes, is_train)
         outputs = [(OUTPUT + str(i), edge) for i, edge in enumerate(heads)]
         updates = [*self.gradient_updates(builder, heads), *state_updates(heads)] if is_train else []
+        updates = mirrored(builder, heads, updates) if self.passes.mirror else updates
         arrays = {GRADIENT + name: a for name, a in self.gradients.items()}
         arrays.update({STATE + name: a for name, a in self.states.items()})
         targets = {name: (a.shape, a.dtype) for name, a in arrays.items()}

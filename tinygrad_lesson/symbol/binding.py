@@ -14,7 +14,12 @@ from tinygrad_lesson.shapes import is_complete, show
 
 
 def simple_bind(
-    symbol: Any, ctx: Context, grad_req: Any, dtypes: Mapping[str, Any], shapes: Mapping[str, Any]
+    symbol: Any,
+    ctx: Context,
+    grad_req: Any,
+    dtypes: Mapping[str, Any],
+    shapes: Mapping[str, Any],
+    **settings: Any,
 ) -> Executor:
     """An executor whose arrays follow from the shapes of some arguments."""
     order = symbol.nodes
@@ -53,12 +58,15 @@ def simple_bind(
         requests,
         context=ctx,
         known=(found, types),
+        **settings,
     )
     executor.flat_parameters, executor.flat_gradients = parameters, gradients
     return executor
 
 
-def bind(symbol: Any, ctx: Context, args: Any, args_grad: Any, grad_req: Any, aux_states: Any) -> Executor:
+def bind(
+    symbol: Any, ctx: Context, args: Any, args_grad: Any, grad_req: Any, aux_states: Any, **settings: Any
+) -> Executor:
     """An executor over given arrays."""
     arguments, states = ([node.name for node in nodes] for nodes in variables(symbol.nodes))
     bound = by_name(args, arguments, "args", needed=True)
@@ -72,7 +80,9 @@ def bind(symbol: Any, ctx: Context, args: Any, args_grad: Any, grad_req: Any, au
     for name, array in (*kept.items(), *auxiliary.items()):
         if not array.flags.writeable:
             raise BindError(f"bind: the array for {name!r} is read-only; results have to be written there")
-    return Executor(symbol.heads, symbol.list_outputs(), bound, kept, auxiliary, requests, context=ctx)
+    return Executor(
+        symbol.heads, symbol.list_outputs(), bound, kept, auxiliary, requests, context=ctx, **settings
+    )
 
 
 def by_name(given: Any, names: Sequence[str], what: str, needed: bool) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from tinygrad_lesson.executor import Executor, variables
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, substitute, toposort
 from tinygrad_lesson.infer import infer_dtypes, infer_shapes
+from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.shapes import Shape
 from tinygrad_lesson.symbol import binding, serial
 from tinygrad_lesson.symbol.naming import AttrScope, NameManager
@@ -202,28 +203,35 @@ class Symbol(Displayed):
         ctx: Context = cpu(),
         grad_req: Any = "write",
         type_dict: Mapping[str, Any] | None = None,
+        *,
+        passes: Passes = Passes(),
+        runner: str | None = None,
         **shapes: Any,
     ) -> Executor:
         """An executor with arrays of its own, zero to begin with; parameters lie side by side in one buffer.
 
+        `passes` says how the graph is simplified, and with `Passes(mirror=True)` that memory is saved for time;
+        `runner` is `vm` or `numpy`, by default the fastest that is installed.
+
         Errors
             BindError where a shape is missing or a request is none of write, add, null.
         """
-        return binding.simple_bind(self, ctx, grad_req, type_dict or {}, shapes)
+        return binding.simple_bind(self, ctx, grad_req, type_dict or {}, shapes, passes=passes, runner=runner)
 
     def bind(
         self, ctx: Context, args: Any, args_grad: Any = None, grad_req: Any = "write", aux_states: Any = None,
-        group2ctx: Any = None, shared_exec: Any = None,
+        group2ctx: Any = None, shared_exec: Any = None, *, passes: Passes = Passes(), runner: str | None = None,
     ) -> Executor:  # fmt: skip
         """An executor over the given arrays (lists in order, or dicts by name).
 
         NDArrays and NumPy arrays are used where they lie, so that a caller sees them change; anything
-        else is copied to float32. The last two parameters are MXNet's and change nothing here.
+        else is copied to float32. `group2ctx` and `shared_exec` are MXNet's and change nothing here; `passes` and
+        `runner` are as for `simple_bind`.
 
         Errors
             BindError for a missing array, a list of another length, or an unknown gradient.
         """
-        return binding.bind(self, ctx, args, args_grad, grad_req, aux_states)
+        return binding.bind(self, ctx, args, args_grad, grad_req, aux_states, passes=passes, runner=runner)
 
     def eval(self, ctx: Context = cpu(), **arguments: Any) -> list[Any]:
         """Outputs for the given arguments."""

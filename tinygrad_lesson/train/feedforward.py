@@ -158,7 +158,7 @@ class FeedForward:
             raise BindError(
                 f"fit: the batches hold {unknown[0]!r}, which is no argument; arguments: {', '.join(names)}"
             )
-        shapes = {name: array.shape for name, array in batch.items()}
+        shapes: dict[str, Any] = {name: array.shape for name, array in batch.items()}
         for name, shape in shapes.items():
             if 0 in shape:
                 raise ShapeError(f"fit: {name} is {show(shape)}; there is nothing to learn from")
@@ -291,10 +291,12 @@ class FeedForward:
 
     def answers(self, X: Any, num_batch: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Answers, and the labels that the batches carried, if any."""
-        names = self.prediction.list_arguments()
         if isinstance(X, np.ndarray | list):
             X = np.asarray(X, np.float32)
+            if X.ndim and 0 < len(X) <= self.numpy_batch_size and num_batch != 0:  # one batch, without ado
+                return self.predictor({"data": X}).forward(is_train=False, data=X)[0].asnumpy(), None
             X = as_iterator(X, batch_size=max(1, min(self.numpy_batch_size, len(X))))
+        names = self.prediction.list_arguments()
         results, labels = [], []
         for number, (batch, pad) in enumerate(as_batches(X)):
             if number == num_batch:
@@ -314,7 +316,7 @@ class FeedForward:
             raise BindError("predict: there are no parameters yet; call fit or load first")
         key = tuple((name, array.shape) for name, array in batch.items())
         if key not in self.predictors:
-            shapes = {name: array.shape for name, array in batch.items()}
+            shapes: dict[str, Any] = {name: array.shape for name, array in batch.items()}
             executor = self.prediction.simple_bind(self.ctx, "null", None, **shapes)
             missing = [
                 n
