@@ -102,7 +102,8 @@ def by_name(given: Any, names: Sequence[str], what: str, needed: bool) -> dict[s
                 f"bind: {what} has {len(given)} arrays, expected {len(names)}: {', '.join(names)}"
             )
         given = dict(zip(names, given, strict=True))
-    unknown = [name for name in given if name not in names]
+    known = set(names)
+    unknown = [name for name in given if name not in known]
     if unknown and not needed:
         raise BindError(f"bind: {what} holds {unknown[0]!r}, which is no argument; {near(unknown[0], names)}")
     missing = [name for name in names if given.get(name) is None]
@@ -126,7 +127,8 @@ def read_requests(grad_req: Any, names: Sequence[str]) -> dict[str, str]:
     if isinstance(grad_req, str):
         requests = dict.fromkeys(names, grad_req)
     elif isinstance(grad_req, Mapping):
-        unknown = [name for name in grad_req if name not in names]
+        known = set(names)
+        unknown = [name for name in grad_req if name not in known]
         if unknown:
             raise BindError(f"grad_req: {unknown[0]!r} is no argument; {near(unknown[0], names)}")
         requests = {name: grad_req.get(name, "null") for name in names}
