@@ -114,7 +114,7 @@ def boxes_of_plan(plan: Plan) -> list[Box]:
         for op, sources, targets, name in getattr(plan, part):
             arrows = []
             for v in sources:
-                if v not in writer:
+                if v not in writer or plan.buffers[v].value is not None:  # a number, beside each reader
                     writer[v] = len(boxes)
                     boxes.append(leaf_of_plan(plan, v, part))
                 kind = (
