@@ -84,6 +84,7 @@ def test_colours_follow_the_logarithm_and_are_told_in_the_legend():
     assert (scale.low, scale.high) == (pytest.approx(1e-15), pytest.approx(1e-1))
     assert scale.colour(1e-15) == "#440154"  # viridis begins and ends so, van der Walt and Smith 2015
     assert scale.colour(1e-1) == "#fde725"
+    assert scale.colour(1e-8) == "#21918c"  # the middle of viridis, at the middle of the logarithms
     assert scale.colour(0.0) == scale.colour(float("nan")) == "#ffffff"
 
 

@@ -40,7 +40,9 @@ def from_tensor(results: Any, **names: Tensor) -> tuple[Symbol, dict[str, np.nda
         if not isinstance(tensor, Tensor):
             raise DTypeError(f"from_tensor: {tensor!r} is no Tensor")
         if tensor.node is None:
-            raise GraphError("from_tensor: a tensor was computed without recording; set requires_grad=True on an input")
+            raise GraphError(
+                "from_tensor: a tensor was computed without recording; set requires_grad=True on an input"
+            )
     translation = Translation(names)
     order = ancestors([tensor.node for tensor in heads if tensor.node is not None])
     for node in order:
@@ -76,13 +78,17 @@ class Translation:
         if node.op is None:
             tensor = node.values()  # a weak reference
             if tensor is None:
-                raise GraphError("from_tensor: an input of the graph is gone; keep the tensors that it was made of")
+                raise GraphError(
+                    "from_tensor: an input of the graph is gone; keep the tensors that it was made of"
+                )
             self.nodes[node] = self.variable(self.names.get(id(node)) or self.number("input"), tensor.value)
             return
         spelling = WITH_NUMBERS.get(type(node.op))
         numbers = [t.value if type(t.value) in NUMBERS and t.node is None else None for t in node.inputs]
         if spelling and any(n is not None for n in numbers):
-            a, b = [Symbol([self.edge(t)]) if n is None else n for t, n in zip(node.inputs, numbers, strict=True)]
+            a, b = [
+                Symbol([self.edge(t)]) if n is None else n for t, n in zip(node.inputs, numbers, strict=True)
+            ]
             self.nodes[node] = binary(spelling, a, b).heads[0].node
             return
         edges = tuple(map(self.edge, node.inputs))
@@ -110,4 +116,3 @@ def label_of(op: Op, name: str) -> Label:
     except AttributeValueError:
         same = False
     return Label(name, known.name, texts) if same and known is not None else Label(name)
-
