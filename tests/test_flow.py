@@ -160,3 +160,13 @@ def test_a_thousand_layers_are_a_small_picture():
     svg = render_svg(viz.gradient_flow((net, dict.fromkeys(weights(net), 1e-5)), shape=DATA))
     assert len(svg) < 100_000
     assert "\N{MULTIPLICATION SIGN} 999" in svg.replace("\xa0", " ")
+
+
+def test_steps_are_joined_where_nothing_branches_off_and_only_there():
+    x = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="fc1")
+    straight = sym.tanh(sym.Activation(x, act_type="relu"))
+    assert "relu, tanh" in boxes(viz.gradient_flow((straight, {"fc1_weight": 1.0})))
+    relu = sym.Activation(x, act_type="relu")
+    branching = sym.broadcast_plus(sym.tanh(relu), sym.exp(relu))
+    source = viz.gradient_flow((branching, {"fc1_weight": 1.0})).source
+    assert re.findall(r"label=\"?(relu|tanh|exp|relu, \w+)\"? ", source) == ["relu", "tanh", "exp"]
