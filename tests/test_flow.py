@@ -84,6 +84,7 @@ def test_colours_follow_the_logarithm_and_are_told_in_the_legend():
     assert (scale.low, scale.high) == (pytest.approx(1e-15), pytest.approx(1e-1))
     assert scale.colour(1e-15) == "#440154"  # viridis begins and ends so, van der Walt and Smith 2015
     assert scale.colour(1e-1) == "#fde725"
+    assert scale.colour(1e-8) == "#21918c"  # the middle of viridis, at the middle of the logarithms
     assert scale.colour(0.0) == scale.colour(float("nan")) == "#ffffff"
 
 
@@ -159,3 +160,13 @@ def test_a_thousand_layers_are_a_small_picture():
     svg = render_svg(viz.gradient_flow((net, dict.fromkeys(weights(net), 1e-5)), shape=DATA))
     assert len(svg) < 100_000
     assert "\N{MULTIPLICATION SIGN} 999" in svg.replace("\xa0", " ")
+
+
+def test_steps_are_joined_where_nothing_branches_off_and_only_there():
+    x = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="fc1")
+    straight = sym.tanh(sym.Activation(x, act_type="relu"))
+    assert "relu, tanh" in boxes(viz.gradient_flow((straight, {"fc1_weight": 1.0})))
+    relu = sym.Activation(x, act_type="relu")
+    branching = sym.broadcast_plus(sym.tanh(relu), sym.exp(relu))
+    source = viz.gradient_flow((branching, {"fc1_weight": 1.0})).source
+    assert re.findall(r"label=\"?(relu|tanh|exp|relu, \w+)\"? ", source) == ["relu", "tanh", "exp"]

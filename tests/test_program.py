@@ -4,12 +4,16 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from one_op import forward
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
+from tinygrad_lesson.check.strategies import samples
 from tinygrad_lesson.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
-from tinygrad_lesson.op import Elementwise, Op, op
+from tinygrad_lesson.op import OPS, Elementwise, Op, op
+from tinygrad_lesson.viz.pen import Pen, Value
 
 SHAPES = {"data": (20, 4), "label": (20, 3)}
 
@@ -115,6 +119,27 @@ def test_names_of_any_kind_become_names_of_python():
     found = run(program, executor.arguments)
     np.testing.assert_allclose(found[program.names.outputs[0]], executor.forward()[0], rtol=1e-5)
     assert "import os" not in re.sub("#.*", "", program)
+
+
+PLAIN = [cls for cls in OPS.values() if not cls.random]
+
+
+@pytest.mark.parametrize("cls", PLAIN, ids=lambda cls: cls.name)
+@settings(max_examples=10)
+@given(draw=samples())
+def test_every_op_is_written_as_lines_that_compute_the_same(cls, draw):
+    op, sampled = draw.sample(cls)
+    arrays = list(sampled.values())
+    pen = Pen()
+    names = {pen.free_name(f"x{i}"): np.array(array) for i, array in enumerate(arrays)}
+    inputs = [Value(pen, np.copy(array), name) for name, array in names.items()]
+    with np.errstate(all="ignore"):
+        written = pen.write(op.forward, inputs, [f"y{i}" for i in range(op.results)])
+        expected = forward(op, [np.array(array) for array in arrays])
+        exec("\n".join(pen.lines), {"np": np}, names)
+    for value, array in zip(written, expected, strict=True):
+        np.testing.assert_array_equal(names[value.name], array)
+        assert np.asarray(names[value.name]).dtype == array.dtype
 
 
 @op

@@ -51,13 +51,16 @@ def add_boxes_of(
     parameters = parameters_of(order)
     states = set(variables(order)[1])
     for node in order:
-        if node in hidden or node in place:
+        if node in hidden or node in place or isinstance(node.op, Constant):
             continue
         kind = "state" if node in states else "parameter" if node in parameters else "input"
         box = leaf_box(node, kind, known) if node.op is None else op_box(node, known)
         box.part = part
         for edge in node.inputs:
-            if edge.node in place:
+            if isinstance(edge.node.op, Constant):  # beside each of its readers
+                boxes.append(Box(number(edge.node.op.value), [], "constant", part=part))
+                box.arrows.append(Arrow(len(boxes) - 1, "", arrow_kind(part, boxes[-1])))
+            elif edge.node in place:
                 source = place[edge.node]
                 box.arrows.append(Arrow(source, known.told(edge), arrow_kind(part, boxes[source])))
         place[node] = len(boxes)
@@ -85,8 +88,6 @@ def op_box(node: Node, known: Known) -> Box:
     edges = [Edge(node, i) for i in range(op.visible)]
     label = op.label().removesuffix("()")
     structure = (label, *(known.told(edge) for edge in edges))
-    if isinstance(op, Constant):
-        return Box(number(op.value), [], "constant", structure=structure)
     lines = [label, *(line for edge in edges for line in value_lines(edge, known))]
     return Box(node.name, lines, op.family, path=path_of(node), structure=structure)
 

@@ -14,7 +14,7 @@ from tinygrad_lesson.shapes import show
 from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.tensor import UNRECORDED, Tensor
 from tinygrad_lesson.viz import trace
-from tinygrad_lesson.viz.boxes import Known, add_boxes_of, boxes_of
+from tinygrad_lesson.viz.boxes import Known, add_boxes_of, arrow_kind, boxes_of
 from tinygrad_lesson.viz.picture import Arrow, Box, draw_boxes
 
 
@@ -114,12 +114,10 @@ def boxes_of_plan(plan: Plan) -> list[Box]:
         for op, sources, targets, name in getattr(plan, part):
             arrows = []
             for v in sources:
-                if v not in writer:
+                if v not in writer or plan.buffers[v].value is not None:  # a number, beside each reader
                     writer[v] = len(boxes)
                     boxes.append(leaf_of_plan(plan, v, part))
-                kind = (
-                    "value" if part != "backward" else "gradient" if boxes[writer[v]].part == part else "used"
-                )
+                kind = arrow_kind(part, boxes[writer[v]])
                 arrows.append(Arrow(writer[v], told(plan, v), kind))
             writer.update(dict.fromkeys(targets, len(boxes)))
             lines = [op.label().removesuffix("()"), *where(plan, sources, targets)]

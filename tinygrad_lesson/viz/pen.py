@@ -37,6 +37,8 @@ class Value(np.lib.mixins.NDArrayOperatorsMixin):
     ndim = property(lambda self: np.ndim(self.array))
     size = property(lambda self: np.size(self.array))
     dtype = property(lambda self: self.array.dtype)
+    flags = property(lambda self: self.array.flags)
+    strides = property(lambda self: self.array.strides)
     T = property(lambda self: self.pen.note(self.array.T, ".T", (self,), {}))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:

@@ -30,6 +30,7 @@ LEAVES = {
     "result": "result",
 }
 GRADIENT = "#d55e00"  # Okabe and Ito's vermilion
+MANY = 16  # values read again above which they are named, for so many arrows would hide the picture
 LARGE = 100  # boxes above which blocks that repeat are folded
 
 
@@ -67,6 +68,8 @@ class Layout(NamedTuple):
 
     folds: list[Repeat]
     frames: list[tuple[str, ...]]
+    wide: bool  # whether leaves hold more than their names
+    read: dict[int, list[str]]  # for each box what it reads, where arrows would be too many
 
     def block(self, i: int) -> Repeat | None:
         """The folded blocks that box `i` belongs to."""
@@ -94,36 +97,40 @@ def draw_boxes(
     drawing.attr(
         "graph", rankdir=direction, fontname="Helvetica", fontsize="12", bgcolor="#ffffff", pad="0.1"
     )
-    drawing.attr("graph", **(FAST if len(boxes) > LARGE else {}))
     shown = [i for i in range(len(boxes)) if layout.shown_for(i) == i]
+    drawing.attr("graph", **(FAST if len(shown) > LARGE else {}))
+    arrows = [(layout.shown_for(arrow.source), i, arrow) for i in shown for arrow in boxes[i].arrows]
+    used = {(source, i): arrow for source, i, arrow in arrows if arrow.kind == "used"}
+    arrows = [a for a in arrows if a[2].kind != "used"]
+    if len(used) > MANY:
+        for source, i in used:
+            layout.read.setdefault(i, []).append(name_of_all(boxes, layout, source))
+    else:
+        arrows += [(source, i, arrow) for (source, i), arrow in used.items()]
     add_boxes(drawing, boxes, layout, shown)
-    arrows: dict[tuple[int, int, str], list[Arrow]] = {}
-    for i in shown:
-        for arrow in boxes[i].arrows:
-            key = layout.shown_for(arrow.source), i, arrow.kind
-            arrows.setdefault(key, []).append(arrow)
-    for (source, target, kind), parallel in arrows.items():
-        for arrow in parallel:
-            apart = layout.frames[source] != layout.frames[target] and not boxes[source].is_leaf
-            add_arrow(drawing, source, target, kind, arrow.label, "2" if apart else "1")
+    for source, target, arrow in arrows:
+        apart = layout.frames[source] != layout.frames[target] and not boxes[source].is_leaf
+        add_arrow(drawing, source, target, arrow.kind, arrow.label, "2" if apart else "1")
     if legend:
-        add_legend(drawing, [boxes[i] for i in shown], layout, {kind for _, _, kind in arrows})
+        add_legend(drawing, [boxes[i] for i in shown], layout, {arrow.kind for *_, arrow in arrows})
     return drawing
 
 
 def folds_of(boxes: Sequence[Box]) -> list[Repeat]:
     """Blocks that repeat, each within one part; what reads folded blocks of another part reads the first."""
     found: list[Repeat] = []
+    layers = [box for box in boxes if KINDS.get(box.kind) == LAYER] or boxes
+    first = {arrow.source for box in layers for arrow in box.arrows if boxes[arrow.source].is_leaf}
     begin = 0
     while begin < len(boxes):
         end = next((i for i in range(begin, len(boxes)) if boxes[i].part != boxes[begin].part), len(boxes))
-        seen = Layout(found, [])
+        seen = Layout(found, [], False, {})
         inputs = [
             [a.source - begin if a.source >= begin else -1 - seen.shown_for(a.source) for a in box.arrows]
             for box in boxes[begin:end]
         ]
         kinds = [(box.kind, *box.structure) for box in boxes[begin:end]]
-        starts = [box.is_leaf for box in boxes[begin:end]]
+        starts = [begin + i in first for i in range(end - begin)]
         found = found + [r._replace(start=r.start + begin) for r in repeats(kinds, inputs, starts)]
         begin = end
     return found
@@ -131,7 +138,7 @@ def folds_of(boxes: Sequence[Box]) -> list[Repeat]:
 
 def lay_out(boxes: Sequence[Box], folds: list[Repeat]) -> Layout:
     """Frames around parts, around boxes whose names begin alike, and around folded blocks."""
-    layout = Layout(folds, [])
+    layout = Layout(folds, [], any(box.is_leaf and box.lines for box in boxes), {})
     named = [box.path for box in boxes]
     users: dict[int, list[int]] = {}
     for i, box in enumerate(boxes):
@@ -188,24 +195,25 @@ def frame_of(number: int, text: str, block: Repeat | None) -> graphviz.Digraph:
 
 def look_of(boxes: Sequence[Box], layout: Layout, i: int) -> dict[str, str]:
     """Lines, colour and outline of one box, or of those that it stands for."""
-    box, fold = boxes[i], layout.block(i)
-    name = box.name
-    if fold is not None and name:
-        last = boxes[i + fold.period * (fold.times - 1)].name
-        name = name if last == name else f"{shortened(name)} \N{HORIZONTAL ELLIPSIS} {shortened(last)}"
-    lines = [line for line in (name, *box.lines) if line]
+    box, read = boxes[i], layout.read.get(i, ())
+    more = [*box.lines, *([f"reads {', '.join(read)}"] if read else [])]
+    lines = [line for line in (box.name and name_of_all(boxes, layout, i), *more) if line]
     look = {
         "label": as_label(*lines),
-        "tooltip": as_tooltip(*(line for line in (box.name, *box.lines) if line)),
+        "tooltip": as_tooltip(*(line for line in (box.name, *more) if line)),
     }
     if not box.is_leaf:
         return {**look, "fillcolor": KINDS.get(box.kind, OTHER)[0], "class": "op"}
-    return look | look_of_leaf(box.kind, has_values(boxes))
+    return look | look_of_leaf(box.kind, layout.wide)
 
 
-def has_values(boxes: Sequence[Box]) -> bool:
-    """Whether leaves hold more than their names."""
-    return any(box.is_leaf and box.lines for box in boxes)
+def name_of_all(boxes: Sequence[Box], layout: Layout, i: int) -> str:
+    """The name of a box, or the first and the last of those that it stands for."""
+    name, fold = boxes[i].name, layout.block(i)
+    if fold is not None and name:
+        last = boxes[i + fold.period * (fold.times - 1)].name
+        return name if last == name else f"{shortened(name)} \N{HORIZONTAL ELLIPSIS} {shortened(last)}"
+    return name or "".join(boxes[i].lines[:1])
 
 
 def look_of_leaf(kind: str, wide: bool) -> dict[str, str]:
@@ -239,7 +247,7 @@ def add_legend(drawing: graphviz.Digraph, boxes: Sequence[Box], layout: Layout, 
     colours = dict.fromkeys(KINDS.get(box.kind, OTHER) for box in boxes if not box.is_leaf)
     rows: list[tuple[str, dict[str, str]]] = [(words, {"fillcolor": colour}) for colour, words in colours]
     kinds = {box.kind for box in boxes if box.is_leaf}
-    rows += [(kind, look_of_leaf(kind, has_values(boxes))) for kind in LEAVES if kind in kinds]
+    rows += [(kind, look_of_leaf(kind, layout.wide)) for kind in LEAVES if kind in kinds]
     if layout.folds:
         rows.append(("\N{MULTIPLICATION SIGN} 24: a block, 24 times", PLAIN))
     if "gradient" in arrows:
