@@ -67,9 +67,10 @@ def test_a_layer_with_states_and_whole_numbers_passes():
 
 
 def test_a_wrong_rule_is_caught_with_its_cause(wrong):
-    with pytest.raises(check.GradientError, match=r"input 'lhs', element .*\n") as caught:
+    with pytest.raises(check.GradientError) as caught:
         check.check_numeric_gradient(wrong, [A])
     assert isinstance(caught.value, AssertionError)
+    assert caught.value.report.input == "lhs"
     assert caught.value.report.cause
     assert caught.value.report.relative_error == pytest.approx(1e-3, rel=0.01)
 
@@ -83,8 +84,9 @@ def test_a_tolerance_that_is_given_lets_pass_what_it_allows(wrong):
 def test_only_the_named_arguments_are_checked(wrong):
     both = wrong * rhs
     assert check.check_numeric_gradient(both, [A, B], grad_nodes=["rhs"]).ok
-    with pytest.raises(check.GradientError, match="input 'lhs'"):
+    with pytest.raises(check.GradientError) as caught:
         check.check_numeric_gradient(both, [A, B], grad_nodes={"lhs": "write"})
+    assert caught.value.report.input == "lhs"
     with pytest.raises(BindError, match="grad_nodes: 'left' is no argument"):
         check.check_numeric_gradient(both, [A, B], grad_nodes=["left"])
 
