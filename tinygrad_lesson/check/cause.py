@@ -17,6 +17,7 @@ from tinygrad_lesson.op import Op
 from tinygrad_lesson.shapes import Shape, show
 
 CLOSE = 1e-6  # part of the largest derivative by which an explanation may miss
+TELLING = 3  # wrong elements from which on one factor for all of them says something
 TRIES = 5  # axes up to which every order is tried
 
 
@@ -104,16 +105,20 @@ class Case:
 
 def likely(case: Case) -> Cause:
     """The first mistake that explains all numbers of `case`; where none does, a term is missing."""
-    for mistake in (cut, precision, sign, factor, variant, other_input, some_uses, transposed, left_out):
-        found = mistake(case)
-        if found:
-            return found
     part = case.narrowed()
-    if part is not None:
-        for mistake in (sign, factor, left_out):
-            found = mistake(part)
+    telling = part is not None and part.analytic.shape[1] >= TELLING
+    searches: list[tuple[Case | None, Sequence[Callable[[Case], Cause | None]]]] = [
+        (case, (cut, precision, sign, factor)),
+        (part if telling and not case.linear else None, (sign, factor)),
+        (case, (variant, other_input, some_uses, transposed, left_out)),
+        (part, (sign, factor, left_out)),
+    ]
+    for searched, mistakes in searches:
+        for mistake in mistakes if searched is not None else ():
+            found = mistake(searched)  # type: ignore[arg-type]
             if found:
-                return found._replace(sentence=f"{found.sentence}, {where(case)}")
+                region = "" if searched is case else f", {where(case)}"
+                return found._replace(sentence=found.sentence + region)
     return flipped(case) or missing(case)
 
 

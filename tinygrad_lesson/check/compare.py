@@ -191,9 +191,10 @@ def noise(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.nd
 
 
 def steps_for(x: np.ndarray, alone: bool) -> tuple[list[float], float]:
-    """Steps for elements of this size: longer for huge ones, shorter too for tiny ones; how near a kink is met.
+    """Steps for elements of this size, and how near a kink is as good as met.
 
-    Where many elements move at once one of them may be near a kink, so still shorter ones are tried.
+    They are longer for huge elements, shorter too for tiny ones. Where many elements move at once one of
+    them may be near a kink, so still shorter ones are tried.
     """
     size = float(np.max(np.abs(x), initial=0.0))
     steps = [s * max(1.0, size) for s in STEPS]
