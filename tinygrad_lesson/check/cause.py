@@ -53,6 +53,7 @@ class Case:
     variants: Callable[[], Iterator[tuple[Cause, np.ndarray]]] | None = None  # the rule, read in other ways
     cuts: Sequence[str] = ()  # what was computed from this input without being recorded
     recorded_use: bool = False  # whether some other use of it was
+    region: bool = False  # whether these are the wrong elements alone
     linear: bool = False  # whether the function is a straight line in this input
     arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # inputs and result by name
 
@@ -85,7 +86,7 @@ class Case:
         pick = np.ix_(rows, columns)
         return dataclasses.replace(
             self, analytic=self.analytic[pick], numeric=self.numeric[pick], error=self.error[pick],
-            wrong=self.wrong[pick], columns=self.columns[columns], outputs=None, others=(), variants=None,
+            wrong=self.wrong[pick], columns=self.columns[columns], outputs=None, others=(), variants=None, region=True,
         )  # fmt: skip
 
     @cached_property
@@ -167,7 +168,11 @@ def factor(case: Case) -> Cause | None:
     ratio = float(case.analytic.ravel() @ flat) / square if square else 0.0
     if not ratio or not math.isfinite(ratio) or not case.explains(case.analytic / ratio):
         return None
-    many = f"{spelled(ratio, case) or format(ratio, '.6g')} times what it should be"
+    known = spelled(ratio, case)
+    telling = case.region or np.count_nonzero(np.abs(case.numeric) > 0.01 * case.scale) > 2
+    if not known and not telling and not math.isclose(ratio, float(f"{ratio:.3g}"), rel_tol=CLOSE):
+        return None  # one number is some multiple of another always
+    many = f"{known or format(ratio, '.6g')} times what it should be"
     return Cause("factor", f"the gradient of {case.name} is {many}", ratio)
 
 
