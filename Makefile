@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help lesson test check bench bench-peers nightly
+.PHONY: help lesson test check bench bench-peers nightly alarms
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -39,6 +39,10 @@ check: $(VENV)/.dev
 # make nightly   the property tests with 200 examples each
 nightly: $(VENV)/.test
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest --numprocesses 2
+
+# make alarms    every op at 1,000 seeds: right rules must pass the gradient check (an hour or two)
+alarms: $(VENV)/.test
+	CHECK_SEEDS=1000 $(BIN)/python -m pytest --numprocesses 2 tests/test_check_alarms.py
 
 # make bench     timings (pytest-benchmark)
 bench: $(VENV)/.test

@@ -17,6 +17,7 @@ from tinygrad_lesson.op import Op
 from tinygrad_lesson.shapes import Shape, show
 
 CLOSE = 1e-6  # part of the largest derivative by which an explanation may miss
+TELLING = 3  # wrong elements from which on one factor for all of them says something
 TRIES = 5  # axes up to which every order is tried
 
 
@@ -52,6 +53,7 @@ class Case:
     variants: Callable[[], Iterator[tuple[Cause, np.ndarray]]] | None = None  # the rule, read in other ways
     cuts: Sequence[str] = ()  # what was computed from this input without being recorded
     recorded_use: bool = False  # whether some other use of it was
+    region: bool = False  # whether these are the wrong elements alone
     linear: bool = False  # whether the function is a straight line in this input
     arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # inputs and result by name
 
@@ -84,7 +86,7 @@ class Case:
         pick = np.ix_(rows, columns)
         return dataclasses.replace(
             self, analytic=self.analytic[pick], numeric=self.numeric[pick], error=self.error[pick],
-            wrong=self.wrong[pick], columns=self.columns[columns], outputs=None, others=(), variants=None,
+            wrong=self.wrong[pick], columns=self.columns[columns], outputs=None, others=(), variants=None, region=True,
         )  # fmt: skip
 
     @cached_property
@@ -104,16 +106,20 @@ class Case:
 
 def likely(case: Case) -> Cause:
     """The first mistake that explains all numbers of `case`; where none does, a term is missing."""
-    for mistake in (cut, precision, sign, factor, variant, other_input, some_uses, transposed, left_out):
-        found = mistake(case)
-        if found:
-            return found
     part = case.narrowed()
-    if part is not None:
-        for mistake in (sign, factor, left_out):
-            found = mistake(part)
+    telling = part is not None and part.analytic.shape[1] >= TELLING
+    searches: list[tuple[Case | None, Sequence[Callable[[Case], Cause | None]]]] = [
+        (case, (cut, precision, sign, factor)),
+        (part if telling and not case.linear else None, (sign, factor)),
+        (case, (variant, other_input, some_uses, transposed, left_out)),
+        (part, (sign, factor, left_out)),
+    ]
+    for searched, mistakes in searches:
+        for mistake in mistakes if searched is not None else ():
+            found = mistake(searched)  # type: ignore[arg-type]
             if found:
-                return found._replace(sentence=f"{found.sentence}, {where(case)}")
+                region = "" if searched is case else f", {where(case)}"
+                return found._replace(sentence=found.sentence + region)
     return flipped(case) or missing(case)
 
 
@@ -162,7 +168,11 @@ def factor(case: Case) -> Cause | None:
     ratio = float(case.analytic.ravel() @ flat) / square if square else 0.0
     if not ratio or not math.isfinite(ratio) or not case.explains(case.analytic / ratio):
         return None
-    many = f"{spelled(ratio, case) or format(ratio, '.6g')} times what it should be"
+    known = spelled(ratio, case)
+    telling = case.region or np.count_nonzero(np.abs(case.numeric) > 0.01 * case.scale) > 2
+    if not known and not telling and not math.isclose(ratio, float(f"{ratio:.3g}"), rel_tol=CLOSE):
+        return None  # one number is some multiple of another always
+    many = f"{known or format(ratio, '.6g')} times what it should be"
     return Cause("factor", f"the gradient of {case.name} is {many}", ratio)
 
 

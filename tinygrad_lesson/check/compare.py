@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.check import numeric
-from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, STEPS
+from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, SHORTEST, STEPS
 from tinygrad_lesson.check.report import Entry
 from tinygrad_lesson.check.subject import Subject, Sweep, is_loss
 from tinygrad_lesson.tensor import sweep
@@ -190,11 +190,20 @@ def noise(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.nd
     return numeric.noise_of(along, size)
 
 
-def steps_for(x: np.ndarray) -> list[float]:
-    """Steps for elements of this size: shorter than a tiny element, longer for a huge one."""
+def steps_for(x: np.ndarray, alone: bool) -> tuple[list[float], float]:
+    """Steps for elements of this size, and how near a kink is as good as met.
+
+    They are longer for huge elements, shorter too for tiny ones. Where many elements move at once one of
+    them may be near a kink, so still shorter ones are tried.
+    """
     size = float(np.max(np.abs(x), initial=0.0))
     steps = [s * max(1.0, size) for s in STEPS]
-    return [*steps, size * STEPS[0]] if 0 < size < STEPS[0] else steps
+    if alone:
+        return [*steps, *([STEPS[0] * size] if 0 < size < STEPS[0] else [])], steps[-1]
+    steps.append(SHORTEST * max(1.0, size))
+    if 0 < size < STEPS[0]:
+        steps += [s * size for s in (*STEPS, SHORTEST)]
+    return steps, min(steps)
 
 
 def compare(
@@ -225,9 +234,9 @@ def compare(
             column = None if chosen is None else chosen[k]
             moved = x if column is None else x.reshape(-1)[column : column + 1]
             expected.append(rule @ v.ravel() if v is not None else rule[:, column])
-            steps = steps_for(moved)
+            steps, met = steps_for(moved, column is not None)
             along = line(subject, rows, i, column, v)
-            found.append(numeric.slopes(along, at_zero, jitter, steps, expected[-1], scale))
+            found.append(numeric.slopes(along, at_zero, jitter, steps, met, expected[-1], scale))
         fields = {name: np.stack([getattr(s, name) for s in found], axis=1) for name in found[0]._fields[:-1]}
         blocks.append(
             Block(

@@ -14,6 +14,7 @@ EPS = float(np.finfo(np.float64).eps)
 LEVELS = 4  # of a table: the step, a half, a quarter, an eighth of it
 GLANCE = 2.0**-10  # a first step with one half of it: where the rule agrees at once, that is enough
 STEPS = (2.0**-6, 2.0**-13, 2.0**-20)  # tried in turn, where the function is not smooth over the longer
+SHORTEST = 2.0**-27  # the last to be tried where many elements move at once
 SAFETY = 8.0  # an error bar is an estimate: two values part where they are this many bars away
 FLOOR = EPS**0.6  # a relative error never called a mistake: three fifths of the digits agree
 SHARP = 1e-6  # a bar of this part of the slopes or more leaves the comparison blunt: a shorter step is tried
@@ -107,28 +108,31 @@ def slopes(
     at_zero: np.ndarray,
     noise: np.ndarray,
     steps: Sequence[float],
+    met: float,
     expected: np.ndarray,
     scale: np.ndarray,
 ) -> Slopes:
     """Slopes of `along` at 0, from the longest of `steps` over which the function is smooth.
 
     `expected` is what a rule says, only to know when to stop: a step is shortened while the two
-    disagree or the sides differ. `scale` is the size of the slopes around.
+    disagree or the sides differ; a kink as near as `met` is as good as met. `scale` is the size of the
+    slopes around.
     """
     best: Slopes | None = None
     open_ = np.ones(len(at_zero), bool)
-    too_long, shortest = 0.0, sorted(steps)[-len(STEPS)] if len(steps) >= len(STEPS) else 0.0
+    too_long = 0.0
     glance = GLANCE / STEPS[0] * steps[0]
     for step, levels in ((glance, 2), *((step, LEVELS) for step in steps)):
         found = table(along, at_zero, noise, step, levels)
         with np.errstate(all="ignore"):
             new = judge(found, noise, scale)
             agrees = np.abs(found.value - expected) <= tolerance(found.error, expected, found.value, scale)
-        best = new if best is None else merged(best, new, open_)
+        settled = open_ & agrees & ~new.kink & ~new.jump & ~new.blunt
+        best = new if best is None else merged(best, new, settled | better(best, new, open_))
         bent = (new.kink | new.jump) & open_
-        open_ &= ~(agrees & ~new.kink & ~new.jump & ~new.blunt)
-        if step <= shortest:
-            open_ &= ~bent  # a kink so near is as good as met
+        open_ &= ~settled
+        if step <= met:
+            open_ &= ~bent
         if not open_.any():
             break
         too_long = max(too_long, step) if bent.any() else too_long
@@ -136,9 +140,8 @@ def slopes(
     return best._replace(near=too_long)
 
 
-def merged(best: Slopes, new: Slopes, open_: np.ndarray) -> Slopes:
-    """The better of two for every number."""
-    chosen = better(best, new, open_)
+def merged(best: Slopes, new: Slopes, chosen: np.ndarray) -> Slopes:
+    """Those of `new` where it is chosen."""
     kept: Any = [np.where(chosen, n, b) for n, b in zip(new[:-1], best[:-1], strict=True)]
     return Slopes._make([*kept, 0.0])
 
