@@ -1,7 +1,9 @@
 """An executor: a graph with arrays bound to it, run forward and backward."""
 
+import contextlib
+import gc
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +33,18 @@ def variables(order: Sequence[Node]) -> tuple[list[Node], list[Node]]:
             states.update(edge.node for edge in node.inputs[-len(node.op.states) :])
     leaves = [node for node in order if node.is_variable]
     return [n for n in leaves if n not in states], [n for n in leaves if n in states]
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """No search for cycles inside: a graph has none, and the search takes as long as compiling it."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 class Flat:
@@ -293,15 +307,20 @@ class Executor:
     def runner(self, is_train: bool) -> Any:
         """The runner of the training or the prediction plan, made when first used."""
         if is_train not in self.made:
-            plan = self.compile(is_train)
-            for i, array in enumerate(self.outputs_now):
-                if HEAD + str(i) in plan.arguments:
-                    self.head_gradients[HEAD + str(i)] = np.zeros_like(array)
-            arrays = {**self.arguments, **self.states, **self.head_gradients}
-            arrays.update({GRADIENT + name: a for name, a in self.gradients.items()})
-            arrays.update({STATE + name: a for name, a in self.states.items()})
-            self.made[is_train] = plan, find_runner(self.runner_name)(plan, arrays, self.generator)
+            with collector_paused():
+                self.make(is_train)
         return self.made[is_train][1]
+
+    def make(self, is_train: bool) -> None:
+        """Compile the plan of one mode and bind it to a runner."""
+        plan = self.compile(is_train)
+        for i, array in enumerate(self.outputs_now):
+            if HEAD + str(i) in plan.arguments:
+                self.head_gradients[HEAD + str(i)] = np.zeros_like(array)
+        arrays = {**self.arguments, **self.states, **self.head_gradients}
+        arrays.update({GRADIENT + name: a for name, a in self.gradients.items()})
+        arrays.update({STATE + name: a for name, a in self.states.items()})
+        self.made[is_train] = plan, find_runner(self.runner_name)(plan, arrays, self.generator)
 
     def plan(self, is_train: bool = True) -> Plan:
         """The plan of one mode, to be printed or drawn."""

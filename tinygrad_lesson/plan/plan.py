@@ -96,7 +96,13 @@ class Compiler:
     def add(self, shape: Shape, dtype: Any, owner: int = -1, **facts: Any) -> int:
         """The number of a new buffer, which owns its memory unless it is a view of `owner`."""
         number = len(self.buffers)
-        self.buffers.append(Buffer(shape, dtype, owner=number if owner < 0 else owner, **facts))
+        mine = number if owner < 0 else owner
+        buffer = (
+            Buffer(shape, dtype, owner=mine, **facts)
+            if facts
+            else Buffer(shape, dtype, "", "", None, None, mine)
+        )
+        self.buffers.append(buffer)
         return number
 
     def lower(self, heads: Sequence[Edge]) -> list[Step]:
@@ -179,7 +185,8 @@ class Compiler:
         offsets, arena = place(steps, sizes, owner, kept, [self.heirs(step) for step in steps])
         arena = self.place_inside(steps, offsets, arena)
         buffers = [
-            b if at is None else b._replace(offset=at) for b, at in zip(self.buffers, offsets, strict=True)
+            b if at is None else Buffer._make((*b[:5], at, *b[6:]))
+            for b, at in zip(self.buffers, offsets, strict=True)
         ]
         parts = tuple(self.setup), tuple(forward), tuple(backward)
         return Plan(tuple(buffers), *parts, self.arguments, self.outputs, arena)

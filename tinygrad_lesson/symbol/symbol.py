@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.errors import AttributeValueError, BindError, DTypeError, GraphError, ShapeError, near
-from tinygrad_lesson.executor import Executor, variables
+from tinygrad_lesson.executor import Executor, collector_paused, variables
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, substitute, toposort
 from tinygrad_lesson.infer import infer_dtypes, infer_shapes
@@ -216,7 +216,10 @@ class Symbol(Displayed):
         Errors
             BindError where a shape is missing or a request is none of write, add, null.
         """
-        return binding.simple_bind(self, ctx, grad_req, type_dict or {}, shapes, passes=passes, runner=runner)
+        with collector_paused():
+            return binding.simple_bind(
+                self, ctx, grad_req, type_dict or {}, shapes, passes=passes, runner=runner
+            )
 
     def bind(
         self, ctx: Context, args: Any, args_grad: Any = None, grad_req: Any = "write", aux_states: Any = None,
