@@ -138,8 +138,11 @@ class Report:
         lines = [f"{self.title}{order}: {self.verdict}"]
         if self.ok and self.compared:
             lines.append(f"  {self.compared} derivatives agree, relative error at most {self.sharpest:.1e}")
+        if self.worst and not self.ok:
+            at = "" if self.element is None else f", element {list(self.element)}"
+            lines.append(f"  worst at input {self.input!r}{at}")
         if self.cause and self.cause != self.verdict:
-            lines.append(f"  likely cause: {self.cause}. {capital(self.sentence)}")
+            lines.append(f"  likely cause: {self.cause}: {self.sentence}")
         elif self.sentence:
             lines.append(f"  {capital(self.sentence)}")
         if self.culprit:
