@@ -1,6 +1,7 @@
 """Reverse mode: the one sweep that every gradient in this package comes from."""
 
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 from types import FunctionType
 from typing import Any
 
@@ -17,49 +18,66 @@ def backprop(
 
     `pull(node, g)` applies the rule of a node's op in some world: to arrays, to tensors or to edges, and `add`
     adds there. So the same sweep runs at once, records itself to be differentiated again, or builds the gradient graph.
-    None means that no path leads there. Without `wrt` the answer is for all variables that `heads` need:
+    None means that no path leads there. Without `wrt` the answer is for all variables that a path leads to:
     pairs (node, cotangent).
     """
-    order = ancestors([edge.node for edge, _ in heads])
-    asked = {node for node in order if node.op is None} if wrt is None else {edge.node for edge in wrt}
-    wanted = set(order) if wrt is None else between(order, asked)
+    asked = None if wrt is None else {edge.node for edge in wrt}
+    wanted = None if asked is None else between(ancestors([edge.node for edge, _ in heads]), asked)
     cotangents: dict[Any, Any] = {}  # by node for its first result, by (node, index) for others
-
-    def accumulate(edge: Any, g: Any) -> None:
-        key = (edge.node, edge.index) if edge.index else edge.node
-        cotangents[key] = add(cotangents[key], g) if key in cotangents else g
-
+    queue: list[
+        tuple[int, Node]
+    ] = []  # nodes that have a cotangent, the youngest first: all its users are done
+    leaves: list[tuple[Node, Any]] = []
+    pop = cotangents.pop  # nothing is kept for longer than it is needed
     for edge, g in heads:
-        accumulate(edge, g)
-    for node in reversed(order):
+        accumulate(add, cotangents, queue, edge, g)
+    while queue:
+        node = heappop(queue)[1]
         op = node.op
-        if op is None or node not in wanted:
+        if op is None:
+            if asked is None:
+                leaves.append((node, cotangents.pop(node)))
             continue
-        take = cotangents.get if node in asked else cotangents.pop  # nothing lives longer than it is needed
+        if wanted is not None and node not in wanted:
+            continue
+        take = (
+            cotangents.pop if asked is None or node not in asked else cotangents.get
+        )  # nothing is kept for longer
         g = take(node, None)
         if op.results != 1:
             g = (g, *[take((node, i), None) for i in range(1, op.results)])
-            if all(gi is None for gi in g):
-                continue
-        elif g is None:
-            continue
+            while queue and queue[0][1] is node:  # it is there once for each of its results
+                heappop(queue)
         for edge, gradient in zip(node.inputs, pull(node, g), strict=True):
             source = edge.node
-            if gradient is None or source not in wanted:
+            if gradient is None or source is None or (wanted is not None and source not in wanted):
                 continue
             if gradient.__class__ is FunctionType:
                 gradient = gradient()
                 if gradient is None:
                     continue
             if edge.index:
-                accumulate(edge, gradient)
+                accumulate(add, cotangents, queue, edge, gradient)
             elif source in cotangents:  # as accumulate does, without the call
                 cotangents[source] = add(cotangents[source], gradient)
             else:
                 cotangents[source] = gradient
+                heappush(queue, (-source.number, source))
     if wrt is None:
-        return [(node, cotangents.get(node)) for node in order if node.op is None]
+        return leaves
     return [cotangents.get((edge.node, edge.index) if edge.index else edge.node) for edge in wrt]
+
+
+def accumulate(
+    add: Any, cotangents: dict[Any, Any], queue: list[tuple[int, Node]], edge: Any, g: Any
+) -> None:
+    """Add a cotangent to what has come for an edge; with the first its node enters the queue."""
+    key = (edge.node, edge.index) if edge.index else edge.node
+    if key in cotangents:
+        cotangents[key] = add(cotangents[key], g)
+    else:
+        cotangents[key] = g
+        heappush(queue, (-edge.node.number, edge.node))
 
 
 def gradient_graph(heads: Sequence[tuple[Edge, Edge]], wrt: Sequence[Edge]) -> list[Edge | None]:
