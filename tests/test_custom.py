@@ -120,7 +120,7 @@ class CountedProp(operator.CustomOpProp):
 @pytest.fixture(autouse=True)
 def registered():
     """The operators above, known for the time of a test."""
-    with mock.patch.dict(operator.REGISTERED):
+    with mock.patch.dict(operator.REGISTERED, clear=True):
         operator.register("power")(PowerProp)
         operator.register("softmax_loss")(SoftmaxLossProp)
         operator.register("counted")(CountedProp)

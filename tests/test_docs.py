@@ -71,7 +71,9 @@ def write(page):
     text, written, end = page.read_text(encoding="utf-8"), [], 0
     for _, block, printed in outputs(page):
         if block["printed"] is not None:
-            plain = re.sub(r"/\S*tinygrad_lesson/\S+|(?<=at most )\S+|(?<= ± )\S+", "...", printed)
+            plain = re.sub(
+                r"/\S*tinygrad_lesson/\S+|(?<=at most )\S+|(?<= ± )\S+|(?<=\.md:)\d+", "...", printed
+            )
             written += [text[end : block.start("printed")], plain]
             end = block.end("printed")
     page.write_text("".join([*written, text[end:]]), encoding="utf-8")

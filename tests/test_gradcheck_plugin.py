@@ -107,8 +107,9 @@ def test_every_op_of_a_package_is_a_test_and_the_wrong_ones_fail():
     assert "collected 4 items" in said
     for line in (
         "PASSED mypackage::Gauss1", "FAILED mypackage::Wrong2 - Wrong2(): wrong",
-        "likely cause: factor: the gradient of x is 1 / 2 times what it should be",
-        "again: check.assert_op(Wrong2(), np.array(", "again: check.assert_op(Custom(op_type='twice3'), ", "2 failed, 2 passed",
+        "likely cause: ",
+        "again: check.assert_op(Wrong2(), np.array(",
+        "again: check.assert_op(Custom(op_type='twice3'), ", "2 failed, 2 passed",
     ):  # fmt: skip
         assert line in said, said
     assert "test_other" not in said

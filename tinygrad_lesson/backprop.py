@@ -24,11 +24,8 @@ def backprop(
     asked = None if wrt is None else {edge.node for edge in wrt}
     wanted = None if asked is None else between(ancestors([edge.node for edge, _ in heads]), asked)
     cotangents: dict[Any, Any] = {}  # by node for its first result, by (node, index) for others
-    queue: list[
-        tuple[int, Node]
-    ] = []  # nodes that have a cotangent, the youngest first: all its users are done
+    queue: list[tuple[int, Node]] = []  # nodes with a cotangent; of the youngest all users are done
     leaves: list[tuple[Node, Any]] = []
-    pop = cotangents.pop  # nothing is kept for longer than it is needed
     for edge, g in heads:
         accumulate(add, cotangents, queue, edge, g)
     while queue:
@@ -40,9 +37,8 @@ def backprop(
             continue
         if wanted is not None and node not in wanted:
             continue
-        take = (
-            cotangents.pop if asked is None or node not in asked else cotangents.get
-        )  # nothing is kept for longer
+        # No cotangent is kept for longer than it is needed.
+        take = cotangents.pop if asked is None or node not in asked else cotangents.get
         g = take(node, None)
         if op.results != 1:
             g = (g, *[take((node, i), None) for i in range(1, op.results)])
