@@ -46,6 +46,8 @@ class Memory:
         )
         self.origin = address(self.base)
         self.kept: list[np.ndarray] = []
+        self.vectors: dict[int, Operand] = {}
+        self.matrices: dict[tuple[int, int], Operand] = {}
         self.numbers: dict[float, np.ndarray] = {}
         self.movable: list[
             tuple[int, int]
@@ -73,6 +75,19 @@ class Memory:
         found = self.operand(self.kept[-1])
         assert found is not None
         return found
+
+    def ones(self, size: int) -> Operand:
+        """A vector of ones; the same for all that ask for its length."""
+        if size not in self.vectors:
+            self.vectors[size] = self.temporary(size)
+            self.kept[-1][:] = 1
+        return self.vectors[size]
+
+    def scratch(self, rows: int, columns: int) -> Operand:
+        """A matrix for the very next instruction alone; the same for all that ask for its shape."""
+        if (rows, columns) not in self.matrices:
+            self.matrices[rows, columns] = self.temporary(rows, columns)
+        return self.matrices[rows, columns]
 
 
 def address(x: np.ndarray) -> int:
@@ -131,7 +146,7 @@ def rows_of(memory: Memory, w: Operand) -> tuple[list[Row], Operand] | None:
         return [], w
     if w.strides[0] != 1:
         return None
-    copy = memory.temporary(k, n)
+    copy = memory.scratch(k, n)
     return [[CODES["transposed"], w.offset, w.strides[1], copy.offset, n, k]], copy
 
 
@@ -194,8 +209,7 @@ def total(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) 
         size = int(np.prod(x.shape, dtype=int))
         return [[CODES["row_sums"], x.offset, 0, 1, target.offset, 1, size]]
     if rank == 2 and axes == (0,) and (x.strides[1] == 1 or x.shape[1] == 1):
-        ones = memory.temporary(x.shape[0])
-        memory.kept[-1][:] = 1
+        ones = memory.ones(x.shape[0])
         row = Operand(target.offset, (1, x.shape[1]), (x.shape[1], 1))
         return product(memory, Operand(ones.offset, (1, x.shape[0]), (0, 1)), x, row, None)
     if rank == 2 and axes == (1,):
