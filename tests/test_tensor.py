@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import subprocess
 import sys
 import threading
 
@@ -13,6 +14,7 @@ import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, no_grad
 from tinygrad_lesson.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.op import FUNCTIONS
+from tinygrad_lesson.ops.elementwise import Subtract
 
 X = np.array([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0]])
 
@@ -325,8 +327,8 @@ def test_a_copied_leaf_has_a_gradient_of_its_own(again):
         (lambda: list(Tensor(1.0)), TypeError, "a tensor without axes has no length"),
         (lambda: tl.negative(Tensor([True])), DTypeError, r"Negative\(\): .*negative"),
         (lambda: Tensor([1.0]).view(1), AttributeError, "a Tensor has no 'view'; try reshape"),
-        (lambda: Tensor([1.0]).tangh(), AttributeError, "a Tensor has no 'tangh'; try tanh"),
-        (lambda: Tensor([1.0]).nonsense, AttributeError, "a Tensor has no 'nonsense'$"),
+        (lambda: Tensor([1.0]).tangh(), AttributeError, "no attribute 'tangh'"),
+        (lambda: Tensor([1.0]).nonsense, AttributeError, "'Tensor' object has no attribute 'nonsense'$"),
         (lambda: Tensor([1.0]).__setitem__(0, 2), TypeError, r"do not change: use where\(\) or concat\(\)"),
         (lambda: np.exp(Tensor([1.0])), TypeError, "does not support ufuncs"),
     ],
@@ -341,3 +343,16 @@ def test_every_op_is_listed_and_a_method_and_unknown_names_are_not():
     assert all(callable(getattr(tl, name)) for name in FUNCTIONS)
     assert not hasattr(tl, "nonsense")
     assert not hasattr(Tensor(1.0), "__cuda_array_interface__")
+
+
+def test_every_op_is_a_method_and_a_wrong_name_is_answered_with_the_nearest():
+    assert set(FUNCTIONS) <= set(dir(Tensor([1.0])))
+    code = "import tinygrad_lesson as tl; tl.Tensor([1.0]).tangh()"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Did you mean: 'tanh'?" in found.stderr
+
+
+def test_a_rule_that_forgets_an_input_is_named(monkeypatch):
+    monkeypatch.setattr(Subtract, "vjp", lambda self, F, g, y, a, b: (g,))
+    with pytest.raises(GraphError, match=r"Subtract\(\): vjp gives 1 gradients, expected 2, one per input"):
+        (leaf([1.0]) - leaf([2.0, 3.0])).sum().backward()

@@ -5,6 +5,7 @@ from heapq import heappop, heappush
 from types import FunctionType
 from typing import Any
 
+from tinygrad_lesson.errors import GraphError
 from tinygrad_lesson.graph import EDGES, Edge, Node, ancestors, between, outputs_of
 
 
@@ -24,27 +25,25 @@ def backprop(
     asked = None if wrt is None else {edge.node for edge in wrt}
     wanted = None if asked is None else between(ancestors([edge.node for edge, _ in heads]), asked)
     cotangents: dict[Any, Any] = {}  # by node for its first result, by (node, index) for others
-    queue: list[tuple[int, Node]] = []  # nodes with a cotangent; of the youngest all users are done
-    leaves: list[tuple[Node, Any]] = []
+    queue: list[tuple[int, Node]] = []  # results with a cotangent; of the youngest all users are done
+    take = cotangents.pop  # no cotangent is kept for longer than it is needed
     for edge, g in heads:
         accumulate(add, cotangents, queue, edge, g)
     while queue:
         node = heappop(queue)[1]
-        op = node.op
-        if op is None:
-            if asked is None:
-                leaves.append((node, cotangents.pop(node)))
-            continue
+        op: Any = node.op
+        inputs = node.inputs
         if wanted is not None and node not in wanted:
             continue
-        # No cotangent is kept for longer than it is needed.
-        take = cotangents.pop if asked is None or node not in asked else cotangents.get
-        g = take(node, None)
-        if op.results != 1:
-            g = (g, *[take((node, i), None) for i in range(1, op.results)])
-            while queue and queue[0][1] is node:  # it is there once for each of its results
-                heappop(queue)
-        for edge, gradient in zip(node.inputs, pull(node, g), strict=True):
+        g = take(node, None) if op.results == 1 else take_all(cotangents, queue, node)
+        if asked is not None and node in asked:  # but this is an answer
+            give_back(cotangents, node, g)
+        gradients = pull(node, g)
+        if len(gradients) != len(inputs):
+            raise GraphError(
+                f"{op.label()}: vjp gives {len(gradients)} gradients, expected {len(inputs)}, one per input"
+            )
+        for edge, gradient in zip(inputs, gradients):  # noqa: B905  (`strict` costs as much as a product)
             source = edge.node
             if gradient is None or source is None or (wanted is not None and source not in wanted):
                 continue
@@ -58,22 +57,48 @@ def backprop(
                 cotangents[source] = add(cotangents[source], gradient)
             else:
                 cotangents[source] = gradient
-                heappush(queue, (-source.number, source))
-    if wrt is None:
-        return leaves
-    return [cotangents.get((edge.node, edge.index) if edge.index else edge.node) for edge in wrt]
+                if source.op is not None:
+                    heappush(queue, (-source.number, source))
+    return list(cotangents.items()) if wrt is None else found(cotangents, wrt)
+
+
+# What needs an inner scope stands in functions of its own: it would make the sweep's variables slower.
+
+
+def found(cotangents: dict[Any, Any], wrt: Sequence[Any]) -> list[Any]:
+    """The cotangent of each edge, None where there is none."""
+    return [cotangents.get(key_of(edge)) for edge in wrt]
+
+
+def key_of(edge: Any) -> Any:
+    """Where the cotangent of an edge stands."""
+    return (edge.node, edge.index) if edge.index else edge.node
+
+
+def take_all(cotangents: dict[Any, Any], queue: list[tuple[int, Node]], node: Any) -> tuple[Any, ...]:
+    """The cotangents of all results of a node, which is in the queue once for each."""
+    while queue and queue[0][1] is node:
+        heappop(queue)
+    return (cotangents.pop(node, None), *[cotangents.pop((node, i), None) for i in range(1, node.op.results)])
+
+
+def give_back(cotangents: dict[Any, Any], node: Any, g: Any) -> None:
+    """Undo the taking."""
+    cotangents[node] = g if node.op.results == 1 else g[0]
+    cotangents.update({(node, i): g[i] for i in range(1, node.op.results)})
 
 
 def accumulate(
     add: Any, cotangents: dict[Any, Any], queue: list[tuple[int, Node]], edge: Any, g: Any
 ) -> None:
     """Add a cotangent to what has come for an edge; with the first its node enters the queue."""
-    key = (edge.node, edge.index) if edge.index else edge.node
+    key = key_of(edge)
     if key in cotangents:
         cotangents[key] = add(cotangents[key], g)
     else:
         cotangents[key] = g
-        heappush(queue, (-edge.node.number, edge.node))
+        if edge.node.op is not None:
+            heappush(queue, (-edge.node.number, edge.node))
 
 
 def gradient_graph(heads: Sequence[tuple[Edge, Edge]], wrt: Sequence[Edge]) -> list[Edge | None]:

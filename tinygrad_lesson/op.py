@@ -11,7 +11,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -221,7 +221,30 @@ def op(cls: OpClass, function: str | None = None) -> OpClass:
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         raise LessonError(f"op {cls.name} is declared in {known.__module__} already; choose another name")
     OPS[cls.name] = FUNCTIONS[cls.function] = cls
+    setattr(Methods, cls.function, as_method(cls))
     return cls
+
+
+class Methods:
+    """Every op as a method, for whatever the namespace `F` takes: `x.tanh()`, `x.sum(axis=0)`.
+
+    They stand in the class, since a `__getattr__` would slow down every look at `x.value`.
+    """
+
+    __slots__ = ()
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+def as_method(cls: type[Op]) -> Callable[..., Any]:
+    """The op as a method of its first input."""
+
+    def method(self: Any, *arguments: Any, **named: Any) -> Any:
+        return getattr(self.F, cls.function)(self, *arguments, **named)
+
+    method.__name__, method.__doc__ = cls.function, cls.__doc__
+    return method
 
 
 def snake_case(name: str) -> str:

@@ -1,7 +1,6 @@
 """The eager face: arrays that remember how they were made."""
 
 import contextlib
-import difflib
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from tinygrad_lesson.backprop import backprop
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.graph import COUNT, UNNAMED, Node
-from tinygrad_lesson.op import FUNCTIONS, NUMBERS, Arithmetic, Namespace, Op, array_namespace, numbers_only
+from tinygrad_lesson.op import NUMBERS, Arithmetic, Methods, Namespace, Op, array_namespace, numbers_only
 from tinygrad_lesson.ops.elementwise import Add, Divide, Multiply, Subtract
 from tinygrad_lesson.ops.index import freeze
 from tinygrad_lesson.ops.linear import FullyConnected
@@ -75,7 +74,7 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
     return recording(False)
 
 
-class Tensor(Arithmetic, Displayed):
+class Tensor(Arithmetic, Methods, Displayed):
     """An array, and if a gradient may be asked for, the node of the graph that made it.
 
     `Tensor(data, requires_grad=True)` is a leaf; `backward` on a result adds to its `grad`.
@@ -247,17 +246,6 @@ class Tensor(Arithmetic, Displayed):
         """Axes reversed."""
         return self.F.transpose(self)
 
-    def __getattr__(self, name: str) -> Any:
-        """Any op as a method: `x.tanh()`, `x.sum(axis=0)`."""
-        if name.startswith("_"):
-            raise AttributeError(f"a Tensor has no {name!r}")
-        try:
-            function = getattr(self.F, name)
-        except AttributeError:
-            instead = ELSEWHERE.get(name) or " or ".join(difflib.get_close_matches(name, FUNCTIONS))
-            raise AttributeError(f"a Tensor has no {name!r}" + (instead and f"; try {instead}")) from None
-        return lambda *arguments, **named: function(self, *arguments, **named)
-
     def backward(self, gradient: Any = None) -> None:
         """Add to every leaf's `grad` the gradient of this result; `gradient` is its own cotangent.
 
@@ -270,6 +258,20 @@ class Tensor(Arithmetic, Displayed):
             tensor = leaf.values()
             if tensor is not None and g is not None:
                 tensor.grad = wrap(np.array(g) if tensor.grad is None else tensor.grad.value + g)
+
+
+class Elsewhere:
+    """A name that other libraries have: whoever looks for it is told what there is here."""
+
+    def __init__(self, name: str, instead: str) -> None:
+        self.message = f"a Tensor has no {name!r}; try {instead}"
+
+    def __get__(self, tensor: Any, owner: Any) -> Any:
+        raise AttributeError(self.message)
+
+
+for _name, _instead in ELSEWHERE.items():
+    setattr(Tensor, _name, Elsewhere(_name, _instead))
 
 
 def wrap(value: Any, node: Node | None = None, index: int = 0) -> Tensor:
@@ -416,16 +418,17 @@ def arithmetic(cls: type[Op]) -> Any:
                 tensor.value = value
                 tensor.index = 0
                 tensor.grad = None
-                if self.node is not None or other.node is not None:
-                    node = tensor.node = new_node(Node)
-                    both = self.node is not None and other.node is not None
-                    node.op = alike if both and a.shape == b.shape else op
-                    node.inputs = (self, other)
-                    node.label = UNNAMED
-                    node.values = value
-                    node.number = COUNT()
-                else:
+                left, right = self.node, other.node
+                if left is None and right is None:
                     tensor.node = None
+                    return tensor
+                tensor.node = node = new_node(Node)
+                both = left is not None and right is not None
+                node.op = alike if both and a.shape == b.shape else op
+                node.inputs = (self, other)
+                node.label = UNNAMED
+                node.values = value
+                node.number = COUNT()
                 return tensor
         return apply(op, (self, other))
 
