@@ -171,7 +171,7 @@ def test_nan_and_infinity_pass_through_relu_and_maximum():
 
 def test_the_cache_goes_by_the_code_of_all_kernels(monkeypatch, tmp_path):
     assert interpreter.fingerprint() == interpreter.fingerprint()
-    for name in ("simd.py", "transcendental.py", "kernels.py"):
+    for name in ("simd.py", "transcendental.py", "expressions.py", "kernels.py"):
         (tmp_path / name).write_text("# other code")
     monkeypatch.setattr(interpreter, "__file__", str(tmp_path / "interpreter.py"))
     changed = interpreter.fingerprint()

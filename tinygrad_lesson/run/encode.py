@@ -32,7 +32,7 @@ class Memory:
             np.zeros(16, np.float32) if arena.nbytes < 64 else arena[: arena.nbytes // 4 * 4].view(np.float32)
         )
         self.origin = address(self.base)
-        self.kept: list[np.ndarray] = []
+        self.kept: list[Any] = []
         self.vectors: dict[int, Operand] = {}
         self.matrices: dict[tuple[int, int], Operand] = {}
         self.numbers: dict[float, np.ndarray] = {}

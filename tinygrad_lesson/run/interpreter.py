@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from tinygrad_lesson.run import kernels as k
+from tinygrad_lesson.run.simd import call_loop
 
 U = np.uint64
 WIDTH = 16
@@ -45,21 +46,18 @@ NAMES = [
     "softmax",
     "batch_norm",
     "gather",
-    "add_sum",
-    "blocks",
+    "loop",
 ]
 CODES = {name: i for i, name in enumerate(NAMES)}
-BLOCKS = U(CODES["blocks"])
-# In a row of a loop over blocks: where its three offsets (columns 1, 3, 6) begin, which of these move on with the
-# blocks, as bits, and the column that holds the count.
-BASES, MOVING, COUNT = 11, 14, 15
-OFFSETS = (1, 3, 6)
 
 
 def fingerprint() -> int:
     """A number that changes with the code of the kernels; numba's cache looks at this file alone."""
     here = Path(__file__).parent
-    texts = [(here / name).read_bytes() for name in ("simd.py", "transcendental.py", "kernels.py")]
+    texts = [
+        (here / name).read_bytes()
+        for name in ("simd.py", "transcendental.py", "expressions.py", "kernels.py")
+    ]
     return zlib.crc32(b"".join(texts))
 
 
@@ -68,31 +66,11 @@ def build_interpret(version: Any) -> Any:
 
     @njit(**{**k.OPTIONS, "cache": True})
     def interpret(T: Any, A: Any, step: Any) -> None:
-        """Carry out a tape once; `step` is the number of the batch, for `gather`.
-
-        In a row of a loop, what stands in the columns of the three offsets is made anew for each block.
-        """
+        """Carry out a tape once; `step` is the number of the batch, for `gather`."""
         version  # noqa: B018
         rows = U(T.shape[0])
-        at = first = last = begin = size = block = U(0)
-        while at < rows:
-            r = at
-            at += U(1)
-            if T[r, 0] == BLOCKS:
-                first, last, size, block, begin = at, r + T[r, 1], T[r, 2], T[r, 3], U(0)
-                continue
-            if last != U(0):
-                moving = T[r, MOVING]
-                T[r, 1] = T[r, BASES] + begin * (moving & U(1))
-                T[r, 3] = T[r, BASES + 1] + begin * (moving >> U(1) & U(1))
-                T[r, 6] = T[r, BASES + 2] + begin * (moving >> U(2))
-                T[r, T[r, COUNT]] = min(block, size - begin)
-                if r == last:
-                    begin += block
-                    if begin < size:
-                        at = first
-                    else:
-                        last = U(0)
+        r = U(0)
+        while r < rows:
             code = T[r, 0]
             if code == U(0):
                 k.add(
@@ -279,7 +257,9 @@ def build_interpret(version: Any) -> Any:
             elif code == U(27):
                 k.copied(A, T[r, 1], U(0), T[r, 2] + step % T[r, 4] * T[r, 3], U(0), U(1), U(1), T[r, 3])
             elif code == U(28):
-                k.add_sum(A, T[r, 1], T[r, 2], T[r, 3])
+                call_loop(A, T, r, T[r, 1])  # type: ignore[call-arg]
+                r += T[r, 2]
+            r += U(1)
 
     return interpret
 

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from tinygrad_lesson.ops import elementwise as e
+from tinygrad_lesson.ops.movement import Identity
+from tinygrad_lesson.run.expressions import EXPRESSIONS, signs
 from tinygrad_lesson.run.simd import Vector, elementwise, product1, product5, where
-from tinygrad_lesson.run.transcendental import exp32, log32, sigmoid32, tanh32
 
 U = np.uint64
 U0, U1, U5, U16 = U(0), U(1), U(5), U(16)
@@ -78,32 +80,18 @@ def unary_kernel(expression: Callable[[Vector], Vector]) -> Any:
     return run
 
 
-add = binary_kernel(lambda a, b: a + b)
-subtract = binary_kernel(lambda a, b: a - b)
-multiply = binary_kernel(lambda a, b: a * b)
-divide = binary_kernel(lambda a, b: a / b)
-maximum = binary_kernel(lambda a, b: where((a >= b) | (a != a), a, b))
-minimum = binary_kernel(lambda a, b: where((a <= b) | (a != a), a, b))
+add, subtract, multiply, divide, maximum, minimum = (
+    binary_kernel(EXPRESSIONS[op]) for op in (e.Add, e.Subtract, e.Multiply, e.Divide, e.Maximum, e.Minimum)
+)
 pass_sign = binary_kernel(lambda g, y: g * signs(y))
 leaky = binary_kernel(lambda x, slope: where((x > 0.0) | (x != x), x, x * slope))
 
-negative = unary_kernel(lambda x: -x)
-square = unary_kernel(lambda x: x * x)
-root = unary_kernel(lambda x: x.called("sqrt"))
-inverse_root = unary_kernel(lambda x: 1.0 / x.called("sqrt"))
-absolute = unary_kernel(lambda x: x.called("fabs"))
-sign = unary_kernel(lambda x: signs(x))
-relu = unary_kernel(lambda x: where((x > 0.0) | (x != x), x, 0.0))
-exponential = unary_kernel(exp32)
-logarithm = unary_kernel(log32)
-hyperbolic_tangent = unary_kernel(tanh32)
-logistic = unary_kernel(sigmoid32)
-copied = unary_kernel(lambda x: x)
-
-
-def signs(x: Vector) -> Vector:
-    """1, -1, or the zero or NaN that is there."""
-    return where(x > 0.0, 1.0, where(x < 0.0, -1.0, x))
+negative, square, root, inverse_root, absolute, sign, relu = (
+    unary_kernel(EXPRESSIONS[op]) for op in (e.Negative, e.Square, e.Sqrt, e.Rsqrt, e.Abs, e.Sign, e.Relu)
+)
+exponential, logarithm, hyperbolic_tangent, logistic, copied = (
+    unary_kernel(EXPRESSIONS[op]) for op in (e.Exp, e.Log, e.Tanh, e.Sigmoid, Identity)
+)
 
 
 @kernel
@@ -130,15 +118,6 @@ def row_sums(A, x, x_row, x_step, o, m, n):  # type: ignore[no-untyped-def]
         for j in range(n):
             total += A[x + i * x_row + j * x_step]
         A[o + i] = total
-
-
-@kernel
-def add_sum(A, x, o, n):  # type: ignore[no-untyped-def]
-    """The number at `o` grows by the sum of x (n,)."""
-    total = ZERO
-    for i in range(n):
-        total += A[x + i]
-    A[o] += total
 
 
 @kernel

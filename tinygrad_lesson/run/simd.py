@@ -314,3 +314,18 @@ def block_product(rows: int) -> Any:
 
 product5 = block_product(5)
 product1 = block_product(1)
+
+
+@intrinsic
+def call_loop(context: Any, array: Any, tape: Any, row: Any, address: Any) -> Any:
+    """Call a compiled loop (`fused.py`) with the array's base and the words of a row, from the third on."""
+
+    def code(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        base = base_of(target, builder, signature, arguments[0])
+        tape = target.make_array(signature.args[1])(target, builder, arguments[1])
+        words = builder.gep(tape.data, [builder.add(builder.mul(arguments[2], I64(16)), I64(3))])
+        kind = ir.FunctionType(ir.VoidType(), [base.type, words.type]).as_pointer()
+        builder.call(builder.inttoptr(arguments[3], kind), [base, words])
+        return target.get_dummy_value()
+
+    return types.void(array, tape, types.uint64, types.uint64), code

@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import aligned_zeros
-from tinygrad_lesson.ops import reduce
 from tinygrad_lesson.plan.blocks import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.run.encode import ENCODERS, MOVABLE, PLACES, WORD, Memory, Operand, Row, address
-from tinygrad_lesson.run.interpreter import BASES, CODES, OFFSETS, WIDTH, interpret, train
+from tinygrad_lesson.run.encode import ENCODERS, MOVABLE, PLACES, WORD, Memory, Row, address
+from tinygrad_lesson.run.fused import Loop, compiles
+from tinygrad_lesson.run.interpreter import CODES, WIDTH, interpret, train
 from tinygrad_lesson.run.numpy_ import NumpyRunner
 
-LOOP_BLOCK = 2048  # elements; what a loop over blocks works on stays in the first two caches
 STEP = np.uint64(0)
 UNHELD = 2  # references to an array that only the function knows which asks
 
@@ -98,43 +97,22 @@ class VMRunner(NumpyRunner):
         return super().prepare(step) if rows is None else [np.array(row, dtype=object) for row in rows]
 
     def encode_blocks(self, op: Blockwise) -> list[Row] | None:
-        """A loop over blocks as instructions; None where there is no kernel for one of them."""
+        """Joined steps as one compiled loop; None where there is no vector code for one of them."""
         flat, memory = self.in_order(op), self.memory
-        if flat is None or memory is None:
+        if flat is None or memory is None or not all(compiles(step) for step in op.steps):
             return None
-        before: list[Row] = []
-        rows: list[Row] = []
-        for step in op.steps:
-            found = [self.block_operand(flat.get(v, self.buffers[v])) for v in (*step.sources, *step.targets)]
-            operands = [x for x in found if x is not None]
-            encoder: Any = ENCODERS.get(type(step.op))
-            if len(operands) < len(found) or encoder is None:
-                return None
-            sources, target = operands[:-1], operands[-1]
-            if type(step.op) is reduce.Sum:
-                zero = memory.operand(0.0)
-                assert zero is not None
-                before.append([CODES["filled"], target.offset, zero.offset, 1])
-                row, values = [CODES["add_sum"], sources[0].offset, target.offset, 0], step.sources
-            else:
-                row, values = encoder(memory, step.op, sources, target)[0], (*step.targets, *step.sources)
-            bits = sum(1 << i for i, v in enumerate(values) if v in flat and self.moves(v, flat[v]))
-            padded = [*row, *[0] * (BASES - len(row))]
-            rows.append([*padded, *[padded[c] for c in OFFSETS], bits, len(row) - 1])
-        return [*before, [CODES["blocks"], len(rows), op.size, min(LOOP_BLOCK, op.block)], *rows]
-
-    def moves(self, v: int, x: np.ndarray) -> bool:
-        """Whether a loop over blocks goes through an array."""
-        return x.size > 1 and any(x.strides) and not self.plan.buffers[v].block
-
-    def block_operand(self, x: Any) -> Operand | None:
-        """One block of an array whose elements lie in a row, or a number."""
-        assert self.memory is not None
-        operand = self.memory.operand(x)
-        one = not isinstance(x, np.ndarray) or x.size == 1 or not any(x.strides)
-        return operand and (
-            Operand(operand.offset, (), ()) if one else Operand(operand.offset, (LOOP_BLOCK,), (1,))
-        )
+        found = dict.fromkeys(v for step in op.steps for v in (*step.sources, *step.targets))
+        values = [v for v in found if not self.plan.buffers[v].block]
+        operands = [memory.operand(flat.get(v, self.buffers[v])) for v in values]
+        offsets = {v: x.offset for v, x in zip(values, operands, strict=True) if x is not None}
+        if len(offsets) < len(values):
+            return None
+        moving = [v for v in values if v in flat and flat[v].size > 1 and any(flat[v].strides)]
+        loop = Loop(op.steps, moving, [v for v in values if v not in moving])
+        memory.kept.append(loop)
+        words = [op.size, *[offsets[v] for v in loop.places]]
+        rows = [words[i : i + WIDTH] for i in range(WIDTH - 3, len(words), WIDTH)]
+        return [[CODES["loop"], loop.address, len(rows), *words[: WIDTH - 3]], *rows]
 
     def encode(self, step: Step) -> list[Row] | None:
         """Instructions for one step; None where there is no kernel for it."""

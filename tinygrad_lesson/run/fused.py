@@ -1,0 +1,161 @@
+"""Joined elementwise steps as one loop in machine code: what lies between them never leaves the registers.
+
+Each loop is compiled for itself, in some hundredths of a second, and only for arrays so large that this is soon
+made good. `Loop.text` is its code, in LLVM's own language, to be read.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba.core import cgutils
+
+from tinygrad_lesson.ops.reduce import Sum
+from tinygrad_lesson.plan.step import Step
+from tinygrad_lesson.run.expressions import EXPRESSIONS
+from tinygrad_lesson.run.simd import F32, I64, LANES, VECTOR, Memory, Vector, declared, splat
+
+CHUNK = 16  # vectors that are added up before they join the total, so that small numbers are not lost in it
+
+
+def compiles(step: Step) -> bool:
+    """Whether there is vector code for a step."""
+    return type(step.op) is Sum or type(step.op) in EXPRESSIONS
+
+
+class Loop:
+    """A compiled loop over some steps.
+
+    `moving` are the values that lie in arrays, `single` those that are one number, sums among them. The code is called
+    with the base of all offsets and with a row of words: the number of elements, and the offset of each value in
+    `places`.
+    """
+
+    def __init__(self, steps: Sequence[Step], moving: Sequence[int], single: Sequence[int]) -> None:
+        given, made = given_and_made(steps)
+        self.places = [*moving, *single]
+        module = ir.Module("loop")
+        kind = ir.FunctionType(ir.VoidType(), [F32.as_pointer(), I64.as_pointer()])
+        function = ir.Function(module, kind, "loop")
+        builder = ir.IRBuilder(function.append_basic_block())
+        body = Body(builder, function.args, steps, self.places)
+        body.read = [v for v in moving if v in given]
+        body.stored = [v for v in moving if v in made]
+        body.numbers = {v: body.number(v) for v in single if v in given}
+        body.emit()
+        self.text = str(module)
+        self.engine, self.address = machine_code(self.text)
+
+
+def given_and_made(steps: Sequence[Step]) -> tuple[set[int], set[int]]:
+    """The values that steps take from outside, and those that they make; a gradient that is added to is both."""
+    given: set[int] = set()
+    made: set[int] = set()
+    for step in steps:
+        given.update(v for v in step.sources if v not in made)
+        made.update(step.targets)
+    return given, made
+
+
+class Body:
+    """Emits the code of a loop; its words hold the number of elements, then the offsets of `places`."""
+
+    def __init__(self, builder: Any, arguments: Any, steps: Sequence[Step], places: Sequence[int]) -> None:
+        self.builder, self.steps = builder, steps
+        base, self.words = arguments
+        self.memory = Memory(builder, base)
+        self.size = self.word(0)
+        self.offsets = {v: self.word(1 + i) for i, v in enumerate(places)}
+        self.read: list[int] = []
+        self.stored: list[int] = []
+        self.numbers: dict[int, Any] = {}
+        sums = [step.targets[0] for step in steps if type(step.op) is Sum]
+        self.totals, self.lost, self.parts = ({v: self.zeros() for v in sums} for _ in range(3))
+
+    def number(self, v: int) -> Any:
+        """A number in all lanes."""
+        return splat(self.builder, self.builder.load(self.memory.pointer(self.offsets[v])), VECTOR)
+
+    def word(self, i: int) -> Any:
+        """One of the words that the loop is called with."""
+        return self.builder.load(self.builder.gep(self.words, [I64(i)]))
+
+    def zeros(self) -> Any:
+        """A place for sixteen numbers, at zero."""
+        place = cgutils.alloca_once(self.builder, VECTOR)
+        self.builder.store(self.memory.zero, place)
+        return place
+
+    def emit(self) -> None:
+        """The whole loop, then what is left of a vector, then the sums."""
+        b = self.builder
+        whole, rest = b.udiv(self.size, I64(LANES)), b.urem(self.size, I64(LANES))
+        chunks = b.udiv(b.add(whole, I64(CHUNK - 1)), I64(CHUNK))
+        with cgutils.for_range(b, chunks, intp=I64) as chunk:
+            first = b.mul(chunk.index, I64(CHUNK))
+            left = b.sub(whole, first)
+            count = b.select(b.icmp_unsigned("<", left, I64(CHUNK)), left, I64(CHUNK))
+            with cgutils.for_range(b, count, intp=I64) as part:
+                self.vector(b.mul(b.add(first, part.index), I64(LANES)), None)
+            self.collect()
+        with b.if_then(b.icmp_unsigned("!=", rest, I64(0))):
+            self.vector(b.mul(whole, I64(LANES)), self.memory.first(rest))
+            self.collect()
+        for v, total in self.totals.items():
+            add = declared(b, "llvm.vector.reduce.fadd.v16f32", F32, [F32, VECTOR])
+            found = b.call(add, [F32(0.0), b.load(total)], fastmath=("reassoc",))
+            b.store(found, self.memory.pointer(self.offsets[v]))
+        b.ret_void()
+
+    def vector(self, at: Any, mask: Any) -> None:
+        """Sixteen elements from `at` on, or those that the mask lets through."""
+        b = self.builder
+        read = {v: self.memory.load(b.add(self.offsets[v], at), mask) for v in self.read}
+        values: dict[int, Any] = self.numbers | read
+        for step in self.steps:
+            sources = [Vector(b, values[v]) for v in step.sources]
+            target = step.targets[0]
+            if type(step.op) is Sum:
+                value = (
+                    sources[0].value if mask is None else b.select(mask, sources[0].value, self.memory.zero)
+                )
+                place = self.parts[target]
+                b.store(b.fadd(b.load(place), value), place)
+            else:
+                values[target] = EXPRESSIONS[type(step.op)](*sources).value
+        for v in self.stored:
+            self.memory.store(b.add(self.offsets[v], at), values[v], mask)
+
+    def collect(self) -> None:
+        """Partial sums join the totals; what rounding takes from one is given to the next (Kahan 1965)."""
+        b = self.builder
+        for v, place in self.parts.items():
+            total, part = b.load(self.totals[v]), b.fsub(b.load(place), b.load(self.lost[v]))
+            new = b.fadd(total, part)
+            b.store(b.fsub(b.fsub(new, total), part), self.lost[v])
+            b.store(new, self.totals[v])
+            b.store(self.memory.zero, place)
+
+
+@functools.cache
+def target_machine() -> Any:
+    """This processor."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    features = llvm.get_host_cpu_features().flatten()
+    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2)
+
+
+@functools.cache
+def machine_code(text: str) -> tuple[Any, int]:
+    """The engine that holds the code, and its address. The same text is compiled once."""
+    module = llvm.parse_assembly(text)
+    machine = target_machine()
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+    builder.getModulePassManager().run(module, builder)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine, engine.get_function_address("loop")
