@@ -84,8 +84,10 @@ def record(op: Op, inputs: Sequence[Any]) -> Any:
 
 def of_constants(op: Op, edges: Sequence[Edge]) -> Any:
     """What `op` makes of constants alone, in double precision whatever it will meet; None for other inputs."""
+    if not edges or not isinstance(edges[0].node.op, Constant) or not isinstance(op, Elementwise):
+        return None
     numbers = [edge.node.op.value for edge in edges if isinstance(edge.node.op, Constant)]
-    if not isinstance(op, Elementwise) or len(numbers) < len(edges):
+    if len(numbers) < len(edges):
         return None
     with np.errstate(all="ignore"):
         return op.forward(np, *numbers).item()
@@ -118,7 +120,10 @@ def toposort(heads: Iterable[Node]) -> list[Node]:
     stack = list(heads)[::-1]
     while stack:
         node = stack[-1]
-        waiting = [edge.node for edge in node.inputs if edge.node not in order] if node not in order else ()
+        if node in order:
+            stack.pop()
+            continue
+        waiting = [edge.node for edge in node.inputs if edge.node not in order]
         if waiting:
             stack.extend(waiting[::-1])
         else:

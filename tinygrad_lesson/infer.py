@@ -21,13 +21,14 @@ def infer_shapes(order: Sequence[Node], given: Mapping[Edge, Shape], caller: str
     Errors
         ShapeError naming the node, its inputs, where they come from and what would have been right.
     """
-    shapes: Shapes = {edge: given.get(edge) for node in order for edge in outputs_of(node)}
-    sweep = [node for node in order if node.op is not None]
+    edges = [(node, outputs_of(node)) for node in order]
+    shapes: Shapes = {edge: given.get(edge) for _, results in edges for edge in results}
+    sweep = [(node, results) for node, results in edges if node.op is not None]
     while True:
         changed = False
-        for node in sweep:
+        for node, results in sweep:
             try:
-                changed |= learn_shapes(node, shapes)
+                changed |= learn_shapes(node, results, shapes)
             except ShapeError as error:
                 seen = [show(shapes[edge]) for edge in node.inputs]
                 raise ShapeError(describe(node, str(error), seen, given, caller)) from None
@@ -36,10 +37,10 @@ def infer_shapes(order: Sequence[Node], given: Mapping[Edge, Shape], caller: str
         sweep.reverse()
 
 
-def learn_shapes(node: Node, shapes: Shapes) -> bool:
+def learn_shapes(node: Node, outputs: Sequence[Edge], shapes: Shapes) -> bool:
     """Let one node add what it knows; whether anything was new."""
     assert node.op is not None
-    edges = (*node.inputs, *outputs_of(node))
+    edges = (*node.inputs, *outputs)
     before, count = [shapes[edge] for edge in edges], len(node.inputs)
     inputs, results = node.op.complete(before[:count], before[count:])
     after = [*inputs, *results]
@@ -60,14 +61,15 @@ def infer_dtypes(
     Errors
         DTypeError where two inputs of such an operator differ.
     """
-    dtypes: DTypes = {edge: None for node in order for edge in outputs_of(node)}
+    edges = [(node, outputs_of(node)) for node in order]
+    dtypes: DTypes = {edge: None for _, results in edges for edge in results}
     dtypes.update({edge: np.dtype(dtype) for edge, dtype in given.items()})
-    sweep = [node for node in order if node.op is not None]
+    sweep = [(node, results) for node, results in edges if node.op is not None]
     while True:
         changed = False
-        for node in sweep:
+        for node, results in sweep:
             try:
-                changed |= learn_dtypes(node, dtypes)
+                changed |= learn_dtypes(node, results, dtypes)
             except LessonError as error:
                 seen = [str(dtypes[edge] or "unknown") for edge in node.inputs]
                 raise DTypeError(describe(node, str(error), seen, given, caller)) from None
@@ -79,9 +81,9 @@ def infer_dtypes(
             dtypes.update(dict.fromkeys(open_ends, np.dtype(default)))
 
 
-def learn_dtypes(node: Node, dtypes: DTypes) -> bool:
+def learn_dtypes(node: Node, results: Sequence[Edge], dtypes: DTypes) -> bool:
     """Let one node add what it knows; whether anything was new."""
-    op, results = node.op, outputs_of(node)
+    op = node.op
     assert op is not None
     edges = (*node.inputs, *results)
     before, count = [dtypes[edge] for edge in edges], len(node.inputs)

@@ -114,7 +114,9 @@ class Op:
     def dtype(self, *dtypes: DType) -> Any:
         """Element type of the results (a tuple where they differ); a number has None and adapts."""
         known = [d for d in dtypes if d is not None]
-        return np.result_type(*known) if known else None
+        if not known or known.count(known[0]) == len(known):
+            return known[0] if known else None
+        return np.result_type(*known)
 
     def input_dtype(self, i: int, first: np.dtype[Any]) -> "np.dtype[Any]":
         """Element type of input number `i` if nothing else decides it, given that of the first input."""

@@ -27,7 +27,7 @@ def merge(a: Shape | None, b: Shape | None) -> Shape | None:
     Errors
         ShapeError if they contradict each other.
     """
-    if a is None or b is None:
+    if a is None or b is None or a == b:
         return b if a is None else a
     if len(a) != len(b) or any(m != n for m, n in zip(a, b, strict=True) if m is not None and n is not None):
         raise ShapeError(f"{show(a)} is not {show(b)}")
@@ -40,6 +40,8 @@ def broadcast(*shapes: Shape) -> Shape:
     Errors
         ShapeError if two sizes differ and neither is 1.
     """
+    if shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
     rank = max(map(len, shapes))
     result = []
     for sizes in zip(*[(1,) * (rank - len(shape)) + shape for shape in shapes], strict=True):

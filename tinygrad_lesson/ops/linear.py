@@ -89,15 +89,11 @@ class FullyConnected(Op):
         return y if bias is None else xp.add(y, bias, out=out)
 
     def vjp(self, F, g, y, data, weight, bias=None):
-        axis = 1 if self.flatten else -1
-
-        def weight_gradient():
-            return F.matmul(F.swapaxes(F.flatten(g, axis=axis), 0, 1), F.flatten(data, axis=axis))
-
+        g = g if self.flatten else F.flatten(g, axis=-1)  # one row for each row of the result
         rules = (
-            lambda: F.reshape_like(F.matmul(F.flatten(g, axis=axis), weight), data),
-            weight_gradient,
-            lambda: F.sum(F.flatten(g, axis=axis), axis=0),
+            lambda: F.reshape_like(F.matmul(g, weight), data),
+            lambda: F.matmul(F.swapaxes(g, 0, 1), F.flatten(data, axis=1 if self.flatten else -1)),
+            lambda: F.sum(g, axis=0),
         )
         return rules[: len(self.input_names)]
 

@@ -72,6 +72,8 @@ class Grouping:
 
     def join(self, steps: Sequence[Step]) -> list[Step]:
         """`steps` with neighbours joined; small ones between that the others do not need come after them."""
+        if all(buffer.size < FEWEST * BLOCK for buffer in self.buffers):
+            return list(steps)
         result: list[Step] = []
         group: list[Step] = []
         waiting: list[Step] = []

@@ -43,6 +43,7 @@ class Builder(Namespace):
         self.passes = passes
         self.shapes: dict[Edge, Shape] = {}
         self.dtypes: dict[Edge, np.dtype[Any] | None] = {}
+        self.made: dict[Node, tuple[Edge, ...]] = {}  # every result of each node
         self.known: dict[Any, Any] = {}
         self.uniform: dict[Edge, float] = {}  # arrays that are known to hold one number everywhere
 
@@ -60,11 +61,15 @@ class Builder(Namespace):
 
     def results(self, node: Node) -> tuple[Edge, ...]:
         """Every result of an emitted node."""
-        return tuple(self.edge(node, i) for i in range(1 if node.op is None else node.op.results))
+        edges = self.made.get(node)
+        if edges is None:
+            count = 1 if node.op is None else node.op.results
+            edges = self.made[node] = tuple([self.edge(node, i) for i in range(count)])
+        return edges
 
     def variable(self, node: Node, shape: Shape, dtype: Any) -> Edge:
         """A leaf whose shape and type are given."""
-        edge = self.edge(node)
+        (edge,) = self.results(node)
         self.shapes[edge], self.dtypes[edge] = shape, np.dtype(dtype)
         return edge
 
@@ -75,13 +80,14 @@ class Builder(Namespace):
         """
         new: dict[Edge, Edge] = {}
         for node in toposort(edge.node for edge in heads):
+            old = outputs_of(node)
             if node.op is None:
                 edges = self.results(node)
             else:
                 inputs = tuple([new[edge] for edge in node.inputs])
-                settled = tuple([dtypes[edge] for edge in outputs_of(node)]) if node.label.spelling else None
+                settled = tuple([dtypes[edge] for edge in old]) if node.label.spelling else None
                 edges = self.emit(node.op.at_mode(is_train), inputs, node.label, settled)
-            new.update(zip(outputs_of(node), edges, strict=True))
+            new.update(zip(old, edges, strict=True))
         return [new[edge] for edge in heads]
 
     def gradients(self, heads: Sequence[tuple[Edge, Edge]], wrt: Sequence[Edge]) -> list[Edge | None]:
@@ -110,31 +116,29 @@ class Builder(Namespace):
         """Edges that hold the results of `op`; `dtypes` where they are not what the op's rule says."""
         if self.passes.fold and isinstance(op, Elementwise):
             inputs = self.with_numbers(op, inputs)
-        shapes = [self.shapes[edge] for edge in inputs]
+        shapes, count = [self.shapes[edge] for edge in inputs], op.results
         natural = op.dtype(*[self.dtypes[edge] for edge in inputs])
-        natural = natural if isinstance(natural, tuple) else (natural,) * op.results
+        natural = natural if isinstance(natural, tuple) else (natural,) * count
         dtypes = natural if dtypes is None else dtypes
         if self.passes.rewrite and dtypes == natural:
             simpler = op.rewrite(self, shapes, *inputs)
-            simpler = simpler if op.results > 1 or simpler is None else (simpler,)
+            simpler = simpler if count > 1 or simpler is None else (simpler,)
             if simpler and all(self.dtypes[x] in (None, d) for x, d in zip(simpler, natural, strict=True)):
                 return simpler  # type: ignore[no-any-return]
-        key = (op, inputs, dtypes)
-        if self.passes.share and not op.random and key in self.known:
-            known = self.known[key]
-            if repr(known[0].node.op) == repr(
-                op
-            ):  # 0.0 and -0.0 are equal, what is computed with them is not
-                return known  # type: ignore[no-any-return]
-        results = self.results(Node(op, inputs, label))
+        node = Node(op, inputs, label)
+        if self.passes.share and not op.random:
+            known = self.known.setdefault((op, inputs, dtypes), node)
+            # 0.0 and -0.0 are equal, what is computed with them is not
+            if known is not node and repr(known.op) == repr(op):
+                return self.made[known]
+        results = self.results(node)
         try:
             inferred = op.shape(*shapes)
         except LessonError as error:
-            raise type(error)(describe(results[0].node, str(error), list(map(show, shapes)))) from None
-        self.shapes.update(zip(results, [inferred] if op.results == 1 else inferred, strict=True))
+            raise type(error)(describe(node, str(error), list(map(show, shapes)))) from None
+        self.shapes.update(zip(results, [inferred] if count == 1 else inferred, strict=True))
         self.dtypes.update(zip(results, dtypes, strict=True))
-        self.known[key] = results
-        if self.passes.fold and op.results == 1:
+        if self.passes.fold and count == 1:
             self.note_uniform(op, inputs, results[0])
         return results
 
@@ -145,8 +149,10 @@ class Builder(Namespace):
         elif op.view and len(inputs) == 1 and inputs[0] in self.uniform:
             self.uniform[result] = self.uniform[inputs[0]]
         elif isinstance(op, Elementwise) and self.dtypes[result] is not None:
+            if self.uniform.keys().isdisjoint(inputs):
+                return
             values = [self.uniform.get(x, self.number(x)) for x in inputs]
-            if None not in values and any(x in self.uniform for x in inputs):
+            if None not in values:
                 with np.errstate(all="ignore"):
                     one = op.forward(
                         np, *[np.asarray(v, self.dtypes[x]) for v, x in zip(values, inputs, strict=True)]
@@ -155,7 +161,7 @@ class Builder(Namespace):
 
     def with_numbers(self, op: Op, inputs: tuple[Edge, ...]) -> tuple[Edge, ...]:
         """The inputs of an elementwise op, numbers in place of uniform arrays where the others settle the result."""
-        if not any(x in self.uniform for x in inputs):
+        if self.uniform.keys().isdisjoint(inputs):
             return inputs
         others = [x for x in inputs if x not in self.uniform and self.dtypes[x] is not None]
         alike = op.shape(*[self.shapes[x] for x in inputs]) == op.shape(

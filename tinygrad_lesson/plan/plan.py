@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.display import Displayed
-from tinygrad_lesson.graph import Edge, ancestors, outputs_of
+from tinygrad_lesson.graph import Edge, ancestors
 from tinygrad_lesson.op import Elementwise
 from tinygrad_lesson.ops.elementwise import Add
 from tinygrad_lesson.ops.movement import Identity
@@ -111,9 +111,10 @@ class Compiler:
         So the backward part follows the sweep: a layer's gradients are done before those of the layer below.
         """
         steps: list[Step] = []
-        shapes, dtypes, single = self.builder.shapes, self.builder.dtypes, np.dtype(np.float32)
+        shapes, dtypes, made = self.builder.shapes, self.builder.dtypes, self.builder.made
+        single = np.dtype(np.float32)
         for node in ancestors([edge.node for edge in heads]):
-            op, edges = node.op, outputs_of(node)
+            op, edges = node.op, made[node]
             if edges[0] in self.number:
                 continue
             if op is None:

@@ -1,5 +1,7 @@
 """Steps as instructions of the interpreter: where operands lie, and one encoder for each op that has a kernel."""
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -75,6 +77,12 @@ class Memory:
         return self.matrices[rows, columns]
 
 
+@functools.cache
+def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of an array whose elements lie one after the other."""
+    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
 def address(x: np.ndarray) -> int:
     """Where the elements begin."""
     return x.__array_interface__["data"][0]  # type: ignore[no-any-return]
@@ -112,6 +120,9 @@ def elementwise(name: str) -> Callable[..., list[Row] | None]:
     """An instruction for an op that treats each element alike."""
 
     def encode(memory: Memory, op: Op, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+        if contiguous(target) and all(x[1:] == target[1:] for x in sources):
+            one_row = [word for x in sources for word in (x.offset, 0, 1)]
+            return [[CODES[name], target.offset, 0, *one_row, 1, math.prod(target.shape)]]
         loops = as_matrix(target.shape, target.strides, *(spread(x, target.shape) for x in sources))
         if loops is None or (loops[2][0][1] != 1 and loops[1] != 1):
             return None
@@ -164,6 +175,8 @@ def fully_connected(memory: Memory, op: Any, sources: Sequence[Operand], target:
 
 def contiguous(x: Operand) -> bool:
     """Whether the elements lie one after the other in row-major order."""
+    if x.strides == row_major(x.shape):
+        return True
     expected = 1
     for n, s in zip(x.shape[::-1], x.strides[::-1], strict=True):
         if n != 1 and s != expected:

@@ -10,8 +10,31 @@ from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.blocks import Blockwise
 from tinygrad_lesson.plan.plan import Plan
-from tinygrad_lesson.plan.step import Step, takes_out
+from tinygrad_lesson.plan.step import Buffer, Step, takes_out
 from tinygrad_lesson.run.replay import Call, NotReplayableError, Recorder, as_call, plain, same_memory
+
+
+class Places(dict[int, Any]):
+    """The array of each buffer of a plan, made when first asked for; None for a view that its step will make."""
+
+    def __init__(self, plan: Plan, arrays: Mapping[str, np.ndarray], arena: np.ndarray) -> None:
+        self.plan, self.arrays, self.arena = plan, arrays, arena
+
+    def __missing__(self, v: int) -> Any:
+        self[v] = found = self.make(self.plan.buffers[v])
+        return found
+
+    def make(self, buffer: Buffer) -> Any:
+        """Its array, or its number."""
+        if buffer.value is not None:
+            return buffer.value
+        bound = buffer.argument or buffer.output
+        if bound:
+            return self.arrays[bound]
+        if buffer.offset is None:
+            return None
+        part = self.arena[buffer.offset : buffer.offset + buffer.nbytes].view(buffer.dtype)
+        return part if buffer.block else part.reshape(buffer.shape)  # type: ignore[arg-type]
 
 
 class NumpyRunner:
@@ -29,7 +52,7 @@ class NumpyRunner:
         self.plan, self.generator, self.arrays, self.movable = plan, generator, arrays, movable
         self.recorder = Recorder()
         self.arena = aligned_zeros(plan.arena, np.uint8)
-        self.buffers: list[Any] = [self.buffer(v, arrays) for v in range(len(plan.buffers))]
+        self.buffers = Places(plan, arrays, self.arena)
         before = [(arrays[b.output], arrays[b.output].copy()) for b in plan.buffers if b.output]
         with np.errstate(all="ignore"):
             for step in plan.setup:
@@ -42,19 +65,6 @@ class NumpyRunner:
         del self.recorder.scratch
         for array, values in before:  # preparing has run every step once
             np.copyto(array, values)
-
-    def buffer(self, v: int, arrays: Mapping[str, np.ndarray]) -> Any:
-        """The array of a buffer, None for a view that its step will make."""
-        buffer = self.plan.buffers[v]
-        if buffer.value is not None:
-            return buffer.value
-        bound = buffer.argument or buffer.output
-        if bound:
-            return arrays[bound]
-        if buffer.offset is None:
-            return None
-        part = self.arena[buffer.offset : buffer.offset + buffer.nbytes].view(buffer.dtype)
-        return part if buffer.block else part.reshape(buffer.shape)  # type: ignore[arg-type]
 
     def prepare(self, step: Step) -> list[Call]:
         """The calls that carry out one step."""

@@ -4,6 +4,7 @@ What has no kernel there runs as NumPy steps between two interpreted stretches, 
 declared twice to work, only to be faster.
 """
 
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,12 +15,23 @@ from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.plan.blocks import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.run.encode import ENCODERS, MOVABLE, PLACES, WORD, Memory, Row, address
+from tinygrad_lesson.run.encode import (
+    ENCODERS,
+    MOVABLE,
+    PLACES,
+    WORD,
+    Memory,
+    Operand,
+    Row,
+    address,
+    row_major,
+)
 from tinygrad_lesson.run.fused import Loop, compiles
 from tinygrad_lesson.run.interpreter import CODES, WIDTH, interpret, train
 from tinygrad_lesson.run.numpy_ import NumpyRunner
 
 STEP = np.uint64(0)
+REST = [(0,) * (WIDTH - n) for n in range(WIDTH + 1)]
 UNHELD = 2  # references to an array that only the function knows which asks
 
 
@@ -54,6 +66,7 @@ class VMRunner(NumpyRunner):
     ) -> None:
         self.memory: Memory | None = None
         self.given: dict[str, np.ndarray] = {}
+        self.operands: dict[int, Operand | None] = {}
         super().__init__(plan, arrays, generator, movable=movable)
         self.calls = [stretches(part, self.memory) for part in self.calls]
 
@@ -94,7 +107,7 @@ class VMRunner(NumpyRunner):
         if step in self.plan.setup or step.op.view:
             return super().prepare(step)
         rows = self.encode_blocks(step.op) if isinstance(step.op, Blockwise) else self.encode(step)
-        return super().prepare(step) if rows is None else [np.array(row, dtype=object) for row in rows]
+        return super().prepare(step) if rows is None else rows
 
     def encode_blocks(self, op: Blockwise) -> list[Row] | None:
         """Joined steps as one compiled loop; None where there is no vector code for one of them."""
@@ -117,14 +130,28 @@ class VMRunner(NumpyRunner):
     def encode(self, step: Step) -> list[Row] | None:
         """Instructions for one step; None where there is no kernel for it."""
         encoder = ENCODERS.get(type(step.op))
-        if encoder is None or any(self.buffers[v] is None for v in (*step.sources, *step.targets)):
+        if encoder is None:
             return None
-        assert self.memory is not None
-        sources = [self.memory.operand(self.buffers[v]) for v in step.sources]
-        targets = [self.memory.operand(self.buffers[v]) for v in step.targets]
+        sources, targets = [self.operand(v) for v in step.sources], [self.operand(v) for v in step.targets]
         if None in sources or None in targets or any(0 in x.shape for x in targets if x):
             return None
         return encoder(self.memory, step.op, sources, targets if len(targets) > 1 else targets[0])
+
+    def operand(self, v: int) -> Operand | None:
+        """A buffer as the kernels see it; None if it is no float32, or a view that is still to be made."""
+        if v in self.operands:
+            return self.operands[v]
+        buffer, memory = self.plan.buffers[v], self.memory
+        assert memory is not None
+        if buffer.offset is not None and not buffer.block and buffer.dtype == np.float32:
+            shape, at = buffer.shape, buffer.offset // 4  # places count from the arena's start
+            found: Operand | None = Operand(at, shape, row_major(shape))
+        elif self.buffers[v] is None:
+            return None
+        else:
+            found = memory.operand(self.buffers[v])
+        self.operands[v] = found
+        return found
 
     def train(
         self, batches: Mapping[str, np.ndarray], steps: int, updater: Any, loss: str, watched: Any
@@ -215,26 +242,19 @@ class Update:
 def stretches(calls: Sequence[Any], memory: Memory | None) -> list[Any]:
     """Neighbouring instructions joined into stretches."""
     joined: list[Any] = []
-    rows: list[Any] = []
-    for call in [*calls, None]:
-        if isinstance(call, np.ndarray):
-            rows.append(call)
-            continue
-        if rows:
+    for instructions, some in itertools.groupby(calls, lambda call: isinstance(call, list)):
+        if instructions:
             assert memory is not None
-            joined.append(Stretch(as_tape(rows), memory))
-            rows = []
-        if call is not None:
-            joined.append(call)
+            joined.append(Stretch(as_tape(list(some)), memory))
+        else:
+            joined += some
     return joined
 
 
-def as_tape(rows: Sequence[Sequence[int]]) -> np.ndarray:
+def as_tape(rows: Sequence[Row]) -> np.ndarray:
     """Instructions as one array of unsigned words."""
-    tape = np.zeros((len(rows), WIDTH), np.uint64)
-    for i, row in enumerate(rows):
-        tape[i, : len(row)] = np.array([int(v) % WORD for v in row], np.uint64)
-    return tape
+    words = [word for row in rows for word in (*row, *REST[len(row)])]
+    return np.array(words, np.uint64).reshape(len(rows), WIDTH)
 
 
 __all__ = ["Update", "VMRunner", "train"]

@@ -25,18 +25,20 @@ from tinygrad_lesson.symbol.serial import HIDDEN
 class Symbol(Displayed):
     """A symbolic expression: edges of a graph whose variables have no values yet."""
 
-    __slots__ = ("heads",)
+    __slots__ = ("heads", "order")
     __array_ufunc__ = None
 
     def __init__(self, heads: Sequence[Edge]) -> None:
         self.heads = tuple(heads)
+        self.order: list[Node] = []  # of its nodes, once somebody has asked for it
 
     # Names.
 
     @property
     def nodes(self) -> list[Node]:
         """All nodes, inputs before users: a depth-first post-order."""
-        return toposort(edge.node for edge in self.heads)
+        self.order = self.order or toposort(edge.node for edge in self.heads)
+        return self.order
 
     @property
     def name(self) -> str | None:
