@@ -171,9 +171,52 @@ def test_nan_and_infinity_pass_through_relu_and_maximum():
 
 def test_the_cache_goes_by_the_code_of_all_kernels(monkeypatch, tmp_path):
     assert interpreter.fingerprint() == interpreter.fingerprint()
-    for name in ("simd.py", "transcendental.py", "expressions.py", "kernels.py"):
+    for name in ("simd.py", "transcendental.py", "expressions.py", "panels.py", "kernels.py"):
         (tmp_path / name).write_text("# other code")
     monkeypatch.setattr(interpreter, "__file__", str(tmp_path / "interpreter.py"))
     changed = interpreter.fingerprint()
     monkeypatch.undo()
     assert changed != interpreter.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide", "maximum", "minimum"])
+@pytest.mark.parametrize("shape", [(1, 10), (3, 10), (4, 10), (7, 1), (9, 15), (20, 16), (6, 17)])
+def test_rows_and_columns_are_repeated_in_place_too(name, shape):
+    m, n = shape
+    generator = np.random.default_rng(m * n)
+    a, u = generator.normal(size=shape).astype(np.float32), np.uint64
+    for other, strides in (((n,), (0, 1)), ((m, 1), (1, 0)), (shape, (n, 1)), ((1,), (0, 0))):
+        b = generator.uniform(0.5, 2, size=other).astype(np.float32)
+        for at in (0, 2 * m * n):  # where the result goes: in place, or apart
+            A = np.full(4 * m * n, 7, np.float32)
+            A[: m * n], A[m * n : m * n + b.size] = a.ravel(), b.ravel()
+            expected = A.copy()
+            expected[at : at + m * n] = getattr(np, name)(a, b).ravel()
+            row = (at, n, 0, n, 1, m * n, *strides, m, n)
+            getattr(kernels, name)(A, *map(u, row))
+            np.testing.assert_allclose(A, expected, rtol=3e-7)
+
+
+@pytest.mark.parametrize("columns", [1, 15, 16, 17, 40])
+@pytest.mark.parametrize("fixed", [True, False])
+def test_any_number_of_columns_is_normalized(columns, fixed):
+    generator = np.random.default_rng(columns)
+    x = generator.normal(2, 3, size=(7, columns))
+    symbol = sym.BatchNorm(sym.Variable("x"), fix_gamma=fixed, name="bn")
+    seen = []
+    for runner in ("vm", "numpy"):
+        executor = symbol.simple_bind(tl.cpu(), x=x.shape, runner=runner)
+        executor.copy_params_from(
+            {"bn_gamma": np.linspace(1, 2, columns), "bn_beta": np.arange(columns)},
+            {"bn_moving_var": np.ones(columns)},
+        )
+        executor.forward(is_train=True, x=x)
+        executor.backward(x * x)
+        trained = [
+            executor.outputs[0].asnumpy(),
+            *(g.asnumpy() for g in executor.grad_arrays),
+            *(s.asnumpy() for s in executor.aux_arrays),
+        ]
+        seen.append([*trained, executor.forward(is_train=False)[0].asnumpy()])
+    for one, other in zip(*seen, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5 * np.abs(other).max())

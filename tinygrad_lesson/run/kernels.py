@@ -14,7 +14,8 @@ from numba import njit
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops.movement import Identity
 from tinygrad_lesson.run.expressions import EXPRESSIONS, signs
-from tinygrad_lesson.run.simd import Vector, elementwise, product1, product5, where
+from tinygrad_lesson.run.panels import normalized_columns, product1, product5
+from tinygrad_lesson.run.simd import Vector, elementwise, where
 
 U = np.uint64
 U0, U1, U5, U16 = U(0), U(1), U(5), U(16)
@@ -142,44 +143,11 @@ def softmax(A, x, x_row, o, m, n):  # type: ignore[no-untyped-def]
 
 @kernel
 def batch_norm(
-    A, x, gamma, beta, mean, var, o, new_mean, new_var, settings, train, fixed, m, n, old_mean, old_var
+    A, x, gamma, beta, mean, inverse, o, new_mean, new_var, settings, is_train, fixed, m, n, old_mean, old_var
 ):  # type: ignore[no-untyped-def]
-    """`BatchNorm` of x (m, n) along its columns; `settings` are epsilon and momentum.
-
-    `var` ends as the inverse deviation, the op's third result.
-    """
-    eps, momentum = A[settings], A[settings + U1]
-    if train != U0:
-        for j in range(n):
-            A[mean + j] = ZERO
-            A[var + j] = ZERO
-        for i in range(m):
-            for j in range(n):
-                A[mean + j] += A[x + i * n + j]
-        for j in range(n):
-            A[mean + j] /= F(m)
-        for i in range(m):
-            for j in range(n):
-                v = A[x + i * n + j] - A[mean + j]
-                A[o + i * n + j] = v
-                A[var + j] += v * v
-        for j in range(n):
-            A[var + j] /= F(m)
-            A[new_mean + j] = A[old_mean + j] * momentum + A[mean + j] * (ONE - momentum)
-            A[new_var + j] = A[old_var + j] * momentum + A[var + j] * (ONE - momentum)
-    else:
-        for j in range(n):
-            A[mean + j] = A[new_mean + j] = A[old_mean + j]
-            A[var + j] = A[new_var + j] = A[old_var + j]
-        for i in range(m):
-            for j in range(n):
-                A[o + i * n + j] = A[x + i * n + j] - A[mean + j]
-    for j in range(n):
-        deviation = np.sqrt(A[var + j] + eps)
-        A[var + j] = ONE / deviation
-        scale = (ONE if fixed != U0 else A[gamma + j]) / deviation
-        for i in range(m):
-            A[o + i * n + j] = A[o + i * n + j] * scale + A[beta + j]
+    """`BatchNorm` of x (m, n) along its columns; `settings` are epsilon and momentum."""
+    normalized_columns(A, x, gamma, beta, mean, inverse, o, new_mean, new_var, settings, is_train, fixed, m, n,
+                       old_mean, old_var)  # fmt: skip
 
 
 @kernel

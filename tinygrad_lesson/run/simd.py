@@ -14,7 +14,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 16
+AT_ONCE = 4  # short rows that are read before one is written: a read of what was just written has to wait
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+NOUGHT = I64(0)
 VECTOR, MASK = ir.VectorType(F32, LANES), ir.VectorType(ir.IntType(1), LANES)
 INTEGERS, WORDS = ir.VectorType(I32, LANES), ir.VectorType(I64, LANES)
 FLAGS = (
@@ -202,37 +204,52 @@ def elementwise(expression: Callable[..., Vector], operands: int) -> Any:
         o, o_row, *strided, m, n = arguments[1:]
         sources = [strided[i : i + 3] for i in range(0, len(strided), 3)]
         whole, rest = builder.udiv(n, I64(LANES)), builder.urem(n, I64(LANES))
-        mask = memory.first(rest)
+        mask, narrow = memory.first(rest), builder.icmp_unsigned("==", whole, I64(0))
 
         def at(offset: Any, row: Any, stride: Any) -> Any:
             return builder.add(offset, builder.mul(row, stride))
 
         def rows(*constant: bool | None) -> None:
             """The loop for operands that are constant along a row, or contiguous, or neither (None)."""
-            with cgutils.for_range(builder, m, intp=I64) as row:
-                begin = [at(a, row.index, stride) for a, stride, _ in sources]
-                same = [
-                    splat(builder, builder.load(memory.pointer(a)), VECTOR) if one else None
-                    for a, one in zip(begin, constant, strict=True)
-                ]
+            if operands == 1 or None in constant:
+                wide(builder, m, *constant)
+                return
+            groups = builder.select(narrow, builder.udiv(m, I64(AT_ONCE)), I64(0))
+            with cgutils.for_range(builder, groups, intp=I64) as group:
+                first = builder.mul(group.index, I64(AT_ONCE))
+                several = [builder.add(first, I64(r)) for r in range(AT_ONCE)]
+                results = [result(I64(0), rest, mask, starts(row, constant), constant) for row in several]
+                for row, value in zip(several, results, strict=True):
+                    memory.store(at(o, row, o_row), value, mask)
+            wide(builder, m, *constant, first=builder.mul(groups, I64(AT_ONCE)))
 
-                def columns(j: Any, count: Any, mask: Any) -> None:
-                    loaded = []
-                    for a, (_, _, step), one, value in zip(begin, sources, constant, same, strict=True):
-                        if one is None:
-                            value = memory.apart(at(a, j, step), step, count)
-                        loaded.append(
-                            Vector(
-                                builder, value if value is not None else memory.load(at(a, j, I64(1)), mask)
-                            )
-                        )
-                    result = expression(*loaded).value
-                    memory.store(builder.add(at(o, row.index, o_row), j), result, mask)
+        def starts(row: Any, constant: Any) -> list[tuple[Any, Any]]:
+            """Where a row of each operand begins, and its one number if it is constant."""
+            begin = [at(a, row, stride) for a, stride, _ in sources]
+            return [
+                (a, splat(builder, builder.load(memory.pointer(a)), VECTOR) if one else None)
+                for a, one in zip(begin, constant, strict=True)
+            ]
 
+        def result(j: Any, count: Any, mask: Any, begin: Any, constant: Any) -> Any:
+            """What the expression gives from column `j` of a row on."""
+            loaded = []
+            for (a, value), (_, _, step), one in zip(begin, sources, constant, strict=True):
+                if one is None:
+                    value = memory.apart(at(a, j, step), step, count)
+                loaded.append(Vector(builder, value or memory.load(builder.add(a, j), mask)))
+            return expression(*loaded).value
+
+        def wide(builder: Any, m: Any, *constant: bool | None, first: Any = NOUGHT) -> None:
+            """Row by row from the first on, and along each sixteen columns at a time."""
+            with cgutils.for_range_slice(builder, first, m, I64(1), intp=I64) as (row, _):
+                begin, into = starts(row, constant), at(o, row, o_row)
                 with cgutils.for_range(builder, whole, intp=I64) as part:
-                    columns(builder.mul(part.index, I64(LANES)), I64(LANES), None)
+                    j = builder.mul(part.index, I64(LANES))
+                    memory.store(builder.add(into, j), result(j, I64(LANES), None, begin, constant), None)
                 with builder.if_then(builder.icmp_unsigned("!=", rest, I64(0))):
-                    columns(builder.mul(whole, I64(LANES)), rest, mask)
+                    j = builder.mul(whole, I64(LANES))
+                    memory.store(builder.add(into, j), result(j, rest, mask, begin, constant), mask)
 
         def choose(*ways: tuple[bool, ...]) -> None:
             """The first of the ways that fits the operands' steps, else the one that always does."""
@@ -268,52 +285,6 @@ def elementwise(expression: Callable[..., Vector], operands: int) -> Any:
         return types.void(array, *[types.uint64] * 10), code
 
     return binary
-
-
-def block_product(rows: int) -> Any:
-    """An intrinsic for ``o[r, :] = start[r, :] + sum_k x[r, k] * w[k, :]`` with a fixed number of rows.
-
-    Its arguments are offsets into one float32 array and strides between rows (and of x along k); `lanes`
-    columns are computed, and `start` counts for its first `start_lanes` columns (0: start from zero). One block of
-    rows times one panel of up to 16 columns stays in registers over the whole inner loop.
-    """
-
-    @intrinsic
-    def product(
-        context: Any, array: Any, x: Any, x_row: Any, x_step: Any, w: Any, w_step: Any, o: Any, o_row: Any,
-        start: Any, start_row: Any, start_lanes: Any, steps: Any, lanes: Any,
-    ) -> Any:  # fmt: skip
-        signature = types.void(array, *[types.uint64] * 12)
-
-        def code(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            x, x_row, x_step, w, w_step, o, o_row, start, start_row, start_lanes, steps, lanes = arguments[1:]
-            memory = Memory(builder, base_of(target, builder, signature, arguments[0]))
-            mask, started = memory.first(lanes), memory.first(start_lanes)
-            sums = [builder.alloca(VECTOR) for _ in range(rows)]
-
-            def row(offset: Any, stride: Any, r: int) -> Any:
-                return builder.add(offset, builder.mul(I64(r), stride))
-
-            for r, total in enumerate(sums):
-                builder.store(memory.load(row(start, start_row, r), started), total)
-            with cgutils.for_range(builder, steps, intp=I64) as loop:
-                weights = memory.load(builder.add(w, builder.mul(loop.index, w_step)), mask)
-                along = builder.mul(loop.index, x_step)
-                for r, total in enumerate(sums):
-                    factor = builder.load(memory.pointer(builder.add(row(x, x_row, r), along)))
-                    term = builder.fmul(splat(builder, factor, VECTOR), weights, flags=("contract",))
-                    builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
-            for r, total in enumerate(sums):
-                memory.store(row(o, o_row, r), builder.load(total), mask)
-            return target.get_dummy_value()
-
-        return signature, code
-
-    return product
-
-
-product5 = block_product(5)
-product1 = block_product(1)
 
 
 @intrinsic
