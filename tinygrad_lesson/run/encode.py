@@ -147,13 +147,15 @@ def rows_of(memory: Memory, w: Operand) -> tuple[list[Row], Operand] | None:
 
 
 def product(memory: Memory, x: Operand, w: Operand, o: Operand, start: Operand | None) -> list[Row] | None:
-    """``o = x @ w``, plus `start` in every row."""
+    """``o = x @ w``, plus `start`, in every row if it is a vector."""
     (m, k), n = x.shape, w.shape[1]
     packed = rows_of(memory, w)
     if m * k * n > LARGEST_PRODUCT or packed is None or (o.strides[1] != 1 and n != 1):
         return None
     before, w = packed
-    begin = [start.offset, 0, 1] if start is not None else [o.offset, 0, 0]
+    begin = [o.offset, 0, 0]
+    if start is not None:  # a bias, the same for every row, or a matrix
+        begin = [start.offset, start.strides[0] if len(start.shape) == 2 else 0, 1]
     at = [x.offset, *x.strides, w.offset, w.strides[0], o.offset, o.strides[0], *begin]
     return [*before, [CODES["product"], *at, m, k, n]]
 

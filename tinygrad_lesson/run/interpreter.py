@@ -272,6 +272,7 @@ def build_train(version: Any) -> Any:
 
     @njit(**{**k.OPTIONS, "cache": True})
     def train(
+        gather: Any,
         tape: Any,
         A: Any,
         steps: Any,
@@ -282,7 +283,7 @@ def build_train(version: Any) -> Any:
         magnitudes: Any,
         segments: Any,
     ) -> None:
-        """`steps` batches in a row: the tape, the optimizer, and what the monitor wants to know.
+        """`steps` batches in a row: the tapes, the optimizer, and what the monitor wants to know.
 
         `optimizer` holds 0 (none), 1 (SGD) or 2 (Adam), and the offsets of its arrays and settings; `rates`,
         `losses` and `magnitudes` are offsets of one number, or one row, per step.
@@ -290,6 +291,7 @@ def build_train(version: Any) -> Any:
         version  # noqa: B018
         count = U(segments.shape[0])
         for step in range(steps):
+            interpret(gather, A, step)
             interpret(tape, A, step)
             total = A[loss[0]]
             for i in range(U(1), loss[1]):

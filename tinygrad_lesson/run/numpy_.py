@@ -58,13 +58,14 @@ class NumpyRunner:
             for step in plan.setup:
                 for call in self.prepare(step):
                     call()
-            self.calls = [
-                [call for step in part for call in self.prepare(step)]
-                for part in (plan.forward, plan.backward)
-            ]
+            self.calls = [self.prepare_all(part) for part in (plan.forward, plan.backward)]
         del self.recorder.scratch
         for array, values in before:  # preparing has run every step once
             np.copyto(array, values)
+
+    def prepare_all(self, steps: Sequence[Step]) -> list[Any]:
+        """The calls that carry out steps one after the other."""
+        return [call for step in steps for call in self.prepare(step)]
 
     def prepare(self, step: Step) -> list[Call]:
         """The calls that carry out one step."""

@@ -6,7 +6,9 @@ declared twice to work, only to be faster.
 
 import itertools
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,8 +31,10 @@ from tinygrad_lesson.run.encode import (
 from tinygrad_lesson.run.fused import Loop, compiles
 from tinygrad_lesson.run.interpreter import CODES, WIDTH, interpret, train
 from tinygrad_lesson.run.numpy_ import NumpyRunner
+from tinygrad_lesson.run.pairs import encode_pair
 
 STEP = np.uint64(0)
+NOTHING = np.zeros((0, WIDTH), np.uint64)
 REST = [(0,) * (WIDTH - n) for n in range(WIDTH + 1)]
 UNHELD = 2  # references to an array that only the function knows which asks
 
@@ -64,11 +68,26 @@ class VMRunner(NumpyRunner):
     def __init__(
         self, plan: Plan, arrays: Mapping[str, np.ndarray], generator: Any, *, movable: bool = False
     ) -> None:
-        self.memory: Memory | None = None
         self.given: dict[str, np.ndarray] = {}
         self.operands: dict[int, Operand | None] = {}
         super().__init__(plan, arrays, generator, movable=movable)
         self.calls = [stretches(part, self.memory) for part in self.calls]
+        parts = [call for part in self.calls for call in part]
+        self.tape = joined(parts) if all(isinstance(part, Stretch) for part in parts) else None
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What instructions call the arrays."""
+        memory = Memory(self.arena)
+        if self.movable:
+            memory.movable = [(address(x), address(x) + x.nbytes) for x in self.arrays.values()]
+        return memory
+
+    @cached_property
+    def readers(self) -> Counter[int]:
+        """How often a buffer is read, by steps and from outside."""
+        steps = (*self.plan.setup, *self.plan.forward, *self.plan.backward)
+        return Counter(v for step in steps for v in step.sources) + Counter(self.plan.outputs.values())
 
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
         """As on NumPy, but where every step is interpreted nothing is copied."""
@@ -97,13 +116,23 @@ class VMRunner(NumpyRunner):
         self.given[name] = array
         return array
 
+    def prepare_all(self, steps: Sequence[Step]) -> list[Any]:
+        """Instructions and calls; neighbours may share an instruction, whatever views are taken between them."""
+        calls: list[Any] = []
+        pending: list[Step] = []
+        for step in steps:
+            view = self.prepare(step) if step.op.view else []
+            pair = pending and not step.op.view and encode_pair(pending[0], step, self)
+            if pair:
+                calls += pair
+                pending = []
+            elif view or not step.op.view:
+                calls += [call for waiting in pending for call in self.prepare(waiting)] + view
+                pending = [] if view else [step]
+        return calls + [call for waiting in pending for call in self.prepare(waiting)]
+
     def prepare(self, step: Step) -> list[Any]:
         """Instructions for one step where there is a kernel, else calls."""
-        if self.memory is None:
-            self.memory = Memory(self.arena)
-            if self.movable:
-                ends = [(address(x), address(x) + x.nbytes) for x in self.arrays.values()]
-                self.memory.movable = ends
         if step in self.plan.setup or step.op.view:
             return super().prepare(step)
         rows = self.encode_blocks(step.op) if isinstance(step.op, Blockwise) else self.encode(step)
@@ -112,7 +141,7 @@ class VMRunner(NumpyRunner):
     def encode_blocks(self, op: Blockwise) -> list[Row] | None:
         """Joined steps as one compiled loop; None where there is no vector code for one of them."""
         flat, memory = self.in_order(op), self.memory
-        if flat is None or memory is None or not all(compiles(step) for step in op.steps):
+        if flat is None or not all(compiles(step) for step in op.steps):
             return None
         found = dict.fromkeys(v for step in op.steps for v in (*step.sources, *step.targets))
         values = [v for v in found if not self.plan.buffers[v].block]
@@ -141,15 +170,14 @@ class VMRunner(NumpyRunner):
         """A buffer as the kernels see it; None if it is no float32, or a view that is still to be made."""
         if v in self.operands:
             return self.operands[v]
-        buffer, memory = self.plan.buffers[v], self.memory
-        assert memory is not None
+        buffer = self.plan.buffers[v]
         if buffer.offset is not None and not buffer.block and buffer.dtype == np.float32:
             shape, at = buffer.shape, buffer.offset // 4  # places count from the arena's start
             found: Operand | None = Operand(at, shape, row_major(shape))
         elif self.buffers[v] is None:
             return None
         else:
-            found = memory.operand(self.buffers[v])
+            found = self.memory.operand(self.buffers[v])
         self.operands[v] = found
         return found
 
@@ -164,27 +192,25 @@ class VMRunner(NumpyRunner):
         wanted. Gives losses (steps,) and magnitudes (steps, watched), or None where the plan has parts that
         need NumPy between.
         """
-        parts = [call for part in self.calls for call in part]
-        tapes = [part.tape for part in parts if isinstance(part, Stretch)]
         inputs = {name: self.buffers[v] for name, v in self.plan.arguments.items() if name in batches}
         result, memory = np.asarray(self.result(loss)), self.memory
-        update = updater.take(steps) if memory is not None and result.dtype == np.float32 else None
-        if update is None or memory is None:
+        update = updater.take(steps) if result.dtype == np.float32 else None
+        if update is None:
             return None
         kept = {name: np.ascontiguousarray(batches[name], x.dtype) for name, x in inputs.items()}
         losses, magnitudes = np.empty(steps, np.float32), np.empty((steps, len(watched)), np.float32)
         tail = Tail(memory, update, result, watched)
-        if len(tapes) == len(parts) and all(x.dtype == np.float32 for x in inputs.values()):
+        if self.tape is not None and all(x.dtype == np.float32 for x in inputs.values()):
             rows = [[CODES["gather"], memory.offset(x), memory.offset(kept[name]), x.size, len(kept[name])]
                     for name, x in inputs.items()]  # fmt: skip
-            tail(np.concatenate([as_tape(rows), *tapes]), steps, losses, magnitudes, update.rates)
+            tail(as_tape(rows), self.tape, steps, losses, magnitudes, update.rates)
             return losses, magnitudes
         for i in range(steps):
             for name, x in inputs.items():
                 np.copyto(x, kept[name][i % len(kept[name])])
             self.forward()
             self.backward()
-            tail(as_tape([]), 1, losses[i:], magnitudes[i:], update.rates[i : i + 1])
+            tail(NOTHING, NOTHING, 1, losses[i:], magnitudes[i:], update.rates[i : i + 1])
         return losses, magnitudes
 
 
@@ -204,11 +230,13 @@ class Tail:
         self.result = np.array([memory.offset(result), result.size], np.uint64)
         self.watched = np.array(watched, np.uint64).reshape(-1, 2)
 
-    def __call__(self, tape: np.ndarray, steps: int, losses: Any, magnitudes: Any, rates: Any) -> None:
-        """Carry out `tape` and this so many times."""
+    def __call__(
+        self, gather: np.ndarray, tape: np.ndarray, steps: int, losses: Any, magnitudes: Any, rates: Any
+    ) -> None:
+        """Carry out both tapes and this so many times."""
         at, rates = self.memory.offset, np.array(rates, np.float32)
         train(
-            tape, self.memory.base, np.uint64(steps), self.code, np.uint64(at(rates)), np.uint64(at(losses)),
+            gather, tape, self.memory.base, np.uint64(steps), self.code, np.uint64(at(rates)), np.uint64(at(losses)),
             self.result, np.uint64(at(magnitudes)), self.watched,
         )  # fmt: skip
 
@@ -223,7 +251,8 @@ class Update:
         at = [np.uint64(memory.offset(x)) for x in (self.rates, losses)]
         self.kept = tail, losses
         self.arguments = (
-            as_tape([]),
+            NOTHING,
+            NOTHING,
             memory.base,
             np.uint64(1),
             tail.code,
@@ -239,16 +268,25 @@ class Update:
         train(*self.arguments)
 
 
-def stretches(calls: Sequence[Any], memory: Memory | None) -> list[Any]:
+def stretches(calls: Sequence[Any], memory: Memory) -> list[Any]:
     """Neighbouring instructions joined into stretches."""
     joined: list[Any] = []
     for instructions, some in itertools.groupby(calls, lambda call: isinstance(call, list)):
         if instructions:
-            assert memory is not None
             joined.append(Stretch(as_tape(list(some)), memory))
         else:
             joined += some
     return joined
+
+
+def joined(parts: Sequence[Stretch]) -> np.ndarray:
+    """The tapes of all stretches as one, of which each has its part."""
+    tape = np.concatenate([NOTHING, *[part.tape for part in parts]])
+    end = 0
+    for part in parts:
+        start, end = end, end + len(part.tape)
+        part.tape = tape[start:end]
+    return tape
 
 
 def as_tape(rows: Sequence[Row]) -> np.ndarray:
