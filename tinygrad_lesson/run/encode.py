@@ -26,6 +26,20 @@ class Operand(NamedTuple):
     strides: tuple[int, ...]
 
 
+class Noted(list[int]):
+    """An instruction that knows the operands of its step."""
+
+    touched: Sequence[Operand] = ()
+
+
+def noted(rows: list[Row] | None, operands: Sequence[Operand]) -> list[Row] | None:
+    """Instructions for one step, of which the last knows what it touches."""
+    if rows:
+        rows[-1] = last = Noted(rows[-1])
+        last.touched = operands
+    return rows
+
+
 class Memory:
     """Addresses relative to the base of one array; temporaries and numbers that live as long as the tape."""
 
@@ -240,7 +254,7 @@ def batch_norm(
     memory.kept[-1][:] = op.eps, op.momentum
     places = (x, gamma, beta, mean, var, o, new_mean, new_var)
     row = [CODES["batch_norm"], *(p.offset for p in places), settings.offset]
-    row += [int(op.uses_batch), int(op.fix_gamma), *x.shape, moving_mean.offset, moving_var.offset]
+    row += [int(op.uses_batch) + 2 * int(op.fix_gamma), *x.shape, moving_mean.offset, moving_var.offset]
     return [row]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from tinygrad_lesson.run import kernels as k
-from tinygrad_lesson.run.simd import call_loop
+from tinygrad_lesson.run.simd import call_loop, prefetch
 
 U = np.uint64
 WIDTH = 16
@@ -49,6 +49,8 @@ NAMES = [
     "loop",
 ]
 CODES = {name: i for i, name in enumerate(NAMES)}
+LOOP = U(CODES["loop"])
+AHEAD = 15  # the word that tells what to fetch for a later row: an offset of 48 bits, above it the lines
 
 
 def fingerprint() -> int:
@@ -72,6 +74,9 @@ def build_interpret(version: Any) -> Any:
         r = U(0)
         while r < rows:
             code = T[r, 0]
+            if T[r, AHEAD] != U(0) and code != LOOP:
+                at = np.int64(T[r, AHEAD] << U(16)) >> 16
+                prefetch(A, U(at), T[r, AHEAD] >> U(48))  # type: ignore[call-arg]
             if code == U(0):
                 k.add(
                     A,
@@ -252,7 +257,6 @@ def build_interpret(version: Any) -> Any:
                     T[r, 12],
                     T[r, 13],
                     T[r, 14],
-                    T[r, 15],
                 )
             elif code == U(27):
                 k.copied(A, T[r, 1], U(0), T[r, 2] + step % T[r, 4] * T[r, 3], U(0), U(1), U(1), T[r, 3])

@@ -143,11 +143,11 @@ def softmax(A, x, x_row, o, m, n):  # type: ignore[no-untyped-def]
 
 @kernel
 def batch_norm(
-    A, x, gamma, beta, mean, inverse, o, new_mean, new_var, settings, is_train, fixed, m, n, old_mean, old_var
+    A, x, gamma, beta, mean, inverse, o, new_mean, new_var, settings, flags, m, n, old_mean, old_var
 ):  # type: ignore[no-untyped-def]
-    """`BatchNorm` of x (m, n) along its columns; `settings` are epsilon and momentum."""
-    normalized_columns(A, x, gamma, beta, mean, inverse, o, new_mean, new_var, settings, is_train, fixed, m, n,
-                       old_mean, old_var)  # fmt: skip
+    """`BatchNorm` of x (m, n) along its columns; `settings` are epsilon and momentum, `flags` 1 training + 2 fixed."""
+    normalized_columns(A, x, gamma, beta, mean, inverse, o, new_mean, new_var, settings, flags & U1, flags >> U1,
+                       m, n, old_mean, old_var)  # fmt: skip
 
 
 @kernel

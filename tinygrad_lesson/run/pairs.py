@@ -6,7 +6,7 @@ from typing import Any
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops import linear
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.run.encode import WORD, Memory, Operand, Row, elementwise, product
+from tinygrad_lesson.run.encode import WORD, Memory, Operand, Row, elementwise, noted, product
 
 # Of an encoder: the memory, the operands of the first step, the other operand of the second, the result.
 Encoder = Callable[[Memory, Sequence[Operand], Operand, Operand], list[Row] | None]
@@ -59,4 +59,4 @@ def encode_pair(first: Step, second: Step, runner: Any) -> list[Row] | None:
     operands = [runner.operand(v) for v in (*first.sources, other, *second.targets)]
     if None in operands or any(0 in x.shape for x in operands):
         return None
-    return encoder(runner.memory, operands[:-2], operands[-2], operands[-1])
+    return noted(encoder(runner.memory, operands[:-2], operands[-2], operands[-1]), operands)

@@ -14,6 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 16
+LINE = 16  # elements in a cache line
 AT_ONCE = 4  # short rows that are read before one is written: a read of what was just written has to wait
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 NOUGHT = I64(0)
@@ -300,3 +301,20 @@ def call_loop(context: Any, array: Any, tape: Any, row: Any, address: Any) -> An
         return target.get_dummy_value()
 
     return types.void(array, tape, types.uint64, types.uint64), code
+
+
+@intrinsic
+def prefetch(context: Any, array: Any, offset: Any, lines: Any) -> Any:
+    """Ask for cache lines from an element on, to be there when they are read."""
+
+    def code(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        base, (offset, lines) = base_of(target, builder, signature, arguments[0]), arguments[1:]
+        kinds = [ir.IntType(8).as_pointer(), I32, I32, I32]
+        fetch = declared(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
+        with cgutils.for_range(builder, lines, intp=I64) as line:
+            at = builder.gep(base, [builder.add(offset, builder.mul(line.index, I64(LINE)))])
+            read, kept, data = I32(0), I32(3), I32(1)
+            builder.call(fetch, [builder.bitcast(at, kinds[0]), read, kept, data])
+        return target.get_dummy_value()
+
+    return types.void(array, types.uint64, types.uint64), code

@@ -17,6 +17,7 @@ from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.plan.blocks import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
+from tinygrad_lesson.run.ahead import fetch_ahead
 from tinygrad_lesson.run.encode import (
     ENCODERS,
     MOVABLE,
@@ -26,6 +27,7 @@ from tinygrad_lesson.run.encode import (
     Operand,
     Row,
     address,
+    noted,
     row_major,
 )
 from tinygrad_lesson.run.fused import Loop, compiles
@@ -164,7 +166,8 @@ class VMRunner(NumpyRunner):
         sources, targets = [self.operand(v) for v in step.sources], [self.operand(v) for v in step.targets]
         if None in sources or None in targets or any(0 in x.shape for x in targets if x):
             return None
-        return encoder(self.memory, step.op, sources, targets if len(targets) > 1 else targets[0])
+        rows = encoder(self.memory, step.op, sources, targets if len(targets) > 1 else targets[0])
+        return noted(rows, [x for x in (*sources, *targets) if x])
 
     def operand(self, v: int) -> Operand | None:
         """A buffer as the kernels see it; None if it is no float32, or a view that is still to be made."""
@@ -273,7 +276,10 @@ def stretches(calls: Sequence[Any], memory: Memory) -> list[Any]:
     joined: list[Any] = []
     for instructions, some in itertools.groupby(calls, lambda call: isinstance(call, list)):
         if instructions:
-            joined.append(Stretch(as_tape(list(some)), memory))
+            rows = list(some)
+            if not memory.movable:
+                fetch_ahead(rows)
+            joined.append(Stretch(as_tape(rows), memory))
         else:
             joined += some
     return joined
