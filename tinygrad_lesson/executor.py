@@ -231,7 +231,7 @@ class Executor:
         Each array of `batches` has one more leading axis, over the batches, which are gone through in turn.
         """
         run = self.runner(True)
-        if not hasattr(run, "train") or set(batches) - set(self.arguments):
+        if not hasattr(run, "train") or any(name not in self.arguments for name in batches):
             return None
         for name, values in batches.items():
             check_shape(self.arguments[name], values[0], f"train: {name!r}")

@@ -195,7 +195,8 @@ class VMRunner(NumpyRunner):
         wanted. Gives losses (steps,) and magnitudes (steps, watched), or None where the plan has parts that
         need NumPy between.
         """
-        inputs = {name: self.buffers[v] for name, v in self.plan.arguments.items() if name in batches}
+        known = self.plan.arguments
+        inputs = {name: self.buffers[known[name]] for name in batches if name in known}
         result, memory = np.asarray(self.result(loss)), self.memory
         update = updater.take(steps) if result.dtype == np.float32 else None
         if update is None:

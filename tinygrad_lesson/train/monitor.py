@@ -34,9 +34,9 @@ class GradientMonitor:
             self.batches.append((sums / self.sizes)[self.wanted])
 
     @property
-    def watched(self) -> list[tuple[int, int]]:
-        """Start and size of each part that is watched, for a runner that notes them itself."""
-        return [(int(self.starts[i]), int(self.sizes[i])) for i in self.wanted]
+    def watched(self) -> np.ndarray:
+        """Start and size of each part that is watched, (parts, 2), for a runner that notes them itself."""
+        return np.stack([self.starts[self.wanted], self.sizes[self.wanted].astype(np.intp)], axis=1)
 
     def add_batches(self, magnitudes: np.ndarray) -> None:
         """Take what a runner has noted: a row per batch."""
