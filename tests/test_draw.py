@@ -145,7 +145,7 @@ def test_the_legend_tells_the_kinds_that_occur_and_no_others():
     assert legend(viz.draw(lambda x: tl.exp(x), [1.0])) == {"element by element", "input"}
     assert "normalization, softmax" in legend(viz.draw(mlp(2)))
     assert not legend(viz.draw(mlp(2), legend=False))
-    assert f"{TIMES} 24: a block, 24 times" in legend(viz.draw(res(40, 4)))
+    assert f"{TIMES} 39: a block, 39 times" in legend(viz.draw(res(40, 4)))
 
 
 def test_what_has_no_graph_is_refused():

@@ -101,6 +101,26 @@ def test_a_deep_network_is_folded_by_structure_and_drawn_whole_on_request():
     assert "\N{MULTIPLICATION SIGN}" not in whole.source
 
 
+def test_the_legend_says_for_how_many_layers_a_stripe_stands():
+    for depth, told in ((25, "one layer each"), (1000, "the worst of up to 21")):
+        net = res(depth, 10)
+        legend = boxes(viz.gradient_flow((net, dict.fromkeys(weights(net), 1e-5))))
+        assert f"stripes: {told},\\nthe first at the left" in legend
+
+
+def test_a_long_name_leaves_the_number_whole():
+    net = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="x" * 70)
+    (label,) = [t for t in boxes(viz.gradient_flow((net, {"x" * 70 + "_weight": 2e-9}))) if t.startswith("x")]
+    assert label == "x" * 40 + " ... (70 characters)   2.0e-09"
+
+
+def test_the_whole_of_a_thousand_layers_is_drawn_on_request(tmp_path):
+    net = res(1000, 10)
+    drawing = viz.gradient_flow((net, dict.fromkeys(weights(net), 1e-5)), expand=True)
+    svg = viz.save(drawing, tmp_path / "whole.svg", timeout=120).read_text(encoding="utf-8")
+    assert len(re.findall(r'class="node layer"', svg)) == 1001
+
+
 def test_the_epoch_can_be_chosen():
     net = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="fc1")
     history = History(mean_abs_grad={"fc1_weight": [1.0, 2.0, 3.0]})

@@ -96,11 +96,14 @@ def test_with_nothing_that_draws_the_text_is_written_and_a_sentence_says_why(onl
     assert "no Graphviz was found" in drawing._repr_mimebundle_()["text/plain"]
 
 
-def test_an_engine_that_hangs_is_stopped(only):
+def test_an_engine_that_hangs_is_stopped(only, tmp_path):
     only([sys.executable, "-c", "import time; time.sleep(60)"])
     began = time.monotonic()
     with pytest.raises(LessonError, match="longer than 0.5 s"):
         render_svg(viz.plot_network(layer()), timeout=0.5)
+    with pytest.raises(LessonError, match=r"viz\.save\(\.\.\., timeout=\.\.\.\) waits longer"):
+        viz.save(viz.plot_network(layer()), tmp_path / "net.svg", timeout=0.5)
+    assert list(tmp_path.iterdir()) == []
     assert time.monotonic() - began < 5
 
 

@@ -21,6 +21,7 @@ from tinygrad_lesson.viz.column import (
     align,
     canvas,
     ink_on,
+    layers_in_a_stripe,
     outline_of,
     scale_of,
 )
@@ -31,8 +32,8 @@ from tinygrad_lesson.viz.render import MISSING, as_text, render, tidy
 EXPLAINED = {
     marks.WORDS[marks.VANISHING]: (
         f"vanishing: below {marks.VANISHED:g} of",
-        "the strongest layer's, here",
-        "and in all layers before",
+        "the strongest layer's, here and in",
+        f"all layers before; or below {marks.STARVED:g}",
     ),
     marks.WORDS[marks.EXPLODING]: ("exploding: far above", "the last layer's, or", "what it was at first"),
     marks.WORDS[marks.DEAD]: ("dead: all zero",),
@@ -77,7 +78,7 @@ def gradient_flow(
     if not columns:
         raise AttributeValueError("gradient_flow: there is no model, expected at least one")
     scale = scale_of([n for column in columns for n in numbers_of(column)])
-    drawing = canvas(title)
+    drawing = canvas(title, columns)
     rows = []
     for i, column in enumerate(columns):
         inside = graphviz.Digraph(name=f"cluster_net{i}")
@@ -115,7 +116,7 @@ def network_svg(
     names = list(weights) if weights is not None else weights_of(symbol.nodes)
     parts = parts_of(symbol, names, shape)
     column = Column("", prefix, parts, folds_of(parts, expand), names)
-    drawing = canvas("network")
+    drawing = canvas("network", [column])
     column.add_to(drawing, scale_of([]))
     picture = render(drawing)
     if picture is None:
@@ -227,9 +228,11 @@ def add_legend(
         lines.append(([f"{number:.0e}"], {"fillcolor": fill, "color": fill, "fontcolor": ink_on(fill)}))
     present = {word for column in columns for word in column.marks.values()}
     lines += [(EXPLAINED[word], outline_of([word])) for word in marks.WORDS.values() if word in present]
-    shown = [(column, i) for column in columns for i in range(len(column.parts))]
-    if any(column.parts[i].weights and len(column.same(i)) > 1 for column, i in shown):
-        lines.append((["stripes: one layer each,", "the first at the left"], PLAIN))
+    folded = [column.same(i) for column in columns for i in column.shown if column.parts[i].weights]
+    striped = {layers_in_a_stripe(same) for same in folded if len(same) > 1}
+    if striped:
+        each = "one layer each" if striped == {1} else f"the worst of up to {max(striped)}"
+        lines.append(([f"stripes: {each},", "the first at the left"], PLAIN))
     if any(SKIP in line for line in drawing.body):
         lines.append((["orange arrow:", "passes layers by"], {**PLAIN, "fontcolor": SKIP, "class": "own"}))
     legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": "", **CLEAR})

@@ -104,7 +104,7 @@ def draw_boxes(
     arrows = [a for a in arrows if a[2].kind != "used"]
     if len(used) > MANY:
         for source, i in used:
-            layout.read.setdefault(i, []).append(name_of_all(boxes, layout, source))
+            layout.read.setdefault(i, []).append("".join(map(shortened, names_of(boxes, layout, source))))
     else:
         arrows += [(source, i, arrow) for (source, i), arrow in used.items()]
     add_boxes(drawing, boxes, layout, shown)
@@ -197,7 +197,7 @@ def look_of(boxes: Sequence[Box], layout: Layout, i: int) -> dict[str, str]:
     """Lines, colour and outline of one box, or of those that it stands for."""
     box, read = boxes[i], layout.read.get(i, ())
     more = [*box.lines, *([f"reads {', '.join(read)}"] if read else [])]
-    lines = [line for line in (box.name and name_of_all(boxes, layout, i), *more) if line]
+    lines = [line for line in (box.name and names_of(boxes, layout, i), *more) if line]
     look = {
         "label": as_label(*lines),
         "tooltip": as_tooltip(*(line for line in (box.name, *more) if line)),
@@ -207,13 +207,13 @@ def look_of(boxes: Sequence[Box], layout: Layout, i: int) -> dict[str, str]:
     return look | look_of_leaf(box.kind, layout.wide)
 
 
-def name_of_all(boxes: Sequence[Box], layout: Layout, i: int) -> str:
-    """The name of a box, or the first and the last of those that it stands for."""
+def names_of(boxes: Sequence[Box], layout: Layout, i: int) -> list[str]:
+    """The name of a box, or the first and the last of those that it stands for, in pieces."""
     name, fold = boxes[i].name, layout.block(i)
     if fold is not None and name:
         last = boxes[i + fold.period * (fold.times - 1)].name
-        return name if last == name else f"{shortened(name)} \N{HORIZONTAL ELLIPSIS} {shortened(last)}"
-    return name or "".join(boxes[i].lines[:1])
+        return [name] if last == name else [name, " \N{HORIZONTAL ELLIPSIS} ", last]
+    return [name or "".join(boxes[i].lines[:1])]
 
 
 def look_of_leaf(kind: str, wide: bool) -> dict[str, str]:
@@ -249,7 +249,8 @@ def add_legend(drawing: graphviz.Digraph, boxes: Sequence[Box], layout: Layout, 
     kinds = {box.kind for box in boxes if box.is_leaf}
     rows += [(kind, look_of_leaf(kind, layout.wide)) for kind in LEAVES if kind in kinds]
     if layout.folds:
-        rows.append(("\N{MULTIPLICATION SIGN} 24: a block, 24 times", PLAIN))
+        times = layout.folds[0].times
+        rows.append((f"\N{MULTIPLICATION SIGN} {times}: a block, {times} times", PLAIN))
     if "gradient" in arrows:
         rows.append(("orange arrow: gradient", {**PLAIN, "fontcolor": GRADIENT, "class": "own"}))
     if "used" in arrows:

