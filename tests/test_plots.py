@@ -117,6 +117,14 @@ def test_loss_and_accuracy_have_an_axis_each():
     assert right.get_ylabel().startswith("accuracy")
 
 
+def test_accuracy_may_be_known_in_some_epochs_only():
+    ax = plot_loss([0.36, 0.2, 0.1, 0.09], {1: 0.3, 4: 0.9}, title="a $1 net")
+    right = ax.figure.axes[1].lines[0]
+    np.testing.assert_array_equal(right.get_xydata(), [[1, 0.3], [4, 0.9]])
+    assert right.get_marker() == "o"
+    assert ax.get_title() == r"a \$1 net"
+
+
 @pytest.mark.parametrize("losses", [[0.3661, 0.3660], [1.0, 1e-3], [1.0, 1e-14]])
 def test_a_loss_axis_spans_a_decade_or_more_and_has_ticks(losses):
     ax = plot_loss(losses)
@@ -125,6 +133,7 @@ def test_a_loss_axis_spans_a_decade_or_more_and_has_ticks(losses):
     assert bottom < min(losses)
     assert max(losses) < top
     assert sum(bottom <= tick <= top for tick in ax.get_yticks()) >= 3
+    assert any(max(losses) <= tick <= top for tick in ax.get_yticks())  # one can read how high it begins
 
 
 def test_each_family_of_remedies_has_a_panel_with_its_networks_on_shared_axes():
@@ -214,6 +223,11 @@ def test_losses_of_several_networks_are_lines_that_can_be_told_apart(trained):
     for line, history in zip(ax.lines, trained.values(), strict=True):
         np.testing.assert_array_equal(line.get_ydata(), history.loss)
     assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 2
+
+
+def test_eight_networks_have_eight_colours():
+    histories = {str(i): [1.0, 0.5] for i in range(8)}
+    assert len({line.get_color() for line in plot_losses(histories).lines}) == 8
 
 
 def test_depths_go_from_the_last_layer_back_and_leave_zeros_out():

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MOST_LABELS = 10  # above this many layers, the legend names some of them
 MARKERS = "os^Dv<>pPX"
-# Okabe and Ito 2008: eight colours that colour-blind readers tell apart, without black and the pale yellow.
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito 2008: eight colours that colour-blind readers tell apart, grey instead of the pale yellow.
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 LINES = ("-", "--", "-.", ":")
 
 
@@ -69,9 +69,16 @@ def plot_gradients(
 
 
 def plot_loss(
-    losses: Sequence[float], accuracy: Sequence[float] | None = None, *, ax: "Axes | None" = None
+    losses: Sequence[float],
+    accuracy: Sequence[float] | Mapping[int, float] | None = None,
+    *,
+    ax: "Axes | None" = None,
+    title: str | None = None,
 ) -> "Axes":
-    """Loss per epoch on a logarithmic axis, and if given the accuracy (0 to 1) on an axis at the right."""
+    """Loss per epoch on a logarithmic axis, and if given the accuracy (0 to 1) on an axis at the right.
+
+    `accuracy` has a share for each epoch, or maps the epochs in which it is known, counted from 1, to theirs.
+    """
     ax = _new_axes(6.4, 4.0) if ax is None else ax
     colour, other = OKABE_ITO[:2]
     ax.plot(_epochs(losses), losses, color=colour, label="loss")
@@ -80,10 +87,17 @@ def plot_loss(
     _log_loss_axis(ax)
     if accuracy is not None:
         right = ax.twinx()
-        right.plot(_epochs(accuracy), accuracy, color=other, linestyle="--", label="accuracy")
+        known = accuracy if isinstance(accuracy, Mapping) else dict(enumerate(accuracy, 1))
+        marker = "o" if len(known) < len(losses) else ""
+        right.plot(
+            list(known), list(known.values()), color=other, linestyle="--", marker=marker, markersize=4,
+            label="accuracy",
+        )  # fmt: skip
         right.set_ylim(-0.02, 1.02)
         right.set_ylabel("accuracy (dashed)", color=other)
         right.spines["top"].set_visible(False)
+    if title is not None:
+        ax.set_title(_shown(title))
     return _plain(ax)
 
 
@@ -316,8 +330,12 @@ def _log_loss_axis(ax: "Axes") -> None:
 
     ax.set_yscale("log")
     bottom, top = ax.get_ylim()
-    ax.set_ylim(min(bottom, top / 10), top * 1.1)
-    if top / bottom < 1000:
+    steps = (1, 2, 5) if top / bottom < 1000 else (1,)
+    over = [
+        s * 10.0**k for k in range(-20, 21) for s in steps if s * 10.0**k >= top
+    ]  # so the top is labelled
+    ax.set_ylim(min(bottom, top / 10), min(over, default=top) * 1.1)
+    if len(steps) > 1:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
