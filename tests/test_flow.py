@@ -141,6 +141,59 @@ def test_a_fitted_model_shows_what_its_history_holds():
     assert f"{model.history.mean_abs_grad['fc1_weight'][0]:.1e}" in viz.gradient_flow(model).source
 
 
+def halved_towards_one(**fit):
+    """A weight w and the loss (w - 1)^2, whose steps of rate 0.25 halve the way: 2, 1.5, 1.25, 1.125."""
+    net = sym.FullyConnected(sym.Variable("data"), num_hidden=1, no_bias=True, name="fc1")
+    loss = sym.MakeLoss(sym.mean(sym.square(net - sym.Variable("label"))))
+    start = {"fc1_weight": np.array([[2.0]], np.float32)}
+    model = FeedForward(
+        loss, prediction=net, num_epoch=3, numpy_batch_size=1, arg_params=start, learning_rate=0.25
+    )
+    model.fit(np.ones((1, 1)), np.ones((1, 1)), progress=False, **fit)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("keep", "epoch", "ratio", "when"),
+    [
+        ((), 1, 0.5 / 2, "in epoch 1"),
+        ((2,), 2, 0.25 / 1.5, "in epoch 2"),
+        ((2,), -1, 0.125 / 1.25, "in the last epoch"),
+        ((), 2, (0.25 + 0.125) / 2 / 1.5, "in epochs 2 to 3"),
+        ((), 3, (0.25 + 0.125) / 2 / 1.5, "in epochs 2 to 3"),
+    ],
+)
+def test_the_ratio_of_update_to_weight_is_that_by_hand(keep, epoch, ratio, when):
+    model = halved_towards_one(keep=keep)
+    assert model.history.updates(epoch).ratios == {"fc1_weight": pytest.approx(ratio, rel=1e-6)}
+    shown = boxes(viz.gradient_flow(model, by="update", epoch=epoch))
+    assert f"fc1   {ratio:.1e}" in shown
+    (legend,) = [label for label in shown if label.startswith("update / weight")]
+    assert legend.endswith(when)
+
+
+def test_updates_of_several_models_stand_on_one_scale_and_marks_are_those_of_the_gradient():
+    model, other = halved_towards_one(), halved_towards_one(keep=(2,))
+    model.history.mean_abs_grad["fc1_weight"][0] = 0.0
+    shown = boxes(viz.gradient_flow({"a": model, "b": other.history}, by="update"))
+    assert {"fc1   2.5e-01\\ndead", "fc1_weight   2.5e-01"} <= set(shown)
+    assert [label for label in shown if label.endswith("in epoch 1\\nmarked by the gradient")]
+    around = boxes(viz.gradient_flow([model, other], by="update", epoch=2))
+    assert [label for label in around if "around epoch 2" in label]
+
+
+def test_updates_without_parameters_are_refused():
+    told = halved_towards_one().history.as_json()
+    with pytest.raises(AttributeValueError, match="knows no parameters; it has to come from a fit"):
+        viz.gradient_flow(History.read(told), by="update")
+    with pytest.raises(AttributeValueError, match="computed from a FeedForward after fit"):
+        viz.gradient_flow((two_layers(), {"fc1_weight": 1.0}), by="update")
+    with pytest.raises(AttributeValueError, match="epoch is 4, but there were 3 epochs"):
+        viz.gradient_flow(halved_towards_one(), by="update", epoch=4)
+    with pytest.raises(AttributeValueError, match="by is 'size', expected one of gradient, update"):
+        viz.gradient_flow(halved_towards_one(), by="size")
+
+
 def test_what_is_no_model_is_refused():
     with pytest.raises(DTypeError, match="3 is no model; expected a FeedForward after fit"):
         viz.gradient_flow(3)

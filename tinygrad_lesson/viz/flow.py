@@ -10,7 +10,7 @@ from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError
 from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train import marks
 from tinygrad_lesson.train.feedforward import FeedForward
-from tinygrad_lesson.train.history import History
+from tinygrad_lesson.train.history import History, Updates
 from tinygrad_lesson.viz.architecture import Part, parts_of, repeats_of, weights_of
 from tinygrad_lesson.viz.column import (
     CLEAR,
@@ -39,15 +39,20 @@ EXPLAINED = {
     marks.WORDS[marks.DEAD]: ("dead: all zero",),
     marks.WORDS[marks.NOT_FINITE]: ("not finite:", "NaN or infinite"),
 }
+MEASURES = {
+    "gradient": ["mean |gradient|"],
+    "update": ["update / weight:", "mean |change by an epoch|", "over mean |weight|"],
+}
 DEEP = 12  # layers above which blocks that repeat are folded
 
 
 def gradient_flow(
     *models: Any,
     epoch: int = 1,
+    by: str = "gradient",
     shape: Mapping[str, Any] | None = None,
     title: str = "gradient flow",
-    measure: str = "mean |gradient|",
+    measure: str | None = None,
     expand: bool | None = None,
 ) -> graphviz.Digraph:
     """The architecture of one or more networks, each layer in the colour of its gradient, on one scale.
@@ -58,12 +63,16 @@ def gradient_flow(
     ones are small where the network has learnt. In networks of more than 12 layers blocks that repeat become one, each of
     its layers a stripe, the first at the left; ``expand=True`` draws all, ``expand=False`` folds all.
 
-    `measure` is what the numbers are called in the legend: so the ratio of update to weight can be
-    shown. Layers are marked as `tl.diagnose` marks them: vanishing, exploding, dead (all zero), not finite.
+    With ``by="update"`` the number is the ratio of update to weight, `mean |change by an epoch| / mean |weight|`
+    (`History.updates`); ``fit(..., keep=(9, 10))`` keeps what the ratio of epoch 10 is computed from, that of the first
+    is always there. `measure` is what numbers of another kind are called in the legend.
+
+    Layers are marked as `tl.diagnose` marks their gradients: vanishing, exploding, dead (all zero), not finite.
     `shape` are shapes of inputs (all models have the same), for the arrows.
 
     Errors
-        AttributeValueError for a model without numbers for this epoch; DTypeError for what is no model.
+        AttributeValueError for a model without numbers for this epoch, or another `by`; DTypeError for what is
+        no model.
 
     Example
         >>> from tinygrad_lesson import sym
@@ -71,12 +80,16 @@ def gradient_flow(
         >>> "2.5e-12" in gradient_flow((net, {"fc1_weight": 2.5e-12})).source
         True
     """  # noqa: E501
-    columns = [
-        as_column(name, f"net{i}-", model, epoch, shape, expand)
-        for i, (name, model) in enumerate(named(models))
-    ]
-    if not columns:
+    if by not in MEASURES:
+        raise AttributeValueError(f"gradient_flow: by is {by!r}, expected one of {', '.join(MEASURES)}")
+    given = list(named(models))
+    if not given:
         raise AttributeValueError("gradient_flow: there is no model, expected at least one")
+    shown = [updates_of(name, model, epoch) if by == "update" else None for name, model in given]
+    columns = [
+        as_column(name, f"net{i}-", model, epoch, shape, expand, update and update.ratios)
+        for i, ((name, model), update) in enumerate(zip(given, shown, strict=True))
+    ]
     scale = scale_of([n for column in columns for n in numbers_of(column)])
     drawing = canvas(title, columns)
     rows = []
@@ -85,8 +98,9 @@ def gradient_flow(
         rows.append(column.add_to(inside, scale))
         drawing.subgraph(inside)
     align(drawing, rows)
-    when = f"in epoch {epoch}" if epoch > 0 else "in the last epoch" if epoch == -1 else f"in epoch {epoch}"
-    add_legend(drawing, scale, columns, [measure, "of each weight", when])
+    told = [measure] if measure else MEASURES[by]
+    of_gradient = ["marked by the gradient"] if by == "update" and any(c.marks for c in columns) else []
+    add_legend(drawing, scale, columns, [*told, "of each weight", told_when(epoch, shown), *of_gradient])
     return drawing
 
 
@@ -145,10 +159,48 @@ def named(models: Sequence[Any]) -> Iterator[tuple[str, Any]]:
             yield "", model
 
 
+def updates_of(title: str, model: Any, epoch: int) -> Updates:
+    """How much an epoch changes each weight of a model."""
+    history = getattr(model, "history", model)
+    if not isinstance(history, History):
+        raise AttributeValueError(
+            "gradient_flow: by='update' is computed from a FeedForward after fit, or its History, not from "
+            f"{model!r:.80}"
+        )
+    trained_numbers(title, history.mean_abs_grad)
+    return history.updates(epoch)
+
+
+def told_when(epoch: int, updates: Sequence[Updates | None]) -> str:
+    """The epoch that is shown, or the epochs between which the parameters are known."""
+    spans = {(update.since, update.until) for update in updates if update}
+    since, until = min(spans, default=(epoch, epoch))
+    if len(spans) > 1:
+        return f"around epoch {epoch}" if epoch > 0 else "in the last epochs"
+    if since != until:
+        return f"in epochs {since} to {until}"
+    return "in the last epoch" if epoch == -1 else f"in epoch {epoch}"
+
+
+def trained_numbers(title: str, numbers: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The numbers of a model, refused if there are none."""
+    if not numbers:
+        raise AttributeValueError(
+            f"gradient_flow: {title or 'the model'} has no gradients yet; call fit first"
+        )
+    return numbers
+
+
 def as_column(
-    title: str, prefix: str, model: Any, epoch: int, shape: Mapping[str, Any] | None, expand: bool | None
+    title: str,
+    prefix: str,
+    model: Any,
+    epoch: int,
+    shape: Mapping[str, Any] | None,
+    expand: bool | None,
+    shown: Mapping[str, float] | None = None,
 ) -> Column:
-    """What is drawn of one model."""
+    """What is drawn of one model: its gradients in an epoch, or other numbers that are `shown`."""
     history = (
         model.history.mean_abs_grad
         if isinstance(model, FeedForward)
@@ -165,11 +217,8 @@ def as_column(
             f"gradient_flow: {model!r:.80} is no model; expected a FeedForward after fit, a History, or "
             "(symbol, {weight: mean |gradient|})"
         )
-    if not history:
-        raise AttributeValueError(
-            f"gradient_flow: {title or 'the model'} has no gradients yet; call fit first"
-        )
-    numbers = {name: at_epoch(name, values, epoch) for name, values in history.items()}
+    history = trained_numbers(title, history)
+    numbers = shown or {name: at_epoch(name, values, epoch) for name, values in history.items()}
     wrong = marks_of(history, symbol, getattr(model, "history", model), epoch)
     parts = chain_of(numbers) if symbol is None else parts_of(symbol, numbers, known_shapes(symbol, shape))
     if not any(part.weights for part in parts):
