@@ -127,8 +127,16 @@ def test_the_epoch_can_be_chosen():
     for epoch, shown in ((1, "1.0e+00"), (3, "3.0e+00"), (-1, "3.0e+00")):
         assert shown in viz.gradient_flow(history, epoch=epoch).source
         assert shown in viz.gradient_flow((net, history.mean_abs_grad), epoch=epoch).source
+    array = {"fc1_weight": np.array([1.0, 2.0, 3.0])}
+    assert "2.0e+00" in viz.gradient_flow((net, array), epoch=2).source
     with pytest.raises(AttributeValueError, match="epoch is 4, but fc1_weight has 3 epochs"):
         viz.gradient_flow(history, epoch=4)
+
+
+def test_the_legend_names_an_epoch_only_where_there_are_epochs():
+    net = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="fc1")
+    assert "in epoch 1" in viz.gradient_flow((net, {"fc1_weight": [1.0, 2.0]})).source
+    assert "epoch" not in viz.gradient_flow((net, {"fc1_weight": 1.0})).source
 
 
 def test_a_fitted_model_shows_what_its_history_holds():

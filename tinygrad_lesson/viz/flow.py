@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import graphviz
+import numpy as np
 
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError
 from tinygrad_lesson.symbol.symbol import Symbol
@@ -100,7 +101,8 @@ def gradient_flow(
     align(drawing, rows)
     told = [measure] if measure else MEASURES[by]
     of_gradient = ["marked by the gradient"] if by == "update" and any(c.marks for c in columns) else []
-    add_legend(drawing, scale, columns, [*told, "of each weight", told_when(epoch, shown), *of_gradient])
+    when = [told_when(epoch, shown)] if any(has_epochs(model) for _, model in given) else []
+    add_legend(drawing, scale, columns, [*told, "of each weight", *when, *of_gradient])
     return drawing
 
 
@@ -171,6 +173,11 @@ def updates_of(title: str, model: Any, epoch: int) -> Updates:
     return history.updates(epoch)
 
 
+def has_epochs(model: Any) -> bool:
+    """Whether a model has a number for each of several epochs, not one for all."""
+    return not isinstance(model, tuple) or any(map(np.ndim, model[1].values()))
+
+
 def told_when(epoch: int, updates: Sequence[Updates | None]) -> str:
     """The epoch that is shown, or the epochs between which the parameters are known."""
     spans = {(update.since, update.until) for update in updates if update}
@@ -228,7 +235,7 @@ def as_column(
 
 def marks_of(history: Mapping[str, Any], symbol: Symbol | None, told: Any, epoch: int) -> dict[str, str]:
     """For each weight that is marked in this epoch the word for it."""
-    by_epoch = {n: values if isinstance(values, Sequence) else [values] for n, values in history.items()}
+    by_epoch = {n: values if np.ndim(values) else [values] for n, values in history.items()}
     gradients = marks.as_matrix(by_epoch)
     within_reach = marks.reached(gradients, list(history), symbol)
     found = marks.mark(gradients, within_reach, getattr(told, "loss", ()))
@@ -244,7 +251,7 @@ def folds_of(parts: Sequence[Part], expand: bool | None) -> list[Repeat]:
 
 def at_epoch(name: str, values: Any, epoch: int) -> float:
     """The number of one epoch, or the number itself where there is but one."""
-    if not isinstance(values, Sequence):
+    if not np.ndim(values):
         return float(values)
     if not 1 <= abs(epoch) <= len(values):
         raise AttributeValueError(f"gradient_flow: epoch is {epoch}, but {name} has {len(values)} epochs")
