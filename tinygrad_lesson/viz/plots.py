@@ -331,10 +331,10 @@ def _log_loss_axis(ax: "Axes") -> None:
     ax.set_yscale("log")
     bottom, top = ax.get_ylim()
     steps = (1, 2, 5) if top / bottom < 1000 else (1,)
-    over = [
-        s * 10.0**k for k in range(-20, 21) for s in steps if s * 10.0**k >= top
-    ]  # so the top is labelled
-    ax.set_ylim(min(bottom, top / 10), min(over, default=top) * 1.1)
+    highest = max(shared.dataLim.y1 for shared in ax.get_shared_y_axes().get_siblings(ax))
+    ticks = [step * 10.0**k for k in range(-20, 21) for step in steps]
+    top = min((tick for tick in ticks if tick >= highest), default=top)  # a label at the top, to read it by
+    ax.set_ylim(min(bottom, top / 10), top * 1.1)
     if len(steps) > 1:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
