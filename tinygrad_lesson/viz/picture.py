@@ -37,7 +37,8 @@ LARGE = 100  # boxes above which blocks that repeat are folded
 class Arrow(NamedTuple):
     """Where a value comes from: the place of a box, what is told about the value, and the arrow's kind.
 
-    Kinds are `value`, and in a backward part `gradient`, `number`, and `used`: a value that it reads again.
+    Kinds are `value`, and in a backward part `gradient`, `factor` of one, `number`, and `used`: a value that it
+    reads again; in that of a plan, which does not tell them apart, `backward`.
     """
 
     source: int
@@ -55,6 +56,7 @@ class Box:
     arrows: list[Arrow] = dataclasses.field(default_factory=list)
     path: tuple[str, ...] = ()  # words that its name shares with others, which get a frame
     part: str = ""  # of a picture in several parts: forward, backward
+    gives: str = "value"  # the kind of the arrows that leave it for a backward part
     structure: tuple[object, ...] = ()  # equal for boxes that may be folded into one
 
     @property
@@ -230,9 +232,9 @@ def look_of_leaf(kind: str, wide: bool) -> dict[str, str]:
 def add_arrow(drawing: graphviz.Digraph, source: int, target: int, kind: str, label: str, rows: str) -> None:
     """One arrow, over so many `rows`; a backward part is drawn upwards, beside the forward part."""
     text = as_label(f" {label}" if label else "")
-    if kind == "gradient":
-        look = {"color": GRADIENT, "fontcolor": GRADIENT, "class": "own", "dir": "back"}
-        drawing.edge(f"n{target}", f"n{source}", label=text, minlen=rows, **look)
+    if kind in ("gradient", "factor", "backward"):
+        look = {} if kind == "factor" else {"color": GRADIENT, "fontcolor": GRADIENT, "class": "own"}
+        drawing.edge(f"n{target}", f"n{source}", label=text, minlen=rows, dir="back", **look)
     elif kind == "number":
         drawing.edge(f"n{target}", f"n{source}", dir="back")
     elif kind == "used":
@@ -251,8 +253,8 @@ def add_legend(drawing: graphviz.Digraph, boxes: Sequence[Box], layout: Layout, 
     if layout.folds:
         times = layout.folds[0].times
         rows.append((f"\N{MULTIPLICATION SIGN} {times}: a block, {times} times", PLAIN))
-    if "gradient" in arrows:
-        rows.append(("orange arrow: gradient", {**PLAIN, "fontcolor": GRADIENT, "class": "own"}))
+    orange = [kind for kind in ("gradient", "backward") if kind in arrows]
+    rows += [(f"orange arrow: {kind}", {**PLAIN, "fontcolor": GRADIENT, "class": "own"}) for kind in orange]
     if "used" in arrows:
         rows.append(("dashed: a value used again", PLAIN))
     legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": "", **CLEAR})
