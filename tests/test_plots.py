@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from tinygrad_lesson import FeedForward, sym
 from tinygrad_lesson.errors import AttributeValueError
 from tinygrad_lesson.lesson import run
 from tinygrad_lesson.train.history import History
@@ -115,6 +116,24 @@ def test_loss_and_accuracy_have_an_axis_each():
     assert (left.get_yscale(), right.get_yscale()) == ("log", "linear")
     assert left.get_ylabel() == "loss"
     assert right.get_ylabel().startswith("accuracy")
+
+
+def test_a_model_and_its_history_are_plotted_as_their_numbers():
+    x = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="fc1")
+    loss = sym.MakeLoss(sym.mean(sym.square(x - sym.Variable("label"))))
+    rows = np.ones((4, 2)), np.eye(2)[[0, 1, 0, 1]]
+    model = FeedForward(loss, prediction=x, num_epoch=3, numpy_batch_size=4, seed=0)
+    history = model.fit(*rows, eval_data=rows, progress=False)
+    for told in (model, history):
+        np.testing.assert_array_equal(plot_loss(told).lines[0].get_ydata(), history.loss)
+        np.testing.assert_array_equal(plot_loss(told).figure.axes[1].lines[0].get_ydata(), history.accuracy)
+        np.testing.assert_array_equal(
+            data_lines(plot_gradients(told), 3)[0].get_ydata(), history.mean_abs_grad["fc1_weight"]
+        )
+        assert plot_heatmap(told).get_yticklabels()[0].get_text() == "fc1_weight"
+        assert plot_weights(told).get_yticklabels()[0].get_text() == "fc1"
+        np.testing.assert_array_equal(plot_losses({"a": told}).lines[0].get_ydata(), history.loss)
+        assert plot_depths({"a": told}).lines[0].get_ydata() == history.mean_abs_grad["fc1_weight"][0]
 
 
 def test_accuracy_may_be_known_in_some_epochs_only():

@@ -29,7 +29,7 @@ LINES = ("-", "--", "-.", ":")
 
 
 def plot_gradients(
-    mean_abs_grad: Mapping[str, Sequence[float]],
+    history: Any,
     *,
     floor: float = 1e-8,
     ax: "Axes | None" = None,
@@ -37,12 +37,12 @@ def plot_gradients(
 ) -> "Axes":
     """The lesson's plot: mean absolute gradient of each weight per epoch, on a logarithmic axis.
 
+    `history` is what `FeedForward.fit` gives, the model, or a mapping from weights to lists of numbers.
     Colours run from the first layer (dark) to the last (light). Values below `floor` are drawn there,
     and a line of text counts the weights that never leave it. Above ten weights the legend names ten
     of them, the first and the last included.
     """
-    if not mean_abs_grad:
-        raise AttributeValueError("plot_gradients: mean_abs_grad is empty, expected a list per weight")
+    mean_abs_grad = _gradients_of("plot_gradients", history)
     ax = _new_axes(8.0, 4.5) if ax is None else ax
     count = len(mean_abs_grad)
     few = count <= MOST_LABELS
@@ -69,7 +69,7 @@ def plot_gradients(
 
 
 def plot_loss(
-    losses: Sequence[float],
+    history: Any,
     accuracy: Sequence[float] | Mapping[int, float] | None = None,
     *,
     ax: "Axes | None" = None,
@@ -77,8 +77,13 @@ def plot_loss(
 ) -> "Axes":
     """Loss per epoch on a logarithmic axis, and if given the accuracy (0 to 1) on an axis at the right.
 
-    `accuracy` has a share for each epoch, or maps the epochs in which it is known, counted from 1, to theirs.
+    `history` is what `FeedForward.fit` gives, the model, or a list of losses; with the first two the accuracy
+    is that on the `eval_data` of the fit, if there was any. `accuracy` has a share for each epoch, or maps the epochs
+    in which it is known, counted from 1, to theirs.
     """
+    losses = _losses_of(history)
+    if accuracy is None:
+        accuracy = getattr(_history_of(history), "accuracy", None) or None
     ax = _new_axes(6.4, 4.0) if ax is None else ax
     colour, other = OKABE_ITO[:2]
     ax.plot(_epochs(losses), losses, color=colour, label="loss")
@@ -109,7 +114,7 @@ def plot_losses(histories: Mapping[str, Any], *, ax: "Axes | None" = None) -> "A
     _refuse_empty("plot_losses", histories)
     ax = _new_axes(6.4, 4.0) if ax is None else ax
     for i, (name, history) in enumerate(histories.items()):
-        losses = getattr(history, "loss", history)
+        losses = _losses_of(history)
         ax.plot(_epochs(losses), losses, label=_shown(name), color=_colour(i), linestyle=_line(i))
     ax.set(xlabel="epoch", ylabel="loss")
     _log_loss_axis(ax)
@@ -128,7 +133,7 @@ def plot_depths(histories: Mapping[str, Any], *, epoch: int = 1, ax: "Axes | Non
     ax = _new_axes(6.4, 4.0) if ax is None else ax
     at = epoch - 1 if epoch > 0 else epoch
     for i, (name, history) in enumerate(histories.items()):
-        sizes = [values[at] for values in getattr(history, "mean_abs_grad", history).values()]
+        sizes = [values[at] for values in _gradients_of("plot_depths", history).values()]
         ax.plot(
             range(len(sizes)),
             [size if size > 0 else np.nan for size in reversed(sizes)],
@@ -142,7 +147,7 @@ def plot_depths(histories: Mapping[str, Any], *, epoch: int = 1, ax: "Axes | Non
 
 
 def plot_heatmap(
-    mean_abs_grad: Mapping[str, Sequence[float]],
+    history: Any,
     *,
     low: float | None = None,
     high: float | None = None,
@@ -152,12 +157,13 @@ def plot_heatmap(
     """The mean |gradient| of each weight (a row, the first layer on top) in each epoch (a column).
 
     The colour is that of its logarithm between `low` and `high`, by default the smallest and the largest
-    gradient; white is a gradient of exactly 0.
+    gradient; white is a gradient of exactly 0. `history` is what `FeedForward.fit` gives, the model, or a mapping from
+    weights to lists of numbers.
     """
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import FixedLocator
 
-    _refuse_empty("plot_heatmap", mean_abs_grad)
+    mean_abs_grad = _gradients_of("plot_heatmap", history)
     count = len(mean_abs_grad)
     ax = _new_axes(8.0, max(2.5, min(1.2 + 0.3 * count, 7.0))) if ax is None else ax
     values = np.array([list(row) for row in mean_abs_grad.values()], float)
@@ -269,6 +275,25 @@ def _new_axes(width: float, height: float) -> "Axes":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def _history_of(told: Any) -> Any:
+    """A model's history; anything else as it is."""
+    return getattr(told, "history", told)
+
+
+def _losses_of(told: Any) -> Sequence[float]:
+    found: Sequence[float] = getattr(_history_of(told), "loss", told)
+    return found
+
+
+def _gradients_of(caller: str, told: Any) -> Mapping[str, Sequence[float]]:
+    found: Mapping[str, Sequence[float]] = getattr(_history_of(told), "mean_abs_grad", told)
+    if not found:
+        raise AttributeValueError(
+            f"{caller}: there is nothing to plot: mean_abs_grad is empty, expected a list per weight"
+        )
+    return found
 
 
 def _refuse_empty(caller: str, given: Mapping[str, Any]) -> None:
