@@ -429,6 +429,19 @@ def test_a_history_without_a_network_and_a_loss_has_a_page_too(visit, tmp_path, 
     assert not tab.locator("#confusion-part").is_visible()
 
 
+def test_charts_tell_whole_epochs(browser, tmp_path):
+    tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    tab.add_init_script(
+        "window.told = []; const write = CanvasRenderingContext2D.prototype.fillText;"
+        "CanvasRenderingContext2D.prototype.fillText = function (text, ...at) { told.push(text); write.call(this, text, ...at) }"
+    )
+    tab.goto(viz.page(by_hand(["a", "b"], epochs=5), tmp_path / "page.html").as_uri())
+    tab.wait_for_timeout(200)
+    plain = [text for text in tab.evaluate("told") if re.fullmatch(r"[\d.]+", text)]
+    assert set(plain) == {"1", "2", "3", "4", "5"}
+    tab.context.close()
+
+
 def test_hostile_names_are_shown_as_names_and_run_nothing(visit, tmp_path):
     rows, names = load(), [name for name in HOSTILE if name.strip()]
     with NameManager():

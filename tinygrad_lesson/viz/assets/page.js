@@ -7,6 +7,7 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const SVG = "http://www.w3.org/2000/svg";
 const SIGNS = { v: "\u25bc", e: "\u25b2", 0: "\u2205", n: "\u2715" };
 const WORDS = { v: "vanishing", e: "exploding", 0: "exactly 0", n: "not a number" };
+const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5].flatMap((k) => [k, 2 * k, 5 * k]); // steps between epochs that are told
 const MOST_LINES = 40; // of other layers or networks in a chart
 let net, epoch = 1, layer = 0, panzoom, charts = [], timer;
 let membersOf = new Map(); // by the group in the drawing: the layers it stands for
@@ -173,7 +174,7 @@ function chart(place, lines, label, height = 210) {
   const options = {
     width: place.clientWidth, height, plugins: [{ hooks: cursorLine.hooks }],
     scales: { x: { time: false }, y: positive.length ? { distr: 3, range: bounds(positive) } : {} },
-    axes: [{ ...axis, label: "epoch", labelSize: 18, size: 34 },
+    axes: [{ ...axis, label: "epoch", labelSize: 18, size: 34, incrs: WHOLE },
       { ...axis, label, labelSize: 18, size: 62, splits: decades,
         values: (u, splits) => splits.map((v) => v.toExponential(0)), filter: (u, splits) => splits }],
     series: [{ label: "epoch" }, ...lines.map((l) => ({
