@@ -282,6 +282,20 @@ def test_side_by_side_each_network_has_its_axes(trained):
     assert axes[0].figure is axes[1].figure
 
 
+@pytest.mark.parametrize("plot", [plot_loss, plot_gradients])
+def test_side_by_side_stand_on_one_scale_on_which_all_is_seen(plot):
+    def told(first, last):
+        return History(loss=[first, last], mean_abs_grad={"w": [first, last]})
+
+    axes = side_by_side(plot, {"flat": told(1e-9, 1e-9), "falling": told(1e3, 1e-4)})
+    assert len({ax.get_ylim() for ax in axes}) == 1
+    bottom, top = axes[0].get_ylim()
+    assert bottom < 1e-8
+    assert top > 1e3
+    flat_first = side_by_side(plot, {"flat": told(1.0, 1.0), "falling": told(1.0, 1e-4)})
+    assert flat_first[0].get_ylim()[0] < 1e-4
+
+
 @pytest.mark.parametrize(("plot", "what"), [(plot_weights, "weights"), (plot_activations, "activations")])
 def test_distributions_have_a_row_per_layer_with_the_largest_magnitudes(trained, plot, what):
     ax = plot(trained["mlp8"], title="mlp8")

@@ -196,7 +196,7 @@ def plot_heatmap(
 def side_by_side(
     plot: Callable[..., "Axes"], histories: Mapping[str, Any], *, columns: int = 4, **options: Any
 ) -> "list[Axes]":
-    """One plot of each of several networks, next to each other with shared axes; an `Axes` for each.
+    """One plot of each of several networks, next to each other and on one scale; an `Axes` for each.
 
     `plot` takes what `histories` holds, `options`, and ``ax=``.
     """
@@ -206,13 +206,17 @@ def side_by_side(
     across = min(columns, len(histories))
     down = math.ceil(len(histories) / across)
     figure = Figure(figsize=(4.6 * across, 3.6 * down), layout="constrained")
-    panels = figure.subplots(down, across, sharey="row" if plot is not plot_heatmap else False, squeeze=False)
+    panels = figure.subplots(down, across, squeeze=False)
     drawn = []
     for ax, (name, history) in zip(panels.ravel(), histories.items(), strict=False):
         drawn.append(plot(history, ax=ax, **options))
         ax.set_title(_shown(name))
     for ax in panels.ravel()[len(histories) :]:
         ax.remove()
+    if all(ax.get_yscale() == "log" for ax in drawn):  # one scale, which holds them all
+        low, high = zip(*(ax.get_ylim() for ax in drawn), strict=True)
+        for ax in drawn:
+            ax.set_ylim(min(low), max(high))
     return drawn
 
 
