@@ -158,5 +158,5 @@ def test_gradient_of_a_power_of_a_number_asks_nothing_of_the_numbers():
 
 
 def test_the_label_of_an_op_with_a_number_says_on_which_side_it_stands():
-    assert WithScalar(binary=Subtract(), scalar=1.0).label() == "Subtract(x, 1.0)"
-    assert WithScalar(binary=Subtract(), scalar=1.0, reverse=True).label() == "Subtract(1.0, x)"
+    assert WithScalar(binary=Subtract(), scalar=1.0).label() == "WithScalar(Subtract(x, 1.0))"
+    assert WithScalar(binary=Subtract(), scalar=1.0, reverse=True).label() == "WithScalar(Subtract(1.0, x))"

@@ -198,9 +198,9 @@ class WithScalar(Elementwise):
     reverse: bool = attr(False, doc="the number stands on the left")
 
     def label(self) -> str:
-        """`Subtract(1.0, x)`."""
+        """`WithScalar(Subtract(1.0, x))`."""
         left, right = self.operands("x")
-        return f"{self.binary.name}({left}, {right})"
+        return f"{self.name}({self.binary.name}({left}, {right}))"
 
     def operands(self, x):
         """The array and the number in their order."""

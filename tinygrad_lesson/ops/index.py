@@ -50,8 +50,8 @@ class Slice(Op):
     key: Key = attr(doc="the index, as `freeze` makes it")
 
     def label(self) -> str:
-        """`Slice[:, 2:]`."""
-        return f"{self.name}{told_key(self.key)}"
+        """`Slice([:, 2:])`."""
+        return f"{self.name}({told_key(self.key)})"
 
     def shape(self, x):
         sizes, result = iter(x), []
@@ -98,8 +98,8 @@ class PutLike(Op):
     key: Key = attr(doc="the index, as `freeze` makes it")
 
     def label(self) -> str:
-        """`PutLike[:, 2:]`."""
-        return f"{self.name}{told_key(self.key)}"
+        """`PutLike([:, 2:])`."""
+        return f"{self.name}({told_key(self.key)})"
 
     def shape(self, x, like):
         return like
