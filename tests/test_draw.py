@@ -93,6 +93,34 @@ def test_every_network_is_drawn_with_its_backward_part(name):
     assert render_svg(viz.draw(symbol, shape=SHAPES, backward=True))
 
 
+def test_what_carries_a_gradient_is_orange_and_its_factors_are_not():
+    """The slope 1 - y * y and the other factor of a product come from the forward part alone."""
+    drawn = [
+        (b, a, "#d55e00" in text)
+        for a, b, text in arrows(viz.draw(loss, X, W, backward=True))
+        if "dir=back" in text
+    ]
+    assert sorted(arrow[:2] for arrow in drawn if not arrow[2]) == [
+        ("1", "Subtract"), ("Multiply", "Subtract"), ("Subtract", "Multiply"),
+        ("SwapAxes(a=-1, b=-2)", "MatMul"), ("SwapAxes(a=-1, b=-2)", "MatMul"),
+    ]  # fmt: skip
+    assert sorted(arrow[:2] for arrow in drawn if arrow[2]) == [
+        ("MatMul", "gradient of w"), ("MatMul", "gradient of x"), ("Multiply", "MatMul"), ("Multiply", "MatMul"),
+        ("Reshape(to=(1, 1))", "Multiply"), ("gradient of the result", "Reshape(to=(1, 1))"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [SHAPES, None])
+def test_the_gradient_of_a_loss_is_orange_from_its_beginning(shape):
+    """A loss sends its own gradient, whose first factor is a number; the slope of relu is no part of its way."""
+    x = sym.FullyConnected(sym.Variable("data"), num_hidden=3, name="fc1")
+    net = cross_entropy(sym.softmax(sym.Activation(x, act_type="relu"), axis=1))
+    back = [t for t in arrows(viz.draw(net, shape=shape, backward=True)) if "dir=back" in t[2]]
+    plain = {b for _, b, text in back if "#d55e00" not in text}
+    assert plain == ({"Sign", "-0.01667"} if shape else {"Sign", "Count", "Flatten"})
+    assert not any(b == "Sign" and "#d55e00" in text for _, b, text in back)
+
+
 NAMES = {
     name: {n.name for n in cross_entropy(network.build()).nodes if n.op is not None}
     for name, network in NETWORKS.items()
@@ -145,7 +173,7 @@ def test_the_legend_tells_the_kinds_that_occur_and_no_others():
     assert legend(viz.draw(lambda x: tl.exp(x), [1.0])) == {"element by element", "input"}
     assert "normalization, softmax" in legend(viz.draw(mlp(2)))
     assert not legend(viz.draw(mlp(2), legend=False))
-    assert f"{TIMES} 24: a block, 24 times" in legend(viz.draw(res(40, 4)))
+    assert f"{TIMES} 39: a block, 39 times" in legend(viz.draw(res(40, 4)))
 
 
 def test_what_has_no_graph_is_refused():

@@ -7,7 +7,7 @@ import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, grad, hessian
 from tinygrad_lesson.errors import ShapeError
 from tinygrad_lesson.op import OPS
-from tinygrad_lesson.ops.elementwise import Add, Unary
+from tinygrad_lesson.ops.elementwise import Add, Subtract, Unary, WithScalar
 
 UNARY = [cls for cls in OPS.values() if issubclass(cls, Unary)]
 PAIRS = [((), ()), ((), (3,)), ((1,), (3,)), ((2, 1), (1, 3)), ((3,), (2, 3)), ((0,), (1,)), ((2, 0), (2, 1))]
@@ -155,3 +155,8 @@ def test_gradient_of_a_power_of_a_number_asks_nothing_of_the_numbers():
     steps = [type(step.op).__name__ for step in executor.plan().backward]
     assert "Where" not in steps
     assert "Equal" not in steps
+
+
+def test_the_label_of_an_op_with_a_number_says_on_which_side_it_stands():
+    assert WithScalar(binary=Subtract(), scalar=1.0).label() == "WithScalar(Subtract(x, 1.0))"
+    assert WithScalar(binary=Subtract(), scalar=1.0, reverse=True).label() == "WithScalar(Subtract(1.0, x))"

@@ -58,6 +58,28 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     assert weights[0] == weights[1] != weights[2]
 
 
+def test_parameters_of_the_epochs_asked_for_are_kept_and_change_nothing():
+    plain, keeping = model(), model()
+    x, y = rows()
+    losses = plain.fit(x, y).loss
+    kept = keeping.fit(x, y, keep=(5, 5, 12, 30, 99)).parameters
+    assert keeping.history.loss == losses
+    assert list(plain.history.parameters) == [0, 1, 30]
+    assert list(kept) == [0, 1, 5, 12, 30]
+    for name, last in keeping.arg_params.items():
+        np.testing.assert_array_equal(kept[30][name], last)
+        np.testing.assert_array_equal(plain.history.parameters[1][name], kept[1][name])
+    shorter = model(num_epoch=5)
+    shorter.fit(x, y)
+    for name, last in shorter.arg_params.items():
+        np.testing.assert_array_equal(kept[5][name], last)
+
+
+def test_keep_takes_epochs_only():
+    with pytest.raises(DTypeError, match="keep is 10, expected epochs"):
+        model().fit(*rows(), keep=10)
+
+
 def test_a_users_own_iterator_serves():
     x, y = rows()
 

@@ -101,14 +101,42 @@ def test_a_deep_network_is_folded_by_structure_and_drawn_whole_on_request():
     assert "\N{MULTIPLICATION SIGN}" not in whole.source
 
 
+def test_the_legend_says_for_how_many_layers_a_stripe_stands():
+    for depth, told in ((25, "one layer each"), (1000, "the worst of up to 21")):
+        net = res(depth, 10)
+        legend = boxes(viz.gradient_flow((net, dict.fromkeys(weights(net), 1e-5))))
+        assert f"stripes: {told},\\nthe first at the left" in legend
+
+
+def test_a_long_name_leaves_the_number_whole():
+    net = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="x" * 70)
+    (label,) = [t for t in boxes(viz.gradient_flow((net, {"x" * 70 + "_weight": 2e-9}))) if t.startswith("x")]
+    assert label == "x" * 40 + " ... (70 characters)   2.0e-09"
+
+
+def test_the_whole_of_a_thousand_layers_is_drawn_on_request(tmp_path):
+    net = res(1000, 10)
+    drawing = viz.gradient_flow((net, dict.fromkeys(weights(net), 1e-5)), expand=True)
+    svg = viz.save(drawing, tmp_path / "whole.svg", timeout=120).read_text(encoding="utf-8")
+    assert len(re.findall(r'class="node layer"', svg)) == 1001
+
+
 def test_the_epoch_can_be_chosen():
     net = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="fc1")
     history = History(mean_abs_grad={"fc1_weight": [1.0, 2.0, 3.0]})
     for epoch, shown in ((1, "1.0e+00"), (3, "3.0e+00"), (-1, "3.0e+00")):
         assert shown in viz.gradient_flow(history, epoch=epoch).source
         assert shown in viz.gradient_flow((net, history.mean_abs_grad), epoch=epoch).source
+    array = {"fc1_weight": np.array([1.0, 2.0, 3.0])}
+    assert "2.0e+00" in viz.gradient_flow((net, array), epoch=2).source
     with pytest.raises(AttributeValueError, match="epoch is 4, but fc1_weight has 3 epochs"):
         viz.gradient_flow(history, epoch=4)
+
+
+def test_the_legend_names_an_epoch_only_where_there_are_epochs():
+    net = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="fc1")
+    assert "in epoch 1" in viz.gradient_flow((net, {"fc1_weight": [1.0, 2.0]})).source
+    assert "epoch" not in viz.gradient_flow((net, {"fc1_weight": 1.0})).source
 
 
 def test_a_fitted_model_shows_what_its_history_holds():
@@ -119,6 +147,59 @@ def test_a_fitted_model_shows_what_its_history_holds():
         viz.gradient_flow(model)
     model.fit(np.ones((4, 2)), np.zeros((4, 1)))
     assert f"{model.history.mean_abs_grad['fc1_weight'][0]:.1e}" in viz.gradient_flow(model).source
+
+
+def halved_towards_one(**fit):
+    """A weight w and the loss (w - 1)^2, whose steps of rate 0.25 halve the way: 2, 1.5, 1.25, 1.125."""
+    net = sym.FullyConnected(sym.Variable("data"), num_hidden=1, no_bias=True, name="fc1")
+    loss = sym.MakeLoss(sym.mean(sym.square(net - sym.Variable("label"))))
+    start = {"fc1_weight": np.array([[2.0]], np.float32)}
+    model = FeedForward(
+        loss, prediction=net, num_epoch=3, numpy_batch_size=1, arg_params=start, learning_rate=0.25
+    )
+    model.fit(np.ones((1, 1)), np.ones((1, 1)), progress=False, **fit)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("keep", "epoch", "ratio", "when"),
+    [
+        ((), 1, 0.5 / 2, "in epoch 1"),
+        ((2,), 2, 0.25 / 1.5, "in epoch 2"),
+        ((2,), -1, 0.125 / 1.25, "in the last epoch"),
+        ((), 2, (0.25 + 0.125) / 2 / 1.5, "in epochs 2 to 3"),
+        ((), 3, (0.25 + 0.125) / 2 / 1.5, "in epochs 2 to 3"),
+    ],
+)
+def test_the_ratio_of_update_to_weight_is_that_by_hand(keep, epoch, ratio, when):
+    model = halved_towards_one(keep=keep)
+    assert model.history.updates(epoch).ratios == {"fc1_weight": pytest.approx(ratio, rel=1e-6)}
+    shown = boxes(viz.gradient_flow(model, by="update", epoch=epoch))
+    assert f"fc1   {ratio:.1e}" in shown
+    (legend,) = [label for label in shown if label.startswith("update / weight")]
+    assert legend.endswith(when)
+
+
+def test_updates_of_several_models_stand_on_one_scale_and_marks_are_those_of_the_gradient():
+    model, other = halved_towards_one(), halved_towards_one(keep=(2,))
+    model.history.mean_abs_grad["fc1_weight"][0] = 0.0
+    shown = boxes(viz.gradient_flow({"a": model, "b": other.history}, by="update"))
+    assert {"fc1   2.5e-01\\ndead", "fc1_weight   2.5e-01"} <= set(shown)
+    assert [label for label in shown if label.endswith("in epoch 1\\nmarked by the gradient")]
+    around = boxes(viz.gradient_flow([model, other], by="update", epoch=2))
+    assert [label for label in around if "around epoch 2" in label]
+
+
+def test_updates_without_parameters_are_refused():
+    told = halved_towards_one().history.as_json()
+    with pytest.raises(AttributeValueError, match="knows no parameters; it has to come from a fit"):
+        viz.gradient_flow(History.read(told), by="update")
+    with pytest.raises(AttributeValueError, match="computed from a FeedForward after fit"):
+        viz.gradient_flow((two_layers(), {"fc1_weight": 1.0}), by="update")
+    with pytest.raises(AttributeValueError, match="epoch is 4, but there were 3 epochs"):
+        viz.gradient_flow(halved_towards_one(), by="update", epoch=4)
+    with pytest.raises(AttributeValueError, match="by is 'size', expected one of gradient, update"):
+        viz.gradient_flow(halved_towards_one(), by="size")
 
 
 def test_what_is_no_model_is_refused():

@@ -6,7 +6,7 @@ import pytest
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, grad
 from tinygrad_lesson.errors import DTypeError, ShapeError
-from tinygrad_lesson.ops.index import Concat, Slice, Split, Stack, freeze, thaw
+from tinygrad_lesson.ops.index import Concat, PutLike, Slice, Split, Stack, freeze, thaw
 
 X = np.arange(24.0).reshape(2, 3, 4)
 KEYS = [
@@ -115,3 +115,10 @@ def test_stacked_arrays_get_their_own_gradients():
     (y * np.arange(6.0).reshape(2, 3)).sum().backward()
     assert a.grad.numpy().tolist() == [2, 8]
     assert b.grad.numpy().tolist() == [1, 4]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
+def test_the_label_of_a_part_is_the_index_as_it_is_typed(key):
+    for op in (Slice(key=freeze(key)), PutLike(key=freeze(key))):
+        typed = op.label().removeprefix(f"{op.name}(").removesuffix(")")
+        np.testing.assert_array_equal(eval(f"X{typed}", {"X": X}) if typed != "[]" else X[()], X[key])

@@ -1,7 +1,6 @@
 """Pictures of symbols: what is drawn, and that no name becomes anything but a name."""
 
 import json
-import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -31,7 +30,6 @@ HOSTILE = (
     "\u5c64 \U0001f98b",
     "x" * 10_000,
 )
-NEEDS_DOT = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz' dot is not installed")
 
 
 def layer(name, data="data"):
@@ -175,7 +173,6 @@ def check_that_it_can_be_read(name):
     assert texts == [as_a_reader_sees(name), as_a_reader_sees(name), "FullyConnected(num_hidden=10)"]
 
 
-@NEEDS_DOT
 @settings(max_examples=10)
 @given(st.text(min_size=1, max_size=40))
 def test_any_name_can_be_read_in_the_picture(name):
@@ -183,19 +180,16 @@ def test_any_name_can_be_read_in_the_picture(name):
     check_that_it_can_be_read(name)
 
 
-@NEEDS_DOT
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_hostile_name_is_drawn_as_it_is(name):
     check_that_it_can_be_read(name)
 
 
-@NEEDS_DOT
 def test_a_picture_that_takes_too_long_is_given_up():
     with pytest.raises(LessonError, match="longer than 1e-06 s"):
         render_svg(plot_network(layer("fc1")), timeout=1e-6)
 
 
-@NEEDS_DOT
 def test_the_picture_of_a_network_is_written_as_svg(tmp_path):
     path = save_network(sym.load(str(NETS / "res6-symbol.json")), tmp_path, SHAPES)
     assert path == tmp_path / "network.svg"

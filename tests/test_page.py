@@ -112,13 +112,37 @@ def test_the_policy_admits_the_scripts_by_their_hashes_and_no_connection(written
 def test_a_thousand_layers_stay_under_5_mb(tmp_path):
     rows, prediction = load(), res(1000, 10)
     model = FeedForward(
-        cross_entropy(prediction), prediction=prediction, num_epoch=1, seed=0, learning_rate=1e-4
+        cross_entropy(prediction), prediction=prediction, num_epoch=5, seed=0, learning_rate=1e-4
     )
-    model.fit(rows.train_data[:20], rows.train_label[:20], progress=False)
+    model.fit(rows.train_data[:20], rows.train_label[:20], progress=False, keep=range(1, 5))
     draw = np.random.default_rng(0)
     for name in model.history.mean_abs_grad:
         model.history.mean_abs_grad[name] = draw.uniform(1e-9, 1, 100).tolist()
-    assert viz.page(model, tmp_path / "deep.html").stat().st_size < 5e6
+    written = viz.page(model, tmp_path / "deep.html")
+    assert data_of(written)["nets"][0]["kept"] == [1, 4]  # of the four there is room for two
+    assert written.stat().st_size < 5e6
+
+
+def test_epochs_between_are_left_out_where_a_page_has_no_room_for_them(tmp_path):
+    rows, prediction = load(), res(12, 4)
+    model = FeedForward(cross_entropy(prediction), prediction=prediction, num_epoch=12, seed=0)
+    model.fit(rows.train_data, rows.train_label, progress=False, keep=range(1, 12))
+    net = told_net("deep", model, {}, None, room=13 * 3)
+    assert net["kept"] == [1, 6, 11]
+    assert [len(layer["between"]) for layer in net["layers"]] == [3] * 13
+    assert told_net("deep", model, {}, None)["kept"] == list(range(1, 12))
+    assert told_net("deep", model, {}, None, room=12)["kept"] == []
+
+
+def test_distributions_between_are_those_of_a_training_that_ended_there(results):
+    rows = load()
+    shorter = run.train("mlp4", epochs=20, rows=rows, progress=False)
+    (net,) = (told_net(r.name, r.model, {}, None) for r in results if r.name == "mlp4")
+    assert net["kept"] == [1, 2, 3, 5, *range(10, 100, 10)]
+    for layer, ended in zip(net["layers"], shorter.history.layers["last"], strict=True):
+        found = layer["between"][net["kept"].index(20)]
+        assert found["weights"]["counts"] == ended.weights.counts
+        assert found["activations"]["counts"] == ended.activations.counts
 
 
 def test_what_can_be_given(tmp_path):
@@ -264,6 +288,45 @@ def test_a_click_on_a_layer_shows_its_curve_and_distributions(visit, written):
     assert tab.locator("#drawing g.chosen").get_attribute("data-layer") == "fc7"
 
 
+def test_distributions_follow_the_slider(visit, written):
+    tab = visit(written)
+    choose_tab(tab, "mlp4")
+    layer = data_of(written)["nets"][0]["layers"][0]
+    told = {}
+    for epoch, kept in ((1, "epoch 1"), (14, "epoch 10"), (16, "epoch 20"), (100, "training")):
+        tab.locator("#epoch").fill(str(epoch))
+        before, after = tab.locator("#spreads figcaption").all_inner_texts()[:2]
+        assert before.startswith("weights before training: ")
+        assert after.startswith(f"weights after {kept}: ")
+        told[epoch] = float(re.search(r"deviation (\S+)", after)[1])
+    assert told[16] == pytest.approx(layer["between"][5]["weights"]["deviation"], rel=0.05)
+    assert told[100] == pytest.approx(layer["last"]["weights"]["deviation"], rel=0.05)
+    assert "nearest to epoch 100" in tab.locator("#spreads-hint").inner_text()
+
+
+def test_each_tick_stands_where_its_colour_is(visit, written):
+    tab, scale = visit(written), data_of(written)["scale"]
+    ramp = tab.locator("#ramp").bounding_box()
+    for tick in tab.locator("#ticks span").all()[1:-1]:  # the outer ones stay inside
+        box = tick.bounding_box()
+        share = np.log(float(tick.inner_text()) / scale["low"]) / np.log(scale["high"] / scale["low"])
+        assert (box["x"] + box["width"] / 2 - ramp["x"]) / ramp["width"] == pytest.approx(share, abs=0.01)
+
+
+def test_the_network_moves_to_the_layer_that_is_chosen(visit, written):
+    tab = visit(written)
+    choose_tab(tab, "res25")
+    for name in ("fc26", "fc14", "fc1"):
+        tab.locator("#layer").select_option(label=name)
+        tab.wait_for_timeout(400)
+        box, stage = (tab.locator(at).bounding_box() for at in (f'#drawing g[data-layer="{name}"]', "#stage"))
+        assert stage["y"] <= box["y"]
+        assert box["y"] + box["height"] <= stage["y"] + stage["height"]
+    choose_tab(tab, "mlp8")  # begins at its first layer
+    tab.wait_for_timeout(400)
+    assert tab.locator('#drawing g[data-layer="fc1"]').bounding_box()["y"] < stage["y"] + stage["height"] / 3
+
+
 def test_tabs_show_the_other_networks_with_diagnosis_and_tables(visit, written):
     tab = visit(written)
     for net in data_of(written)["nets"]:
@@ -364,6 +427,19 @@ def test_a_history_without_a_network_and_a_loss_has_a_page_too(visit, tmp_path, 
     tab.locator("#layer").select_option(label="fc2")
     assert tab.locator("#layer-facts").inner_text() == "mean |gradient| 1.0e-1 in epoch 1"
     assert not tab.locator("#confusion-part").is_visible()
+
+
+def test_charts_tell_whole_epochs(browser, tmp_path):
+    tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    tab.add_init_script(
+        "window.told = []; const write = CanvasRenderingContext2D.prototype.fillText;"
+        "CanvasRenderingContext2D.prototype.fillText = function (text, ...at) { told.push(text); write.call(this, text, ...at) }"
+    )
+    tab.goto(viz.page(by_hand(["a", "b"], epochs=5), tmp_path / "page.html").as_uri())
+    tab.wait_for_timeout(200)
+    plain = [text for text in tab.evaluate("told") if re.fullmatch(r"[\d.]+", text)]
+    assert set(plain) == {"1", "2", "3", "4", "5"}
+    tab.context.close()
 
 
 def test_hostile_names_are_shown_as_names_and_run_nothing(visit, tmp_path):

@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from tinygrad_lesson import FeedForward, sym
 from tinygrad_lesson.errors import AttributeValueError
 from tinygrad_lesson.lesson import run
 from tinygrad_lesson.train.history import History
@@ -117,6 +118,32 @@ def test_loss_and_accuracy_have_an_axis_each():
     assert right.get_ylabel().startswith("accuracy")
 
 
+def test_a_model_and_its_history_are_plotted_as_their_numbers():
+    x = sym.FullyConnected(sym.Variable("data"), num_hidden=2, name="fc1")
+    loss = sym.MakeLoss(sym.mean(sym.square(x - sym.Variable("label"))))
+    rows = np.ones((4, 2)), np.eye(2)[[0, 1, 0, 1]]
+    model = FeedForward(loss, prediction=x, num_epoch=3, numpy_batch_size=4, seed=0)
+    history = model.fit(*rows, eval_data=rows, progress=False)
+    for told in (model, history):
+        np.testing.assert_array_equal(plot_loss(told).lines[0].get_ydata(), history.loss)
+        np.testing.assert_array_equal(plot_loss(told).figure.axes[1].lines[0].get_ydata(), history.accuracy)
+        np.testing.assert_array_equal(
+            data_lines(plot_gradients(told), 3)[0].get_ydata(), history.mean_abs_grad["fc1_weight"]
+        )
+        assert plot_heatmap(told).get_yticklabels()[0].get_text() == "fc1_weight"
+        assert plot_weights(told).get_yticklabels()[0].get_text() == "fc1"
+        np.testing.assert_array_equal(plot_losses({"a": told}).lines[0].get_ydata(), history.loss)
+        assert plot_depths({"a": told}).lines[0].get_ydata() == history.mean_abs_grad["fc1_weight"][0]
+
+
+def test_accuracy_may_be_known_in_some_epochs_only():
+    ax = plot_loss([0.36, 0.2, 0.1, 0.09], {1: 0.3, 4: 0.9}, title="a $1 net")
+    right = ax.figure.axes[1].lines[0]
+    np.testing.assert_array_equal(right.get_xydata(), [[1, 0.3], [4, 0.9]])
+    assert right.get_marker() == "o"
+    assert ax.get_title() == r"a \$1 net"
+
+
 @pytest.mark.parametrize("losses", [[0.3661, 0.3660], [1.0, 1e-3], [1.0, 1e-14]])
 def test_a_loss_axis_spans_a_decade_or_more_and_has_ticks(losses):
     ax = plot_loss(losses)
@@ -125,6 +152,7 @@ def test_a_loss_axis_spans_a_decade_or_more_and_has_ticks(losses):
     assert bottom < min(losses)
     assert max(losses) < top
     assert sum(bottom <= tick <= top for tick in ax.get_yticks()) >= 3
+    assert any(max(losses) <= tick <= top for tick in ax.get_yticks())  # one can read how high it begins
 
 
 def test_each_family_of_remedies_has_a_panel_with_its_networks_on_shared_axes():
@@ -216,6 +244,11 @@ def test_losses_of_several_networks_are_lines_that_can_be_told_apart(trained):
     assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 2
 
 
+def test_eight_networks_have_eight_colours():
+    histories = {str(i): [1.0, 0.5] for i in range(8)}
+    assert len({line.get_color() for line in plot_losses(histories).lines}) == 8
+
+
 def test_depths_go_from_the_last_layer_back_and_leave_zeros_out():
     ax = plot_depths({"a": {"w1": [1e-9, 5.0], "w2": [0.0, 6.0], "w3": [1e-3, 7.0]}}, epoch=1)
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), [1e-3, np.nan, 1e-9])
@@ -247,6 +280,20 @@ def test_side_by_side_each_network_has_its_axes(trained):
     assert [ax.get_title() for ax in axes] == ["mlp8", "res6"]
     assert {ax.collections[0].norm.vmin for ax in axes} == {1e-16}
     assert axes[0].figure is axes[1].figure
+
+
+@pytest.mark.parametrize("plot", [plot_loss, plot_gradients])
+def test_side_by_side_stand_on_one_scale_on_which_all_is_seen(plot):
+    def told(first, last):
+        return History(loss=[first, last], mean_abs_grad={"w": [first, last]})
+
+    axes = side_by_side(plot, {"flat": told(1e-9, 1e-9), "falling": told(1e3, 1e-4)})
+    assert len({ax.get_ylim() for ax in axes}) == 1
+    bottom, top = axes[0].get_ylim()
+    assert bottom < 1e-8
+    assert top > 1e3
+    flat_first = side_by_side(plot, {"flat": told(1.0, 1.0), "falling": told(1.0, 1e-4)})
+    assert flat_first[0].get_ylim()[0] < 1e-4
 
 
 @pytest.mark.parametrize(("plot", "what"), [(plot_weights, "weights"), (plot_activations, "activations")])

@@ -96,11 +96,14 @@ def test_with_nothing_that_draws_the_text_is_written_and_a_sentence_says_why(onl
     assert "no Graphviz was found" in drawing._repr_mimebundle_()["text/plain"]
 
 
-def test_an_engine_that_hangs_is_stopped(only):
+def test_an_engine_that_hangs_is_stopped(only, tmp_path):
     only([sys.executable, "-c", "import time; time.sleep(60)"])
     began = time.monotonic()
     with pytest.raises(LessonError, match="longer than 0.5 s"):
         render_svg(viz.plot_network(layer()), timeout=0.5)
+    with pytest.raises(LessonError, match=r"viz\.save\(\.\.\., timeout=\.\.\.\) waits longer"):
+        viz.save(viz.plot_network(layer()), tmp_path / "net.svg", timeout=0.5)
+    assert list(tmp_path.iterdir()) == []
     assert time.monotonic() - began < 5
 
 
@@ -156,6 +159,54 @@ def test_a_digraph_is_one_of_graphviz_and_renders_without_the_program_too(tmp_pa
     assert b"fc1" in drawing.pipe()
     assert "fc1" in drawing.pipe(encoding="utf-8")
     assert isinstance(Drawing("x"), graphviz.Digraph)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The pictures that were opened, without anything that opens them."""
+    paths = []
+    monkeypatch.setattr(graphviz, "view", paths.append)
+    return paths
+
+
+def test_the_calls_of_mxnets_documentation_make_a_picture_without_the_program_too(
+    tmp_path, monkeypatch, opened
+):
+    """``plot_network(net, shape=..., node_attrs=...).view()``, whose default format is PDF."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(render, "commands", lambda form: ALL["wasi"] if form == "svg" else [])
+    drawing = viz.plot_network(layer(), shape={"data": (100, 200)}, node_attrs={"fixedsize": "false"})
+    with pytest.warns(
+        UserWarning, match=r"plot.gv.svg is SVG: nothing here draws pdf: pip install pygraphviz"
+    ):
+        assert drawing.view(cleanup=True) == "plot.gv.svg"
+    assert opened == ["plot.gv.svg"]
+    assert [path.name for path in tmp_path.iterdir()] == ["plot.gv.svg"]
+    assert "fc1" in texts((tmp_path / "plot.gv.svg").read_text(encoding="utf-8"))
+
+
+def test_with_nothing_that_draws_a_digraph_writes_its_text_and_warns(only, tmp_path, opened):
+    only()
+    drawing = viz.plot_network(layer())
+    with pytest.warns(UserWarning, match="no Graphviz was found"):
+        path = drawing.render("net.gv", directory=tmp_path, cleanup=True)
+    assert Path(path).read_text(encoding="utf-8") == drawing.source
+    assert opened == []
+
+
+def test_a_machine_that_opens_no_pictures_gives_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.warns(UserWarning, match=r"net.gv.svg is written, but nothing here opens it"):
+        viz.plot_network(layer(), save_format="svg").view("net.gv", directory=tmp_path)
+
+
+def test_a_digraph_has_a_time_limit_whatever_draws_it(only, tmp_path, monkeypatch):
+    only([sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(render.render, "__defaults__", ("svg", 0.5))
+    drawing = viz.plot_network(layer())
+    for draw in (drawing.pipe, lambda: drawing.render("net.gv", directory=tmp_path)):
+        with pytest.raises(LessonError, match=r"longer than 0.5 s"):
+            draw()
 
 
 def test_a_picture_is_light_or_dark_as_its_reader():

@@ -171,7 +171,7 @@ class Op:
         return fixed + tuple(f"{names[-1]}{i}" for i in range(count - len(fixed)))
 
     def label(self) -> str:
-        """The op with those attributes that differ from their defaults."""
+        """The op with those attributes that differ from their defaults; it begins with its name and a bracket."""
         fields = [f for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
         fields = [f for f in fields if f.metadata.get("shown", True)]
         return f"{self.name}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in fields)})"

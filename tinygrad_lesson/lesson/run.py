@@ -34,6 +34,7 @@ from tinygrad_lesson.viz.plots import (
 from tinygrad_lesson.viz.render import save
 
 EPOCHS, BATCH_SIZE = 100, 20
+KEPT = (2, 3, 5, *range(10, 1000, 10))  # epochs whose parameters are kept, beside the first and the last
 
 
 class Result(NamedTuple):
@@ -45,6 +46,7 @@ class Result(NamedTuple):
     confusion: np.ndarray
     probabilities: np.ndarray  # (test rows, kinds)
     accuracy: float
+    accuracies: dict[int, float]  # on the test rows, after some epochs
 
     def as_json(self) -> dict[str, Any]:
         """The numbers, as they are written to `history.json`."""
@@ -54,6 +56,7 @@ class Result(NamedTuple):
             "confusion": self.confusion.tolist(),
             "first_test_row": [float(p) for p in self.probabilities[0]],
             "accuracy": self.accuracy,
+            "accuracies": self.accuracies,
             "diagnosis": str(diagnose(self.history)),
         }
 
@@ -85,10 +88,27 @@ def train(
         **network.training,
     )
     batches = NDArrayIter(rows.train_data, rows.train_label, batch_size, label_name="label")
-    history = model.fit(batches, log=log, progress=progress)
+    history = model.fit(batches, log=log, progress=progress, keep=KEPT)
     probabilities = model.predict(rows.test_data)
     table = confusion_table(probabilities, rows.test_label, KINDS)
-    return Result(name, model, history, table, probabilities, accuracy(probabilities, rows.test_label))
+    right = accuracy(probabilities, rows.test_label)
+    return Result(name, model, history, table, probabilities, right, accuracies(model, rows))
+
+
+def accuracies(model: FeedForward, rows: Lesson) -> dict[int, float]:
+    """The accuracy on the test rows after each epoch whose parameters are known."""
+    executor = model.predictor({"data": rows.test_data})
+    found = {}
+    for epoch, known in model.history.parameters.items():
+        arguments, states = (
+            {name: known[name] for name in held if name in known}
+            for held in (executor.arguments, executor.states)
+        )
+        executor.copy_params_from(arguments, states)
+        (answers,) = executor.forward(is_train=False, data=rows.test_data)
+        if epoch:
+            found[epoch] = accuracy(answers.asnumpy(), rows.test_label)
+    return found  # the executor holds the last parameters again, which are the model's
 
 
 def write(result: Result, directory: Path) -> Path:
@@ -101,7 +121,9 @@ def write(result: Result, directory: Path) -> Path:
     plots = {
         "gradients": plot_gradients(history.mean_abs_grad, title=f"{name}: gradients per weight"),
         "heatmap": plot_heatmap(history.mean_abs_grad, title=f"{name}: gradients per weight"),
-        "loss": plot_loss(history.loss),
+        "loss": plot_loss(
+            history.loss, result.accuracies, title=f"{name}: loss and accuracy on the test rows"
+        ),
         "weights": plot_weights(history, title=name),
         "activations": plot_activations(history, title=name),
     }

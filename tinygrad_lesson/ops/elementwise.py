@@ -204,6 +204,11 @@ class WithScalar(Elementwise):
     scalar: float = attr(doc="the number")
     reverse: bool = attr(False, doc="the number stands on the left")
 
+    def label(self) -> str:
+        """`WithScalar(Subtract(1.0, x))`."""
+        left, right = self.operands("x")
+        return f"{self.name}({self.binary.name}({left}, {right}))"
+
     def operands(self, x):
         """The array and the number in their order."""
         return (self.scalar, x) if self.reverse else (x, self.scalar)

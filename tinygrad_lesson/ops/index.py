@@ -23,6 +23,24 @@ def thaw(key: Key) -> tuple[Any, ...]:
     return tuple(slice(*k[1:]) if isinstance(k, tuple) else k for k in key)
 
 
+def told_key(key: Key) -> str:
+    """The index that `freeze` was given, as it is typed.
+
+    Example
+        >>> told_key(freeze((slice(None), slice(2, None), 0, ..., None)))
+        '[:, 2:, 0, ..., None]'
+    """
+    return f"[{', '.join(map(told_part, thaw(key)))}]"
+
+
+def told_part(part: Any) -> str:
+    """One part of an index."""
+    if not isinstance(part, slice):
+        return "..." if part is ... else repr(part)
+    start, stop, step = ("" if end is None else str(end) for end in (part.start, part.stop, part.step))
+    return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
+
+
 @op
 class Slice(Op):
     """A part of `x` by basic indexing: integers, slices, None and Ellipsis."""
@@ -30,6 +48,10 @@ class Slice(Op):
     replayable = True
     view = True
     key: Key = attr(doc="the index, as `freeze` makes it")
+
+    def label(self) -> str:
+        """`Slice([:, 2:])`."""
+        return f"{self.name}({told_key(self.key)})"
 
     def shape(self, x):
         sizes, result = iter(x), []
@@ -74,6 +96,10 @@ class PutLike(Op):
     replayable = True
     shape_only = ("like",)
     key: Key = attr(doc="the index, as `freeze` makes it")
+
+    def label(self) -> str:
+        """`PutLike([:, 2:])`."""
+        return f"{self.name}({told_key(self.key)})"
 
     def shape(self, x, like):
         return like

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,14 @@ from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train import metric, optimizer
 from tinygrad_lesson.train.callback import BatchEndParam, Callbacks, as_list, is_logged, log_line
 from tinygrad_lesson.train.data import as_batches, as_iterator
-from tinygrad_lesson.train.guard import first_batches, refuse_loss, refuse_non_finite, undecided, whole_epoch
+from tinygrad_lesson.train.guard import (
+    first_batches,
+    kept_epochs,
+    refuse_loss,
+    refuse_non_finite,
+    undecided,
+    whole_epoch,
+)
 from tinygrad_lesson.train.history import Arrays, History, Trained
 from tinygrad_lesson.train.initializer import Initializer, Uniform
 from tinygrad_lesson.train.monitor import GradientMonitor
@@ -80,10 +87,12 @@ class FeedForward:
         shuffle: bool = False,
         log: Callable[[str], Any] | None = None,
         progress: bool | None = None,
+        keep: Iterable[int] = (),
     ) -> History:
         """Train for `num_epoch` epochs on arrays or on an iterator of batches.
 
-        `log` gets the lesson's lines; `progress` shows a bar, by default on a terminal only.
+        `log` gets the lesson's lines; `progress` shows a bar, by default on a terminal only. The history holds
+        the parameters before training, after the first epoch and after the last, and after those of `keep`.
 
         Errors
             ShapeError or BindError naming the layer where a batch does not fit the symbol;
@@ -99,11 +108,13 @@ class FeedForward:
         write = log or (logger.info if logger is not None else None)
         hidden = not progress if progress is not None else not sys.stderr.isatty()
         epoch, last, count = self.begin_epoch, self.num_epoch or self.begin_epoch + 1, 1
+        stops, kept = kept_epochs(keep, last - epoch), dict[int, Arrays]()
         watched = as_list(batch_end_callback) or as_list(epoch_end_callback) or eval_data is not None
         try:
             with tqdm(total=last - epoch, unit="epoch", leave=False, disable=hidden) as bar:
                 while epoch < last:
-                    count = min(count, last - epoch)
+                    done = epoch - self.begin_epoch
+                    count = min(count, next((n for n in stops if n > done), last) - done, last - epoch)
                     began, before = time.perf_counter(), history.steps
                     losses = self.run_epochs(
                         executor, updater, monitor, iterator, epoch, count, batch_end_callback, history
@@ -112,6 +123,8 @@ class FeedForward:
                     history.seconds += spent
                     history.loss += losses
                     self.take_from(executor)
+                    if done + count in stops:
+                        kept[done + count] = self.parameters(executor)
                     if eval_data is not None:
                         history.accuracy.append(self.score(eval_data, eval_metric=eval_metric))
                     speed = (history.steps - before) * iterator.batch_size / spent
@@ -122,14 +135,12 @@ class FeedForward:
                         callback(epoch, self.prediction, self.arg_params, self.aux_params)
                     bar.update(count)
                     epoch += count
-                    if not watched and getattr(
-                        iterator, "repeats", False
-                    ):  # about a tenth of a second's worth
-                        count = max(1, int(count * 0.1 / spent))
+                    if not watched and getattr(iterator, "repeats", False):
+                        count = max(1, int(count * 0.1 / spent))  # about a tenth of a second's worth
         finally:  # also of a training that ended in an error one can ask what happened
             monitor.epoch()
             history.mean_abs_grad = monitor.mean_abs_grad
-            history.trained = Trained(self.symbol, batches, first, self.parameters(executor))
+            history.trained = Trained(self.symbol, batches, first, self.parameters(executor), kept)
         return history
 
     def batches(self, X: Any, y: Any, shuffle: bool) -> Any:

@@ -1,11 +1,12 @@
 """What a training makes sure of before it goes on: batches that fit, data and losses that are numbers."""
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import NonFiniteError, ShapeError
+from tinygrad_lesson.errors import DTypeError, NonFiniteError, ShapeError
 from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.graph import Edge
 from tinygrad_lesson.infer import infer_shapes
@@ -30,6 +31,19 @@ def first_batches(iterator: Any) -> list[dict[str, np.ndarray]]:
     if not found:
         raise ShapeError("fit: the iterator gave no batch")
     return found
+
+
+def kept_epochs(keep: Iterable[int], epochs: int) -> list[int]:
+    """The epochs, counted from 1, after which parameters are kept: the first and those of `keep`, not the last.
+
+    Errors
+        DTypeError if `keep` holds anything but whole numbers.
+    """
+    try:
+        wanted = {1, *map(operator.index, keep)}
+    except TypeError:
+        raise DTypeError(f"fit: keep is {keep!r}, expected epochs, such as (10, 20)") from None
+    return sorted(epoch for epoch in wanted if 0 < epoch < epochs)
 
 
 def undecided(symbol: Symbol, shapes: Mapping[str, Any]) -> list[str]:

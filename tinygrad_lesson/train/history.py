@@ -1,13 +1,14 @@
 """What a training leaves behind: numbers per epoch, and what is needed to look into the network again."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.errors import DTypeError
+from tinygrad_lesson.errors import AttributeValueError, DTypeError
 from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train.probe import Layer, probe
 
@@ -15,12 +16,24 @@ Arrays = dict[str, np.ndarray]
 
 
 class Trained(NamedTuple):
-    """A loss with its first and last parameters (states among them), and some batches it was trained on."""
+    """A loss with its first and last parameters (states among them), and some batches it was trained on.
+
+    `kept` holds the parameters after some epochs between, counted from 1.
+    """
 
     symbol: Symbol
     batches: list[Arrays]
     first: Arrays
     last: Arrays
+    kept: Mapping[int, Arrays] = {}
+
+
+class Updates(NamedTuple):
+    """For each weight the ratio of what an epoch changes in it to its size, from epoch `since` to `until`."""
+
+    ratios: dict[str, float]
+    since: int
+    until: int
 
 
 @dataclasses.dataclass
@@ -48,9 +61,55 @@ class History:
         """What `probe` finds in each layer, with the ``first`` and with the ``last`` parameters."""
         if self.trained is None:
             return {"first": [], "last": []}
-        symbol, batches, *settings = self.trained
-        first, last = probe(symbol, settings, batches)
+        symbol, batches, *ends, _ = self.trained
+        first, last = probe(symbol, ends, batches)
         return {"first": first, "last": last}
+
+    @property
+    def epochs(self) -> int:
+        """How many there were."""
+        return max(map(len, self.mean_abs_grad.values()), default=len(self.loss))
+
+    @property
+    def parameters(self) -> dict[int, Arrays]:
+        """The parameters that are known, by the number of epochs trained: 0, some between, and all."""
+        if self.trained is None:
+            return {}
+        return {0: self.trained.first, **self.trained.kept, max(1, self.epochs): self.trained.last}
+
+    def layers_after(self, epochs: Sequence[int]) -> list[list[Layer]]:
+        """What `probe` finds in each layer with the parameters after each of these epochs, which are known."""
+        if self.trained is None or not epochs:
+            return [[] for _ in epochs]
+        known = self.parameters
+        return probe(self.trained.symbol, [known[epoch] for epoch in epochs], self.trained.batches)
+
+    def updates(self, epoch: int = 1) -> Updates:
+        """For each weight the ratio `mean |change by an epoch| / mean |weight before|`.
+
+        `epoch` counts from 1, or from the last with -1. The change is that between the nearest parameters known
+        before and after it, divided by the epochs between: exactly that of the epoch after `fit`
+        for the first, and wherever `keep` holds the epoch and the one before.
+
+        Errors
+            AttributeValueError if there was no such epoch, or no parameters are known.
+        """
+        known, count = self.parameters, self.epochs
+        if not known:
+            raise AttributeValueError(
+                "updates: this history knows no parameters; it has to come from a fit, not from a file"
+            )
+        at = epoch if epoch > 0 else count + 1 + epoch
+        if not 1 <= at <= count:
+            raise AttributeValueError(f"updates: epoch is {epoch}, but there were {count} epochs")
+        before = max(n for n in known if n < at)
+        after = min(n for n in known if n >= at)
+        ratios = {}
+        for name in self.mean_abs_grad:
+            old, new = (known[n][name].astype(float) for n in (before, after))
+            change, size = np.abs(new - old).mean() / (after - before), np.abs(old).mean()
+            ratios[name] = float(change / size) if size else math.inf if change else 0.0
+        return Updates(ratios, before + 1, after)
 
     def as_json(self) -> dict[str, Any]:
         """All of it but `trained`, as `History.read` takes it."""

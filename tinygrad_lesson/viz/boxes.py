@@ -46,8 +46,12 @@ def add_boxes_of(
     known: Known,
     hidden: Collection[Node] = (),
     part: str = "",
+    carriers: Collection[Node] = (),
 ) -> list[Box]:
-    """Boxes for the nodes in `order`, added to those of another part; `place` tells where each node is."""
+    """Boxes for the nodes in `order`, added to those of another part; `place` tells where each node is.
+
+    In a backward part `carriers` are the nodes that carry a gradient.
+    """
     parameters = parameters_of(order)
     states = set(variables(order)[1])
     for node in order:
@@ -55,7 +59,7 @@ def add_boxes_of(
             continue
         kind = "state" if node in states else "parameter" if node in parameters else "input"
         box = leaf_box(node, kind, known) if node.op is None else op_box(node, known)
-        box.part = part
+        box.part, box.gives = part, "gradient" if node in carriers else "factor"
         for edge in node.inputs:
             if isinstance(edge.node.op, Constant):  # beside each of its readers
                 boxes.append(Box(number(edge.node.op.value), [], "constant", part=part))
@@ -69,10 +73,10 @@ def add_boxes_of(
 
 
 def arrow_kind(part: str, source: Box) -> str:
-    """Whether an arrow carries a gradient, or a value that a backward part reads again."""
+    """Whether an arrow carries a gradient or a factor of one, or a value that a backward part reads again."""
     if part != "backward":
         return "value"
-    return "used" if source.part != part else "number" if source.kind == "constant" else "gradient"
+    return "used" if source.part != part else "number" if source.kind == "constant" else source.gives
 
 
 def leaf_box(node: Node, kind: str, known: Known) -> Box:

@@ -19,6 +19,7 @@ GREY = "#eeeeee"
 BAD = "#cc0000"
 PLAIN = {"shape": "plain", "class": "plain", "fillcolor": "none", "style": ""}
 CLEAR = {"bgcolor": "transparent"}  # of a cluster, which else has the page's own
+MANY = 100  # parts shown above which Graphviz looks less long for the best places
 STRIPES = 48  # a folded block shows so many layers one by one, of more the worst of some
 MARKED = {"style": "filled,rounded,dashed", "penwidth": "2", "color": "#808080"}
 WRONG = {"style": "filled,rounded", "penwidth": "3", "color": BAD}
@@ -53,13 +54,17 @@ class Column(NamedTuple):
         fold = self.block(i)
         return [self.parts[i]] if fold is None else self.parts[self.shown_for(i) : fold.stop : fold.period]
 
+    @property
+    def shown(self) -> list[int]:
+        """The parts that are drawn."""
+        return [i for i in range(len(self.parts)) if self.shown_for(i) == i]
+
     def add_to(self, drawing: graphviz.Digraph, scale: "Scale") -> list[str | None]:
         """Draw the network downwards; what stands for each layer, None for all but the first of a block."""
         drawing.attr(label=as_label(self.title), fontsize="16", margin="12", peripheries="0", **CLEAR)
         row: list[str | None] = []
-        for i, part in enumerate(self.parts):
-            if self.shown_for(i) != i:
-                continue
+        for i in self.shown:
+            part = self.parts[i]
             name, same, block = f"{self.prefix}{i}", self.same(i), self.block(i)
             inside = frame(f"{self.prefix}{block.start}", block.times) if block else graphviz.Digraph()
             if part.weights:
@@ -121,11 +126,13 @@ def scale_of(numbers: Sequence[float]) -> Scale:
     return Scale(low, high)
 
 
-def canvas(title: str) -> graphviz.Digraph:
-    """An empty picture, drawn from the inputs down."""
+def canvas(title: str, columns: Sequence[Column]) -> graphviz.Digraph:
+    """An empty picture for some networks, drawn from the inputs down."""
     drawing = Drawing(name=as_name(title), format="svg", node_attr=BOX, edge_attr=ARROW)
     drawing.attr("graph", rankdir="TB", newrank="true", ranksep="0.28", nodesep="0.35", pad="0.1")
     drawing.attr("graph", fontname="Helvetica", fontsize="12", bgcolor="#ffffff")
+    if sum(len(column.shown) for column in columns) > MANY:
+        drawing.attr("graph", nslimit="0.1")  # a thousand layers take 3 s instead of 27
     return drawing
 
 
@@ -151,17 +158,18 @@ def look_of_layer(
     same: Sequence[Part], numbers: Mapping[str, float] | None, wrong: Mapping[str, str], scale: Scale
 ) -> dict[str, str]:
     """Colour, outline and lines of a layer, or of those that one stands for."""
-    name = same[0].name if len(same) == 1 else f"{same[0].name} \N{HORIZONTAL ELLIPSIS} {same[-1].name}"
+    name = [same[0].name] if len(same) == 1 else [same[0].name, " \N{HORIZONTAL ELLIPSIS} ", same[-1].name]
     look = {"class": "layer", "width": "1.9", "fillcolor": "#ffffff"}
     if numbers is None:
-        return {**look, "label": as_label(name), "tooltip": as_tooltip(name)}
+        return {**look, "label": as_label(name), "tooltip": as_tooltip("".join(name))}
     values = values_of(same, numbers)
     marks = [wrong[weight] for part in same for weight in part.weights if wrong.get(weight)]
     told = dict.fromkeys(marks)
+    lines: list[str | list[str]]
     if len(values) == 1:
         fill = scale.colour(values[0])
         look |= {"fillcolor": fill, "fontcolor": ink_on(fill)}
-        lines = [f"{name}   {told_number(values[0])}", *told]
+        lines = [[*name, f"   {told_number(values[0])}"], *told]
     else:
         numeric = [n for n in values if not math.isnan(n)] or values
         lines = [name, f"{told_number(min(numeric))} to {told_number(max(numeric))}"]
@@ -179,7 +187,7 @@ def outline_of(marks: Sequence[str]) -> dict[str, str]:
 
 def add_stripes(drawing: graphviz.Digraph, name: str, values: Sequence[float], scale: Scale) -> None:
     """Under a folded layer a stripe for each layer it stands for, or for the worst of some."""
-    size = -(-len(values) // STRIPES)
+    size = layers_in_a_stripe(values)
     groups = [values[i : i + size] for i in range(0, len(values), size)]
     colours = ":".join(scale.colour(worst_of(group)) for group in groups)
     look = {"style": "striped", "fillcolor": colours, "label": "", "width": "1.9", "height": "0.28"}
@@ -190,6 +198,11 @@ def add_stripes(drawing: graphviz.Digraph, name: str, values: Sequence[float], s
     )
     drawing.node(f"{name}-stripes", tooltip=tooltip, **look)
     drawing.edge(name, f"{name}-stripes", arrowhead="none", weight="100")
+
+
+def layers_in_a_stripe(values: Sequence[object]) -> int:
+    """How many of these layers share a stripe, so that there are not too many."""
+    return -(-len(values) // STRIPES)
 
 
 def told_number(number: float) -> str:

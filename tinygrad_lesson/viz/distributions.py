@@ -1,6 +1,6 @@
 """Plots of what is in a layer: how its weights and its activations are spread, before and after training."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ MOST_ROWS = 26  # of more layers some are shown, the first and the last included
 HEIGHT = 0.42  # of a histogram, in rows: those of before point up, those of after down
 
 
-def plot_weights(history: History, *, ax: "Axes | None" = None, title: str | None = None) -> "Axes":
+def plot_weights(history: Any, *, ax: "Axes | None" = None, title: str | None = None) -> "Axes":
     """How each layer's weights are spread: up before training, down after it.
 
     Each histogram has a scale of its own, from minus to plus the largest magnitude, which stands at the
@@ -27,7 +27,7 @@ def plot_weights(history: History, *, ax: "Axes | None" = None, title: str | Non
     return _plot_spread(history, "weights", "value of the weights", ax, title)
 
 
-def plot_activations(history: History, *, ax: "Axes | None" = None, title: str | None = None) -> "Axes":
+def plot_activations(history: Any, *, ax: "Axes | None" = None, title: str | None = None) -> "Axes":
     """How each layer's activations on the training rows are spread: up with the first weights, down with the last.
 
     Each histogram has a scale of its own, from minus to plus the largest magnitude, which stands at the
@@ -36,11 +36,11 @@ def plot_activations(history: History, *, ax: "Axes | None" = None, title: str |
     return _plot_spread(history, "activations", "activation", ax, title)
 
 
-def _plot_spread(history: History, what: str, label: str, ax: "Axes | None", title: str | None) -> "Axes":
+def _plot_spread(history: Any, what: str, label: str, ax: "Axes | None", title: str | None) -> "Axes":
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    first, last = history.layers["first"], history.layers["last"]
+    first, last = (History.read(history).layers[when] for when in ("first", "last"))
     if not last:
         raise AttributeValueError(f"plot_{what}: this history knows no layers; it has to come from a fit")
     rows = np.unique(np.linspace(0, len(last) - 1, min(MOST_ROWS, len(last))).round().astype(int))

@@ -1,5 +1,7 @@
 """Text for Graphviz: whatever a user calls a thing is written as text, never as markup, a link or a file."""
 
+from collections.abc import Sequence
+
 import graphviz
 
 LONGEST = 60  # characters of a line that are shown; the whole of it stands in the tooltip
@@ -16,9 +18,14 @@ ARROW = {
 FAST = {"nslimit": "1", "nslimit1": "1"}  # a layout of many clusters takes a tenth of the time
 
 
-def as_label(*lines: str) -> str:
-    """Lines that Graphviz shows as they are: no markup, no escapes, no entities."""
-    escaped = [graphviz.escape(printable(shortened(line))).replace("&", "&amp;") for line in lines]
+def as_label(*lines: str | Sequence[str]) -> str:
+    """Lines that Graphviz shows as they are: no markup, no escapes, no entities.
+
+    A line may come in pieces, each of which is cut by itself: a long name leaves the number beside it whole.
+    """
+    pieces = [[line] if isinstance(line, str) else line for line in lines]
+    told = [printable("".join(map(shortened, line))) for line in pieces]
+    escaped = [graphviz.escape(line).replace("&", "&amp;") for line in told]
     label: str = graphviz.nohtml(r"\n".join(escaped))
     return label
 

@@ -35,7 +35,8 @@ def draw(
     tell shape and element type: of a Symbol, as far as `shape` decides them. With `values` and
     `gradients` the boxes hold these too, of all but a Symbol and a Plan: short arrays in full, long ones
     as smallest, largest, mean and histogram. With `backward` the gradient graph is drawn beside the
-    forward one, up along it, in orange; as a rule gives it, and simplified where all shapes are known.
+    forward one, up along it, orange where a gradient goes; as a rule gives it, and simplified where all shapes
+    are known.
 
     Above 100 boxes, blocks that repeat become one, which says how often; ``expand=True`` draws all boxes,
     ``expand=False`` folds smaller graphs too. Boxes whose names begin alike (`stage1_`) stand in a frame.
@@ -99,7 +100,7 @@ def backward_boxes(both: trace.Backward) -> list[Box]:
     for of, edge in both.gradients:
         results.setdefault(edge.node, []).append((of.node.name, edge))
     for node in ancestors(results):
-        add_boxes_of(boxes, place, [node], known, part="backward")
+        add_boxes_of(boxes, place, [node], known, part="backward", carriers=both.carriers)
         for name, edge in results.get(node, ()):
             arrow = Arrow(place[node], known.told(edge), "gradient")
             boxes.append(Box(f"gradient of {name}", [], "result", [arrow], part="backward"))
@@ -121,11 +122,13 @@ def boxes_of_plan(plan: Plan) -> list[Box]:
                 arrows.append(Arrow(writer[v], told(plan, v), kind))
             writer.update(dict.fromkeys(targets, len(boxes)))
             lines = [op.label().removesuffix("()"), *where(plan, sources, targets)]
-            boxes.append(Box(name, lines, op.family, arrows, part=part, structure=(lines[0],)))
+            boxes.append(
+                Box(name, lines, op.family, arrows, part=part, gives="backward", structure=(lines[0],))
+            )
     for name, v in plan.outputs.items():
         if v in writer:
             source = boxes[writer[v]]
-            kind = "gradient" if source.part == "backward" else "value"
+            kind = "backward" if source.part == "backward" else "value"
             boxes.append(Box(name, [], "result", [Arrow(writer[v], told(plan, v), kind)], part=source.part))
     return boxes
 
@@ -134,7 +137,8 @@ def leaf_of_plan(plan: Plan, v: int, part: str) -> Box:
     """A buffer that no step has written."""
     buffer = plan.buffers[v]
     kind = "constant" if buffer.value is not None else "input" if buffer.argument else "result"
-    return Box(plan.show_buffer(v), [], kind, part=part, structure=(buffer.shape, buffer.dtype))
+    structure = (buffer.shape, buffer.dtype)
+    return Box(plan.show_buffer(v), [], kind, part=part, gives="backward", structure=structure)
 
 
 def told(plan: Plan, v: int) -> str:

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import graphviz
+import numpy as np
 
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError
 from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train import marks
 from tinygrad_lesson.train.feedforward import FeedForward
-from tinygrad_lesson.train.history import History
+from tinygrad_lesson.train.history import History, Updates
 from tinygrad_lesson.viz.architecture import Part, parts_of, repeats_of, weights_of
 from tinygrad_lesson.viz.column import (
     CLEAR,
@@ -21,6 +22,7 @@ from tinygrad_lesson.viz.column import (
     align,
     canvas,
     ink_on,
+    layers_in_a_stripe,
     outline_of,
     scale_of,
 )
@@ -31,12 +33,16 @@ from tinygrad_lesson.viz.render import MISSING, as_text, render, tidy
 EXPLAINED = {
     marks.WORDS[marks.VANISHING]: (
         f"vanishing: below {marks.VANISHED:g} of",
-        "the strongest layer's, here",
-        "and in all layers before",
+        "the strongest layer's, here and in",
+        f"all layers before; or below {marks.STARVED:g}",
     ),
     marks.WORDS[marks.EXPLODING]: ("exploding: far above", "the last layer's, or", "what it was at first"),
     marks.WORDS[marks.DEAD]: ("dead: all zero",),
     marks.WORDS[marks.NOT_FINITE]: ("not finite:", "NaN or infinite"),
+}
+MEASURES = {
+    "gradient": ["mean |gradient|"],
+    "update": ["update / weight:", "mean |change by an epoch|", "over mean |weight|"],
 }
 DEEP = 12  # layers above which blocks that repeat are folded
 
@@ -44,9 +50,10 @@ DEEP = 12  # layers above which blocks that repeat are folded
 def gradient_flow(
     *models: Any,
     epoch: int = 1,
+    by: str = "gradient",
     shape: Mapping[str, Any] | None = None,
     title: str = "gradient flow",
-    measure: str = "mean |gradient|",
+    measure: str | None = None,
     expand: bool | None = None,
 ) -> graphviz.Digraph:
     """The architecture of one or more networks, each layer in the colour of its gradient, on one scale.
@@ -57,12 +64,16 @@ def gradient_flow(
     ones are small where the network has learnt. In networks of more than 12 layers blocks that repeat become one, each of
     its layers a stripe, the first at the left; ``expand=True`` draws all, ``expand=False`` folds all.
 
-    `measure` is what the numbers are called in the legend: so the ratio of update to weight can be
-    shown. Layers are marked as `tl.diagnose` marks them: vanishing, exploding, dead (all zero), not finite.
+    With ``by="update"`` the number is the ratio of update to weight, `mean |change by an epoch| / mean |weight|`
+    (`History.updates`); ``fit(..., keep=(9, 10))`` keeps what the ratio of epoch 10 is computed from, that of the first
+    is always there. `measure` is what numbers of another kind are called in the legend.
+
+    Layers are marked as `tl.diagnose` marks their gradients: vanishing, exploding, dead (all zero), not finite.
     `shape` are shapes of inputs (all models have the same), for the arrows.
 
     Errors
-        AttributeValueError for a model without numbers for this epoch; DTypeError for what is no model.
+        AttributeValueError for a model without numbers for this epoch, or another `by`; DTypeError for what is
+        no model.
 
     Example
         >>> from tinygrad_lesson import sym
@@ -70,22 +81,28 @@ def gradient_flow(
         >>> "2.5e-12" in gradient_flow((net, {"fc1_weight": 2.5e-12})).source
         True
     """  # noqa: E501
-    columns = [
-        as_column(name, f"net{i}-", model, epoch, shape, expand)
-        for i, (name, model) in enumerate(named(models))
-    ]
-    if not columns:
+    if by not in MEASURES:
+        raise AttributeValueError(f"gradient_flow: by is {by!r}, expected one of {', '.join(MEASURES)}")
+    given = list(named(models))
+    if not given:
         raise AttributeValueError("gradient_flow: there is no model, expected at least one")
+    shown = [updates_of(name, model, epoch) if by == "update" else None for name, model in given]
+    columns = [
+        as_column(name, f"net{i}-", model, epoch, shape, expand, update and update.ratios)
+        for i, ((name, model), update) in enumerate(zip(given, shown, strict=True))
+    ]
     scale = scale_of([n for column in columns for n in numbers_of(column)])
-    drawing = canvas(title)
+    drawing = canvas(title, columns)
     rows = []
     for i, column in enumerate(columns):
         inside = graphviz.Digraph(name=f"cluster_net{i}")
         rows.append(column.add_to(inside, scale))
         drawing.subgraph(inside)
     align(drawing, rows)
-    when = f"in epoch {epoch}" if epoch > 0 else "in the last epoch" if epoch == -1 else f"in epoch {epoch}"
-    add_legend(drawing, scale, columns, [measure, "of each weight", when])
+    told = [measure] if measure else MEASURES[by]
+    of_gradient = ["marked by the gradient"] if by == "update" and any(c.marks for c in columns) else []
+    when = [told_when(epoch, shown)] if any(has_epochs(model) for _, model in given) else []
+    add_legend(drawing, scale, columns, [*told, "of each weight", *when, *of_gradient])
     return drawing
 
 
@@ -115,7 +132,7 @@ def network_svg(
     names = list(weights) if weights is not None else weights_of(symbol.nodes)
     parts = parts_of(symbol, names, shape)
     column = Column("", prefix, parts, folds_of(parts, expand), names)
-    drawing = canvas("network")
+    drawing = canvas("network", [column])
     column.add_to(drawing, scale_of([]))
     picture = render(drawing)
     if picture is None:
@@ -144,10 +161,53 @@ def named(models: Sequence[Any]) -> Iterator[tuple[str, Any]]:
             yield "", model
 
 
+def updates_of(title: str, model: Any, epoch: int) -> Updates:
+    """How much an epoch changes each weight of a model."""
+    history = getattr(model, "history", model)
+    if not isinstance(history, History):
+        raise AttributeValueError(
+            "gradient_flow: by='update' is computed from a FeedForward after fit, or its History, not from "
+            f"{model!r:.80}"
+        )
+    trained_numbers(title, history.mean_abs_grad)
+    return history.updates(epoch)
+
+
+def has_epochs(model: Any) -> bool:
+    """Whether a model has a number for each of several epochs, not one for all."""
+    return not isinstance(model, tuple) or any(map(np.ndim, model[1].values()))
+
+
+def told_when(epoch: int, updates: Sequence[Updates | None]) -> str:
+    """The epoch that is shown, or the epochs between which the parameters are known."""
+    spans = {(update.since, update.until) for update in updates if update}
+    since, until = min(spans, default=(epoch, epoch))
+    if len(spans) > 1:
+        return f"around epoch {epoch}" if epoch > 0 else "in the last epochs"
+    if since != until:
+        return f"in epochs {since} to {until}"
+    return "in the last epoch" if epoch == -1 else f"in epoch {epoch}"
+
+
+def trained_numbers(title: str, numbers: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The numbers of a model, refused if there are none."""
+    if not numbers:
+        raise AttributeValueError(
+            f"gradient_flow: {title or 'the model'} has no gradients yet; call fit first"
+        )
+    return numbers
+
+
 def as_column(
-    title: str, prefix: str, model: Any, epoch: int, shape: Mapping[str, Any] | None, expand: bool | None
+    title: str,
+    prefix: str,
+    model: Any,
+    epoch: int,
+    shape: Mapping[str, Any] | None,
+    expand: bool | None,
+    shown: Mapping[str, float] | None = None,
 ) -> Column:
-    """What is drawn of one model."""
+    """What is drawn of one model: its gradients in an epoch, or other numbers that are `shown`."""
     history = (
         model.history.mean_abs_grad
         if isinstance(model, FeedForward)
@@ -164,11 +224,8 @@ def as_column(
             f"gradient_flow: {model!r:.80} is no model; expected a FeedForward after fit, a History, or "
             "(symbol, {weight: mean |gradient|})"
         )
-    if not history:
-        raise AttributeValueError(
-            f"gradient_flow: {title or 'the model'} has no gradients yet; call fit first"
-        )
-    numbers = {name: at_epoch(name, values, epoch) for name, values in history.items()}
+    history = trained_numbers(title, history)
+    numbers = shown or {name: at_epoch(name, values, epoch) for name, values in history.items()}
     wrong = marks_of(history, symbol, getattr(model, "history", model), epoch)
     parts = chain_of(numbers) if symbol is None else parts_of(symbol, numbers, known_shapes(symbol, shape))
     if not any(part.weights for part in parts):
@@ -178,7 +235,7 @@ def as_column(
 
 def marks_of(history: Mapping[str, Any], symbol: Symbol | None, told: Any, epoch: int) -> dict[str, str]:
     """For each weight that is marked in this epoch the word for it."""
-    by_epoch = {n: values if isinstance(values, Sequence) else [values] for n, values in history.items()}
+    by_epoch = {n: values if np.ndim(values) else [values] for n, values in history.items()}
     gradients = marks.as_matrix(by_epoch)
     within_reach = marks.reached(gradients, list(history), symbol)
     found = marks.mark(gradients, within_reach, getattr(told, "loss", ()))
@@ -194,7 +251,7 @@ def folds_of(parts: Sequence[Part], expand: bool | None) -> list[Repeat]:
 
 def at_epoch(name: str, values: Any, epoch: int) -> float:
     """The number of one epoch, or the number itself where there is but one."""
-    if not isinstance(values, Sequence):
+    if not np.ndim(values):
         return float(values)
     if not 1 <= abs(epoch) <= len(values):
         raise AttributeValueError(f"gradient_flow: epoch is {epoch}, but {name} has {len(values)} epochs")
@@ -227,9 +284,11 @@ def add_legend(
         lines.append(([f"{number:.0e}"], {"fillcolor": fill, "color": fill, "fontcolor": ink_on(fill)}))
     present = {word for column in columns for word in column.marks.values()}
     lines += [(EXPLAINED[word], outline_of([word])) for word in marks.WORDS.values() if word in present]
-    shown = [(column, i) for column in columns for i in range(len(column.parts))]
-    if any(column.parts[i].weights and len(column.same(i)) > 1 for column, i in shown):
-        lines.append((["stripes: one layer each,", "the first at the left"], PLAIN))
+    folded = [column.same(i) for column in columns for i in column.shown if column.parts[i].weights]
+    striped = {layers_in_a_stripe(same) for same in folded if len(same) > 1}
+    if striped:
+        each = "one layer each" if striped == {1} else f"the worst of up to {max(striped)}"
+        lines.append(([f"stripes: {each},", "the first at the left"], PLAIN))
     if any(SKIP in line for line in drawing.body):
         lines.append((["orange arrow:", "passes layers by"], {**PLAIN, "fontcolor": SKIP, "class": "own"}))
     legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": "", **CLEAR})

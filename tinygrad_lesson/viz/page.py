@@ -31,6 +31,7 @@ STYLES = ("uPlot.min.css", "page.css")
 DEEP = 60  # layers above which blocks that repeat are folded in the network's picture
 DIGITS = 4  # of the numbers in the page
 RAMP = 64  # colours
+SPREADS = 3000  # layers times epochs between whose distributions a page holds at most
 LONGEST_TITLE = 200  # characters
 STYLED = re.compile(r"<style>.*?</style>", re.DOTALL)
 
@@ -46,8 +47,10 @@ def page(
     """Write the page of one or more trainings to `path`, whole or not at all; the path written.
 
     A training is a `FeedForward` after `fit`, its `History`, or what a ``history.json`` holds (then there is
-    no picture of the network); several in a dict by name, or in a list. `tables` gives confusion tables by
-    network and heading, a row per predicted and a column per true kind; `accuracies` the shares that are right.
+    no picture of the network); several in a dict by name, or in a list. Distributions follow the epochs as far
+    as parameters were kept, with ``fit(..., keep=range(10, 100, 10))``; else there are those of the first and
+    the last. `tables` gives confusion tables by network and heading, a row per predicted and a column per true
+    kind; `accuracies` the shares that are right.
 
     Errors
         DTypeError for what is no training, AttributeValueError for one without gradients.
@@ -59,8 +62,9 @@ def page(
     trainings = dict(named(histories))
     if not trainings:
         raise AttributeValueError("page: there is no training, expected one at least")
+    room = SPREADS // len(trainings)
     nets = [
-        told_net(name, training, (tables or {}).get(name, {}), (accuracies or {}).get(name))
+        told_net(name, training, (tables or {}).get(name, {}), (accuracies or {}).get(name), room)
         for name, training in trainings.items()
     ]
     numbers = [value for net in nets for layer in net["layers"] for value in layer["grad"] if value]
@@ -86,13 +90,17 @@ def named(histories: Any) -> Iterator[tuple[str, Any]]:
         yield "network", histories
 
 
-def told_net(name: str, training: Any, tables: Mapping[str, Any], accuracy: float | None) -> dict[str, Any]:
-    """What the page is told about one network."""
+def told_net(
+    name: str, training: Any, tables: Mapping[str, Any], accuracy: float | None, room: int = SPREADS
+) -> dict[str, Any]:
+    """What the page is told about one network, with `room` for so many layers in epochs between."""
     history = History.read(training)
     if not history.mean_abs_grad:
         raise AttributeValueError(f"page: {printable(shortened(name))} has no gradients yet; call fit first")
     found = diagnose(history)
     first, last = ({layer.weight: layer for layer in history.layers[when]} for when in ("first", "last"))
+    between = some_of(sorted(history.trained.kept) if history.trained else [], room // len(found.layers))
+    looks = [{layer.weight: layer for layer in look} for look in history.layers_after(between)]
     layers = []
     for weight, values in history.mean_abs_grad.items():
         layers.append(
@@ -104,11 +112,13 @@ def told_net(name: str, training: Any, tables: Mapping[str, Any], accuracy: floa
                 "arrives": first[weight].arrives if weight in first else None,
                 "first": told_layer(first[weight]) if weight in first else None,
                 "last": told_layer(last[weight]) if weight in last else None,
+                "between": [told_spreads(look[weight]) for look in looks if weight in look],
             }
         )
     told = {
         "name": name,
         "epochs": found.epochs,
+        "kept": between,
         "loss": history.loss,
         "layers": layers,
         "headline": found.headline(),
@@ -124,12 +134,19 @@ def told_net(name: str, training: Any, tables: Mapping[str, Any], accuracy: floa
 
 def told_layer(layer: Any) -> dict[str, Any]:
     """Distributions and dead units."""
-    return {
-        "units": layer.units,
-        "dead": layer.dead,
-        "weights": layer.weights._asdict(),
-        "activations": layer.activations._asdict(),
-    }
+    return {"units": layer.units, "dead": layer.dead, **told_spreads(layer)}
+
+
+def told_spreads(layer: Any) -> dict[str, Any]:
+    """Distributions."""
+    return {"weights": layer.weights._asdict(), "activations": layer.activations._asdict()}
+
+
+def some_of(epochs: Sequence[int], most: int) -> list[int]:
+    """Those epochs, or as many as there is room for, the first and the last included."""
+    if len(epochs) <= most:
+        return list(epochs)
+    return [epochs[round(i * (len(epochs) - 1) / max(1, most - 1))] for i in range(most)]
 
 
 def picture(training: Any, history: History) -> str:

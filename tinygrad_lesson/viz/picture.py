@@ -37,7 +37,8 @@ LARGE = 100  # boxes above which blocks that repeat are folded
 class Arrow(NamedTuple):
     """Where a value comes from: the place of a box, what is told about the value, and the arrow's kind.
 
-    Kinds are `value`, and in a backward part `gradient`, `number`, and `used`: a value that it reads again.
+    Kinds are `value`, and in a backward part `gradient`, `factor` of one, `number`, and `used`: a value that it
+    reads again; in that of a plan, which does not tell them apart, `backward`.
     """
 
     source: int
@@ -55,6 +56,7 @@ class Box:
     arrows: list[Arrow] = dataclasses.field(default_factory=list)
     path: tuple[str, ...] = ()  # words that its name shares with others, which get a frame
     part: str = ""  # of a picture in several parts: forward, backward
+    gives: str = "value"  # the kind of the arrows that leave it for a backward part
     structure: tuple[object, ...] = ()  # equal for boxes that may be folded into one
 
     @property
@@ -104,7 +106,7 @@ def draw_boxes(
     arrows = [a for a in arrows if a[2].kind != "used"]
     if len(used) > MANY:
         for source, i in used:
-            layout.read.setdefault(i, []).append(name_of_all(boxes, layout, source))
+            layout.read.setdefault(i, []).append("".join(map(shortened, names_of(boxes, layout, source))))
     else:
         arrows += [(source, i, arrow) for (source, i), arrow in used.items()]
     add_boxes(drawing, boxes, layout, shown)
@@ -197,7 +199,7 @@ def look_of(boxes: Sequence[Box], layout: Layout, i: int) -> dict[str, str]:
     """Lines, colour and outline of one box, or of those that it stands for."""
     box, read = boxes[i], layout.read.get(i, ())
     more = [*box.lines, *([f"reads {', '.join(read)}"] if read else [])]
-    lines = [line for line in (box.name and name_of_all(boxes, layout, i), *more) if line]
+    lines = [line for line in (box.name and names_of(boxes, layout, i), *more) if line]
     look = {
         "label": as_label(*lines),
         "tooltip": as_tooltip(*(line for line in (box.name, *more) if line)),
@@ -207,13 +209,13 @@ def look_of(boxes: Sequence[Box], layout: Layout, i: int) -> dict[str, str]:
     return look | look_of_leaf(box.kind, layout.wide)
 
 
-def name_of_all(boxes: Sequence[Box], layout: Layout, i: int) -> str:
-    """The name of a box, or the first and the last of those that it stands for."""
+def names_of(boxes: Sequence[Box], layout: Layout, i: int) -> list[str]:
+    """The name of a box, or the first and the last of those that it stands for, in pieces."""
     name, fold = boxes[i].name, layout.block(i)
     if fold is not None and name:
         last = boxes[i + fold.period * (fold.times - 1)].name
-        return name if last == name else f"{shortened(name)} \N{HORIZONTAL ELLIPSIS} {shortened(last)}"
-    return name or "".join(boxes[i].lines[:1])
+        return [name] if last == name else [name, " \N{HORIZONTAL ELLIPSIS} ", last]
+    return [name or "".join(boxes[i].lines[:1])]
 
 
 def look_of_leaf(kind: str, wide: bool) -> dict[str, str]:
@@ -230,9 +232,9 @@ def look_of_leaf(kind: str, wide: bool) -> dict[str, str]:
 def add_arrow(drawing: graphviz.Digraph, source: int, target: int, kind: str, label: str, rows: str) -> None:
     """One arrow, over so many `rows`; a backward part is drawn upwards, beside the forward part."""
     text = as_label(f" {label}" if label else "")
-    if kind == "gradient":
-        look = {"color": GRADIENT, "fontcolor": GRADIENT, "class": "own", "dir": "back"}
-        drawing.edge(f"n{target}", f"n{source}", label=text, minlen=rows, **look)
+    if kind in ("gradient", "factor", "backward"):
+        look = {} if kind == "factor" else {"color": GRADIENT, "fontcolor": GRADIENT, "class": "own"}
+        drawing.edge(f"n{target}", f"n{source}", label=text, minlen=rows, dir="back", **look)
     elif kind == "number":
         drawing.edge(f"n{target}", f"n{source}", dir="back")
     elif kind == "used":
@@ -249,9 +251,10 @@ def add_legend(drawing: graphviz.Digraph, boxes: Sequence[Box], layout: Layout, 
     kinds = {box.kind for box in boxes if box.is_leaf}
     rows += [(kind, look_of_leaf(kind, layout.wide)) for kind in LEAVES if kind in kinds]
     if layout.folds:
-        rows.append(("\N{MULTIPLICATION SIGN} 24: a block, 24 times", PLAIN))
-    if "gradient" in arrows:
-        rows.append(("orange arrow: gradient", {**PLAIN, "fontcolor": GRADIENT, "class": "own"}))
+        times = layout.folds[0].times
+        rows.append((f"\N{MULTIPLICATION SIGN} {times}: a block, {times} times", PLAIN))
+    orange = [kind for kind in ("gradient", "backward") if kind in arrows]
+    rows += [(f"orange arrow: {kind}", {**PLAIN, "fontcolor": GRADIENT, "class": "own"}) for kind in orange]
     if "used" in arrows:
         rows.append(("dashed: a value used again", PLAIN))
     legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": "", **CLEAR})

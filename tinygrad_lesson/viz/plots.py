@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 MOST_LABELS = 10  # above this many layers, the legend names some of them
 MARKERS = "os^Dv<>pPX"
-# Okabe and Ito 2008: eight colours that colour-blind readers tell apart, without black and the pale yellow.
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito 2008: eight colours that colour-blind readers tell apart, grey instead of the pale yellow.
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 LINES = ("-", "--", "-.", ":")
 
 
 def plot_gradients(
-    mean_abs_grad: Mapping[str, Sequence[float]],
+    history: Any,
     *,
     floor: float = 1e-8,
     ax: "Axes | None" = None,
@@ -37,12 +37,12 @@ def plot_gradients(
 ) -> "Axes":
     """The lesson's plot: mean absolute gradient of each weight per epoch, on a logarithmic axis.
 
+    `history` is what `FeedForward.fit` gives, the model, or a mapping from weights to lists of numbers.
     Colours run from the first layer (dark) to the last (light). Values below `floor` are drawn there,
     and a line of text counts the weights that never leave it. Above ten weights the legend names ten
     of them, the first and the last included.
     """
-    if not mean_abs_grad:
-        raise AttributeValueError("plot_gradients: mean_abs_grad is empty, expected a list per weight")
+    mean_abs_grad = _gradients_of("plot_gradients", history)
     ax = _new_axes(8.0, 4.5) if ax is None else ax
     count = len(mean_abs_grad)
     few = count <= MOST_LABELS
@@ -69,9 +69,21 @@ def plot_gradients(
 
 
 def plot_loss(
-    losses: Sequence[float], accuracy: Sequence[float] | None = None, *, ax: "Axes | None" = None
+    history: Any,
+    accuracy: Sequence[float] | Mapping[int, float] | None = None,
+    *,
+    ax: "Axes | None" = None,
+    title: str | None = None,
 ) -> "Axes":
-    """Loss per epoch on a logarithmic axis, and if given the accuracy (0 to 1) on an axis at the right."""
+    """Loss per epoch on a logarithmic axis, and if given the accuracy (0 to 1) on an axis at the right.
+
+    `history` is what `FeedForward.fit` gives, the model, or a list of losses; with the first two the accuracy
+    is that on the `eval_data` of the fit, if there was any. `accuracy` has a share for each epoch, or maps the epochs
+    in which it is known, counted from 1, to theirs.
+    """
+    losses = _losses_of(history)
+    if accuracy is None:
+        accuracy = getattr(_history_of(history), "accuracy", None) or None
     ax = _new_axes(6.4, 4.0) if ax is None else ax
     colour, other = OKABE_ITO[:2]
     ax.plot(_epochs(losses), losses, color=colour, label="loss")
@@ -80,10 +92,17 @@ def plot_loss(
     _log_loss_axis(ax)
     if accuracy is not None:
         right = ax.twinx()
-        right.plot(_epochs(accuracy), accuracy, color=other, linestyle="--", label="accuracy")
+        known = accuracy if isinstance(accuracy, Mapping) else dict(enumerate(accuracy, 1))
+        marker = "o" if len(known) < len(losses) else ""
+        right.plot(
+            list(known), list(known.values()), color=other, linestyle="--", marker=marker, markersize=4,
+            label="accuracy",
+        )  # fmt: skip
         right.set_ylim(-0.02, 1.02)
         right.set_ylabel("accuracy (dashed)", color=other)
         right.spines["top"].set_visible(False)
+    if title is not None:
+        ax.set_title(_shown(title))
     return _plain(ax)
 
 
@@ -95,7 +114,7 @@ def plot_losses(histories: Mapping[str, Any], *, ax: "Axes | None" = None) -> "A
     _refuse_empty("plot_losses", histories)
     ax = _new_axes(6.4, 4.0) if ax is None else ax
     for i, (name, history) in enumerate(histories.items()):
-        losses = getattr(history, "loss", history)
+        losses = _losses_of(history)
         ax.plot(_epochs(losses), losses, label=_shown(name), color=_colour(i), linestyle=_line(i))
     ax.set(xlabel="epoch", ylabel="loss")
     _log_loss_axis(ax)
@@ -114,7 +133,7 @@ def plot_depths(histories: Mapping[str, Any], *, epoch: int = 1, ax: "Axes | Non
     ax = _new_axes(6.4, 4.0) if ax is None else ax
     at = epoch - 1 if epoch > 0 else epoch
     for i, (name, history) in enumerate(histories.items()):
-        sizes = [values[at] for values in getattr(history, "mean_abs_grad", history).values()]
+        sizes = [values[at] for values in _gradients_of("plot_depths", history).values()]
         ax.plot(
             range(len(sizes)),
             [size if size > 0 else np.nan for size in reversed(sizes)],
@@ -128,7 +147,7 @@ def plot_depths(histories: Mapping[str, Any], *, epoch: int = 1, ax: "Axes | Non
 
 
 def plot_heatmap(
-    mean_abs_grad: Mapping[str, Sequence[float]],
+    history: Any,
     *,
     low: float | None = None,
     high: float | None = None,
@@ -138,12 +157,13 @@ def plot_heatmap(
     """The mean |gradient| of each weight (a row, the first layer on top) in each epoch (a column).
 
     The colour is that of its logarithm between `low` and `high`, by default the smallest and the largest
-    gradient; white is a gradient of exactly 0.
+    gradient; white is a gradient of exactly 0. `history` is what `FeedForward.fit` gives, the model, or a mapping from
+    weights to lists of numbers.
     """
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import FixedLocator
 
-    _refuse_empty("plot_heatmap", mean_abs_grad)
+    mean_abs_grad = _gradients_of("plot_heatmap", history)
     count = len(mean_abs_grad)
     ax = _new_axes(8.0, max(2.5, min(1.2 + 0.3 * count, 7.0))) if ax is None else ax
     values = np.array([list(row) for row in mean_abs_grad.values()], float)
@@ -176,7 +196,7 @@ def plot_heatmap(
 def side_by_side(
     plot: Callable[..., "Axes"], histories: Mapping[str, Any], *, columns: int = 4, **options: Any
 ) -> "list[Axes]":
-    """One plot of each of several networks, next to each other with shared axes; an `Axes` for each.
+    """One plot of each of several networks, next to each other and on one scale; an `Axes` for each.
 
     `plot` takes what `histories` holds, `options`, and ``ax=``.
     """
@@ -186,13 +206,17 @@ def side_by_side(
     across = min(columns, len(histories))
     down = math.ceil(len(histories) / across)
     figure = Figure(figsize=(4.6 * across, 3.6 * down), layout="constrained")
-    panels = figure.subplots(down, across, sharey="row" if plot is not plot_heatmap else False, squeeze=False)
+    panels = figure.subplots(down, across, squeeze=False)
     drawn = []
     for ax, (name, history) in zip(panels.ravel(), histories.items(), strict=False):
         drawn.append(plot(history, ax=ax, **options))
         ax.set_title(_shown(name))
     for ax in panels.ravel()[len(histories) :]:
         ax.remove()
+    if all(ax.get_yscale() == "log" for ax in drawn):  # one scale, which holds them all
+        low, high = zip(*(ax.get_ylim() for ax in drawn), strict=True)
+        for ax in drawn:
+            ax.set_ylim(min(low), max(high))
     return drawn
 
 
@@ -257,6 +281,25 @@ def _new_axes(width: float, height: float) -> "Axes":
     return Figure(figsize=(width, height), layout="constrained").subplots()
 
 
+def _history_of(told: Any) -> Any:
+    """A model's history; anything else as it is."""
+    return getattr(told, "history", told)
+
+
+def _losses_of(told: Any) -> Sequence[float]:
+    found: Sequence[float] = getattr(_history_of(told), "loss", told)
+    return found
+
+
+def _gradients_of(caller: str, told: Any) -> Mapping[str, Sequence[float]]:
+    found: Mapping[str, Sequence[float]] = getattr(_history_of(told), "mean_abs_grad", told)
+    if not found:
+        raise AttributeValueError(
+            f"{caller}: there is nothing to plot: mean_abs_grad is empty, expected a list per weight"
+        )
+    return found
+
+
 def _refuse_empty(caller: str, given: Mapping[str, Any]) -> None:
     if not given:
         raise AttributeValueError(f"{caller}: there is nothing to plot, expected one entry at least")
@@ -316,8 +359,12 @@ def _log_loss_axis(ax: "Axes") -> None:
 
     ax.set_yscale("log")
     bottom, top = ax.get_ylim()
+    steps = (1, 2, 5) if top / bottom < 1000 else (1,)
+    highest = max(shared.dataLim.y1 for shared in ax.get_shared_y_axes().get_siblings(ax))
+    ticks = [step * 10.0**k for k in range(-20, 21) for step in steps]
+    top = min((tick for tick in ticks if tick >= highest), default=top)  # a label at the top, to read it by
     ax.set_ylim(min(bottom, top / 10), top * 1.1)
-    if top / bottom < 1000:
+    if len(steps) > 1:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())

