@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
-HEAVY = ("matplotlib", "graphviz", "hypothesis", "numba", "scipy", "cupy", "pytest")
+HEAVY = (
+    "matplotlib", "graphviz", "hypothesis", "numba", "scipy", "cupy", "pytest", "tqdm", "importlib.metadata", "email",
+)  # fmt: skip
 
 
 def test_import_brings_nothing_heavy():

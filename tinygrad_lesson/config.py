@@ -1,6 +1,6 @@
 """What this package runs on: for bug reports, and beside measured numbers."""
 
-import importlib.metadata
+import importlib
 import os
 import platform
 
@@ -14,15 +14,16 @@ THREADS = "OMP_NUM_THREADS"  # environment variable that NumPy's BLAS respects
 
 def show_config() -> None:
     """Print version, runner, seed, threads and machine."""
+    version = importlib.import_module("importlib.metadata").version  # it takes a tenth of all other imports
     runners = f"{runner_name()} (of {', '.join(available_runners())})"
     threads = os.environ.get(THREADS) or f"{os.cpu_count()}, all there are; {THREADS} sets another number"
     for name, value in {
-        "tinygrad_lesson": importlib.metadata.version("tinygrad_lesson"),
+        "tinygrad_lesson": version("tinygrad_lesson"),
         "runner": runners,
         "seed": random.default_generator().seed,
         "threads of BLAS": threads,
         "numpy": np.__version__,
-        "numba": importlib.metadata.version("numba") if "vm" in available_runners() else "not installed",
+        "numba": version("numba") if "vm" in available_runners() else "not installed",
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {platform.system()}",
     }.items():

@@ -203,7 +203,8 @@ def op(cls: OpClass, function: str | None = None) -> OpClass:
     """
     if not cls.__dict__.get("__doc__"):
         raise LessonError(f"op {cls.__name__} has no docstring, which is its page in the reference")
-    dataclasses.dataclass(frozen=True, repr=False)(cls)
+    if inspect.get_annotations(cls):  # without attributes of its own a class inherits all that this makes
+        dataclasses.dataclass(frozen=True, repr=False)(cls)
     cls.__repr__ = cls.label  # type: ignore[method-assign, assignment]
     cls.name = cls.__name__
     cls.function = function or cls.__dict__.get("function") or snake_case(cls.__name__)

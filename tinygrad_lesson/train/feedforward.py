@@ -1,12 +1,12 @@
 """`FeedForward`: a symbol with parameters that can be fitted, asked and saved, as in MXNet 1.x."""
 
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.errors import BindError, DTypeError, ShapeError
@@ -29,6 +29,11 @@ from tinygrad_lesson.train.guard import (
 from tinygrad_lesson.train.history import Arrays, History, Trained
 from tinygrad_lesson.train.initializer import Initializer, Uniform
 from tinygrad_lesson.train.monitor import GradientMonitor
+
+
+def progress_bar(**settings: Any) -> Any:
+    """A bar of tqdm's, which is imported when first shown."""
+    return importlib.import_module("tqdm").tqdm(**settings)
 
 
 class FeedForward:
@@ -111,7 +116,7 @@ class FeedForward:
         stops, kept = kept_epochs(keep, last - epoch), dict[int, Arrays]()
         watched = as_list(batch_end_callback) or as_list(epoch_end_callback) or eval_data is not None
         try:
-            with tqdm(total=last - epoch, unit="epoch", leave=False, disable=hidden) as bar:
+            with progress_bar(total=last - epoch, unit="epoch", leave=False, disable=hidden) as bar:
                 while epoch < last:
                     done = epoch - self.begin_epoch
                     count = min(count, next((n for n in stops if n > done), last) - done, last - epoch)
