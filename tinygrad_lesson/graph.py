@@ -106,9 +106,14 @@ def constant(value: Any) -> Edge:
 
 def outputs_of(node: Node) -> tuple[Edge, ...]:
     """Every result of a node as an edge."""
+    return edges_of(Edge, node)
+
+
+def edges_of(kind: type[Edge], node: Node) -> tuple[Any, ...]:
+    """Every result of a node as an edge of some kind; without the way through a named tuple's `__new__`."""
     if node.op is None or node.op.results == 1:
-        return (Edge(node),)
-    return tuple(Edge(node, i) for i in range(node.op.results))
+        return (tuple.__new__(kind, (node, 0)),)
+    return tuple([tuple.__new__(kind, (node, i)) for i in range(node.op.results)])
 
 
 EDGES = Edge.F = Namespace(record)

@@ -120,6 +120,8 @@ def without_place(
     steps: Sequence[Step], buffers: Sequence[Buffer], outside: Collection[int]
 ) -> dict[int, int]:
     """The values that only one joined step reads and writes: each with the size of a block."""
+    if not any(isinstance(step.op, Blockwise) for step in steps):
+        return {}
     where: dict[int, Any] = {}  # value -> the one step that knows it, or None if several do
     for step in steps:
         for v in {owned for w in (*step.sources, *step.targets) for owned in (w, buffers[w].owner)}:

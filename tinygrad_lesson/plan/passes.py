@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_lesson.backprop import backprop
 from tinygrad_lesson.errors import LessonError
-from tinygrad_lesson.graph import UNNAMED, Edge, Label, Node, of_constants, outputs_of, toposort
+from tinygrad_lesson.graph import UNNAMED, Edge, Label, Node, edges_of, of_constants, outputs_of, toposort
 from tinygrad_lesson.infer import describe
 from tinygrad_lesson.op import Elementwise, Namespace, Op
 from tinygrad_lesson.ops.reduce import Constant, Full
@@ -63,8 +63,7 @@ class Builder(Namespace):
         """Every result of an emitted node."""
         edges = self.made.get(node)
         if edges is None:
-            count = 1 if node.op is None else node.op.results
-            edges = self.made[node] = tuple([self.edge(node, i) for i in range(count)])
+            edges = self.made[node] = edges_of(self.edge, node)
         return edges
 
     def variable(self, node: Node, shape: Shape, dtype: Any) -> Edge:

@@ -19,18 +19,18 @@ MOST = 15  # lines
 
 def fetch_ahead(rows: Sequence[Row]) -> None:
     """Write into instructions what to fetch for later ones."""
-    far = far_operands(rows)
-    if sum(math.prod(x.shape) for _, x in far) < LARGE:
+    far = [(r, x.offset, math.prod(x.shape)) for r, x in far_operands(rows)]
+    if sum(size for _, _, size in far) < LARGE:
         return
     fetched = range(0)
-    for r, x in far:
-        if x.offset in fetched and x.offset + math.prod(x.shape) <= fetched.stop:
+    for r, offset, size in far:
+        if offset in fetched and offset + size <= fetched.stop:
             continue  # a bias, say, right behind its weight
         at = next((i for i in range(max(r - EARLY, 0), r - LATE) if len(rows[i]) <= AHEAD), None)
         if at is not None:
-            lines = min(-(-math.prod(x.shape) // LINE) + 1, MOST)
-            fetched = range(x.offset, x.offset + lines * LINE)
-            rows[at] += [0] * (AHEAD - len(rows[at])) + [x.offset % (1 << 48) | lines << 48]
+            lines = min(-(-size // LINE) + 1, MOST)
+            fetched = range(offset, offset + lines * LINE)
+            rows[at] += [0] * (AHEAD - len(rows[at])) + [offset % (1 << 48) | lines << 48]
 
 
 def far_operands(rows: Sequence[Row]) -> list[tuple[int, Operand]]:

@@ -1,12 +1,13 @@
 """Two neighbouring steps as one instruction, where only the second reads what the first makes."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops import linear
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.run.encode import WORD, Memory, Operand, Row, elementwise, noted, product
+from tinygrad_lesson.run.encode import WORD, Memory, Operand, Row, elementwise, noted, product, row_major
 
 # Of an encoder: the memory, the operands of the first step, the other operand of the second, the result.
 Encoder = Callable[[Memory, Sequence[Operand], Operand, Operand], list[Row] | None]
@@ -15,6 +16,8 @@ Encoder = Callable[[Memory, Sequence[Operand], Operand, Operand], list[Row] | No
 def extent(x: Operand) -> tuple[int, int]:
     """Where its elements begin and end."""
     start = x.offset - WORD if x.offset >= WORD // 2 else x.offset
+    if x.strides == row_major(x.shape):
+        return start, start + math.prod(x.shape)
     steps = [s - WORD if s >= WORD // 2 else s for s in x.strides]
     ends = [(n - 1) * s for n, s in zip(x.shape, steps, strict=True)]
     return start + sum(min(end, 0) for end in ends), start + sum(max(end, 0) for end in ends) + 1
