@@ -11,7 +11,8 @@ from tinygrad_lesson.lesson.data import load
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
 from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.run import interpreter, kernels
-from tinygrad_lesson.run.vm import Stretch, VMRunner
+from tinygrad_lesson.run.stretch import Stretch
+from tinygrad_lesson.run.vm import VMRunner
 from tinygrad_lesson.train.initializer import Uniform
 from tinygrad_lesson.train.monitor import GradientMonitor
 from tinygrad_lesson.train.optimizer import FlatUpdater, create

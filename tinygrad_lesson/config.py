@@ -8,20 +8,22 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.run import available_runners, runner_name
+from tinygrad_lesson.run.threads import THREADS, threads
 
-THREADS = "OMP_NUM_THREADS"  # environment variable that NumPy's BLAS respects
+BLAS = "OMP_NUM_THREADS"  # environment variable that NumPy's BLAS respects
 
 
 def show_config() -> None:
     """Print version, runner, seed, threads and machine."""
     version = importlib.import_module("importlib.metadata").version  # it takes a tenth of all other imports
     runners = f"{runner_name()} (of {', '.join(available_runners())})"
-    threads = os.environ.get(THREADS) or f"{os.cpu_count()}, all there are; {THREADS} sets another number"
+    of_blas = os.environ.get(BLAS) or f"{os.cpu_count()}, all there are; {BLAS} sets another number"
     for name, value in {
         "tinygrad_lesson": version("tinygrad_lesson"),
         "runner": runners,
         "seed": random.default_generator().seed,
-        "threads of BLAS": threads,
+        "threads of BLAS": of_blas,
+        "threads of loops": f"{threads()}; {THREADS} sets another number",
         "numpy": np.__version__,
         "numba": version("numba") if "vm" in available_runners() else "not installed",
         "python": platform.python_version(),

@@ -5,7 +5,7 @@ made good. `Loop.text` is its code, in LLVM's own language, to be read.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -14,7 +14,9 @@ from numba.core import cgutils
 
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step
+from tinygrad_lesson.run.encode import Row
 from tinygrad_lesson.run.expressions import EXPRESSIONS
+from tinygrad_lesson.run.interpreter import CODES, WIDTH
 from tinygrad_lesson.run.simd import F32, I64, LANES, VECTOR, Memory, Vector, declared, splat
 
 CHUNK = 16  # vectors that are added up before they join the total, so that small numbers are not lost in it
@@ -45,8 +47,15 @@ class Loop:
         body.stored = [v for v in moving if v in made]
         body.numbers = {v: body.number(v) for v in single if v in given}
         body.emit()
+        self.sums = list(body.totals)
         self.text = str(module)
         self.engine, self.address = machine_code(self.text)
+
+    def rows(self, size: int, offsets: Mapping[int, int]) -> list[Row]:
+        """The instruction that runs it over so many elements, and what more words it needs."""
+        words = [size, *[offsets[v] for v in self.places]]
+        more = [words[i : i + WIDTH] for i in range(WIDTH - 3, len(words), WIDTH)]
+        return [[CODES["loop"], self.address, len(more), *words[: WIDTH - 3]], *more]
 
 
 def given_and_made(steps: Sequence[Step]) -> tuple[set[int], set[int]]:

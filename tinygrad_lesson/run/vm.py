@@ -4,9 +4,7 @@ What has no kernel there runs as NumPy steps between two interpreted stretches, 
 declared twice to work, only to be faster.
 """
 
-import itertools
 import sys
-from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -18,49 +16,27 @@ from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.plan.blocks import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.run.ahead import fetch_ahead
 from tinygrad_lesson.run.encode import (
     ENCODERS,
-    MOVABLE,
-    PLACES,
     WORD,
     Memory,
     Operand,
     Row,
     address,
+    elementwise,
     noted,
     row_major,
 )
 from tinygrad_lesson.run.fused import Loop, compiles
-from tinygrad_lesson.run.interpreter import CODES, WIDTH, interpret, train
+from tinygrad_lesson.run.interpreter import CODES, train
 from tinygrad_lesson.run.numpy_ import NumpyRunner
 from tinygrad_lesson.run.pairs import encode_pair
+from tinygrad_lesson.run.simd import LINE
+from tinygrad_lesson.run.stretch import NOTHING, Stretch, Together, as_tape, joined, stretches
+from tinygrad_lesson.run.threads import threads
 
-STEP = np.uint64(0)
-NOTHING = np.zeros((0, WIDTH), np.uint64)
-REST = [(0,) * (WIDTH - n) for n in range(WIDTH + 1)]
+LEAST = 1 << 16  # elements of a loop that a thread is woken for
 UNHELD = 2  # references to an array that only the function knows which asks
-
-
-class Stretch:
-    """Instructions that run in one go."""
-
-    def __init__(self, tape: np.ndarray, memory: Memory) -> None:
-        self.tape, self.base, self.origin = tape, memory.base, memory.origin
-        self.places = np.nonzero(tape >> np.uint64(62) == 1)
-        marked = tape[self.places] & np.uint64(MOVABLE - 1)
-        self.numbers, self.within = marked >> np.uint64(PLACES), marked & np.uint64((1 << PLACES) - 1)
-        self.move([start for start, _ in memory.movable])
-
-    def move(self, addresses: Sequence[int]) -> None:
-        """Let the movable arrays begin there."""
-        if len(self.numbers):
-            starts = np.array([(at - self.origin) // 4 % WORD for at in addresses], np.uint64)
-            self.tape[self.places] = starts[self.numbers] + self.within
-
-    def __call__(self) -> None:
-        """Carry them out."""
-        interpret(self.tape, self.base, STEP)
 
 
 class VMRunner(NumpyRunner):
@@ -94,7 +70,7 @@ class VMRunner(NumpyRunner):
 
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
         """As on NumPy, but where every step is interpreted nothing is copied."""
-        parts = [part for part in self.calls[1] if isinstance(part, Stretch)]
+        parts = [part for part in self.calls[1] if isinstance(part, Stretch | Together)]
         if len(parts) < len(self.calls[1]):
             return super().call(values, results)
         new = {name: self.array_for(name) for name in results}
@@ -141,7 +117,7 @@ class VMRunner(NumpyRunner):
         rows = self.encode_blocks(step.op) if isinstance(step.op, Blockwise) else self.encode(step)
         return super().prepare(step) if rows is None else rows
 
-    def encode_blocks(self, op: Blockwise) -> list[Row] | None:
+    def encode_blocks(self, op: Blockwise) -> list[Any] | None:
         """Joined steps as one compiled loop; None where there is no vector code for one of them."""
         flat, memory = self.in_order(op), self.memory
         if flat is None or not all(compiles(step) for step in op.steps):
@@ -155,9 +131,28 @@ class VMRunner(NumpyRunner):
         moving = [v for v in values if v in flat and flat[v].size > 1 and any(flat[v].strides)]
         loop = Loop(op.steps, moving, [v for v in values if v not in moving])
         memory.kept.append(loop)
-        words = [op.size, *[offsets[v] for v in loop.places]]
-        rows = [words[i : i + WIDTH] for i in range(WIDTH - 3, len(words), WIDTH)]
-        return [[CODES["loop"], loop.address, len(rows), *words[: WIDTH - 3]], *rows]
+        count = min(threads(), op.size // LEAST)
+        if count < 2:
+            return loop.rows(op.size, offsets)
+        return self.shared(loop, op, offsets, moving, count)
+
+    def shared(
+        self, loop: Loop, op: Blockwise, offsets: Mapping[int, int], moving: Sequence[int], count: int
+    ) -> list[Any]:
+        """A loop in parts for threads, each with sums of its own, which are added up when all are done."""
+        memory, length = self.memory, -(-op.size // (count * LINE)) * LINE
+        sums = {v: [memory.temporary(1) for _ in range(count)] for v in loop.sums}
+        parts = []
+        for i, start in enumerate(range(0, op.size, length)):
+            mine = {v: (at + start) % WORD if v in moving else at for v, at in offsets.items()}
+            mine |= {v: places[i].offset for v, places in sums.items()}
+            parts.append(Stretch(as_tape(loop.rows(min(length, op.size - start), mine)), memory))
+        rows: list[Row] = []
+        for v, places in sums.items():
+            target = Operand(offsets[v], (1,), (1,))
+            for so_far, place in zip([places[0], *[target] * count], places[1:], strict=False):
+                rows += elementwise("add")(memory, op, [so_far, place], target) or []
+        return [Together(parts), *rows]
 
     def encode(self, step: Step) -> list[Row] | None:
         """Instructions for one step; None where there is no kernel for it."""
@@ -271,36 +266,6 @@ class Update:
         """Take a step with this rate."""
         self.rates[0] = rate
         train(*self.arguments)
-
-
-def stretches(calls: Sequence[Any], memory: Memory) -> list[Any]:
-    """Neighbouring instructions joined into stretches."""
-    joined: list[Any] = []
-    for instructions, some in itertools.groupby(calls, lambda call: isinstance(call, list)):
-        if instructions:
-            rows = list(some)
-            if not memory.movable:
-                fetch_ahead(rows)
-            joined.append(Stretch(as_tape(rows), memory))
-        else:
-            joined += some
-    return joined
-
-
-def joined(parts: Sequence[Stretch]) -> np.ndarray:
-    """The tapes of all stretches as one, of which each has its part."""
-    tape = np.concatenate([NOTHING, *[part.tape for part in parts]])
-    end = 0
-    for part in parts:
-        start, end = end, end + len(part.tape)
-        part.tape = tape[start:end]
-    return tape
-
-
-def as_tape(rows: Sequence[Row]) -> np.ndarray:
-    """Instructions as one array of unsigned words."""
-    words = array("Q", [word for row in rows for word in (*row, *REST[len(row)])])  # quicker than np.array
-    return np.frombuffer(words, np.uint64).reshape(len(rows), WIDTH)
 
 
 __all__ = ["Update", "VMRunner", "train"]
