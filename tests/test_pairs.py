@@ -58,10 +58,8 @@ def test_a_result_lies_apart_from_the_factors_or_on_what_is_added(place, shared)
     """The factors lie at 0 and 200, what is added at 100; each has 36 elements."""
     memory = Memory(np.zeros(1024, np.uint8))
     x, w, other, target = (Operand(at, (6, 6), (6, 1)) for at in (0, 200, 100, place))
-    assert (product_and_sum(memory, [x, w], other, target) is not None) == shared
-    assert (passed_sign(memory, [x], other, Operand(place, (6, 6), (6, 1))) is not None) == (
-        shared or place in (0, 200)
-    )
+    assert (product_and_sum(memory, None, [x, w], [other], [target]) is not None) == shared
+    assert (passed_sign(memory, None, [x], [other], [target]) is not None) == (shared or place in (0, 200))
 
 
 def test_the_gradient_of_relu_is_one_instruction():
@@ -74,6 +72,32 @@ def test_the_gradient_of_relu_is_one_instruction():
     assert "pass_sign" in names
     assert "sign" not in names
     np.testing.assert_array_equal(executor.gradients["a"], np.where(A > 0, B, 0))
+
+
+def layer(norm):
+    """A fully connected layer, normalized or not."""
+    x = sym.FullyConnected(sym.Variable("data"), num_hidden=5, name="fc")
+    return sym.BatchNorm(x, fix_gamma=False, name="bn") if norm else x
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("also", [False, True])
+@pytest.mark.parametrize("is_train", [False, True])
+def test_a_layer_or_a_normalization_gives_its_positive_part_where_nobody_needs_the_rest(norm, also, is_train):
+    x = layer(norm)
+    symbol = sym.Group([sym.relu(x), x]) if also else sym.relu(x)
+    seen = []
+    for runner in ("vm", "numpy"):
+        executor = symbol.simple_bind(tl.cpu(), runner=runner, data=(7, 6))
+        for name, array in executor.arguments.items():
+            array[...] = np.random.default_rng(len(name)).normal(size=array.shape)
+        executor.arguments["data"][0] = np.nan if not norm else 1
+        seen.append([y.asnumpy() for y in executor.forward(is_train=is_train)])
+        if runner == "vm":
+            (stretch,) = executor.runner(is_train).calls[0]
+            assert ("relu" in [NAMES[code] for code in stretch.tape[:, 0].astype(int)]) == also
+    for one, other in zip(*seen, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_operands_share_memory_or_do_not():

@@ -15,6 +15,8 @@ from tinygrad_lesson.run.interpreter import CODES
 Row = list[int]  # one instruction: a code, then offsets and sizes
 LARGEST_PRODUCT = 64**3  # multiplications; above it BLAS is faster
 WORD = 1 << 64
+FLAGS = 10  # the word of a product and of a normalization that holds
+RELU = {"product": 2, "batch_norm": 4}  # that the positive part is wanted
 MOVABLE, PLACES = 1 << 62, 40  # mark of an offset in a movable array; its number is above the lower 40 bits
 
 

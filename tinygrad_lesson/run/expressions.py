@@ -14,6 +14,11 @@ def signs(x: Vector) -> Vector:
     return where(x > 0.0, 1.0, where(x < 0.0, -1.0, x))
 
 
+def relu(x: Vector) -> Vector:
+    """The positive part, or the NaN that is there."""
+    return where((x > 0.0) | (x != x), x, 0.0)
+
+
 EXPRESSIONS: dict[type[Op], Callable[..., Vector]] = {
     e.Add: lambda a, b: a + b,
     e.Subtract: lambda a, b: a - b,
@@ -27,7 +32,7 @@ EXPRESSIONS: dict[type[Op], Callable[..., Vector]] = {
     e.Rsqrt: lambda x: 1.0 / x.called("sqrt"),
     e.Abs: lambda x: x.called("fabs"),
     e.Sign: signs,
-    e.Relu: lambda x: where((x > 0.0) | (x != x), x, 0.0),
+    e.Relu: relu,
     e.Exp: exp32,
     e.Log: log32,
     e.Tanh: tanh32,

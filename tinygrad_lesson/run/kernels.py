@@ -32,21 +32,21 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 @kernel
-def product(A, x, x_row, x_step, w, w_step, o, o_row, start, start_row, start_lanes, m, k, n):  # type: ignore[no-untyped-def]
-    """`o` (m, n) = start + x (m, k) @ w (k, n); rows of w and o are contiguous."""
-    j = U0
+def product(A, x, x_row, x_step, w, w_step, o, o_row, start, start_row, flags, m, k, n):  # type: ignore[no-untyped-def]
+    """`o` (m, n) = start + x (m, k) @ w (k, n); rows of w and o are contiguous. `flags` 1 there is a start, 2 relu."""
+    j, positive = U0, flags >> U1
     while j < n:
         lanes = min(n - j, U16)
-        begun = lanes if start_lanes != U0 else U0
+        begun = lanes * (flags & U1)
         i = U0
         while i < m:
             if m - i >= U5:
                 product5(A, x + i * x_row, x_row, x_step, w + j, w_step, o + i * o_row + j, o_row,
-                         start + i * start_row + j, start_row, begun, k, lanes)  # fmt: skip
+                         start + i * start_row + j, start_row, begun, k, lanes, positive)  # fmt: skip
                 i += U5
             else:
                 product1(A, x + i * x_row, x_row, x_step, w + j, w_step, o + i * o_row + j, o_row,
-                         start + i * start_row + j, start_row, begun, k, lanes)  # fmt: skip
+                         start + i * start_row + j, start_row, begun, k, lanes, positive)  # fmt: skip
                 i += U1
         j += U16
 
@@ -145,9 +145,9 @@ def softmax(A, x, x_row, o, m, n):  # type: ignore[no-untyped-def]
 def batch_norm(
     A, x, gamma, beta, mean, inverse, o, new_mean, new_var, settings, flags, m, n, old_mean, old_var
 ):  # type: ignore[no-untyped-def]
-    """`BatchNorm` of x (m, n) along its columns; `settings` are epsilon and momentum, `flags` 1 training + 2 fixed."""
-    normalized_columns(A, x, gamma, beta, mean, inverse, o, new_mean, new_var, settings, flags & U1, flags >> U1,
-                       m, n, old_mean, old_var)  # fmt: skip
+    """`BatchNorm` of x (m, n) by column; `settings` epsilon and momentum, `flags` 1 training, 2 fixed, 4 relu."""
+    normalized_columns(A, x, gamma, beta, mean, inverse, o, new_mean, new_var, settings, flags & U1, flags >> U1 & U1,
+                       flags >> U(2), m, n, old_mean, old_var)  # fmt: skip
 
 
 @kernel

@@ -5,12 +5,26 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_lesson.ops import elementwise as e
-from tinygrad_lesson.ops import linear
+from tinygrad_lesson.ops import linear, nn
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.run.encode import WORD, Memory, Operand, Row, elementwise, noted, product, row_major
+from tinygrad_lesson.run.encode import (
+    FLAGS,
+    RELU,
+    WORD,
+    Memory,
+    Operand,
+    Row,
+    batch_norm,
+    elementwise,
+    fully_connected,
+    noted,
+    product,
+    row_major,
+)  # fmt: skip
 
-# Of an encoder: the memory, the operands of the first step, the other operand of the second, the result.
-Encoder = Callable[[Memory, Sequence[Operand], Operand, Operand], list[Row] | None]
+# An encoder takes the memory, the first op, its operands, other operands of the second, all results but that between.
+Operands = Sequence[Operand]
+Rows = list[Row] | None
 
 
 def extent(x: Operand) -> tuple[int, int]:
@@ -29,11 +43,9 @@ def apart(a: Operand, b: Operand) -> bool:
     return stop <= begin or end <= start
 
 
-def product_and_sum(
-    memory: Memory, factors: Sequence[Operand], other: Operand, target: Operand
-) -> list[Row] | None:
+def product_and_sum(memory: Memory, op: Any, factors: Operands, others: Operands, targets: Operands) -> Rows:
     """``x @ w + other``: the product begins with what is added."""
-    x, w = factors
+    (x, w), (other,), (target,) = factors, others, targets
     fits = len(x.shape) == len(w.shape) == len(other.shape) == 2 and other.shape == target.shape
     fits = fits and (other == target or apart(other, target)) and apart(x, target) and apart(w, target)
     return (
@@ -41,25 +53,52 @@ def product_and_sum(
     )
 
 
-def passed_sign(memory: Memory, signed: Sequence[Operand], g: Operand, target: Operand) -> list[Row] | None:
+def passed_sign(memory: Memory, op: Any, signed: Operands, others: Operands, targets: Operands) -> Rows:
     """``g * sign(y)``."""
-    safe = all(x == target or apart(x, target) for x in (g, *signed))
-    return elementwise("pass_sign")(memory, None, [g, *signed], target) if safe else None
+    safe = all(x == targets[0] or apart(x, targets[0]) for x in (*others, *signed))
+    return elementwise("pass_sign")(memory, op, [*others, *signed], targets[0]) if safe else None
 
 
-PAIRS: dict[tuple[type, type], Encoder] = {
+def positive_layer(memory: Memory, op: Any, sources: Operands, others: Operands, targets: Operands) -> Rows:
+    """Relu of a fully connected layer."""
+    rows = (
+        fully_connected(memory, op, sources, targets[0])
+        if all(apart(x, targets[0]) for x in sources)
+        else None
+    )
+    return positive(rows, "product")
+
+
+def positive_norm(memory: Memory, op: Any, sources: Operands, others: Operands, targets: Operands) -> Rows:
+    """Relu of a normalization."""
+    safe = sources[0] == targets[0] or apart(sources[0], targets[0])
+    return positive(batch_norm(memory, op, sources, targets) if safe else None, "batch_norm")
+
+
+def positive(rows: Rows, name: str) -> Rows:
+    """Instructions of which the last gives the positive part."""
+    if rows:
+        rows[-1][FLAGS] |= RELU[name]
+    return rows
+
+
+PAIRS: dict[tuple[type, type], Callable[[Memory, Any, Operands, Operands, Operands], Rows]] = {
     (linear.MatMul, e.Add): product_and_sum,
     (e.Sign, e.Multiply): passed_sign,
+    (linear.FullyConnected, e.Relu): positive_layer,
+    (nn.BatchNorm, e.Relu): positive_norm,
 }
 
 
-def encode_pair(first: Step, second: Step, runner: Any) -> list[Row] | None:
+def encode_pair(first: Step, second: Step, runner: Any) -> Rows:
     """One instruction for both; None where there is none, or where others need the first result."""
     encoder, between = PAIRS.get((type(first.op), type(second.op))), first.targets[0]
     if encoder is None or runner.readers[between] != 1 or between not in second.sources:
         return None
-    (other,) = [v for v in second.sources if v != between]
-    operands = [runner.operand(v) for v in (*first.sources, other, *second.targets)]
+    others = [v for v in second.sources if v != between]
+    values = first.sources, others, (*second.targets, *first.targets[1:])
+    sources, rest, targets = ([runner.operand(v) for v in part] for part in values)
+    operands = [*sources, *rest, *targets]
     if None in operands or any(0 in x.shape for x in operands):
         return None
-    return noted(encoder(runner.memory, operands[:-2], operands[-2], operands[-1]), operands)
+    return noted(encoder(runner.memory, first.op, sources, rest, targets), operands)

@@ -8,11 +8,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from tinygrad_lesson.run.expressions import relu
 from tinygrad_lesson.run.simd import F32, I64, LANES, NOUGHT, VECTOR, Memory, Vector, base_of, splat
 
 
 def block_product(rows: int) -> Any:
-    """An intrinsic for ``o[r, :] = start[r, :] + sum_k x[r, k] * w[k, :]`` with a fixed number of rows.
+    """An intrinsic for ``o[r, :] = start[r, :] + sum_k x[r, k] * w[k, :]`` with a fixed number of rows, or relu of it.
 
     Its arguments are offsets into one float32 array and strides between rows (and of x along k); `lanes`
     columns are computed, and `start` counts for its first `start_lanes` columns (0: start from zero). One block of
@@ -22,12 +23,14 @@ def block_product(rows: int) -> Any:
     @intrinsic
     def product(
         context: Any, array: Any, x: Any, x_row: Any, x_step: Any, w: Any, w_step: Any, o: Any, o_row: Any,
-        start: Any, start_row: Any, start_lanes: Any, steps: Any, lanes: Any,
+        start: Any, start_row: Any, start_lanes: Any, steps: Any, lanes: Any, positive: Any,
     ) -> Any:  # fmt: skip
-        signature = types.void(array, *[types.uint64] * 12)
+        signature = types.void(array, *[types.uint64] * 13)
 
         def code(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            x, x_row, x_step, w, w_step, o, o_row, start, start_row, start_lanes, steps, lanes = arguments[1:]
+            x, x_row, x_step, w, w_step, o, o_row, start, start_row, start_lanes, steps, lanes, cut = (
+                arguments[1:]
+            )
             memory = Memory(builder, base_of(target, builder, signature, arguments[0]))
             mask, started = memory.first(lanes), memory.first(start_lanes)
             sums = [builder.alloca(VECTOR) for _ in range(rows)]
@@ -45,7 +48,7 @@ def block_product(rows: int) -> Any:
                     term = builder.fmul(splat(builder, factor, VECTOR), weights, flags=("contract",))
                     builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
             for r, total in enumerate(sums):
-                memory.store(row(o, o_row, r), builder.load(total), mask)
+                memory.store(row(o, o_row, r), relu_if(cut, Vector(builder, builder.load(total))), mask)
             return target.get_dummy_value()
 
         return signature, code
@@ -57,6 +60,11 @@ product5 = block_product(5)
 product1 = block_product(1)
 
 
+def relu_if(wanted: Any, v: Vector) -> Any:
+    """The positive part of each lane, if a word is not 0."""
+    return v.builder.select(v.builder.icmp_unsigned("!=", wanted, NOUGHT), relu(v).value, v.value)
+
+
 def squared_distance(center: Vector, v: Vector) -> Vector:
     """Of each lane."""
     return (v - center) * (v - center)
@@ -65,12 +73,12 @@ def squared_distance(center: Vector, v: Vector) -> Vector:
 @intrinsic
 def normalized_columns(
     context: Any, array: Any, x: Any, gamma: Any, beta: Any, mean: Any, inverse: Any, o: Any, new_mean: Any,
-    new_var: Any, settings: Any, is_train: Any, fixed: Any, m: Any, n: Any, old_mean: Any, old_var: Any,
+    new_var: Any, settings: Any, is_train: Any, fixed: Any, positive: Any, m: Any, n: Any, old_mean: Any, old_var: Any,
 ) -> Any:  # fmt: skip
-    """`BatchNorm` of x (m, n) along its columns, sixteen columns at a time; `settings` are epsilon and momentum."""
+    """`BatchNorm` of x (m, n) along its columns, or relu of it; `settings` are epsilon and momentum."""
 
     def code(target: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        x, gamma, beta, mean, inverse, o, new_mean, new_var, settings, is_train, fixed, m, n, *old = (
+        x, gamma, beta, mean, inverse, o, new_mean, new_var, settings, is_train, fixed, cut, m, n, *old = (
             arguments[1:]
         )
         memory = Memory(b, base_of(target, b, signature, arguments[0]))
@@ -120,7 +128,8 @@ def normalized_columns(
             )
             scale, shift = Vector(b, learnt), read(beta)
             with cgutils.for_range(b, m, intp=I64) as row:
-                write(o, (read(x, row.index) - center) * scale + shift, row.index)
+                value = (read(x, row.index) - center) * scale + shift
+                write(o, Vector(b, relu_if(cut, value)), row.index)
         return target.get_dummy_value()
 
-    return types.void(array, *[types.uint64] * 15), code
+    return types.void(array, *[types.uint64] * 16), code
