@@ -212,7 +212,7 @@ def elementwise(expression: Callable[..., Vector], operands: int) -> Any:
 
         def rows(*constant: bool | None) -> None:
             """The loop for operands that are constant along a row, or contiguous, or neither (None)."""
-            if operands == 1 or None in constant:
+            if operands == 1 or constant not in WAYS[2][:2]:  # the rest is rare: less code loads faster
                 wide(builder, m, *constant)
                 return
             groups = builder.select(narrow, builder.udiv(m, I64(AT_ONCE)), I64(0))
