@@ -160,6 +160,10 @@ class Op:
         """Inputs that the attributes fix at a number, as BatchNorm's `fix_gamma` does."""
         return {}
 
+    def minimized(self, F: Any, *inputs: Any) -> Any:
+        """The number that this loss brings down, per row while its gradient is a sum; None where it is the result."""
+        return None
+
     # What follows from it.
 
     def name_inputs(self, count: int) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """`FeedForward`: a symbol with parameters that can be fitted, asked and saved, as in MXNet 1.x."""
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.errors import BindError, DTypeError, ShapeError
 from tinygrad_lesson.executor import Executor
+from tinygrad_lesson.graph import EDGES
 from tinygrad_lesson.random import MXNetGenerator, default_generator
 from tinygrad_lesson.shapes import show
 from tinygrad_lesson.symbol.params import load_checkpoint, save_checkpoint
@@ -37,6 +39,10 @@ class FeedForward:
     `optimizer` is a name with its settings as further keywords, or an `Optimizer`. `seed` makes the first
     weights and everything drawn later repeatable; without it the default generator is used.
 
+    A symbol that ends in `SoftmaxOutput` gives the answers itself. What is then reported as the loss is the mean
+    cross-entropy, and an optimizer given by name divides gradients by the batch size (`rescale_grad`), since that
+    op's are sums over the rows.
+
     Source
         MXNet 1.9, `mx.model.FeedForward`, and the training loop of the lesson.
     """
@@ -61,9 +67,13 @@ class FeedForward:
         if not isinstance(symbol, Symbol):
             raise DTypeError(f"FeedForward: symbol is {symbol!r}, expected a Symbol")
         self.symbol = symbol
+        self.objective = with_loss_first(symbol)
         self.prediction = symbol if prediction is None else prediction
         self.ctx, self.num_epoch, self.begin_epoch = ctx, num_epoch, begin_epoch
         self.optimizer = as_optimizer(optimizer, settings)
+        self.sums_rows = (
+            self.objective is not symbol and isinstance(optimizer, str) and "rescale_grad" not in settings
+        )
         self.initializer, self.numpy_batch_size = initializer, numpy_batch_size
         self.arg_params = None if arg_params is None else {k: np.asarray(v) for k, v in arg_params.items()}
         self.aux_params: Arrays = {k: np.asarray(v) for k, v in (aux_params or {}).items()}
@@ -102,7 +112,7 @@ class FeedForward:
         iterator = self.batches(X, y, shuffle)
         batches = first_batches(iterator)
         executor = self.bind_training(batches[0])
-        updater, monitor = self.start(executor)
+        updater, monitor = self.start(executor, iterator.batch_size)
         first = self.parameters(executor)
         self.history = history = History(optimizer=type(self.optimizer).__name__.lower())
         write = log or (logger.info if logger is not None else None)
@@ -173,12 +183,16 @@ class FeedForward:
         for name, shape in shapes.items():
             if 0 in shape:
                 raise ShapeError(f"fit: {name} is {show(shape)}; there is nothing to learn from")
-        missing = undecided(self.symbol, shapes)
+        missing = undecided(self.symbol, shapes) or [
+            name
+            for name in names
+            if name.endswith("label") and name not in batch and name not in (self.arg_params or {})
+        ]
         if missing:
             given = ", ".join(f"{name} {show(shape)}" for name, shape in shapes.items())
             raise BindError(f"fit: the batches hold {given}; the symbol also needs {missing[0]!r}")
         requests = {name: "null" if name in batch else "write" for name in names}
-        executor = self.symbol.simple_bind(self.ctx, requests, None, **shapes)
+        executor = self.objective.simple_bind(self.ctx, requests, None, **shapes)
         executor.generator = self.generator
         self.fill(executor, [name for name in names if name not in batch])
         return executor
@@ -206,8 +220,8 @@ class FeedForward:
                 raise ShapeError(f"fit: {name!r} is {show(value.shape)}, expected {show(array.shape)}")
             array[...] = value
 
-    def start(self, executor: Executor) -> tuple[Any, GradientMonitor]:
-        """The updater over the flat buffers, and the monitor of the gradients."""
+    def start(self, executor: Executor, rows: int) -> tuple[Any, GradientMonitor]:
+        """The updater over the flat buffers, and the monitor of the gradients; `rows` are in a batch."""
         flat, gradients = executor.flat_parameters, executor.flat_gradients
         if len(flat.buffers) > 1:
             raise DTypeError(
@@ -215,7 +229,10 @@ class FeedForward:
             )
         weight = next(iter(flat.buffers.values()), np.zeros(0, np.float32))
         grad = next(iter(gradients.buffers.values()), np.zeros(0, np.float32))
-        updater = optimizer.FlatUpdater(self.optimizer, weight, grad, list(flat.segments.items()))
+        rule = (
+            dataclasses.replace(self.optimizer, rescale_grad=1 / rows) if self.sums_rows else self.optimizer
+        )
+        updater = optimizer.FlatUpdater(rule, weight, grad, list(flat.segments.items()))
         return updater, GradientMonitor(grad, gradients.segments)
 
     def run_epochs(
@@ -388,6 +405,13 @@ class FeedForward:
         model = FeedForward(symbol, num_epoch=num_epoch, **more)
         model.fit(X, y, **fitting)
         return model
+
+
+def with_loss_first(symbol: Symbol) -> Symbol:
+    """`symbol`, and before it the number that its first output brings down, where that is not the output itself."""
+    node = symbol.heads[0].node
+    loss = None if node.op is None else node.op.minimized(EDGES, *node.inputs)
+    return symbol if loss is None else Symbol([EDGES.stop_gradient(loss), *symbol.heads])
 
 
 def as_optimizer(given: Any, settings: dict[str, Any]) -> Any:
