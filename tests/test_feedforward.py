@@ -273,6 +273,13 @@ def test_a_network_that_ends_in_softmax_output_learns_as_in_mxnet(fact, runner, 
     np.testing.assert_allclose(m.predict(X), fact["predicted"], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.skipif("vm" not in available_runners(), reason="numba is not installed")
+def test_a_step_with_softmax_output_is_interpreted_as_a_whole():
+    m = tl.FeedForward(classifier(), seed=0)
+    executor = m.bind_training({"data": X, "softmax_label": Y.astype(np.float32)})
+    assert executor.runner(True).tape is not None
+
+
 def test_what_is_reported_of_softmax_output_is_the_cross_entropy_before_each_step():
     m = tl.FeedForward(classifier(), num_epoch=1, seed=0, learning_rate=0.5)
     m.fit(X, Y)
@@ -296,7 +303,7 @@ def test_ignored_labels_do_not_count_in_what_is_reported(attributes):
     assert m.history.loss == [0]
 
 
-def test_an_optimizer_divides_by_the_batch_unless_told_otherwise():
+def test_gradients_are_divided_by_the_batch_unless_told_otherwise():
     weights = []
     for settings in (
         {},

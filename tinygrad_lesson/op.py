@@ -161,8 +161,12 @@ class Op:
         return {}
 
     def minimized(self, F: Any, *inputs: Any) -> Any:
-        """The number that this loss brings down, per row while its gradient is a sum; None where it is the result."""
+        """The number that this loss brings down, a mean over rows; None where it is the result."""
         return None
+
+    def averaged(self, rows: int) -> "Op":
+        """This loss with the gradient of that mean, where its own is that of a sum over `rows`."""
+        return self
 
     # What follows from it.
 

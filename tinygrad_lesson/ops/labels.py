@@ -62,7 +62,8 @@ class Targets(FromLabels):
             y[...] = label
             return y
         behind, kinds = like.ndim - 1 - normalize_axis(self.axis, like.ndim), like.shape[self.axis]
-        classes = xp.reshape(xp.arange(kinds), (kinds, *[1] * behind)) if behind else xp.arange(kinds)
+        classes = xp.arange(kinds, dtype=label.dtype)
+        classes = xp.reshape(classes, (kinds, *[1] * behind)) if behind else classes
         named = xp.equal(xp.trunc(xp.reshape(label, self.spread(like.shape))), classes)
         number = self.number(like)
         others = self.smooth_alpha / max(kinds - 1, 1)
@@ -71,9 +72,53 @@ class Targets(FromLabels):
     def vjp(self, F, g, y, label, like):
         return lambda: F.if_alike(g, label), None
 
+    def rewrite(self, F, shapes, label, like):
+        """The same by arithmetic that every runner has: a label names a class from which on it lies, up to the next."""
+        dtype = F.dtypes[label]
+        if shapes[0] == shapes[1]:
+            return label
+        if dtype != floating(F.dtypes[like]):
+            return None
+        axis, kinds = normalize_axis(self.axis, len(shapes[1])), shapes[1][self.axis]
+        label = F.reshape(label, shape=self.spread(shapes[1]))
+        classes = F.reshape(F.arange(kinds, str(dtype)), shape=(kinds, *[1] * (len(shapes[1]) - 1 - axis)))
+        above = float(np.nextafter(dtype.type(-1), dtype.type(0)))  # what is cut off makes this 0 too
+
+        def from_on(bound):
+            return F.minimum(F.sign(label - bound) + 1, 1)
+
+        named = from_on(F.where(F.equal(classes, 0), above, classes)) - from_on(classes + 1)
+        others = self.smooth_alpha / max(kinds - 1, 1)
+        return named * (1 - self.smooth_alpha - others) + others if self.smooth_alpha else named
+
     @classmethod
     def sample(cls, draw):
         return cls.drawn(draw, smooth_alpha=draw.choice((0.0, 0.25)))
+
+
+@op
+class Arange(Op):
+    """The numbers ``0, 1, ..., size - 1``."""
+
+    differentiable = False
+    size: int = attr(minimum=0, doc="how many")
+    type: str = attr("float32", alias="dtype", doc="element type of the result")
+
+    def shape(self):
+        return (self.size,)
+
+    def dtype(self):
+        return np.dtype(self.type)
+
+    def forward(self, xp):
+        return xp.arange(self.size, dtype=self.type)
+
+    def vjp(self, F, g, y):
+        return ()
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(size=draw.size(), type=draw.choice(("float64", "float32", "int64"))), {}
 
 
 @op

@@ -245,12 +245,11 @@ class SoftmaxOutput(SoftmaxOfLabels):
         rows = xp.reshape(data, (data.shape[0], math.prod(data.shape[1:])))
         return xp.reshape(softmax.forward(xp, rows), data.shape)
 
-    def probabilities(self, F, data, function="softmax"):
-        """The softmax, or another function along the same numbers, by the ops in `F`."""
-        function = getattr(F, function)
+    def probabilities(self, F, data):
+        """The softmax by the ops in `F`."""
         if self.has_axis:
-            return function(data, axis=self.axis)
-        return F.reshape_like(function(F.flatten(data, axis=1), axis=-1), data)
+            return F.softmax(data, axis=self.axis)
+        return F.reshape_like(F.softmax(F.flatten(data, axis=1)), data)
 
     def vjp(self, F, g, y, data, label):
         return lambda: self.gradient(F, g, self.probabilities(F, data), data, label), None
@@ -259,12 +258,19 @@ class SoftmaxOutput(SoftmaxOfLabels):
         attributes = dataclasses.asdict(self)
         return F.softmax_loss(self.probabilities(F, data), data, label, **attributes)
 
+    def averaged(self, rows):
+        """The same with a smaller `grad_scale`."""
+        return dataclasses.replace(self, grad_scale=self.grad_scale / rows)
+
     def minimized(self, F, data, label):
-        """The mean cross-entropy of the labels that are not ignored."""
+        """The mean cross-entropy of the labels that are not ignored.
+
+        Source
+            MXNet 1.9.1, ``mx.metric.CrossEntropy``: 1e-12 is added to each probability.
+        """
         targets = F.targets(label, data, axis=self.axis, smooth_alpha=self.smoothing)
-        entropy = 0 - F.sum(
-            targets * self.probabilities(F, data, "log_softmax"), axis=self.axis, keepdims=True
-        )
+        logarithms = F.log(self.probabilities(F, data) + 1e-12)
+        entropy = 0 - F.sum(targets * logarithms, axis=self.axis, keepdims=True)
         if not self.use_ignore:
             return F.mean(entropy)
         counts = F.broadcast_like(self.weights(F, label, data), entropy)

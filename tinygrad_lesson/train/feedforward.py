@@ -1,6 +1,5 @@
 """`FeedForward`: a symbol with parameters that can be fitted, asked and saved, as in MXNet 1.x."""
 
-import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +11,7 @@ from tqdm import tqdm
 from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.errors import BindError, DTypeError, ShapeError
 from tinygrad_lesson.executor import Executor
-from tinygrad_lesson.graph import EDGES
+from tinygrad_lesson.graph import EDGES, Edge, Node
 from tinygrad_lesson.random import MXNetGenerator, default_generator
 from tinygrad_lesson.shapes import show
 from tinygrad_lesson.symbol.params import load_checkpoint, save_checkpoint
@@ -40,8 +39,8 @@ class FeedForward:
     weights and everything drawn later repeatable; without it the default generator is used.
 
     A symbol that ends in `SoftmaxOutput` gives the answers itself. What is then reported as the loss is the mean
-    cross-entropy, and an optimizer given by name divides gradients by the batch size (`rescale_grad`), since that
-    op's are sums over the rows.
+    cross-entropy. That op's gradients are sums over the rows: as in MXNet they are divided by the batch size if the
+    optimizer is given by its name, without `rescale_grad`.
 
     Source
         MXNet 1.9, `mx.model.FeedForward`, and the training loop of the lesson.
@@ -67,13 +66,10 @@ class FeedForward:
         if not isinstance(symbol, Symbol):
             raise DTypeError(f"FeedForward: symbol is {symbol!r}, expected a Symbol")
         self.symbol = symbol
-        self.objective = with_loss_first(symbol)
         self.prediction = symbol if prediction is None else prediction
         self.ctx, self.num_epoch, self.begin_epoch = ctx, num_epoch, begin_epoch
         self.optimizer = as_optimizer(optimizer, settings)
-        self.sums_rows = (
-            self.objective is not symbol and isinstance(optimizer, str) and "rescale_grad" not in settings
-        )
+        self.averages = isinstance(optimizer, str) and "rescale_grad" not in settings
         self.initializer, self.numpy_batch_size = initializer, numpy_batch_size
         self.arg_params = None if arg_params is None else {k: np.asarray(v) for k, v in arg_params.items()}
         self.aux_params: Arrays = {k: np.asarray(v) for k, v in (aux_params or {}).items()}
@@ -112,7 +108,7 @@ class FeedForward:
         iterator = self.batches(X, y, shuffle)
         batches = first_batches(iterator)
         executor = self.bind_training(batches[0])
-        updater, monitor = self.start(executor, iterator.batch_size)
+        updater, monitor = self.start(executor)
         first = self.parameters(executor)
         self.history = history = History(optimizer=type(self.optimizer).__name__.lower())
         write = log or (logger.info if logger is not None else None)
@@ -192,7 +188,8 @@ class FeedForward:
             given = ", ".join(f"{name} {show(shape)}" for name, shape in shapes.items())
             raise BindError(f"fit: the batches hold {given}; the symbol also needs {missing[0]!r}")
         requests = {name: "null" if name in batch else "write" for name in names}
-        executor = self.objective.simple_bind(self.ctx, requests, None, **shapes)
+        rows = len(next(iter(batch.values()))) if self.averages else 1
+        executor = with_loss_first(self.symbol, rows).simple_bind(self.ctx, requests, None, **shapes)
         executor.generator = self.generator
         self.fill(executor, [name for name in names if name not in batch])
         return executor
@@ -220,8 +217,8 @@ class FeedForward:
                 raise ShapeError(f"fit: {name!r} is {show(value.shape)}, expected {show(array.shape)}")
             array[...] = value
 
-    def start(self, executor: Executor, rows: int) -> tuple[Any, GradientMonitor]:
-        """The updater over the flat buffers, and the monitor of the gradients; `rows` are in a batch."""
+    def start(self, executor: Executor) -> tuple[Any, GradientMonitor]:
+        """The updater over the flat buffers, and the monitor of the gradients."""
         flat, gradients = executor.flat_parameters, executor.flat_gradients
         if len(flat.buffers) > 1:
             raise DTypeError(
@@ -229,10 +226,7 @@ class FeedForward:
             )
         weight = next(iter(flat.buffers.values()), np.zeros(0, np.float32))
         grad = next(iter(gradients.buffers.values()), np.zeros(0, np.float32))
-        rule = (
-            dataclasses.replace(self.optimizer, rescale_grad=1 / rows) if self.sums_rows else self.optimizer
-        )
-        updater = optimizer.FlatUpdater(rule, weight, grad, list(flat.segments.items()))
+        updater = optimizer.FlatUpdater(self.optimizer, weight, grad, list(flat.segments.items()))
         return updater, GradientMonitor(grad, gradients.segments)
 
     def run_epochs(
@@ -407,11 +401,18 @@ class FeedForward:
         return model
 
 
-def with_loss_first(symbol: Symbol) -> Symbol:
-    """`symbol`, and before it the number that its first output brings down, where that is not the output itself."""
-    node = symbol.heads[0].node
-    loss = None if node.op is None else node.op.minimized(EDGES, *node.inputs)
-    return symbol if loss is None else Symbol([EDGES.stop_gradient(loss), *symbol.heads])
+def with_loss_first(symbol: Symbol, rows: int) -> Symbol:
+    """`symbol`, and before it the number that its first output brings down, where that is not the output itself.
+
+    Gradients are then divided by `rows`.
+    """
+    head, *others = symbol.heads
+    op = head.node.op
+    loss = None if op is None else op.minimized(EDGES, *head.node.inputs)
+    if op is None or loss is None:
+        return symbol
+    averaged = Edge(Node(op.averaged(rows), head.node.inputs, head.node.label))
+    return Symbol([EDGES.stop_gradient(loss), averaged, *others])
 
 
 def as_optimizer(given: Any, settings: dict[str, Any]) -> Any:
