@@ -154,6 +154,8 @@ def test_out_grad_multiplies_with_what_comes_from_above():
     executor.forward(is_train=True, data=case["in_data"], label=case["in_label"])
     with pytest.raises(BindError, match="output 'op_output' is no loss, so its gradient is needed"):
         executor.backward()
+    assert tl.ops.loss.SoftmaxOutput().is_loss
+    assert not tl.ops.loss.SoftmaxOutput(out_grad=True).is_loss
     x = Tensor(case["in_data"], requires_grad=True)
     tl.softmax_output(x, case["in_label"], out_grad=True).backward(case["head_grad0"])
     classes = np.eye(3)[case["in_label"].astype(int)]
