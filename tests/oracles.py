@@ -244,6 +244,42 @@ def pick_max(op, x, data):
     return back(op, y)
 
 
+def onehot(label, like, axis):
+    """For each vector along `axis` the number that its label names, as a row of truth values."""
+    rows = np.moveaxis(like, axis, -1)
+    y = np.zeros(rows.shape, bool)
+    for i, number in zip(np.ndindex(rows.shape[:-1]), label.ravel(), strict=True):
+        if int(number) in range(rows.shape[-1]):
+            y[(*i, int(number))] = True
+    return np.moveaxis(y, -1, axis)
+
+
+def targets(op, label, like):
+    if label.shape == like.shape:
+        return label
+    others = op.smooth_alpha / max(1, like.shape[op.axis] - 1)
+    return np.where(onehot(label, like, op.axis), 1 - op.smooth_alpha, others)
+
+
+def label_weights(op, label, like):
+    if label.shape == like.shape:
+        return np.full([1] * like.ndim, op.scale)
+    counted = np.array([int(number) != int(op.ignore_label) for number in label.ravel()])
+    behind = math.prod(like.shape[op.axis % like.ndim + 1 :])
+    share = op.scale / {"null": behind, "batch": label.size, "valid": max(1, counted.sum())}[op.normalization]
+    if not op.use_ignore:
+        return np.full([1] * like.ndim, share)
+    shape = list(like.shape)
+    shape[op.axis] = 1
+    return (share * counted).reshape(shape)
+
+
+def softmax_output(op, data, label):
+    if op.multi_output or op.preserve_shape:
+        return special.softmax(data, axis=1 if op.multi_output else -1)
+    return np.array([special.softmax(row) for row in data])
+
+
 ORACLES = {
     "Add": each(operator.add),
     "Subtract": each(operator.sub),
@@ -294,6 +330,12 @@ ORACLES = {
     "Identity": lambda op, x: x,
     "MakeLoss": lambda op, x: x,
     "StopGradient": lambda op, x: x,
+    "SoftmaxOutput": softmax_output,
+    "SoftmaxLoss": lambda op, p, data, label: p,
+    "Targets": targets,
+    "Arange": lambda op: np.array([*range(op.size)], op.type),
+    "LabelWeights": label_weights,
+    "IfAlike": lambda op, x, like: x if x.shape == like.shape else 0 * like,
     "Reshape": lambda op, x: x.reshape(
         [x.shape[a] if op.zero_keeps and n == 0 else n for a, n in enumerate(op.to)]
     ),
@@ -333,4 +375,31 @@ def make_loss(op, x):
     return [np.full_like(x, op.grad_scale / share[op.normalization])]
 
 
-LOSS_GRADIENTS = {"MakeLoss": make_loss}
+def softmax_gradient(op, p, label):
+    """MXNet 1.9.1's `softmax_output-inl.h`, `Backward`, row by row."""
+    if p.shape == label.shape:
+        return (p - label) * op.grad_scale
+    axis = 1 if op.multi_output else -1
+    rows = np.moveaxis(p, axis, -1)
+    places, kinds = rows.shape[:-1], rows.shape[-1]
+    alpha = 0 if op.multi_output else op.smooth_alpha
+    gradient, valid = np.array(rows), 0
+    for i, number in zip(np.ndindex(places), label.ravel(), strict=True):
+        ignored = int(number) == int(op.ignore_label)
+        valid += not ignored
+        for k in range(kinds):
+            gradient[(*i, k)] -= 1 - alpha if k == int(number) else alpha / (kinds - 1)
+            gradient[(*i, k)] *= not (op.use_ignore and ignored)
+    share = {"null": 1, "batch": len(p) if op.multi_output else label.size, "valid": max(1, valid)}
+    inside = math.prod(p.shape[2:]) if op.multi_output and op.normalization != "valid" else 1
+    return np.moveaxis(gradient, -1, axis) * op.grad_scale / inside / share[op.normalization]
+
+
+LOSS_GRADIENTS = {
+    "MakeLoss": make_loss,
+    "SoftmaxOutput": lambda op, data, label: [
+        softmax_gradient(op, softmax_output(op, data, label), label),
+        None,
+    ],
+    "SoftmaxLoss": lambda op, p, data, label: [None, softmax_gradient(op, p, label), None],
+}

@@ -70,7 +70,7 @@ def test_op_is_documented_and_sampled_and_has_an_oracle(cls):
     op, inputs = Draw(0).sample(cls)
     assert op.name_inputs(len(inputs)) == tuple(inputs)
     assert cls.name in ORACLES
-    assert cls.is_loss == (cls.name in LOSS_GRADIENTS)
+    assert bool(cls.is_loss) == (cls.name in LOSS_GRADIENTS)
 
 
 @each_op()

@@ -1,12 +1,20 @@
-"""`FeedForward`: learning, answering, keeping, and what it says of bad input."""
+"""`FeedForward`: learning, answering, keeping, and what it says of bad input.
+
+`softmax_output.json` was computed by MXNet 1.9.1, whose `FeedForward` trained the same network on the same rows.
+"""
+
+import json
 
 import numpy as np
 import pytest
+from golden import DATA
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
 from tinygrad_lesson.errors import BindError, DTypeError, LessonError, NonFiniteError, ShapeError
+from tinygrad_lesson.run import available_runners
 from tinygrad_lesson.train.callback import log_line
+from tinygrad_lesson.train.initializer import Xavier
 from tinygrad_lesson.train.monitor import GradientMonitor
 
 
@@ -236,3 +244,108 @@ def test_a_parameter_of_a_wrong_shape_is_named():
     m = model(arg_params={"fc1_weight": np.zeros((4, 5), np.float32)})
     with pytest.raises(ShapeError, match=r"'fc1_weight' is \(4, 5\), expected \(4, 3\)"):
         m.fit(*rows())
+
+
+MXNET = json.loads((DATA / "softmax_output.json").read_text())["fit"]
+X, Y = np.array(MXNET["X"], np.float32), np.array(MXNET["y"])  # 25 rows of three kinds
+
+
+def classifier(**more):
+    x = sym.FullyConnected(sym.Variable("data"), num_hidden=5, name="fc1")
+    x = sym.FullyConnected(sym.Activation(x, act_type="tanh", name="tanh1"), num_hidden=3, name="fc2")
+    return sym.SoftmaxOutput(x, name="softmax", **more)
+
+
+def cross_entropy(probabilities, kinds):
+    return -np.mean(np.log(probabilities[np.arange(len(kinds)), kinds].astype(float)))
+
+
+@pytest.mark.parametrize("fact", MXNET["runs"], ids=lambda fact: fact["settings"]["optimizer"])
+@pytest.mark.parametrize("runner", available_runners())
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_network_that_ends_in_softmax_output_learns_as_in_mxnet(fact, runner, watched, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", runner)
+    first = {name: np.array(value, np.float32) for name, value in MXNET["first"].items()}
+    m = tl.FeedForward(classifier(), num_epoch=4, numpy_batch_size=10, arg_params=first, **fact["settings"])
+    m.fit(X, Y, batch_end_callback=(lambda param: None) if watched else None)
+    for name, value in fact["last"].items():
+        np.testing.assert_allclose(m.arg_params[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(m.predict(X), fact["predicted"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif("vm" not in available_runners(), reason="numba is not installed")
+def test_a_step_with_softmax_output_is_interpreted_as_a_whole():
+    m = tl.FeedForward(classifier(), seed=0)
+    executor = m.bind_training({"data": X, "softmax_label": Y.astype(np.float32)})
+    assert executor.runner(True).tape is not None
+
+
+def test_what_is_reported_of_softmax_output_is_the_cross_entropy_before_each_step():
+    m = tl.FeedForward(classifier(), num_epoch=1, seed=0, learning_rate=0.5)
+    m.fit(X, Y)
+    p = m.predict(X)
+    m.fit(X, Y)
+    assert m.history.loss == [pytest.approx(cross_entropy(p, Y), rel=1e-6)]
+    m.fit(X, np.eye(3)[Y])
+    assert m.history.loss[0] < cross_entropy(p, Y)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"normalization": "valid"}, {"multi_output": True}])
+def test_ignored_labels_do_not_count_in_what_is_reported(attributes):
+    m = tl.FeedForward(
+        classifier(use_ignore=True, ignore_label=1, **attributes), num_epoch=1, seed=0, learning_rate=1e-9
+    )
+    labels = Y.reshape(-1, 1) if attributes.get("multi_output") else Y
+    m.fit(X, labels)
+    kept = Y != 1
+    assert m.history.loss == [pytest.approx(cross_entropy(m.predict(X)[kept], Y[kept]), rel=1e-6)]
+    m.fit(X, np.ones_like(labels))
+    assert m.history.loss == [0]
+
+
+def test_gradients_are_divided_by_the_batch_unless_told_otherwise():
+    weights = []
+    for settings in (
+        {},
+        {"rescale_grad": 1 / 25},
+        {"optimizer": tl.train.optimizer.create("sgd", learning_rate=0.1 / 25)},
+    ):
+        settings = settings if "optimizer" in settings else {"learning_rate": 0.1, **settings}
+        m = tl.FeedForward(classifier(), num_epoch=1, seed=0, **settings)
+        m.fit(X, Y)
+        weights.append(m.arg_params["fc2_weight"])
+    np.testing.assert_allclose(weights[1], weights[0], rtol=1e-6)
+    np.testing.assert_allclose(weights[2], weights[0], rtol=1e-6)
+
+
+def test_the_usual_script_for_softmax_output_learns_predicts_scores_saves_and_loads(tmp_path):
+    m = tl.FeedForward(
+        classifier(), num_epoch=200, learning_rate=0.5, numpy_batch_size=10, initializer=Xavier(), seed=0
+    )
+    history = m.fit(X, Y, eval_data=(X, Y))
+    assert history.loss[-1] < 0.1 < 0.5 < history.loss[0]
+    assert history.accuracy[-1] == m.score(X, Y) == 1
+    p = m.predict(X)
+    assert (p.shape, p.dtype) == ((25, 3), np.float32)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+    assert m.score(tl.NDArrayIter(X, Y, 10)) == 1
+    assert [len(layers) for layers in history.layers.values()] == [2, 2]
+    m.save(str(tmp_path / "net"))
+    np.testing.assert_array_equal(tl.FeedForward.load(str(tmp_path / "net"), 200).predict(X), p)
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        (None, BindError, r"fit: the batches hold data \(.*, 4\); the symbol also needs 'softmax_label'"),
+        (
+            Y[:, None],
+            ShapeError,
+            r"softmax \(SoftmaxOutput\): label is \(25, 1\), expected \(25,\) with a class",
+        ),
+        (Y[:20], ShapeError, "softmax_label has 20 rows, expected 25 as data has"),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(y, error, message):
+    with pytest.raises(error, match=message):
+        tl.FeedForward(classifier(), num_epoch=1).fit(X, y)

@@ -14,7 +14,7 @@ WHOLE = {
     "FullyConnected", "Activation", "BatchNorm", "log_softmax", "log", "exp", "mean", "sum", "Concat", "concat",
     "MakeLoss", "make_loss", "BlockGrad", "stop_gradient", "broadcast_add", "broadcast_plus", "broadcast_sub",
     "broadcast_minus", "broadcast_mul", "broadcast_div", "max", "min", "prod", "relu", "tanh", "sigmoid",
-    "transpose", "expand_dims", "where", "clip", "Flatten", "Convolution", "Pooling",
+    "transpose", "expand_dims", "where", "clip", "Flatten", "Convolution", "Pooling", "SoftmaxOutput",
 }  # fmt: skip
 
 
@@ -91,7 +91,12 @@ def right_where_mxnet_is_not():
     """What stands in the place of arrays that MXNet gets wrong, or leaves open with NaN and infinity."""
     power, scalar = (CASES[name]["arrays"] for name in ("broadcast_power__09_edge", "_rpower_scalar__05"))
     zero = power["in_lhs"] == 0
+    softmax = CASES["SoftmaxOutput__25_with_head_grad"]["arrays"]
+    classes = np.eye(3, dtype=np.float32)[softmax["in_label"].astype(int)]
     return {
+        # MXNet multiplies with its own output where its documentation says the head gradient.
+        ("SoftmaxOutput__25_with_head_grad", "grad_data"): (softmax["out0"] - classes)
+        * softmax["head_grad0"],
         ("BatchNorm__37", "grad_data"): batch_norm_37(),
         # d(a**0)/da is 0 for every a; MXNet has 0 * 0**-1 = NaN at a = 0.
         ("broadcast_power__09_edge", "grad_lhs"): np.where(power["in_rhs"] == 0, 0, power["grad_lhs"]),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+import tinygrad_lesson as mx
 from tinygrad_lesson import symbol as sym
 from tinygrad_lesson.errors import DTypeError, LessonError, ShapeError
 from tinygrad_lesson.viz import render
@@ -212,3 +213,27 @@ def test_a_graphviz_that_fails_is_told_with_its_own_words(tmp_path, monkeypatch)
     monkeypatch.setattr(render, "commands", lambda form: [[str(dot)]])
     with pytest.raises(LessonError, match="no fonts today"):
         render_svg(plot_network(layer("fc1")))
+
+
+def documented():
+    """The network of MXNet's documentation of `plot_network`, as it stands there."""
+    net = mx.sym.Variable("data")
+    net = mx.sym.FullyConnected(data=net, name="fc1", num_hidden=128)
+    net = mx.sym.Activation(data=net, name="relu1", act_type="relu")
+    net = mx.sym.FullyConnected(data=net, name="fc2", num_hidden=10)
+    return mx.sym.SoftmaxOutput(data=net, name="out")
+
+
+def test_the_example_of_mxnets_documentation_runs_as_it_stands():
+    digraph = mx.viz.plot_network(documented(), shape={"data": (100, 200)}, node_attrs={"fixedsize": "false"})
+    told = [node.text for node in ET.fromstring(render_svg(digraph)).iter("{http://www.w3.org/2000/svg}text")]
+    for text in ("out", "SoftmaxOutput", "out_label", "(100, 10)", "(100,)", "(100, 200)", "data"):
+        assert text in told
+    assert "fc1_weight" not in told
+
+
+def test_its_summary_is_that_of_mxnet(capsys):
+    mx.viz.print_summary(
+        documented(), shape={"data": (100, 200)}, line_length=100, positions=[0.4, 0.6, 0.7, 1.0]
+    )
+    assert capsys.readouterr().out == (Path(__file__).parent / "data" / "documented_summary.txt").read_text()

@@ -160,6 +160,14 @@ class Op:
         """Inputs that the attributes fix at a number, as BatchNorm's `fix_gamma` does."""
         return {}
 
+    def minimized(self, F: Any, *inputs: Any) -> Any:
+        """The number that this loss brings down, a mean over rows; None where it is the result."""
+        return None
+
+    def averaged(self, rows: int) -> "Op":
+        """This loss with the gradient of that mean, where its own is that of a sum over `rows`."""
+        return self
+
     # What follows from it.
 
     def name_inputs(self, count: int) -> tuple[str, ...]:

@@ -225,6 +225,7 @@ def declare() -> None:
     operator("Dropout", dropout, inputs=("data",), ignored=frozenset({"cudnn_off"}))
     operator("softmax", along(nn.Softmax), inputs=("data",))
     operator("log_softmax", along(nn.LogSoftmax), inputs=("data",))
+    operator("SoftmaxOutput", loss.SoftmaxOutput, "Softmax")
     operator("MakeLoss", loss.MakeLoss, inputs=("data",))
     operator("make_loss", loss.MakeLoss, inputs=("data",), outputs=("loss",))
     operator("BlockGrad", loss.StopGradient, "stop_gradient", inputs=("data",))

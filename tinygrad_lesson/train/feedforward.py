@@ -11,6 +11,7 @@ import numpy as np
 from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.errors import BindError, DTypeError, ShapeError
 from tinygrad_lesson.executor import Executor
+from tinygrad_lesson.graph import EDGES, Edge, Node
 from tinygrad_lesson.random import MXNetGenerator, default_generator
 from tinygrad_lesson.shapes import show
 from tinygrad_lesson.symbol.params import load_checkpoint, save_checkpoint
@@ -42,6 +43,10 @@ class FeedForward:
     `optimizer` is a name with its settings as further keywords, or an `Optimizer`. `seed` makes the first
     weights and everything drawn later repeatable; without it the default generator is used.
 
+    A symbol that ends in `SoftmaxOutput` gives the answers itself. What is then reported as the loss is the mean
+    cross-entropy. That op's gradients are sums over the rows: as in MXNet they are divided by the batch size if the
+    optimizer is given by its name, without `rescale_grad`.
+
     Source
         MXNet 1.9, `mx.model.FeedForward`, and the training loop of the lesson.
     """
@@ -69,6 +74,7 @@ class FeedForward:
         self.prediction = symbol if prediction is None else prediction
         self.ctx, self.num_epoch, self.begin_epoch = ctx, num_epoch, begin_epoch
         self.optimizer = as_optimizer(optimizer, settings)
+        self.averages = isinstance(optimizer, str) and "rescale_grad" not in settings
         self.initializer, self.numpy_batch_size = initializer, numpy_batch_size
         self.arg_params = None if arg_params is None else {k: np.asarray(v) for k, v in arg_params.items()}
         self.aux_params: Arrays = {k: np.asarray(v) for k, v in (aux_params or {}).items()}
@@ -178,12 +184,17 @@ class FeedForward:
         for name, shape in shapes.items():
             if 0 in shape:
                 raise ShapeError(f"fit: {name} is {show(shape)}; there is nothing to learn from")
-        missing = undecided(self.symbol, shapes)
+        missing = undecided(self.symbol, shapes) or [
+            name
+            for name in names
+            if name.endswith("label") and name not in batch and name not in (self.arg_params or {})
+        ]
         if missing:
             given = ", ".join(f"{name} {show(shape)}" for name, shape in shapes.items())
             raise BindError(f"fit: the batches hold {given}; the symbol also needs {missing[0]!r}")
         requests = {name: "null" if name in batch else "write" for name in names}
-        executor = self.symbol.simple_bind(self.ctx, requests, None, **shapes)
+        rows = len(next(iter(batch.values()))) if self.averages else 1
+        executor = with_loss_first(self.symbol, rows).simple_bind(self.ctx, requests, None, **shapes)
         executor.generator = self.generator
         self.fill(executor, [name for name in names if name not in batch])
         return executor
@@ -393,6 +404,20 @@ class FeedForward:
         model = FeedForward(symbol, num_epoch=num_epoch, **more)
         model.fit(X, y, **fitting)
         return model
+
+
+def with_loss_first(symbol: Symbol, rows: int) -> Symbol:
+    """`symbol`, and before it the number that its first output brings down, where that is not the output itself.
+
+    Gradients are then divided by `rows`.
+    """
+    head, *others = symbol.heads
+    op = head.node.op
+    loss = None if op is None else op.minimized(EDGES, *head.node.inputs)
+    if op is None or loss is None:
+        return symbol
+    averaged = Edge(Node(op.averaged(rows), head.node.inputs, head.node.label))
+    return Symbol([EDGES.stop_gradient(loss), averaged, *others])
 
 
 def as_optimizer(given: Any, settings: dict[str, Any]) -> Any:
