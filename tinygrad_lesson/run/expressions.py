@@ -16,7 +16,7 @@ def signs(x: Vector) -> Vector:
 
 def relu(x: Vector) -> Vector:
     """The positive part, or the NaN that is there."""
-    return where((x > 0.0) | (x != x), x, 0.0)
+    return where(x < 0.0, 0.0, x)
 
 
 EXPRESSIONS: dict[type[Op], Callable[..., Vector]] = {

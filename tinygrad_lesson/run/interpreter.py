@@ -41,7 +41,6 @@ NAMES = [
     "product",
     "transposed",
     "filled",
-    "leaky",
     "row_sums",
     "softmax",
     "batch_norm",
@@ -77,104 +76,26 @@ def build_interpret(version: Any) -> Any:
             if T[r, AHEAD] != U(0) and code != LOOP:
                 at = np.int64(T[r, AHEAD] << U(16)) >> 16
                 prefetch(A, U(at), T[r, AHEAD] >> U(48))  # type: ignore[call-arg]
+            # fmt: off
             if code == U(0):
-                k.add(
-                    A,
-                    T[r, 1],
-                    T[r, 2],
-                    T[r, 3],
-                    T[r, 4],
-                    T[r, 5],
-                    T[r, 6],
-                    T[r, 7],
-                    T[r, 8],
-                    T[r, 9],
-                    T[r, 10],
-                )
+                k.add(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7], T[r, 8], T[r, 9], T[r, 10])
             elif code == U(1):
-                k.subtract(
-                    A,
-                    T[r, 1],
-                    T[r, 2],
-                    T[r, 3],
-                    T[r, 4],
-                    T[r, 5],
-                    T[r, 6],
-                    T[r, 7],
-                    T[r, 8],
-                    T[r, 9],
-                    T[r, 10],
-                )
+                k.subtract(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7], T[r, 8],
+                           T[r, 9], T[r, 10])
             elif code == U(2):
-                k.multiply(
-                    A,
-                    T[r, 1],
-                    T[r, 2],
-                    T[r, 3],
-                    T[r, 4],
-                    T[r, 5],
-                    T[r, 6],
-                    T[r, 7],
-                    T[r, 8],
-                    T[r, 9],
-                    T[r, 10],
-                )
+                k.multiply(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7], T[r, 8],
+                           T[r, 9], T[r, 10])
             elif code == U(3):
-                k.divide(
-                    A,
-                    T[r, 1],
-                    T[r, 2],
-                    T[r, 3],
-                    T[r, 4],
-                    T[r, 5],
-                    T[r, 6],
-                    T[r, 7],
-                    T[r, 8],
-                    T[r, 9],
-                    T[r, 10],
-                )
+                k.divide(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7], T[r, 8], T[r, 9], T[r, 10])
             elif code == U(4):
-                k.maximum(
-                    A,
-                    T[r, 1],
-                    T[r, 2],
-                    T[r, 3],
-                    T[r, 4],
-                    T[r, 5],
-                    T[r, 6],
-                    T[r, 7],
-                    T[r, 8],
-                    T[r, 9],
-                    T[r, 10],
-                )
+                k.maximum(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7], T[r, 8], T[r, 9],
+                          T[r, 10])
             elif code == U(5):
-                k.minimum(
-                    A,
-                    T[r, 1],
-                    T[r, 2],
-                    T[r, 3],
-                    T[r, 4],
-                    T[r, 5],
-                    T[r, 6],
-                    T[r, 7],
-                    T[r, 8],
-                    T[r, 9],
-                    T[r, 10],
-                )
+                k.minimum(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7], T[r, 8], T[r, 9],
+                          T[r, 10])
             elif code == U(6):
-                k.pass_sign(
-                    A,
-                    T[r, 1],
-                    T[r, 2],
-                    T[r, 3],
-                    T[r, 4],
-                    T[r, 5],
-                    T[r, 6],
-                    T[r, 7],
-                    T[r, 8],
-                    T[r, 9],
-                    T[r, 10],
-                )
+                k.pass_sign(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7], T[r, 8],
+                            T[r, 9], T[r, 10])
             elif code == U(7):
                 k.negative(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(8):
@@ -202,67 +123,25 @@ def build_interpret(version: Any) -> Any:
             elif code == U(19):
                 k.copied(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7])
             elif code == U(20):
-                k.product(
-                    A,
-                    T[r, 1],
-                    T[r, 2],
-                    T[r, 3],
-                    T[r, 4],
-                    T[r, 5],
-                    T[r, 6],
-                    T[r, 7],
-                    T[r, 8],
-                    T[r, 9],
-                    T[r, 10],
-                    T[r, 11],
-                    T[r, 12],
-                    T[r, 13],
-                )
+                k.product(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7], T[r, 8], T[r, 9],
+                          T[r, 10], T[r, 11], T[r, 12], T[r, 13])
             elif code == U(21):
                 k.transposed(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5])
             elif code == U(22):
                 k.filled(A, T[r, 1], T[r, 2], T[r, 3])
             elif code == U(23):
-                k.leaky(
-                    A,
-                    T[r, 1],
-                    T[r, 2],
-                    T[r, 3],
-                    T[r, 4],
-                    T[r, 5],
-                    T[r, 6],
-                    T[r, 7],
-                    T[r, 8],
-                    T[r, 9],
-                    T[r, 10],
-                )
-            elif code == U(24):
                 k.row_sums(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6])
-            elif code == U(25):
+            elif code == U(24):
                 k.softmax(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5])
+            elif code == U(25):
+                k.batch_norm(A, T[r, 1], T[r, 2], T[r, 3], T[r, 4], T[r, 5], T[r, 6], T[r, 7], T[r, 8],
+                             T[r, 9], T[r, 10], T[r, 11], T[r, 12], T[r, 13], T[r, 14])
             elif code == U(26):
-                k.batch_norm(
-                    A,
-                    T[r, 1],
-                    T[r, 2],
-                    T[r, 3],
-                    T[r, 4],
-                    T[r, 5],
-                    T[r, 6],
-                    T[r, 7],
-                    T[r, 8],
-                    T[r, 9],
-                    T[r, 10],
-                    T[r, 11],
-                    T[r, 12],
-                    T[r, 13],
-                    T[r, 14],
-                )
-            elif code == U(27):
                 k.copied(A, T[r, 1], U(0), T[r, 2] + step % T[r, 4] * T[r, 3], U(0), U(1), U(1), T[r, 3])
-            elif code == U(28):
+            elif code == U(27):
                 call_loop(A, T, r, T[r, 1])  # type: ignore[call-arg]
                 r += T[r, 2]
+            # fmt: on
             r += U(1)
 
     return interpret

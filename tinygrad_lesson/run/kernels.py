@@ -15,7 +15,7 @@ from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops.movement import Identity
 from tinygrad_lesson.run.expressions import EXPRESSIONS, signs
 from tinygrad_lesson.run.panels import normalized_columns, product1, product5
-from tinygrad_lesson.run.simd import Vector, elementwise, where
+from tinygrad_lesson.run.simd import Vector, elementwise
 
 U = np.uint64
 U0, U1, U5, U16 = U(0), U(1), U(5), U(16)
@@ -85,7 +85,6 @@ add, subtract, multiply, divide, maximum, minimum = (
     binary_kernel(EXPRESSIONS[op]) for op in (e.Add, e.Subtract, e.Multiply, e.Divide, e.Maximum, e.Minimum)
 )
 pass_sign = binary_kernel(lambda g, y: g * signs(y))
-leaky = binary_kernel(lambda x, slope: where((x > 0.0) | (x != x), x, x * slope))
 
 negative, square, root, inverse_root, absolute, sign, relu = (
     unary_kernel(EXPRESSIONS[op]) for op in (e.Negative, e.Square, e.Sqrt, e.Rsqrt, e.Abs, e.Sign, e.Relu)

@@ -1,6 +1,7 @@
 """Loops over panels of sixteen columns: products of small matrices, and normalization."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinygrad_lesson.run.expressions import relu
-from tinygrad_lesson.run.simd import F32, I64, LANES, NOUGHT, VECTOR, Memory, Vector, base_of, splat
+from tinygrad_lesson.run.simd import F32, I64, LANES, NOUGHT, VECTOR, Memory, Vector, base_of, splat, where
 
 
 def block_product(rows: int) -> Any:
@@ -47,8 +47,11 @@ def block_product(rows: int) -> Any:
                     factor = builder.load(memory.pointer(builder.add(row(x, x_row, r), along)))
                     term = builder.fmul(splat(builder, factor, VECTOR), weights, flags=("contract",))
                     builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
+            floor = floor_of(builder, cut)
             for r, total in enumerate(sums):
-                memory.store(row(o, o_row, r), relu_if(cut, Vector(builder, builder.load(total))), mask)
+                memory.store(
+                    row(o, o_row, r), cut_below(floor, Vector(builder, builder.load(total))).value, mask
+                )
             return target.get_dummy_value()
 
         return signature, code
@@ -60,9 +63,15 @@ product5 = block_product(5)
 product1 = block_product(1)
 
 
-def relu_if(wanted: Any, v: Vector) -> Any:
-    """The positive part of each lane, if a word is not 0."""
-    return v.builder.select(v.builder.icmp_unsigned("!=", wanted, NOUGHT), relu(v).value, v.value)
+def floor_of(builder: Any, positive: Any) -> Vector:
+    """Below which results are cut: 0 where the positive part is wanted, else nothing is."""
+    cut = builder.icmp_unsigned("!=", positive, NOUGHT)
+    return Vector(builder, splat(builder, builder.select(cut, F32(0.0), F32(-math.inf)), VECTOR))
+
+
+def cut_below(floor: Vector, v: Vector) -> Vector:
+    """The larger of two, or the NaN that `v` holds."""
+    return where(v < floor, floor, v)
 
 
 def squared_distance(center: Vector, v: Vector) -> Vector:
@@ -126,10 +135,10 @@ def normalized_columns(
             learnt = b.select(
                 b.icmp_unsigned("!=", fixed, I64(0)), ones.value, (read(gamma) / deviation).value
             )
-            scale, shift = Vector(b, learnt), read(beta)
+            scale, shift, floor = Vector(b, learnt), read(beta), floor_of(b, cut)
             with cgutils.for_range(b, m, intp=I64) as row:
                 value = (read(x, row.index) - center) * scale + shift
-                write(o, Vector(b, relu_if(cut, value)), row.index)
+                write(o, cut_below(floor, value), row.index)
         return target.get_dummy_value()
 
     return types.void(array, *[types.uint64] * 16), code
