@@ -12,10 +12,10 @@ from tinygrad_lesson.ops.elementwise import Add, Exp, Multiply, Square
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.run.expressions import EXPRESSIONS
-from tinygrad_lesson.run.fused import CHUNK, Loop, given_and_made
+from tinygrad_lesson.run.fused import CHUNK, MOST, Loop, compiles, given_and_made
 from tinygrad_lesson.run.simd import LANES
 
-SIZES = (1, 15, 16, 17, 40, CHUNK * LANES - 1, CHUNK * LANES, 3 * CHUNK * LANES + 5)
+SIZES = (1, 15, 16, 17, 31, 32, 40, 2 * CHUNK * LANES - 1, 2 * CHUNK * LANES, 6 * CHUNK * LANES + 21)
 
 
 def run(steps, values, size):
@@ -80,3 +80,9 @@ def test_equal_loops_are_compiled_once_and_their_code_can_be_read():
     assert one.address == two.address
     assert one.text.startswith('; ModuleID = "loop"')
     np.testing.assert_allclose(y, np.exp(x), rtol=1e-6)
+
+
+def test_what_would_compile_for_long_is_left_to_numpy():
+    steps = [Step(Exp(), (i,), (i + 1,), "") for i in range(MOST + 1)]
+    assert compiles(steps[:-1])
+    assert not compiles(steps)

@@ -19,12 +19,14 @@ from tinygrad_lesson.run.expressions import EXPRESSIONS
 from tinygrad_lesson.run.interpreter import CODES, WIDTH
 from tinygrad_lesson.run.simd import F32, I64, LANES, VECTOR, Memory, Vector, declared, splat
 
-CHUNK = 16  # vectors that are added up before they join the total, so that small numbers are not lost in it
+MOST = 1000  # steps; a hundred compile in a third of a second
+CHUNK = 8  # pairs of vectors that are added up before they join the total, so that small numbers are not lost in it
 
 
-def compiles(step: Step) -> bool:
-    """Whether there is vector code for a step."""
-    return type(step.op) is Sum or type(step.op) in EXPRESSIONS
+def compiles(steps: Sequence[Step]) -> bool:
+    """Whether there is vector code for these steps, and LLVM takes no longer than seconds for it."""
+    known = all(type(step.op) is Sum or type(step.op) in EXPRESSIONS for step in steps)
+    return known and len(steps) <= MOST
 
 
 class Loop:
@@ -98,44 +100,54 @@ class Body:
         return place
 
     def emit(self) -> None:
-        """The whole loop, then what is left of a vector, then the sums."""
-        b = self.builder
-        whole, rest = b.udiv(self.size, I64(LANES)), b.urem(self.size, I64(LANES))
-        chunks = b.udiv(b.add(whole, I64(CHUNK - 1)), I64(CHUNK))
+        """The loop by pairs of vectors, then what is left, then the sums."""
+        b, memory = self.builder, self.memory
+        pairs = b.udiv(self.size, I64(2 * LANES))
+        chunks = b.udiv(b.add(pairs, I64(CHUNK - 1)), I64(CHUNK))
         with cgutils.for_range(b, chunks, intp=I64) as chunk:
             first = b.mul(chunk.index, I64(CHUNK))
-            left = b.sub(whole, first)
+            left = b.sub(pairs, first)
             count = b.select(b.icmp_unsigned("<", left, I64(CHUNK)), left, I64(CHUNK))
             with cgutils.for_range(b, count, intp=I64) as part:
-                self.vector(b.mul(b.add(first, part.index), I64(LANES)), None)
+                at = b.mul(b.add(first, part.index), I64(2 * LANES))
+                self.vectors([at, b.add(at, I64(LANES))], None)
             self.collect()
-        with b.if_then(b.icmp_unsigned("!=", rest, I64(0))):
-            self.vector(b.mul(whole, I64(LANES)), self.memory.first(rest))
-            self.collect()
+        done = b.mul(pairs, I64(2 * LANES))
+        with cgutils.for_range(
+            b, b.udiv(b.add(b.sub(self.size, done), I64(LANES - 1)), I64(LANES)), intp=I64
+        ) as rest:
+            at = b.add(done, b.mul(rest.index, I64(LANES)))
+            self.vectors([at], memory.first(b.sub(self.size, at)))
+        self.collect()
         for v, total in self.totals.items():
             add = declared(b, "llvm.vector.reduce.fadd.v16f32", F32, [F32, VECTOR])
             found = b.call(add, [F32(0.0), b.load(total)], fastmath=("reassoc",))
-            b.store(found, self.memory.pointer(self.offsets[v]))
+            b.store(found, memory.pointer(self.offsets[v]))
         b.ret_void()
 
-    def vector(self, at: Any, mask: Any) -> None:
-        """Sixteen elements from `at` on, or those that the mask lets through."""
-        b = self.builder
-        read = {v: self.memory.load(b.add(self.offsets[v], at), mask) for v in self.read}
-        values: dict[int, Any] = self.numbers | read
+    def vectors(self, places: Sequence[Any], mask: Any) -> None:
+        """Sixteen elements from each place on, or those that the mask lets through.
+
+        Step by step for all places: while one waits for what it needs, another goes on.
+        """
+        b, memory = self.builder, self.memory
+        values: list[dict[int, Any]] = [
+            self.numbers | {v: memory.load(b.add(self.offsets[v], at), mask) for v in self.read}
+            for at in places
+        ]
         for step in self.steps:
-            sources = [Vector(b, values[v]) for v in step.sources]
             target = step.targets[0]
-            if type(step.op) is Sum:
-                value = (
-                    sources[0].value if mask is None else b.select(mask, sources[0].value, self.memory.zero)
-                )
-                place = self.parts[target]
-                b.store(b.fadd(b.load(place), value), place)
-            else:
-                values[target] = EXPRESSIONS[type(step.op)](*sources).value
-        for v in self.stored:
-            self.memory.store(b.add(self.offsets[v], at), values[v], mask)
+            for known in values:
+                sources = [Vector(b, known[v]) for v in step.sources]
+                if type(step.op) is Sum:
+                    value = sources[0].value
+                    value = value if mask is None else b.select(mask, value, memory.zero)
+                    b.store(b.fadd(b.load(self.parts[target]), value), self.parts[target])
+                else:
+                    known[target] = EXPRESSIONS[type(step.op)](*sources).value
+        for at, known in zip(places, values, strict=True):
+            for v in self.stored:
+                memory.store(b.add(self.offsets[v], at), known[v], mask)
 
     def collect(self) -> None:
         """Partial sums join the totals; what rounding takes from one is given to the next (Kahan 1965)."""

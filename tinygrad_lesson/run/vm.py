@@ -120,7 +120,7 @@ class VMRunner(NumpyRunner):
     def encode_blocks(self, op: Blockwise) -> list[Any] | None:
         """Joined steps as one compiled loop; None where there is no vector code for one of them."""
         flat, memory = self.in_order(op), self.memory
-        if flat is None or not all(compiles(step) for step in op.steps):
+        if flat is None or not compiles(op.steps):
             return None
         found = dict.fromkeys(v for step in op.steps for v in (*step.sources, *step.targets))
         values = [v for v in found if not self.plan.buffers[v].block]
