@@ -19,7 +19,7 @@ from tinygrad_lesson.run.expressions import EXPRESSIONS
 from tinygrad_lesson.run.interpreter import CODES, WIDTH
 from tinygrad_lesson.run.simd import F32, I64, LANES, VECTOR, Memory, Vector, declared, splat
 
-MOST = 1000  # steps; a hundred compile in a third of a second
+MOST = 1000  # steps; a hundred compile in a tenth of a second
 CHUNK = 8  # pairs of vectors that are added up before they join the total, so that small numbers are not lost in it
 
 
