@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.check import numeric
-from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, SHORTEST, STEPS
+from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, SHORTEST, STEPS, Lines, Slopes
 from tinygrad_lesson.check.report import Entry
 from tinygrad_lesson.check.subject import Subject, Sweep, is_loss
 from tinygrad_lesson.tensor import sweep
@@ -16,6 +16,7 @@ from tinygrad_lesson.tensor import sweep
 UNIT_ROWS = 64  # results up to which each has a row of its own; else they are weighted at random
 UNIT_COLUMNS = 4096  # elements up to which each is moved on its own; else all are, in random directions
 DIRECTIONS = 3  # random ones per input
+AT_ONCE = 64  # lines whose differences are looked at together
 DETAIL = 48  # rows and columns looked at one by one where a random direction fails
 
 
@@ -131,8 +132,7 @@ def pulled(
         WrongShapeError for a gradient of another shape than its input.
     """
     found: list[list[np.ndarray]] = [[] for _ in subject.wanted]
-    for cotangents in rows.cotangents:
-        gradients = subject.pull(arrays, cotangents, back)
+    for gradients in subject.pull(arrays, rows.cotangents, back):
         for i, g, kept in zip(subject.wanted, gradients, found, strict=True):
             if g is not None and np.shape(g) != arrays[i].shape:
                 raise WrongShapeError(i, np.shape(g))
@@ -144,21 +144,32 @@ def line(
     subject: Subject,
     rows: Rows,
     i: int,
-    column: int | None,
-    v: np.ndarray | None,
-    value: Callable[[Subject, Sequence[np.ndarray]], list[np.ndarray]] | None = None,
+    column: int,
+    value: Callable[[Subject, Sequence[np.ndarray]], list[np.ndarray]],
 ) -> Callable[[Any], np.ndarray]:
-    """The rows as a function of a number that moves input `i`: one element, or all along `v`."""
+    """The rows, computed by `value`, as a function of a number that moves one element of input `i`."""
     arrays = list(subject.arrays)
 
     def along(t: Any) -> np.ndarray:
         moved = arrays[i].astype(np.result_type(arrays[i], type(t)))
-        if v is None:
-            moved.reshape(-1)[column] += t
+        moved.reshape(-1)[column] += t
+        return rows.weigh(value(subject, [*arrays[:i], moved, *arrays[i + 1 :]]))
+
+    return along
+
+
+def lines(subject: Subject, rows: Rows, i: int, columns: Sequence[int] | Sequence[np.ndarray]) -> Lines:
+    """The rows as functions of a number that moves input `i`: elements by number, or all along directions."""
+    arrays = list(subject.arrays)
+
+    def along(k: int, t: float) -> np.ndarray:
+        direction = columns[k]
+        if isinstance(direction, int):
+            moved = arrays[i].copy()
+            moved.reshape(-1)[direction] += t
         else:
-            moved += t * v
-        now = [*arrays[:i], moved, *arrays[i + 1 :]]
-        return rows.weigh(subject.value(now) if value is None else value(subject, now))
+            moved = arrays[i] + t * direction
+        return rows.weigh(subject.value([*arrays[:i], moved, *arrays[i + 1 :]]))
 
     return along
 
@@ -168,7 +179,7 @@ def sharpen(subject: Subject, rows: Rows, block: Block) -> None:
     for k in np.flatnonzero(block.wrong.any(axis=0))[:DETAIL]:
         if block.columns is None:
             return
-        slope = numeric.complex_step(line(subject, rows, block.input, block.columns[k], None, Subject.value))
+        slope = numeric.complex_step(line(subject, rows, block.input, block.columns[k], Subject.value))
         if slope is None:
             return
         bars = numeric.tolerance(block.error[:, k], block.numeric[:, k], block.scale[:, 0])
@@ -190,20 +201,21 @@ def noise(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.nd
     return numeric.noise_of(along, size)
 
 
-def steps_for(x: np.ndarray, alone: bool) -> tuple[list[float], float]:
-    """Steps for elements of this size, and how near a kink is as good as met.
+def steps_for(sizes: np.ndarray, alone: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Steps along lines in which elements of these sizes move, and how near a kink is as good as met.
 
     They are longer for huge elements, shorter too for tiny ones. Where many elements move at once one of
     them may be near a kink, so still shorter ones are tried.
+
+    Shapes
+        sizes (lines,) -> (steps, lines), not a number where a line has no more; (lines,)
     """
-    size = float(np.max(np.abs(x), initial=0.0))
-    steps = [s * max(1.0, size) for s in STEPS]
-    if alone:
-        return [*steps, *([STEPS[0] * size] if 0 < size < STEPS[0] else [])], steps[-1]
-    steps.append(SHORTEST * max(1.0, size))
-    if 0 < size < STEPS[0]:
-        steps += [s * size for s in (*STEPS, SHORTEST)]
-    return steps, min(steps)
+    given = np.asarray(STEPS if alone else (*STEPS, SHORTEST))[:, None]
+    steps = given * np.maximum(1.0, sizes)
+    tiny = np.where((sizes > 0) & (sizes < STEPS[0]), sizes, np.nan)
+    shorter = (given[:1] if alone else given) * tiny
+    met = steps[-1] if alone else np.fmin(steps[-1], shorter[-1])
+    return np.concatenate([steps, shorter]), met
 
 
 def compare(
@@ -215,34 +227,35 @@ def compare(
     columns: Callable[[int], Sequence[int] | None],
 ) -> list[Block]:
     """A block for each wanted input; `columns(i)` chooses elements of input `i`, or None for directions."""
-    at_zero = rows.weigh(subject.value(subject.arrays))
+    at_zero = rows.weigh(subject.value(subject.arrays))[:, None]
     everywhere = EPS**0.5 * max(float(np.max(np.abs(rule), initial=0.0)) for rule in gradients)
     blocks = []
     for i, rule in zip(subject.wanted, gradients, strict=True):
-        chosen = columns(i)
-        x = subject.arrays[i]
-        draws = (
-            None
-            if chosen is not None
-            else [np.asarray(generator.uniform(-1, 1, x.shape)) for _ in range(DIRECTIONS)]
+        chosen, x = columns(i), subject.arrays[i]
+        if chosen is None:
+            moves: Any = [generator.uniform(-1, 1, x.shape) for _ in range(DIRECTIONS)]
+            expected = np.stack([rule @ v.ravel() for v in moves], axis=1)
+            sizes, scale = np.full(DIRECTIONS, np.max(np.abs(x))), np.linalg.norm(rule, axis=1)
+        else:
+            moves, expected = list(chosen), rule[:, chosen]
+            sizes, scale = np.abs(x.ravel()[chosen]), np.max(np.abs(rule), axis=1)
+        scale = np.maximum(scale, everywhere)[:, None]
+        parts = []
+        for k in range(0, len(moves), AT_ONCE):
+            some = slice(k, k + AT_ONCE)
+            steps, met = steps_for(sizes[some], chosen is not None)
+            along = lines(subject, rows, i, moves[some])
+            parts.append(
+                numeric.slopes(along, at_zero, jitter[:, None], steps, met, expected[:, some], scale)
+            )
+        found = Slopes._make(
+            np.concatenate(field, axis=1) for field in zip(*[s for s, _ in parts], strict=True)
         )
-        scale = np.max(np.abs(rule), axis=1) if draws is None else np.linalg.norm(rule, axis=1)
-        scale = np.maximum(scale, everywhere)
-        found, expected = [], []
-        for k in range(len(draws) if draws is not None else len(chosen or ())):
-            v = draws[k] if draws is not None else None
-            column = None if chosen is None else chosen[k]
-            moved = x if column is None else x.reshape(-1)[column : column + 1]
-            expected.append(rule @ v.ravel() if v is not None else rule[:, column])
-            steps, met = steps_for(moved, column is not None)
-            along = line(subject, rows, i, column, v)
-            found.append(numeric.slopes(along, at_zero, jitter, steps, met, expected[-1], scale))
-        fields = {name: np.stack([getattr(s, name) for s in found], axis=1) for name in found[0]._fields[:-1]}
         blocks.append(
             Block(
-                i, None if chosen is None else list(chosen), np.stack(expected, axis=1), fields["value"], fields["error"],  # noqa: E501
-                scale[:, None], fields["kink"], fields["jump"], fields["blunt"], fields["noisy"], fields["left"],
-                fields["right"], max(s.near for s in found),
+                i, None if chosen is None else moves, expected, found.value, found.error, scale, found.kink,
+                found.jump, found.blunt, found.noisy, found.left, found.right,
+                max(float(near.max()) for _, near in parts),
             )
         )  # fmt: skip
     return blocks

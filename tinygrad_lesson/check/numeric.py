@@ -5,8 +5,8 @@ still move, and the noise of the function, divided by the step, how far they cou
 """
 
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,14 +22,18 @@ BENT = 1e-3  # two sides that differ by this part of the slopes at the longest s
 FINE = 2.0**-40  # of the size of the input: some thousand roundings
 COARSE = (2.0**-20, 2.0**-14, 2.0**-8)  # distances at which numbers rounded to few digits move
 Along = Callable[[float], np.ndarray]  # the function along a line, 0 at the point
+Lines = Callable[[int, float], np.ndarray]  # the same along one of many lines, by number
 
 
 class Slopes(NamedTuple):
-    """Slopes along a line of every number that a function gives; `error` is the bar of `value`.
+    """Slopes along lines of every number that a function gives; `error` is the bar of `value`.
 
     `kink` marks those whose two sides differ however near, `jump` those that jump, `blunt` those whose
     bar leaves nothing to compare; `noisy` tells that rounding noise, not curvature, makes it so, `unsettled`
     that the sides differ by what may be a kink or a sharp bend.
+
+    Shapes
+        all (numbers, lines)
     """
 
     value: np.ndarray
@@ -41,7 +45,6 @@ class Slopes(NamedTuple):
     blunt: np.ndarray
     noisy: np.ndarray
     unsettled: np.ndarray
-    near: float  # the longest step that is too long here, 0 where none was
 
 
 class Table(NamedTuple):
@@ -61,13 +64,13 @@ def extrapolate(first: np.ndarray, rounding: np.ndarray, factor: float) -> tuple
     """The limit for step 0 of estimates at halved steps, and its error bar.
 
     Shapes
-        first, rounding (levels, numbers) -> (numbers,), (numbers,)
+        first, rounding (levels, ...) -> (...), (...)
 
     Source
         Ridders 1982, "Accurate computation of F'(x) and F'(x) F''(x)": of Neville's table that entry
         is taken which moved least.
     """
-    values, errors = [first[-1]], [np.full(first.shape[1], np.inf)]
+    values, errors = [first[-1]], [np.full(first.shape[1:], np.inf)]
     power, row = factor, first
     for j in range(1, len(first)):
         new = (power * row[1:] - row[:-1]) / (power - 1)
@@ -75,17 +78,27 @@ def extrapolate(first: np.ndarray, rounding: np.ndarray, factor: float) -> tuple
         values.extend(new)
         errors.extend(np.where(np.isfinite(moved), moved, np.inf))
         power, row = power * factor, new
-    best = np.argmin(errors, axis=0)
-    numbers = np.arange(first.shape[1])
-    return np.asarray(values)[best, numbers], np.asarray(errors)[best, numbers]
+    every = np.asarray(errors)
+    best = np.argmin(every, axis=0)[None]
+    return np.take_along_axis(np.asarray(values), best, 0)[0], np.take_along_axis(every, best, 0)[0]
 
 
-def table(along: Along, at_zero: np.ndarray, noise: np.ndarray, step: float, levels: int = LEVELS) -> Table:
-    """Central and one-sided slopes from steps `step`, `step` / 2, and so on."""
-    h = step / 2.0 ** np.arange(levels)[:, None]
+def table(
+    along: Lines,
+    lines: np.ndarray,
+    at_zero: np.ndarray,
+    noise: np.ndarray,
+    steps: np.ndarray,
+    levels: int = LEVELS,
+) -> Table:
+    """Central and one-sided slopes along some lines, from a step for each, a half of it, and so on."""
+    h = steps / 2.0 ** np.arange(levels)[:, None]
     with np.errstate(all="ignore"):
-        ahead = np.stack([along(float(t)) for t in h[:, 0]])
-        behind = np.stack([along(-float(t)) for t in h[:, 0]])
+        ahead, behind = (
+            np.stack([np.stack([along(k, t) for k, t in zip(lines, row, strict=True)], 1) for row in signed])
+            for signed in (h.tolist(), (-h).tolist())
+        )
+        h = h[:, None]
         rounding = noise / h
         value, error = extrapolate((ahead - behind) / (2 * h), rounding, 4.0)
         rights, lefts = (ahead - at_zero) / h, (at_zero - behind) / h
@@ -104,46 +117,55 @@ def tolerance(error: np.ndarray, *sizes: np.ndarray) -> np.ndarray:
 
 
 def slopes(
-    along: Along,
+    along: Lines,
     at_zero: np.ndarray,
     noise: np.ndarray,
-    steps: Sequence[float],
-    met: float,
+    steps: np.ndarray,
+    met: np.ndarray,
     expected: np.ndarray,
     scale: np.ndarray,
-) -> Slopes:
-    """Slopes of `along` at 0, from the longest of `steps` over which the function is smooth.
+) -> tuple[Slopes, np.ndarray]:
+    """Slopes of `along` at 0, each from the longest of its steps over which the function is smooth.
 
     `expected` is what a rule says, only to know when to stop: a step is shortened while the two
     disagree or the sides differ; a kink as near as `met` is as good as met. `scale` is the size of the
-    slopes around.
+    slopes around. The second answer is the longest step that is too long along each line, 0 where none was.
+
+    Shapes
+        at_zero, noise, scale (numbers, 1), expected (numbers, lines), met (lines,); steps (steps, lines), not
+        a number where a line has no more -> (numbers, lines), (lines,)
     """
     best: Slopes | None = None
-    open_ = np.ones(len(at_zero), bool)
-    too_long = 0.0
-    glance = GLANCE / STEPS[0] * steps[0]
-    for step, levels in ((glance, 2), *((step, LEVELS) for step in steps)):
-        found = table(along, at_zero, noise, step, levels)
+    open_ = np.ones(expected.shape, bool)
+    too_long = np.zeros(len(met))
+    for step, levels in ((GLANCE / STEPS[0] * steps[0], 2), *((row, LEVELS) for row in steps)):
+        k = np.flatnonzero(open_.any(axis=0) & np.isfinite(step))
+        if not k.size:
+            break
+        found = table(along, k, at_zero, noise, step[k], levels)
         with np.errstate(all="ignore"):
             new = judge(found, noise, scale)
-            agrees = np.abs(found.value - expected) <= tolerance(found.error, expected, found.value, scale)
-        settled = open_ & agrees & ~new.kink & ~new.jump & ~new.blunt
-        best = new if best is None else merged(best, new, settled | better(best, new, open_))
-        bent = (new.kink | new.jump) & open_
-        open_ &= ~settled
-        if step <= met:
-            open_ &= ~bent
-        if not open_.any():
-            break
-        too_long = max(too_long, step) if bent.any() else too_long
+            limit = tolerance(found.error, expected[:, k], found.value, scale)
+            agrees = np.abs(found.value - expected[:, k]) <= limit
+        still = open_[:, k]
+        settled = still & agrees & ~new.kink & ~new.jump & ~new.blunt
+        best = new if best is None else merged(best, new, k, settled, still)
+        bent = (new.kink | new.jump) & still
+        still &= ~settled & ~(bent & (step[k] <= met[k]))
+        open_[:, k] = still
+        longer = still.any(axis=0) & bent.any(axis=0)
+        too_long[k] = np.where(longer, np.maximum(too_long[k], step[k]), too_long[k])
     assert best is not None
-    return best._replace(near=too_long)
+    return best, too_long
 
 
-def merged(best: Slopes, new: Slopes, chosen: np.ndarray) -> Slopes:
-    """Those of `new` where it is chosen."""
-    kept: Any = [np.where(chosen, n, b) for n, b in zip(new[:-1], best[:-1], strict=True)]
-    return Slopes._make([*kept, 0.0])
+def merged(best: Slopes, new: Slopes, lines: np.ndarray, settled: np.ndarray, open_: np.ndarray) -> Slopes:
+    """With those of `new`, which are for some lines, where they are settled or tell more."""
+    old = Slopes._make(field[:, lines] for field in best)
+    chosen = settled | better(old, new, open_)
+    for field, now, before in zip(best, new, old, strict=True):
+        field[:, lines] = np.where(chosen, now, before)
+    return best
 
 
 def better(old: Slopes, new: Slopes, open_: np.ndarray) -> np.ndarray:
@@ -177,7 +199,7 @@ def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
     )
     return Slopes(
         found.value, found.error, found.left, found.right, kink & ~unknown, jump & ~unknown, blunt, noisy,
-        unsettled, 0.0,
+        unsettled,
     )  # fmt: skip
 
 

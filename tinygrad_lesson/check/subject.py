@@ -85,10 +85,14 @@ class Subject:
             self.loss_known = any(is_loss(y) for y in self.recorded(arrays)[1])
         return self.loss_known
 
-    def pull(self, arrays: Arrays, cotangents: Arrays, back: Sweep = sweep) -> list[Any]:
-        """Gradients of the wanted inputs, as the rules give them; None where no path leads."""
+    def pull(self, arrays: Arrays, rows: Sequence[Arrays], back: Sweep = sweep) -> Iterator[list[Any]]:
+        """Gradients of the wanted inputs, as the rules give them, for every row of cotangents.
+
+        None stands where no path leads.
+        """
         tensors, results = self.recorded(arrays)
-        return pull_back([tensors[i] for i in self.wanted], results, cotangents, back)
+        for cotangents in rows:
+            yield pull_back([tensors[i] for i in self.wanted], results, cotangents, back)
 
     def handed_down(self, arrays: Arrays, cotangents: Arrays) -> list[np.ndarray]:
         """Cotangents of the edges that `value` gives: those of a loss come from its own rule."""
