@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,7 +65,9 @@ class Block:
     noisy: np.ndarray
     left: np.ndarray
     right: np.ndarray
+    step: np.ndarray
     near: float
+    along: Lines
     terms: np.ndarray | float = 0.0  # size of the terms of which the derivative is the sum, where it is known
 
     @property
@@ -218,6 +220,52 @@ def steps_for(sizes: np.ndarray, alone: bool) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([steps, shorter]), met
 
 
+class Around(NamedTuple):
+    """What is known about the rows at the point: their values, how much they jitter, the smallest size that counts."""
+
+    at_zero: np.ndarray
+    jitter: np.ndarray
+    least: float
+
+
+def around(subject: Subject, rows: Rows, gradients: Sequence[np.ndarray], jitter: np.ndarray) -> Around:
+    """The rows at the point where `gradients` are those by the rules."""
+    largest = max(float(np.max(np.abs(rule), initial=0.0)) for rule in gradients)
+    return Around(rows.weigh(subject.value(subject.arrays)), jitter, EPS**0.5 * largest)
+
+
+def block_of(
+    subject: Subject,
+    rows: Rows,
+    i: int,
+    rule: np.ndarray,
+    moves: Sequence[int] | Sequence[np.ndarray],
+    here: Around,
+) -> Block:
+    """Derivatives for input `i`, of which elements move by number, or all along directions."""
+    x, chosen = subject.arrays[i], [move for move in moves if isinstance(move, int)]
+    if chosen:
+        expected = rule[:, chosen]
+        sizes, scale = np.abs(x.ravel()[chosen]), np.max(np.abs(rule), axis=1)
+    else:
+        expected = np.stack([rule @ np.ravel(v) for v in moves], axis=1)
+        sizes, scale = np.full(len(moves), np.max(np.abs(x))), np.linalg.norm(rule, axis=1)
+    scale = np.maximum(scale, here.least)[:, None]
+    parts = []
+    for k in range(0, len(moves), AT_ONCE):
+        some = slice(k, k + AT_ONCE)
+        steps, met = steps_for(sizes[some], bool(chosen))
+        along = lines(subject, rows, i, moves[some])
+        at_zero, jitter = here.at_zero[:, None], here.jitter[:, None]
+        parts.append(numeric.slopes(along, at_zero, jitter, steps, met, expected[:, some], scale))
+    found = Slopes._make(np.concatenate(field, axis=1) for field in zip(*[s for s, _ in parts], strict=True))
+    return Block(
+        i, chosen or None, expected, found.value, found.error, scale, found.kink, found.jump, found.blunt,
+        found.noisy, found.left, found.right, found.step, max(float(near.max()) for _, near in parts),
+        lines(subject, rows, i, moves),
+    )  # fmt: skip
+
+
 def compare(
     subject: Subject,
     rows: Rows,
@@ -227,37 +275,13 @@ def compare(
     columns: Callable[[int], Sequence[int] | None],
 ) -> list[Block]:
     """A block for each wanted input; `columns(i)` chooses elements of input `i`, or None for directions."""
-    at_zero = rows.weigh(subject.value(subject.arrays))[:, None]
-    everywhere = EPS**0.5 * max(float(np.max(np.abs(rule), initial=0.0)) for rule in gradients)
-    blocks = []
+    here, blocks = around(subject, rows, gradients, jitter), []
     for i, rule in zip(subject.wanted, gradients, strict=True):
-        chosen, x = columns(i), subject.arrays[i]
-        if chosen is None:
-            moves: Any = [generator.uniform(-1, 1, x.shape) for _ in range(DIRECTIONS)]
-            expected = np.stack([rule @ v.ravel() for v in moves], axis=1)
-            sizes, scale = np.full(DIRECTIONS, np.max(np.abs(x))), np.linalg.norm(rule, axis=1)
-        else:
-            moves, expected = list(chosen), rule[:, chosen]
-            sizes, scale = np.abs(x.ravel()[chosen]), np.max(np.abs(rule), axis=1)
-        scale = np.maximum(scale, everywhere)[:, None]
-        parts = []
-        for k in range(0, len(moves), AT_ONCE):
-            some = slice(k, k + AT_ONCE)
-            steps, met = steps_for(sizes[some], chosen is not None)
-            along = lines(subject, rows, i, moves[some])
-            parts.append(
-                numeric.slopes(along, at_zero, jitter[:, None], steps, met, expected[:, some], scale)
-            )
-        found = Slopes._make(
-            np.concatenate(field, axis=1) for field in zip(*[s for s, _ in parts], strict=True)
+        chosen, shape = columns(i), subject.arrays[i].shape
+        moves = (
+            [generator.uniform(-1, 1, shape) for _ in range(DIRECTIONS)] if chosen is None else list(chosen)
         )
-        blocks.append(
-            Block(
-                i, None if chosen is None else moves, expected, found.value, found.error, scale, found.kink,
-                found.jump, found.blunt, found.noisy, found.left, found.right,
-                max(float(near.max()) for _, near in parts),
-            )
-        )  # fmt: skip
+        blocks.append(block_of(subject, rows, i, rule, moves, here))
     return blocks
 
 

@@ -117,13 +117,16 @@ def judged(subject: Subject, options: Options, culprit: bool, order: int, base: 
     except (ValueError, TypeError, IndexError, AttributeError, LessonError):
         report = Report(subject.title, order=order)
         if not alone:
-            blame(base, report, options)
+            blame(base, report, options, order)
         if report.ok:
             raise
         return report
     report.order = order
     if not alone and report.verdict in TELLING:
-        blame(base, report, options)
+        if order > 1:  # perhaps an op that the rules use has a wrong rule of its own
+            blame(subject, report, options, 1)
+        if report.culprit is None:
+            blame(base, report, options, order)
     return report
 
 

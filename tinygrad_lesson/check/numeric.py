@@ -6,6 +6,7 @@ still move, and the noise of the function, divided by the step, how far they cou
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,7 @@ class Slopes(NamedTuple):
     blunt: np.ndarray
     noisy: np.ndarray
     unsettled: np.ndarray
+    step: np.ndarray  # the last, shortest one that this comes from
 
 
 class Table(NamedTuple):
@@ -58,6 +60,7 @@ class Table(NamedTuple):
     rounding: np.ndarray
     gaps: np.ndarray  # right slope less left slope, at each step
     jumps: np.ndarray  # value behind less value before, at each step
+    step: np.ndarray  # the last
 
 
 def extrapolate(first: np.ndarray, rounding: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +108,8 @@ def table(
         right, right_error = extrapolate(rights, 2 * rounding, 2.0)
         left, left_error = extrapolate(lefts, 2 * rounding, 2.0)
     return Table(
-        value, error, left, right, left_error + right_error, 2 * rounding[-1], rights - lefts, ahead - behind
+        value, error, left, right, left_error + right_error, 2 * rounding[-1], rights - lefts, ahead - behind,
+        np.broadcast_to(h[-1], value.shape),
     )  # fmt: skip
 
 
@@ -128,8 +132,9 @@ def slopes(
     """Slopes of `along` at 0, each from the longest of its steps over which the function is smooth.
 
     `expected` is what a rule says, only to know when to stop: a step is shortened while the two
-    disagree or the sides differ; a kink as near as `met` is as good as met. `scale` is the size of the
-    slopes around. The second answer is the longest step that is too long along each line, 0 where none was.
+    disagree or the sides differ; a kink as near as `met` is as good as met, unless the function only moves
+    too fast for that step. `scale` is the size of the slopes around. The second answer is the longest step
+    that is too long along each line, 0 where none was.
 
     Shapes
         at_zero, noise, scale (numbers, 1), expected (numbers, lines), met (lines,); steps (steps, lines), not
@@ -137,6 +142,7 @@ def slopes(
     """
     best: Slopes | None = None
     open_ = np.ones(expected.shape, bool)
+    agreed = np.zeros(expected.shape, bool)  # over some longer step
     too_long = np.zeros(len(met))
     for step, levels in ((GLANCE / STEPS[0] * steps[0], 2), *((row, LEVELS) for row in steps)):
         k = np.flatnonzero(open_.any(axis=0) & np.isfinite(step))
@@ -151,7 +157,12 @@ def slopes(
         settled = still & agrees & ~new.kink & ~new.jump & ~new.blunt
         best = new if best is None else merged(best, new, k, settled, still)
         bent = (new.kink | new.jump) & still
-        still &= ~settled & ~(bent & (step[k] <= met[k]))
+        agreed[:, k] |= agrees
+        ends = still & bent & (step[k] <= met[k])
+        for column in np.flatnonzero(np.any(ends & ~agreed[:, k], axis=0)):
+            too_fast = beside(partial(along, k[column]), float(step[k[column]]), at_zero[:, 0])[1]
+            ends[:, column] &= agreed[:, k[column]] | ~too_fast
+        still &= ~settled & ~ends
         open_[:, k] = still
         longer = still.any(axis=0) & bent.any(axis=0)
         too_long[k] = np.where(longer, np.maximum(too_long[k], step[k]), too_long[k])
@@ -188,9 +199,11 @@ def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
     bent = (gap[0] > loud + BENT * size) & (lasting | ((gap[0] > np.sqrt(BENT) * size) & (halvings > 1)))
     kink = bent & (apart | (SAFETY * found.error > BENT * size))
     jumps = np.abs(found.jumps)
-    jump = (jumps[-1] > jumps[0] / 2) & (jumps[0] > SAFETY**2 * noise) & kink
+    high = jumps[0] > SAFETY**2 * noise
+    stays = high & (jumps.min(axis=0) > jumps.max(axis=0) * 0.5 ** (halvings / 3))  # at 0 it may be half way
+    jump = (stays & (halvings > 1)) | (high & (jumps[-1] > jumps[0] / 2) & kink)
     unknown = ~np.isfinite(found.error) | ~np.isfinite(found.value)
-    unsettled = bent & lasting & ~kink  # a shorter step will tell
+    unsettled = ((bent & lasting) | stays) & ~kink & ~jump  # a shorter step will tell
     blunt = unknown | unsettled | (SAFETY * found.error > SHARP * size + loud)
     noisy = (
         ~unknown
@@ -199,7 +212,7 @@ def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
     )
     return Slopes(
         found.value, found.error, found.left, found.right, kink & ~unknown, jump & ~unknown, blunt, noisy,
-        unsettled,
+        unsettled, np.array(found.step),
     )  # fmt: skip
 
 
@@ -212,30 +225,58 @@ def noise_of(along: Along, size: float) -> np.ndarray:
     Source
         Moré and Wild 2011, "Estimating computational noise": differences of fourth order over points
         a few roundings apart, in which everything smooth has cancelled. The points lie on one side,
-        so that a kink at 0 is none here, and the median forgets one beside it.
+        so that a kink at 0 is none here, and the median forgets one beside it. They are not evenly
+        spaced, or steps as long as the spacing would go unseen.
     """
     size = max(size, 1e-300)
     measured, values = jitter(along, size * FINE)
     still = np.all(values == values[0], axis=0)
     if still.any():
         for spacing in COARSE:
-            coarse, _ = jitter(along, size * spacing)
+            coarse, _ = jitter(along, size * spacing, is_stair=spacing**4 < EPS)
             measured = np.where(still, np.maximum(measured, coarse), measured)
     floor: np.ndarray = np.maximum(measured, EPS * np.max(np.abs(values), axis=0))
     return floor
 
 
-def jitter(along: Along, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """Deviation of the noise over points `spacing` apart, and the values there."""
+def fourth_differences(points: np.ndarray) -> np.ndarray:
+    """Weights that take everything up to a cubic out of values at five neighbours; each row has length 1."""
+    rows = np.zeros((len(points) - 4, len(points)))
+    for i, row in enumerate(rows):
+        near = points[i : i + 5]
+        row[i : i + 5] = [1 / np.prod(p - near[near != p]) for p in near]
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+POINTS = np.arange(1, 14) + 0.4 * (np.arange(13) * (np.sqrt(5) - 1) / 2 % 1)
+DIFFERENCES = fourth_differences(POINTS)
+
+
+def jitter(along: Along, spacing: float, is_stair: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Deviation of the noise over points about `spacing` apart, and the values there.
+
+    Unless the function `is_stair`, what is small beside its moves is what is left of something smooth.
+    """
     with np.errstate(all="ignore"):
-        values = np.stack([along(i * spacing) for i in range(1, 14)])
-        squares = np.square(np.diff(values, 4, axis=0))
+        values = np.stack([along(t) for t in (POINTS * spacing).tolist()])
+        squares = np.square(DIFFERENCES @ (values - values[0]))
         moves = np.median(np.abs(np.diff(values, axis=0)), axis=0)
-    measured = np.sqrt(
-        np.median(squares, axis=0) / 70.0 / 0.455
-    )  # 70 = (2 * 4)! / 4!**2; 0.455: median of a square
-    measured = np.where(measured > 0.01 * moves, measured, 0.0)  # else it is what is left of something smooth
+    measured = np.sqrt(np.median(squares, axis=0) / 0.455)  # 0.455: the median of a square
+    if not is_stair:
+        measured = np.where(measured > 0.01 * moves, measured, 0.0)
     return np.where(np.isfinite(measured), measured, 0.0), np.nan_to_num(values)
+
+
+def beside(along: Along, step: float, at_zero: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How much a function jitters within a step to either side, and whether that is about as far as it moves.
+
+    A kink or a jump is none there: these are the steps of its rounding, or it moves too fast for this step.
+    """
+    sides = [jitter(along, side * step / 16)[0] for side in (1, -1)]
+    with np.errstate(all="ignore"):
+        moves = np.max([np.abs(along(side * step) - at_zero) for side in (1, -1)], axis=0)
+    most = np.max(sides, axis=0)
+    return most, np.asarray(most > moves / SAFETY**2)
 
 
 def complex_step(along: Callable[[complex], np.ndarray]) -> np.ndarray | None:

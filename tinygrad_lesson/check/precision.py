@@ -17,6 +17,7 @@ from tinygrad_lesson.ops.reduce import SumLike
 SHORT = np.float32
 UNIT = float(np.finfo(SHORT).eps)
 TINY = float(np.finfo(SHORT).tiny)
+FAR = 2.0**-10  # part of a number by which it moves so that all digits of the result do
 ROUNDINGS = 16.0  # that may add up in one number, besides the square root of how many numbers there are
 SUMMING = (Add, Subtract, Reduction, SumLike)  # ops in which what was rounded may cancel
 
@@ -29,6 +30,36 @@ def shortened(arrays: Arrays) -> list[np.ndarray]:
 def lengthened(arrays: Arrays) -> list[np.ndarray]:
     """Floats in double precision."""
     return [x.astype(np.float64) if x.dtype.kind == "f" else x for x in arrays]
+
+
+def rounded_part(subject: Subject, report: Report, generator: np.random.Generator) -> None:
+    """Say so where results have gone through single precision, though the inputs have more digits.
+
+    What is left of a sum that cancels may have few digits too, but moves about as far however little
+    the inputs do; it is passed over.
+    """
+
+    def results(arrays: Arrays, part: float) -> list[np.ndarray]:
+        return subject.value([moved(x, part) if i in subject.wanted else x for i, x in enumerate(arrays)])
+
+    def moved(x: np.ndarray, part: float) -> np.ndarray:
+        return np.asarray(x + part * (np.abs(x) + part) * generator.uniform(-1, 1, x.shape))
+
+    around = [moved(x, FAR) if i in subject.wanted else x for i, x in enumerate(subject.arrays)]
+    here, far, *near = (results(around, part) for part in (0.0, FAR, FAR**4, FAR**4))
+    for y, z, *close in zip(here, far, *near, strict=True):
+        noise = np.max([np.abs(c - y) for c in close], axis=0)
+        mantissas = np.frexp(y[np.isfinite(y) & (np.abs(y - z) > noise / np.sqrt(FAR))])[0]
+        if mantissas.size and np.all(fits(mantissas, 24)) and np.mean(fits(mantissas, 16)) < 0.5:
+            report.verdict = report.cause = "float noise"
+            report.sentence = "the result has only the digits of float32: it went through it on the way"
+            return
+
+
+def fits(mantissas: np.ndarray, bits: int) -> np.ndarray:
+    """Which of these need no more than so many bits; what is left of a sum that cancels needs very few."""
+    scaled = np.ldexp(mantissas, bits)
+    return np.asarray(scaled == np.floor(scaled))
 
 
 def short_part(
