@@ -68,6 +68,7 @@ class Block:
     step: np.ndarray
     near: float
     along: Lines
+    sizes: np.ndarray  # of what moves, by column
     terms: np.ndarray | float = 0.0  # size of the terms of which the derivative is the sum, where it is known
 
     @property
@@ -262,7 +263,7 @@ def block_of(
     return Block(
         i, chosen or None, expected, found.value, found.error, scale, found.kink, found.jump, found.blunt,
         found.noisy, found.left, found.right, found.step, max(float(near.max()) for _, near in parts),
-        lines(subject, rows, i, moves),
+        lines(subject, rows, i, moves), sizes,
     )  # fmt: skip
 
 

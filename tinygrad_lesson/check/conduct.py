@@ -26,11 +26,11 @@ def disturbed(subject: Subject, values: Arrays, report: Report) -> bool:
     return bool(what)
 
 
-def unsteady(subject: Subject, values: Arrays, rows: Rows, rule: Arrays, times: int) -> str:
-    """What differs in one of some more runs on the same numbers, in words; empty if nothing does."""
-    if not all(alike(values, subject.value(subject.arrays)) for _ in range(times)):
+def unsteady(subject: Subject, values: Arrays, rows: Rows, rule: Arrays, times: tuple[int, int]) -> str:
+    """What differs in so many more runs on the same numbers, forward and backward; empty if nothing does."""
+    if not all(alike(values, subject.value(subject.arrays)) for _ in range(times[0])):
         return "result"
-    again = (pulled(subject, subject.arrays, rows) for _ in range(times - 1))
+    again = (pulled(subject, subject.arrays, rows) for _ in range(times[1]))
     return "" if all(alike(rule, found) for found in again) else "gradient"
 
 

@@ -14,13 +14,13 @@ from tinygrad_lesson.check.compare import (
     Rows,
     compare,
     lines,
-    noise,
     pulled,
     steps_for,
     unit_rows,
 )  # fmt: skip
 from tinygrad_lesson.check.conduct import recorded_nodes
 from tinygrad_lesson.check.numeric import EPS
+from tinygrad_lesson.check.precision import jitter
 from tinygrad_lesson.check.subject import Subject
 from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.op import array_namespace
@@ -45,7 +45,7 @@ def detail(
     sums = np.abs(rule[subject.wanted.index(i)]).sum(axis=0)
     picked = range(size) if size <= DETAIL else sorted({*elements, *np.argsort(sums)[-DETAIL:].tolist()})
     blocks = compare(
-        subject, rows, rule, noise(subject, rows, generator), generator,
+        subject, rows, rule, jitter(subject, rows, generator), generator,
         lambda k: picked if k == i else range(min(DETAIL, subject.arrays[k].size)),
     )  # fmt: skip
     worst = next(b for b in blocks if b.input == i)
@@ -65,7 +65,7 @@ def wrong_elements(subject: Subject, rows: Rows, block: Block, generator: np.ran
         return [block.columns[int(np.argmax(gap))]]
     i, x = block.input, subject.arrays[block.input]
     rule = pulled(subject, subject.arrays, rows)[subject.wanted.index(i)]
-    here, jitter = rows.weigh(subject.value(subject.arrays)), noise(subject, rows, generator)
+    here, rounding = rows.weigh(subject.value(subject.arrays)), jitter(subject, rows, generator)
     step = block.step[block.wrong].max(keepdims=True) * 2.0 ** (numeric.LEVELS - 1)
     every = generator.uniform(0.5, 1, x.size) * generator.choice((-1, 1), x.size)
 
@@ -73,7 +73,7 @@ def wrong_elements(subject: Subject, rows: Rows, block: Block, generator: np.ran
         v = np.zeros(x.size)
         v[part.start : part.stop] = every[part.start : part.stop]
         along = lines(subject, rows, i, [v.reshape(x.shape)])
-        found = numeric.table(along, np.zeros(1, int), here[:, None], jitter[:, None], step)
+        found = numeric.table(along, np.zeros(1, int), here[:, None], rounding[:, None], step)
         gap, expected = np.abs(found.value[:, 0] - rule @ v), np.linalg.norm(rule, axis=1)
         return bool(np.any(gap > numeric.tolerance(found.error[:, 0], found.value[:, 0], expected)))
 
@@ -87,30 +87,35 @@ def telling_results(
     elements: Sequence[int],
     generator: np.random.Generator,
 ) -> list[int]:
-    """Results that depend most on an element, and one whose derivative for it is wrong."""
+    """Results that depend most on an element, one whose derivative for it is wrong, and one that the rule counts."""
     if not elements:
         return []
     column, every = elements[0], Rows([], None, None, [])
-    flat, jitter = every.weigh(values)[:, None], noise(subject, every, generator)[:, None]
+    flat, rounding = every.weigh(values)[:, None], jitter(subject, every, generator)[:, None]
     steps, met = steps_for(np.abs(subject.arrays[i].ravel()[[column]]), alone=True)
     nothing = np.zeros_like(flat)
-    slope = numeric.slopes(lines(subject, every, i, [column]), flat, jitter, steps, met, nothing, nothing)[0]
+    slope = numeric.slopes(lines(subject, every, i, [column]), flat, rounding, steps, met, nothing, nothing)[
+        0
+    ]
     value, error = slope.value[:, 0], slope.error[:, 0]
     weights = generator.uniform(0.5, 1, len(value))
 
-    def is_wrong(part: range) -> bool:
+    def by_rule(part: range) -> tuple[np.ndarray, float]:
         kept = np.zeros_like(weights)
         kept[part.start : part.stop] = weights[part.start : part.stop]
         cotangents = np.split(kept, np.cumsum([v.size for v in values])[:-1])
         row = [c.reshape(v.shape) for c, v in zip(cotangents, values, strict=True)]
-        by_rule = pulled(subject, subject.arrays, Rows([row], None, None, []))[subject.wanted.index(i)][
-            0, column
-        ]
-        bar = numeric.tolerance(kept @ error, by_rule, kept @ np.abs(value))
-        return bool(abs(by_rule - kept @ value) > bar)
+        found = pulled(subject, subject.arrays, Rows([row], None, None, []))[subject.wanted.index(i)]
+        return kept, float(found[0, column])
+
+    def is_wrong(part: range) -> bool:
+        kept, found = by_rule(part)
+        bar = numeric.tolerance(kept @ error, np.asarray(found), kept @ np.abs(value))
+        return bool(abs(found - kept @ value) > bar)
 
     most = np.argsort(np.abs(value))[::-1]
-    return [*halved(is_wrong, len(weights)), *most[: DETAIL // 4].tolist()]
+    known = halved(lambda part: by_rule(part)[1] != 0, len(weights))
+    return [*halved(is_wrong, len(weights)), *known, *most[: DETAIL // 4].tolist()]
 
 
 def halved(is_wrong: Callable[[range], bool], size: int) -> list[int]:

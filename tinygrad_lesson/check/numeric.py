@@ -18,10 +18,11 @@ STEPS = (2.0**-6, 2.0**-13, 2.0**-20)  # tried in turn, where the function is no
 SHORTEST = 2.0**-27  # the last to be tried where many elements move at once
 SAFETY = 8.0  # an error bar is an estimate: two values part where they are this many bars away
 FLOOR = EPS**0.6  # a relative error never called a mistake: three fifths of the digits agree
-SHARP = 1e-6  # a bar of this part of the slopes or more leaves the comparison blunt: a shorter step is tried
+SHARP = 1e-9  # a bar of this part of the slopes or more leaves the comparison blunt: a shorter step is tried
 BENT = 1e-3  # two sides that differ by this part of the slopes at the longest step may be a kink
 FINE = 2.0**-40  # of the size of the input: some thousand roundings
-COARSE = (2.0**-20, 2.0**-14, 2.0**-8)  # distances at which numbers rounded to few digits move
+COARSE = 2.0**-20  # the same for what is rounded to single precision
+COARSEST = 2.0**-8  # the farthest at which numbers rounded to few digits should move
 Along = Callable[[float], np.ndarray]  # the function along a line, 0 at the point
 Lines = Callable[[int, float], np.ndarray]  # the same along one of many lines, by number
 
@@ -142,7 +143,7 @@ def slopes(
     """
     best: Slopes | None = None
     open_ = np.ones(expected.shape, bool)
-    agreed = np.zeros(expected.shape, bool)  # over some longer step
+    fits = np.zeros(expected.shape, bool)  # whether the best so far is what the rule says
     too_long = np.zeros(len(met))
     for step, levels in ((GLANCE / STEPS[0] * steps[0], 2), *((row, LEVELS) for row in steps)):
         k = np.flatnonzero(open_.any(axis=0) & np.isfinite(step))
@@ -155,13 +156,21 @@ def slopes(
             agrees = np.abs(found.value - expected[:, k]) <= limit
         still = open_[:, k]
         settled = still & agrees & ~new.kink & ~new.jump & ~new.blunt
-        best = new if best is None else merged(best, new, k, settled, still)
         bent = (new.kink | new.jump) & still
-        agreed[:, k] |= agrees
-        ends = still & bent & (step[k] <= met[k])
-        for column in np.flatnonzero(np.any(ends & ~agreed[:, k], axis=0)):
-            too_fast = beside(partial(along, k[column]), float(step[k[column]]), at_zero[:, 0])[1]
-            ends[:, column] &= agreed[:, k[column]] | ~too_fast
+        ends = bent & (step[k] <= met[k])
+        shortest = steps[-1][k]
+        for n in np.flatnonzero(ends.any(axis=0) & (shortest < step[k])):
+            ends[:, n] &= is_sharp(
+                partial(along, k[n]), float(step[k][n]), float(shortest[n]) * STEPS[0], noise
+            )
+        if best is None:
+            best, fits = new, agrees
+        else:
+            old = Slopes._make(field[:, k] for field in best)
+            chosen = settled | ends | (still & better(old, new, fits[:, k] & ~agrees))
+            for field, now, before in zip(best, new, old, strict=True):
+                field[:, k] = np.where(chosen, now, before)
+            fits[:, k] = np.where(chosen, agrees, fits[:, k])
         still &= ~settled & ~ends
         open_[:, k] = still
         longer = still.any(axis=0) & bent.any(axis=0)
@@ -170,20 +179,44 @@ def slopes(
     return best, too_long
 
 
-def merged(best: Slopes, new: Slopes, lines: np.ndarray, settled: np.ndarray, open_: np.ndarray) -> Slopes:
-    """With those of `new`, which are for some lines, where they are settled or tell more."""
-    old = Slopes._make(field[:, lines] for field in best)
-    chosen = settled | better(old, new, open_)
-    for field, now, before in zip(best, new, old, strict=True):
-        field[:, lines] = np.where(chosen, now, before)
-    return best
+def better(old: Slopes, new: Slopes, doubted: np.ndarray) -> np.ndarray:
+    """Where a shorter step tells more: the function is smooth over it, and the bar is shorter.
 
-
-def better(old: Slopes, new: Slopes, open_: np.ndarray) -> np.ndarray:
-    """Where a shorter step tells more: the function is smooth over it, and the bar is shorter."""
+    It is `doubted` where the longer one agrees with the rule and this does not. If the two contradict each
+    other as well, or nothing moves over the shorter step, that is by rounding, which shorter steps see more of.
+    """
     smooth_old, smooth_new = ~(old.kink | old.jump | old.unsettled), ~(new.kink | new.jump)
     sharper = (old.blunt & ~new.blunt) | ((old.blunt == new.blunt) & (new.error <= old.error))
-    return np.asarray(open_ & np.where(smooth_old & smooth_new, sharper, smooth_new | ~smooth_old))
+    with np.errstate(invalid="ignore"):
+        parted = np.abs(new.value - old.value) > SAFETY * (old.error + new.error)
+    locked = (new.value == 0) & (new.left == 0) & (new.right == 0)
+    tells = np.where(smooth_old & smooth_new, sharper, smooth_new | ~smooth_old)
+    return np.asarray(tells & ~(doubted & (parted | locked)))
+
+
+def is_sharp(along: Along, step: float, width: float, noise: np.ndarray) -> bool:
+    """Whether what bends a function within `step` is a corner or a jump, however closely one looks.
+
+    The place is followed by halving down to `width`, or as far as rounding lets one see. What gets straight
+    there, or runs to infinity, is none.
+    """
+    with np.errstate(all="ignore"):
+        middle, left, here, right = 0.0, along(-step), along(0.0), along(step)
+        first = last = float(np.sum(np.abs(left - 2 * here + right)))
+        steepest = first / step
+        while step > width and last > SAFETY**2 * float(noise.sum()):
+            step /= 2
+            before, after = along(middle - step), along(middle + step)
+            parts = (
+                (middle - step, left, before, here),
+                (middle, before, here, after),
+                (middle + step, here, after, right),
+            )
+            bends = [float(np.sum(np.abs(a - 2 * b + c))) for _, a, b, c in parts]
+            middle, left, here, right = parts[int(np.argmax(bends))]
+            last = max(bends)
+            steepest = max(steepest, last / step)
+    return last <= 4 * first and last / step > steepest / 4
 
 
 def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
@@ -232,9 +265,8 @@ def noise_of(along: Along, size: float) -> np.ndarray:
     measured, values = jitter(along, size * FINE)
     still = np.all(values == values[0], axis=0)
     if still.any():
-        for spacing in COARSE:
-            coarse, _ = jitter(along, size * spacing, is_stair=spacing**4 < EPS)
-            measured = np.where(still, np.maximum(measured, coarse), measured)
+        coarse, _ = jitter(along, size * COARSE, is_stair=True)
+        measured = np.where(still, np.maximum(measured, coarse), measured)
     floor: np.ndarray = np.maximum(measured, EPS * np.max(np.abs(values), axis=0))
     return floor
 
@@ -267,16 +299,26 @@ def jitter(along: Along, spacing: float, is_stair: bool = False) -> tuple[np.nda
     return np.where(np.isfinite(measured), measured, 0.0), np.nan_to_num(values)
 
 
-def beside(along: Along, step: float, at_zero: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def beside(along: Along, step: float, farthest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How much a function jitters within a step to either side, and whether that is about as far as it moves.
 
-    A kink or a jump is none there: these are the steps of its rounding, or it moves too fast for this step.
+    A kink or a jump is none there: these are the steps of its rounding. They may be longer, up to `farthest`:
+    then numbers beside each other are equal. The third answer is whether there are many such jumps around.
     """
-    sides = [jitter(along, side * step / 16)[0] for side in (1, -1)]
+    found = [jitter(along, side * step / 16)[0] for side in (1, -1)]
+    around, here, spacing = list(found), along(0.0), step / 16
     with np.errstate(all="ignore"):
-        moves = np.max([np.abs(along(side * step) - at_zero) for side in (1, -1)], axis=0)
-    most = np.max(sides, axis=0)
-    return most, np.asarray(most > moves / SAFETY**2)
+        moves = np.max([np.abs(along(side * step) - here) for side in (1, -1)], axis=0)
+    while spacing < farthest:
+        stairs, values = jitter(along, spacing, is_stair=True)
+        most = np.max(np.abs(np.diff(values, axis=0)), axis=0)
+        stair = np.any(values[1:] == values[:-1], axis=0) & (stairs > most / SAFETY**2)
+        found.append(np.where(stair, stairs, 0.0))
+        if spacing < STEPS[-1] / 16:
+            around.append(jitter(along, spacing)[0])
+        spacing *= 4
+    most, wide = np.max(found, axis=0), np.max(around, axis=0)
+    return most, np.asarray(most > moves / SAFETY**2), np.asarray(wide > moves / SAFETY**2)
 
 
 def complex_step(along: Callable[[complex], np.ndarray]) -> np.ndarray | None:

@@ -17,7 +17,6 @@ from tinygrad_lesson.check.compare import (
     compare,
     entries,
     loose,
-    noise,
     pulled,
     rows_for,
     sharpen,
@@ -26,7 +25,7 @@ from tinygrad_lesson.check.compare import (
 from tinygrad_lesson.check.conduct import alike, disturbed, non_finite, undetermined, unsteady
 from tinygrad_lesson.check.explain import case_of, detail
 from tinygrad_lesson.check.numeric import EPS
-from tinygrad_lesson.check.precision import compiled_part, rounded_part, sensitivity, short_part
+from tinygrad_lesson.check.precision import compiled_part, jitter, rounded_part, sensitivity, short_part
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import Subject
 
@@ -73,16 +72,22 @@ def check(subject: Subject, options: Options) -> Report:
     if subject.op is not None and subject.op.is_loss:
         report.notes.append(f"{subject.op.name} is a loss: its gradient is what it says, not a derivative")
         return report
-    jitter = noise(subject, rows, options.generator)
-    blocks = compare(subject, rows, rule, jitter, options.generator, chooser(subject, options.full))
+    blocks = compare(
+        subject,
+        rows,
+        rule,
+        jitter(subject, rows, options.generator),
+        options.generator,
+        chooser(subject, options.full),
+    )
     report.compared = sum(b.numeric.size for b in blocks)
     judge(subject, report, rows, blocks, np.abs(rows.weigh(values)), options)
-    what = unsteady(subject, values, rows, rule, 1 if report.ok else REPEATS)
+    what = unsteady(subject, values, rows, rule, (3, 0) if report.ok else (REPEATS, REPEATS))
     if what:
         report.worst, report.failed, report.factor, report.notes = [], 0, None, []
         undetermined(report, what)
     if report.ok:
-        rounded_part(subject, report, options.generator)
+        rounded_part(subject, report, rows, options.generator)
     if report.ok and options.float32:
         short_part(subject, report, rows, rule, options.generator)
     if report.ok:
@@ -109,7 +114,7 @@ def judge(
     report.sharpest = sharpness(blocks)
     if any(b.wrong.any() or loose(b, values).any() for b in blocks):
         widen(subject, rows, blocks, options)
-    roughen(blocks)
+    roughen(blocks, values)
     near = [(b.near, subject.names[b.input]) for b in blocks if b.near]
     wrong = [b for b in blocks if b.wrong.any()]
     kinked = [b for b in blocks if (b.kink | b.jump).any()]
@@ -151,23 +156,26 @@ def widen(subject: Subject, rows: Rows, blocks: Sequence[Block], options: Option
         block.terms = far / ROUNDED
 
 
-def roughen(blocks: Sequence[Block]) -> None:
-    """Lengthen error bars where the function jitters along the very line that seems wrong or bent.
+def roughen(blocks: Sequence[Block], values: np.ndarray) -> None:
+    """Lengthen error bars where the function jitters along the very line that seems wrong, bent or unknown.
 
     What seems a kink is none if the function jumps about as far on one side of it.
     """
     suspects = [
-        (bool(wrong.any()), block, k)
+        (bool(wrong.any()), block, k, suspect)
         for block in blocks
-        for k, wrong in enumerate(block.wrong.T)
-        if wrong.any() or (block.kink | block.jump)[:, k].any()
+        for k, (wrong, suspect) in enumerate(
+            zip(block.wrong.T, (block.wrong | block.kink | block.jump | loose(block, values)).T, strict=True)
+        )
+        if suspect.any()
     ]
-    for was_wrong, block, k in sorted(suspects, key=lambda suspect: not suspect[0])[:DETAIL]:
-        suspect = block.wrong[:, k] | block.kink[:, k] | block.jump[:, k]
+    for was_wrong, block, k, suspect in sorted(suspects, key=lambda each: not each[0])[:DETAIL]:
         near = float(block.step[suspect, k].min())
-        jitter, too_fast = numeric.beside(partial(block.along, k), near, block.along(k, 0.0))
-        lost = suspect & too_fast
-        block.error[:, k] = np.where(lost, np.inf, np.maximum(block.error[:, k], 2 * jitter / near))
+        farthest = numeric.COARSEST * max(1.0, block.sizes[k])
+        bent = block.kink[:, k] | block.jump[:, k]
+        stairs, lost, many = numeric.beside(partial(block.along, k), near, farthest)
+        lost = suspect & ((lost & (block.analytic[:, k] != 0)) | (bent & many))
+        block.error[:, k] = np.where(lost, np.inf, np.maximum(block.error[:, k], 2 * stairs / near))
         for marked, there in ((block.noisy, True), (block.kink, False), (block.jump, False)):
             marked[lost, k] = there
         if was_wrong and block.wrong[:, k].any():
