@@ -20,6 +20,9 @@ KINKED = {
     "clip": (lambda x: tl.clip(x, low=-1.0, high=0.5), 0.5),
     "maximum": (lambda x: tl.maximum(x, 0.7), 0.7),
     "steep": (lambda x: tl.sqrt(tl.abs(x) + 1e-3), 0.0),
+    "far": (lambda x: tl.relu(x - 1000.0), 1000.0),
+    "hinge": (lambda x: tl.mean(tl.relu(1.0 - x)), 1.0),
+    "jump": (lambda x: tl.where(x > 0.3, x + 1.0, x), 0.3),
     "through": (lambda x: tl.tanh(tl.relu(x * 3.0) - x * 0.2), 0.0),
 }
 
@@ -41,10 +44,16 @@ def test_on_a_kink_the_verdict_is_kink_and_beside_it_never_wrong(name):
     for distance in (0, 1e-15, 1e-12, 1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
         for _ in range(3):
             x = generator.normal(size=5)
-            x[generator.integers(5)] = kink + distance * generator.choice([-1, 1])
+            x[generator.integers(5)] = kink + distance * max(1, kink) * generator.choice([-1, 1])
             expected = ("kink",) if distance <= 1e-7 else ("ok",) if distance >= 1e-5 else ("ok", "kink")
             report = check.gradients(f, x)
             assert report.verdict in expected, str(report)
+
+
+def test_a_corner_of_one_part_in_ten_thousand_is_a_kink():
+    report = check.gradients(lambda x: 1e-4 * tl.relu(x) + x, np.array([0.0, 0.3]))
+    assert report.verdict == "kink"
+    assert report.culprit.op == "Relu"
 
 
 @pytest.mark.parametrize("shape", [(10_000,), (100, 100), (2, 5000), (5000, 2)])

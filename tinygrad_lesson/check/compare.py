@@ -69,6 +69,8 @@ class Block:
     near: float
     along: Lines
     sizes: np.ndarray  # of what moves, by column
+    jitter: np.ndarray  # by rounding, by row
+    steep: np.ndarray  # slopes over a long step
     terms: np.ndarray | float = 0.0  # size of the terms of which the derivative is the sum, where it is known
 
     @property
@@ -259,11 +261,12 @@ def block_of(
         along = lines(subject, rows, i, moves[some])
         at_zero, jitter = here.at_zero[:, None], here.jitter[:, None]
         parts.append(numeric.slopes(along, at_zero, jitter, steps, met, expected[:, some], scale))
-    found = Slopes._make(np.concatenate(field, axis=1) for field in zip(*[s for s, _ in parts], strict=True))
+    slopes, near, steep = zip(*parts, strict=True)
+    found = Slopes._make(np.concatenate(field, axis=1) for field in zip(*slopes, strict=True))
     return Block(
         i, chosen or None, expected, found.value, found.error, scale, found.kink, found.jump, found.blunt,
-        found.noisy, found.left, found.right, found.step, max(float(near.max()) for _, near in parts),
-        lines(subject, rows, i, moves), sizes,
+        found.noisy, found.left, found.right, found.step, max(float(n.max()) for n in near),
+        lines(subject, rows, i, moves), sizes, here.jitter, np.concatenate(steep, axis=1),
     )  # fmt: skip
 
 
@@ -314,7 +317,7 @@ def sharpness(blocks: Sequence[Block]) -> float:
 
 def loose(block: Block, values: np.ndarray) -> np.ndarray:
     """Where the error bars are so long that any value would do; `values` is the size of the rows."""
-    size = np.maximum(np.maximum(block.scale, block.terms), np.abs(block.numeric))
+    size = np.maximum(np.maximum(block.scale, block.terms), np.maximum(np.abs(block.numeric), block.steep))
     size = np.maximum(np.where(np.isfinite(size), size, 0.0), values[:, None])
     return np.asarray(~np.isfinite(block.error) | (SAFETY * block.error > 0.01 * size + FLOOR))
 

@@ -129,20 +129,20 @@ def slopes(
     met: np.ndarray,
     expected: np.ndarray,
     scale: np.ndarray,
-) -> tuple[Slopes, np.ndarray]:
+) -> tuple[Slopes, np.ndarray, np.ndarray]:
     """Slopes of `along` at 0, each from the longest of its steps over which the function is smooth.
 
     `expected` is what a rule says, only to know when to stop: a step is shortened while the two
     disagree or the sides differ; a kink as near as `met` is as good as met, unless the function only moves
     too fast for that step. `scale` is the size of the slopes around. The second answer is the longest step
-    that is too long along each line, 0 where none was.
+    that is too long along each line, 0 where none was; the third how steep it is over the first step.
 
     Shapes
         at_zero, noise, scale (numbers, 1), expected (numbers, lines), met (lines,); steps (steps, lines), not
-        a number where a line has no more -> (numbers, lines), (lines,)
+        a number where a line has no more -> (numbers, lines), (lines,), (numbers, lines)
     """
     best: Slopes | None = None
-    open_ = np.ones(expected.shape, bool)
+    steep, open_ = np.zeros(expected.shape), np.ones(expected.shape, bool)
     fits = np.zeros(expected.shape, bool)  # whether the best so far is what the rule says
     too_long = np.zeros(len(met))
     for step, levels in ((GLANCE / STEPS[0] * steps[0], 2), *((row, LEVELS) for row in steps)):
@@ -164,7 +164,7 @@ def slopes(
                 partial(along, k[n]), float(step[k][n]), float(shortest[n]) * STEPS[0], noise
             )
         if best is None:
-            best, fits = new, agrees
+            best, fits, steep = new, agrees, np.abs(np.nan_to_num(found.value))
         else:
             old = Slopes._make(field[:, k] for field in best)
             chosen = settled | ends | (still & better(old, new, fits[:, k] & ~agrees))
@@ -176,7 +176,7 @@ def slopes(
         longer = still.any(axis=0) & bent.any(axis=0)
         too_long[k] = np.where(longer, np.maximum(too_long[k], step[k]), too_long[k])
     assert best is not None
-    return best, too_long
+    return best, too_long, steep
 
 
 def better(old: Slopes, new: Slopes, doubted: np.ndarray) -> np.ndarray:
@@ -299,11 +299,14 @@ def jitter(along: Along, spacing: float, is_stair: bool = False) -> tuple[np.nda
     return np.where(np.isfinite(measured), measured, 0.0), np.nan_to_num(values)
 
 
-def beside(along: Along, step: float, farthest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def beside(
+    along: Along, step: float, farthest: float, noise: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How much a function jitters within a step to either side, and whether that is about as far as it moves.
 
-    A kink or a jump is none there: these are the steps of its rounding. They may be longer, up to `farthest`:
-    then numbers beside each other are equal. The third answer is whether there are many such jumps around.
+    Only more than the `noise` that is known already counts. A kink or a jump is none there: these are the
+    steps of its rounding. They may be longer, up to `farthest`: then numbers beside each other are equal.
+    The third answer is whether there are many such jumps around.
     """
     found = [jitter(along, side * step / 16)[0] for side in (1, -1)]
     around, here, spacing = list(found), along(0.0), step / 16
@@ -318,7 +321,19 @@ def beside(along: Along, step: float, farthest: float) -> tuple[np.ndarray, np.n
             around.append(jitter(along, spacing)[0])
         spacing *= 4
     most, wide = np.max(found, axis=0), np.max(around, axis=0)
-    return most, np.asarray(most > moves / SAFETY**2), np.asarray(wide > moves / SAFETY**2)
+    least = np.maximum(moves / SAFETY**2, SAFETY * noise)
+    return most, np.asarray(most > least), np.asarray(wide > least)
+
+
+def has_corner(along: Along, step: float, unit: float, noise: np.ndarray) -> np.ndarray:
+    """Where the slopes to both sides differ by as much over a far shorter step: by little, else it was seen before."""
+    here = along(0.0)
+    near = min(step, STEPS[-1] * unit)
+    with np.errstate(all="ignore"):
+        far, middle, close = (
+            np.abs(along(h) + along(-h) - 2 * here) / h for h in (STEPS[1] * unit, 8 * near, near)
+        )
+    return np.asarray((close > np.maximum(far, middle) / 2) & (close > SAFETY * 4 * noise / near))
 
 
 def complex_step(along: Callable[[complex], np.ndarray]) -> np.ndarray | None:

@@ -171,9 +171,11 @@ def roughen(blocks: Sequence[Block], values: np.ndarray) -> None:
     ]
     for was_wrong, block, k, suspect in sorted(suspects, key=lambda each: not each[0])[:DETAIL]:
         near = float(block.step[suspect, k].min())
-        farthest = numeric.COARSEST * max(1.0, block.sizes[k])
+        along, unit = partial(block.along, k), max(1.0, block.sizes[k])
+        if was_wrong:
+            block.kink[:, k] |= suspect & numeric.has_corner(along, near, unit, block.jitter)
         bent = block.kink[:, k] | block.jump[:, k]
-        stairs, lost, many = numeric.beside(partial(block.along, k), near, farthest)
+        stairs, lost, many = numeric.beside(along, near, numeric.COARSEST * unit, block.jitter)
         lost = suspect & ((lost & (block.analytic[:, k] != 0)) | (bent & many))
         block.error[:, k] = np.where(lost, np.inf, np.maximum(block.error[:, k], 2 * stairs / near))
         for marked, there in ((block.noisy, True), (block.kink, False), (block.jump, False)):
