@@ -317,7 +317,10 @@ def sharpness(blocks: Sequence[Block]) -> float:
 
 def loose(block: Block, values: np.ndarray) -> np.ndarray:
     """Where the error bars are so long that any value would do; `values` is the size of the rows."""
-    size = np.maximum(np.maximum(block.scale, block.terms), np.maximum(np.abs(block.numeric), block.steep))
+    size = np.maximum(
+        np.maximum(block.scale, block.terms),
+        np.maximum(np.abs(block.numeric), block.steep.max(axis=1, keepdims=True, initial=0)),
+    )
     size = np.maximum(np.where(np.isfinite(size), size, 0.0), values[:, None])
     return np.asarray(~np.isfinite(block.error) | (SAFETY * block.error > 0.01 * size + FLOOR))
 
