@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lesson as tl
-from tinygrad_lesson import check
+from tinygrad_lesson import check, sym
 from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.op import OPS
 
@@ -151,6 +151,17 @@ def test_right_functions_pass_at_any_scale(scale):
     ):
         report = check.gradients(f, x)
         assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_a_deep_network_that_magnifies_rounding_passes(seed):
+    x = sym.Variable("data")
+    for i in range(16):
+        x = sym.FullyConnected(x, num_hidden=4, name=f"fc{i}")
+        x = sym.Activation(sym.BatchNorm(x, fix_gamma=False, name=f"bn{i}"), act_type="relu")
+    data = np.random.default_rng(seed).normal(size=(4, 4))
+    report = check.gradients(x, {"data": data}, full=False, seed=seed)
+    assert report.ok, str(report)
 
 
 def test_gradients_that_vanish_in_single_precision_are_no_alarm():

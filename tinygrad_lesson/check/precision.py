@@ -181,10 +181,10 @@ class Rough:
                 self.results[node] = self.run(node)
 
     def run(self, node: Node) -> Any:
-        """The moved results of a node; those of an op that draws numbers, or has states, stay."""
+        """The moved results of a node; those of an op that draws numbers stay."""
         op = node.op
         assert op is not None
-        if op.random or op.states:
+        if op.random:
             return node.values
         inputs = [self.read(t) for t in node.inputs]
         y = op.forward(np, *inputs)
