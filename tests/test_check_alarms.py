@@ -177,3 +177,19 @@ def test_the_check_works_without_hypothesis():
 def test_a_name_that_is_no_op_says_what_was_perhaps_meant():
     with pytest.raises(tl.LessonError, match="there is no op 'Softmx'; did you mean 'Softmax'"):
         check.gradients("Softmx")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: check.gradients("Tanh", order=3), "order is 3, expected 1 or 2"),
+        (
+            lambda: check.gradients(tl.sum, [1, 2]),
+            r"no input of floats to differentiate for, but int64 \(2,\)",
+        ),
+        (lambda: check.gradients(tl.sum, np.zeros((0, 3))), r"differentiate for, but float64 \(0, 3\)"),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(call, message):
+    with pytest.raises(tl.LessonError, match=message):
+        call()

@@ -61,6 +61,8 @@ def gradients(
         >>> gradients(lambda x: tl.sum(tl.tanh(x)), [0.5, -1.0]).verdict
         'ok'
     """
+    if order not in (1, 2):
+        raise LessonError(f"check: order is {order!r}, expected 1 or 2")
     if isinstance(f, str):
         f = by_name(f)
     options = Options(np.random.default_rng(seed), full, float32)
@@ -95,7 +97,9 @@ def by_name(name: str) -> type[Op]:
     """
     cls = OPS.get(name) or FUNCTIONS.get(name)
     if cls is None:
-        raise LessonError(f"check: there is no op {name!r}; {near(name, OPS)}")
+        raise LessonError(
+            f"check: there is no op {name!r}; {near(name, OPS).replace('it takes', 'there are')}"
+        )
     return cls
 
 
