@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lesson as tl
-from tinygrad_lesson import check
+from tinygrad_lesson import check, sym
 from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.op import OPS
 
@@ -20,6 +20,9 @@ KINKED = {
     "clip": (lambda x: tl.clip(x, low=-1.0, high=0.5), 0.5),
     "maximum": (lambda x: tl.maximum(x, 0.7), 0.7),
     "steep": (lambda x: tl.sqrt(tl.abs(x) + 1e-3), 0.0),
+    "far": (lambda x: tl.relu(x - 1000.0), 1000.0),
+    "hinge": (lambda x: tl.mean(tl.relu(1.0 - x)), 1.0),
+    "jump": (lambda x: tl.where(x > 0.3, x + 1.0, x), 0.3),
     "through": (lambda x: tl.tanh(tl.relu(x * 3.0) - x * 0.2), 0.0),
 }
 
@@ -41,10 +44,16 @@ def test_on_a_kink_the_verdict_is_kink_and_beside_it_never_wrong(name):
     for distance in (0, 1e-15, 1e-12, 1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
         for _ in range(3):
             x = generator.normal(size=5)
-            x[generator.integers(5)] = kink + distance * generator.choice([-1, 1])
+            x[generator.integers(5)] = kink + distance * max(1, kink) * generator.choice([-1, 1])
             expected = ("kink",) if distance <= 1e-7 else ("ok",) if distance >= 1e-5 else ("ok", "kink")
             report = check.gradients(f, x)
             assert report.verdict in expected, str(report)
+
+
+def test_a_corner_of_one_part_in_ten_thousand_is_a_kink():
+    report = check.gradients(lambda x: 1e-4 * tl.relu(x) + x, np.array([0.0, 0.3]))
+    assert report.verdict == "kink"
+    assert report.culprit.op == "Relu"
 
 
 @pytest.mark.parametrize("shape", [(10_000,), (100, 100), (2, 5000), (5000, 2)])
@@ -69,6 +78,92 @@ def test_sums_that_cancel_pass(dtype):
         assert report.ok, str(report)
 
 
+def layer_norm(x):
+    d = x - tl.mean(x, axis=-1, keepdims=True)
+    return d / tl.sqrt(tl.mean(d * d, axis=-1, keepdims=True) + 1e-5)
+
+
+def attention(q, k, v):
+    return tl.matmul(tl.softmax(tl.matmul(q, tl.transpose(k)) / np.sqrt(q.shape[1])), v)
+
+
+def cosine(a, b):
+    return tl.sum(a * b) / tl.sqrt(tl.sum(a * a) * tl.sum(b * b))
+
+
+def logistic(x):
+    for _ in range(8):
+        x = 3.7 * x * (1 - x)
+    return x
+
+
+NORMAL = np.random.default_rng(2).normal(size=(4, 5))
+RIGHT = {
+    "layer_norm": (layer_norm, NORMAL),
+    "attention": (attention, NORMAL, NORMAL[:3] * 2, NORMAL[1:, :2]),
+    "cosine": (cosine, NORMAL[0], NORMAL[1]),
+    "logistic": (logistic, np.array([0.2, 0.55, 0.71])),
+    "gelu": (lambda x: 0.5 * x * (1 + tl.tanh(0.8 * (x + 0.0447 * x**3))), NORMAL),
+    "huber": (lambda x: tl.where(tl.abs(x) < 1.0, 0.5 * x * x, tl.abs(x) - 0.5), NORMAL * 2),
+    "cross_entropy": (lambda z: -tl.mean(tl.log_softmax(z) * np.eye(5)[[0, 2, 1, 4]]), NORMAL * 3),
+    "product_of_many": (lambda x: tl.prod(x), np.linspace(0.5, 1.6, 12)),
+    "log_sum_exp_far_out": (lambda x: tl.logsumexp(x), NORMAL[0] * 700),
+    "variance_far_from_0": (lambda x: tl.var(x, axis=0), NORMAL + 1000),
+    "integers_beside": (lambda x, n: x * x * n, NORMAL[0], np.arange(5)),
+    "nothing_depends_on_it": (lambda x, y: tl.sum(x * x), NORMAL[0], NORMAL[1]),
+    "constant": (lambda x: tl.sum(tl.sign(x)) + 0.0 * tl.sum(x), NORMAL[0]),
+    "gradient_zero": (lambda x: x**3, np.array([0.0, 1e-9, 1.0])),
+    "empty_beside": (lambda x, y: tl.sum(x) + tl.sum(y * y), np.zeros((0, 3)), NORMAL[0]),
+    "one_number": (lambda x: tl.tanh(x) * x, np.array(0.4)),
+    "single": (layer_norm, NORMAL.astype(np.float32)),
+    "saturated": (lambda x: tl.tanh(x * 20), NORMAL[0]),
+    "saturated_sigmoid": (tl.sigmoid, NORMAL[1] * 100),
+    "steep": (lambda x: tl.sigmoid(1e4 * (x - 0.5)), np.array([0.5, 0.5001, 0.4])),
+    "flat": (lambda x: tl.exp(-1 / (x * x)), np.array([0.05, 0.1, 0.3])),
+    "cancelling": (lambda x: (x + 1e5) ** 2 - 1e10, NORMAL[0]),
+    "small_difference": (lambda x: tl.sqrt(x + 1) - tl.sqrt(x), np.array([1e3, 1e4])),
+    "near_ties": (lambda x: tl.max(x), np.array([0.0, 1e-4, 3e-4, 2e-4])),
+    "fast": (lambda x: tl.tanh(x * 1e8) * tl.exp(x * 3e7), NORMAL[0] * 1e-8),
+    "near_a_pole": (lambda a, b: a / b, NORMAL[0], np.linspace(0.4, 1.6, 5) * 1e-8),
+    "near_a_cone": (lambda x: tl.sqrt(tl.sum(x * x)), NORMAL[0] * 1e-8),
+}
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_functions_pass(name, order):
+    f, *inputs = RIGHT[name]
+    report = check.gradients(f, *inputs, order=order)
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e-4, 1e4, 1e8])
+def test_right_functions_pass_at_any_scale(scale):
+    x = NORMAL[0] * scale
+    for f in (
+        lambda x: x * x,
+        lambda x: tl.tanh(x / scale),
+        lambda x: tl.softmax(x / scale),
+        lambda x: tl.sqrt(tl.abs(x)) * x,
+        lambda x: tl.var(x),
+        lambda x: tl.log(x * x + scale**2),
+        lambda x: tl.sum(x) * tl.sigmoid(x),
+    ):
+        report = check.gradients(f, x)
+        assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_a_deep_network_that_magnifies_rounding_passes(seed):
+    x = sym.Variable("data")
+    for i in range(16):
+        x = sym.FullyConnected(x, num_hidden=4, name=f"fc{i}")
+        x = sym.Activation(sym.BatchNorm(x, fix_gamma=False, name=f"bn{i}"), act_type="relu")
+    data = np.random.default_rng(seed).normal(size=(4, 4))
+    report = check.gradients(x, {"data": data}, full=False, seed=seed)
+    assert report.ok, str(report)
+
+
 def test_gradients_that_vanish_in_single_precision_are_no_alarm():
     x = np.array([0.5, 150.0, -150.0])
     assert check.gradients(lambda x: tl.softmax(x * 2.0), x).ok
@@ -82,3 +177,19 @@ def test_the_check_works_without_hypothesis():
 def test_a_name_that_is_no_op_says_what_was_perhaps_meant():
     with pytest.raises(tl.LessonError, match="there is no op 'Softmx'; did you mean 'Softmax'"):
         check.gradients("Softmx")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: check.gradients("Tanh", order=3), "order is 3, expected 1 or 2"),
+        (
+            lambda: check.gradients(tl.sum, [1, 2]),
+            r"no input of floats to differentiate for, but int64 \(2,\)",
+        ),
+        (lambda: check.gradients(tl.sum, np.zeros((0, 3))), r"differentiate for, but float64 \(0, 3\)"),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(call, message):
+    with pytest.raises(tl.LessonError, match=message):
+        call()

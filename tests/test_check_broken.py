@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from broken_more import MORE
 from broken_rules import BROKEN
+from broken_strange import STRANGE
 
 from tinygrad_lesson import check
 
@@ -19,10 +20,21 @@ def test_broken_rule_is_caught_and_its_cause_named(name, cause, f, inputs):
     assert report.cause in str(report)
 
 
+@pytest.mark.parametrize(
+    ("name", "causes", "f", "inputs", "order"), STRANGE, ids=[case[0] for case in STRANGE]
+)
+def test_a_stranger_s_mistake_is_caught_and_its_cause_named(name, causes, f, inputs, order):
+    report = check.gradients(f, *map(np.array, inputs), order=order)
+    assert not report.ok, str(report)
+    assert report.cause in causes, str(report)
+    assert report.order == order
+
+
 def test_list_covers_every_cause():
     assert {cause for _, cause, _, _ in BROKEN} == set(check.CAUSES)
     assert len(BROKEN) >= 30
-    assert len({name for name, *_ in ALL}) == len(ALL)
+    names = [name for name, *_ in [*ALL, *STRANGE]]
+    assert len(set(names)) == len(names)
 
 
 def test_inputs_are_not_written_by_the_check():

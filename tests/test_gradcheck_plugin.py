@@ -50,6 +50,24 @@ net = tl.sym.FullyConnected(tl.sym.Variable("data"), num_hidden=3, name="fc")
 three = 3
 '''
 WRONG = RIGHT.replace("-2 * x", "-x").replace("Gauss", "Wrong")
+PAIRS = (
+    RIGHT
+    + '''
+
+@tl.op
+class Pairs{n}(tl.Op):
+    """Differences of the rows of two arrays."""
+
+    def shape(self, a, b):
+        return a[0], b[0], a[1]
+
+    def forward(self, xp, a, b):
+        return a[:, None, :] - b[None, :, :]
+
+    def vjp(self, F, g, y, a, b):
+        return F.sum(g, axis=1), -F.sum(g, axis=0)
+'''
+)
 CUSTOM = """
 from tinygrad_lesson import operator
 
@@ -201,3 +219,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, said, capsys):
     assert said in error
     assert error.count("\n") == 1
     assert error.startswith("tinygrad-lesson: ")
+
+
+@pytest.mark.usefixtures("package")
+def test_an_op_that_does_not_say_its_inputs_hides_no_other(tmp_path, capsys):
+    (tmp_path / "mypackage" / "pairs.py").write_text(PAIRS.format(n=4))
+    assert main(["check", "mypackage.pairs"]) == 2
+    said = capsys.readouterr()
+    assert "Gauss4: ok" in said.out
+    assert "Pairs4 with inputs that were guessed: " in said.err
+    assert "declare `sample`, or say --shape" in said.err
+    assert main(["check", "mypackage.pairs:Pairs4", "--shape", "3,2", "--shape", "4,2"]) == 0

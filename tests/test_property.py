@@ -353,3 +353,23 @@ def test_without_hypothesis_the_error_says_what_to_install():
         pytest.raises(LessonError, match="pip install hypothesis"),
     ):
         check.property_test(LeakyReLU)()
+
+
+def test_an_op_that_stumbles_over_guessed_inputs_is_asked_for_a_sample():
+    class RowsCentred(Op):
+        """Rows less their mean."""
+
+        def shape(self, x):
+            return x
+
+        def forward(self, xp, x):
+            return x - x.mean(axis=-1, keepdims=True)
+
+        def vjp(self, F, g, y, x):
+            return (g - F.mean(g, axis=-1, keepdims=True),)
+
+    with mock.patch.dict(OPS), mock.patch.dict(FUNCTIONS):
+        test = check.property_test(op(RowsCentred), seed=0)
+    expected = r"(?s)RowsCentred\(\): with inputs of shapes \(\): AxisError.*no `sample` is declared.*again: "
+    with pytest.raises(check.OpError, match=expected):
+        test()

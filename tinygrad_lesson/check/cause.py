@@ -17,6 +17,7 @@ from tinygrad_lesson.op import Op
 from tinygrad_lesson.shapes import Shape, show
 
 CLOSE = 1e-6  # part of the largest derivative by which an explanation may miss
+MUCH_LESS = 0.01  # the same as a part of what is to be explained
 TELLING = 3  # wrong elements from which on one factor for all of them says something
 TRIES = 5  # axes up to which every order is tried
 
@@ -27,6 +28,15 @@ class Cause(NamedTuple):
     word: str
     sentence: str
     factor: float | None = None
+
+
+class Other(NamedTuple):
+    """Another input of the same check, with its Jacobians."""
+
+    name: str
+    shape: tuple[int, ...]
+    analytic: np.ndarray
+    numeric: np.ndarray
 
 
 @dataclasses.dataclass
@@ -47,9 +57,10 @@ class Case:
     wrong: np.ndarray
     columns: np.ndarray | None
     outputs: tuple[int, ...] | None
+    picked: np.ndarray | None
     result: tuple[int, ...]  # shape of the first result
     op: Op | None = None
-    others: Sequence[tuple[str, tuple[int, ...], np.ndarray]] = ()  # other inputs: name, shape, numeric
+    others: Sequence["Other"] = ()
     variants: Callable[[], Iterator[tuple[Cause, np.ndarray]]] | None = None  # the rule, read in other ways
     cuts: Sequence[str] = ()  # what was computed from this input without being recorded
     recorded_use: bool = False  # whether some other use of it was
@@ -64,8 +75,9 @@ class Case:
 
     @cached_property
     def loose(self) -> np.ndarray:
-        """How far two values may lie apart and still be called equal."""
-        return np.asarray(8 * self.error + CLOSE * self.scale)
+        """How far two values may lie apart and still be called equal: far less than the rule is off."""
+        off = float(np.max(np.abs(self.analytic - self.numeric), initial=0.0))
+        return np.asarray(8 * self.error + min(CLOSE * self.scale, MUCH_LESS * off))
 
     @property
     def whole(self) -> bool:
@@ -86,22 +98,31 @@ class Case:
         pick = np.ix_(rows, columns)
         return dataclasses.replace(
             self, analytic=self.analytic[pick], numeric=self.numeric[pick], error=self.error[pick],
-            wrong=self.wrong[pick], columns=self.columns[columns], outputs=None, others=(), variants=None, region=True,
+            wrong=self.wrong[pick], columns=self.columns[columns], outputs=None, picked=None, others=(), variants=None,
+            region=True,
         )  # fmt: skip
 
     @cached_property
     def copies(self) -> np.ndarray | None:
-        """For each result the number of the element that was repeated into it; None where none was."""
-        if self.outputs is None or not self.whole or math.prod(self.shape) >= math.prod(self.outputs):
-            return None
-        numbers = np.arange(math.prod(self.shape)).reshape(self.shape)
-        try:
-            source = np.broadcast_to(numbers, self.outputs).ravel()
-        except ValueError:
+        """For each row the number of the element that was repeated into it; None where none was."""
+        size = math.prod(self.shape)
+        if self.picked is None or self.columns is None or size >= math.prod(self.result):
             return None
         live = np.abs(self.numeric) > self.loose
-        own = np.arange(numbers.size) == source[:, None]
-        return source if not np.any(live & ~own) and 2 * np.count_nonzero(live) > len(source) else None
+        for whole in repeated(np.arange(size).reshape(self.shape), self.result):
+            source: np.ndarray = whole.ravel()[self.picked]
+            own = self.columns == source[:, None]
+            if not np.any(live & ~own) and 2 * np.count_nonzero(live) > np.count_nonzero(own):
+                return source
+        return None
+
+
+def repeated(x: np.ndarray, shape: Shape) -> Iterator[np.ndarray]:
+    """Ways in which `x` fills an array of this shape by being repeated along axes; NumPy's own comes first."""
+    for kept in list(itertools.combinations(range(len(shape)), x.ndim))[::-1]:
+        if all(n in (1, shape[axis]) for n, axis in zip(x.shape, kept, strict=True)):
+            lined_up = [x.shape[kept.index(axis)] if axis in kept else 1 for axis in range(len(shape))]
+            yield np.broadcast_to(x.reshape(lined_up), shape)
 
 
 def likely(case: Case) -> Cause:
@@ -109,9 +130,9 @@ def likely(case: Case) -> Cause:
     part = case.narrowed()
     telling = part is not None and part.analytic.shape[1] >= TELLING
     searches: list[tuple[Case | None, Sequence[Callable[[Case], Cause | None]]]] = [
-        (case, (cut, precision, sign, factor)),
+        (case, (cut, precision, sign, exchanged, factor)),
         (part if telling and not case.linear else None, (sign, factor)),
-        (case, (variant, other_input, some_uses, transposed, left_out)),
+        (case, (variant, other_input, some_uses, spilled, transposed, left_out)),
         (part, (sign, factor, left_out)),
     ]
     for searched, mistakes in searches:
@@ -120,7 +141,7 @@ def likely(case: Case) -> Cause:
             if found:
                 region = "" if searched is case else f", {where(case)}"
                 return found._replace(sentence=found.sentence + region)
-    return flipped(case) or missing(case)
+    return flipped(case) or digits(case) or factors(case) or missing(case)
 
 
 def cut(case: Case) -> Cause | None:
@@ -143,6 +164,16 @@ def precision(case: Case) -> Cause | None:
         if case.scale and np.all(np.abs(case.analytic - case.numeric) <= 8 * unit * size) and np.all(short):
             said = f"the gradient of {case.name} has only the digits of {name}: it went through it on the way"
             return Cause("float noise", said)
+    return None
+
+
+def digits(case: Case) -> Cause | None:
+    """Right but for the last half of the digits, and off to both sides there, as by rounding."""
+    gap = case.analytic - case.numeric
+    off = (gap * np.sign(case.numeric))[case.wrong]
+    if np.all(np.abs(gap) <= 8 * np.finfo(np.float32).eps * case.scale) and off.min() < 0 < off.max():
+        said = f"the gradient of {case.name} has hardly more digits than float32: something went through it"
+        return Cause("float noise", said)
     return None
 
 
@@ -174,6 +205,27 @@ def factor(case: Case) -> Cause | None:
         return None  # one number is some multiple of another always
     many = f"{known or format(ratio, '.6g')} times what it should be"
     return Cause("factor", f"the gradient of {case.name} is {many}", ratio)
+
+
+def factors(case: Case) -> Cause | None:
+    """A multiple, but another along one axis."""
+    if case.columns is None or not case.shape or not np.any(case.analytic):
+        return None
+    live = np.abs(case.numeric) > 0.01 * case.scale
+    for axis, index in enumerate(np.unravel_index(case.columns, case.shape)):
+        ratios, moved = [], case.analytic.copy()
+        for n in np.unique(index):
+            own = (index == n) & live
+            if np.count_nonzero(own) < TELLING:
+                break
+            ratios.append(float(np.median(case.analytic[own] / case.numeric[own])))
+            moved[:, index == n] /= ratios[-1] or np.inf
+        else:
+            if len(ratios) > 1 and case.explains(moved):
+                many = f"between {min(ratios):.6g} and {max(ratios):.6g} times"
+                said = f"the gradient of {case.name} is {many} what it should be, another factor along axis {axis}"
+                return Cause("factor", said)
+    return None
 
 
 def is_whole(number: float) -> bool:
@@ -210,12 +262,29 @@ def variant(case: Case) -> Cause | None:
 
 def other_input(case: Case) -> Cause | None:
     """What belongs to another input."""
-    for name, shape, numeric in case.others:
-        if shape == case.shape and numeric.shape == case.analytic.shape and np.any(numeric):
-            size = max(case.scale, float(np.max(np.abs(numeric))))
-            if np.all(np.abs(case.analytic - numeric) <= CLOSE * size):
-                return Cause("wrong input", f"what the rule gives for {case.name} is the gradient of {name}")
+    for other in case.others:
+        if is_gradient_of(case, other):
+            said = f"what the rule gives for {case.name} is the gradient of {other.name}"
+            return Cause("wrong input", said)
     return None
+
+
+def exchanged(case: Case) -> Cause | None:
+    """What belongs to another input, which has got the gradient of this one."""
+    for other in case.others:
+        back = other.analytic.shape == case.numeric.shape
+        if back and is_gradient_of(case, other) and case.explains(other.analytic):
+            said = f"the rule gives the gradients of {case.name} and {other.name} in each other's place"
+            return Cause("wrong input", said)
+    return None
+
+
+def is_gradient_of(case: Case, other: Other) -> bool:
+    """Whether the rule gives the gradient of that other input."""
+    if other.shape != case.shape or other.numeric.shape != case.analytic.shape or not np.any(other.numeric):
+        return False
+    size = max(case.scale, float(np.max(np.abs(other.numeric))))
+    return bool(np.all(np.abs(case.analytic - other.numeric) <= CLOSE * size))
 
 
 def some_uses(case: Case) -> Cause | None:
@@ -230,25 +299,49 @@ def some_uses(case: Case) -> Cause | None:
         return partial_uses(case)
     if case.copies is not None:
         return Cause("broadcast sum", f"{case.name} was repeated, and only some of the copies are summed")
-    if case.linear:
+    lost = np.all(zero, axis=1) & needed.any(axis=1)  # results of which nothing comes back
+    others = np.any(needed & right & ~lost[:, None], axis=0)
+    whole = (
+        case.outputs is not None
+        and np.all(right | lost[:, None])
+        and np.all(others | ~needed[lost].any(axis=0))
+    )
+    again = np.any(needed & right, axis=0)  # elements of which some use is counted
+    if (case.linear and np.all(again | ~(zero & needed).any(axis=0))) or (lost.any() and whole):
         said = f"elements of {case.name} are used several times, and not every use is counted"
         return Cause("accumulation", said)
     return None
 
 
 def partial_uses(case: Case) -> Cause | None:
-    """Elements that count once where they are used two times or more."""
-    with np.errstate(all="ignore"):
-        times = np.where(np.abs(case.numeric) > case.loose, case.numeric / case.analytic, 1.0)
-    uses = np.unique(np.round(times[np.isfinite(times)], 5))
-    if (
-        case.linear
-        and len(uses) > 1
-        and np.isfinite(times).all()
-        and all(u == 1 or is_whole(u) for u in uses)
-    ):
+    """Elements that count once, or not at all, where they are used two times or more."""
+    zero, needed = np.abs(case.analytic) <= case.loose, np.abs(case.numeric) > case.loose
+    if not case.linear or zero.all() or np.any(~zero & ~needed):
+        return None
+    uses = np.unique(np.round(case.numeric[~zero] / case.analytic[~zero], 5))
+    if len(uses) > 1 and all(u == 1 or is_whole(u) for u in uses):
         said = f"some elements of {case.name} are used {uses[-1]:.0f} times, and count once"
         return Cause("accumulation", said)
+    return None
+
+
+def spilled(case: Case) -> Cause | None:
+    """A sum over axes along which nothing was repeated: the result has them too."""
+    if not case.whole or case.outputs != case.shape or not np.any(case.analytic):
+        return None
+    shape = (len(case.numeric), *case.shape)
+    long = [axis for axis, n in enumerate(shape) if axis and n > 1]
+    for count in range(1, len(long) + 1):
+        for axes in itertools.combinations(long, count):
+            many = math.prod(shape[axis] for axis in axes)
+            total = np.broadcast_to(case.numeric.reshape(shape).sum(axes, keepdims=True), shape)
+            for sums in (total, total / many):
+                if np.all(
+                    np.abs(sums.reshape(case.analytic.shape) - case.analytic) <= many * case.loose.max()
+                ):
+                    place = " and ".join(str(axis - 1) for axis in axes)
+                    said = f"the gradient of {case.name} is summed over axis {place}, along which it was not repeated"
+                    return Cause("broadcast sum", said)
     return None
 
 
@@ -262,7 +355,14 @@ def transposed(case: Case) -> Cause | None:
     for what, moved in reorderings(case):
         if not case.explains(moved):
             continue
-        if case.copies is not None and what == "the incoming gradient":
+        kept = np.sort(np.abs(case.analytic)) - np.sort(
+            np.abs(case.numeric)
+        )  # each number has its own factor still
+        if (
+            case.copies is not None
+            and what == "the incoming gradient"
+            and np.all(np.abs(kept) <= case.loose.max())
+        ):
             return Cause("broadcast sum", f"{case.name} was repeated, and the sum runs over the wrong axis")
         return Cause("transposed", f"{what} has its axes or elements in the wrong order")
     return None
@@ -288,6 +388,17 @@ def reorderings(case: Case) -> Iterator[tuple[str, np.ndarray]]:
             yield "the incoming gradient", np.flip(whole, axis).reshape(size)
     if case.outputs is not None and case.whole and rows == size[1]:
         yield "a factor of the rule", case.analytic.T
+    if case.whole:
+        yield f"the gradient of {case.name}", in_order_of(case.analytic.T, case.numeric.T).T
+    yield "the incoming gradient", in_order_of(case.analytic, case.numeric)
+
+
+def in_order_of(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The rows in such an order that they equal the others, if there is one."""
+    keys = np.random.default_rng(0).uniform(1, 2, rows.shape[1])
+    moved = np.empty_like(rows)
+    moved[np.argsort(others @ keys)] = rows[np.argsort(rows @ keys)]
+    return moved
 
 
 def left_out(case: Case) -> Cause | None:
@@ -337,7 +448,7 @@ def missing(case: Case) -> Cause:
     if square:
         off = ~np.eye(len(gap), dtype=bool)
         own, other = np.diagonal(gap), gap[off]
-        if np.all(np.abs(other) <= case.loose[off]) and np.ptp(own) <= CLOSE * case.scale:
+        if np.all(np.abs(other) <= case.loose[off]) and np.ptp(own) <= case.loose.max():
             amount = f"{abs(own[0]):.6g} times the incoming gradient"
             return Cause("missing term", f"{amount} is {'missing' if own[0] > 0 else 'too many'} for {name}")
         if np.any(case.numeric[off]) and not np.any(case.analytic[off]):
@@ -385,6 +496,10 @@ def where(case: Case) -> str:
 def of_shape(name: str, found: Shape, expected: Shape) -> Cause:
     """What a gradient of the wrong shape tells."""
     fact = f"the gradient of {name} is {show(found)}, expected {show(expected)}"
+    if len(found) != len(expected) and [n for n in found if n > 1] == [n for n in expected if n > 1]:
+        return Cause(
+            "broadcast sum", f"{fact}: an axis of size 1 is lost or too many; keepdims=True keeps it"
+        )
     if math.prod(found) == math.prod(expected):
         return Cause("transposed", f"{fact}: the elements of {name} in another arrangement")
     return Cause("broadcast sum", f"{fact}: what was repeated must be summed, what was summed repeated")

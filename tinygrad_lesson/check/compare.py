@@ -3,12 +3,12 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_lesson.check import numeric
-from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, SHORTEST, STEPS
+from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, SHORTEST, STEPS, Lines, Slopes
 from tinygrad_lesson.check.report import Entry
 from tinygrad_lesson.check.subject import Subject, Sweep, is_loss
 from tinygrad_lesson.tensor import sweep
@@ -16,6 +16,7 @@ from tinygrad_lesson.tensor import sweep
 UNIT_ROWS = 64  # results up to which each has a row of its own; else they are weighted at random
 UNIT_COLUMNS = 4096  # elements up to which each is moved on its own; else all are, in random directions
 DIRECTIONS = 3  # random ones per input
+AT_ONCE = 64  # lines whose differences are looked at together
 DETAIL = 48  # rows and columns looked at one by one where a random direction fails
 
 
@@ -64,7 +65,12 @@ class Block:
     noisy: np.ndarray
     left: np.ndarray
     right: np.ndarray
+    step: np.ndarray
     near: float
+    along: Lines
+    sizes: np.ndarray  # of what moves, by column
+    jitter: np.ndarray  # by rounding, by row
+    steep: np.ndarray  # slopes over a long step
     terms: np.ndarray | float = 0.0  # size of the terms of which the derivative is the sum, where it is known
 
     @property
@@ -131,8 +137,7 @@ def pulled(
         WrongShapeError for a gradient of another shape than its input.
     """
     found: list[list[np.ndarray]] = [[] for _ in subject.wanted]
-    for cotangents in rows.cotangents:
-        gradients = subject.pull(arrays, cotangents, back)
+    for gradients in subject.pull(arrays, rows.cotangents, back):
         for i, g, kept in zip(subject.wanted, gradients, found, strict=True):
             if g is not None and np.shape(g) != arrays[i].shape:
                 raise WrongShapeError(i, np.shape(g))
@@ -144,21 +149,32 @@ def line(
     subject: Subject,
     rows: Rows,
     i: int,
-    column: int | None,
-    v: np.ndarray | None,
-    value: Callable[[Subject, Sequence[np.ndarray]], list[np.ndarray]] | None = None,
+    column: int,
+    value: Callable[[Subject, Sequence[np.ndarray]], list[np.ndarray]],
 ) -> Callable[[Any], np.ndarray]:
-    """The rows as a function of a number that moves input `i`: one element, or all along `v`."""
+    """The rows, computed by `value`, as a function of a number that moves one element of input `i`."""
     arrays = list(subject.arrays)
 
     def along(t: Any) -> np.ndarray:
         moved = arrays[i].astype(np.result_type(arrays[i], type(t)))
-        if v is None:
-            moved.reshape(-1)[column] += t
+        moved.reshape(-1)[column] += t
+        return rows.weigh(value(subject, [*arrays[:i], moved, *arrays[i + 1 :]]))
+
+    return along
+
+
+def lines(subject: Subject, rows: Rows, i: int, columns: Sequence[int] | Sequence[np.ndarray]) -> Lines:
+    """The rows as functions of a number that moves input `i`: elements by number, or all along directions."""
+    arrays = list(subject.arrays)
+
+    def along(k: int, t: float) -> np.ndarray:
+        direction = columns[k]
+        if isinstance(direction, int):
+            moved = arrays[i].copy()
+            moved.reshape(-1)[direction] += t
         else:
-            moved += t * v
-        now = [*arrays[:i], moved, *arrays[i + 1 :]]
-        return rows.weigh(subject.value(now) if value is None else value(subject, now))
+            moved = arrays[i] + t * direction
+        return rows.weigh(subject.value([*arrays[:i], moved, *arrays[i + 1 :]]))
 
     return along
 
@@ -168,7 +184,7 @@ def sharpen(subject: Subject, rows: Rows, block: Block) -> None:
     for k in np.flatnonzero(block.wrong.any(axis=0))[:DETAIL]:
         if block.columns is None:
             return
-        slope = numeric.complex_step(line(subject, rows, block.input, block.columns[k], None, Subject.value))
+        slope = numeric.complex_step(line(subject, rows, block.input, block.columns[k], Subject.value))
         if slope is None:
             return
         bars = numeric.tolerance(block.error[:, k], block.numeric[:, k], block.scale[:, 0])
@@ -190,20 +206,68 @@ def noise(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.nd
     return numeric.noise_of(along, size)
 
 
-def steps_for(x: np.ndarray, alone: bool) -> tuple[list[float], float]:
-    """Steps for elements of this size, and how near a kink is as good as met.
+def steps_for(sizes: np.ndarray, alone: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Steps along lines in which elements of these sizes move, and how near a kink is as good as met.
 
     They are longer for huge elements, shorter too for tiny ones. Where many elements move at once one of
     them may be near a kink, so still shorter ones are tried.
+
+    Shapes
+        sizes (lines,) -> (steps, lines), not a number where a line has no more; (lines,)
     """
-    size = float(np.max(np.abs(x), initial=0.0))
-    steps = [s * max(1.0, size) for s in STEPS]
-    if alone:
-        return [*steps, *([STEPS[0] * size] if 0 < size < STEPS[0] else [])], steps[-1]
-    steps.append(SHORTEST * max(1.0, size))
-    if 0 < size < STEPS[0]:
-        steps += [s * size for s in (*STEPS, SHORTEST)]
-    return steps, min(steps)
+    given = np.asarray(STEPS if alone else (*STEPS, SHORTEST))[:, None]
+    steps = given * np.maximum(1.0, sizes)
+    tiny = np.where((sizes > 0) & (sizes < STEPS[0]), sizes, np.nan)
+    shorter = (given[:1] if alone else given) * tiny
+    met = steps[-1] if alone else np.fmin(steps[-1], shorter[-1])
+    return np.concatenate([steps, shorter]), met
+
+
+class Around(NamedTuple):
+    """What is known about the rows at the point: their values, how much they jitter, the smallest size that counts."""
+
+    at_zero: np.ndarray
+    jitter: np.ndarray
+    least: float
+
+
+def around(subject: Subject, rows: Rows, gradients: Sequence[np.ndarray], jitter: np.ndarray) -> Around:
+    """The rows at the point where `gradients` are those by the rules."""
+    largest = max(float(np.max(np.abs(rule), initial=0.0)) for rule in gradients)
+    return Around(rows.weigh(subject.value(subject.arrays)), jitter, EPS**0.5 * largest)
+
+
+def block_of(
+    subject: Subject,
+    rows: Rows,
+    i: int,
+    rule: np.ndarray,
+    moves: Sequence[int] | Sequence[np.ndarray],
+    here: Around,
+) -> Block:
+    """Derivatives for input `i`, of which elements move by number, or all along directions."""
+    x, chosen = subject.arrays[i], [move for move in moves if isinstance(move, int)]
+    if chosen:
+        expected = rule[:, chosen]
+        sizes, scale = np.abs(x.ravel()[chosen]), np.max(np.abs(rule), axis=1)
+    else:
+        expected = np.stack([rule @ np.ravel(v) for v in moves], axis=1)
+        sizes, scale = np.full(len(moves), np.max(np.abs(x))), np.linalg.norm(rule, axis=1)
+    scale = np.maximum(scale, here.least)[:, None]
+    parts = []
+    for k in range(0, len(moves), AT_ONCE):
+        some = slice(k, k + AT_ONCE)
+        steps, met = steps_for(sizes[some], bool(chosen))
+        along = lines(subject, rows, i, moves[some])
+        at_zero, jitter = here.at_zero[:, None], here.jitter[:, None]
+        parts.append(numeric.slopes(along, at_zero, jitter, steps, met, expected[:, some], scale))
+    slopes, near, steep = zip(*parts, strict=True)
+    found = Slopes._make(np.concatenate(field, axis=1) for field in zip(*slopes, strict=True))
+    return Block(
+        i, chosen or None, expected, found.value, found.error, scale, found.kink, found.jump, found.blunt,
+        found.noisy, found.left, found.right, found.step, max(float(n.max()) for n in near),
+        lines(subject, rows, i, moves), sizes, here.jitter, np.concatenate(steep, axis=1),
+    )  # fmt: skip
 
 
 def compare(
@@ -215,36 +279,13 @@ def compare(
     columns: Callable[[int], Sequence[int] | None],
 ) -> list[Block]:
     """A block for each wanted input; `columns(i)` chooses elements of input `i`, or None for directions."""
-    at_zero = rows.weigh(subject.value(subject.arrays))
-    everywhere = EPS**0.5 * max(float(np.max(np.abs(rule), initial=0.0)) for rule in gradients)
-    blocks = []
+    here, blocks = around(subject, rows, gradients, jitter), []
     for i, rule in zip(subject.wanted, gradients, strict=True):
-        chosen = columns(i)
-        x = subject.arrays[i]
-        draws = (
-            None
-            if chosen is not None
-            else [np.asarray(generator.uniform(-1, 1, x.shape)) for _ in range(DIRECTIONS)]
+        chosen, shape = columns(i), subject.arrays[i].shape
+        moves = (
+            [generator.uniform(-1, 1, shape) for _ in range(DIRECTIONS)] if chosen is None else list(chosen)
         )
-        scale = np.max(np.abs(rule), axis=1) if draws is None else np.linalg.norm(rule, axis=1)
-        scale = np.maximum(scale, everywhere)
-        found, expected = [], []
-        for k in range(len(draws) if draws is not None else len(chosen or ())):
-            v = draws[k] if draws is not None else None
-            column = None if chosen is None else chosen[k]
-            moved = x if column is None else x.reshape(-1)[column : column + 1]
-            expected.append(rule @ v.ravel() if v is not None else rule[:, column])
-            steps, met = steps_for(moved, column is not None)
-            along = line(subject, rows, i, column, v)
-            found.append(numeric.slopes(along, at_zero, jitter, steps, met, expected[-1], scale))
-        fields = {name: np.stack([getattr(s, name) for s in found], axis=1) for name in found[0]._fields[:-1]}
-        blocks.append(
-            Block(
-                i, None if chosen is None else list(chosen), np.stack(expected, axis=1), fields["value"], fields["error"],  # noqa: E501
-                scale[:, None], fields["kink"], fields["jump"], fields["blunt"], fields["noisy"], fields["left"],
-                fields["right"], max(s.near for s in found),
-            )
-        )  # fmt: skip
+        blocks.append(block_of(subject, rows, i, rule, moves, here))
     return blocks
 
 
@@ -276,7 +317,10 @@ def sharpness(blocks: Sequence[Block]) -> float:
 
 def loose(block: Block, values: np.ndarray) -> np.ndarray:
     """Where the error bars are so long that any value would do; `values` is the size of the rows."""
-    size = np.maximum(np.maximum(block.scale, block.terms), np.abs(block.numeric))
+    size = np.maximum(
+        np.maximum(block.scale, block.terms),
+        np.maximum(np.abs(block.numeric), block.steep.max(axis=1, keepdims=True, initial=0)),
+    )
     size = np.maximum(np.where(np.isfinite(size), size, 0.0), values[:, None])
     return np.asarray(~np.isfinite(block.error) | (SAFETY * block.error > 0.01 * size + FLOOR))
 

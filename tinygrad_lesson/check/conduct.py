@@ -5,9 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.backprop import backprop
+from tinygrad_lesson.check.compare import Rows, pulled
 from tinygrad_lesson.check.report import Entry, Report
-from tinygrad_lesson.check.subject import Arrays, Subject, is_loss, pull_back
+from tinygrad_lesson.check.subject import Arrays, Subject, Sweep, is_loss, pull_back, repeatable
 from tinygrad_lesson.graph import Node, ancestors
+from tinygrad_lesson.op import array_namespace
+
+CLOSE = 1e-9  # part of the size by which the same sum, taken in another order, may differ at most
 
 
 def disturbed(subject: Subject, values: Arrays, report: Report) -> bool:
@@ -21,6 +26,14 @@ def disturbed(subject: Subject, values: Arrays, report: Report) -> bool:
     return bool(what)
 
 
+def unsteady(subject: Subject, values: Arrays, rows: Rows, rule: Arrays, times: tuple[int, int]) -> str:
+    """What differs in so many more runs on the same numbers, forward and backward; empty if nothing does."""
+    if not all(alike(values, subject.value(subject.arrays)) for _ in range(times[0])):
+        return "result"
+    again = (pulled(subject, subject.arrays, rows) for _ in range(times[1]))
+    return "" if all(alike(rule, found) for found in again) else "gradient"
+
+
 def alike(a: Sequence[Any], b: Sequence[Any]) -> bool:
     """Whether two lists of arrays are equal, not-a-number included."""
     return all(
@@ -29,37 +42,87 @@ def alike(a: Sequence[Any], b: Sequence[Any]) -> bool:
 
 
 def written_forward(subject: Subject) -> str:
-    """Which input the function itself writes to, in words; empty if none."""
-    return written(subject, [t.value for t in subject.recorded(subject.arrays)[0]], "the function writes")
+    """What the function itself writes to, in words; empty if nothing that it was given."""
+    tensors, results = subject.recorded(subject.arrays)
+    for i, (x, t) in enumerate(zip(subject.arrays, tensors, strict=True)):
+        if i not in subject.states and not alike([x], [t.value]):
+            return f"the function writes into its input {subject.names[i]!r}"
+    if subject.op is not None:
+        return ""
+    nodes = recorded_nodes(results)
+    for node in nodes:
+        op = node.op
+        assert op is not None
+        if op.random or op.states or alike_nearly(arrays_of(node), computed_again(node)):
+            continue
+        takers = [repr(user.op) for user in nodes if any(edge.node is node for edge in user.inputs)]
+        if takers:
+            return f"{' or '.join(dict.fromkeys(takers))} writes into its input, the result of {op!r}"
+    return ""
+
+
+def computed_again(node: Node) -> tuple[Any, ...]:
+    """What the op of a recorded node makes of copies of its inputs."""
+    assert node.op is not None
+    with repeatable(), np.errstate(all="ignore"):
+        y = node.op.forward(np, *[np.array(t.value) for t in node.inputs])
+    return y if isinstance(y, tuple) else (y,)
+
+
+def alike_nearly(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    """Whether two lists of arrays are equal up to the order of sums."""
+    for x, y in zip(a, b, strict=True):
+        size = float(np.max(np.abs(y), where=np.isfinite(y), initial=0))
+        if np.shape(x) != np.shape(y) or not np.allclose(x, y, CLOSE, CLOSE * size, equal_nan=True):
+            return False
+    return True
 
 
 def written_backward(subject: Subject) -> str:
-    """What a rule writes to, in words; empty if nothing that others read."""
+    """What a rule writes to, in words; empty if nothing that belongs to others."""
     tensors, results = subject.recorded(subject.arrays)
-    nodes = recorded_nodes(results)
-    before = [np.array(v) for node in nodes for v in arrays_of(node)]
     cotangents = [np.linspace(0.5, 1.5, y.size).reshape(y.shape) for y in results if not is_loss(y)]
-    kept = [c.copy() for c in cotangents]
+    found: list[tuple[Node, str]] = []
     try:
-        pull_back([tensors[i] for i in subject.wanted], results, cotangents)
+        pull_back([tensors[i] for i in subject.wanted], results, cotangents, watched_sweep(found))
     except Exception:  # it is raised again where gradients are looked at
         return ""
-    what = written(subject, [t.value for t in tensors], "the rule (vjp) writes")
-    if what:
-        return what
-    if not alike(before, [v for node in nodes for v in arrays_of(node)]):
-        return "a rule (vjp) writes into a result that others still read"
-    if not alike(kept, cotangents):
-        return "the rule (vjp) writes into the incoming gradient, which belongs to others too"
+    for node, what in found:
+        rule = "the rule (vjp)" if node.op is subject.op else f"the rule (vjp) of {node.op!r}"
+        return f"{rule} writes into {what}"
     return ""
 
 
-def written(subject: Subject, now: Sequence[Any], who: str) -> str:
-    """Which input was written to, in words."""
-    for i, (x, y) in enumerate(zip(subject.arrays, now, strict=True)):
-        if i not in subject.states and not alike([x], [y]):
-            return f"{who} into its input {subject.names[i]!r}"
-    return ""
+def watched_sweep(found: list[tuple[Node, str]]) -> Sweep:
+    """A reverse sweep that adds to `found` which rules write into what they are given."""
+
+    def pull(node: Node, g: Any) -> Any:
+        op, inputs = node.op, [t.value for t in node.inputs]
+        assert op is not None
+        given = [
+            *(
+                (x, f"its input {name!r}")
+                for x, name in zip(inputs, op.name_inputs(len(inputs)), strict=True)
+            ),
+            *((y, "a result that others still read") for y in arrays_of(node)),
+            *(
+                (c, "the incoming gradient, which belongs to others too")
+                for c in (g if op.results > 1 else (g,))
+            ),
+        ]
+        kept = [np.array(x) for x, _ in given]
+        asked = [t.node is not None for t in node.inputs]
+        gradients = [
+            d() if callable(d) and wanted else d
+            for d, wanted in zip(op.vjp(array_namespace(np), g, node.values, *inputs), asked, strict=True)
+        ]
+        for (x, what), before in zip(given, kept, strict=True):
+            if x is not None and not alike([x], [before]):
+                found.append((node, what))
+                break
+        return gradients
+
+    return lambda heads, wrt: backprop(np.add, heads, wrt, pull)
 
 
 def recorded_nodes(results: Sequence[Any]) -> list[Node]:

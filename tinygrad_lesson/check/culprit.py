@@ -18,8 +18,11 @@ from tinygrad_lesson.op import Op
 PACKAGE = str(Path(__file__).parents[1])
 
 
-def blame(subject: Subject, report: Report, options: Options) -> None:
-    """Name the culprit in `report`, and take over what its own check says; nothing happens where all pass."""
+def blame(subject: Subject, report: Report, options: Options, order: int) -> None:
+    """Name the culprit in `report`, and take over what its own check says; nothing happens where all pass.
+
+    Each op is checked up to `order`.
+    """
     nodes = [node for node in subject.graph() if node.op is not None]
     single = report.verdict == "float noise"
     quick, close = (Options(options.generator, full, single) for full in (False, None))
@@ -28,13 +31,13 @@ def blame(subject: Subject, report: Report, options: Options) -> None:
         if not any(np.asarray(x).dtype.kind == "f" and np.size(x) for x in arrays):
             continue
         assert node.op is not None
-        found = check_alone(node.op, arrays, quick, report.order)
+        found = check_alone(node.op, arrays, quick, order)
         if found.ok:
             continue
         if report.verdict not in ("ok", found.verdict):
             report.notes.append(f"op {position}, {node.op!r}: {found.verdict}")
             continue
-        closer = check_alone(node.op, arrays, close, report.order)
+        closer = check_alone(node.op, arrays, close, order)
         found = found if closer.ok else closer
         own = subject.op is not None or isinstance(subject, SymbolSubject)  # then nobody's code has called it
         called = "" if own else called_at(subject.graph, position - 1)
@@ -44,6 +47,8 @@ def blame(subject: Subject, report: Report, options: Options) -> None:
         )  # fmt: skip
         report.verdict, report.cause, report.factor = found.verdict, found.cause, found.factor
         report.sentence, report.worst = found.sentence, report.worst or found.worst
+        if found.verdict == "non-finite":
+            report.sentence = f"in {node.op!r} {found.sentence}"
         return
 
 

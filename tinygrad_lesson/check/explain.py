@@ -6,10 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.check.cause import Case, Cause
-from tinygrad_lesson.check.compare import DETAIL, Block, Rows, compare, noise, pulled, unit_rows
+from tinygrad_lesson.check import numeric
+from tinygrad_lesson.check.cause import Case, Cause, Other
+from tinygrad_lesson.check.compare import (
+    DETAIL,
+    Block,
+    Rows,
+    compare,
+    lines,
+    pulled,
+    steps_for,
+    unit_rows,
+)  # fmt: skip
 from tinygrad_lesson.check.conduct import recorded_nodes
 from tinygrad_lesson.check.numeric import EPS
+from tinygrad_lesson.check.precision import jitter
 from tinygrad_lesson.check.subject import Subject
 from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.op import array_namespace
@@ -18,43 +29,126 @@ Variants = Callable[[], Iterator[tuple[Cause, np.ndarray]]]
 
 
 def detail(
-    subject: Subject, block: Block, generator: np.random.Generator
+    subject: Subject, rows: Rows, block: Block, generator: np.random.Generator
 ) -> tuple[Rows, list[Block], Block] | None:
     """A closer look where directions or mixed results failed: single results, single elements."""
     if subject.has_loss(subject.arrays):
         return None
-    values = subject.value(subject.arrays)
-    total, size = sum(v.size for v in values), subject.arrays[block.input].size
-    few = total <= DETAIL
-    rows = unit_rows(values, None if few else sorted(generator.choice(total, DETAIL, replace=False).tolist()))
+    i, values = block.input, subject.value(subject.arrays)
+    total, size = sum(v.size for v in values), subject.arrays[i].size
+    results = elements = []
+    if total > DETAIL or size > DETAIL:
+        elements = wrong_elements(subject, rows, block, generator)
+        results = telling_results(subject, values, i, elements, generator) if total > DETAIL else []
+    rows = unit_rows(values, some_of(total, results, generator) if total > DETAIL else None)
     rule = pulled(subject, subject.arrays, rows)
-    sums = np.abs(rule[subject.wanted.index(block.input)]).sum(axis=0)
-    picked = range(size) if size <= DETAIL else sorted(np.argsort(sums)[-DETAIL:].tolist())
+    sums = np.abs(rule[subject.wanted.index(i)]).sum(axis=0)
+    picked = range(size) if size <= DETAIL else sorted({*elements, *np.argsort(sums)[-DETAIL:].tolist()})
     blocks = compare(
-        subject, rows, rule, noise(subject, rows, generator), generator,
-        lambda i: picked if i == block.input else range(min(DETAIL, subject.arrays[i].size)),
+        subject, rows, rule, jitter(subject, rows, generator), generator,
+        lambda k: picked if k == i else range(min(DETAIL, subject.arrays[k].size)),
     )  # fmt: skip
-    worst = next(b for b in blocks if b.input == block.input)
+    worst = next(b for b in blocks if b.input == i)
     return (rows, blocks, worst) if worst.wrong.any() else None
+
+
+def some_of(total: int, wanted: Sequence[int], generator: np.random.Generator) -> list[int]:
+    """Numbers below `total`: those wanted, and others by chance."""
+    others = generator.choice(total, DETAIL, replace=False).tolist()
+    return sorted(dict.fromkeys([*wanted, *others][:DETAIL]))
+
+
+def wrong_elements(subject: Subject, rows: Rows, block: Block, generator: np.random.Generator) -> list[int]:
+    """An element of an input whose derivative is wrong: the worst, or one found by halving directions."""
+    if block.columns is not None:
+        gap = np.where(block.wrong, np.abs(block.analytic - block.numeric), 0.0).max(axis=0)
+        return [block.columns[int(np.argmax(gap))]]
+    i, x = block.input, subject.arrays[block.input]
+    rule = pulled(subject, subject.arrays, rows)[subject.wanted.index(i)]
+    here, rounding = rows.weigh(subject.value(subject.arrays)), jitter(subject, rows, generator)
+    step = block.step[block.wrong].max(keepdims=True) * 2.0 ** (numeric.LEVELS - 1)
+    every = generator.uniform(0.5, 1, x.size) * generator.choice((-1, 1), x.size)
+
+    def is_wrong(part: range) -> bool:
+        v = np.zeros(x.size)
+        v[part.start : part.stop] = every[part.start : part.stop]
+        along = lines(subject, rows, i, [v.reshape(x.shape)])
+        found = numeric.table(along, np.zeros(1, int), here[:, None], rounding[:, None], step)
+        gap, expected = np.abs(found.value[:, 0] - rule @ v), np.linalg.norm(rule, axis=1)
+        return bool(np.any(gap > numeric.tolerance(found.error[:, 0], found.value[:, 0], expected)))
+
+    return halved(is_wrong, x.size)
+
+
+def telling_results(
+    subject: Subject,
+    values: Sequence[np.ndarray],
+    i: int,
+    elements: Sequence[int],
+    generator: np.random.Generator,
+) -> list[int]:
+    """Results that depend most on an element, one whose derivative for it is wrong, and one that the rule counts."""
+    if not elements:
+        return []
+    column, every = elements[0], Rows([], None, None, [])
+    flat, rounding = every.weigh(values)[:, None], jitter(subject, every, generator)[:, None]
+    steps, met = steps_for(np.abs(subject.arrays[i].ravel()[[column]]), alone=True)
+    nothing = np.zeros_like(flat)
+    slope = numeric.slopes(lines(subject, every, i, [column]), flat, rounding, steps, met, nothing, nothing)[
+        0
+    ]
+    value, error = slope.value[:, 0], slope.error[:, 0]
+    weights = generator.uniform(0.5, 1, len(value))
+
+    def by_rule(part: range) -> tuple[np.ndarray, float]:
+        kept = np.zeros_like(weights)
+        kept[part.start : part.stop] = weights[part.start : part.stop]
+        cotangents = np.split(kept, np.cumsum([v.size for v in values])[:-1])
+        row = [c.reshape(v.shape) for c, v in zip(cotangents, values, strict=True)]
+        found = pulled(subject, subject.arrays, Rows([row], None, None, []))[subject.wanted.index(i)]
+        return kept, float(found[0, column])
+
+    def is_wrong(part: range) -> bool:
+        kept, found = by_rule(part)
+        bar = numeric.tolerance(kept @ error, np.asarray(found), kept @ np.abs(value))
+        return bool(abs(found - kept @ value) > bar)
+
+    most = np.argsort(np.abs(value))[::-1]
+    known = halved(lambda part: by_rule(part)[1] != 0, len(weights))
+    return [*halved(is_wrong, len(weights)), *known, *most[: DETAIL // 4].tolist()]
+
+
+def halved(is_wrong: Callable[[range], bool], size: int) -> list[int]:
+    """One number below `size` for which something is wrong, found by halving; none if it hides in the sum."""
+    part = range(size)
+    while len(part) > 1:
+        middle = len(part) // 2
+        half = next((half for half in (part[:middle], part[middle:]) if is_wrong(half)), None)
+        if half is None:
+            return []
+        part = half
+    return list(part)
 
 
 def case_of(subject: Subject, rows: Rows, block: Block, blocks: Sequence[Block]) -> Case:
     """All that is known about one wrong input."""
     x = subject.arrays[block.input]
     others = [
-        (subject.names[b.input], subject.arrays[b.input].shape, b.numeric)
+        Other(subject.names[b.input], subject.arrays[b.input].shape, b.analytic, b.numeric)
         for b in blocks
         if b.input != block.input
     ]
     usable = ~(block.kink | block.jump | ~np.isfinite(block.error))
     cuts, used = unrecorded(subject, block.input) if subject.op is None else ([], False)
     values = subject.value(subject.arrays)
+    picked = np.arange(values[0].size) if rows.weights is None else rows.weights
+    single = len(values) == 1 and picked.ndim == 1
     return Case(
         name=subject.names[block.input], shape=x.shape,
         analytic=np.where(usable, block.analytic, 0.0), numeric=np.where(usable, block.numeric, 0.0),
         error=np.where(usable, block.error, 0.0), wrong=block.wrong,
         columns=None if block.columns is None else np.asarray(block.columns),
-        outputs=rows.outputs, result=values[0].shape, op=subject.op, others=others,
+        outputs=rows.outputs, picked=picked if single else None, result=values[0].shape, op=subject.op, others=others,
         variants=variants(subject, rows, block), cuts=cuts, recorded_use=used,
         linear=is_linear(subject, rows, block.input),
         arrays={"the result": values[0], **dict(zip(subject.names, subject.arrays, strict=True))},
@@ -78,28 +172,43 @@ def variants(subject: Subject, rows: Rows, block: Block) -> Variants | None:
     operands = [subject.value(subject.arrays)[0], *subject.arrays]
     names = ["y", *subject.names]
 
+    def read(operands: Sequence[Any], p: int = 0, q: int = 0) -> np.ndarray | None:
+        """What the rule gives there, with axes `p` and `q` exchanged in everything; None if it fits nowhere."""
+        try:
+            gradients = [
+                turn(by_rule(subject, turn(c[0], p, q), operands, block.input), p, q) for c in rows.cotangents
+            ]
+            return np.stack([g.ravel()[block.columns] for g in gradients])
+        except (ValueError, IndexError, LessonError):
+            return None
+
     def found() -> Iterator[tuple[Cause, np.ndarray]]:
-        for said, exchanged in exchanges(operands, names):
-            gradients = [by_rule(subject, c[0], exchanged, block.input) for c in rows.cotangents]
-            if all(g.size == subject.arrays[block.input].size for g in gradients):
-                cause = Cause(
-                    "wrong input", f"the rule for {subject.names[block.input]} is right with {said}"
-                )
-                yield cause, np.stack([g.ravel()[block.columns] for g in gradients])
+        name = subject.names[block.input]
+        tried: list[tuple[str, str, np.ndarray | None]] = [
+            ("wrong input", f"the rule for {name} is right with {said}", read(exchanged))
+            for said, exchanged in exchanges(operands, names)
+        ]
         for p, q in itertools.combinations(range(operands[0].ndim), 2):
-            turned = [turn(x, p, q) for x in operands]
-            try:
-                gradients = [by_rule(subject, turn(c[0], p, q), turned, block.input) for c in rows.cotangents]
-                back = [turn(g, p, q) for g in gradients]
-                whole = np.stack([g.ravel()[block.columns] for g in back])
-            except (ValueError, IndexError, LessonError):
-                continue
-            yield (
-                Cause("transposed", f"the rule works along axis {p} as if it were axis {q}, or the reverse"),
-                whole,
-            )
+            said = f"the rule works along axis {p} as if it were axis {q}, or the reverse"
+            tried.append(("transposed", said, read([turn(x, p, q) for x in operands], p, q)))
+        for i, x in enumerate(operands):
+            for said, moved in arrangements(x):
+                there = read([*operands[:i], moved, *operands[i + 1 :]])
+                tried.append(("transposed", f"the rule for {name} is right with {names[i]} {said}", there))
+        yield from ((Cause(word, said), there) for word, said, there in tried if there is not None)
 
     return found
+
+
+def arrangements(x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """An array of the same shape with its elements in other places: axes exchanged, or read backwards."""
+    long = [axis for axis, n in enumerate(x.shape) if n > 1]
+    for p, q in itertools.combinations(long, 2):
+        if x.shape[p] == x.shape[q]:
+            yield f"transposed (axes {p} and {q})", x.swapaxes(p, q)
+    both = [tuple(long[-2:])] if len(long) > 1 else []
+    for axes in (*((axis,) for axis in long), *both):
+        yield f"read backwards along axis {' and '.join(map(str, axes))}", np.flip(x, axes)
 
 
 def turn(x: np.ndarray, p: int, q: int) -> np.ndarray:

@@ -145,14 +145,16 @@ def case_of(
         return None
     shape = pairs[0][name][1].shape
     others = [
-        (other, each[1].shape, np.stack([p[other][1].ravel() for p in pairs]))
+        causes.Other(
+            other, each[1].shape, *(np.stack([p[other][side].ravel() for p in pairs]) for side in (0, 1))
+        )
         for other, each in pairs[0].items()
         if other != name and each[1].shape == shape
     ]
     largest_input = max((x.shape for x in inputs.values()), key=lambda s: (len(s), s), default=())
     return causes.Case(
         name, shape, np.nan_to_num(by_hand), exact, np.broadcast_to(bars, exact.shape), wrong,
-        np.arange(exact.shape[1]), None, largest_input, others=others,
+        np.arange(exact.shape[1]), None, None, largest_input, others=others,
     )  # fmt: skip
 
 

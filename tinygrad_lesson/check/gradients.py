@@ -61,6 +61,8 @@ def gradients(
         >>> gradients(lambda x: tl.sum(tl.tanh(x)), [0.5, -1.0]).verdict
         'ok'
     """
+    if order not in (1, 2):
+        raise LessonError(f"check: order is {order!r}, expected 1 or 2")
     if isinstance(f, str):
         f = by_name(f)
     options = Options(np.random.default_rng(seed), full, float32)
@@ -95,7 +97,9 @@ def by_name(name: str) -> type[Op]:
     """
     cls = OPS.get(name) or FUNCTIONS.get(name)
     if cls is None:
-        raise LessonError(f"check: there is no op {name!r}; {near(name, OPS)}")
+        raise LessonError(
+            f"check: there is no op {name!r}; {near(name, OPS).replace('it takes', 'there are')}"
+        )
     return cls
 
 
@@ -117,13 +121,16 @@ def judged(subject: Subject, options: Options, culprit: bool, order: int, base: 
     except (ValueError, TypeError, IndexError, AttributeError, LessonError):
         report = Report(subject.title, order=order)
         if not alone:
-            blame(base, report, options)
+            blame(base, report, options, order)
         if report.ok:
             raise
         return report
     report.order = order
     if not alone and report.verdict in TELLING:
-        blame(base, report, options)
+        if order > 1:  # perhaps an op that the rules use has a wrong rule of its own
+            blame(subject, report, options, 1)
+        if report.culprit is None:
+            blame(base, report, options, order)
     return report
 
 

@@ -5,8 +5,9 @@ still move, and the noise of the function, divided by the step, how far they cou
 """
 
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,19 +18,24 @@ STEPS = (2.0**-6, 2.0**-13, 2.0**-20)  # tried in turn, where the function is no
 SHORTEST = 2.0**-27  # the last to be tried where many elements move at once
 SAFETY = 8.0  # an error bar is an estimate: two values part where they are this many bars away
 FLOOR = EPS**0.6  # a relative error never called a mistake: three fifths of the digits agree
-SHARP = 1e-6  # a bar of this part of the slopes or more leaves the comparison blunt: a shorter step is tried
+SHARP = 1e-9  # a bar of this part of the slopes or more leaves the comparison blunt: a shorter step is tried
 BENT = 1e-3  # two sides that differ by this part of the slopes at the longest step may be a kink
 FINE = 2.0**-40  # of the size of the input: some thousand roundings
-COARSE = (2.0**-20, 2.0**-14, 2.0**-8)  # distances at which numbers rounded to few digits move
+COARSE = 2.0**-20  # the same for what is rounded to single precision
+COARSEST = 2.0**-8  # the farthest at which numbers rounded to few digits should move
 Along = Callable[[float], np.ndarray]  # the function along a line, 0 at the point
+Lines = Callable[[int, float], np.ndarray]  # the same along one of many lines, by number
 
 
 class Slopes(NamedTuple):
-    """Slopes along a line of every number that a function gives; `error` is the bar of `value`.
+    """Slopes along lines of every number that a function gives; `error` is the bar of `value`.
 
     `kink` marks those whose two sides differ however near, `jump` those that jump, `blunt` those whose
     bar leaves nothing to compare; `noisy` tells that rounding noise, not curvature, makes it so, `unsettled`
     that the sides differ by what may be a kink or a sharp bend.
+
+    Shapes
+        all (numbers, lines)
     """
 
     value: np.ndarray
@@ -41,7 +47,7 @@ class Slopes(NamedTuple):
     blunt: np.ndarray
     noisy: np.ndarray
     unsettled: np.ndarray
-    near: float  # the longest step that is too long here, 0 where none was
+    step: np.ndarray  # the last, shortest one that this comes from
 
 
 class Table(NamedTuple):
@@ -55,19 +61,20 @@ class Table(NamedTuple):
     rounding: np.ndarray
     gaps: np.ndarray  # right slope less left slope, at each step
     jumps: np.ndarray  # value behind less value before, at each step
+    step: np.ndarray  # the last
 
 
 def extrapolate(first: np.ndarray, rounding: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
     """The limit for step 0 of estimates at halved steps, and its error bar.
 
     Shapes
-        first, rounding (levels, numbers) -> (numbers,), (numbers,)
+        first, rounding (levels, ...) -> (...), (...)
 
     Source
         Ridders 1982, "Accurate computation of F'(x) and F'(x) F''(x)": of Neville's table that entry
         is taken which moved least.
     """
-    values, errors = [first[-1]], [np.full(first.shape[1], np.inf)]
+    values, errors = [first[-1]], [np.full(first.shape[1:], np.inf)]
     power, row = factor, first
     for j in range(1, len(first)):
         new = (power * row[1:] - row[:-1]) / (power - 1)
@@ -75,24 +82,35 @@ def extrapolate(first: np.ndarray, rounding: np.ndarray, factor: float) -> tuple
         values.extend(new)
         errors.extend(np.where(np.isfinite(moved), moved, np.inf))
         power, row = power * factor, new
-    best = np.argmin(errors, axis=0)
-    numbers = np.arange(first.shape[1])
-    return np.asarray(values)[best, numbers], np.asarray(errors)[best, numbers]
+    every = np.asarray(errors)
+    best = np.argmin(every, axis=0)[None]
+    return np.take_along_axis(np.asarray(values), best, 0)[0], np.take_along_axis(every, best, 0)[0]
 
 
-def table(along: Along, at_zero: np.ndarray, noise: np.ndarray, step: float, levels: int = LEVELS) -> Table:
-    """Central and one-sided slopes from steps `step`, `step` / 2, and so on."""
-    h = step / 2.0 ** np.arange(levels)[:, None]
+def table(
+    along: Lines,
+    lines: np.ndarray,
+    at_zero: np.ndarray,
+    noise: np.ndarray,
+    steps: np.ndarray,
+    levels: int = LEVELS,
+) -> Table:
+    """Central and one-sided slopes along some lines, from a step for each, a half of it, and so on."""
+    h = steps / 2.0 ** np.arange(levels)[:, None]
     with np.errstate(all="ignore"):
-        ahead = np.stack([along(float(t)) for t in h[:, 0]])
-        behind = np.stack([along(-float(t)) for t in h[:, 0]])
+        ahead, behind = (
+            np.stack([np.stack([along(k, t) for k, t in zip(lines, row, strict=True)], 1) for row in signed])
+            for signed in (h.tolist(), (-h).tolist())
+        )
+        h = h[:, None]
         rounding = noise / h
         value, error = extrapolate((ahead - behind) / (2 * h), rounding, 4.0)
         rights, lefts = (ahead - at_zero) / h, (at_zero - behind) / h
         right, right_error = extrapolate(rights, 2 * rounding, 2.0)
         left, left_error = extrapolate(lefts, 2 * rounding, 2.0)
     return Table(
-        value, error, left, right, left_error + right_error, 2 * rounding[-1], rights - lefts, ahead - behind
+        value, error, left, right, left_error + right_error, 2 * rounding[-1], rights - lefts, ahead - behind,
+        np.broadcast_to(h[-1], value.shape),
     )  # fmt: skip
 
 
@@ -104,53 +122,101 @@ def tolerance(error: np.ndarray, *sizes: np.ndarray) -> np.ndarray:
 
 
 def slopes(
-    along: Along,
+    along: Lines,
     at_zero: np.ndarray,
     noise: np.ndarray,
-    steps: Sequence[float],
-    met: float,
+    steps: np.ndarray,
+    met: np.ndarray,
     expected: np.ndarray,
     scale: np.ndarray,
-) -> Slopes:
-    """Slopes of `along` at 0, from the longest of `steps` over which the function is smooth.
+) -> tuple[Slopes, np.ndarray, np.ndarray]:
+    """Slopes of `along` at 0, each from the longest of its steps over which the function is smooth.
 
     `expected` is what a rule says, only to know when to stop: a step is shortened while the two
-    disagree or the sides differ; a kink as near as `met` is as good as met. `scale` is the size of the
-    slopes around.
+    disagree or the sides differ; a kink as near as `met` is as good as met, unless the function only moves
+    too fast for that step. `scale` is the size of the slopes around. The second answer is the longest step
+    that is too long along each line, 0 where none was; the third how steep it is over the first step.
+
+    Shapes
+        at_zero, noise, scale (numbers, 1), expected (numbers, lines), met (lines,); steps (steps, lines), not
+        a number where a line has no more -> (numbers, lines), (lines,), (numbers, lines)
     """
     best: Slopes | None = None
-    open_ = np.ones(len(at_zero), bool)
-    too_long = 0.0
-    glance = GLANCE / STEPS[0] * steps[0]
-    for step, levels in ((glance, 2), *((step, LEVELS) for step in steps)):
-        found = table(along, at_zero, noise, step, levels)
+    steep, open_ = np.zeros(expected.shape), np.ones(expected.shape, bool)
+    fits = np.zeros(expected.shape, bool)  # whether the best so far is what the rule says
+    too_long = np.zeros(len(met))
+    for step, levels in ((GLANCE / STEPS[0] * steps[0], 2), *((row, LEVELS) for row in steps)):
+        k = np.flatnonzero(open_.any(axis=0) & np.isfinite(step))
+        if not k.size:
+            break
+        found = table(along, k, at_zero, noise, step[k], levels)
         with np.errstate(all="ignore"):
             new = judge(found, noise, scale)
-            agrees = np.abs(found.value - expected) <= tolerance(found.error, expected, found.value, scale)
-        settled = open_ & agrees & ~new.kink & ~new.jump & ~new.blunt
-        best = new if best is None else merged(best, new, settled | better(best, new, open_))
-        bent = (new.kink | new.jump) & open_
-        open_ &= ~settled
-        if step <= met:
-            open_ &= ~bent
-        if not open_.any():
-            break
-        too_long = max(too_long, step) if bent.any() else too_long
+            limit = tolerance(found.error, expected[:, k], found.value, scale)
+            agrees = np.abs(found.value - expected[:, k]) <= limit
+        still = open_[:, k]
+        settled = still & agrees & ~new.kink & ~new.jump & ~new.blunt
+        bent = (new.kink | new.jump) & still
+        ends = bent & (step[k] <= met[k])
+        shortest = steps[-1][k]
+        for n in np.flatnonzero(ends.any(axis=0) & (shortest < step[k])):
+            ends[:, n] &= is_sharp(
+                partial(along, k[n]), float(step[k][n]), float(shortest[n]) * STEPS[0], noise
+            )
+        if best is None:
+            best, fits, steep = new, agrees, np.abs(np.nan_to_num(found.value))
+        else:
+            old = Slopes._make(field[:, k] for field in best)
+            chosen = settled | ends | (still & better(old, new, fits[:, k] & ~agrees))
+            for field, now, before in zip(best, new, old, strict=True):
+                field[:, k] = np.where(chosen, now, before)
+            fits[:, k] = np.where(chosen, agrees, fits[:, k])
+        still &= ~settled & ~ends
+        open_[:, k] = still
+        longer = still.any(axis=0) & bent.any(axis=0)
+        too_long[k] = np.where(longer, np.maximum(too_long[k], step[k]), too_long[k])
     assert best is not None
-    return best._replace(near=too_long)
+    return best, too_long, steep
 
 
-def merged(best: Slopes, new: Slopes, chosen: np.ndarray) -> Slopes:
-    """Those of `new` where it is chosen."""
-    kept: Any = [np.where(chosen, n, b) for n, b in zip(new[:-1], best[:-1], strict=True)]
-    return Slopes._make([*kept, 0.0])
+def better(old: Slopes, new: Slopes, doubted: np.ndarray) -> np.ndarray:
+    """Where a shorter step tells more: the function is smooth over it, and the bar is shorter.
 
-
-def better(old: Slopes, new: Slopes, open_: np.ndarray) -> np.ndarray:
-    """Where a shorter step tells more: the function is smooth over it, and the bar is shorter."""
+    It is `doubted` where the longer one agrees with the rule and this does not. If the two contradict each
+    other as well, or nothing moves over the shorter step, that is by rounding, which shorter steps see more of.
+    """
     smooth_old, smooth_new = ~(old.kink | old.jump | old.unsettled), ~(new.kink | new.jump)
     sharper = (old.blunt & ~new.blunt) | ((old.blunt == new.blunt) & (new.error <= old.error))
-    return np.asarray(open_ & np.where(smooth_old & smooth_new, sharper, smooth_new | ~smooth_old))
+    with np.errstate(invalid="ignore"):
+        parted = np.abs(new.value - old.value) > SAFETY * (old.error + new.error)
+    locked = (new.value == 0) & (new.left == 0) & (new.right == 0)
+    tells = np.where(smooth_old & smooth_new, sharper, smooth_new | ~smooth_old)
+    return np.asarray(tells & ~(doubted & (parted | locked)))
+
+
+def is_sharp(along: Along, step: float, width: float, noise: np.ndarray) -> bool:
+    """Whether what bends a function within `step` is a corner or a jump, however closely one looks.
+
+    The place is followed by halving down to `width`, or as far as rounding lets one see. What gets straight
+    there, or runs to infinity, is none.
+    """
+    with np.errstate(all="ignore"):
+        middle, left, here, right = 0.0, along(-step), along(0.0), along(step)
+        first = last = float(np.sum(np.abs(left - 2 * here + right)))
+        steepest = first / step
+        while step > width and last > SAFETY**2 * float(noise.sum()):
+            step /= 2
+            before, after = along(middle - step), along(middle + step)
+            parts = (
+                (middle - step, left, before, here),
+                (middle, before, here, after),
+                (middle + step, here, after, right),
+            )
+            bends = [float(np.sum(np.abs(a - 2 * b + c))) for _, a, b, c in parts]
+            middle, left, here, right = parts[int(np.argmax(bends))]
+            last = max(bends)
+            steepest = max(steepest, last / step)
+    return last <= 4 * first and last / step > steepest / 4
 
 
 def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
@@ -166,9 +232,11 @@ def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
     bent = (gap[0] > loud + BENT * size) & (lasting | ((gap[0] > np.sqrt(BENT) * size) & (halvings > 1)))
     kink = bent & (apart | (SAFETY * found.error > BENT * size))
     jumps = np.abs(found.jumps)
-    jump = (jumps[-1] > jumps[0] / 2) & (jumps[0] > SAFETY**2 * noise) & kink
+    high = jumps[0] > SAFETY**2 * noise
+    stays = high & (jumps.min(axis=0) > jumps.max(axis=0) * 0.5 ** (halvings / 3))  # at 0 it may be half way
+    jump = (stays & (halvings > 1)) | (high & (jumps[-1] > jumps[0] / 2) & kink)
     unknown = ~np.isfinite(found.error) | ~np.isfinite(found.value)
-    unsettled = bent & lasting & ~kink  # a shorter step will tell
+    unsettled = ((bent & lasting) | stays) & ~kink & ~jump  # a shorter step will tell
     blunt = unknown | unsettled | (SAFETY * found.error > SHARP * size + loud)
     noisy = (
         ~unknown
@@ -177,7 +245,7 @@ def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
     )
     return Slopes(
         found.value, found.error, found.left, found.right, kink & ~unknown, jump & ~unknown, blunt, noisy,
-        unsettled, 0.0,
+        unsettled, np.array(found.step),
     )  # fmt: skip
 
 
@@ -190,30 +258,82 @@ def noise_of(along: Along, size: float) -> np.ndarray:
     Source
         Moré and Wild 2011, "Estimating computational noise": differences of fourth order over points
         a few roundings apart, in which everything smooth has cancelled. The points lie on one side,
-        so that a kink at 0 is none here, and the median forgets one beside it.
+        so that a kink at 0 is none here, and the median forgets one beside it. They are not evenly
+        spaced, or steps as long as the spacing would go unseen.
     """
     size = max(size, 1e-300)
     measured, values = jitter(along, size * FINE)
     still = np.all(values == values[0], axis=0)
     if still.any():
-        for spacing in COARSE:
-            coarse, _ = jitter(along, size * spacing)
-            measured = np.where(still, np.maximum(measured, coarse), measured)
+        coarse, _ = jitter(along, size * COARSE, is_stair=True)
+        measured = np.where(still, np.maximum(measured, coarse), measured)
     floor: np.ndarray = np.maximum(measured, EPS * np.max(np.abs(values), axis=0))
     return floor
 
 
-def jitter(along: Along, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """Deviation of the noise over points `spacing` apart, and the values there."""
+def fourth_differences(points: np.ndarray) -> np.ndarray:
+    """Weights that take everything up to a cubic out of values at five neighbours; each row has length 1."""
+    rows = np.zeros((len(points) - 4, len(points)))
+    for i, row in enumerate(rows):
+        near = points[i : i + 5]
+        row[i : i + 5] = [1 / np.prod(p - near[near != p]) for p in near]
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+POINTS = np.arange(1, 14) + 0.4 * (np.arange(13) * (np.sqrt(5) - 1) / 2 % 1)
+DIFFERENCES = fourth_differences(POINTS)
+
+
+def jitter(along: Along, spacing: float, is_stair: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Deviation of the noise over points about `spacing` apart, and the values there.
+
+    Unless the function `is_stair`, what is small beside its moves is what is left of something smooth.
+    """
     with np.errstate(all="ignore"):
-        values = np.stack([along(i * spacing) for i in range(1, 14)])
-        squares = np.square(np.diff(values, 4, axis=0))
+        values = np.stack([along(t) for t in (POINTS * spacing).tolist()])
+        squares = np.square(DIFFERENCES @ (values - values[0]))
         moves = np.median(np.abs(np.diff(values, axis=0)), axis=0)
-    measured = np.sqrt(
-        np.median(squares, axis=0) / 70.0 / 0.455
-    )  # 70 = (2 * 4)! / 4!**2; 0.455: median of a square
-    measured = np.where(measured > 0.01 * moves, measured, 0.0)  # else it is what is left of something smooth
+    measured = np.sqrt(np.median(squares, axis=0) / 0.455)  # 0.455: the median of a square
+    if not is_stair:
+        measured = np.where(measured > 0.01 * moves, measured, 0.0)
     return np.where(np.isfinite(measured), measured, 0.0), np.nan_to_num(values)
+
+
+def beside(
+    along: Along, step: float, farthest: float, noise: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How much a function jitters within a step to either side, and whether that is about as far as it moves.
+
+    Only more than the `noise` that is known already counts. A kink or a jump is none there: these are the
+    steps of its rounding. They may be longer, up to `farthest`: then numbers beside each other are equal.
+    The third answer is whether there are many such jumps around.
+    """
+    found = [jitter(along, side * step / 16)[0] for side in (1, -1)]
+    around, here, spacing = list(found), along(0.0), step / 16
+    with np.errstate(all="ignore"):
+        moves = np.max([np.abs(along(side * step) - here) for side in (1, -1)], axis=0)
+    while spacing < farthest:
+        stairs, values = jitter(along, spacing, is_stair=True)
+        most = np.max(np.abs(np.diff(values, axis=0)), axis=0)
+        stair = np.any(values[1:] == values[:-1], axis=0) & (stairs > most / SAFETY**2)
+        found.append(np.where(stair, stairs, 0.0))
+        if spacing < STEPS[-1] / 16:
+            around.append(jitter(along, spacing)[0])
+        spacing *= 4
+    most, wide = np.max(found, axis=0), np.max(around, axis=0)
+    least = np.maximum(moves / SAFETY**2, SAFETY * noise)
+    return most, np.asarray(most > least), np.asarray(wide > least)
+
+
+def has_corner(along: Along, step: float, unit: float, noise: np.ndarray) -> np.ndarray:
+    """Where the slopes to both sides differ by as much over a far shorter step: by little, else it was seen before."""
+    here = along(0.0)
+    near = min(step, STEPS[-1] * unit)
+    with np.errstate(all="ignore"):
+        far, middle, close = (
+            np.abs(along(h) + along(-h) - 2 * here) / h for h in (STEPS[1] * unit, 8 * near, near)
+        )
+    return np.asarray((close > np.maximum(far, middle) / 2) & (close > SAFETY * 4 * noise / near))
 
 
 def complex_step(along: Callable[[complex], np.ndarray]) -> np.ndarray | None:

@@ -1,15 +1,16 @@
 """Single precision against double, and the compiled plan against the rules."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson.backprop import backprop
-from tinygrad_lesson.check.compare import Rows, WrongShapeError, pulled
+from tinygrad_lesson.check.compare import Rows, WrongShapeError, noise, pulled
+from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.report import Entry, Report
-from tinygrad_lesson.check.subject import Arrays, Subject, Sweep, SymbolSubject
-from tinygrad_lesson.graph import Node
+from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, below_losses
+from tinygrad_lesson.graph import Node, ancestors
 from tinygrad_lesson.op import Namespace, Op, Reduction
 from tinygrad_lesson.ops.elementwise import Add, Subtract
 from tinygrad_lesson.ops.reduce import SumLike
@@ -17,6 +18,7 @@ from tinygrad_lesson.ops.reduce import SumLike
 SHORT = np.float32
 UNIT = float(np.finfo(SHORT).eps)
 TINY = float(np.finfo(SHORT).tiny)
+FAR = 2.0**-10  # part of a number by which it moves so that all digits of the result do
 ROUNDINGS = 16.0  # that may add up in one number, besides the square root of how many numbers there are
 SUMMING = (Add, Subtract, Reduction, SumLike)  # ops in which what was rounded may cancel
 
@@ -29,6 +31,44 @@ def shortened(arrays: Arrays) -> list[np.ndarray]:
 def lengthened(arrays: Arrays) -> list[np.ndarray]:
     """Floats in double precision."""
     return [x.astype(np.float64) if x.dtype.kind == "f" else x for x in arrays]
+
+
+def rounded_part(subject: Subject, report: Report, rows: Rows, generator: np.random.Generator) -> None:
+    """Say so where results or gradients have gone through single precision, though the inputs have more digits.
+
+    What is left of a sum that cancels may have few digits too, but moves about as far however little
+    the inputs do; it is passed over.
+    """
+
+    def moved(x: np.ndarray, part: float) -> np.ndarray:
+        return np.asarray(x + part * (np.abs(x) + part) * generator.uniform(-1, 1, x.shape))
+
+    def all_moved(arrays: Arrays, part: float) -> list[np.ndarray]:
+        return [moved(x, part) if i in subject.wanted else x for i, x in enumerate(arrays)]
+
+    here = all_moved(subject.arrays, FAR)
+    near = [all_moved(here, FAR**4) for _ in range(2)]
+    rows = rows.with_cotangents([[moved(c, FAR) for c in row] for row in rows.cotangents])
+    for what, numbers in (
+        ("result", subject.value),
+        ("gradient", lambda arrays: pulled(subject, arrays, rows)),
+    ):
+        for y, far, *close in zip(*map(numbers, (here, all_moved(here, FAR), *near)), strict=True):
+            noise = np.max([np.abs(c - y) for c in close], axis=0)
+            size = (
+                np.abs(y - far) if what == "result" else np.abs(y)
+            )  # a constant result has the digits it wants
+            mantissas = np.frexp(y[np.isfinite(y) & (size > noise / np.sqrt(FAR))])[0]
+            if mantissas.size and np.all(fits(mantissas, 24)) and np.mean(fits(mantissas, 16)) < 0.5:
+                report.verdict = report.cause = "float noise"
+                report.sentence = f"the {what} has only the digits of float32: it went through it on the way"
+                return
+
+
+def fits(mantissas: np.ndarray, bits: int) -> np.ndarray:
+    """Which of these need no more than so many bits; what is left of a sum that cancels needs very few."""
+    scaled = np.ldexp(mantissas, bits)
+    return np.asarray(scaled == np.floor(scaled))
 
 
 def short_part(
@@ -100,37 +140,104 @@ def parting(subject: Subject, rows: Rows, found: Arrays, exact: Arrays, limits: 
 def sensitivity(
     subject: Subject, arrays: Arrays, rows: Rows, exact: Arrays, reach: float, generator: np.random.Generator
 ) -> list[np.ndarray]:
-    """How much gradients move as inputs, cotangents and the terms of sums move by parts of `reach`.
-
-    Source
-        Parker 1997, "Monte Carlo arithmetic": what rounding does is seen by rounding at random.
-    """
+    """How much gradients move as inputs, cotangents, results and the terms of sums move by parts of `reach`."""
     most = [np.zeros_like(e) for e in exact]
+    shaken = shaking(reach, generator)
     for _ in range(3):
-
-        def shaken(x: Any) -> Any:
-            array = np.asarray(x)
-            return x * (1 + reach * generator.uniform(-1, 1, array.shape)) if array.dtype.kind == "f" else x
-
         near = rows.with_cotangents([[shaken(c) for c in row] for row in rows.cotangents])
-        moved = pulled(subject, [shaken(x) for x in arrays], near, rough_sweep(shaken))
+        moved = pulled(subject, [shaken(x) for x in arrays], near, Rough(shaken).sweep)
         gaps = [np.nan_to_num(np.abs(b - e)) for b, e in zip(moved, exact, strict=True)]
         most = [np.maximum(a, gap) for a, gap in zip(most, gaps, strict=True)]
     return most
 
 
-def rough_sweep(shaken: Any) -> Sweep:
-    """A reverse sweep whose sums are taken of terms that have moved a little."""
+class Rough:
+    """A recorded graph computed anew: every result has moved a little as `shaken` says, and so have the terms of sums.
 
-    def apply(op: Op, inputs: Sequence[Any]) -> Any:
-        return op.forward(np, *(map(shaken, inputs) if isinstance(op, SUMMING) else inputs))
+    A number that is one of the inputs, as a maximum is, was not rounded; it stays.
 
-    F = Namespace(apply)
+    Source
+        Parker 1997, "Monte Carlo arithmetic": what rounding does is seen by rounding at random.
+    """
 
-    def pull(node: Node, g: Any) -> Any:
-        return node.op.vjp(F, g, node.values, *[t.value for t in node.inputs])  # type: ignore[union-attr]
+    def __init__(self, shaken: Callable[[Any], Any]) -> None:
+        self.shaken = shaken
+        self.results: dict[Node, Any] = {}  # of the graph that was met last
+        self.F = Namespace(self.apply)
 
-    return lambda heads, wrt: backprop(F.add, heads, wrt, pull)
+    def read(self, t: Any) -> Any:
+        """The moved value of a tensor."""
+        found = self.results.get(t.node, t.value) if t.node is not None else t.value
+        return found[t.index] if isinstance(found, tuple) else found
+
+    def follow(self, tensors: Sequence[Any]) -> None:
+        """Compute what `tensors` are made of, unless that is done."""
+        nodes = [
+            node for node in ancestors([t.node for t in tensors if t.node is not None]) if node.op is not None
+        ]
+        if any(node not in self.results for node in nodes):
+            self.results.clear()
+            for node in nodes:
+                self.results[node] = self.run(node)
+
+    def run(self, node: Node) -> Any:
+        """The moved results of a node; those of an op that draws numbers stay."""
+        op = node.op
+        assert op is not None
+        if op.random:
+            return node.values
+        inputs = [self.read(t) for t in node.inputs]
+        y = op.forward(np, *inputs)
+        several = y if isinstance(y, tuple) else (y,)
+        moved = tuple(np.where(is_copy(part, inputs), part, self.shaken(part)) for part in several)
+        return moved if isinstance(y, tuple) else moved[0]
+
+    def apply(self, op: Op, inputs: Sequence[Any]) -> Any:
+        """An op in a rule."""
+        return op.forward(np, *(map(self.shaken, inputs) if isinstance(op, SUMMING) else inputs))
+
+    def pull(self, node: Node, g: Any) -> Any:
+        """A rule on moved numbers."""
+        assert node.op is not None
+        return node.op.vjp(self.F, g, self.results[node], *map(self.read, node.inputs))
+
+    def sweep(self, heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any]) -> list[Any]:
+        """A reverse sweep through the moved graph."""
+        self.follow([t for t, _ in heads])
+        return backprop(self.F.add, heads, wrt, self.pull)
+
+
+def shaking(reach: float, generator: np.random.Generator) -> Callable[[Any], Any]:
+    """A function that moves floats by parts of `reach`."""
+
+    def shaken(x: Any) -> Any:
+        array = np.asarray(x)
+        return x * (1 + reach * generator.uniform(-1, 1, array.shape)) if array.dtype.kind == "f" else x
+
+    return shaken
+
+
+def jitter(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.ndarray:
+    """How far rounding may move the rows: as seen in their values, and as every result may be rounded."""
+    measured = noise(subject, rows, generator)
+    results = subject.recorded(subject.arrays)[1]
+    heads = below_losses(results) if subject.has_loss(subject.arrays) else results
+    exact = rows.weigh([np.asarray(t.value) for t in heads])
+    for _ in range(3):
+        rough = Rough(shaking(EPS, generator))
+        with np.errstate(all="ignore"):
+            rough.follow(heads)
+            gap = np.abs(rows.weigh([np.asarray(rough.read(t)) for t in heads]) - exact)
+        measured = np.maximum(measured, np.nan_to_num(gap, posinf=0.0))
+    return measured
+
+
+def is_copy(y: Any, inputs: Sequence[Any]) -> np.ndarray:
+    """Which numbers of a result are numbers of an input."""
+    found = np.zeros(np.shape(y), bool)
+    for x in inputs:
+        found |= np.equal(y, x) if np.shape(x) == np.shape(y) else np.isin(y, x)
+    return found
 
 
 def compiled_part(subject: Subject, report: Report, rows: Rows, rule: Sequence[np.ndarray]) -> None:

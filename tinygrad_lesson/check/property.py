@@ -23,11 +23,13 @@ from tinygrad_lesson.errors import DTypeError, LessonError, ShapeError
 from tinygrad_lesson.op import FUNCTIONS, Elementwise, Op
 from tinygrad_lesson.operator import CustomOpProp, registered_as
 from tinygrad_lesson.random import MXNetGenerator
+from tinygrad_lesson.shapes import show
 from tinygrad_lesson.symbol.custom import Custom
 from tinygrad_lesson.tensor import TENSORS
 
 KINDS = ("float64", "float64", "float32", "special")  # of elements; half of the examples are plain
 EXTREME = 1e30  # beyond it, and below one over it, differences say nothing
+STUMBLES = (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError)  # of an op's code
 FULL = 20  # elements up to which each is moved on its own
 
 
@@ -111,8 +113,16 @@ def assert_rules(op: Op, inputs: Sequence[np.ndarray], results: Sequence[np.ndar
 class Case:
     """An op, or a function of Tensors, and inputs for it; shown as the line that checks it again."""
 
-    def __init__(self, subject: Any, inputs: Sequence[np.ndarray], order: int, oracle: Any = None) -> None:
+    def __init__(
+        self,
+        subject: Any,
+        inputs: Sequence[np.ndarray],
+        order: int,
+        oracle: Any = None,
+        guessed: bool = False,
+    ) -> None:
         self.subject, self.inputs, self.order, self.oracle = subject, list(inputs), order, oracle
+        self.guessed = guessed  # whether the op did not say what inputs it takes
 
     def __repr__(self) -> str:
         named = isinstance(self.subject, Op)
@@ -137,8 +147,16 @@ class Case:
         except GradientError as error:
             error.report.reproduce = repr(self)
             raise type(error)(error.report) from None
-        except OpError as error:
-            raise OpError(f"{error}\n  again: {self!r}") from None
+        except (OpError, *STUMBLES) as error:
+            problem = str(error)
+            if not isinstance(error, OpError):
+                given = ", ".join(show(x.shape) for x in self.inputs)
+                problem = f"{self.subject!r}: with inputs of shapes {given}: {type(error).__name__}: {error}"
+            if self.guessed:
+                problem += (
+                    "\n  no `sample` is declared, so inputs are guessed; it says which ones the op takes"
+                )
+            raise OpError(f"{problem}\n  again: {self!r}") from None
 
 
 def cases(subject: Any, inputs: Sequence[Any], order: int, oracle: Any) -> Any:
@@ -156,7 +174,7 @@ def cases(subject: Any, inputs: Sequence[Any], order: int, oracle: Any) -> Any:
             found = list(sample.values())
         else:
             made = subject if isinstance(subject, Op) else subject(**draw(attributes(subject)))
-            found = fitting(made, draw)
+            return coloured(Case(made, fitting(made, draw), order, oracle, guessed=True), draw)
         return coloured(Case(made, found, order, oracle), draw)
 
     return needed().strategies.composite(draw_case)()

@@ -14,6 +14,7 @@ from tinygrad_lesson.errors import DTypeError, GraphError, LessonError
 from tinygrad_lesson.executor import Executor, variables
 from tinygrad_lesson.graph import Edge, Node, ancestors, outputs_of
 from tinygrad_lesson.op import Elementwise, Op, array_namespace
+from tinygrad_lesson.shapes import show
 from tinygrad_lesson.symbol import Symbol
 from tinygrad_lesson.tensor import TENSORS, Tensor, recorded_sweep, recording, sweep
 
@@ -64,7 +65,8 @@ class Subject:
             i for i, x in enumerate(self.arrays) if x.dtype.kind == "f" and i not in self.states and x.size
         ]
         if not self.wanted:
-            raise DTypeError(f"{title}: there is no input of floats to differentiate for")
+            given = ", ".join(f"{x.dtype} {show(x.shape)}" for x in self.arrays)
+            raise DTypeError(f"{title}: there is no input of floats to differentiate for, but {given}")
 
     def recorded(self, arrays: Arrays) -> tuple[list[Tensor], list[Tensor]]:
         """Inputs as tensors, and results, with the graph between them."""
@@ -85,10 +87,14 @@ class Subject:
             self.loss_known = any(is_loss(y) for y in self.recorded(arrays)[1])
         return self.loss_known
 
-    def pull(self, arrays: Arrays, cotangents: Arrays, back: Sweep = sweep) -> list[Any]:
-        """Gradients of the wanted inputs, as the rules give them; None where no path leads."""
+    def pull(self, arrays: Arrays, rows: Sequence[Arrays], back: Sweep = sweep) -> Iterator[list[Any]]:
+        """Gradients of the wanted inputs, as the rules give them, for every row of cotangents.
+
+        None stands where no path leads.
+        """
         tensors, results = self.recorded(arrays)
-        return pull_back([tensors[i] for i in self.wanted], results, cotangents, back)
+        for cotangents in rows:
+            yield pull_back([tensors[i] for i in self.wanted], results, cotangents, back)
 
     def handed_down(self, arrays: Arrays, cotangents: Arrays) -> list[np.ndarray]:
         """Cotangents of the edges that `value` gives: those of a loss come from its own rule."""

@@ -103,10 +103,12 @@ def check_at(
     try:
         return gradients(f() if isinstance(f, type) and shapes else f, *inputs, order=order, seed=seed)
     except Exception as error:
-        given = ", ".join(map(show, chosen)) or "none"
         hint = "" if shapes else "; say others: --shape 3,4 --shape 4"
+        given = f"inputs of shapes {', '.join(map(show, chosen))}"
+        if not chosen:
+            given, hint = "inputs that were guessed", "; declare `sample`, or say --shape 3,4 --shape 4"
         problem = f"{type(error).__name__}: {first_line(error)}"
-        raise LessonError(f"{name_of(f)} with inputs of shapes {given}: {problem}{hint}") from None
+        raise LessonError(f"{name_of(f)} with {given}: {problem}{hint}") from None
 
 
 def default_shapes(f: Any) -> list[Shape]:

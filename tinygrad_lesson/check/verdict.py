@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from tinygrad_lesson.check import cause as causes
+from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.compare import (
+    DETAIL,
     Block,
     Rows,
     WrongShapeError,
@@ -14,20 +17,20 @@ from tinygrad_lesson.check.compare import (
     compare,
     entries,
     loose,
-    noise,
     pulled,
     rows_for,
     sharpen,
     sharpness,
 )  # fmt: skip
-from tinygrad_lesson.check.conduct import alike, disturbed, non_finite, undetermined
+from tinygrad_lesson.check.conduct import alike, disturbed, non_finite, undetermined, unsteady
 from tinygrad_lesson.check.explain import case_of, detail
 from tinygrad_lesson.check.numeric import EPS
-from tinygrad_lesson.check.precision import compiled_part, sensitivity, short_part
+from tinygrad_lesson.check.precision import compiled_part, jitter, rounded_part, sensitivity, short_part
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import Subject
 
 ROUNDED = 4 * EPS  # some roundings, relative to what is rounded
+REPEATS = 8  # runs on the same numbers before anything else is blamed
 
 
 @dataclasses.dataclass
@@ -69,10 +72,22 @@ def check(subject: Subject, options: Options) -> Report:
     if subject.op is not None and subject.op.is_loss:
         report.notes.append(f"{subject.op.name} is a loss: its gradient is what it says, not a derivative")
         return report
-    jitter = noise(subject, rows, options.generator)
-    blocks = compare(subject, rows, rule, jitter, options.generator, chooser(subject, options.full))
+    blocks = compare(
+        subject,
+        rows,
+        rule,
+        jitter(subject, rows, options.generator),
+        options.generator,
+        chooser(subject, options.full),
+    )
     report.compared = sum(b.numeric.size for b in blocks)
     judge(subject, report, rows, blocks, np.abs(rows.weigh(values)), options)
+    what = unsteady(subject, values, rows, rule, (3, 0) if report.ok else (REPEATS, REPEATS))
+    if what:
+        report.worst, report.failed, report.factor, report.notes = [], 0, None, []
+        undetermined(report, what)
+    if report.ok:
+        rounded_part(subject, report, rows, options.generator)
     if report.ok and options.float32:
         short_part(subject, report, rows, rule, options.generator)
     if report.ok:
@@ -99,6 +114,7 @@ def judge(
     report.sharpest = sharpness(blocks)
     if any(b.wrong.any() or loose(b, values).any() for b in blocks):
         widen(subject, rows, blocks, options)
+    roughen(blocks, values)
     near = [(b.near, subject.names[b.input]) for b in blocks if b.near]
     wrong = [b for b in blocks if b.wrong.any()]
     kinked = [b for b in blocks if (b.kink | b.jump).any()]
@@ -140,6 +156,34 @@ def widen(subject: Subject, rows: Rows, blocks: Sequence[Block], options: Option
         block.terms = far / ROUNDED
 
 
+def roughen(blocks: Sequence[Block], values: np.ndarray) -> None:
+    """Lengthen error bars where the function jitters along the very line that seems wrong, bent or unknown.
+
+    What seems a kink is none if the function jumps about as far on one side of it.
+    """
+    suspects = [
+        (bool(wrong.any()), block, k, suspect)
+        for block in blocks
+        for k, (wrong, suspect) in enumerate(
+            zip(block.wrong.T, (block.wrong | block.kink | block.jump | loose(block, values)).T, strict=True)
+        )
+        if suspect.any()
+    ]
+    for was_wrong, block, k, suspect in sorted(suspects, key=lambda each: not each[0])[:DETAIL]:
+        near = float(block.step[suspect, k].min())
+        along, unit = partial(block.along, k), max(1.0, block.sizes[k])
+        if was_wrong:
+            block.kink[:, k] |= suspect & numeric.has_corner(along, near, unit, block.jitter)
+        bent = block.kink[:, k] | block.jump[:, k]
+        stairs, lost, many = numeric.beside(along, near, numeric.COARSEST * unit, block.jitter)
+        lost = suspect & ((lost & (block.analytic[:, k] != 0)) | (bent & many))
+        block.error[:, k] = np.where(lost, np.inf, np.maximum(block.error[:, k], 2 * stairs / near))
+        for marked, there in ((block.noisy, True), (block.kink, False), (block.jump, False)):
+            marked[lost, k] = there
+        if was_wrong and block.wrong[:, k].any():
+            return  # one is enough
+
+
 def describe_kink(report: Report, blocks: Sequence[Block]) -> None:
     """One-sided slopes in words."""
     if any(b.jump.any() for b in blocks):
@@ -163,7 +207,7 @@ def explain(
     """Which derivatives are wrong, and why."""
     worst = max(wrong, key=lambda b: float(np.max(np.where(b.wrong, np.abs(b.analytic - b.numeric), 0))))
     if rows.weights is not None or worst.columns is None:
-        closer = detail(subject, worst, options.generator)
+        closer = detail(subject, rows, worst, options.generator)
         if closer is not None:
             rows, blocks, worst = closer
             wrong = [worst]
