@@ -40,7 +40,7 @@ check: $(VENV)/.dev
 nightly: $(VENV)/.test
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest --numprocesses 2
 
-# make alarms    every op at 1,000 seeds: right rules must pass the gradient check (an hour or two)
+# make alarms    every op at 1,000 seeds: right rules must pass the gradient check (half an hour on one core)
 alarms: $(VENV)/.test
 	CHECK_SEEDS=1000 $(BIN)/python -m pytest --numprocesses 2 tests/test_check_alarms.py
 
