@@ -53,14 +53,15 @@ class Memory:
         self.kept: list[Any] = []
         self.vectors: dict[int, Operand] = {}
         self.matrices: dict[tuple[int, int], Operand] = {}
-        self.numbers: dict[float, np.ndarray] = {}
+        self.numbers: dict[bytes, np.ndarray] = {}  # by their bits: 0. and -0. are two
         self.movable: list[tuple[int, int]] = []  # begin and end of arrays that may lie elsewhere next time
 
     def operand(self, x: Any) -> Operand | None:
-        """An array, or a number, as an operand; None if it is no float32."""
+        """An array, or a number, as an operand; None if it is no float32, or not where float32 can be reached."""
         if not isinstance(x, np.ndarray):
-            x = self.numbers.setdefault(float(x), np.array(x, np.float32))
-        if x.dtype != np.float32 or any(s % 4 for s in x.strides):
+            x = np.array(x, np.float32)
+            x = self.numbers.setdefault(x.tobytes(), x)
+        if x.dtype != np.float32 or not x.flags.aligned or any(s % 4 for s in x.strides):
             return None
         return Operand(self.offset(x), x.shape, tuple(s // 4 % WORD for s in x.strides))
 

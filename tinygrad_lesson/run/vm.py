@@ -4,7 +4,6 @@ What has no kernel there runs as NumPy steps between two interpreted stretches, 
 declared twice to work, only to be faster.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -29,14 +28,15 @@ from tinygrad_lesson.run.encode import (
 )
 from tinygrad_lesson.run.fused import Loop, compiles
 from tinygrad_lesson.run.interpreter import CODES, train
+from tinygrad_lesson.run.lent import Lender
 from tinygrad_lesson.run.numpy_ import NumpyRunner
 from tinygrad_lesson.run.pairs import encode_pair
 from tinygrad_lesson.run.simd import LINE
 from tinygrad_lesson.run.stretch import NOTHING, Stretch, Together, as_tape, joined, stretches
 from tinygrad_lesson.run.threads import threads
 
+ROWS = ["C", "A"]  # row after row, each element where its type may begin
 LEAST = 1 << 16  # elements of a loop that a thread is woken for
-UNHELD = 2  # references to an array that only the function knows which asks
 
 
 class VMRunner(NumpyRunner):
@@ -47,8 +47,10 @@ class VMRunner(NumpyRunner):
     def __init__(
         self, plan: Plan, arrays: Mapping[str, np.ndarray], generator: Any, *, movable: bool = False
     ) -> None:
-        self.given: dict[str, np.ndarray] = {}
+        self.lenders: dict[str, Lender] = {}
         self.operands: dict[int, Operand | None] = {}
+        if movable:  # what comes in their places is row-major, so instructions may count on nothing else
+            arrays = {name: np.require(x, requirements=ROWS) for name, x in arrays.items()}
         super().__init__(plan, arrays, generator, movable=movable)
         self.calls = [stretches(part, self.memory) for part in self.calls]
         parts = [call for part in self.calls for call in part]
@@ -73,9 +75,9 @@ class VMRunner(NumpyRunner):
         parts = [part for part in self.calls[1] if isinstance(part, Stretch | Together)]
         if len(parts) < len(self.calls[1]):
             return super().call(values, results)
-        new = {name: self.array_for(name) for name in results}
+        new = {name: self.lender(name).array() for name in results}
         new.update(
-            {name: np.require(value, self.arrays[name].dtype, ["C", "A"]) for name, value in values.items()}
+            {name: np.require(value, self.arrays[name].dtype, ROWS) for name, value in values.items()}
         )
         if any(new[name].shape != self.arrays[name].shape for name in values):
             return super().call(values, results)
@@ -85,15 +87,11 @@ class VMRunner(NumpyRunner):
             part()
         return [new[name] for name in results]
 
-    def array_for(self, name: str) -> np.ndarray:
-        """An array for a result: the one given out last, if nobody holds it or a view of it. New memory costs time."""
-        array = self.given.pop(name, None)
-        if array is None or max(sys.getrefcount(array), sys.getrefcount(array.base)) > UNHELD:
-            array = aligned_zeros(self.arrays[name].size, self.arrays[name].dtype).reshape(
-                self.arrays[name].shape
-            )
-        self.given[name] = array
-        return array
+    def lender(self, name: str) -> Lender:
+        """Where the arrays for a result come from."""
+        if name not in self.lenders:
+            self.lenders[name] = Lender(self.arrays[name].shape, self.arrays[name].dtype)
+        return self.lenders[name]
 
     def prepare_all(self, steps: Sequence[Step]) -> list[Any]:
         """Instructions and calls; neighbours may share an instruction, whatever views are taken between them."""
@@ -194,13 +192,15 @@ class VMRunner(NumpyRunner):
         known = self.plan.arguments
         inputs = {name: self.buffers[known[name]] for name in batches if name in known}
         result, memory = np.asarray(self.result(loss)), self.memory
-        update = updater.take(steps) if result.dtype == np.float32 else None
+        update = updater.take(steps) if result.dtype == np.float32 and result.flags.carray else None
         if update is None:
             return None
-        kept = {name: np.ascontiguousarray(batches[name], x.dtype) for name, x in inputs.items()}
+        kept = {name: np.require(batches[name], x.dtype, ROWS) for name, x in inputs.items()}
         losses, magnitudes = np.empty(steps, np.float32), np.empty((steps, len(watched)), np.float32)
         tail = Tail(memory, update, result, watched)
-        if self.tape is not None and all(x.dtype == np.float32 for x in inputs.values()):
+        if self.tape is not None and all(
+            x.dtype == np.float32 and x.flags.carray for x in inputs.values()
+        ):
             rows = [[CODES["gather"], memory.offset(x), memory.offset(kept[name]), x.size, len(kept[name])]
                     for name, x in inputs.items()]  # fmt: skip
             tail(as_tape(rows), self.tape, steps, losses, magnitudes, update.rates)
