@@ -14,6 +14,7 @@ from tinygrad_lesson.run.interpreter import CODES
 
 Row = list[int]  # one instruction: a code, then offsets and sizes
 LARGEST_PRODUCT = 64**3  # multiplications; above it BLAS is faster
+LONGEST_SUM = 512  # products that are added up one after the other
 WORD = 1 << 64
 FLAGS = 10  # the word of a product and of a normalization that holds
 RELU = {"product": 2, "batch_norm": 4}  # that the positive part is wanted
@@ -86,6 +87,10 @@ class Memory:
             self.vectors[size] = self.temporary(size)
             self.kept[-1][:] = 1
         return self.vectors[size]
+
+    def ones_before(self, w: Operand) -> Operand:
+        """A row of ones, with which a product adds up the rows of `w`."""
+        return Operand(self.ones(w.shape[0]).offset, (1, w.shape[0]), (0, 1))
 
     def scratch(self, rows: int, columns: int) -> Operand:
         """A matrix for the very next instruction alone; the same for all that ask for its shape."""
@@ -173,8 +178,23 @@ def product(memory: Memory, x: Operand, w: Operand, o: Operand, start: Operand |
     begin = [o.offset, 0, 0]
     if start is not None:  # a bias, the same for every row, or a matrix
         begin = [start.offset, start.strides[0] if len(start.shape) == 2 else 0, 1]
+    if k > LONGEST_SUM and (m == 1 or o.strides[0] == n):
+        parts = memory.temporary(-(-k // LONGEST_SUM), m * n)
+        before, begin = [*before, *partial_products(x, w, parts, begin)], [0, 0, 0]
+        x, w = memory.ones_before(parts), parts
+        o, m, k, n = Operand(o.offset, (1, m * n), (m * n, 1)), 1, parts.shape[0], m * n
     at = [x.offset, *x.strides, w.offset, w.strides[0], o.offset, o.strides[0], *begin]
     return [*before, [CODES["product"], *at, m, k, n]]
+
+
+def partial_products(x: Operand, w: Operand, parts: Operand, begin: list[int]) -> list[Row]:
+    """``x @ w`` in parts along the inner axis, a row of `parts` for each: a long sum loses small numbers."""
+    (m, k), n, rows = x.shape, w.shape[1], []
+    for i, first in enumerate(range(0, k, LONGEST_SUM)):
+        of_x, of_w = ((v.offset + first * step) % WORD for v, step in ((x, x.strides[1]), (w, w.strides[0])))
+        at = [of_x, *x.strides, of_w, w.strides[0], parts.offset + i * m * n, n, *([0, 0, 0] if i else begin)]
+        rows.append([CODES["product"], *at, m, min(LONGEST_SUM, k - first), n])
+    return rows
 
 
 def matmul(memory: Memory, op: Op, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
@@ -214,9 +234,8 @@ def total(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) 
         size = int(np.prod(x.shape, dtype=int))
         return [[CODES["row_sums"], x.offset, 0, 1, target.offset, 1, size]]
     if rank == 2 and axes == (0,) and (x.strides[1] == 1 or x.shape[1] == 1):
-        ones = memory.ones(x.shape[0])
         row = Operand(target.offset, (1, x.shape[1]), (x.shape[1], 1))
-        return product(memory, Operand(ones.offset, (1, x.shape[0]), (0, 1)), x, row, None)
+        return product(memory, memory.ones_before(x), x, row, None)
     if rank == 2 and axes == (1,):
         return [[CODES["row_sums"], x.offset, *x.strides, target.offset, *x.shape]]
     return None

@@ -11,6 +11,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
 
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step
@@ -160,9 +161,8 @@ class Body:
             b.store(self.memory.zero, place)
 
 
-@functools.cache
 def target_machine() -> Any:
-    """This processor."""
+    """This processor; for one engine, which disposes of it."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
@@ -172,11 +172,12 @@ def target_machine() -> Any:
 
 @functools.cache
 def machine_code(text: str) -> tuple[Any, int]:
-    """The engine that holds the code, and its address. The same text is compiled once."""
-    module = llvm.parse_assembly(text)
-    machine = target_machine()
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
-    builder.getModulePassManager().run(module, builder)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine, engine.get_function_address("loop")
+    """The engine that holds the code, and its address. The same text is compiled once, or once in each of some threads."""
+    with global_compiler_lock:
+        module = llvm.parse_assembly(text)
+        machine = target_machine()
+        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+        builder.getModulePassManager().run(module, builder)
+        engine = llvm.create_mcjit_compiler(module, machine)
+        engine.finalize_object()
+        return engine, engine.get_function_address("loop")

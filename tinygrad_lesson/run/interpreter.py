@@ -176,10 +176,7 @@ def build_train(version: Any) -> Any:
         for step in range(steps):
             interpret(gather, A, step)
             interpret(tape, A, step)
-            total = A[loss[0]]
-            for i in range(U(1), loss[1]):
-                total += A[loss[0] + i]
-            A[losses + step] = total / np.float32(loss[1])
+            A[losses + step] = k.long_sum(A, loss[0], U(1), loss[1]) / np.float32(loss[1])
             if optimizer[0] == U(1):
                 k.sgd(A, optimizer[1], optimizer[2], optimizer[3], optimizer[5], optimizer[6], rates + step)
             elif optimizer[0] == U(2):

@@ -20,6 +20,7 @@ from tinygrad_lesson.run.simd import Vector, elementwise
 U = np.uint64
 U0, U1, U5, U16 = U(0), U(1), U(5), U(16)
 F = np.float32
+BLOCK = U(2048)  # elements that are added up in float32 before they join a total
 ZERO, ONE = F(0), F(1)
 OPTIONS: dict[str, Any] = {
     "error_model": "numpy", "fastmath": {"nsz", "arcp", "contract", "reassoc"}, "nogil": True,
@@ -111,13 +112,31 @@ def filled(A, o, value, n):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def block_sum(A, x, x_step, n):  # type: ignore[no-untyped-def]
+    """The sum of `n` elements."""
+    total = ZERO
+    for j in range(n):
+        total += A[x + j * x_step]
+    return total
+
+
+@kernel
+def long_sum(A, x, x_step, n):  # type: ignore[no-untyped-def]
+    """The sum of any number of elements: block by block, so that small numbers are not lost in a large total."""
+    if n <= BLOCK:
+        return block_sum(A, x, x_step, n)
+    total, j = 0.0, U0  # in float64
+    while j < n:
+        total += block_sum(A, x + j * x_step, x_step, min(n - j, BLOCK))
+        j += BLOCK
+    return F(total)
+
+
+@kernel
 def row_sums(A, x, x_row, x_step, o, m, n):  # type: ignore[no-untyped-def]
     """`o` (m,) = sums along the rows of x (m, n)."""
     for i in range(m):
-        total = ZERO
-        for j in range(n):
-            total += A[x + i * x_row + j * x_step]
-        A[o + i] = total
+        A[o + i] = long_sum(A, x + i * x_row, x_step, n)
 
 
 @kernel
@@ -133,9 +152,7 @@ def softmax(A, x, x_row, o, m, n):  # type: ignore[no-untyped-def]
     exponential(A, o, U0, o, U0, U1, U1, m * n)
     for i in range(m):
         q = o + i * n
-        total = ZERO
-        for j in range(n):
-            total += A[q + j]
+        total = long_sum(A, q, U1, n)
         for j in range(n):
             A[q + j] = A[q + j] / total
 
@@ -178,7 +195,11 @@ def mean_magnitudes(A, g, segments, count, o):  # type: ignore[no-untyped-def]
     """For each segment (start, size; two numbers in `segments`) the mean of |g|."""
     for s in range(count):
         start, size = segments[s, 0], segments[s, 1]
-        total = ZERO
-        for i in range(size):
-            total += abs(A[g + start + i])
-        A[o + s] = total / F(size)
+        total, i = 0.0, U0  # in float64, as a `long_sum`
+        while i < size:
+            part = ZERO
+            for j in range(min(size - i, BLOCK)):
+                part += abs(A[g + start + i + j])
+            total += part
+            i += BLOCK
+        A[o + s] = F(total / size)

@@ -11,6 +11,8 @@ from numba.extending import intrinsic
 
 from tinygrad_lesson.run.simd import F32, I64, LANES, NOUGHT, VECTOR, Memory, Vector, base_of, splat, where
 
+BLOCK = 128  # rows that are added up before they join a total
+
 
 def block_product(rows: int) -> Any:
     """An intrinsic for ``o[r, :] = start[r, :] + sum_k x[r, k] * w[k, :]`` with a fixed number of rows, or relu of it.
@@ -96,7 +98,7 @@ def normalized_columns(
         )
         count = Vector(b, splat(b, b.uitofp(m, F32), VECTOR))
         panels = b.udiv(b.add(n, I64(LANES - 1)), I64(LANES))
-        total, mean_place, var_place = (cgutils.alloca_once(b, VECTOR) for _ in range(3))
+        total, lost, part, mean_place, var_place = (cgutils.alloca_once(b, VECTOR) for _ in range(5))
 
         with cgutils.for_range(b, panels, intp=I64) as panel:
             j = b.mul(panel.index, I64(LANES))
@@ -109,10 +111,20 @@ def normalized_columns(
                 memory.store(b.add(b.add(offset, b.mul(row, n)), j), value.value, mask)
 
             def average(term: Callable[[Vector], Vector], read: Any = read) -> Vector:
-                """The mean over the rows."""
-                b.store(memory.zero, total)
-                with cgutils.for_range(b, m, intp=I64) as row:
-                    b.store((Vector(b, b.load(total)) + term(read(x, row.index))).value, total)
+                """The mean over the rows; what rounding takes from a total is given to the next (Kahan 1965)."""
+                for place in (total, lost):
+                    b.store(memory.zero, place)
+                with cgutils.for_range(b, b.udiv(b.add(m, I64(BLOCK - 1)), I64(BLOCK)), intp=I64) as block:
+                    first = b.mul(block.index, I64(BLOCK))
+                    left = b.sub(m, first)
+                    some = b.select(b.icmp_unsigned("<", left, I64(BLOCK)), left, I64(BLOCK))
+                    b.store(memory.zero, part)
+                    with cgutils.for_range(b, some, intp=I64) as row:
+                        value = term(read(x, b.add(first, row.index)))
+                        b.store((Vector(b, b.load(part)) + value).value, part)
+                    before, more = Vector(b, b.load(total)), Vector(b, b.load(part)) - Vector(b, b.load(lost))
+                    b.store((before + more).value, total)
+                    b.store((Vector(b, b.load(total)) - before - more).value, lost)
                 return Vector(b, b.load(total)) / count
 
             with b.if_else(b.icmp_unsigned("!=", is_train, I64(0))) as (train, predict):

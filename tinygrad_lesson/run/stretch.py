@@ -1,10 +1,8 @@
 """Instructions that run in one go, as one tape of words; large loops may be shared among threads."""
 
-import functools
 import itertools
 from array import array
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import numpy as np
 from tinygrad_lesson.run.ahead import fetch_ahead
 from tinygrad_lesson.run.encode import MOVABLE, PLACES, WORD, Memory, Row
 from tinygrad_lesson.run.interpreter import WIDTH, interpret
+from tinygrad_lesson.run.threads import Turn
 
 STEP = np.uint64(0)
 NOTHING = np.zeros((0, WIDTH), np.uint64)
@@ -43,7 +42,7 @@ class Together:
     """Stretches that run side by side, each in a thread of its own."""
 
     def __init__(self, parts: Sequence[Stretch]) -> None:
-        self.parts, self.pool = parts, pool(len(parts) - 1)
+        self.parts = parts
 
     def move(self, addresses: Sequence[int]) -> None:
         """Let the movable arrays begin there."""
@@ -51,17 +50,14 @@ class Together:
             part.move(addresses)
 
     def __call__(self) -> None:
-        """Carry them out."""
-        others = [self.pool.submit(part) for part in self.parts[1:]]
-        self.parts[0]()
-        for other in others:
-            other.result()
-
-
-@functools.cache
-def pool(workers: int) -> ThreadPoolExecutor:
-    """Threads that wait for work."""
-    return ThreadPoolExecutor(workers, thread_name_prefix="tinygrad_lesson")
+        """Carry them out; whatever ends this, no thread still works for it when it has ended."""
+        turn = Turn(self.parts[1:])
+        try:
+            turn.begin()
+            self.parts[0]()
+            turn.finish()
+        finally:
+            turn.close()
 
 
 def stretches(calls: Sequence[Any], memory: Memory) -> list[Any]:

@@ -1,6 +1,12 @@
-"""How many threads the interpreter's large loops are shared among."""
+"""How many threads the interpreter's large loops are shared among, and the threads that wait for their parts."""
 
+import contextlib
+import functools
 import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any
 
 from tinygrad_lesson.errors import LessonError
 
@@ -17,3 +23,71 @@ def threads() -> int:
     if not text.isdecimal() or int(text) < 1:
         raise LessonError(f"{THREADS} is {text!r}, expected a number of threads, 1 or more")
     return int(text)
+
+
+@functools.cache
+def pool(workers: int) -> ThreadPoolExecutor:
+    """Threads that wait for work."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="tinygrad_lesson")
+
+
+if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
+    os.register_at_fork(after_in_child=pool.cache_clear)
+
+
+class Turn:
+    """Parts of one piece of work, given to other threads.
+
+    A signal, as Ctrl-C sends it, may raise between any two lines of the thread that asks, so that it does not know what
+    it has given away. But whoever takes a part says so before and after: once nothing waits and all who began are done,
+    no part runs, and none ever will.
+    """
+
+    def __init__(self, parts: Sequence[Callable[[], Any]]) -> None:
+        self.waiting = list(parts)
+        self.begun: list[None] = []
+        self.done: list[None] = []
+        self.failed: list[BaseException] = []
+        self.news: SimpleQueue[None] = SimpleQueue()
+
+    def begin(self) -> None:
+        """Give the parts to the pool, as far as it takes any: it does not while the process ends."""
+        count = len(self.waiting)
+        with contextlib.suppress(RuntimeError):
+            for _ in range(count):
+                pool(count).submit(self.work)
+
+    def work(self) -> None:
+        """Carry out a part, if one still waits."""
+        self.begun.append(None)
+        try:
+            self.finish(once=True)
+        except BaseException as error:  # noqa: BLE001  (raised again where the work was asked for)
+            self.failed.append(error)
+        finally:
+            self.done.append(None)
+            self.news.put(None)
+
+    def finish(self, once: bool = False) -> None:
+        """Carry out the parts that no thread has taken yet, or one of them."""
+        while self.waiting:
+            try:
+                part = self.waiting.pop()
+            except IndexError:  # another thread was faster
+                return
+            part()
+            if once:
+                return
+
+    def close(self) -> None:
+        """Wait until nobody works; what waits is dropped. What comes in between is raised when all is still."""
+        while True:
+            try:
+                self.waiting.clear()
+                while len(self.done) < len(self.begun):
+                    self.news.get()
+                break
+            except BaseException as error:  # noqa: BLE001
+                self.failed.append(error)
+        if self.failed:
+            raise self.failed[-1]
