@@ -25,6 +25,7 @@ WAYS = {
 def test_memory_is_lent_again_only_when_no_view_of_it_is_left(way):
     lender = Lender((7,), np.float32)
     array = lender.array()
+    assert type(array) is np.ndarray
     place, held = array.ctypes.data, WAYS[way](array)
     del array
     others = [lender.array() for _ in range(3)]

@@ -81,8 +81,9 @@ def test_a_child_forked_after_loops_were_shared_shares_loops_of_its_own():
     script = """
         child = os.fork()
         if child == 0:
+            assert threading.active_count() == 1
             check()
-            sys.exit(7)
+            sys.exit(5 + threading.active_count())
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         check()
     """

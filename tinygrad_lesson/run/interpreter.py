@@ -1,16 +1,13 @@
 """One compiled function that runs any tape: a row per step, first its operation, then offsets and sizes."""
 
-import contextlib
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
-from numba import njit
 
 from tinygrad_lesson.run import kernels as k
+from tinygrad_lesson.run.cache import kept
 from tinygrad_lesson.run.simd import call_loop, prefetch
 
 U = np.uint64
@@ -65,7 +62,7 @@ def fingerprint() -> int:
 def build_interpret(version: Any) -> Any:
     """The interpreter, cached under `version`, over which it closes."""
 
-    @njit(**{**k.OPTIONS, "cache": True})
+    @kept(**k.OPTIONS)
     def interpret(T: Any, A: Any, step: Any) -> None:
         """Carry out a tape once; `step` is the number of the batch, for `gather`."""
         version  # noqa: B018
@@ -153,7 +150,7 @@ interpret = build_interpret(fingerprint())
 def build_train(version: Any) -> Any:
     """The training loop, likewise."""
 
-    @njit(**{**k.OPTIONS, "cache": True})
+    @kept(**k.OPTIONS)
     def train(
         gather: Any,
         tape: Any,
@@ -197,21 +194,3 @@ def build_train(version: Any) -> Any:
 
 
 train = build_train(fingerprint())
-
-
-def announce() -> None:
-    """Say that the first call compiles, unless an earlier process has done so and left it in the cache."""
-    cache = Path(interpret.stats.cache_path)
-    mark = cache / f"compiled-{fingerprint():08x}-numba-{numba.__version__}"
-    if mark.exists():
-        return
-    print(
-        f"tinygrad_lesson: compiling the interpreter, once on this machine (10 to 30 s); kept in {cache}",
-        file=sys.stderr,
-    )
-    with contextlib.suppress(OSError):  # then it is said again
-        cache.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-
-
-announce()

@@ -4,7 +4,6 @@ New memory costs more than most results take to compute: the system clears it pa
 """
 
 import math
-import weakref
 from collections import deque
 from typing import Any
 
@@ -18,36 +17,34 @@ class Lender:
 
     def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
         self.shape, self.dtype = shape, dtype
-        self.back: deque[Any] = deque(maxlen=1)  # one is enough where each result takes the place of the last
+        self.back: deque[Block] = deque(maxlen=1)  # one is enough where each result takes the place of the last
 
     def array(self) -> np.ndarray:
         """An array that nobody else has."""
-        block = self.returned()
-        if block is None:
-            block = aligned_zeros(math.prod(self.shape), self.dtype).reshape(self.shape).view(Block)
-            block.back = self.back
-        return block.view(Lent).view(np.ndarray)
-
-    def returned(self) -> "Block | None":
-        """What came back, if it is gone for good: a finalizer may have called to life again what knew it."""
         try:
-            root, block = self.back.pop()
+            block = self.back.pop()
         except IndexError:
-            return None
-        return block if root() is None else None
+            block = aligned_zeros(math.prod(self.shape), self.dtype).reshape(self.shape).view(Block)
+        block.back = self.back
+        return block.view(Lent).view(np.ndarray)
 
 
 class Block(np.ndarray):
     """Memory that knows where it goes when it comes back."""
 
-    back: deque[Any]
+    back: deque["Block"]
 
 
 class Lent(np.ndarray):
-    """The root of all views of what was handed out: they keep it alive, so it goes after the last of them."""
+    """The root of all views of what was handed out: they keep it alive, so it goes after the last of them.
+
+    The collector of cycles does not look through arrays. So it never takes this for garbage that a finalizer may yet save.
+    """
 
     __slots__ = ()
 
     def __del__(self) -> None:
         if isinstance(self.base, Block):
-            self.base.back.append((weakref.ref(self), self.base))
+            back = self.base.back
+            del self.base.back  # no circle, which the collector would have to find
+            back.append(self.base)
