@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import sys
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
@@ -209,7 +210,7 @@ def op(cls: OpClass, function: str | None = None) -> OpClass:
     Errors
         LessonError if the declaration lacks a docstring, `forward` or `vjp`, or its name is taken.
     """
-    if not cls.__dict__.get("__doc__"):
+    if not cls.__dict__.get("__doc__") and sys.flags.optimize < 2:  # `python -OO` takes docstrings away
         raise LessonError(f"op {cls.__name__} has no docstring, which is its page in the reference")
     if inspect.get_annotations(cls):  # without attributes of its own a class inherits all that this makes
         dataclasses.dataclass(frozen=True, repr=False)(cls)

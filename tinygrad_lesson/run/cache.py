@@ -75,7 +75,8 @@ class Kept(FunctionCache):
     def place(self, sig: Any, codegen: Any) -> tuple[Path, bytes]:
         """The file for these types and this processor, and the digest of all that its code depends on."""
         kinds, processor, code = self._index_key(sig, codegen)
-        name = hashlib.sha256(repr((kinds, processor)).encode()).hexdigest()[:16]
+        machine = kinds, processor, sys.flags.optimize
+        name = hashlib.sha256(repr(machine).encode()).hexdigest()[:16]
         source = repr((numba.__version__, self._impl.locator.get_source_stamp(), code, kinds, processor))
         path = Path(self.cache_path) / f"{self._impl.filename_base}-{name}.nbc"
         return path, hashlib.sha256(source.encode()).digest()
