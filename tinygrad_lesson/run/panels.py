@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinygrad_lesson.run.simd import F32, I64, LANES, NOUGHT, VECTOR, Memory, Vector, base_of, splat, where
+from tinygrad_lesson.run.simd import F32, I64, LANES, NOUGHT, VECTOR, Memory, Contracted, base_of, splat, where
 
 BLOCK = 128  # rows that are added up before they join a total
 
@@ -52,7 +52,7 @@ def block_product(rows: int) -> Any:
             floor = floor_of(builder, cut)
             for r, total in enumerate(sums):
                 memory.store(
-                    row(o, o_row, r), cut_below(floor, Vector(builder, builder.load(total))).value, mask
+                    row(o, o_row, r), cut_below(floor, Contracted(builder, builder.load(total))).value, mask
                 )
             return target.get_dummy_value()
 
@@ -65,18 +65,18 @@ product5 = block_product(5)
 product1 = block_product(1)
 
 
-def floor_of(builder: Any, positive: Any) -> Vector:
+def floor_of(builder: Any, positive: Any) -> Contracted:
     """Below which results are cut: 0 where the positive part is wanted, else nothing is."""
     cut = builder.icmp_unsigned("!=", positive, NOUGHT)
-    return Vector(builder, splat(builder, builder.select(cut, F32(0.0), F32(-math.inf)), VECTOR))
+    return Contracted(builder, splat(builder, builder.select(cut, F32(0.0), F32(-math.inf)), VECTOR))
 
 
-def cut_below(floor: Vector, v: Vector) -> Vector:
-    """The larger of two, or the NaN that `v` holds."""
-    return where(v < floor, floor, v)
+def cut_below(floor: Contracted, v: Contracted) -> Contracted:
+    """The larger of two, `floor` if they are equal (0 and -0, too), or the NaN that `v` holds."""
+    return where(v <= floor, floor, v)
 
 
-def squared_distance(center: Vector, v: Vector) -> Vector:
+def squared_distance(center: Contracted, v: Contracted) -> Contracted:
     """Of each lane."""
     return (v - center) * (v - center)
 
@@ -94,9 +94,9 @@ def normalized_columns(
         )
         memory = Memory(b, base_of(target, b, signature, arguments[0]))
         eps, momentum = (
-            Vector(b, splat(b, b.load(memory.pointer(b.add(settings, I64(i)))), VECTOR)) for i in (0, 1)
+            Contracted(b, splat(b, b.load(memory.pointer(b.add(settings, I64(i)))), VECTOR)) for i in (0, 1)
         )
-        count = Vector(b, splat(b, b.uitofp(m, F32), VECTOR))
+        count = Contracted(b, splat(b, b.uitofp(m, F32), VECTOR))
         panels = b.udiv(b.add(n, I64(LANES - 1)), I64(LANES))
         total, lost, part, mean_place, var_place = (cgutils.alloca_once(b, VECTOR) for _ in range(5))
 
@@ -104,13 +104,13 @@ def normalized_columns(
             j = b.mul(panel.index, I64(LANES))
             mask = memory.first(b.sub(n, j))
 
-            def read(offset: Any, row: Any = NOUGHT, j: Any = j, mask: Any = mask) -> Vector:
-                return Vector(b, memory.load(b.add(b.add(offset, b.mul(row, n)), j), mask))
+            def read(offset: Any, row: Any = NOUGHT, j: Any = j, mask: Any = mask) -> Contracted:
+                return Contracted(b, memory.load(b.add(b.add(offset, b.mul(row, n)), j), mask))
 
-            def write(offset: Any, value: Vector, row: Any = NOUGHT, j: Any = j, mask: Any = mask) -> None:
+            def write(offset: Any, value: Contracted, row: Any = NOUGHT, j: Any = j, mask: Any = mask) -> None:
                 memory.store(b.add(b.add(offset, b.mul(row, n)), j), value.value, mask)
 
-            def average(term: Callable[[Vector], Vector], read: Any = read) -> Vector:
+            def average(term: Callable[[Contracted], Contracted], read: Any = read) -> Contracted:
                 """The mean over the rows; what rounding takes from a total is given to the next (Kahan 1965)."""
                 for place in (total, lost):
                     b.store(memory.zero, place)
@@ -121,11 +121,11 @@ def normalized_columns(
                     b.store(memory.zero, part)
                     with cgutils.for_range(b, some, intp=I64) as row:
                         value = term(read(x, b.add(first, row.index)))
-                        b.store((Vector(b, b.load(part)) + value).value, part)
-                    before, more = Vector(b, b.load(total)), Vector(b, b.load(part)) - Vector(b, b.load(lost))
+                        b.store((Contracted(b, b.load(part)) + value).value, part)
+                    before, more = Contracted(b, b.load(total)), Contracted(b, b.load(part)) - Contracted(b, b.load(lost))
                     b.store((before + more).value, total)
-                    b.store((Vector(b, b.load(total)) - before - more).value, lost)
-                return Vector(b, b.load(total)) / count
+                    b.store((Contracted(b, b.load(total)) - before - more).value, lost)
+                return Contracted(b, b.load(total)) / count
 
             with b.if_else(b.icmp_unsigned("!=", is_train, I64(0))) as (train, predict):
                 with train:
@@ -139,7 +139,7 @@ def normalized_columns(
                     for new, before, place in ((new_mean, old[0], mean_place), (new_var, old[1], var_place)):
                         b.store(read(before).value, place)
                         write(new, read(before))
-            center, spread = Vector(b, b.load(mean_place)), Vector(b, b.load(var_place))
+            center, spread = Contracted(b, b.load(mean_place)), Contracted(b, b.load(var_place))
             deviation = (spread + eps).called("sqrt")
             ones = 1.0 / deviation
             write(mean, center)
@@ -147,7 +147,7 @@ def normalized_columns(
             learnt = b.select(
                 b.icmp_unsigned("!=", fixed, I64(0)), ones.value, (read(gamma) / deviation).value
             )
-            scale, shift, floor = Vector(b, learnt), read(beta), floor_of(b, cut)
+            scale, shift, floor = Contracted(b, learnt), read(beta), floor_of(b, cut)
             with cgutils.for_range(b, m, intp=I64) as row:
                 value = (read(x, row.index) - center) * scale + shift
                 write(o, cut_below(floor, value), row.index)

@@ -20,10 +20,6 @@ F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 NOUGHT = I64(0)
 VECTOR, MASK = ir.VectorType(F32, LANES), ir.VectorType(ir.IntType(1), LANES)
 INTEGERS, WORDS = ir.VectorType(I32, LANES), ir.VectorType(I64, LANES)
-FLAGS = (
-    "nsz",
-    "contract",
-)  # no `reassoc`: the reductions of exp and log live from the order of their operations
 
 
 def splat(builder: Any, value: Any, kind: ir.VectorType) -> Any:
@@ -40,7 +36,13 @@ def declared(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
 
 
 class Vector:
-    """Sixteen float32 numbers, or integers, or answers, in a register. Arithmetic with it emits code."""
+    """Sixteen float32 numbers, or integers, or answers, in a register. Arithmetic with it emits code.
+
+    Each operation rounds by itself, as NumPy's do: `x * x - y` is NaN where both are infinite. numba gives its own liberties to
+    what has no flags; of the one here none of these operations makes use.
+    """
+
+    flags: tuple[str, ...] = ("afn",)
 
     def __init__(self, builder: Any, value: Any) -> None:
         self.builder, self.value = builder, value
@@ -54,27 +56,28 @@ class Vector:
 
     def emit(self, name: str, other: Any, **named: Any) -> "Vector":
         """The result of one of the builder's instructions."""
-        return Vector(self.builder, getattr(self.builder, name)(self.value, self.lift(other), **named))
+        return type(self)(self.builder, getattr(self.builder, name)(self.value, self.lift(other), **named))
 
     def arithmetic(self, name: str, other: Any) -> "Vector":
         """The result for floats or for integers."""
         if self.value.type == INTEGERS:
             return self.emit(name, other)
-        return self.emit("f" + name, other, flags=FLAGS)
+        return self.emit("f" + name, other, flags=self.flags)
 
     def compared(self, how: str, other: Any) -> "Vector":
         """Answers; those about NaN are no, but for `!=`."""
         compare = self.builder.fcmp_unordered if how == "!=" else self.builder.fcmp_ordered
-        return Vector(self.builder, compare(how, self.value, self.lift(other)))
+        return type(self)(self.builder, compare(how, self.value, self.lift(other)))
 
-    def called(self, name: str) -> "Vector":
+    def called(self, name: str, *others: "Vector") -> "Vector":
         """The result of LLVM's function of that name."""
-        function = declared(self.builder, f"llvm.{name}.v16f32", VECTOR, [VECTOR])
-        return Vector(self.builder, self.builder.call(function, [self.value]))
+        values = [self.value, *[other.value for other in others]]
+        function = declared(self.builder, f"llvm.{name}.v16f32", VECTOR, [VECTOR] * len(values))
+        return type(self)(self.builder, self.builder.call(function, values))
 
     def cast(self, how: str, kind: Any) -> "Vector":
         """The same lanes as another kind of number."""
-        return Vector(self.builder, getattr(self.builder, how)(self.value, kind))
+        return type(self)(self.builder, getattr(self.builder, how)(self.value, kind))
 
     def __add__(self, other: Any) -> "Vector":
         return self.arithmetic("add", other)
@@ -83,7 +86,7 @@ class Vector:
         return self.arithmetic("sub", other)
 
     def __rsub__(self, other: Any) -> "Vector":
-        return Vector(self.builder, self.lift(other)) - self
+        return type(self)(self.builder, self.lift(other)) - self
 
     def __mul__(self, other: Any) -> "Vector":
         return self.arithmetic("mul", other)
@@ -92,10 +95,10 @@ class Vector:
         return self.arithmetic("div", other)
 
     def __rtruediv__(self, other: Any) -> "Vector":
-        return Vector(self.builder, self.lift(other)) / self
+        return type(self)(self.builder, self.lift(other)) / self
 
     def __neg__(self) -> "Vector":
-        return Vector(self.builder, self.builder.fneg(self.value))
+        return type(self)(self.builder, self.builder.fneg(self.value))
 
     def __lshift__(self, other: Any) -> "Vector":
         return self.emit("shl", other)
@@ -130,12 +133,18 @@ class Vector:
     __hash__ = None  # type: ignore[assignment]
 
 
+class Contracted(Vector):
+    """The same, but a product and the sum it goes into may be rounded at once."""
+
+    flags = ("contract",)  # no `reassoc`: the reductions of exp and log live from the order of their operations
+
+
 def where(answers: Vector, a: Any, b: Any) -> Vector:
     """`a` where the answer is yes, else `b`; one of them may be a number."""
     some = a if isinstance(a, Vector) else b
     if not isinstance(some, Vector):
         some = Vector(answers.builder, ir.Constant(VECTOR, [F32(0.0)] * LANES))
-    return Vector(answers.builder, answers.builder.select(answers.value, some.lift(a), some.lift(b)))
+    return type(some)(answers.builder, answers.builder.select(answers.value, some.lift(a), some.lift(b)))
 
 
 class Memory:

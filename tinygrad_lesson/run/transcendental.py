@@ -7,7 +7,7 @@ Source
 
 import math
 
-from tinygrad_lesson.run.simd import INTEGERS, VECTOR, Vector, where
+from tinygrad_lesson.run.simd import INTEGERS, VECTOR, Contracted, Vector, where
 
 LOG2E = 1.44269504088896341
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
@@ -49,6 +49,7 @@ def exp_parts(x: Vector) -> tuple[Vector, Vector, Vector, Vector]:
 
 def exp32(x: Vector) -> Vector:
     """Exponential, within 1 ulp."""
+    x = Contracted(x.builder, x.value)
     above = where(x > -104.0, x, -104.0)  # NaN too: it comes back at the end
     high, _, a, b = exp_parts(where(above < 89.0, above, 89.0))
     return where(x != x, x, high * a * b)  # e**89 overflows by itself
@@ -56,6 +57,7 @@ def exp32(x: Vector) -> Vector:
 
 def log32(x: Vector) -> Vector:
     """Natural logarithm, within 1 ulp."""
+    x = Contracted(x.builder, x.value)
     tiny = x < SMALLEST_NORMAL
     bits = where(tiny, x * 8388608.0, x).cast("bitcast", INTEGERS)
     e = ((bits >> 23) - 126).cast("sitofp", VECTOR) - where(tiny, 23.0, 0.0)
@@ -73,17 +75,19 @@ def log32(x: Vector) -> Vector:
 
 def tanh32(x: Vector) -> Vector:
     """Hyperbolic tangent, within 2 ulp."""
+    x = Contracted(x.builder, x.value)
     a = x.called("fabs")
-    z = x * x
-    near = polynomial(TANH, z) * z * x + x
+    z = a * a
+    near = polynomial(TANH, z) * z * a + a
     high, _, b, c = exp_parts(where(a < 10.0, a + a, 20.0))  # from 10 on it is 1
     far = 1.0 - 2.0 / (high * b * c + 1.0)
-    y = where(a < 0.625, near, where(x < 0.0, -far, far))
+    y = where(a < 0.625, near, far).called("copysign", x)
     return where(x != x, x, y)
 
 
 def sigmoid32(x: Vector) -> Vector:
     """Logistic function, within 1.5 ulp: the rounding of exp(-|x|) and of 1 + exp(-|x|) is made good."""
+    x = Contracted(x.builder, x.value)
     below = -x.called("fabs")
     high, low, a, b = exp_parts(where(below > -104.0, below, -104.0))
     e, rest = high * a * b, low * a * b
