@@ -112,31 +112,30 @@ def filled(A, o, value, n):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def block_sum(A, x, x_step, n):  # type: ignore[no-untyped-def]
-    """The sum of `n` elements."""
-    total = ZERO
-    for j in range(n):
-        total += A[x + j * x_step]
-    return total
-
-
-@kernel
 def long_sum(A, x, x_step, n):  # type: ignore[no-untyped-def]
     """The sum of any number of elements: block by block, so that small numbers are not lost in a large total."""
-    if n <= BLOCK:
-        return block_sum(A, x, x_step, n)
-    total, j = 0.0, U0  # in float64
-    while j < n:
-        total += block_sum(A, x + j * x_step, x_step, min(n - j, BLOCK))
-        j += BLOCK
+    total, begin = 0.0, U0  # in float64
+    while begin < n:
+        part = ZERO
+        for j in range(begin, min(n, begin + BLOCK)):
+            part += A[x + j * x_step]
+        total += part
+        begin += BLOCK
     return F(total)
 
 
 @kernel
 def row_sums(A, x, x_row, x_step, o, m, n):  # type: ignore[no-untyped-def]
     """`o` (m,) = sums along the rows of x (m, n)."""
+    if n > BLOCK:
+        for i in range(m):
+            A[o + i] = long_sum(A, x + i * x_row, x_step, n)
+        return
     for i in range(m):
-        A[o + i] = long_sum(A, x + i * x_row, x_step, n)
+        total = ZERO
+        for j in range(n):
+            total += A[x + i * x_row + j * x_step]
+        A[o + i] = total
 
 
 @kernel
