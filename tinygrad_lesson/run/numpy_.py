@@ -106,8 +106,8 @@ class NumpyRunner:
                         partial(np.add.reduce, self.buffers[step.sources[0]], keepdims=True, out=part)
                     )
                     calls[-1]()
-                else:
-                    calls += self.prepare(step)
+                else:  # by NumPy alone: only here are the arrays of a step those of one block
+                    calls += NumpyRunner.prepare(self, step)
         for v, parts in partial_sums.items():
             calls.append(partial(np.add.reduce, parts, keepdims=True, out=flat[v]))
             calls[-1]()
