@@ -129,7 +129,9 @@ def test_a_full_disk_keeps_nothing_and_harms_nothing(start, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("where", ["announce", "write_whole"])
-def test_compiling_that_was_interrupted_is_told_of_again_and_leaves_nothing(where, start, tmp_path, monkeypatch):
+def test_compiling_that_was_interrupted_is_told_of_again_and_leaves_nothing(
+    where, start, tmp_path, monkeypatch
+):
     def interrupted(*arguments):
         signal.raise_signal(signal.SIGINT)
 

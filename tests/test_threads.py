@@ -4,8 +4,8 @@ import gc
 import os
 import subprocess
 import sys
-import threading
 import textwrap
+import threading
 import time
 
 import numpy as np
@@ -113,7 +113,8 @@ def test_the_process_ends_while_loops_are_shared(how):
 def test_functions_in_several_threads_at_once_give_what_each_gives_alone(monkeypatch):
     monkeypatch.setenv(THREADS, "2")
     functions = [
-        lambda x, i=i: (tl.exp(x * (i + 1)) + tl.tanh(x) * i, tl.sum(x * x + i), tl.softmax(x)) for i in range(8)
+        lambda x, i=i: (tl.exp(x * (i + 1)) + tl.tanh(x) * i, tl.sum(x * x + i), tl.softmax(x))
+        for i in range(8)
     ]
     x = np.random.default_rng(1).normal(size=(600, 400)).astype(np.float32)
     wrong = []
@@ -149,12 +150,16 @@ def test_what_a_part_raises_is_raised_where_the_work_was_asked_for_and_after_all
 
     parts = [broken, slow]  # the last is taken first
     turn = Turn(parts if first == "main" else parts[::-1])
-    turn.begin()
-    with pytest.raises(ValueError, match="broken"):
+
+    def carry_out():
+        turn.begin()
         try:
             turn.finish()
         finally:
             turn.close()
+
+    with pytest.raises(ValueError, match="broken"):
+        carry_out()
     assert ended == [True]
 
 

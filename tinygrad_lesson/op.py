@@ -9,8 +9,8 @@ import contextlib
 import dataclasses
 import functools
 import inspect
-import sys
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 

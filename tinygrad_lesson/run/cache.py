@@ -1,7 +1,7 @@
 """What numba has compiled, kept on disk: a file for each function and kind of processor, checked before it is loaded.
 
-numba looks for a folder that can be written: that of `NUMBA_CACHE_DIR`, `__pycache__` beside the source, the user's cache.
-Its own files would be loaded whatever is in them, and half a file is an error of pickle, or machine code that is wrong.
+numba looks for a folder that can be written: that of `NUMBA_CACHE_DIR`, `__pycache__` beside the source, the cache of the
+user. It would load its own files whatever is in them: half a file is an error of pickle, or machine code that is wrong.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ class Kept(FunctionCache):
             content = self.read(path, source)
             if content is not None:
                 return self._impl.rebuild(target_context, pickle.loads(content))
-        except Exception as error:  # noqa: BLE001  (such a file raises whatever pickle meets in it)
+        except Exception as error:
             why = getattr(error, "strerror", None) or error
             announce(f"{path} cannot be used ({why}); compiling the interpreter again ({TIME})")
             return None
@@ -101,6 +101,6 @@ class Unkept(NullCache):
     def load_overload(self, sig: Any, target_context: Any) -> None:
         """Nothing; a word to the user."""
         announce(
-            f"compiling the interpreter for this process alone ({TIME}): neither the package's folder nor the user's cache "
-            "can be written; NUMBA_CACHE_DIR names another"
+            f"compiling the interpreter for this process alone ({TIME}): neither the package's folder nor the user's "
+            "cache can be written; NUMBA_CACHE_DIR names another"
         )

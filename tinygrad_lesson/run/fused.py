@@ -172,7 +172,7 @@ def target_machine() -> Any:
 
 @functools.cache
 def machine_code(text: str) -> tuple[Any, int]:
-    """The engine that holds the code, and its address. The same text is compiled once, or once in each of some threads."""
+    """The engine that holds the code, and its address. The same text is compiled once (or twice, by two threads)."""
     with global_compiler_lock:
         module = llvm.parse_assembly(text)
         machine = target_machine()

@@ -114,7 +114,7 @@ def filled(A, o, value, n):  # type: ignore[no-untyped-def]
 @kernel
 def long_sum(A, x, x_step, n):  # type: ignore[no-untyped-def]
     """The sum of any number of elements: block by block, so that small numbers are not lost in a large total."""
-    total, begin = 0.0, U0  # in float64
+    total, begin = np.float64(0), U0  # in float64
     while begin < n:
         part = ZERO
         for j in range(begin, min(n, begin + BLOCK)):
@@ -194,7 +194,7 @@ def mean_magnitudes(A, g, segments, count, o):  # type: ignore[no-untyped-def]
     """For each segment (start, size; two numbers in `segments`) the mean of |g|."""
     for s in range(count):
         start, size = segments[s, 0], segments[s, 1]
-        total, i = 0.0, U0  # in float64, as a `long_sum`
+        total, i = np.float64(0), U0  # in float64, as a `long_sum`
         while i < size:
             part = ZERO
             for j in range(min(size - i, BLOCK)):

@@ -17,7 +17,9 @@ class Lender:
 
     def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
         self.shape, self.dtype = shape, dtype
-        self.back: deque[Block] = deque(maxlen=1)  # one is enough where each result takes the place of the last
+        self.back: deque[Block] = deque(
+            maxlen=1
+        )  # one is enough where each result takes the place of the last
 
     def array(self) -> np.ndarray:
         """An array that nobody else has."""
@@ -38,7 +40,8 @@ class Block(np.ndarray):
 class Lent(np.ndarray):
     """The root of all views of what was handed out: they keep it alive, so it goes after the last of them.
 
-    The collector of cycles does not look through arrays. So it never takes this for garbage that a finalizer may yet save.
+    The collector of cycles does not look through arrays, so it never takes this for garbage that a finalizer may yet
+    save.
     """
 
     __slots__ = ()

@@ -9,7 +9,18 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinygrad_lesson.run.simd import F32, I64, LANES, NOUGHT, VECTOR, Memory, Contracted, base_of, splat, where
+from tinygrad_lesson.run.simd import (
+    F32,
+    I64,
+    LANES,
+    NOUGHT,
+    VECTOR,
+    Contracted,
+    Memory,
+    base_of,
+    splat,
+    where,
+)
 
 BLOCK = 128  # rows that are added up before they join a total
 
@@ -107,7 +118,9 @@ def normalized_columns(
             def read(offset: Any, row: Any = NOUGHT, j: Any = j, mask: Any = mask) -> Contracted:
                 return Contracted(b, memory.load(b.add(b.add(offset, b.mul(row, n)), j), mask))
 
-            def write(offset: Any, value: Contracted, row: Any = NOUGHT, j: Any = j, mask: Any = mask) -> None:
+            def write(
+                offset: Any, value: Contracted, row: Any = NOUGHT, j: Any = j, mask: Any = mask
+            ) -> None:
                 memory.store(b.add(b.add(offset, b.mul(row, n)), j), value.value, mask)
 
             def average(term: Callable[[Contracted], Contracted], read: Any = read) -> Contracted:
@@ -122,7 +135,10 @@ def normalized_columns(
                     with cgutils.for_range(b, some, intp=I64) as row:
                         value = term(read(x, b.add(first, row.index)))
                         b.store((Contracted(b, b.load(part)) + value).value, part)
-                    before, more = Contracted(b, b.load(total)), Contracted(b, b.load(part)) - Contracted(b, b.load(lost))
+                    before, more = (
+                        Contracted(b, b.load(total)),
+                        Contracted(b, b.load(part)) - Contracted(b, b.load(lost)),
+                    )
                     b.store((before + more).value, total)
                     b.store((Contracted(b, b.load(total)) - before - more).value, lost)
                 return Contracted(b, b.load(total)) / count

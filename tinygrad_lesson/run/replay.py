@@ -235,11 +235,17 @@ def as_call(recorder: Recorder, function: Any, arguments: tuple[Any, ...], named
 def is_small_product(factors: Any, out: Any) -> bool:
     """Whether `dot` computes the same as `matmul`, with less ado."""
     a, b = factors
-    plain_out = out is not None and out.flags.carray
-    return plain_out and a.ndim == b.ndim == 2 and a.dtype == b.dtype == out.dtype and a.dtype.kind == "f"
+    return (
+        dot_takes(out) and a.ndim == b.ndim == 2 and a.dtype == b.dtype == out.dtype and a.dtype.kind == "f"
+    )
 
 
 def is_column_sum(x: Any, named: dict[str, Any], out: Any) -> bool:
     """Whether a sum runs down the columns of a matrix: a product with ones is faster."""
     down = named.get("axis") in (0, (0,)) and x.ndim == 2 and x.dtype.kind == "f" and x.size < 1 << 16
-    return down and out.dtype == x.dtype and out.flags.carray and "where" not in named
+    return down and out.dtype == x.dtype and dot_takes(out) and "where" not in named
+
+
+def dot_takes(out: Any) -> bool:
+    """Whether `dot` can write into an array."""
+    return out is not None and out.flags.carray and out.dtype.isnative  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@ ten numbers. Here a lane beyond the last column is masked off, so no width needs
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from llvmlite import ir
 from numba import types
@@ -38,8 +38,8 @@ def declared(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
 class Vector:
     """Sixteen float32 numbers, or integers, or answers, in a register. Arithmetic with it emits code.
 
-    Each operation rounds by itself, as NumPy's do: `x * x - y` is NaN where both are infinite. numba gives its own liberties to
-    what has no flags; of the one here none of these operations makes use.
+    Each operation rounds by itself, as NumPy's do: `x * x - y` is NaN where both are infinite. What has no flags numba
+    would give all the liberties of its kernels; of the one here none of these operations makes use.
     """
 
     flags: tuple[str, ...] = ("afn",)
@@ -54,97 +54,102 @@ class Vector:
         kind = self.value.type
         return ir.Constant(kind, [kind.element(int(other) if kind == INTEGERS else float(other))] * LANES)
 
-    def emit(self, name: str, other: Any, **named: Any) -> "Vector":
+    def emit(self, name: str, other: Any, **named: Any) -> Self:
         """The result of one of the builder's instructions."""
         return type(self)(self.builder, getattr(self.builder, name)(self.value, self.lift(other), **named))
 
-    def arithmetic(self, name: str, other: Any) -> "Vector":
+    def arithmetic(self, name: str, other: Any) -> Self:
         """The result for floats or for integers."""
         if self.value.type == INTEGERS:
             return self.emit(name, other)
         return self.emit("f" + name, other, flags=self.flags)
 
-    def compared(self, how: str, other: Any) -> "Vector":
+    def compared(self, how: str, other: Any) -> Self:
         """Answers; those about NaN are no, but for `!=`."""
         compare = self.builder.fcmp_unordered if how == "!=" else self.builder.fcmp_ordered
         return type(self)(self.builder, compare(how, self.value, self.lift(other)))
 
-    def called(self, name: str, *others: "Vector") -> "Vector":
+    def called(self, name: str, *others: "Vector") -> Self:
         """The result of LLVM's function of that name."""
         values = [self.value, *[other.value for other in others]]
         function = declared(self.builder, f"llvm.{name}.v16f32", VECTOR, [VECTOR] * len(values))
         return type(self)(self.builder, self.builder.call(function, values))
 
-    def cast(self, how: str, kind: Any) -> "Vector":
+    def cast(self, how: str, kind: Any) -> Self:
         """The same lanes as another kind of number."""
         return type(self)(self.builder, getattr(self.builder, how)(self.value, kind))
 
-    def __add__(self, other: Any) -> "Vector":
+    def __add__(self, other: Any) -> Self:
         return self.arithmetic("add", other)
 
-    def __sub__(self, other: Any) -> "Vector":
+    def __sub__(self, other: Any) -> Self:
         return self.arithmetic("sub", other)
 
-    def __rsub__(self, other: Any) -> "Vector":
+    def __rsub__(self, other: Any) -> Self:
         return type(self)(self.builder, self.lift(other)) - self
 
-    def __mul__(self, other: Any) -> "Vector":
+    def __mul__(self, other: Any) -> Self:
         return self.arithmetic("mul", other)
 
-    def __truediv__(self, other: Any) -> "Vector":
+    def __truediv__(self, other: Any) -> Self:
         return self.arithmetic("div", other)
 
-    def __rtruediv__(self, other: Any) -> "Vector":
+    def __rtruediv__(self, other: Any) -> Self:
         return type(self)(self.builder, self.lift(other)) / self
 
-    def __neg__(self) -> "Vector":
+    def __neg__(self) -> Self:
         return type(self)(self.builder, self.builder.fneg(self.value))
 
-    def __lshift__(self, other: Any) -> "Vector":
+    def __lshift__(self, other: Any) -> Self:
         return self.emit("shl", other)
 
-    def __rshift__(self, other: Any) -> "Vector":
+    def __rshift__(self, other: Any) -> Self:
         return self.emit("ashr", other)
 
-    def __and__(self, other: Any) -> "Vector":
+    def __and__(self, other: Any) -> Self:
         return self.emit("and_", other)
 
-    def __or__(self, other: Any) -> "Vector":
+    def __or__(self, other: Any) -> Self:
         return self.emit("or_", other)
 
-    def __lt__(self, other: Any) -> "Vector":
+    def __lt__(self, other: Any) -> Self:
         return self.compared("<", other)
 
-    def __le__(self, other: Any) -> "Vector":
+    def __le__(self, other: Any) -> Self:
         return self.compared("<=", other)
 
-    def __gt__(self, other: Any) -> "Vector":
+    def __gt__(self, other: Any) -> Self:
         return self.compared(">", other)
 
-    def __ge__(self, other: Any) -> "Vector":
+    def __ge__(self, other: Any) -> Self:
         return self.compared(">=", other)
 
-    def __eq__(self, other: object) -> "Vector":  # type: ignore[override]
+    def __eq__(self, other: object) -> Self:  # type: ignore[override]
         return self.compared("==", other)
 
-    def __ne__(self, other: object) -> "Vector":  # type: ignore[override]
+    def __ne__(self, other: object) -> Self:  # type: ignore[override]
         return self.compared("!=", other)
 
     __hash__ = None  # type: ignore[assignment]
 
 
+V = TypeVar("V", bound=Vector)
+
+
 class Contracted(Vector):
     """The same, but a product and the sum it goes into may be rounded at once."""
 
-    flags = ("contract",)  # no `reassoc`: the reductions of exp and log live from the order of their operations
+    flags = (
+        "contract",
+    )  # no `reassoc`: the reductions of exp and log live from the order of their operations
 
 
-def where(answers: Vector, a: Any, b: Any) -> Vector:
+def where(answers: V, a: Any, b: Any) -> V:
     """`a` where the answer is yes, else `b`; one of them may be a number."""
     some = a if isinstance(a, Vector) else b
     if not isinstance(some, Vector):
         some = Vector(answers.builder, ir.Constant(VECTOR, [F32(0.0)] * LANES))
-    return type(some)(answers.builder, answers.builder.select(answers.value, some.lift(a), some.lift(b)))
+    return type(answers)(answers.builder, answers.builder.select(answers.value, some.lift(a), some.lift(b)))
 
 
 class Memory:

@@ -62,7 +62,7 @@ class Turn:
         self.begun.append(None)
         try:
             self.finish(once=True)
-        except BaseException as error:  # noqa: BLE001  (raised again where the work was asked for)
+        except BaseException as error:
             self.failed.append(error)
         finally:
             self.done.append(None)
@@ -87,7 +87,7 @@ class Turn:
                 while len(self.done) < len(self.begun):
                     self.news.get()
                 break
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 self.failed.append(error)
         if self.failed:
             raise self.failed[-1]

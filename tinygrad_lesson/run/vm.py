@@ -35,7 +35,7 @@ from tinygrad_lesson.run.simd import LINE
 from tinygrad_lesson.run.stretch import NOTHING, Stretch, Together, as_tape, joined, stretches
 from tinygrad_lesson.run.threads import threads
 
-ROWS = ["C", "A"]  # row after row, each element where its type may begin
+ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
 LEAST = 1 << 16  # elements of a loop that a thread is woken for
 
 
@@ -76,9 +76,7 @@ class VMRunner(NumpyRunner):
         if len(parts) < len(self.calls[1]):
             return super().call(values, results)
         new = {name: self.lender(name).array() for name in results}
-        new.update(
-            {name: np.require(value, self.arrays[name].dtype, ROWS) for name, value in values.items()}
-        )
+        new.update({name: np.require(value, self.arrays[name].dtype, ROWS) for name, value in values.items()})
         if any(new[name].shape != self.arrays[name].shape for name in values):
             return super().call(values, results)
         addresses = [address(new.get(name, x)) for name, x in self.arrays.items()]
@@ -198,9 +196,7 @@ class VMRunner(NumpyRunner):
         kept = {name: np.require(batches[name], x.dtype, ROWS) for name, x in inputs.items()}
         losses, magnitudes = np.empty(steps, np.float32), np.empty((steps, len(watched)), np.float32)
         tail = Tail(memory, update, result, watched)
-        if self.tape is not None and all(
-            x.dtype == np.float32 and x.flags.carray for x in inputs.values()
-        ):
+        if self.tape is not None and all(x.dtype == np.float32 and x.flags.carray for x in inputs.values()):
             rows = [[CODES["gather"], memory.offset(x), memory.offset(kept[name]), x.size, len(kept[name])]
                     for name, x in inputs.items()]  # fmt: skip
             tail(as_tape(rows), self.tape, steps, losses, magnitudes, update.rates)
