@@ -11,6 +11,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
 
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step
@@ -51,7 +52,8 @@ class Loop:
         body.emit()
         self.sums = list(body.totals)
         self.text = str(module)
-        self.engine, self.address = machine_code(self.text)
+        with global_compiler_lock:  # an engine that two threads make at once would be freed with the first of them
+            self.engine, self.address = machine_code(self.text)
 
     def rows(self, size: int, offsets: Mapping[int, int]) -> list[Row]:
         """The instruction that runs it over so many elements, and what more words it needs."""
