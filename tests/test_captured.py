@@ -233,17 +233,14 @@ def test_what_a_jitted_function_sees_is_as_it_is_now(way):
     jitted, x = tl.jit(f), tl.Tensor([3.0, 4.0])
     before = f(x).numpy()
     np.testing.assert_allclose(jitted(x).numpy(), before)
-    y = jitted(tl.Tensor(x.numpy(), requires_grad=True))
-    expected = tl.grad(lambda x: f(x).sum())(x).numpy()
     change()
     after = f(x).numpy()
     assert way is cell_equal_number_of_another_type or not np.array_equal(before, after)
     for _ in range(2):
         np.testing.assert_allclose(jitted(x).numpy(), after)
-    np.testing.assert_allclose(tl.grad(lambda x: jitted(x).sum())(x).numpy(), tl.grad(lambda x: f(x).sum())(x).numpy())
-    leaf = tl.Tensor(x.numpy(), requires_grad=True)
-    np.testing.assert_array_equal(y.numpy(), before)
-    del leaf, expected
+    np.testing.assert_allclose(
+        tl.grad(lambda x: jitted(x).sum())(x).numpy(), tl.grad(lambda x: f(x).sum())(x).numpy()
+    )
 
 
 def test_the_gradient_is_that_of_the_time_of_the_call():
@@ -308,7 +305,9 @@ def test_objects_that_refer_to_each_other_and_empty_cells_are_walked():
 numbers = st.one_of(
     st.floats(), st.integers(-3, 3), st.booleans(), st.complex_numbers(), st.sampled_from(["1", b"1", None])
 )
-values = st.one_of(numbers, st.tuples(numbers), st.frozensets(st.integers(0, 2)), numbers.map(lambda x: slice(x)))
+values = st.one_of(
+    numbers, st.tuples(numbers), st.frozensets(st.integers(0, 2)), numbers.map(lambda x: slice(x))
+)
 
 
 def described(x):
@@ -325,7 +324,9 @@ def test_values_are_told_apart_as_by_their_text_and_type(a, b):
     assert (exact(a) == exact(b)) == (described(a) == described(b))
 
 
-@given(hnp.arrays(st.sampled_from(["f4", "f8", "i2", "?"]), hnp.array_shapes(min_dims=0, max_side=4)), st.data())
+@given(
+    hnp.arrays(st.sampled_from(["f4", "f8", "i2", "?"]), hnp.array_shapes(min_dims=0, max_side=4)), st.data()
+)
 def test_arrays_are_compared_bit_for_bit(a, data):
     b = np.array(a, order="F")
     assert same_bits(a, b)

@@ -14,7 +14,7 @@ FLOORS = [
     ["plan"],
     ["run"],
     ["executor", "config"],
-    ["tensor", "differential", "captured", "jit", "operator", "symbol"],
+    ["tensor", "differential", "captured", "nested", "jit", "operator", "symbol"],
     ["check", "train"],
     ["viz"],
     ["lesson", "cli", "__init__", "__main__"],

@@ -20,6 +20,9 @@ GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM")
 REFLECTIVE = frozenset(("getattr", "vars", "__dict__"))  # who uses these may look at any attribute
 
+HELD = ("value", "node", "__self__", "__func__", "func", "args", "keywords", "fget")
+HOLDERS = (Tensor, types.MethodType, functools.partial, property, staticmethod, classmethod)
+
 
 class Captured:
     """All that functions and objects can see besides their arguments, as it is now.
@@ -92,7 +95,10 @@ def places(x: Any, names: set[str]) -> Iterator[Place]:
         if not is_library(x.__module__):
             inner = vars(x)
             special = {name for name in inner if name.startswith("__")}
-            yield from ((inner.get, name) for name in sorted(special.union(name for name in names if hasattr(x, name))))
+            yield from (
+                (inner.get, name)
+                for name in sorted(special.union(name for name in names if hasattr(x, name)))
+            )
             yield functools.partial(getattr, x), "__bases__"
     elif isinstance(fields, dict) and "__wrapped__" in fields:
         yield fields.get, "__wrapped__"
@@ -105,11 +111,7 @@ def places(x: Any, names: set[str]) -> Iterator[Place]:
         slots = [name for cls in type(x).__mro__ for name in listed(getattr(cls, "__slots__", ()))]
         yield from ((functools.partial(attribute, name), x) for name in slots)
     else:
-        held = "value node __self__ __func__ func args keywords fget".split()
-        yield from ((functools.partial(attribute, name), x) for name in held if isinstance(x, HOLDERS))
-
-
-HOLDERS = (Tensor, types.MethodType, functools.partial, property, staticmethod, classmethod)
+        yield from ((functools.partial(attribute, name), x) for name in HELD if isinstance(x, HOLDERS))
 
 
 def places_of_function(function: Any, names: set[str]) -> Iterator[Place]:

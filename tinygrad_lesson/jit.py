@@ -1,25 +1,25 @@
 """A function of tensors as a plan: traced once per shape and type, then run without its Python."""
 
-import copy
 import dataclasses
 import functools
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.captured import PLAIN, Captured, exact
+from tinygrad_lesson.captured import Captured
 from tinygrad_lesson.differential import vjp
 from tinygrad_lesson.errors import DTypeError, GraphError
 from tinygrad_lesson.graph import UNNAMED, Edge, Label, Node, ancestors
+from tinygrad_lesson.nested import put_together, take_apart, tensors_in
 from tinygrad_lesson.op import NUMBERS, Op, attr
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Task
 from tinygrad_lesson.run import runner as find_runner
-from tinygrad_lesson.tensor import RECORDING, Tensor, apply, operand, tracing, wrap
+from tinygrad_lesson.tensor import RECORDING, Tensor, apply, tracing, wrap
 
 TRACES = 64  # how many combinations of shapes and types a function remembers
 
@@ -105,92 +105,6 @@ class Jitted:
         return known
 
 
-def take_apart(x: Any, arrays: list[Tensor], key: list[Any], objects: list[Any] | None) -> None:
-    """Add to `arrays` those that are in `x`, nested as it may be, and to `key` all else that a plan depends on.
-
-    `objects` gets what may have attributes.
-
-    Errors
-        DTypeError for a masked array.
-    """
-    if x.__class__ is Tensor and x.value.__class__ is np.ndarray:
-        arrays.append(x)
-        key += (x.value.shape, x.value.dtype)
-    elif isinstance(x, (Tensor, np.ndarray)):
-        if isinstance(x, np.ma.MaskedArray):
-            raise DTypeError("jit: a masked array would lose its mask; give x.filled(...), or the mask as well")
-        arrays.append(operand(x))
-        key += (x.shape, x.dtype)
-    elif (parts := parts_of(x)) is None:
-        key.append(exact(x))
-        if objects is not None and not isinstance(x, PLAIN):
-            objects.append(x)
-    else:
-        names, values = parts
-        key.append((type(x), *map(exact, names)))
-        for value in values:
-            take_apart(value, arrays, key, objects)
-
-
-def parts_of(x: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
-    """What a container holds, and what tells it from others of its kind; None for anything else."""
-    if isinstance(x, PLAIN):
-        return None
-    if isinstance(x, dict):
-        return tuple(x), tuple(x.values())
-    if isinstance(x, list | tuple):
-        return (len(x),), x
-    if dataclasses.is_dataclass(x) and not isinstance(x, type):
-        names = [field.name for field in dataclasses.fields(x)]
-        return names, [getattr(x, name) for name in names]
-    return None
-
-
-def put_together(x: Any, arrays: Iterator[Any]) -> Any:
-    """A container like `x` with other arrays, which are taken in the order of `parts_of`."""
-    if isinstance(x, Tensor | np.ndarray):
-        return next(arrays)
-    parts = parts_of(x)
-    if parts is None:
-        return x
-    values = [put_together(value, arrays) for value in parts[1]]
-    if type(x) is tuple or type(x) is list:
-        return type(x)(values)
-    if isinstance(x, tuple):
-        return type(x)(*values) if hasattr(x, "_fields") else type(x)(values)
-    new = copy.copy(x)
-    if isinstance(x, list):
-        new[:] = values
-    elif isinstance(x, dict):
-        new.update(zip(parts[0], values, strict=True))
-    else:
-        for name, value in zip(parts[0], values, strict=True):
-            object.__setattr__(new, name, value)
-    return new
-
-
-def tensors_in(result: Any) -> list[Tensor]:
-    """The tensors in a result.
-
-    Errors
-        DTypeError if it holds anything else.
-    """
-    found: list[Tensor] = []
-    stack = [result]
-    while stack:
-        x = stack.pop()
-        parts = parts_of(x)
-        if isinstance(x, Tensor):
-            found.append(x)
-        elif parts is None or not parts[1]:
-            raise DTypeError(
-                f"jit: the function gave {result!r}, expected a tensor, or a tuple, list or dict of tensors"
-            )
-        else:
-            stack.extend(reversed(parts[1]))
-    return found
-
-
 def real(value: Any, what: str) -> np.ndarray:
     """A copy of an array, or of a number as one.
 
@@ -221,7 +135,9 @@ class Program:
         with tracing():
             result = f(*[wrap(x, leaf) for x, leaf in zip(self.examples, self.leaves, strict=True)])
         if captured.written():
-            raise GraphError("jit: the function writes into an array from outside, which would happen but once")
+            raise GraphError(
+                "jit: the function writes into an array from outside, which would happen but once"
+            )
         captured.forget_changes()
         outputs = tensors_in(result)
         self.form, self.shown = put_together(result, itertools.repeat(wrap(0.0))), len(outputs)
@@ -297,7 +213,7 @@ class Program:
         return results[0] if self.form.__class__ is Tensor else put_together(self.form, iter(results))
 
     def pullback(self) -> "Program | None":
-        """The program of ``(cotangents, draws, inputs) -> gradients`` of the inputs that are floats; None without these.
+        """The program of ``(cotangents, draws, inputs) -> gradients``, of those inputs that are floats; None without.
 
         It is made when first needed, from what was traced: whatever the function would do by now.
         """

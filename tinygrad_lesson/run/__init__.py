@@ -19,7 +19,7 @@ CHOICE = "TINYGRAD_LESSON_RUNNER"  # environment variable that names a runner
 def compiled_parts() -> tuple[Any, Any]:
     """The interpreter's runner, and its optimizer step; numba is imported when they are first wanted.
 
-    That is done in a thread of its own, which Ctrl-C does not reach: a numba that was imported by half fails ever after.
+    That is done in a thread of its own, which Ctrl-C does not reach: a numba imported by half fails ever after.
     """
 
     def load() -> tuple[Any, Any]:
