@@ -13,7 +13,7 @@ FLOORS = [
     ["graph", "backprop", "infer"],
     ["plan"],
     ["run"],
-    ["executor", "config"],
+    ["bound", "executor", "config"],
     ["tensor", "differential", "captured", "nested", "jit", "operator", "symbol"],
     ["check", "train"],
     ["viz"],
