@@ -182,13 +182,17 @@ class Executor:
             BindError for a name that is no argument; ShapeError for a value of another shape. Then no
             argument has changed.
         """
+        self.run(is_train, arguments)
+        return self.outputs
+
+    def run(self, is_train: bool, arguments: Mapping[str, Any]) -> None:
+        """As `forward`, but nothing is handed out."""
         if arguments:
             self.take(arguments)
         for name, value in self.pinned.items():
             self.arguments[name][...] = value
         self.runner(is_train).forward()
         self.deliver(is_train)
-        return self.outputs
 
     def deliver(self, is_train: bool) -> None:
         """Show what the run of one mode has left."""
