@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 import threading
 
 import numpy as np
@@ -227,6 +228,24 @@ def test_counters_of_names_belong_to_a_thread():
         thread.join()
         build()
     assert names == ["relu0", "relu0", "relu1"]
+
+
+def test_threads_that_share_a_name_manager_get_names_of_their_own():
+    manager, names = NameManager(), []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [
+            threading.Thread(target=lambda: names.extend(manager.get(None, "fc") for _ in range(2000)))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(names) == sorted(f"fc{i}" for i in range(16000))
 
 
 def test_everything_works_on_ten_thousand_layers():

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_lesson.bound import assign_all, check_shape
 from tinygrad_lesson.executor import Executor
 
-KEPT = 8  # executors; each holds its plan and what lies between the layers
+KEPT = 4  # executors: for whole batches, for the last one, for a single row; the interpreter's repack the weights
 
 
 class Predictor(NamedTuple):
