@@ -1,5 +1,7 @@
 """What a function sees without being given it: every way to it is watched, and what it changes itself is not."""
 
+import array
+import collections
 import dataclasses
 import functools
 import types
@@ -99,6 +101,32 @@ def nested_containers():
 def element_of_a_dict():
     parameters = {"w": 2.0}
     return (lambda x: x * parameters["w"]), lambda: parameters.update(w=4.0)
+
+
+def element_of_a_deque():
+    w = collections.deque([2.0, np.array([1.0, 2.0])])
+    return (lambda x: x * w[0] * w[1]), lambda: w[1].fill(4)
+
+
+def element_of_a_user_dict():
+    parameters = collections.UserDict(w=2.0)
+    return (lambda x: x * parameters["w"]), lambda: parameters.update(w=4.0)
+
+
+def element_of_a_chain_of_dicts():
+    defaults = {"w": 2.0}
+    parameters = collections.ChainMap({}, defaults)
+    return (lambda x: x * parameters["w"]), lambda: defaults.update(w=4.0)
+
+
+def element_of_a_set():
+    wanted = {"square"}
+    return (lambda x: x * x if "square" in wanted else x), lambda: wanted.clear()
+
+
+def array_of_the_standard_library():
+    w = array.array("d", [2.0, 3.0])
+    return (lambda x: x * w[0]), lambda: w.__setitem__(0, 5.0)
 
 
 def global_number():

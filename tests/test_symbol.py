@@ -4,6 +4,7 @@ import copy
 import json
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -257,3 +258,16 @@ def test_everything_works_on_ten_thousand_layers():
     assert len(x.get_internals()) == 10_001
     assert sym.load_json(x(x=sym.Variable("y")).tojson()).list_arguments() == ["y"]
     assert x.debug_str().count("\n") > 10_000
+
+
+def test_threads_can_ask_one_symbol_at_once():
+    def ask(i):
+        values = np.full((4, i % 5 + 1), i, np.float32)
+        shapes = net.infer_shape(data=values.shape)[1]
+        return shapes[0], (sym.sum(x * x, axis=1) + i).eval(x=values)[0].asnumpy()
+
+    net, x = two_layers(), sym.Variable("x")
+    with ThreadPoolExecutor(8) as pool:
+        for i, (shape, y) in enumerate(pool.map(ask, range(60))):
+            assert shape == (4, 3)
+            np.testing.assert_array_equal(y, np.full(4, i * i * (i % 5 + 1) + i, np.float32))

@@ -6,7 +6,7 @@ import sys
 import sysconfig
 import types
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -83,13 +83,13 @@ def places(x: Any, names: set[str]) -> Iterator[Place]:
     fields = getattr(x, "__dict__", None)
     if isinstance(x, types.FunctionType):
         yield from places_of_function(x, names)
-    elif isinstance(x, list | tuple):
+    elif isinstance(x, Sequence) and not isinstance(x, range):
         yield len, x
         yield from ((functools.partial(element, x), i) for i in range(len(x)))
-    elif isinstance(x, dict):
+    elif isinstance(x, Mapping):
         yield len, x
         yield from ((x.get, key) for key in x)
-    elif isinstance(x, set):
+    elif isinstance(x, Set):
         yield frozenset, x
     elif isinstance(x, type):
         if not is_library(x.__module__):
