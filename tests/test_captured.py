@@ -9,7 +9,7 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -347,6 +347,11 @@ def described(x):
     return type(x), sorted(x) if isinstance(x, frozenset) else str(x)
 
 
+@example(0.0, -0.0)
+@example((0.0,), (-0.0,))
+@example(complex(0.0, -0.0), complex(0.0, 0.0))
+@example(1, True)
+@example(float("nan"), -float("nan"))
 @given(values, values)
 def test_values_are_told_apart_as_by_their_text_and_type(a, b):
     assert (exact(a) == exact(b)) == (described(a) == described(b))

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_lesson as tl
@@ -229,6 +229,11 @@ def with_sign(x, c):
     return tl.where(x > 5, x, x * 0 + 1) * c / abs(x) if type(c) is not bool else x * 0 + 100 + c
 
 
+@example([0.0, -0.0, 0, False])
+@example([(0.0, (0.0,)), (0.0, (-0.0,))])
+@example([{"a": 0.0}, {"a": -0.0}])
+@example([(1,), (True,), (1.0,)])
+@example([float("nan"), -1.0, float("nan")])
 @given(st.lists(fixed, min_size=2, max_size=4))
 def test_fixed_arguments_are_told_apart_by_type_sign_and_not_a_number(given):
     f, x = tl.jit(with_sign, runner="numpy"), tl.Tensor([1.0, -2.0, 7.0])
