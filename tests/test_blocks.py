@@ -123,3 +123,29 @@ def test_a_listing_shows_the_steps_inside(runner):
     assert f"Blockwise(9 steps, 5 blocks of {BLOCK})" in text
     assert "Tanh()  input 0 -> " in text
     assert "one block" in text
+
+
+@pytest.mark.parametrize(
+    "passes", [Passes(), Passes(rewrite=False), Passes(rewrite=False, share=False, fold=False)]
+)
+def test_thousands_of_reshapes_need_no_recursion(runner, passes):
+    def reshaped(x):
+        for i in range(1500):
+            x = tl.reshape(x, (2, -1) if i % 2 else (-1,))
+        return tl.exp(x).sum()
+
+    x = X[: SIZE // 2 * 2]
+    f = tl.jit(tl.value_and_grad(reshaped), runner=runner, passes=passes)
+    value, gradient = f(tl.Tensor(x))
+    assert float(value) == pytest.approx(np.exp(x.astype(float)).sum(), rel=1e-6)
+    np.testing.assert_allclose(gradient.numpy(), np.exp(x), rtol=1e-5)
+
+
+def test_what_was_reshaped_twice_is_joined(runner):
+    def f(x):
+        return tl.sum(tl.tanh(tl.reshape(tl.reshape(tl.exp(x), (2, -1)), (-1, 2))) * 2.0)
+
+    x = X[: SIZE // 2 * 2]
+    jitted = tl.jit(f, runner=runner, passes=Passes(rewrite=False))
+    assert float(jitted(tl.Tensor(x))) == pytest.approx(2 * np.tanh(np.exp(x.astype(float))).sum(), rel=1e-5)
+    assert len(joined(plan_of(jitted))) == 1

@@ -1,5 +1,6 @@
 """Executors: requests, heads, states, and depth."""
 
+import copy
 import gc
 import sys
 import weakref
@@ -9,9 +10,10 @@ import pytest
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
-from tinygrad_lesson.errors import BindError, GraphError, ShapeError
+from tinygrad_lesson.errors import BindError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.lesson.networks import cross_entropy, res
-from tinygrad_lesson.plan import Passes
+from tinygrad_lesson.plan import Compiler, Passes
+from tinygrad_lesson.run import available_runners
 
 
 def product():
@@ -159,3 +161,168 @@ def test_ten_thousand_layers_bind_run_and_are_freed_without_recursion():
     finally:
         gc.enable()
         sys.setrecursionlimit(limit)
+
+
+# What is handed out.
+
+
+def bound():
+    net = sym.MakeLoss(sym.sum(sym.BatchNorm(sym.Variable("x"), name="bn") * sym.Variable("w")))
+    return net.simple_bind(tl.cpu(), grad_req={"w": "write"}, x=(2, 3), w=(2, 3))
+
+
+WRITTEN = [
+    lambda ex, name, value: ex.arg_dict.__setitem__(name, value),
+    lambda ex, name, value: ex.arg_dict.update({name: value}),
+    lambda ex, name, value: ex.arg_dict.update(**{name: value}),
+    lambda ex, name, value: ex.arg_dict.__ior__({name: value}),
+    lambda ex, name, value: ex.arg_arrays.__setitem__(list(ex.arg_dict).index(name), value),
+    lambda ex, name, value: ex.arg_arrays.__setitem__(
+        slice(list(ex.arg_dict).index(name), list(ex.arg_dict).index(name) + 1), [value]
+    ),
+]
+
+
+@pytest.mark.parametrize("write", WRITTEN)
+def test_what_is_put_under_a_name_or_in_a_place_is_copied_into_the_bound_array(write):
+    executor, value = bound(), np.arange(6.0).reshape(2, 3)
+    array = executor.arguments["w"]
+    write(executor, "w", value)
+    assert executor.arguments["w"] is array
+    np.testing.assert_array_equal(array, value)
+    value[:] = 7
+    np.testing.assert_array_equal(executor.arg_dict["w"], np.arange(6.0).reshape(2, 3))
+    for wrong, words in (
+        (np.zeros(3), r"is \(3,\), expected \(2, 3\)"),
+        (np.zeros((2, 3)) * 1j, "complex"),
+        (np.ma.array(np.zeros((2, 3)), mask=True), "lose its mask"),
+        (None, "expected real numbers"),
+    ):
+        with pytest.raises(LessonError, match=words):
+            write(executor, "w", wrong)
+    np.testing.assert_array_equal(array, np.arange(6.0).reshape(2, 3))
+
+
+def test_operators_that_write_in_place_do_so():
+    executor = filled(bound(), w=1)
+    executor.arg_dict["w"] += 1
+    executor.arg_arrays[list(executor.arg_dict).index("w")] *= 2
+    executor.grad_dict["w"] -= 3
+    executor.aux_dict["bn_moving_var"] = np.full(3, 5)
+    np.testing.assert_array_equal(executor.arguments["w"], np.full((2, 3), 4))
+    np.testing.assert_array_equal(executor.gradients["w"], np.full((2, 3), -3))
+    np.testing.assert_array_equal(executor.states["bn_moving_var"], [5, 5, 5])
+
+
+def test_several_values_are_taken_together_or_not_at_all():
+    executor = bound()
+    with pytest.raises(ShapeError):
+        executor.arg_dict.update(w=np.ones((2, 3)), x=np.ones(2))
+    with pytest.raises(BindError, match="did you mean 'w'"):
+        executor.arg_dict.update(w=np.ones((2, 3)), ww=1)
+    np.testing.assert_array_equal(executor.arg_dict["w"], np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ex: ex.arg_dict.pop("w"), lambda ex: ex.arg_dict.clear(), lambda ex: ex.arg_dict.popitem(),
+        lambda ex: ex.arg_dict.setdefault("v", 1), lambda ex: ex.arg_dict.__delitem__("w"),
+        lambda ex: ex.grad_dict.update(x=np.zeros((2, 3))), lambda ex: ex.aux_dict.update(mean=0),
+        lambda ex: ex.output_dict.update({ex.output_names[0]: np.zeros(1)}), lambda ex: ex.output_dict.clear(),
+        lambda ex: ex.arg_arrays.append(1), lambda ex: ex.arg_arrays.pop(), lambda ex: ex.arg_arrays.reverse(),
+        lambda ex: ex.arg_arrays.__setitem__(slice(0, 2), [1]), lambda ex: ex.grad_arrays.__setitem__(0, 1),
+        lambda ex: ex.outputs.__setitem__(0, np.zeros(1)), lambda ex: ex.outputs[0].__setitem__(0, 1),
+        lambda ex: ex.forward()[0].__setitem__(slice(None), 1),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_taken_is_refused_in_words(change):
+    with pytest.raises(BindError):
+        change(bound())
+
+
+@pytest.mark.parametrize(
+    "name", ["arg_dict", "grad_dict", "aux_dict", "output_dict", "outputs", "arg_arrays"]
+)
+def test_what_is_handed_out_cannot_be_replaced(name):
+    with pytest.raises(AttributeError, match=name):
+        setattr(bound(), name, {})
+
+
+def test_an_array_takes_neither_complex_nor_masked_values():
+    array = bound().arg_dict["w"]
+    for value, words in (
+        (np.ones((2, 3)) * 1j, "complex128"),
+        (np.ma.array(np.ones((2, 3))), "lose its mask"),
+    ):
+        with pytest.raises(LessonError, match=words):
+            array[:] = value
+    with pytest.raises(ValueError, match="broadcast"):
+        array[:] = np.ones(5)
+
+
+def test_copies_of_what_is_handed_out_are_plain():
+    executor = bound()
+    assert type(copy.deepcopy(executor.arg_dict)) is dict
+    assert type(copy.copy(executor.arg_arrays)) is list
+    assert type(executor.arg_dict.copy()) is dict
+
+
+@pytest.mark.parametrize("runner", available_runners())
+@pytest.mark.parametrize(
+    "net",
+    [
+        lambda x: x, lambda x: sym.Reshape(x, shape=(3, 2)), lambda x: sym.transpose(x), lambda x: sym.identity(x),
+        lambda x: sym.SwapAxis(x, dim1=0, dim2=1), lambda x: sym.tanh(x), lambda x: sym.Flatten(x),
+        lambda x: sym.Group([x, sym.exp(x)]), lambda x: sym.expand_dims(x, axis=0), lambda x: sym.BlockGrad(x),
+    ],
+)  # fmt: skip
+def test_outputs_keep_what_was_computed_and_nobody_writes_there(net, runner):
+    executor = net(sym.Variable("x")).simple_bind(tl.cpu(), runner=runner, x=(2, 3))
+    values = np.arange(6, dtype=np.float32).reshape(2, 3) / 7
+    for is_train in (False, True, False, True):
+        outputs = executor.forward(is_train=is_train, x=values)
+        before = [y.asnumpy() for y in outputs]
+        executor.arg_dict["x"][:] = 100
+        for y, expected in zip(outputs, before, strict=True):
+            np.testing.assert_array_equal(y, expected)
+            with pytest.raises(ValueError, match=r"read-only|cannot be written"):
+                y += 1
+            with pytest.raises(BindError, match="cannot be written"):
+                y[:] = 1
+        assert not executor.outputs[0].flags.writeable
+    executor.arg_dict["x"][:] = values
+    again = executor.forward()
+    for y, expected in zip(again, before, strict=True):
+        np.testing.assert_array_equal(y, expected)
+
+
+def test_the_collector_is_on_again_after_ctrl_c(monkeypatch):
+    def stop():
+        gc.enable()
+        real()
+        raise KeyboardInterrupt
+
+    real = gc.disable
+    monkeypatch.setattr(gc, "disable", stop)
+    with pytest.raises(KeyboardInterrupt):
+        product().simple_bind(tl.cpu(), a=(3,), b=(3,))
+    assert gc.isenabled()
+
+
+def test_an_executor_can_be_used_after_ctrl_c_while_it_was_made(monkeypatch):
+    executor = filled(product().simple_bind(tl.cpu(), a=(3,), b=(3,)), a=[1, 2, 3], b=[4, 5, 6])
+    real, calls = Compiler.compile, []
+
+    def stop(self, task):
+        calls.append(task)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return real(self, task)
+
+    monkeypatch.setattr(Compiler, "compile", stop)
+    with pytest.raises(KeyboardInterrupt):
+        executor.forward(is_train=True)
+    executor.forward(is_train=True)
+    executor.backward()
+    np.testing.assert_array_equal(executor.grad_dict["a"], [8, 20, 36])

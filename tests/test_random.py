@@ -8,6 +8,8 @@ import ctypes.util
 import json
 import math
 import platform
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -145,3 +147,16 @@ def test_r_before_3_6_draws_these_rows():
 def test_a_sample_larger_than_the_whole_is_refused():
     with pytest.raises(AttributeValueError, match="k is 4, expected 0 to 3"):
         RGenerator(0).sample(3, 4)
+
+
+def test_threads_that_draw_at_once_get_every_stream_once():
+    many, one = MXNetGenerator(3), MXNetGenerator(3)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            drawn = list(pool.map(lambda _: many.uniform(shape=64 * 50), range(20)))
+    finally:
+        sys.setswitchinterval(interval)
+    expected = [one.uniform(shape=64 * 50) for _ in range(20)]
+    np.testing.assert_array_equal(sorted(map(tuple, drawn)), sorted(map(tuple, expected)))

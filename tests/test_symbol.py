@@ -2,7 +2,9 @@
 
 import copy
 import json
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -229,6 +231,24 @@ def test_counters_of_names_belong_to_a_thread():
     assert names == ["relu0", "relu0", "relu1"]
 
 
+def test_threads_that_share_a_name_manager_get_names_of_their_own():
+    manager, names = NameManager(), []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [
+            threading.Thread(target=lambda: names.extend(manager.get(None, "fc") for _ in range(2000)))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(names) == sorted(f"fc{i}" for i in range(16000))
+
+
 def test_everything_works_on_ten_thousand_layers():
     x = sym.Variable("x")
     for _ in range(10_000):
@@ -238,3 +258,16 @@ def test_everything_works_on_ten_thousand_layers():
     assert len(x.get_internals()) == 10_001
     assert sym.load_json(x(x=sym.Variable("y")).tojson()).list_arguments() == ["y"]
     assert x.debug_str().count("\n") > 10_000
+
+
+def test_threads_can_ask_one_symbol_at_once():
+    def ask(i):
+        values = np.full((4, i % 5 + 1), i, np.float32)
+        shapes = net.infer_shape(data=values.shape)[1]
+        return shapes[0], (sym.sum(x * x, axis=1) + i).eval(x=values)[0].asnumpy()
+
+    net, x = two_layers(), sym.Variable("x")
+    with ThreadPoolExecutor(8) as pool:
+        for i, (shape, y) in enumerate(pool.map(ask, range(60))):
+            assert shape == (4, 3)
+            np.testing.assert_array_equal(y, np.full(4, i * i * (i % 5 + 1) + i, np.float32))

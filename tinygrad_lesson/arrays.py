@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.errors import DeviceError, ShapeError
+from tinygrad_lesson.errors import BindError, DeviceError, DTypeError, ShapeError
 
 
 class Context(NamedTuple):
@@ -46,6 +46,8 @@ def require_device(device: Context) -> None:
     Errors
         DeviceError saying what is missing.
     """
+    if not isinstance(device, Context):
+        raise DeviceError(f"{device!r} is no device; expected cpu() or gpu()")
     if device.device_type == "cpu":
         return
     if importlib.util.find_spec("cupy") is None:
@@ -55,8 +57,29 @@ def require_device(device: Context) -> None:
     raise DeviceError(f"{device}: plans run on the cpu only in this version")
 
 
+assign = np.ndarray.__setitem__
+
+
 class NDArray(np.ndarray):
     """An array as MXNet's users know it: `a[:] = values`, `a.asnumpy()`; otherwise NumPy's."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Copy `value` into a part.
+
+        Errors
+            BindError for an output of an executor; DTypeError for a complex or masked array.
+        """
+        kind = value.__class__
+        if (kind is np.ndarray and value.dtype.kind == "c") or issubclass(kind, np.ma.MaskedArray):
+            require_real(value, "the value of an assignment")
+        try:
+            assign(self, key, value)
+        except ValueError:
+            if self.flags.writeable:
+                raise
+            raise BindError(
+                "an output cannot be written to, for the gradients are computed from it; asnumpy() gives a copy"
+            ) from None
 
     def asnumpy(self) -> np.ndarray:
         """A copy as a bare NumPy array."""
@@ -78,6 +101,20 @@ class NDArray(np.ndarray):
         return cpu()
 
 
+def require_real(array: np.ndarray, what: str) -> None:
+    """Refuse an array of which a part would get lost.
+
+    Errors
+        DTypeError for a complex or a masked array.
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        raise DTypeError(
+            f"{what} is masked, and would lose its mask; give x.filled(...), or the mask as well"
+        )
+    if array.dtype.kind == "c":
+        raise DTypeError(f"{what} is {array.dtype}, expected real numbers; give real and imaginary part each")
+
+
 LINE = 64  # bytes of a cache line, and of the widest vector register
 
 
@@ -91,3 +128,10 @@ def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
 def handed_out(array: np.ndarray) -> NDArray:
     """The same memory as an `NDArray`."""
     return array.view(NDArray)
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """The same memory, not to be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

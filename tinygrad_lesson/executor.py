@@ -3,15 +3,16 @@
 import contextlib
 import gc
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, handed_out, require_device
-from tinygrad_lesson.errors import BindError, DTypeError, GraphError, ShapeError, near
+from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, handed_out, read_only, require_device
+from tinygrad_lesson.bound import Listed, Named, assign_all, check_shape
+from tinygrad_lesson.errors import BindError, GraphError, ShapeError, near
 from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, toposort
 from tinygrad_lesson.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, mirrored
@@ -39,8 +40,8 @@ def variables(order: Sequence[Node]) -> tuple[list[Node], list[Node]]:
 def collector_paused() -> Iterator[None]:
     """No search for cycles inside: a graph has none, and the search takes as long as compiling it."""
     before = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()
         yield
     finally:
         if before:
@@ -89,6 +90,7 @@ class Executor:
         caller: str = "bind",
     ) -> None:
         require_device(context)
+        find_runner(runner)  # which refuses an unknown one
         self.heads, self.output_names = list(heads), list(output_names)
         self.arguments, self.gradients, self.states = dict(arguments), dict(gradients), dict(states)
         self.requests, self.context, self.passes = dict(requests), context, passes
@@ -106,9 +108,10 @@ class Executor:
         self.shapes, self.dtypes = known or self.settle(caller)
         shapes: list[Any] = [self.shapes[edge] for edge in self.heads]
         outputs = zip(shapes, self.heads, strict=True)
-        self.outputs_now: list[np.ndarray] = [np.zeros(shape, self.dtypes[edge]) for shape, edge in outputs]
+        self.outputs_now = [read_only(np.zeros(shape, self.dtypes[edge])) for shape, edge in outputs]
         self.head_gradients: dict[str, np.ndarray] = {}
         self.made: dict[bool, tuple[Plan, Any]] = {}
+        self.shown: dict[bool, tuple[list[np.ndarray], list[tuple[np.ndarray, np.ndarray]]]] = {}
         self.ran_training = False
 
     def settle(self, caller: str) -> tuple[Shapes, DTypes]:
@@ -120,45 +123,55 @@ class Executor:
 
     # What users read.
 
-    @cached_property
+    @property
     def arg_dict(self) -> dict[str, NDArray]:
-        """Arguments by name."""
-        return {name: handed_out(a) for name, a in self.arguments.items()}
+        """Arguments by name. What is put under a name is copied into its array, here and in the others."""
+        return self.handed[0]
 
-    @cached_property
+    @property
     def grad_dict(self) -> dict[str, NDArray | None]:
         """Gradients by argument; None where none is wanted."""
-        return {n: handed_out(self.gradients[n]) if n in self.gradients else None for n in self.arguments}
+        return self.handed[1]
 
-    @cached_property
+    @property
     def aux_dict(self) -> dict[str, NDArray]:
         """Auxiliary states by name."""
-        return {name: handed_out(a) for name, a in self.states.items()}
+        return self.handed[2]
+
+    @cached_property
+    def handed(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Arguments, gradients and states as they are handed out."""
+
+        def named(arrays: Mapping[str, Any], what: str) -> dict[str, Any]:
+            return Named({n: None if a is None else handed_out(a) for n, a in arrays.items()}, what)
+
+        wanted = {name: self.gradients.get(name) for name in self.arguments}
+        return named(self.arguments, "arg_dict"), named(wanted, "grad_dict"), named(self.states, "aux_dict")
 
     @property
     def output_dict(self) -> dict[str, NDArray]:
         """Outputs by name."""
-        return dict(zip(self.output_names, self.outputs, strict=True))
+        return Named(dict(zip(self.output_names, self.outputs, strict=True)), "output_dict")
 
     @property
     def arg_arrays(self) -> list[NDArray]:
         """Arguments in order."""
-        return list(self.arg_dict.values())
+        return Listed(self.arg_dict.values())
 
     @property
     def grad_arrays(self) -> list[NDArray | None]:
         """Gradients in the order of the arguments."""
-        return list(self.grad_dict.values())
+        return Listed(self.grad_dict.values())
 
     @property
     def aux_arrays(self) -> list[NDArray]:
         """Auxiliary states in order."""
-        return list(self.aux_dict.values())
+        return Listed(self.aux_dict.values())
 
     @property
     def outputs(self) -> list[NDArray]:
-        """Results of the last forward run, which the next one overwrites."""
-        return [handed_out(a) for a in self.outputs_now]
+        """Results of the last forward run, which the next one overwrites; nobody else can, `asnumpy` gives a copy."""
+        return Listed([handed_out(a) for a in self.outputs_now])
 
     # What users do.
 
@@ -169,15 +182,24 @@ class Executor:
             BindError for a name that is no argument; ShapeError for a value of another shape. Then no
             argument has changed.
         """
+        self.run(is_train, arguments)
+        return self.outputs
+
+    def run(self, is_train: bool, arguments: Mapping[str, Any]) -> None:
+        """As `forward`, but nothing is handed out."""
         if arguments:
             self.take(arguments)
         for name, value in self.pinned.items():
             self.arguments[name][...] = value
-        run = self.runner(is_train)
-        run.forward()
-        self.outputs_now = [run.result(OUTPUT + str(i)) for i in range(len(self.heads))]
+        self.runner(is_train).forward()
+        self.deliver(is_train)
+
+    def deliver(self, is_train: bool) -> None:
+        """Show what the run of one mode has left."""
+        self.outputs_now, copies = self.shown[is_train]
+        for own, result in copies:
+            np.copyto(own, result)
         self.ran_training = is_train
-        return self.outputs
 
     def take(self, arguments: Mapping[str, Any]) -> None:
         """Copy `arguments` into their arrays, all or none."""
@@ -240,8 +262,7 @@ class Executor:
         noted: Any = run.train(batches, steps, updater, OUTPUT + "0", monitor.watched)
         if noted is None:
             return None
-        self.outputs_now = [run.result(OUTPUT + str(i)) for i in range(len(self.heads))]
-        self.ran_training = True
+        self.deliver(True)
         losses, magnitudes = noted
         monitor.add_batches(magnitudes)
         return losses  # type: ignore[no-any-return]
@@ -320,7 +341,17 @@ class Executor:
         arrays = {**self.arguments, **self.states, **self.head_gradients}
         arrays.update({GRADIENT + name: a for name, a in self.gradients.items()})
         arrays.update({STATE + name: a for name, a in self.states.items()})
-        self.made[is_train] = plan, find_runner(self.runner_name)(plan, arrays, self.generator)
+        run = find_runner(self.runner_name)(plan, arrays, self.generator)
+        names = [OUTPUT + str(i) for i in range(len(self.heads))]
+        owners = [plan.buffers[plan.buffers[plan.outputs[name]].owner] for name in names]
+        shown = [run.result(name) for name in names]
+        copies = []
+        for i, owner in enumerate(owners):
+            if owner.argument:  # the user may write there, and still reads the result
+                copies.append((np.empty_like(shown[i]), shown[i]))
+                shown[i] = copies[-1][0]
+        self.shown[is_train] = [read_only(array) for array in shown], copies
+        self.made[is_train] = plan, run
 
     def plan(self, is_train: bool = True) -> Plan:
         """The plan of one mode, to be printed or drawn."""
@@ -380,42 +411,3 @@ def pinned(order: Sequence[Node]) -> dict[str, float]:
                 leaf = node.inputs[names.index(name)].node
                 found.update({leaf.name: value} if leaf.is_variable else {})
     return found
-
-
-def check_shape(array: np.ndarray, value: Any, what: str) -> None:
-    """Refuse a value of another shape than the array it goes to."""
-    if np.shape(value) != array.shape:
-        raise ShapeError(f"{what} is {show(np.shape(value))}, expected {show(array.shape)}")
-
-
-def assign_all(copies: Iterable[tuple[np.ndarray, Any, str]]) -> None:
-    """Copy values into arrays of the same shapes, all or none: (array, value, what it is) for each.
-
-    Errors
-        ShapeError for another shape, DTypeError for what is no number, BindError for an array that
-        cannot be written; then none has changed.
-    """
-    checked = []
-    for array, value, what in copies:
-        value = as_numbers(value, what)
-        check_shape(array, value, what)
-        if not array.flags.writeable:
-            raise BindError(f"{what} goes to an array that is read-only")
-        checked.append((array, value.astype(array.dtype, copy=False)))
-    for array, value in checked:
-        array[...] = value
-
-
-def as_numbers(value: Any, what: str, dtype: Any = None) -> np.ndarray:
-    """`value` as an array.
-
-    Errors
-        ShapeError for lists of different lengths, DTypeError for what is no real number.
-    """
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ShapeError(f"{what} is no array: {error}") from None
-    if array.dtype.kind not in "fiub":
-        raise DTypeError(f"{what} has elements of type {array.dtype}, expected real numbers")
-    return array if dtype is None else array.astype(dtype)

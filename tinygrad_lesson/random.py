@@ -4,6 +4,7 @@ Both are Mersenne twisters, which NumPy has; what differs is how they are seeded
 out, and how words of 32 bits become numbers. With these two a run of MXNet or of R can be made again.
 """
 
+import threading
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -19,6 +20,7 @@ Shape = int | Sequence[int]
 _STREAMS = 1024  # generators that one seed starts
 _DRAWS_PER_STREAM = 64  # what a stream draws at most, as long as there are streams left
 _SEED_STEP = 127  # distance between the first streams of neighbouring seeds
+_TURN = threading.Lock()  # a generator serves one thread at a time
 _BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
 
@@ -82,9 +84,10 @@ class MXNetGenerator:
 
     def _words(self, counts: npt.NDArray[np.intp]) -> npt.NDArray[np.uint64]:
         """The next ``counts[i]`` words of 32 bits from stream ``i``, one stream after the other."""
-        for i in range(len(self._streams), counts.size):
-            self._streams.append(_twister(_SEED_STEP * self.seed + i))
-        draws = [stream.random_raw(n) for stream, n in zip(self._streams, counts.tolist(), strict=False)]
+        with _TURN:
+            for i in range(len(self._streams), counts.size):
+                self._streams.append(_twister(_SEED_STEP * self.seed + i))
+            draws = [stream.random_raw(n) for stream, n in zip(self._streams, counts.tolist(), strict=False)]
         return np.concatenate(draws) if draws else np.empty(0, np.uint64)
 
 

@@ -44,25 +44,27 @@ ELSEWHERE = {  # what other libraries have: what there is here
 @contextlib.contextmanager
 def recording(on: bool) -> Iterator[None]:
     """Record, or do not, what this thread computes inside."""
-    before, RECORDING.on = RECORDING.on, on
+    before = RECORDING.on
     UNUSUAL.append("recording")
-    try:
+    try:  # Ctrl-C may come after any line: nothing else holds before this one, and first of all it ends
+        RECORDING.on = on
         yield
     finally:
-        UNUSUAL.pop()
         RECORDING.on = before
+        UNUSUAL.pop()
 
 
 @contextlib.contextmanager
 def tracing() -> Iterator[None]:
     """Record everything inside, whether or not a gradient may be asked for."""
-    before, RECORDING.tracing = RECORDING.tracing, True
+    before = RECORDING.tracing
     UNUSUAL.append("tracing")
     try:
+        RECORDING.tracing = True
         yield
     finally:
-        UNUSUAL.pop()
         RECORDING.tracing = before
+        UNUSUAL.pop()
 
 
 def no_grad() -> contextlib.AbstractContextManager[None]:

@@ -40,7 +40,13 @@ class Grouping:
 
     def __init__(self, buffers: Sequence[Buffer], steps: Sequence[Step]) -> None:
         self.buffers = buffers
-        self.maker = {v: step for step in steps for v in step.targets}
+        self.origin = dict[int, int]()  # of what was reshaped, however often: where its elements lie
+        self.single = {v for v, buffer in enumerate(buffers) if buffer.size == 1}  # of one number
+        for op, sources, targets, _ in steps:
+            if isinstance(op, Reshape):
+                self.origin[targets[0]] = self.origin.get(sources[0], sources[0])
+            elif isinstance(op, BroadcastTo) and buffers[sources[0]].size == 1:
+                self.single.add(targets[0])
 
     def size(self, step: Step) -> int:
         """Elements of each array, if a step could be carried out by blocks; else 0."""
@@ -60,15 +66,8 @@ class Grouping:
 
     def fits(self, v: int, size: int) -> bool:
         """Whether a source is one number, or has all its elements in order."""
-        buffer = self.buffers[v]
-        if buffer.size == 1:
-            return True
-        if buffer.owner == v:
-            return buffer.size == size
-        maker = self.maker[v]
-        if isinstance(maker.op, BroadcastTo):
-            return self.buffers[maker.sources[0]].size == 1
-        return isinstance(maker.op, Reshape) and self.fits(maker.sources[0], size)
+        v = self.origin.get(v, v)
+        return v in self.single or (self.buffers[v].owner == v and self.buffers[v].size == size)
 
     def join(self, steps: Sequence[Step]) -> list[Step]:
         """`steps` with neighbours joined; small ones between that the others do not need come after them."""

@@ -1,32 +1,52 @@
 """Runners: loops over a plan. The NumPy runner is its meaning; the interpreter is the faster one."""
 
+import contextlib
 import functools
 import importlib.util
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.errors import LessonError, near
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.run.numpy_ import NumpyRunner
 
 CHOICE = "TINYGRAD_LESSON_RUNNER"  # environment variable that names a runner
 
 
-def interpreted(plan: Plan, arrays: Any, generator: Any, **settings: Any) -> Any:
-    """The interpreter's runner; numba is imported when it is first wanted."""
-    from tinygrad_lesson.run.vm import VMRunner
+@functools.cache
+def compiled_parts() -> tuple[Any, Any]:
+    """The interpreter's runner, and its optimizer step; numba is imported when they are first wanted.
 
-    return VMRunner(plan, arrays, generator, **settings)
+    That is done in a thread of its own, which Ctrl-C does not reach: a numba imported by half fails ever after.
+    """
+
+    def load() -> tuple[Any, Any]:
+        from tinygrad_lesson.run.vm import Update, VMRunner
+
+        return VMRunner, Update
+
+    def try_to_load() -> None:
+        with contextlib.suppress(Exception):  # whoever asks will meet it again
+            load()
+
+    thread = threading.Thread(target=try_to_load)
+    thread.start()
+    thread.join()
+    return load()
+
+
+def interpreted(plan: Plan, arrays: Any, generator: Any, **settings: Any) -> Any:
+    """The interpreter's runner."""
+    return compiled_parts()[0](plan, arrays, generator, **settings)
 
 
 def compiled_update(update: Any) -> Callable[[float], None] | None:
     """A function of the rate that takes an optimizer's step in one pass; None where nothing is compiled."""
     if runner_name() != "vm":
         return None
-    from tinygrad_lesson.run.vm import Update
-
-    return Update(update)
+    return compiled_parts()[1](update)  # type: ignore[no-any-return]
 
 
 RUNNERS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner, "vm": interpreted}
@@ -46,10 +66,13 @@ def runner(name: str | None) -> Callable[..., Any]:
 
 def runner_name(name: str | None = None) -> str:
     """The name of the runner that `runner(name)` gives."""
-    name = name or os.environ.get(CHOICE) or ("vm" if has_numba() else "numpy")
-    if name not in RUNNERS:
-        raise LessonError(f"there is no runner {name!r}; available: {', '.join(RUNNERS)}")
-    return name
+    given = os.environ.get(CHOICE) if name is None else name
+    if name is None and not given:
+        return "vm" if has_numba() else "numpy"
+    if not isinstance(given, str) or given not in RUNNERS:
+        origin = f" ({CHOICE} says so)" if name is None else ""
+        raise LessonError(f"there is no runner {given!r}{origin}; {near(str(given), RUNNERS)}")
+    return given
 
 
 @functools.cache

@@ -52,7 +52,10 @@ class Loop:
         body.emit()
         self.sums = list(body.totals)
         self.text = str(module)
-        self.engine, self.address = machine_code(self.text)
+        with (
+            global_compiler_lock
+        ):  # an engine that two threads make at once would be freed with the first of them
+            self.engine, self.address = machine_code(self.text)
 
     def rows(self, size: int, offsets: Mapping[int, int]) -> list[Row]:
         """The instruction that runs it over so many elements, and what more words it needs."""

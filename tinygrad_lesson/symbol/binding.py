@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context
+from tinygrad_lesson.arrays import Context, require_device
+from tinygrad_lesson.bound import as_numbers, check_shape
 from tinygrad_lesson.errors import BindError, near
-from tinygrad_lesson.executor import REQUESTS, Executor, Flat, as_numbers, check_shape, variables
+from tinygrad_lesson.executor import REQUESTS, Executor, Flat, variables
 from tinygrad_lesson.graph import Edge
 from tinygrad_lesson.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.shapes import is_complete, show
@@ -25,8 +26,7 @@ def simple_bind(
     order = symbol.nodes
     arguments, states = variables(order)
     leaves = [*arguments, *states]
-    names = {node.name for node in leaves}
-    given = symbol.given_shapes((), {name: s for name, s in shapes.items() if name in names}, "simple_bind")
+    given = symbol.given_shapes((), shapes, "simple_bind")
     found = infer_shapes(order, given, "simple_bind")
     single = np.dtype(np.float32)
     types = infer_dtypes(order, symbol.given_dtypes((), dtypes, "simple_bind"), single, "simple_bind")
@@ -85,6 +85,26 @@ def bind(
     )
 
 
+def check_groups(symbol: Any, group2ctx: Any) -> None:
+    """Refuse devices that plans cannot run on, and those for groups that no node is in.
+
+    Errors
+        BindError for an unknown group; DeviceError for a device.
+    """
+    if not isinstance(group2ctx, Mapping | None):
+        raise BindError(
+            f"bind: group2ctx is {group2ctx!r}, expected a dict from the name of a group to its device"
+        )
+    labels = [node.label.attributes for node in symbol.nodes]
+    known = {label.get("__ctx_group__", label.get("ctx_group", "")) for label in labels}
+    for name, device in (group2ctx or {}).items():
+        if name not in known:
+            raise BindError(
+                f"bind: no node is in the group {name!r} of group2ctx; {near(str(name), sorted(known - {''}))}"
+            )
+        require_device(device)
+
+
 def by_name(given: Any, names: Sequence[str], what: str, needed: bool) -> dict[str, np.ndarray]:
     """Arrays by name from a list in order or a dict; what is no array yet becomes one of float32.
 
@@ -108,7 +128,8 @@ def by_name(given: Any, names: Sequence[str], what: str, needed: bool) -> dict[s
         raise BindError(f"bind: {what} holds {unknown[0]!r}, which is no argument; {near(unknown[0], names)}")
     missing = [name for name in names if given.get(name) is None]
     if missing and needed:
-        raise BindError(f"bind: {what} lacks {missing[0]!r}; given: {', '.join(map(str, given)) or 'none'}")
+        close = near(missing[0], [str(name) for name in given]).replace("it takes", "given:")
+        raise BindError(f"bind: {what} lacks {missing[0]!r}; {close}")
     arrays = {name: given[name] for name in names if given.get(name) is not None}
     return {
         name: as_numbers(a, f"bind: {what} {name!r}", None if isinstance(a, np.ndarray) else np.float32).view(

@@ -1,6 +1,8 @@
 """Names and attributes that nodes get when the user gives none, as in MXNet 1.x."""
 
+import itertools
 import threading
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from tinygrad_lesson.errors import AttributeValueError
@@ -39,15 +41,13 @@ class NameManager(Scope):
     """Counts the unnamed nodes of each kind: `fullyconnected0`, `fullyconnected1`."""
 
     def __init__(self) -> None:
-        self.counters: dict[str, int] = {}
+        self.counters: dict[str, Iterator[int]] = {}
 
     def get(self, name: str | None, hint: str) -> str:
         """`name` if there is one, else the next of its kind."""
         if name:
             return name
-        count = self.counters.get(hint, 0)
-        self.counters[hint] = count + 1
-        return f"{hint}{count}"
+        return f"{hint}{next(self.counters.setdefault(hint, itertools.count()))}"
 
 
 class Prefix(NameManager):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, cpu
+from tinygrad_lesson.arrays import Context, cpu, handed_out
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.errors import AttributeValueError, BindError, DTypeError, GraphError, ShapeError, near
 from tinygrad_lesson.executor import Executor, collector_paused, variables
@@ -206,6 +206,8 @@ class Symbol(Displayed):
         grad_req: Any = "write",
         type_dict: Mapping[str, Any] | None = None,
         *,
+        group2ctx: Any = None,
+        shared_exec: Any = None,
         passes: Passes = Passes(),
         runner: str | None = None,
         **shapes: Any,
@@ -213,11 +215,14 @@ class Symbol(Displayed):
         """An executor with arrays of its own, zero to begin with; parameters lie side by side in one buffer.
 
         `passes` says how the graph is simplified, and with `Passes(mirror=True)` that memory is saved for time;
-        `runner` is `vm` or `numpy`, by default the fastest that is installed.
+        `runner` is `vm` or `numpy`, by default the fastest that is installed. `group2ctx` and `shared_exec` are MXNet's
+        and change nothing here.
 
         Errors
-            BindError where a shape is missing or a request is none of write, add, null.
+            BindError where a shape is missing, a name is no argument, or a request is none of write, add, null;
+            LessonError for a runner that does not exist.
         """
+        binding.check_groups(self, group2ctx)
         with collector_paused():
             return binding.simple_bind(
                 self, ctx, grad_req, type_dict or {}, shapes, passes=passes, runner=runner
@@ -236,11 +241,19 @@ class Symbol(Displayed):
         Errors
             BindError for a missing array, a list of another length, or an unknown gradient.
         """
+        binding.check_groups(self, group2ctx)
         return binding.bind(self, ctx, args, args_grad, grad_req, aux_states, passes=passes, runner=runner)
 
     def eval(self, ctx: Context = cpu(), **arguments: Any) -> list[Any]:
-        """Outputs for the given arguments."""
-        return self.bind(ctx, arguments, grad_req="null").forward()
+        """Outputs for the given arguments, as arrays of the caller's own.
+
+        Errors
+            BindError for a missing array, or a name that is no argument.
+        """
+        self.by_leaf((), arguments, "eval")
+        states = {name: arguments[name] for name in self.list_auxiliary_states() if name in arguments}
+        outputs = self.bind(ctx, arguments, grad_req="null", aux_states=states).forward()
+        return [handed_out(y.asnumpy()) for y in outputs]
 
     # Saving.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, cpu
+from tinygrad_lesson.arrays import Context, cpu, require_real
 from tinygrad_lesson.errors import BindError, DTypeError, ShapeError
 from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.graph import EDGES, Edge, Node
@@ -30,6 +30,7 @@ from tinygrad_lesson.train.guard import (
 from tinygrad_lesson.train.history import Arrays, History, Trained
 from tinygrad_lesson.train.initializer import Initializer, Uniform
 from tinygrad_lesson.train.monitor import GradientMonitor
+from tinygrad_lesson.train.predictors import Predictors
 
 
 def progress_bar(**settings: Any) -> Any:
@@ -81,7 +82,7 @@ class FeedForward:
         self.allow_extra_params = allow_extra_params
         self.generator = default_generator() if seed is None else MXNetGenerator(seed)
         self.history = History()
-        self.predictors: dict[Any, Executor] = {}
+        self.predictors = Predictors()
 
     # Learning.
 
@@ -319,9 +320,11 @@ class FeedForward:
     def answers(self, X: Any, num_batch: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Answers, and the labels that the batches carried, if any."""
         if isinstance(X, np.ndarray | list):
+            if isinstance(X, np.ndarray) and (X.dtype.kind == "c" or X.__class__ is not np.ndarray):
+                require_real(X, "predict: X")
             X = np.asarray(X, np.float32)
             if X.ndim and 0 < len(X) <= self.numpy_batch_size and num_batch != 0:  # one batch, without ado
-                return self.predictor({"data": X}).forward(is_train=False, data=X)[0].asnumpy(), None
+                return self.answer({"data": X}), None
             X = as_iterator(X, batch_size=max(1, min(self.numpy_batch_size, len(X))))
         names = self.prediction.list_arguments()
         results, labels = [], []
@@ -330,33 +333,37 @@ class FeedForward:
                 break
             rows = len(next(iter(batch.values()))) - pad
             given = {name: array for name, array in batch.items() if name in names}
-            outputs = self.predictor(given).forward(is_train=False, **given)
-            results.append(outputs[0].asnumpy()[:rows])
+            results.append(self.answer(given)[:rows])
             labels += [array[:rows] for name, array in batch.items() if name.endswith("label")]
         if not results:
             raise ShapeError("predict: there are no rows")
         return np.concatenate(results), np.concatenate(labels) if labels else None
 
+    def answer(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The first output for one batch. Threads wait for each other."""
+        with self.predictors.lock:
+            executor = self.predictor(batch)
+            executor.run(False, batch)
+            return np.array(executor.outputs_now[0])
+
     def predictor(self, batch: Mapping[str, np.ndarray]) -> Executor:
         """An executor of the prediction for batches of this shape."""
         if self.arg_params is None:
             raise BindError("predict: there are no parameters yet; call fit or load first")
-        key = tuple((name, array.shape) for name, array in batch.items())
-        if key not in self.predictors:
-            shapes: dict[str, Any] = {name: array.shape for name, array in batch.items()}
-            executor = self.prediction.simple_bind(self.ctx, "null", None, **shapes)
-            missing = [
-                n
-                for n in executor.arguments
-                if n not in batch and n not in self.arg_params and not n.endswith("label")
-            ]
-            if missing:
-                raise BindError(f"predict: there is no value for {missing[0]!r}")
-            known = {name: a for name, a in self.arg_params.items() if name in executor.arguments}
-            states = {name: a for name, a in self.aux_params.items() if name in executor.states}
-            executor.copy_params_from(known, states)
-            self.predictors[key] = executor
-        return self.predictors[key]
+        key = tuple([(name, array.shape) for name, array in batch.items()])
+        known = self.predictors.find(key, self.arg_params, self.aux_params)
+        if known is not None:
+            return known
+        shapes: dict[str, Any] = {name: array.shape for name, array in batch.items()}
+        executor = self.prediction.simple_bind(self.ctx, "null", None, **shapes)
+        missing = [
+            n
+            for n in executor.arguments
+            if n not in batch and n not in self.arg_params and not n.endswith("label")
+        ]
+        if missing:
+            raise BindError(f"predict: there is no value for {missing[0]!r}")
+        return self.predictors.add(key, executor, self.arg_params, self.aux_params)
 
     def score(self, X: Any, y: Any = None, eval_metric: Any = "acc") -> float:
         """Accuracy, or another metric, on labelled rows.

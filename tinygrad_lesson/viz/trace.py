@@ -11,7 +11,8 @@ from tinygrad_lesson.errors import GraphError
 from tinygrad_lesson.executor import HEAD, Executor, variables
 from tinygrad_lesson.graph import Edge, Label, Node, ancestors, constant, outputs_of, toposort
 from tinygrad_lesson.infer import infer_dtypes, infer_shapes
-from tinygrad_lesson.jit import Jitted, flatten
+from tinygrad_lesson.jit import Jitted
+from tinygrad_lesson.nested import tensors_in
 from tinygrad_lesson.op import NUMBERS
 from tinygrad_lesson.plan import Builder, Passes
 from tinygrad_lesson.symbol.symbol import Symbol
@@ -84,7 +85,7 @@ def values_of(executor: Executor) -> dict[Edge, Any]:
 
 def of_function(f: Callable[..., Any], inputs: Sequence[Any]) -> Graph:
     """A function, called with `inputs` as tensors and recorded."""
-    f = f.f if isinstance(f, Jitted) else f
+    f = f.__wrapped__ if isinstance(f, Jitted) else f
     names = input_names(f, len(inputs))
     leaves = [Node(None, label=Label(name)) for name in names]
     tensors = [
@@ -97,7 +98,7 @@ def of_function(f: Callable[..., Any], inputs: Sequence[Any]) -> Graph:
     except GraphError:  # it looks at values, so only what leads to a gradient can be recorded
         with recording(True):
             result = f(*tensors)
-    outputs = flatten(result)[1]
+    outputs = tensors_in(result)
     outer = {t.node: name for name, t in free_tensors(f) if t.node is not None}
     named = {**outer, **dict(zip(leaves, names, strict=True))}
     return of_tensors(outputs, named, dict(zip(leaves, tensors, strict=True)))

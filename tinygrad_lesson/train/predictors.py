@@ -1,0 +1,84 @@
+"""Executors that answer: one for each shape of a batch, over the model's own parameters."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_lesson.bound import assign_all, check_shape
+from tinygrad_lesson.executor import Executor
+
+KEPT = 4  # executors: for whole batches, for the last one, for a single row; the interpreter's repack the weights
+
+
+class Predictor(NamedTuple):
+    """An executor, the values that it was made for, and where it has copies: (array, dict of the value, its name)."""
+
+    executor: Executor
+    values: list[Any]
+    copies: list[tuple[np.ndarray, Mapping[str, Any], str]]
+
+    def refresh(self) -> None:
+        """Copy what is to be copied.
+
+        Errors
+            ShapeError for another shape, DTypeError for what is no number.
+        """
+        assign_all((own, given[name], f"predict: {name!r}") for own, given, name in self.copies)
+
+
+class Predictors:
+    """Those that were used last, for a model that several threads may ask: whoever uses one holds the lock."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.known: OrderedDict[Any, Predictor] = OrderedDict()
+
+    def __reduce__(self) -> Any:  # a copy of a model begins without
+        return Predictors, ()
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self.lock:
+            self.known.clear()
+
+    def find(self, key: Any, arguments: Mapping[str, Any], states: Mapping[str, Any]) -> Executor | None:
+        """The executor for a key, if there is one and it was made for these values; it has them as they are now."""
+        found = self.known.get(key)
+        try:  # what is identical is not compared, and two arrays of several numbers have no truth value
+            if found is None or found.values != [*arguments.values(), *states.values()]:
+                return None
+        except ValueError:
+            return None
+        self.known.move_to_end(key)
+        if found.copies:
+            found.refresh()
+        return found.executor
+
+    def add(
+        self, key: Any, executor: Executor, arguments: Mapping[str, Any], states: Mapping[str, Any]
+    ) -> Executor:
+        """Keep a new executor, which from now on works on the model's own arrays where they are as it needs them.
+
+        Errors
+            ShapeError for another shape, DTypeError for what is no number.
+        """
+        copies = []
+        for given, own in ((arguments, executor.arguments), (states, executor.states)):
+            for name, value in given.items():
+                if name not in own:
+                    continue
+                check_shape(own[name], value, f"predict: {name!r}")
+                fits = isinstance(value, np.ndarray) and value.dtype == own[name].dtype and value.size > 1
+                if fits and value.flags.c_contiguous and value.flags.aligned and name not in executor.pinned:
+                    own[name] = value.view(np.ndarray)
+                else:
+                    copies.append((own[name], given, name))
+        new = Predictor(executor, [*arguments.values(), *states.values()], copies)
+        new.refresh()
+        self.known[key] = new
+        while len(self.known) > KEPT:
+            self.known.popitem(last=False)
+        return executor
