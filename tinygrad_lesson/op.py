@@ -22,11 +22,53 @@ OPS: dict[str, type["Op"]] = {}
 FUNCTIONS: dict[str, type["Op"]] = {}
 OpClass = TypeVar("OpClass", bound=type["Op"])
 DType = np.dtype[Any] | None
+NUMBERS = frozenset((bool, int, float, complex))
 
 
 def floating(dtype: DType) -> DType:
     """`dtype`, or float64 in the place of integers."""
     return dtype if dtype is None or dtype.kind in "fc" else np.dtype(float)
+
+
+HALF = np.dtype(np.float16)
+
+
+def has_room(dtype: DType) -> bool:
+    """Whether sums in this type keep their digits: in integers they may overflow, in half precision they do both."""
+    return dtype is None or (dtype.kind in "fc" and dtype.itemsize > 2)
+
+
+def roomy(dtype: DType) -> DType:
+    """The type in which numbers of `dtype` are added up: float64 for integers, single precision for half."""
+    return np.dtype(np.float32) if dtype == HALF else floating(dtype)
+
+
+def summed(dtype: DType) -> DType:
+    """Element type of a sum, which for short integers is a wider one, as in NumPy."""
+    return None if dtype is None else np.sum(np.empty(0, dtype)).dtype
+
+
+def in_type(xp: Any, x: Any, dtype: DType) -> Any:
+    """`x` in another element type; itself if it has that one, or is Python's number, which adapts."""
+    if type(x) in NUMBERS or x.dtype == dtype:
+        return x
+    return xp.positive(x, dtype=dtype, casting="unsafe")
+
+
+def with_room(xp: Any, x: Any) -> Any:
+    """`x` in a type in which sums and differences of it keep their digits."""
+    dtype = dtype_of(x)
+    return x if has_room(dtype) else in_type(xp, x, roomy(dtype))
+
+
+def rounded(xp: Any, y: Any, dtype: DType) -> Any:
+    """A result that was computed with room, in half precision where that is its type."""
+    return in_type(xp, y, dtype) if dtype == HALF else y
+
+
+def dtype_of(x: Any) -> DType:
+    """Element type of an array; None for Python's number, which adapts."""
+    return getattr(x, "dtype", None)
 
 
 def attr(
@@ -321,6 +363,12 @@ class Reduction(Op):
             return reduction(x.reshape(-1), axis=0, out=out, keepdims=True)
         return reduction(x, axis=axes, out=out, keepdims=self.keepdims)
 
+    def accumulate(self, xp: Any, reduction: Callable[..., Any], x: Any, out: Any) -> Any:
+        """As `reduce`, for a reduction that adds or multiplies; half precision is accumulated in single."""
+        if x.dtype != HALF:
+            return self.reduce(reduction, x, out)
+        return in_type(xp, self.reduce(functools.partial(reduction, dtype=roomy(HALF)), x, None), HALF)
+
 
 class Namespace:
     """The ops as functions: `F.tanh(x)` is `apply(Tanh(), (x,))`, whatever `x` stands for."""
@@ -420,9 +468,6 @@ def array_namespace(xp: Any) -> Namespace:
         return y.item() if inputs and type(inputs[0]) in NUMBERS and numbers_only(inputs) else y
 
     return Namespace(apply)
-
-
-NUMBERS = frozenset((bool, int, float, complex))
 
 
 def numbers_only(values: Sequence[Any]) -> bool:

@@ -6,8 +6,20 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.errors import ShapeError
-from tinygrad_lesson.op import Comparison, Elementwise, Op, attr, floating, op
-from tinygrad_lesson.shapes import merge, show
+from tinygrad_lesson.op import (
+    Comparison,
+    Elementwise,
+    Op,
+    attr,
+    dtype_of,
+    floating,
+    has_room,
+    in_type,
+    op,
+    roomy,
+    with_room,
+)
+from tinygrad_lesson.shapes import broadcast, merge, show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,24 +307,51 @@ class LessEqual(BinaryComparison):
 
 @op
 class Where(Elementwise):
-    """`a` where `condition` holds, else `b`."""
+    """`a` where `condition` holds, else `b`.
+
+    Source
+        For `rows`: MXNet 1.9, `where`.
+    """
 
     mixes_dtypes = True
+    rows: bool = attr(False, doc="a condition of one axis chooses rows, one for each, as in MXNet")
+
+    def row_shape(self, shapes):
+        """The shape in which a condition that chooses rows broadcasts with them; None if it chooses elements."""
+        condition, rank = shapes[0], max(map(len, shapes[1:]), default=0)
+        return (*condition, *[1] * (rank - 1)) if self.rows and len(condition) == 1 < rank else None
+
+    def shape(self, condition, *values):
+        by_row = self.row_shape((condition, *values))
+        if by_row is None:
+            return super().shape(condition, *values)
+        y = broadcast(*values)
+        if None not in (by_row[0], y[0]) and by_row[0] != y[0]:
+            raise ShapeError(
+                f"condition is {show(condition)}, expected {show(y[:1])}, one for each row of {show(y)}"
+            )
+        return broadcast(by_row, y)
 
     def forward(self, xp, condition, a, b):
+        if self.rows:
+            by_row = self.row_shape([np.shape(x) for x in (condition, a, b)])
+            condition = condition if by_row is None else xp.reshape(condition, by_row)
         return xp.where(condition, a, b)
 
     def vjp(self, F, g, y, condition, a, b):
         return (
             None,
-            lambda: F.sum_like(F.where(condition, g, 0), a),
-            lambda: F.sum_like(F.where(condition, 0, g), b),
+            lambda: F.sum_like(F.where(condition, g, 0, rows=self.rows), a),
+            lambda: F.sum_like(F.where(condition, 0, g, rows=self.rows), b),
         )
 
     def dtype(self, condition, a, b):
         return super().dtype(a, b)
 
     def rewrite(self, F, shapes, condition, a, b):
+        if self.rows:
+            by_row = self.row_shape(shapes)
+            return F.where(condition if by_row is None else F.reshape(condition, by_row), a, b)
         known = F.number(condition)
         chosen = None if known is None else 1 if known else 2
         return (condition, a, b)[chosen] if chosen and shapes[chosen] == self.shape(*shapes) else None
@@ -320,7 +359,15 @@ class Where(Elementwise):
     @classmethod
     def sample(cls, draw):
         condition, a, b = draw.broadcasting(3)
-        return cls(), {"condition": draw.array(condition) > 0, "a": draw.array(a), "b": draw.array(b)}
+        rows = draw.boolean()
+        if rows:
+            a = b = (2, *draw.shape(min_rank=1))
+            condition = a[:1] if draw.boolean() else a
+        return cls(rows=rows), {
+            "condition": draw.array(condition) > 0,
+            "a": draw.array(a),
+            "b": draw.array(b),
+        }
 
 
 class Unary(Elementwise):
@@ -329,6 +376,12 @@ class Unary(Elementwise):
     @classmethod
     def sample(cls, draw):
         return cls(), {"x": draw.array(draw.shape())}
+
+
+def floated(xp, x):
+    """`x`, integers as float64: a function of several steps would wrap around in between, or overflow."""
+    dtype = dtype_of(x)
+    return x if dtype is None or dtype.kind in "fc" else in_type(xp, x, floating(dtype))
 
 
 class FloatUnary(Unary):
@@ -438,25 +491,33 @@ class Tanh(FloatUnary):
 
 
 @op
-class Sigmoid(FloatUnary):
+class Sigmoid(Unary):
     """The logistic function: ``y = 1 / (1 + exp(-x))``, without overflow."""
 
     def forward(self, xp, x, out=None):
+        x = floated(xp, x)
         return xp.divide(xp.exp(xp.minimum(x, 0)), 1 + xp.exp(-xp.abs(x)), out=out)
 
     def vjp(self, F, g, y, x):
         return (g * (y * (1 - y)),)
 
+    def dtype(self, x):
+        return floating(x)
+
 
 @op
-class Softplus(FloatUnary):
+class Softplus(Unary):
     """A smooth ramp: ``y = log(1 + exp(x))``, without overflow. MXNet calls it softrelu."""
 
     def forward(self, xp, x, out=None):
+        x = floated(xp, x)
         return xp.add(xp.log1p(xp.exp(-xp.abs(x))), xp.maximum(x, 0), out=out)
 
     def vjp(self, F, g, y, x):
         return (g * F.sigmoid(x),)
+
+    def dtype(self, x):
+        return floating(x)
 
 
 class Kinked(Unary):
@@ -472,6 +533,7 @@ class Softsign(Kinked):
     """``y = x / (1 + |x|)``."""
 
     def forward(self, xp, x, out=None):
+        x = floated(xp, x)
         return xp.divide(x, 1 + xp.abs(x), out=out)
 
     def vjp(self, F, g, y, x):
@@ -528,6 +590,7 @@ class LeakyReLU(Kinked):
     slope: float = attr(0.25, doc="the derivative for negative numbers")
 
     def forward(self, xp, x, out=None):
+        x = floated(xp, x)
         return xp.add(xp.maximum(x, 0), self.slope * xp.minimum(x, 0), out=out)
 
     def vjp(self, F, g, y, x):
@@ -563,6 +626,23 @@ class Clip(Elementwise):
         low, high = draw.choice(((-1.0, 1.0), (None, 0.5), (-0.5, None)))
         kinks = tuple(k for k in (low, high) if k is not None)
         return cls(low=low, high=high), {"x": draw.array(draw.shape(), away_from=kinks)}
+
+
+@op
+class Widen(Unary):
+    """`x` in a type in which it can be added up: half precision as single, integers as float64."""
+
+    def forward(self, xp, x):
+        return with_room(xp, x)
+
+    def vjp(self, F, g, y, x):
+        return (g,)
+
+    def rewrite(self, F, shapes, x):
+        return x if has_room(F.dtypes[x]) else None
+
+    def dtype(self, x):
+        return roomy(x)
 
 
 @op
