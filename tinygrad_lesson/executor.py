@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, handed_out, require_device
+from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, handed_out, refuse_masked, require_device
 from tinygrad_lesson.errors import BindError, DTypeError, GraphError, ShapeError, near
 from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, toposort
 from tinygrad_lesson.infer import DTypes, Shapes, infer_dtypes, infer_shapes
@@ -45,6 +45,18 @@ def collector_paused() -> Iterator[None]:
     finally:
         if before:
             gc.enable()
+
+
+@contextlib.contextmanager
+def room_for_arrays(caller: str) -> Iterator[None]:
+    """One clear line where arrays inside are larger than memory, or than an array can be."""
+    try:
+        yield
+    except (MemoryError, ValueError) as error:
+        told = str(error)
+        if not (isinstance(error, MemoryError) or "too big" in told or "allowed dimension" in told):
+            raise
+        raise BindError(f"{caller}: there is no room for the arrays: {error}") from None
 
 
 class Flat:
@@ -106,7 +118,10 @@ class Executor:
         self.shapes, self.dtypes = known or self.settle(caller)
         shapes: list[Any] = [self.shapes[edge] for edge in self.heads]
         outputs = zip(shapes, self.heads, strict=True)
-        self.outputs_now: list[np.ndarray] = [np.zeros(shape, self.dtypes[edge]) for shape, edge in outputs]
+        with room_for_arrays(caller):
+            self.outputs_now: list[np.ndarray] = [
+                np.zeros(shape, self.dtypes[edge]) for shape, edge in outputs
+            ]
         self.head_gradients: dict[str, np.ndarray] = {}
         self.made: dict[bool, tuple[Plan, Any]] = {}
         self.ran_training = False
@@ -307,7 +322,7 @@ class Executor:
     def runner(self, is_train: bool) -> Any:
         """The runner of the training or the prediction plan, made when first used."""
         if is_train not in self.made:
-            with collector_paused():
+            with collector_paused(), room_for_arrays("bind"):
                 self.make(is_train)
         return self.made[is_train][1]
 
@@ -412,6 +427,7 @@ def as_numbers(value: Any, what: str, dtype: Any = None) -> np.ndarray:
     Errors
         ShapeError for lists of different lengths, DTypeError for what is no real number.
     """
+    refuse_masked(value, what)
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,12 @@ class Program:
         with tracing():
             result = f(*[wrap(array, leaf) for array, leaf in zip(self.examples, leaves, strict=True)])
         self.pack, outputs = flatten(result)
+        used = [
+            edge
+            for node in ancestors([t.node for t in outputs if t.node is not None])
+            for edge in node.inputs
+        ]
+        self.refuse_complex(np.result_type(x.value) for x in (*used, *outputs))
         self.pull: Program | None = None
         builder = Builder(settings.passes)
         self.arrays = {f"input {i}": np.array(array) for i, array in enumerate(self.examples)}
@@ -106,6 +112,14 @@ class Program:
         generator = random.default_generator()
         self.runner = find_runner(settings.runner)(self.plan, self.arrays, generator, movable=True)
 
+    def refuse_complex(self, dtypes: Iterable[Any]) -> None:
+        """Refuse complex numbers, which plans do not compute with."""
+        if any(dtype.kind == "c" for dtype in dtypes):
+            raise DTypeError(
+                f"jit: {self.settings.__name__} computes with complex numbers, expected real ones; "
+                "call the function itself, or give it real and imaginary parts"
+            )
+
     def emit(self, builder: Builder, leaves: Sequence[Node], outputs: Sequence[Tensor]) -> list[Edge]:
         """The recorded graph as edges of the builder; arrays from outside become arguments of their own."""
         new: dict[Node, tuple[Edge, ...]] = {}
@@ -113,10 +127,10 @@ class Program:
             new[leaf] = (builder.variable(leaf, array.shape, array.dtype),)
 
         def edge_of(t: Tensor) -> Edge:
+            if type(t.value) in NUMBERS:  # also one that was computed, of numbers alone
+                return builder.constant(value=t.value)  # type: ignore[no-any-return]
             if t.node is not None:
                 return new[t.node][t.index]
-            if type(t.value) in NUMBERS:
-                return builder.constant(value=t.value)  # type: ignore[no-any-return]
             if t.value.size == 1 and t.value.dtype.kind == "f":
                 shape, dtype = t.value.shape, str(t.value.dtype)
                 return builder.full(shape=shape, value=t.value.item(), dtype=dtype)  # type: ignore[no-any-return]

@@ -114,6 +114,7 @@ class Op:
     learns: ClassVar[bool] = False  # declares `parameters`; set by `op`
     view: ClassVar[bool] = False  # `forward` returns a view of its first input
     mixes_dtypes: ClassVar[bool] = False  # inputs may differ in element type in MXNet too
+    whole: ClassVar[bool] = False  # of integers MXNet keeps the whole part of the result
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -159,6 +160,10 @@ class Op:
         if not known or known.count(known[0]) == len(known):
             return known[0] if known else None
         return np.result_type(*known)
+
+    def keeping(self, dtype: "np.dtype[Any]") -> "Op":
+        """This op as MXNet carries it out on integers, whose type it keeps."""
+        return self
 
     def input_dtype(self, i: int, first: np.dtype[Any]) -> "np.dtype[Any]":
         """Element type of input number `i` if nothing else decides it, given that of the first input."""
@@ -232,6 +237,11 @@ def check_attribute(op: Op, field: "dataclasses.Field[Any]", value: Any) -> None
     if isinstance(value, list):
         object.__setattr__(op, field.name, tuple(value))
     range_ = field.metadata
+    largest = 63 if isinstance(value, list | tuple) else 1023  # bits of a size, and of what a float can hold
+    for number in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(number, int) and number.bit_length() > largest:
+            told = f"an integer of {number.bit_length()} bits, expected at most {largest}"
+            raise AttributeValueError(f"{op.name}: {range_.get('alias') or field.name} is {told}")
     low, high, choices = range_.get("minimum"), range_.get("maximum"), range_.get("choices")
     if choices is not None and value not in choices:
         wrong = f"one of {', '.join(map(repr, choices))}"
@@ -322,6 +332,26 @@ class Elementwise(Op):
         return super().complete(shapes, results)
 
 
+def result_dtypes(op: Op, dtypes: Sequence[DType], numbers: Sequence[Any]) -> tuple[DType, ...]:
+    """Element type of each result of `op`; `numbers` are those among its inputs, for which `dtypes` holds None.
+
+    By NumPy's rules: a float makes integers and truth values float64, and leaves other types as they are.
+    """
+    kinds = [type(number)() for number in numbers]
+    met = [d if d is None else np.result_type(d, *kinds) for d in dtypes] if kinds else dtypes
+    found = op.dtype(*met)
+    if found is None and kinds and len(kinds) < len(met) and isinstance(op, Elementwise):
+        found = np.result_type(*kinds)  # an array chooses between numbers
+    return found if isinstance(found, tuple) else (found,) * op.results
+
+
+def exactly(value: Any) -> Any:
+    """What tells values apart that are equal: 0.0 and -0.0, 1 and True; for an op, of all its attributes."""
+    if isinstance(value, Op):
+        return type(value), *[exactly(getattr(value, f.name)) for f in dataclasses.fields(value)]
+    return tuple(map(exactly, value)) if isinstance(value, tuple) else (type(value), repr(value))
+
+
 class Comparison(Elementwise):
     """An elementwise question; the answers are booleans and have no gradient."""
 
@@ -398,8 +428,8 @@ def as_function(cls: type[Op], apply: Callable[[Op, Sequence[Any]], Any]) -> Cal
             return apply(bare[0], arguments)
         key = None
         if count and len(arguments) >= count:
-            rest = arguments[count:]  # 1, 1.0 and True are equal, so types belong to the key
-            key = (rest, *named.items(), *map(type, rest), *map(type, named.values()))
+            rest = arguments[count:]  # 1, 1.0 and True are equal, and so are 0.0 and -0.0
+            key = (rest, *named.items(), *map(told_apart, rest), *map(told_apart, named.values()))
             try:
                 made = known[key]
             except (KeyError, TypeError):
@@ -418,6 +448,11 @@ def as_function(cls: type[Op], apply: Callable[[Op, Sequence[Any]], Any]) -> Cal
 
     function.__name__, function.__doc__ = cls.function, cls.__doc__
     return function
+
+
+def told_apart(value: Any) -> Any:
+    """What a key needs besides an attribute, to tell it from others that are equal to it."""
+    return repr(value) if not value or value.__class__ is tuple else value.__class__
 
 
 def bind(cls: type[Op], arguments: Sequence[Any], named: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:

@@ -1,11 +1,12 @@
 """Arithmetic, comparisons and functions of one number, element by element; inputs broadcast."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import ShapeError
+from tinygrad_lesson.errors import DTypeError, ShapeError
 from tinygrad_lesson.op import (
     Comparison,
     Elementwise,
@@ -61,6 +62,18 @@ def products_like(F, g, a, b):
     return lambda: F.sum_like(g * b, a), lambda: F.sum_like(g * a, b)
 
 
+def is_nothing(F, x, other):
+    """Whether adding the number `x` leaves `other` as it is: with floats -0.0 does, while 0.0 makes 0.0 of -0.0."""
+    number, dtype = F.number(x), F.dtypes[other]
+    return number == 0 and ((dtype is not None and dtype.kind in "iu") or math.copysign(1, number) < 0)
+
+
+def negated(F, x):
+    """Whether `x` is a negative that can be done later: of floats, since it makes short integers wrap around."""
+    dtype = F.dtypes[x]
+    return isinstance(x.node.op, Negative) and (dtype is None or dtype.kind == "f")
+
+
 @op
 class Add(Binary):
     """Sum of two arrays: ``y = a + b``."""
@@ -72,11 +85,11 @@ class Add(Binary):
         return (g, g) if self.same_shape else each_like(F, g, a, b)
 
     def rewrite(self, F, shapes, a, b):
-        if F.number(a) == 0 or F.number(b) == 0:
-            return b if F.number(a) == 0 else a
-        if isinstance(b.node.op, Negative):
+        if is_nothing(F, a, b) or is_nothing(F, b, a):
+            return b if is_nothing(F, a, b) else a
+        if negated(F, b):
             return F.subtract(a, b.node.inputs[0])
-        return F.subtract(b, a.node.inputs[0]) if isinstance(a.node.op, Negative) else None
+        return F.subtract(b, a.node.inputs[0]) if negated(F, a) else None
 
 
 @op
@@ -90,9 +103,9 @@ class Subtract(Binary):
         return (g, lambda: -g) if self.same_shape else (lambda: F.sum_like(g, a), lambda: F.sum_like(-g, b))
 
     def rewrite(self, F, shapes, a, b):
-        if F.number(b) == 0:
+        if F.number(b) == 0 and math.copysign(1, F.number(b)) > 0:  # -0.0 less -0.0 is 0.0
             return a
-        return F.add(a, b.node.inputs[0]) if isinstance(b.node.op, Negative) else None
+        return F.add(a, b.node.inputs[0]) if negated(F, b) else None
 
 
 @op
@@ -108,14 +121,16 @@ class Multiply(Binary):
     def rewrite(self, F, shapes, a, b):
         if F.number(a) == 1 or F.number(b) == 1:
             return b if F.number(a) == 1 else a
-        if isinstance(a.node.op, Negative):
+        if negated(F, a):
             return F.negative(F.multiply(a.node.inputs[0], b))
-        return F.negative(F.multiply(a, b.node.inputs[0])) if isinstance(b.node.op, Negative) else None
+        return F.negative(F.multiply(a, b.node.inputs[0])) if negated(F, b) else None
 
 
 @op
 class Divide(Binary):
     """Quotient of two arrays: ``y = a / b``."""
+
+    whole = True
 
     def forward(self, xp, a, b, out=None):
         return xp.divide(a, b, out=out)
@@ -126,7 +141,7 @@ class Divide(Binary):
     def rewrite(self, F, shapes, a, b):
         if F.number(b) == 1:
             return a
-        return F.negative(F.divide(a.node.inputs[0], b)) if isinstance(a.node.op, Negative) else None
+        return F.negative(F.divide(a.node.inputs[0], b)) if negated(F, a) else None
 
     def dtype(self, *dtypes):
         return floating(super().dtype(*dtypes))
@@ -143,6 +158,8 @@ class Power(Binary):
 
     The gradient for the exponent is 0 where the base is 0.
     """
+
+    whole = True
 
     def forward(self, xp, a, b, out=None):
         return xp.power(a, b, out=out)
@@ -230,8 +247,27 @@ class WithScalar(Elementwise):
         """Whether the op of two inputs is."""
         return self.binary.differentiable
 
+    @property
+    def whole(self):
+        """Whether the op of two inputs is."""
+        return self.binary.whole
+
+    def keeping(self, dtype):
+        """With the number cut off to an integer of this type.
+
+        Source
+            MXNet 1.9.1, ``DType(alpha)`` in `elemwise_binary_scalar_op.h`; powers are taken of floats there.
+        """
+        if not math.isfinite(self.scalar):
+            raise DTypeError(f"the number is {self.scalar}, expected a finite one for {dtype}")
+        kind = np.dtype(np.int64) if dtype.kind == "b" else dtype
+        scalar = np.array(int(self.scalar)).astype(kind).item()
+        if scalar == 0 and isinstance(self.binary, Divide) and not self.reverse:
+            raise DTypeError(f"the number {self.scalar} is 0 in {dtype}, which divides; bind float32 instead")
+        return dataclasses.replace(self, scalar=float(scalar) if isinstance(self.binary, Power) else scalar)
+
     def dtype(self, x):
-        return self.binary.dtype(None if x is None else np.result_type(x, self.scalar))
+        return self.binary.dtype(None if x is None else np.result_type(x, type(self.scalar)()))
 
     def forward(self, xp, x, out=None):
         return self.binary.forward(xp, *self.operands(x), out=out)
@@ -408,6 +444,8 @@ class Negative(Unary):
 @op
 class Exp(FloatUnary):
     """The exponential: ``y = exp(x)``."""
+
+    whole = True
 
     def forward(self, xp, x, out=None):
         return xp.exp(x, out=out)
@@ -618,8 +656,16 @@ class Clip(Elementwise):
         return (F.where(F.equal(x, y), g, 0),)
 
     def dtype(self, x):
-        bounds = [bound for bound in (self.low, self.high) if bound is not None]
+        bounds = [type(bound)() for bound in (self.low, self.high) if bound is not None]
         return None if x is None else np.result_type(x, *bounds)
+
+    def keeping(self, dtype):
+        """With the bounds cut off to integers of this type."""
+        if dtype.kind == "b":
+            return self
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        bounds = [b if b is None else int(min(max(b, least), most)) for b in (self.low, self.high)]
+        return dataclasses.replace(self, low=bounds[0], high=bounds[1])
 
     @classmethod
     def sample(cls, draw):

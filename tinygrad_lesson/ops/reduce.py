@@ -68,6 +68,8 @@ class Sum(WideningReduction):
 class Mean(FloatReduction):
     """Arithmetic mean along `axis`."""
 
+    whole = True
+
     def forward(self, xp, x, out=None):
         return self.accumulate(xp, xp.mean, x, out)
 

@@ -53,13 +53,13 @@ class Memory:
         self.kept: list[Any] = []
         self.vectors: dict[int, Operand] = {}
         self.matrices: dict[tuple[int, int], Operand] = {}
-        self.numbers: dict[float, np.ndarray] = {}
+        self.numbers: dict[str, np.ndarray] = {}
         self.movable: list[tuple[int, int]] = []  # begin and end of arrays that may lie elsewhere next time
 
     def operand(self, x: Any) -> Operand | None:
         """An array, or a number, as an operand; None if it is no float32."""
         if not isinstance(x, np.ndarray):
-            x = self.numbers.setdefault(float(x), np.array(x, np.float32))
+            x = self.numbers.setdefault(repr(float(x)), np.array(x, np.float32))  # 0.0 is equal to -0.0
         if x.dtype != np.float32 or any(s % 4 for s in x.strides):
             return None
         return Operand(self.offset(x), x.shape, tuple(s // 4 % WORD for s in x.strides))
