@@ -181,8 +181,12 @@ def test_results_for_zeros_of_both_signs_are_told_apart(runner):
     assert up.tolist() == [np.inf, -np.inf]
     assert down.tolist() == [-np.inf, np.inf]
     assert_as_eager(lambda x: tl.full_like(x, 0.0) * x + tl.full_like(x, -0.0), np.ones(2), runner=runner)
-    assert_as_eager(lambda x: tl.stack([tl.full_like(x, 0.0), tl.full_like(x, -0.0)]), np.ones(2), runner=runner)
-    assert_as_eager(lambda x: x / (tl.full_like(x, -0.0) * 1) + x / tl.full_like(x, 0.0), np.ones(2), runner=runner)
+    assert_as_eager(
+        lambda x: tl.stack([tl.full_like(x, 0.0), tl.full_like(x, -0.0)]), np.ones(2), runner=runner
+    )
+    assert_as_eager(
+        lambda x: x / (tl.full_like(x, -0.0) * 1) + x / tl.full_like(x, 0.0), np.ones(2), runner=runner
+    )
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

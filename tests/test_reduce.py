@@ -127,12 +127,17 @@ def test_half_precision_is_added_up_in_single(name, runner):
     def pulled(x):
         return tl.grad(lambda t: tl.sum(f(t) * g.astype(x.dtype)))(x)
 
-    value, gradient = (f, pulled) if runner == "eager" else (tl.jit(f, runner=runner), tl.jit(pulled, runner=runner))
+    value, gradient = (
+        (f, pulled) if runner == "eager" else (tl.jit(f, runner=runner), tl.jit(pulled, runner=runner))
+    )
     y, dx = value(Tensor(x)), gradient(x)
     assert y.dtype == np.float16
     for found, expected in ((y, f(Tensor(x.astype(float)))), (dx, pulled(x.astype(float)))):
         expected = expected.numpy()
-        near = {"rtol": 2e-3, "atol": 1e-2 * np.abs(expected).max() + 2**-24}  # half has steps of 2**-24 near 0
+        near = {
+            "rtol": 2e-3,
+            "atol": 1e-2 * np.abs(expected).max() + 2**-24,
+        }  # half has steps of 2**-24 near 0
         np.testing.assert_allclose(found.numpy().astype(float), expected, **near)
 
 
@@ -156,7 +161,14 @@ def test_means_of_many_halves_neither_overflow_nor_lose_their_gradient(runner):
     np.testing.assert_allclose(dx.astype(float), 1 / 70_000, rtol=2e-3)
 
 
-INFINITE = [[-np.inf, -np.inf], [np.inf, 0.0], [-np.inf, 0.0], [np.inf, -np.inf], [np.nan, 0.0], [1e30, -np.inf]]
+INFINITE = [
+    [-np.inf, -np.inf],
+    [np.inf, 0.0],
+    [-np.inf, 0.0],
+    [np.inf, -np.inf],
+    [np.nan, 0.0],
+    [1e30, -np.inf],
+]
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -203,7 +215,9 @@ def test_an_axis_of_a_number_without_axes_is_the_number_itself_as_in_numpy(name,
     y.backward()
     oracle = getattr(special, name, None) or getattr(np, name)
     assert y.shape == x.grad.shape == ()
-    assert y.item() == (oracle(np.float64(3)) if name in ("mean", "var") else oracle(np.float64(3), axis=axis))
+    assert y.item() == (
+        oracle(np.float64(3)) if name in ("mean", "var") else oracle(np.float64(3), axis=axis)
+    )
     assert x.grad.item() == (0 if name in ("softmax", "log_softmax", "var") else 1)
     with pytest.raises(ShapeError, match="there is no axis 1"):
         getattr(tl, name)(x, axis=1)
