@@ -57,8 +57,8 @@ def in_type(xp: Any, x: Any, dtype: DType) -> Any:
 
 def with_room(xp: Any, x: Any) -> Any:
     """`x` in a type in which sums and differences of it keep their digits."""
-    dtype = dtype_of(x)
-    return x if has_room(dtype) else in_type(xp, x, roomy(dtype))
+    dtype = getattr(x, "dtype", None)
+    return x if dtype is None or dtype.char in "fdgFDG" else in_type(xp, x, roomy(dtype))
 
 
 def rounded(xp: Any, y: Any, dtype: DType) -> Any:
@@ -420,39 +420,48 @@ class Namespace:
 def as_function(cls: type[Op], apply: Callable[[Op, Sequence[Any]], Any]) -> Callable[..., Any]:
     """`cls` as a function of its inputs and attributes that hands both to `apply`."""
     count = 0 if cls.variadic else len(cls.inputs)
-    known: dict[Any, Op] = {}  # attributes as they were called with -> op
-    bare = [cls()] if count and not dataclasses.fields(cls) else []  # it has no attributes
+    known: dict[Any, Any] = {}  # attributes as they were called with -> op
+    needs = any(field.default is dataclasses.MISSING for field in dataclasses.fields(cls))
+    bare = [] if needs or not count else [made for made in [cls()] if len(made.input_names) == count]
 
     def function(*arguments: Any, **named: Any) -> Any:
         if bare and len(arguments) == count and not named:
             return apply(bare[0], arguments)
         key = None
         if count and len(arguments) >= count:
-            rest = arguments[count:]  # 1, 1.0 and True are equal, and so are 0.0 and -0.0
-            key = (rest, *named.items(), *map(told_apart, rest), *map(told_apart, named.values()))
+            rest = arguments[count:]  # 1, 1.0 and True are equal, so types belong to the key
+            key = (rest, *named.items(), *map(type, rest), *map(type, named.values()))
             try:
                 made = known[key]
+                if made.__class__ is dict:  # 0.0 and -0.0 are equal and of one type
+                    made = made[repr((rest, named) if named else rest)]
             except (KeyError, TypeError):
                 pass
             else:
                 return apply(made, arguments[:count])
-        inputs, attributes = bind(cls, arguments, dict(named))
+        given = dict(named)
+        inputs, attributes = bind(cls, arguments, named)
         made = cls(**attributes)
         if not cls.variadic and len(inputs) != len(made.input_names):
             expected = ", ".join(made.input_names)
             raise AttributeValueError(f"{cls.function}: {len(inputs)} inputs given, expected {expected}")
         if key is not None and len(inputs) == count and len(known) < 1024:
             with contextlib.suppress(TypeError):  # a list among the attributes is no key
-                known[key] = made
+                if is_delicate((rest, *named.values())):
+                    known.setdefault(key, {})[repr((rest, given) if given else rest)] = made
+                else:
+                    known[key] = made
         return apply(made, inputs)
 
     function.__name__, function.__doc__ = cls.function, cls.__doc__
     return function
 
 
-def told_apart(value: Any) -> Any:
-    """What a key needs besides an attribute, to tell it from others that are equal to it."""
-    return repr(value) if not value or value.__class__ is tuple else value.__class__
+def is_delicate(value: Any) -> bool:
+    """Whether a value is a zero with a sign, or holds one: its type does not tell it from what is equal to it."""
+    if isinstance(value, tuple):
+        return any(map(is_delicate, value))
+    return isinstance(value, float) and value == 0
 
 
 def bind(cls: type[Op], arguments: Sequence[Any], named: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:

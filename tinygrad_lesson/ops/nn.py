@@ -34,7 +34,6 @@ class AlongAxis(Op):
 
     def shifted(self, xp, x):
         """`x / temperature` less its largest element along `axis`, so that no exponential overflows."""
-        x = with_room(xp, x)
         x = x if self.temperature == 1 else xp.divide(x, self.temperature)
         return xp.subtract(x, self.top(xp, x))
 
@@ -54,8 +53,10 @@ class Softmax(AlongAxis):
     """Probabilities: ``y = exp(x / temperature) / sum(exp(x / temperature))`` along `axis`."""
 
     def forward(self, xp, x, out=None):
-        e = xp.exp(self.shifted(xp, x))
-        return rounded(xp, xp.divide(e, xp.sum(e, axis=self.axis, keepdims=True), out=out), dtype_of(x))
+        wide = with_room(xp, x)
+        e = xp.exp(self.shifted(xp, wide))
+        y = xp.divide(e, xp.sum(e, axis=self.axis, keepdims=True), out=out)
+        return y if wide is x else rounded(xp, y, x.dtype)
 
     def vjp(self, F, g, y, x):
         gradient = (g - F.sum(g * y, axis=self.axis, keepdims=True)) * y
@@ -71,9 +72,11 @@ class LogSoftmax(AlongAxis):
         return xp.minimum(super().top(xp, x), largest(dtype_of(x)))
 
     def forward(self, xp, x, out=None):
-        z = self.shifted(xp, x)
+        wide = with_room(xp, x)
+        z = self.shifted(xp, wide)
         total = xp.sum(xp.exp(z), axis=self.axis, keepdims=True)
-        return rounded(xp, xp.subtract(z, xp.log(total), out=out), dtype_of(x))
+        y = xp.subtract(z, xp.log(total), out=out)
+        return y if wide is x else rounded(xp, y, x.dtype)
 
     def vjp(self, F, g, y, x):
         gradient = g - F.exp(y) * F.sum(g, axis=self.axis, keepdims=True)
@@ -159,11 +162,12 @@ class BatchNorm(Op):
 
     def forward(self, xp, data, gamma, beta, moving_mean, moving_var):
         axes, shape = reduced_axes(data.ndim, self.axis, exclude=True), self.aligned(data.ndim)
-        dtype, data = data.dtype, with_room(xp, data)
+        given, data = data, with_room(xp, data)
         if self.uses_batch:
             mean = xp.mean(data, axis=axes)
         else:  # a copy, since training changes the state
-            mean = xp.positive(moving_mean, dtype=single(moving_mean.dtype))
+            half = moving_mean.dtype == HALF
+            mean = with_room(xp, moving_mean) if half else xp.positive(moving_mean)
             var = with_room(xp, moving_var)
         centred = xp.subtract(data, xp.reshape(mean, shape))
         if self.uses_batch:
@@ -174,7 +178,8 @@ class BatchNorm(Op):
         scale = xp.divide(1 if self.fix_gamma else gamma, deviation)
         y = xp.multiply(centred, xp.reshape(scale, shape))
         y = xp.add(y, xp.reshape(beta, shape))
-        return rounded(xp, y, dtype), mean, xp.divide(1, deviation), moving_mean, moving_var
+        y = y if data is given else rounded(xp, y, given.dtype)
+        return y, mean, xp.divide(1, deviation), moving_mean, moving_var
 
     def moved(self, xp, state, batch):
         """A moving statistic after a batch."""

@@ -1,6 +1,7 @@
 """Sums, means and their kin along axes, and the way back from them."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -271,6 +272,7 @@ class ExpShare(Elementwise):
         return cls(), {"x": draw.array(x, low=-2, high=-0.1), "total": draw.array(total, low=0, high=2)}
 
 
+@functools.cache
 def largest(dtype):
     """The largest finite number of a type."""
     return float(np.finfo(floating(dtype) or float).max)
@@ -298,9 +300,9 @@ class SpreadLike(Op):
 
     def forward(self, xp, x, like):
         if self.mean:
-            dtype = floating(dtype_of(x))
-            count = float(Count(axis=self.axis, exclude=self.exclude).count(like.shape))
-            x = in_type(xp, xp.divide(with_room(xp, x), count), dtype)
+            wide = with_room(xp, x)
+            y = xp.divide(wide, float(count_along(like.shape, self.axis, self.exclude)))
+            x = y if wide is x else in_type(xp, y, floating(x.dtype))
         return xp.broadcast_to(xp.reshape(x, self.kept(like.shape)), like.shape)
 
     def vjp(self, F, g, y, x, like):
@@ -366,6 +368,11 @@ def spread_axes(shape, like):
     return (*range(extra), *grown)
 
 
+def count_along(shape, axis, exclude):
+    """Number of elements along the axes of a reduction."""
+    return size_of(tuple([shape[a] for a in reduced_axes(len(shape), axis, exclude)]))
+
+
 @op
 class Count(Op):
     """Number of elements of `x` along `axis`, as a number."""
@@ -377,7 +384,7 @@ class Count(Op):
 
     def count(self, shape):
         """The number for an array of this shape."""
-        return size_of(tuple(shape[a] for a in reduced_axes(len(shape), self.axis, self.exclude)))
+        return count_along(shape, self.axis, self.exclude)
 
     def shape(self, x):
         return ()
