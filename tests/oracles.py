@@ -53,7 +53,8 @@ def product_of_others(op, x, *along):
 
 def spread_like(op, x, like):
     kept = [1 if a in reduction_axes(op, like) else n for a, n in enumerate(like.shape)]
-    return x.reshape(kept) * np.ones(like.shape)
+    y = x.reshape(kept) * np.ones(like.shape)
+    return y * x.size / like.size if op.mean else y
 
 
 def sum_like(op, x, like):
@@ -67,15 +68,21 @@ def index_of(op):
     return tuple(slice(*k[1:]) if isinstance(k, tuple) else k for k in op.key)
 
 
+def where(op, condition, a, b):
+    if op.rows and condition.ndim == 1:
+        return np.array([x if chosen else y for chosen, x, y in zip(condition, a, b, strict=True)])
+    return each(lambda condition, a, b: a if condition else b)(op, condition, a, b)
+
+
 def put_like(op, x, like):
     y = np.zeros_like(like)
     y[index_of(op)] = x
     return y
 
 
-def concat_part(op, whole, *args):
+def concat_parts(op, whole, *args):
     ends = np.cumsum([a.shape[op.dim] for a in args])
-    return np.split(whole, ends[:-1], axis=op.dim)[op.part]
+    return tuple(np.split(whole, ends[:-1], axis=op.dim))
 
 
 def split(op, x):
@@ -295,7 +302,7 @@ ORACLES = {
     "GreaterEqual": each(operator.ge, bool),
     "Less": each(operator.lt, bool),
     "LessEqual": each(operator.le, bool),
-    "Where": each(lambda condition, a, b: a if condition else b),
+    "Where": where,
     "Negative": each(operator.neg),
     "Exp": each(math.exp),
     "Expm1": each(math.expm1),
@@ -305,6 +312,7 @@ ORACLES = {
     "Rsqrt": each(lambda x: 1 / math.sqrt(x)),
     "Square": each(lambda x: x * x),
     "Tanh": each(math.tanh),
+    "Widen": lambda op, x: x,
     "Sigmoid": lambda op, x: special.expit(x),
     "Softplus": lambda op, x: np.logaddexp(x, 0),
     "Softsign": each(lambda x: x / (1 + abs(x))),
@@ -319,6 +327,7 @@ ORACLES = {
     "Max": reduction(np.max),
     "Min": reduction(np.min),
     "Prod": reduction(np.prod),
+    "ExpShare": lambda op, x, total: np.exp(x - total),
     "LogSumExp": reduction(special.logsumexp),
     "ProductOfOthers": product_of_others,
     "SpreadLike": spread_like,
@@ -351,7 +360,7 @@ ORACLES = {
     "Slice": lambda op, x: x[index_of(op)],
     "PutLike": put_like,
     "Concat": lambda op, *args: np.concatenate(args, axis=op.dim),
-    "ConcatPart": concat_part,
+    "ConcatParts": concat_parts,
     "Split": split,
     "Stack": lambda op, *args: np.stack(args, axis=op.axis),
     "MatMul": lambda op, a, b: np.einsum("...ij,...jk->...ik", a, b),

@@ -233,3 +233,27 @@ def test_steps_of_a_plan_are_replayed():
     *_, executor = carried_out(y, "numpy", **arrays)
     run = executor.runner(True)
     assert not any(hasattr(call, "__closure__") and call.__closure__ for part in run.calls for call in part)
+
+
+@pytest.mark.parametrize("runner", ["eager", *RUNNERS])
+@pytest.mark.parametrize("pool_type", ["avg", "sum", "lp"])
+@pytest.mark.parametrize("kind", ["uint8", "int8", "bool", "float16"])
+def test_what_is_pooled_is_added_up_where_there_is_room(kind, pool_type, runner):
+    x = (np.arange(2 * 1 * 8 * 8).reshape(2, 1, 8, 8) + (800 if kind == "float16" else 0)).astype(kind)
+
+    def f(x):
+        return tl.pooling(x, kernel=(8, 8), pool_type=pool_type)
+
+    y = (f if runner == "eager" else tl.jit(f, runner=runner))(x).numpy()
+    wide = x.astype(float)
+    expected = {"avg": wide.mean((2, 3)), "sum": wide.sum((2, 3)), "lp": np.sqrt((wide**2).sum((2, 3)))}[
+        pool_type
+    ]
+    np.testing.assert_allclose(y[:, :, 0, 0].astype(float), expected, rtol=1e-3)
+    assert y.dtype == (kind if kind == "float16" else np.sum(x).dtype if pool_type == "sum" else np.float64)
+
+
+def test_the_gradient_of_a_mean_over_a_large_image_is_no_zero_in_half_precision():
+    x = np.ones((1, 1, 300, 300), np.float16)
+    dx = grad(lambda t: tl.sum(tl.pooling(t, global_pool=True, pool_type="avg")))(x).numpy()
+    np.testing.assert_allclose(dx.astype(float), 1 / 90_000, rtol=1e-2)

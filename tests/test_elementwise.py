@@ -1,13 +1,18 @@
 """Corners of the elementwise ops: ties, kinks, zeros, overflow, broadcasting, numbers."""
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy import special
 
 import tinygrad_lesson as tl
-from tinygrad_lesson import Tensor, grad, hessian
-from tinygrad_lesson.errors import ShapeError
+from tinygrad_lesson import Tensor, grad, hessian, sym
+from tinygrad_lesson.errors import DTypeError, ShapeError
 from tinygrad_lesson.op import OPS
 from tinygrad_lesson.ops.elementwise import Add, Subtract, Unary, WithScalar
+from tinygrad_lesson.plan import Passes
+from tinygrad_lesson.run import RUNNERS
 
 UNARY = [cls for cls in OPS.values() if issubclass(cls, Unary)]
 PAIRS = [((), ()), ((), (3,)), ((1,), (3,)), ((2, 1), (1, 3)), ((3,), (2, 3)), ((0,), (1,)), ((2, 0), (2, 1))]
@@ -160,3 +165,52 @@ def test_gradient_of_a_power_of_a_number_asks_nothing_of_the_numbers():
 def test_the_label_of_an_op_with_a_number_says_on_which_side_it_stands():
     assert WithScalar(binary=Subtract(), scalar=1.0).label() == "WithScalar(Subtract(x, 1.0))"
     assert WithScalar(binary=Subtract(), scalar=1.0, reverse=True).label() == "WithScalar(Subtract(1.0, x))"
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int16", "int64", "bool"])
+@pytest.mark.parametrize(
+    ("name", "oracle"),
+    [
+        ("sigmoid", special.expit),
+        ("softplus", lambda x: np.logaddexp(x, 0)),
+        ("softsign", lambda x: x / (1 + abs(x))),
+        ("leaky_relu", lambda x: np.where(x > 0, x, 0.25 * x)),
+    ],
+)
+def test_integers_are_floats_before_a_function_of_several_steps(name, oracle, kind):
+    x = np.array([0, 1, 100, 127, -1, -128]).astype(kind)
+    for found in (getattr(tl, name)(x), *[tl.jit(getattr(tl, name), runner=r)(x) for r in RUNNERS]):
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found.numpy(), oracle(x.astype(float)), rtol=1e-12)
+
+
+def test_a_condition_of_one_axis_chooses_rows_in_mxnets_where_and_columns_in_ours():
+    c, a = np.array([1.0, 0.0, 1.0], np.float32), np.arange(9, dtype=np.float32).reshape(3, 3)
+    names = sym.Variable("c"), sym.Variable("a"), sym.Variable("b")
+    rows = [[0, 1, 2], [-3, -4, -5], [6, 7, 8]]  # MXNet 1.9.1
+    for runner, passes in itertools.product(RUNNERS, (Passes(), Passes(False, False, False, False))):
+        gradients = {key: np.zeros_like(a) for key in "ab"}
+        executor = sym.where(*names).bind(
+            tl.cpu(), {"c": c, "a": a, "b": -a}, args_grad=gradients, runner=runner, passes=passes
+        )
+        assert executor.forward(is_train=True)[0].tolist() == rows
+        executor.backward([a])
+        assert gradients["a"].tolist() == [[0, 1, 2], [0, 0, 0], [6, 7, 8]]
+        assert gradients["b"].tolist() == [[0, 0, 0], [3, 4, 5], [0, 0, 0]]
+    np.testing.assert_array_equal(tl.where(c, a, -a).numpy(), np.where(c, a, -a))
+    with pytest.raises(
+        ShapeError, match=r"condition is \(3,\), expected \(2,\), one for each row of \(2, 3\)"
+    ):
+        sym.where(*names).infer_shape(c=(3,), a=(2, 3), b=(2, 3))
+    assert sym.where(*names).infer_shape(c=(2,), a=(2, 3, 4), b=(2, 3, 4))[1] == [(2, 3, 4)]
+    assert sym.where(*names).infer_shape(c=(2, 3), a=(2, 3), b=(2, 3))[1] == [(2, 3)]
+
+
+def test_numbers_that_do_not_fit_are_refused_in_words():
+    for f in (
+        lambda: Tensor([1.0]) * 10**400,
+        lambda: Tensor([1]) + 10**400,
+        lambda: Tensor(np.uint8([1])) + 300,
+    ):
+        with pytest.raises(DTypeError, match=r"(Multiply|Add)\(\): .*\n  a  \(1,\)"):
+            f()

@@ -5,8 +5,11 @@ import pytest
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, grad
+from tinygrad_lesson.backprop import gradient_graph
 from tinygrad_lesson.errors import DTypeError, ShapeError
+from tinygrad_lesson.graph import EDGES, Edge, Label, Node, toposort
 from tinygrad_lesson.ops.index import Concat, PutLike, Slice, Split, Stack, freeze, thaw
+from tinygrad_lesson.run import RUNNERS
 
 X = np.arange(24.0).reshape(2, 3, 4)
 KEYS = [
@@ -122,3 +125,34 @@ def test_the_label_of_a_part_is_the_index_as_it_is_typed(key):
     for op in (Slice(key=freeze(key)), PutLike(key=freeze(key))):
         typed = op.label().removeprefix(f"{op.name}(").removesuffix(")")
         np.testing.assert_array_equal(eval(f"X{typed}", {"X": X}) if typed != "[]" else X[()], X[key])
+
+
+@pytest.mark.parametrize("join", [Concat(dim=0), Stack(axis=0)], ids=str)
+def test_the_gradient_graph_of_joined_arrays_grows_with_their_number_alone(join):
+    def edges(count):
+        leaves = [Edge(Node(None, label=Label(f"x{i}"))) for i in range(count)]
+        y = EDGES.apply(join, leaves)
+        found = gradient_graph([(y, Edge(Node(None, label=Label("g"))))], leaves)
+        return sum(len(node.inputs) for node in toposort(edge.node for edge in found))
+
+    assert edges(400) < 2.5 * edges(200)
+
+
+@pytest.mark.parametrize("runner", ["eager", *RUNNERS])
+def test_each_of_thousands_of_joined_arrays_gets_its_own_gradient(runner):
+    xs = [np.full(2, float(i)) for i in range(1000)]
+
+    def f(whole):
+        parts = tl.split(whole, num_outputs=len(xs), axis=0)
+        y = tl.concat([part * i for i, part in enumerate(parts)], dim=0)
+        return tl.sum(y * y)
+
+    pulled = grad(f) if runner == "eager" else tl.jit(grad(f), runner=runner)
+    expected = 2 * np.arange(1000.0)[:, None] ** 3 * np.ones(2)
+    np.testing.assert_allclose(pulled(np.array(xs)).numpy(), expected)
+
+
+def test_second_derivatives_pass_through_joined_arrays():
+    x = np.array([1.0, 2.0, 3.0])
+    found = tl.hessian(lambda t: tl.sum(tl.concat([t * t, t], dim=0) ** 2), x).numpy()
+    np.testing.assert_allclose(found, np.diag(12 * x**2 + 2))

@@ -7,6 +7,7 @@ import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor
 from tinygrad_lesson.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.ops.nn import BatchNorm
+from tinygrad_lesson.run import RUNNERS
 
 
 def test_softmax_of_huge_numbers_does_not_overflow():
@@ -77,3 +78,58 @@ def test_statistics_are_results_on_request():
     _, mean, inverse = tl.batch_norm(x, *layer(3), output_mean_var=True, eps=0.0)
     np.testing.assert_allclose(mean.numpy(), x.mean(axis=0))
     np.testing.assert_allclose(inverse.numpy(), 1 / x.std(axis=0))
+
+
+@pytest.mark.parametrize("is_train", [False, True])
+def test_gradients_of_a_normalization_are_those_of_its_forward_pass_though_training_moved_the_states(
+    is_train,
+):
+    x = np.random.default_rng(0).normal(3, 2, size=(8, 3))
+
+    def slopes(moved):
+        gamma, beta, mean, var = layer(3)
+        gamma.requires_grad = True
+        leaf = Tensor(x, requires_grad=True)
+        y = tl.batch_norm(leaf, gamma, beta, mean, var, is_train=is_train)
+        if moved:
+            tl.batch_norm(x * 5 + 7, gamma, beta, mean, var, is_train=True)
+        (y * y).sum().backward()
+        return gamma.grad.numpy(), leaf.grad.numpy()
+
+    for found, expected in zip(slopes(True), slopes(False), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("is_train", [False, True])
+def test_no_result_of_a_normalization_shares_memory_with_a_state(is_train):
+    arrays = [np.ones((4, 3)), *[np.full(3, value) for value in (1.0, 0.0, 2.0, 3.0)]]
+    results = BatchNorm(is_train=is_train).forward(np, *arrays)[:3]
+    assert not any(np.may_share_memory(y, a) for y in results for a in arrays)
+
+
+@pytest.mark.parametrize("runner", ["eager", *RUNNERS])
+def test_halves_are_normalized_with_statistics_in_single(runner):
+    x = (np.random.default_rng(0).normal(size=(4, 1, 100, 100)) * 300 + 1000).astype(np.float16)
+    if runner == "eager":
+        kinds = {"dtype": np.float32}
+        leaf = Tensor(x, requires_grad=True)
+        y = tl.batch_norm(leaf, *layer(1, **kinds), eps=1e-5)
+        (y * y).mean().backward()
+        y, dx = (y.numpy() - 1) / 2, leaf.grad.numpy()  # of layers whose gamma is 2 and beta 1
+    else:
+        net = tl.sym.BatchNorm(tl.sym.Variable("data"), eps=1e-5)
+        executor = net.simple_bind(tl.cpu(), type_dict={"data": "float16"}, runner=runner, data=x.shape)
+        (y,) = executor.forward(is_train=True, data=x)
+        executor.backward([y])
+        dx = executor.grad_dict["data"]
+    assert y.dtype == np.float16
+    y = y.astype(float)
+    assert abs(y.mean()) < 1e-3
+    assert y.std() == pytest.approx(1, rel=1e-3)
+    assert np.isfinite(dx).all()
+    assert np.abs(dx).max() < 0.1  # a normalized batch has no way to grow
+
+
+def test_softmax_of_many_halves_adds_up_to_one():
+    y = tl.softmax(np.zeros(70_000, np.float16)).numpy().astype(float)
+    assert y.sum() == pytest.approx(1, rel=2e-3)

@@ -7,7 +7,16 @@ import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, attr, grad, op
 from tinygrad_lesson.errors import AttributeValueError, LessonError
 from tinygrad_lesson.graph import EDGES, Edge, Node
-from tinygrad_lesson.op import FUNCTIONS, OPS, Elementwise, Op, array_namespace, snake_case
+from tinygrad_lesson.op import (
+    FUNCTIONS,
+    OPS,
+    Elementwise,
+    Op,
+    array_namespace,
+    exactly,
+    result_dtypes,
+    snake_case,
+)
 from tinygrad_lesson.ops.elementwise import Clip, LeakyReLU, Tanh
 from tinygrad_lesson.ops.reduce import Constant, Sum
 
@@ -143,7 +152,7 @@ def test_names_become_snake_case(name, snake):
 
 def test_inputs_of_a_variadic_op_are_numbered():
     assert OPS["Concat"]().name_inputs(3) == ("args0", "args1", "args2")
-    assert OPS["ConcatPart"]().name_inputs(3) == ("whole", "args0", "args1")
+    assert OPS["ConcatParts"]().name_inputs(3) == ("whole", "args0", "args1")
     assert OPS["BatchNorm"]().name_inputs(5)[-1] == "moving_var"
 
 
@@ -163,3 +172,41 @@ def test_edges_of_numbers_alone_are_one_number_in_double_precision():
 def test_an_unknown_op_is_no_attribute():
     with pytest.raises(AttributeError, match="there is no op called 'tangh'"):
         _ = F.tangh
+
+
+def test_calls_with_attributes_that_are_equal_but_not_the_same_are_told_apart():
+    x = np.ones(2)
+    zeros = [tl.full_like(x, value).numpy() for value in (0.0, -0.0, 0.0)]
+    assert [np.signbit(z).tolist() for z in zeros] == [[False] * 2, [True] * 2, [False] * 2]
+    bounds = [tl.clip(x, 0.0, 5.0), tl.clip(np.arange(2), 0, 5), tl.clip(np.arange(2), 0.0, 5.0)]
+    assert [y.dtype for y in bounds] == [np.float64, np.int64, np.float64]
+    assert exactly(Clip(low=0.0)) != exactly(Clip(low=-0.0))
+    assert exactly(Clip(low=1)) != exactly(Clip(low=True))
+    assert exactly((1, 0.0)) == exactly((1, 0.0))
+
+
+def test_an_integer_beyond_all_bounds_is_refused_with_its_size():
+    with pytest.raises(
+        AttributeValueError, match="Clip: high is an integer of 1329 bits, expected at most 1023"
+    ):
+        tl.clip(np.ones(3), 0, 10**400)
+    with pytest.raises(AttributeValueError, match="BroadcastTo: shape is an integer of 133 bits"):
+        tl.broadcast_to(np.ones(1), (10**40,))
+
+
+@pytest.mark.parametrize(
+    ("op", "dtypes", "numbers", "result"),
+    [
+        (OPS["Add"](), ["int64", None], [0.5], "float64"),
+        (OPS["Add"](), ["int8", None], [300], "int8"),
+        (OPS["Add"](), ["bool", None], [1], "int64"),
+        (OPS["Add"](), ["bool", None], [True], "bool"),
+        (OPS["Add"](), ["float32", None], [0.5], "float32"),
+        (OPS["Add"](), ["float16", None], [1], "float16"),
+        (OPS["Where"](), ["bool", None, None], [1, 0.5], "float64"),
+        (OPS["Where"](), ["bool", "int64", None], [0.5], "float64"),
+    ],
+)
+def test_numbers_give_results_the_types_of_numpy(op, dtypes, numbers, result):
+    known = [None if d is None else np.dtype(d) for d in dtypes]
+    assert result_dtypes(op, known, numbers) == (np.dtype(result),)

@@ -4,11 +4,15 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
+from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
 from tinygrad_lesson.plan import Passes
+from tinygrad_lesson.run import RUNNERS
 
 X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 
@@ -26,8 +30,8 @@ def plan_of(f, *inputs, passes=Passes()):
 @pytest.mark.parametrize(
     ("f", "left"),
     [
-        (lambda x: tl.exp(x) + 0, ["Exp"]),
-        (lambda x: 0 + tl.exp(x), ["Exp"]),
+        (lambda x: tl.exp(x) + -0.0, ["Exp"]),
+        (lambda x: -0.0 + tl.exp(x), ["Exp"]),
         (lambda x: tl.exp(x) - 0, ["Exp"]),
         (lambda x: 1 * tl.exp(x) * 1, ["Exp"]),
         (lambda x: tl.exp(x) / 1, ["Exp"]),
@@ -96,3 +100,116 @@ def test_every_network_gives_the_same_numbers_with_each_pass_on_and_off(name, sw
         np.testing.assert_allclose(
             gradients[key], g, rtol=0, atol=rough * max(np.abs(g).max(), 1e-6), err_msg=key
         )
+
+
+# What a plan may not change: signs of zero, types that numbers give, NaN and infinities.
+
+CORNERS = {
+    "float64": [0.0, -0.0, 1.5, -2.0, np.inf, -np.inf, np.nan],
+    "float32": [0.0, -0.0, 1.5, -2.0, np.inf, -np.inf, np.nan],
+    "float16": [0.0, -0.0, 1.5, -2.0, np.inf, -np.inf, np.nan],
+    "int64": [0, 1, -3, 7, 2**53 + 1],
+    "int8": [0, 1, -3, 100, -128],
+    "uint8": [0, 1, 3, 200, 255],
+    "bool": [True, False],
+}
+NUMBERS = [0.0, -0.0, 0, 1, 1.0, True, False, -1.0, 2.5, 3]
+BINARY = [tl.add, tl.subtract, tl.multiply, tl.divide, tl.maximum, tl.minimum, tl.greater, tl.equal]
+
+
+def assert_as_eager(f, *inputs, runner, signs=True):
+    """The plan of `f` gives what `f` gives: type, numbers, with `signs` those of zeros too."""
+    with np.errstate(all="ignore"):
+        try:
+            expected = f(*map(tl.Tensor, inputs))
+        except LessonError:  # NumPy has no such function, as the negative of truth values
+            return
+        found = tl.jit(f, runner=runner)(*inputs)
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())
+    assert found.dtype == expected.dtype
+    if signs and found.dtype.kind == "f":
+        whole = ~np.isnan(expected.numpy())
+        np.testing.assert_array_equal(np.signbit(found.numpy())[whole], np.signbit(expected.numpy())[whole])
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@given(st.data())
+def test_numbers_give_arrays_in_a_plan_the_types_values_and_signs_that_numpy_gives(runner, data):
+    kind = data.draw(st.sampled_from(sorted(CORNERS)))
+    x = np.array(CORNERS[kind], kind)
+    inner, outer = data.draw(st.sampled_from(BINARY)), data.draw(st.sampled_from(BINARY))
+    a, b = data.draw(st.sampled_from(NUMBERS)), data.draw(st.sampled_from(NUMBERS))
+    left, negative, masked = (data.draw(st.booleans()) for _ in range(3))
+
+    def f(x):
+        y = inner(a, x) if left else inner(x, a)
+        y = -y if negative else y
+        y = tl.where(x > 1, y, b) if masked else y
+        return outer(y, b)
+
+    signs = not {inner, outer} & {tl.maximum, tl.minimum}  # which of 0.0 and -0.0 is larger is left open
+    assert_as_eager(f, x, runner=runner, signs=signs)
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (lambda x: x * 0.5, [1, 2]),
+        (lambda x: (x > 1) * 2.0, [1, 2]),
+        (lambda x: 1.0 - (x > 1), [1, 2]),
+        (lambda x: 1 - (x > 1), [1, 2]),
+        (lambda x: x**0.5, [1, 2]),
+        (lambda x: tl.maximum(x, 0.5), [0, 2]),
+        (lambda x: tl.where(x > 1, x, 0.5), [3, 1]),
+        (lambda x: tl.where(x > 1, 1.0, 0.1), [3, 1]),
+        (lambda x: tl.where(x > 1, 1, 2), [3, 1]),
+        (lambda x: x + tl.full_like(x, 2), [3, 1]),
+        (lambda x: x * tl.exp(0.1), [3.0, 1.0]),
+        (lambda x: tl.reshape(x, (1, 2)) * 0.5, [3, 1]),
+    ],
+)
+def test_an_integer_that_meets_a_float_becomes_one_in_a_plan(f, x, runner):
+    assert_as_eager(f, np.array(x), runner=runner)
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_results_for_zeros_of_both_signs_are_told_apart(runner):
+    v = sym.Variable("v")
+    executor = sym.Group([v / 0.0, v / -0.0]).simple_bind(tl.cpu(), runner=runner, v=(2,))
+    up, down = executor.forward(v=np.array([1, -1]))
+    assert up.tolist() == [np.inf, -np.inf]
+    assert down.tolist() == [-np.inf, np.inf]
+    assert_as_eager(lambda x: tl.full_like(x, 0.0) * x + tl.full_like(x, -0.0), np.ones(2), runner=runner)
+    assert_as_eager(
+        lambda x: tl.stack([tl.full_like(x, 0.0), tl.full_like(x, -0.0)]), np.ones(2), runner=runner
+    )
+    assert_as_eager(
+        lambda x: x / (tl.full_like(x, -0.0) * 1) + x / tl.full_like(x, 0.0), np.ones(2), runner=runner
+    )
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("zero", [0.0, -0.0, 0])
+def test_adding_and_subtracting_a_zero_is_left_out_only_where_it_changes_no_sign(zero, runner):
+    for f in (lambda x: x + zero, lambda x: zero + x, lambda x: x - zero, lambda x: zero - x):
+        assert_as_eager(f, np.array([-0.0, 0.0, 2.0]), runner=runner)
+        assert_as_eager(f, np.array([0, -5, 2]), runner=runner)
+
+
+def test_an_array_of_one_number_keeps_all_its_digits():
+    large = 2**53 + 1
+    assert_as_eager(lambda x: x + tl.full_like(x, 1) * large, np.array([0, 1]), runner="numpy")
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_a_negative_that_wraps_around_is_not_moved(kind):
+    x, wide = np.array([-128 if kind == "int8" else 1], kind), np.array([1000])
+    for f in (lambda a, b: -a * b, lambda a, b: b + -a, lambda a, b: b - -a, lambda a, b: -a / b):
+        assert_as_eager(f, x, wide, runner="numpy")
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_the_mean_of_large_integers_does_not_overflow_in_a_plan(runner):
+    assert_as_eager(tl.mean, np.full(4, 2**62), runner=runner)
+    assert_as_eager(tl.var, np.array([2**62, -(2**62)]), runner=runner)

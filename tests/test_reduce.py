@@ -4,11 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import special
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, grad, hessian
 from tinygrad_lesson.errors import ShapeError
 from tinygrad_lesson.ops.reduce import Count, Sum
+from tinygrad_lesson.run import RUNNERS
 
 
 @pytest.mark.parametrize("f", [tl.max, tl.min])
@@ -102,3 +104,129 @@ class Probe:
 
     def reshape(self, x, shape):
         return "reshape", shape
+
+
+HALVES = {
+    "sum": lambda x: tl.sum(x, axis=0),
+    "mean": tl.mean,
+    "var": lambda x: tl.var(x, axis=0),
+    "logsumexp": lambda x: tl.logsumexp(x, axis=0),
+    "softmax": lambda x: tl.softmax(x, axis=0),
+    "log_softmax": lambda x: tl.log_softmax(x, axis=0),
+    "sum_like": lambda x: tl.sum_like(x, np.ones((1, 3), np.float16)),
+}
+
+
+@pytest.mark.parametrize("runner", ["eager", *RUNNERS])
+@pytest.mark.parametrize("name", HALVES)
+def test_half_precision_is_added_up_in_single(name, runner):
+    f = HALVES[name]
+    x = np.random.default_rng(0).uniform(1, 3, (8000, 3)).astype(np.float16)
+    g = np.linspace(-1, 1, f(Tensor(x)).size).reshape(f(Tensor(x)).shape)
+
+    def pulled(x):
+        return tl.grad(lambda t: tl.sum(f(t) * g.astype(x.dtype)))(x)
+
+    value, gradient = (
+        (f, pulled) if runner == "eager" else (tl.jit(f, runner=runner), tl.jit(pulled, runner=runner))
+    )
+    y, dx = value(Tensor(x)), gradient(x)
+    assert y.dtype == np.float16
+    for found, expected in ((y, f(Tensor(x.astype(float)))), (dx, pulled(x.astype(float)))):
+        expected = expected.numpy()
+        near = {
+            "rtol": 2e-3,
+            "atol": 1e-2 * np.abs(expected).max() + 2**-24,
+        }  # half has steps of 2**-24 near 0
+        np.testing.assert_allclose(found.numpy().astype(float), expected, **near)
+
+
+@pytest.mark.parametrize("runner", ["eager", *RUNNERS])
+def test_means_of_many_halves_neither_overflow_nor_lose_their_gradient(runner):
+    def bound(x):
+        executor = tl.sym.MakeLoss(tl.sym.mean(tl.sym.Variable("x"))).bind(
+            tl.cpu(), {"x": x}, args_grad={"x": np.zeros_like(x)}, runner=runner
+        )
+        (y,) = executor.forward(is_train=True)
+        executor.backward()
+        return y, executor.grad_dict["x"]
+
+    def eager(x):
+        return tl.mean(x).numpy(), grad(tl.mean)(x).numpy()
+
+    run = eager if runner == "eager" else bound
+    assert run(np.full(10_000, 8, np.float16))[0] == 8
+    y, dx = run(np.ones(70_000, np.float16))
+    assert y == 1
+    np.testing.assert_allclose(dx.astype(float), 1 / 70_000, rtol=2e-3)
+
+
+INFINITE = [
+    [-np.inf, -np.inf],
+    [np.inf, 0.0],
+    [-np.inf, 0.0],
+    [np.inf, -np.inf],
+    [np.nan, 0.0],
+    [1e30, -np.inf],
+]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("x", INFINITE, ids=str)
+@pytest.mark.parametrize("name", ["logsumexp", "softmax", "log_softmax"])
+def test_infinities_give_what_scipy_gives(name, x, kind):
+    x, f = np.array(x, kind), getattr(tl, name)
+    with np.errstate(all="ignore"):
+        expected = getattr(special, name)(x)
+        np.testing.assert_array_equal(f(x).numpy(), expected)
+        for runner in RUNNERS:
+            np.testing.assert_array_equal(tl.jit(f, runner=runner)(x).numpy(), expected)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("x", "slopes"),
+    [
+        ([-np.inf, -np.inf], [0, 0]),
+        ([np.inf, 0], [1, 0]),
+        ([-np.inf, 0], [0, 1]),
+        ([np.inf, -np.inf], [1, 0]),
+        ([np.inf, np.inf], [1, 1]),  # each that reaches the maximum counts whole, as for `max`
+        ([np.nan, 0], [np.nan, np.nan]),
+        ([0, 0], [0.5, 0.5]),
+    ],
+    ids=str,
+)
+def test_slopes_of_logsumexp_are_finite_at_infinity(x, slopes, kind):
+    x, pulled = np.array(x, kind), grad(lambda t: tl.sum(tl.logsumexp(t)))
+    with np.errstate(all="ignore"):
+        for found in (pulled(x), *[tl.jit(pulled, runner=runner)(x) for runner in RUNNERS]):
+            np.testing.assert_array_equal(found.numpy(), np.array(slopes, kind))
+
+
+ALONG = ["softmax", "log_softmax", "logsumexp", "sum", "mean", "var", "max", "min", "prod"]
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("name", ALONG)
+def test_an_axis_of_a_number_without_axes_is_the_number_itself_as_in_numpy(name, axis):
+    x = Tensor(3.0, requires_grad=True)
+    y = getattr(tl, name)(x, axis=axis)
+    y.backward()
+    oracle = getattr(special, name, None) or getattr(np, name)
+    assert y.shape == x.grad.shape == ()
+    assert y.item() == (
+        oracle(np.float64(3)) if name in ("mean", "var") else oracle(np.float64(3), axis=axis)
+    )
+    assert x.grad.item() == (0 if name in ("softmax", "log_softmax", "var") else 1)
+    with pytest.raises(ShapeError, match="there is no axis 1"):
+        getattr(tl, name)(x, axis=1)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int64", "bool"])
+def test_integers_are_floats_before_they_are_subtracted(kind):
+    x = np.array([3, 1, 100, 0]).astype(kind)
+    for name in ("logsumexp", "softmax", "log_softmax"):
+        found = getattr(tl, name)(x)
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found.numpy(), getattr(special, name)(x.astype(float)), rtol=1e-14)

@@ -1,6 +1,7 @@
 """NumPy or CuPy, devices, and the arrays that the symbolic face hands out."""
 
 import importlib.util
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,7 +72,7 @@ class NDArray(np.ndarray):
         """
         kind = value.__class__
         if (kind is np.ndarray and value.dtype.kind == "c") or issubclass(kind, np.ma.MaskedArray):
-            require_real(value, "the value of an assignment")
+            real(value, "the value of an assignment")
         try:
             assign(self, key, value)
         except ValueError:
@@ -101,20 +102,6 @@ class NDArray(np.ndarray):
         return cpu()
 
 
-def require_real(array: np.ndarray, what: str) -> None:
-    """Refuse an array of which a part would get lost.
-
-    Errors
-        DTypeError for a complex or a masked array.
-    """
-    if isinstance(array, np.ma.MaskedArray):
-        raise DTypeError(
-            f"{what} is masked, and would lose its mask; give x.filled(...), or the mask as well"
-        )
-    if array.dtype.kind == "c":
-        raise DTypeError(f"{what} is {array.dtype}, expected real numbers; give real and imaginary part each")
-
-
 LINE = 64  # bytes of a cache line, and of the widest vector register
 
 
@@ -123,6 +110,35 @@ def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
     bytes_ = np.zeros(size * np.dtype(dtype).itemsize + LINE, np.uint8)
     start = -bytes_.ctypes.data % LINE
     return bytes_[start : start + size * np.dtype(dtype).itemsize].view(dtype)
+
+
+def refuse_masked(value: Any, what: str) -> None:
+    """Refuse an array with a mask, or a list of them: the mask would be lost.
+
+    Errors
+        DTypeError saying what to write instead.
+    """
+    if "numpy.ma" not in sys.modules:  # NumPy loads it when it is first used
+        return
+    parts = value if isinstance(value, list | tuple) else (value,)
+    if any(isinstance(x, np.ma.MaskedArray) for x in parts):
+        raise DTypeError(
+            f"{what} is a masked array, whose mask would be lost; fill it first: array.filled(0), "
+            "and choose with where() what is to count"
+        )
+
+
+def real(value: Any, what: str, dtype: Any = None) -> np.ndarray:
+    """`value` as an array of this type.
+
+    Errors
+        DTypeError for complex numbers, whose imaginary parts would be lost, and for a masked array.
+    """
+    refuse_masked(value, what)
+    array = np.asarray(value)
+    if array.dtype.kind == "c":
+        raise DTypeError(f"{what} holds complex numbers, expected real ones: give array.real, or abs(array)")
+    return np.asarray(array, dtype)
 
 
 def handed_out(array: np.ndarray) -> NDArray:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import require_real
+from tinygrad_lesson.arrays import refuse_masked
 from tinygrad_lesson.errors import BindError, DTypeError, ShapeError, near
 from tinygrad_lesson.shapes import show
 
@@ -101,8 +101,7 @@ def as_numbers(value: Any, what: str, dtype: Any = None) -> np.ndarray:
     Errors
         ShapeError for lists of different lengths, DTypeError for what is no real number.
     """
-    if isinstance(value, np.ndarray):
-        require_real(value, what)
+    refuse_masked(value, what)
     try:
         array = np.asarray(value)
     except ValueError as error:

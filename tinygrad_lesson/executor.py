@@ -48,6 +48,18 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+@contextlib.contextmanager
+def room_for_arrays(caller: str) -> Iterator[None]:
+    """One clear line where arrays inside are larger than memory, or than an array can be."""
+    try:
+        yield
+    except (MemoryError, ValueError) as error:
+        told = str(error)
+        if not (isinstance(error, MemoryError) or "too big" in told or "allowed dimension" in told):
+            raise
+        raise BindError(f"{caller}: there is no room for the arrays: {error}") from None
+
+
 class Flat:
     """Named arrays side by side in one buffer per element type, each a view of it."""
 
@@ -108,7 +120,8 @@ class Executor:
         self.shapes, self.dtypes = known or self.settle(caller)
         shapes: list[Any] = [self.shapes[edge] for edge in self.heads]
         outputs = zip(shapes, self.heads, strict=True)
-        self.outputs_now = [read_only(np.zeros(shape, self.dtypes[edge])) for shape, edge in outputs]
+        with room_for_arrays(caller):
+            self.outputs_now = [read_only(np.zeros(shape, self.dtypes[edge])) for shape, edge in outputs]
         self.head_gradients: dict[str, np.ndarray] = {}
         self.made: dict[bool, tuple[Plan, Any]] = {}
         self.shown: dict[bool, tuple[list[np.ndarray], list[tuple[np.ndarray, np.ndarray]]]] = {}
@@ -328,7 +341,7 @@ class Executor:
     def runner(self, is_train: bool) -> Any:
         """The runner of the training or the prediction plan, made when first used."""
         if is_train not in self.made:
-            with collector_paused():
+            with collector_paused(), room_for_arrays("bind"):
                 self.make(is_train)
         return self.made[is_train][1]
 

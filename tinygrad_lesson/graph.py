@@ -90,7 +90,7 @@ def of_constants(op: Op, edges: Sequence[Edge]) -> Any:
     if len(numbers) < len(edges):
         return None
     with np.errstate(all="ignore"):
-        return op.forward(np, *numbers).item()
+        return np.asarray(op.forward(np, *numbers)).item()
 
 
 def constant(value: Any) -> Edge:

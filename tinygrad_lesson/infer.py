@@ -7,6 +7,8 @@ import numpy as np
 
 from tinygrad_lesson.errors import DTypeError, LessonError, ShapeError
 from tinygrad_lesson.graph import Edge, Node, outputs_of
+from tinygrad_lesson.op import Op, result_dtypes
+from tinygrad_lesson.ops.reduce import Constant
 from tinygrad_lesson.shapes import Shape, show
 
 Shapes = dict[Edge, Shape | None]
@@ -89,20 +91,39 @@ def learn_dtypes(node: Node, results: Sequence[Edge], dtypes: DTypes) -> bool:
     before, count = [dtypes[edge] for edge in edges], len(node.inputs)
     known = before[:count]
     if node.label.spelling and count and not op.mixes_dtypes:
-        common = next((dtype for dtype in before if dtype is not None), None)
+        common: Any = next((dtype for dtype in before if dtype is not None), None)
         for i, dtype in enumerate(known):
             if dtype is not None and dtype != common:
                 names = op.name_inputs(count)
                 raise DTypeError(f"{names[i]} is {dtype}, expected {common} as its other inputs")
-        after = [common] * len(edges)
+        after = [common] * count + kept(op, common, known, len(results))
     else:
         for i, edge in enumerate(node.inputs):
             if known[i] is None and known[0] is not None and edge.node.is_variable:
                 known[i] = op.input_dtype(i, known[0])
-        found = op.dtype(*known)
-        after = [*known, *(found if isinstance(found, tuple) else [found] * len(results))]
+        numbers = [edge.node.op.value for edge in node.inputs if isinstance(edge.node.op, Constant)]
+        after = [*known, *result_dtypes(op, known, numbers)]
     dtypes.update(zip(edges, after, strict=True))
     return any(old is None and new is not None for old, new in zip(before, after, strict=True))
+
+
+def kept(op: Op, common: Any, known: Sequence[Any], count: int) -> list[Any]:
+    """Element types of the results of an operator of MXNet: that of its inputs, or wider for sums of short integers.
+
+    Errors
+        DTypeError where integers would have to hold fractions.
+    """
+    if common is None or common.kind not in "iub":
+        return [common] * count
+    natural = result_dtypes(op.keeping(common), [common] * len(known), [])
+    long = common.itemsize >= 4
+    if any(dtype.kind not in "iub" for dtype in natural) and not (op.whole and long):  # type: ignore[union-attr]
+        raise DTypeError(
+            f"{op.name_inputs(len(known))[0]} is {common}, which cannot hold fractions; "
+            "expected float32, or another float: bind such an array, or give that type"
+        )
+    wider = [not long and dtype.kind in "iu" and dtype.itemsize > common.itemsize for dtype in natural]  # type: ignore[union-attr]
+    return [dtype if wide else common for dtype, wide in zip(natural, wider, strict=True)]
 
 
 def describe(

@@ -5,7 +5,7 @@ import functools
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -145,6 +145,8 @@ class Program:
         draws = [node for node in recorded if node.op is not None and node.op.random]
         outputs += [t for node in draws for t in results_of(node)]
         self.drawn = [np.array(t.value) for t in outputs[self.shown :]]
+        used = [edge for node in recorded for edge in node.inputs]
+        self.refuse_complex(np.result_type(x.value) for x in (*used, *outputs))
         self.shapes = [(t.shape, t.dtype) for t in outputs]
         self.constants: dict[int, Tensor] = {}
         self.arrays = {f"input {i}": np.array(x) for i, x in enumerate(self.examples)}
@@ -161,6 +163,14 @@ class Program:
         generator = random.default_generator()
         self.runner = find_runner(settings.runner)(self.plan, self.arrays, generator, movable=True)
         self.pull: Program | None = None
+
+    def refuse_complex(self, dtypes: Iterable[Any]) -> None:
+        """Refuse complex numbers, which plans do not compute with."""
+        if any(dtype.kind == "c" for dtype in dtypes):
+            raise DTypeError(
+                f"jit: {self.settings.__name__} computes with complex numbers, expected real ones; "
+                "call the function itself, or give it real and imaginary parts"
+            )
 
     def constant(self, t: Tensor) -> Tensor:
         """What the function took from outside, as a tensor of our own.
@@ -185,6 +195,8 @@ class Program:
         known: dict[int, Edge] = {}
 
         def edge_of(t: Tensor) -> Edge:
+            if type(t.value) in NUMBERS:  # also one that was computed, of numbers alone
+                return builder.constant(value=t.value)  # type: ignore[no-any-return]
             if t.node in new:
                 return new[t.node][t.index]
             value = self.constant(t).value

@@ -23,11 +23,53 @@ OPS: dict[str, type["Op"]] = {}
 FUNCTIONS: dict[str, type["Op"]] = {}
 OpClass = TypeVar("OpClass", bound=type["Op"])
 DType = np.dtype[Any] | None
+NUMBERS = frozenset((bool, int, float, complex))
 
 
 def floating(dtype: DType) -> DType:
     """`dtype`, or float64 in the place of integers."""
     return dtype if dtype is None or dtype.kind in "fc" else np.dtype(float)
+
+
+HALF = np.dtype(np.float16)
+
+
+def has_room(dtype: DType) -> bool:
+    """Whether sums in this type keep their digits: in integers they may overflow, in half precision they do both."""
+    return dtype is None or (dtype.kind in "fc" and dtype.itemsize > 2)
+
+
+def roomy(dtype: DType) -> DType:
+    """The type in which numbers of `dtype` are added up: float64 for integers, single precision for half."""
+    return np.dtype(np.float32) if dtype == HALF else floating(dtype)
+
+
+def summed(dtype: DType) -> DType:
+    """Element type of a sum, which for short integers is a wider one, as in NumPy."""
+    return None if dtype is None else np.sum(np.empty(0, dtype)).dtype
+
+
+def in_type(xp: Any, x: Any, dtype: DType) -> Any:
+    """`x` in another element type; itself if it has that one, or is Python's number, which adapts."""
+    if type(x) in NUMBERS or x.dtype == dtype:
+        return x
+    return xp.positive(x, dtype=dtype, casting="unsafe")
+
+
+def with_room(xp: Any, x: Any) -> Any:
+    """`x` in a type in which sums and differences of it keep their digits."""
+    dtype = getattr(x, "dtype", None)
+    return x if dtype is None or dtype.char in "fdgFDG" else in_type(xp, x, roomy(dtype))
+
+
+def rounded(xp: Any, y: Any, dtype: DType) -> Any:
+    """A result that was computed with room, in half precision where that is its type."""
+    return in_type(xp, y, dtype) if dtype == HALF else y
+
+
+def dtype_of(x: Any) -> DType:
+    """Element type of an array; None for Python's number, which adapts."""
+    return getattr(x, "dtype", None)
 
 
 def attr(
@@ -73,6 +115,7 @@ class Op:
     learns: ClassVar[bool] = False  # declares `parameters`; set by `op`
     view: ClassVar[bool] = False  # `forward` returns a view of its first input
     mixes_dtypes: ClassVar[bool] = False  # inputs may differ in element type in MXNet too
+    whole: ClassVar[bool] = False  # of integers MXNet keeps the whole part of the result
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -118,6 +161,10 @@ class Op:
         if not known or known.count(known[0]) == len(known):
             return known[0] if known else None
         return np.result_type(*known)
+
+    def keeping(self, dtype: "np.dtype[Any]") -> "Op":
+        """This op as MXNet carries it out on integers, whose type it keeps."""
+        return self
 
     def input_dtype(self, i: int, first: np.dtype[Any]) -> "np.dtype[Any]":
         """Element type of input number `i` if nothing else decides it, given that of the first input."""
@@ -191,6 +238,11 @@ def check_attribute(op: Op, field: "dataclasses.Field[Any]", value: Any) -> None
     if isinstance(value, list):
         object.__setattr__(op, field.name, tuple(value))
     range_ = field.metadata
+    largest = 63 if isinstance(value, list | tuple) else 1023  # bits of a size, and of what a float can hold
+    for number in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(number, int) and number.bit_length() > largest:
+            told = f"an integer of {number.bit_length()} bits, expected at most {largest}"
+            raise AttributeValueError(f"{op.name}: {range_.get('alias') or field.name} is {told}")
     low, high, choices = range_.get("minimum"), range_.get("maximum"), range_.get("choices")
     if choices is not None and value not in choices:
         wrong = f"one of {', '.join(map(repr, choices))}"
@@ -281,6 +333,26 @@ class Elementwise(Op):
         return super().complete(shapes, results)
 
 
+def result_dtypes(op: Op, dtypes: Sequence[DType], numbers: Sequence[Any]) -> tuple[DType, ...]:
+    """Element type of each result of `op`; `numbers` are those among its inputs, for which `dtypes` holds None.
+
+    By NumPy's rules: a float makes integers and truth values float64, and leaves other types as they are.
+    """
+    kinds = [type(number)() for number in numbers]
+    met = [d if d is None else np.result_type(d, *kinds) for d in dtypes] if kinds else dtypes
+    found = op.dtype(*met)
+    if found is None and kinds and len(kinds) < len(met) and isinstance(op, Elementwise):
+        found = np.result_type(*kinds)  # an array chooses between numbers
+    return found if isinstance(found, tuple) else (found,) * op.results
+
+
+def exactly(value: Any) -> Any:
+    """What tells values apart that are equal: 0.0 and -0.0, 1 and True; for an op, of all its attributes."""
+    if isinstance(value, Op):
+        return type(value), *[exactly(getattr(value, f.name)) for f in dataclasses.fields(value)]
+    return tuple(map(exactly, value)) if isinstance(value, tuple) else (type(value), repr(value))
+
+
 class Comparison(Elementwise):
     """An elementwise question; the answers are booleans and have no gradient."""
 
@@ -322,6 +394,12 @@ class Reduction(Op):
             return reduction(x.reshape(-1), axis=0, out=out, keepdims=True)
         return reduction(x, axis=axes, out=out, keepdims=self.keepdims)
 
+    def accumulate(self, xp: Any, reduction: Callable[..., Any], x: Any, out: Any) -> Any:
+        """As `reduce`, for a reduction that adds or multiplies; half precision is accumulated in single."""
+        if x.dtype != HALF:
+            return self.reduce(reduction, x, out)
+        return in_type(xp, self.reduce(functools.partial(reduction, dtype=roomy(HALF)), x, None), HALF)
+
 
 class Namespace:
     """The ops as functions: `F.tanh(x)` is `apply(Tanh(), (x,))`, whatever `x` stands for."""
@@ -343,8 +421,9 @@ class Namespace:
 def as_function(cls: type[Op], apply: Callable[[Op, Sequence[Any]], Any]) -> Callable[..., Any]:
     """`cls` as a function of its inputs and attributes that hands both to `apply`."""
     count = 0 if cls.variadic else len(cls.inputs)
-    known: dict[Any, Op] = {}  # attributes as they were called with -> op
-    bare = [cls()] if count and not dataclasses.fields(cls) else []  # it has no attributes
+    known: dict[Any, Any] = {}  # attributes as they were called with -> op
+    needs = any(field.default is dataclasses.MISSING for field in dataclasses.fields(cls))
+    bare = [] if needs or not count else [made for made in [cls()] if len(made.input_names) == count]
 
     def function(*arguments: Any, **named: Any) -> Any:
         if bare and len(arguments) == count and not named:
@@ -355,22 +434,35 @@ def as_function(cls: type[Op], apply: Callable[[Op, Sequence[Any]], Any]) -> Cal
             key = (rest, *named.items(), *map(type, rest), *map(type, named.values()))
             try:
                 made = known[key]
+                if made.__class__ is dict:  # 0.0 and -0.0 are equal and of one type
+                    made = made[repr((rest, named) if named else rest)]
             except (KeyError, TypeError):
                 pass
             else:
                 return apply(made, arguments[:count])
-        inputs, attributes = bind(cls, arguments, dict(named))
+        given = dict(named)
+        inputs, attributes = bind(cls, arguments, named)
         made = cls(**attributes)
         if not cls.variadic and len(inputs) != len(made.input_names):
             expected = ", ".join(made.input_names)
             raise AttributeValueError(f"{cls.function}: {len(inputs)} inputs given, expected {expected}")
         if key is not None and len(inputs) == count and len(known) < 1024:
             with contextlib.suppress(TypeError):  # a list among the attributes is no key
-                known[key] = made
+                if is_delicate((rest, *named.values())):
+                    known.setdefault(key, {})[repr((rest, given) if given else rest)] = made
+                else:
+                    known[key] = made
         return apply(made, inputs)
 
     function.__name__, function.__doc__ = cls.function, cls.__doc__
     return function
+
+
+def is_delicate(value: Any) -> bool:
+    """Whether a value is a zero with a sign, or holds one: its type does not tell it from what is equal to it."""
+    if isinstance(value, tuple):
+        return any(map(is_delicate, value))
+    return isinstance(value, float) and value == 0
 
 
 def bind(cls: type[Op], arguments: Sequence[Any], named: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -421,9 +513,6 @@ def array_namespace(xp: Any) -> Namespace:
         return y.item() if inputs and type(inputs[0]) in NUMBERS and numbers_only(inputs) else y
 
     return Namespace(apply)
-
-
-NUMBERS = frozenset((bool, int, float, complex))
 
 
 def numbers_only(values: Sequence[Any]) -> bool:

@@ -64,10 +64,13 @@ def normalize_axis(axis: int, rank: int) -> int:
 
 
 def reduced_axes(rank: int, axis: Axis, exclude: bool = False) -> tuple[int, ...]:
-    """Axes that a reduction runs over: `axis`, or with `exclude` all others; None means every axis."""
+    """Axes that a reduction runs over: `axis`, or with `exclude` all others; None means every axis.
+
+    As in NumPy, axis 0 or -1 of a number without axes is the number itself.
+    """
     if axis is None:
         return () if exclude else tuple(range(rank))
-    axes = {normalize_axis(a, rank) for a in ((axis,) if isinstance(axis, int) else axis)}
+    axes = {normalize_axis(a, rank or 1) for a in ((axis,) if isinstance(axis, int) else axis)}
     return tuple(a for a in range(rank) if (a in axes) != exclude)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import random
+from tinygrad_lesson.arrays import refuse_masked
 from tinygrad_lesson.backprop import backprop
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
@@ -314,6 +315,8 @@ def numbers_in(data: Any, dtype: Any, copy: bool | None = True) -> np.ndarray:
         data = data.value
     if isinstance(data, list | tuple) and any(isinstance(x, Tensor) and x.requires_grad for x in data):
         raise DTypeError("a list of recorded tensors is no array; stack(list) keeps their gradients")
+    if data.__class__ is not np.ndarray:
+        refuse_masked(data, "the data of a tensor")
     try:
         array = np.array(data, dtype=dtype, copy=copy)
     except ValueError as error:
@@ -336,7 +339,7 @@ def apply(op: Op, inputs: Sequence[Any]) -> Any:
         if op.learns:
             check_parameters(op, tensors)
         result = op.forward(np, *[t.value for t in tensors], **extra)
-    except (ValueError, IndexError, TypeError) as error:
+    except (ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
         raise explained(op, tensors, error) from error
     if op.results == 1:
         if result.__class__ is not np.ndarray or not result.ndim:
@@ -386,7 +389,7 @@ def explained(op: Op, tensors: Sequence[Tensor], error: Exception) -> LessonErro
         f"\n  {name}  {show(np.shape(t.value))} {np.asarray(t.value).dtype}"
         for name, t in zip(names, tensors, strict=False)
     )
-    kind = DTypeError if isinstance(error, TypeError) else ShapeError
+    kind = DTypeError if isinstance(error, TypeError | OverflowError) else ShapeError
     return kind(f"{op.label()}: {problem}{given}")
 
 

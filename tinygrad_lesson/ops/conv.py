@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.errors import AttributeValueError, ShapeError
-from tinygrad_lesson.op import Elementwise, Op, array_namespace, attr, op
+from tinygrad_lesson.op import HALF, Elementwise, Op, array_namespace, attr, op, roomy, rounded
 from tinygrad_lesson.ops.movement import Transpose
 from tinygrad_lesson.shapes import show, size_of
 
@@ -138,7 +138,9 @@ class Sliding(Op):
     def scattered(self, xp, shape, like, parts, out, masks=None):
         """The sum over all places of each of `parts`, times its mask, put where it came from in `shape`."""
         windows, reached = self.windows(shape), self.reached(shape)
-        y = out if out is not None and reached == shape else xp.empty_like(like, shape=reached, order="K")
+        dtype = roomy(HALF) if like.dtype == HALF else like.dtype
+        fits = out is not None and out.dtype == dtype and reached == shape
+        y = out if fits else xp.empty_like(like, dtype=dtype, shape=reached, order="K")
         apart = all(w.stride >= w.size and w.dilate == 1 for w in windows)
         if not apart or any(w.count * w.size != w.reach for w in windows):
             y[...] = 0
@@ -150,7 +152,7 @@ class Sliding(Op):
                 xp.add(y[index], part, out=y[index])
             elif mask is None:
                 y[index] = part
-        return y if reached == shape else y[self.inner(shape)]
+        return rounded(xp, y if reached == shape else y[self.inner(shape)], like.dtype)
 
 
 def batch_last(rank):

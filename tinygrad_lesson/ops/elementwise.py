@@ -1,13 +1,26 @@
 """Arithmetic, comparisons and functions of one number, element by element; inputs broadcast."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import ShapeError
-from tinygrad_lesson.op import Comparison, Elementwise, Op, attr, floating, op
-from tinygrad_lesson.shapes import merge, show
+from tinygrad_lesson.errors import DTypeError, ShapeError
+from tinygrad_lesson.op import (
+    Comparison,
+    Elementwise,
+    Op,
+    attr,
+    dtype_of,
+    floating,
+    has_room,
+    in_type,
+    op,
+    roomy,
+    with_room,
+)
+from tinygrad_lesson.shapes import broadcast, merge, show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +62,18 @@ def products_like(F, g, a, b):
     return lambda: F.sum_like(g * b, a), lambda: F.sum_like(g * a, b)
 
 
+def is_nothing(F, x, other):
+    """Whether adding the number `x` leaves `other` as it is: with floats -0.0 does, while 0.0 makes 0.0 of -0.0."""
+    number, dtype = F.number(x), F.dtypes[other]
+    return number == 0 and ((dtype is not None and dtype.kind in "iu") or math.copysign(1, number) < 0)
+
+
+def negated(F, x):
+    """Whether `x` is a negative that can be done later: of floats, since it makes short integers wrap around."""
+    dtype = F.dtypes[x]
+    return isinstance(x.node.op, Negative) and (dtype is None or dtype.kind == "f")
+
+
 @op
 class Add(Binary):
     """Sum of two arrays: ``y = a + b``."""
@@ -60,11 +85,11 @@ class Add(Binary):
         return (g, g) if self.same_shape else each_like(F, g, a, b)
 
     def rewrite(self, F, shapes, a, b):
-        if F.number(a) == 0 or F.number(b) == 0:
-            return b if F.number(a) == 0 else a
-        if isinstance(b.node.op, Negative):
+        if is_nothing(F, a, b) or is_nothing(F, b, a):
+            return b if is_nothing(F, a, b) else a
+        if negated(F, b):
             return F.subtract(a, b.node.inputs[0])
-        return F.subtract(b, a.node.inputs[0]) if isinstance(a.node.op, Negative) else None
+        return F.subtract(b, a.node.inputs[0]) if negated(F, a) else None
 
 
 @op
@@ -78,9 +103,9 @@ class Subtract(Binary):
         return (g, lambda: -g) if self.same_shape else (lambda: F.sum_like(g, a), lambda: F.sum_like(-g, b))
 
     def rewrite(self, F, shapes, a, b):
-        if F.number(b) == 0:
+        if F.number(b) == 0 and math.copysign(1, F.number(b)) > 0:  # -0.0 less -0.0 is 0.0
             return a
-        return F.add(a, b.node.inputs[0]) if isinstance(b.node.op, Negative) else None
+        return F.add(a, b.node.inputs[0]) if negated(F, b) else None
 
 
 @op
@@ -96,14 +121,16 @@ class Multiply(Binary):
     def rewrite(self, F, shapes, a, b):
         if F.number(a) == 1 or F.number(b) == 1:
             return b if F.number(a) == 1 else a
-        if isinstance(a.node.op, Negative):
+        if negated(F, a):
             return F.negative(F.multiply(a.node.inputs[0], b))
-        return F.negative(F.multiply(a, b.node.inputs[0])) if isinstance(b.node.op, Negative) else None
+        return F.negative(F.multiply(a, b.node.inputs[0])) if negated(F, b) else None
 
 
 @op
 class Divide(Binary):
     """Quotient of two arrays: ``y = a / b``."""
+
+    whole = True
 
     def forward(self, xp, a, b, out=None):
         return xp.divide(a, b, out=out)
@@ -114,7 +141,7 @@ class Divide(Binary):
     def rewrite(self, F, shapes, a, b):
         if F.number(b) == 1:
             return a
-        return F.negative(F.divide(a.node.inputs[0], b)) if isinstance(a.node.op, Negative) else None
+        return F.negative(F.divide(a.node.inputs[0], b)) if negated(F, a) else None
 
     def dtype(self, *dtypes):
         return floating(super().dtype(*dtypes))
@@ -131,6 +158,8 @@ class Power(Binary):
 
     The gradient for the exponent is 0 where the base is 0.
     """
+
+    whole = True
 
     def forward(self, xp, a, b, out=None):
         return xp.power(a, b, out=out)
@@ -218,8 +247,27 @@ class WithScalar(Elementwise):
         """Whether the op of two inputs is."""
         return self.binary.differentiable
 
+    @property
+    def whole(self):
+        """Whether the op of two inputs is."""
+        return self.binary.whole
+
+    def keeping(self, dtype):
+        """With the number cut off to an integer of this type.
+
+        Source
+            MXNet 1.9.1, ``DType(alpha)`` in `elemwise_binary_scalar_op.h`; powers are taken of floats there.
+        """
+        if not math.isfinite(self.scalar):
+            raise DTypeError(f"the number is {self.scalar}, expected a finite one for {dtype}")
+        kind = np.dtype(np.int64) if dtype.kind == "b" else dtype
+        scalar = np.array(int(self.scalar)).astype(kind).item()
+        if scalar == 0 and isinstance(self.binary, Divide) and not self.reverse:
+            raise DTypeError(f"the number {self.scalar} is 0 in {dtype}, which divides; bind float32 instead")
+        return dataclasses.replace(self, scalar=float(scalar) if isinstance(self.binary, Power) else scalar)
+
     def dtype(self, x):
-        return self.binary.dtype(None if x is None else np.result_type(x, self.scalar))
+        return self.binary.dtype(None if x is None else np.result_type(x, type(self.scalar)()))
 
     def forward(self, xp, x, out=None):
         return self.binary.forward(xp, *self.operands(x), out=out)
@@ -295,24 +343,51 @@ class LessEqual(BinaryComparison):
 
 @op
 class Where(Elementwise):
-    """`a` where `condition` holds, else `b`."""
+    """`a` where `condition` holds, else `b`.
+
+    Source
+        For `rows`: MXNet 1.9, `where`.
+    """
 
     mixes_dtypes = True
+    rows: bool = attr(False, doc="a condition of one axis chooses rows, one for each, as in MXNet")
+
+    def row_shape(self, shapes):
+        """The shape in which a condition that chooses rows broadcasts with them; None if it chooses elements."""
+        condition, rank = shapes[0], max(map(len, shapes[1:]), default=0)
+        return (*condition, *[1] * (rank - 1)) if self.rows and len(condition) == 1 < rank else None
+
+    def shape(self, condition, *values):
+        by_row = self.row_shape((condition, *values))
+        if by_row is None:
+            return super().shape(condition, *values)
+        y = broadcast(*values)
+        if None not in (by_row[0], y[0]) and by_row[0] != y[0]:
+            raise ShapeError(
+                f"condition is {show(condition)}, expected {show(y[:1])}, one for each row of {show(y)}"
+            )
+        return broadcast(by_row, y)
 
     def forward(self, xp, condition, a, b):
+        if self.rows:
+            by_row = self.row_shape([np.shape(x) for x in (condition, a, b)])
+            condition = condition if by_row is None else xp.reshape(condition, by_row)
         return xp.where(condition, a, b)
 
     def vjp(self, F, g, y, condition, a, b):
         return (
             None,
-            lambda: F.sum_like(F.where(condition, g, 0), a),
-            lambda: F.sum_like(F.where(condition, 0, g), b),
+            lambda: F.sum_like(F.where(condition, g, 0, rows=self.rows), a),
+            lambda: F.sum_like(F.where(condition, 0, g, rows=self.rows), b),
         )
 
     def dtype(self, condition, a, b):
         return super().dtype(a, b)
 
     def rewrite(self, F, shapes, condition, a, b):
+        if self.rows:
+            by_row = self.row_shape(shapes)
+            return F.where(condition if by_row is None else F.reshape(condition, by_row), a, b)
         known = F.number(condition)
         chosen = None if known is None else 1 if known else 2
         return (condition, a, b)[chosen] if chosen and shapes[chosen] == self.shape(*shapes) else None
@@ -320,7 +395,15 @@ class Where(Elementwise):
     @classmethod
     def sample(cls, draw):
         condition, a, b = draw.broadcasting(3)
-        return cls(), {"condition": draw.array(condition) > 0, "a": draw.array(a), "b": draw.array(b)}
+        rows = draw.boolean()
+        if rows:
+            a = b = (2, *draw.shape(min_rank=1))
+            condition = a[:1] if draw.boolean() else a
+        return cls(rows=rows), {
+            "condition": draw.array(condition) > 0,
+            "a": draw.array(a),
+            "b": draw.array(b),
+        }
 
 
 class Unary(Elementwise):
@@ -329,6 +412,12 @@ class Unary(Elementwise):
     @classmethod
     def sample(cls, draw):
         return cls(), {"x": draw.array(draw.shape())}
+
+
+def floated(xp, x):
+    """`x`, integers as float64: a function of several steps would wrap around in between, or overflow."""
+    dtype = dtype_of(x)
+    return x if dtype is None or dtype.kind in "fc" else in_type(xp, x, floating(dtype))
 
 
 class FloatUnary(Unary):
@@ -355,6 +444,8 @@ class Negative(Unary):
 @op
 class Exp(FloatUnary):
     """The exponential: ``y = exp(x)``."""
+
+    whole = True
 
     def forward(self, xp, x, out=None):
         return xp.exp(x, out=out)
@@ -438,25 +529,33 @@ class Tanh(FloatUnary):
 
 
 @op
-class Sigmoid(FloatUnary):
+class Sigmoid(Unary):
     """The logistic function: ``y = 1 / (1 + exp(-x))``, without overflow."""
 
     def forward(self, xp, x, out=None):
+        x = floated(xp, x)
         return xp.divide(xp.exp(xp.minimum(x, 0)), 1 + xp.exp(-xp.abs(x)), out=out)
 
     def vjp(self, F, g, y, x):
         return (g * (y * (1 - y)),)
 
+    def dtype(self, x):
+        return floating(x)
+
 
 @op
-class Softplus(FloatUnary):
+class Softplus(Unary):
     """A smooth ramp: ``y = log(1 + exp(x))``, without overflow. MXNet calls it softrelu."""
 
     def forward(self, xp, x, out=None):
+        x = floated(xp, x)
         return xp.add(xp.log1p(xp.exp(-xp.abs(x))), xp.maximum(x, 0), out=out)
 
     def vjp(self, F, g, y, x):
         return (g * F.sigmoid(x),)
+
+    def dtype(self, x):
+        return floating(x)
 
 
 class Kinked(Unary):
@@ -472,6 +571,7 @@ class Softsign(Kinked):
     """``y = x / (1 + |x|)``."""
 
     def forward(self, xp, x, out=None):
+        x = floated(xp, x)
         return xp.divide(x, 1 + xp.abs(x), out=out)
 
     def vjp(self, F, g, y, x):
@@ -528,6 +628,7 @@ class LeakyReLU(Kinked):
     slope: float = attr(0.25, doc="the derivative for negative numbers")
 
     def forward(self, xp, x, out=None):
+        x = floated(xp, x)
         return xp.add(xp.maximum(x, 0), self.slope * xp.minimum(x, 0), out=out)
 
     def vjp(self, F, g, y, x):
@@ -555,14 +656,39 @@ class Clip(Elementwise):
         return (F.where(F.equal(x, y), g, 0),)
 
     def dtype(self, x):
-        bounds = [bound for bound in (self.low, self.high) if bound is not None]
+        bounds = [type(bound)() for bound in (self.low, self.high) if bound is not None]
         return None if x is None else np.result_type(x, *bounds)
+
+    def keeping(self, dtype):
+        """With the bounds cut off to integers of this type."""
+        if dtype.kind == "b":
+            return self
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        bounds = [b if b is None else int(min(max(b, least), most)) for b in (self.low, self.high)]
+        return dataclasses.replace(self, low=bounds[0], high=bounds[1])
 
     @classmethod
     def sample(cls, draw):
         low, high = draw.choice(((-1.0, 1.0), (None, 0.5), (-0.5, None)))
         kinks = tuple(k for k in (low, high) if k is not None)
         return cls(low=low, high=high), {"x": draw.array(draw.shape(), away_from=kinks)}
+
+
+@op
+class Widen(Unary):
+    """`x` in a type in which it can be added up: half precision as single, integers as float64."""
+
+    def forward(self, xp, x):
+        return with_room(xp, x)
+
+    def vjp(self, F, g, y, x):
+        return (g,)
+
+    def rewrite(self, F, shapes, x):
+        return x if has_room(F.dtypes[x]) else None
+
+    def dtype(self, x):
+        return roomy(x)
 
 
 @op

@@ -1,5 +1,6 @@
 """Parts of arrays, and arrays put together from parts."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,8 @@ class Concat(Op):
         return xp.concatenate(args, axis=self.dim, out=out)
 
     def vjp(self, F, g, y, *args):
-        return tuple(lambda i=i: F.concat_part(g, *args, dim=self.dim, part=i) for i in range(len(args)))
+        parts = F.concat_parts(g, *args, dim=self.dim, count=len(args))  # once for all: each reads all shapes
+        return (parts,) if len(args) == 1 else parts
 
     @classmethod
     def sample(cls, draw):
@@ -157,37 +159,45 @@ class Concat(Op):
 
 
 @op
-class ConcatPart(Op):
-    """The part of `whole` that belongs to one of the arrays it would be put together from."""
+class ConcatParts(Op):
+    """The parts of `whole` that belong to each of the arrays it would be put together from."""
 
     replayable = True
     view = True
     shape_only = ("args",)
     dim: int = attr(1, doc="the axis along which they follow each other")
-    part: int = attr(0, doc="which of the arrays")
+    count: int = attr(1, minimum=1, doc="how many arrays")
 
-    def key(self, shapes):
-        """Where the part begins and ends."""
+    @property
+    def outputs(self):
+        """One name for each part."""
+        return tuple(f"output{i}" for i in range(self.count))
+
+    def keys(self, shapes):
+        """Where each part begins and ends."""
         axis = normalize_axis(self.dim, len(shapes[0]))
-        start = sum(shape[axis] for shape in shapes[: self.part])
-        return (*[slice(None)] * axis, slice(start, start + shapes[self.part][axis]))
+        ends = list(itertools.accumulate((shape[axis] for shape in shapes), initial=0))
+        return [(*[slice(None)] * axis, slice(*along)) for along in itertools.pairwise(ends)]
 
     def shape(self, whole, *args):
-        return args[self.part]
+        return args if self.count > 1 else args[0]
 
     def forward(self, xp, whole, *args):
-        return whole[self.key([a.shape for a in args])]
+        parts = tuple([whole[key] for key in self.keys([a.shape for a in args])])
+        return parts if self.count > 1 else parts[0]
 
     def vjp(self, F, g, y, whole, *args):
+        g = g if self.count > 1 else (g,)
+
         def whole_gradient():
-            return F.concat(
-                *[g if i == self.part else F.full_like(a) for i, a in enumerate(args)], dim=self.dim
-            )
+            parts = [F.full_like(a) if gi is None else gi for gi, a in zip(g, args, strict=True)]
+            return F.concat(*parts, dim=self.dim)
 
         return whole_gradient, *[None] * len(args)
 
     def rewrite(self, F, shapes, whole, *args):
-        return F.slice(whole, key=freeze(self.key(shapes[1:])))
+        parts = tuple([F.slice(whole, key=freeze(key)) for key in self.keys(shapes[1:])])
+        return parts if self.count > 1 else parts[0]
 
     def dtype(self, whole, *args):
         return whole
@@ -196,7 +206,7 @@ class ConcatPart(Op):
     def sample(cls, draw):
         op, args = Concat.sample(draw)
         whole = draw.array(op.shape(*[a.shape for a in args.values()]))
-        return cls(dim=op.dim, part=draw.choice(tuple(range(len(args))))), {"whole": whole, **args}
+        return cls(dim=op.dim, count=len(args)), {"whole": whole, **args}
 
 
 def with_size(shape, axis, size):

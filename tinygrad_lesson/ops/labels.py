@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.op import Op, attr, floating, op
+from tinygrad_lesson.op import Op, attr, floating, op, roomy, rounded
 from tinygrad_lesson.ops.index import with_size
 from tinygrad_lesson.shapes import normalize_axis
 
@@ -30,9 +30,9 @@ class FromLabels(Op):
     def dtype(self, label, like):
         return floating(like)
 
-    def number(self, like):
-        """What turns a number into one of the result's type."""
-        return np.dtype(floating(like.dtype)).type
+    def number(self, dtype):
+        """What turns a number into one of this type."""
+        return np.dtype(dtype).type
 
     @classmethod
     def drawn(cls, draw, **attributes):
@@ -65,7 +65,7 @@ class Targets(FromLabels):
         classes = xp.arange(kinds, dtype=label.dtype)
         classes = xp.reshape(classes, (kinds, *[1] * behind)) if behind else classes
         named = xp.equal(xp.trunc(xp.reshape(label, self.spread(like.shape))), classes)
-        number = self.number(like)
+        number = self.number(floating(like.dtype))
         others = self.smooth_alpha / max(kinds - 1, 1)
         return xp.where(named, number(1 - self.smooth_alpha), number(others))
 
@@ -151,9 +151,10 @@ class LabelWeights(FromLabels):
         return self.spread(like) if each else (1,) * len(like)
 
     def forward(self, xp, label, like):
-        number, share = self.number(like), self.share(label.shape, like.shape)
+        dtype, share = floating(like.dtype), self.share(label.shape, like.shape)
         if share is not None:
-            return xp.full(self.shape(label.shape, like.shape), number(share))
+            return xp.full(self.shape(label.shape, like.shape), self.number(dtype)(share))
+        number = self.number(roomy(dtype))
         label = xp.reshape(label, self.spread(like.shape))
         counts = xp.where(xp.equal(xp.trunc(label), math.trunc(self.ignore_label)), number(0), number(1))
         if self.normalization == "valid":
@@ -161,7 +162,7 @@ class LabelWeights(FromLabels):
             share = xp.divide(number(self.scale), total)
         else:
             share = number(dataclasses.replace(self, use_ignore=False).share(label.shape, like.shape))
-        return xp.multiply(counts, share) if self.use_ignore else share
+        return rounded(xp, xp.multiply(counts, share) if self.use_ignore else share, dtype)
 
     def vjp(self, F, g, y, label, like):
         return None, None

@@ -35,11 +35,14 @@ class MakeLoss(Op):
         return x
 
     def vjp(self, F, g, y, x):
-        gradient = F.full_like(x, value=self.grad_scale)
+        if self.normalization == "null":
+            return (F.full_like(x, value=self.grad_scale),)
+        wide = F.widen(x)  # in which rows can be counted
+        gradient = F.full_like(wide, value=self.grad_scale)
         if self.normalization == "batch":
             gradient = gradient / F.count(x, axis=0)
         if self.normalization == "valid":
-            valid = F.sum(F.where(F.greater(x, self.valid_thresh), F.full_like(x, value=1.0), 0))
+            valid = F.sum(F.where(F.greater(x, self.valid_thresh), F.full_like(wide, value=1.0), 0))
             gradient = gradient / F.maximum(valid, 1)
         return (gradient,)
 
@@ -269,7 +272,7 @@ class SoftmaxOutput(SoftmaxOfLabels):
             MXNet 1.9.1, ``mx.metric.CrossEntropy``: 1e-12 is added to each probability.
         """
         targets = F.targets(label, data, axis=self.axis, smooth_alpha=self.smoothing)
-        logarithms = F.log(self.probabilities(F, data) + 1e-12)
+        logarithms = F.log(F.widen(self.probabilities(F, data)) + 1e-12)
         entropy = 0 - F.sum(targets * logarithms, axis=self.axis, keepdims=True)
         if not self.use_ignore:
             return F.mean(entropy)

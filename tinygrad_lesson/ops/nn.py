@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from tinygrad_lesson.errors import AttributeValueError, ShapeError
-from tinygrad_lesson.op import Op, attr, floating, op
+from tinygrad_lesson.op import HALF, Op, attr, dtype_of, floating, op, roomy, rounded, with_room
+from tinygrad_lesson.ops.reduce import largest
 from tinygrad_lesson.shapes import normalize_axis, reduced_axes, show
 
 
@@ -25,7 +26,7 @@ class AlongAxis(Op):
             )
 
     def shape(self, x):
-        normalize_axis(self.axis, len(x))
+        normalize_axis(self.axis, len(x) or 1)
         return x
 
     def dtype(self, x):
@@ -34,7 +35,11 @@ class AlongAxis(Op):
     def shifted(self, xp, x):
         """`x / temperature` less its largest element along `axis`, so that no exponential overflows."""
         x = x if self.temperature == 1 else xp.divide(x, self.temperature)
-        return xp.subtract(x, xp.max(x, axis=self.axis, keepdims=True))
+        return xp.subtract(x, self.top(xp, x))
+
+    def top(self, xp, x):
+        """The largest element along `axis`."""
+        return xp.max(x, axis=self.axis, keepdims=True)
 
     @classmethod
     def sample(cls, draw):
@@ -48,8 +53,10 @@ class Softmax(AlongAxis):
     """Probabilities: ``y = exp(x / temperature) / sum(exp(x / temperature))`` along `axis`."""
 
     def forward(self, xp, x, out=None):
-        e = xp.exp(self.shifted(xp, x))
-        return xp.divide(e, xp.sum(e, axis=self.axis, keepdims=True), out=out)
+        wide = with_room(xp, x)
+        e = xp.exp(self.shifted(xp, wide))
+        y = xp.divide(e, xp.sum(e, axis=self.axis, keepdims=True), out=out)
+        return y if wide is x else rounded(xp, y, x.dtype)
 
     def vjp(self, F, g, y, x):
         gradient = (g - F.sum(g * y, axis=self.axis, keepdims=True)) * y
@@ -60,13 +67,25 @@ class Softmax(AlongAxis):
 class LogSoftmax(AlongAxis):
     """Logarithms of softmax probabilities, exact where these are tiny."""
 
+    def top(self, xp, x):
+        """The largest element along `axis`, but no infinity, so that smaller ones come out as minus infinity."""
+        return xp.minimum(super().top(xp, x), largest(dtype_of(x)))
+
     def forward(self, xp, x, out=None):
-        x = self.shifted(xp, x)
-        return xp.subtract(x, xp.log(xp.sum(xp.exp(x), axis=self.axis, keepdims=True)), out=out)
+        wide = with_room(xp, x)
+        z = self.shifted(xp, wide)
+        total = xp.sum(xp.exp(z), axis=self.axis, keepdims=True)
+        y = xp.subtract(z, xp.log(total), out=out)
+        return y if wide is x else rounded(xp, y, x.dtype)
 
     def vjp(self, F, g, y, x):
         gradient = g - F.exp(y) * F.sum(g, axis=self.axis, keepdims=True)
         return (gradient if self.temperature == 1 else gradient / self.temperature,)
+
+
+def single(dtype):
+    """The element type `dtype`, single precision in place of half."""
+    return roomy(dtype) if dtype == HALF else dtype
 
 
 @op
@@ -134,7 +153,7 @@ class BatchNorm(Op):
         states = moving_mean, moving_var
         if self.uses_batch:
             states = floating(moving_mean), floating(moving_var)
-        return floating(data), states[0], floating(moving_var), *states
+        return floating(data), single(states[0]), roomy(moving_var), *states
 
     def aligned(self, rank):
         """Shape that lets a vector of channels broadcast with `rank` dimensions."""
@@ -143,19 +162,29 @@ class BatchNorm(Op):
 
     def forward(self, xp, data, gamma, beta, moving_mean, moving_var):
         axes, shape = reduced_axes(data.ndim, self.axis, exclude=True), self.aligned(data.ndim)
-        mean, var = moving_mean, moving_var
+        given, data = data, with_room(xp, data)
         if self.uses_batch:
             mean = xp.mean(data, axis=axes)
+        else:  # a copy, since training changes the state
+            half = moving_mean.dtype == HALF
+            mean = with_room(xp, moving_mean) if half else xp.positive(moving_mean)
+            var = with_room(xp, moving_var)
         centred = xp.subtract(data, xp.reshape(mean, shape))
         if self.uses_batch:
             var = xp.mean(xp.square(centred), axis=axes)
-            moving_mean = xp.add(moving_mean * self.momentum, mean * (1 - self.momentum))
-            moving_var = xp.add(moving_var * self.momentum, var * (1 - self.momentum))
+            moving_mean = self.moved(xp, moving_mean, mean)
+            moving_var = self.moved(xp, moving_var, var)
         deviation = xp.sqrt(xp.add(var, self.eps))
         scale = xp.divide(1 if self.fix_gamma else gamma, deviation)
         y = xp.multiply(centred, xp.reshape(scale, shape))
         y = xp.add(y, xp.reshape(beta, shape))
+        y = y if data is given else rounded(xp, y, given.dtype)
         return y, mean, xp.divide(1, deviation), moving_mean, moving_var
+
+    def moved(self, xp, state, batch):
+        """A moving statistic after a batch."""
+        new = xp.add(state * self.momentum, batch * (1 - self.momentum))
+        return rounded(xp, new, state.dtype)
 
     def vjp(self, F, g, y, data, gamma, beta, moving_mean, moving_var):
         g, g_mean, g_inverse, *_ = g
@@ -173,12 +202,14 @@ class BatchNorm(Op):
         def data_gradient():
             if not self.uses_batch:
                 return g * align(scale)
-            count = F.count(data, **others)
-            mean_g, mean_gn = F.sum(g, **others) / count, F.sum(g * normal, **others) / count
+            mean_g, mean_gn = F.mean(g, **others), F.mean(g * normal, **others)
             dx = align(scale) * (g - align(mean_g) - normal * align(mean_gn))
             if g_mean is not None:
-                dx = dx + align(g_mean / count)
-            return dx if g_inverse is None else dx - align(g_inverse * inverse * inverse / count) * normal
+                dx = dx + F.spread_like(g_mean, data, **others, mean=True)
+            if g_inverse is not None:
+                share = F.spread_like(g_inverse * inverse * inverse, data, **others, mean=True)
+                dx = dx - share * normal
+            return dx
 
         def gamma_gradient():
             return F.full_like(gamma) if self.fix_gamma else F.sum(g * normal, **others)

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.op import attr, floating, op
+from tinygrad_lesson.op import HALF, attr, floating, in_type, op, roomy, rounded, summed, with_room
 from tinygrad_lesson.ops.conv import Sliding, Window, batch_first, batch_last, with_batch_last
 from tinygrad_lesson.ops.elementwise import Relu
 from tinygrad_lesson.shapes import merge
@@ -129,19 +129,22 @@ class Pooling(Averaging):
         return self.slid(data)
 
     def dtype(self, data):
-        return floating(data) if self.pool_type in ("avg", "lp") else data
+        return {"max": data, "sum": summed(data)}.get(self.pool_type, floating(data))
 
     def forward(self, xp, data, out=None):
         if self.pool_type == "max":
             return combined(xp, xp.maximum, self.seen(xp, data, lowest(data.dtype)), out)
+        dtype = self.dtype(data.dtype)
+        data = in_type(xp, data, roomy(dtype) if dtype == HALF else dtype)
+        out = None if dtype == HALF else out
         if self.pool_type == "lp":
             data = xp.power(data, self.p_value)
         y = combined(xp, xp.add, self.seen(xp, data, 0), out)
         if self.pool_type == "lp":
             root = {1: xp.divide, 2: xp.sqrt, 3: xp.cbrt}[self.p_value]
-            return root(y, *[1] * (self.p_value == 1), out=out)
+            y = root(y, *[1] * (self.p_value == 1), out=out)
         divisor = self.divisor(xp, data.shape, data.dtype)
-        return y if divisor is None else xp.divide(y, divisor, out=out)
+        return rounded(xp, y if divisor is None else xp.divide(y, divisor, out=out), dtype)
 
     def vjp(self, F, g, y, data):
         if self.pool_type == "max":
@@ -189,9 +192,11 @@ class SpreadWindows(Averaging):
         return floating(x) if self.pool_type == "avg" else x
 
     def forward(self, xp, x, like, out=None):
+        dtype, x = x.dtype, with_room(xp, x) if x.dtype == HALF else x
         divisor = self.divisor(xp, like.shape, x.dtype)
         x = x if divisor is None else xp.divide(x, divisor)
-        return self.scattered(xp, like.shape, x, [x] * len(self.places(like.shape)), out)
+        out = None if dtype == HALF else out
+        return rounded(xp, self.scattered(xp, like.shape, x, [x] * len(self.places(like.shape)), out), dtype)
 
     def vjp(self, F, g, y, x, like):
         settings = {**self.settings(Averaging), "pool_type": "avg" if self.pool_type == "avg" else "sum"}

@@ -1,11 +1,26 @@
 """Sums, means and their kin along axes, and the way back from them."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.op import Op, Reduction, attr, floating, op
+from tinygrad_lesson.op import (
+    HALF,
+    Elementwise,
+    Op,
+    Reduction,
+    attr,
+    dtype_of,
+    floating,
+    has_room,
+    in_type,
+    op,
+    roomy,
+    summed,
+    with_room,
+)
 from tinygrad_lesson.shapes import Axis, merge, reduced, reduced_axes, size_of
 
 
@@ -24,7 +39,7 @@ class WideningReduction(SampledReduction):
     """A reduction whose result is wider than short integers."""
 
     def dtype(self, x):
-        return None if x is None else np.sum(np.empty(0, x)).dtype
+        return summed(x)
 
 
 class FloatReduction(SampledReduction):
@@ -39,7 +54,7 @@ class Sum(WideningReduction):
     """Sum along `axis`."""
 
     def forward(self, xp, x, out=None):
-        return self.reduce(xp.sum, x, out)
+        return self.accumulate(xp, xp.sum, x, out)
 
     def vjp(self, F, g, y, x):
         return (F.spread_like(g, x, axis=self.axis, exclude=self.exclude),)
@@ -54,14 +69,17 @@ class Sum(WideningReduction):
 class Mean(FloatReduction):
     """Arithmetic mean along `axis`."""
 
+    whole = True
+
     def forward(self, xp, x, out=None):
-        return self.reduce(xp.mean, x, out)
+        return self.accumulate(xp, xp.mean, x, out)
 
     def vjp(self, F, g, y, x):
-        count = F.count(x, axis=self.axis, exclude=self.exclude)
-        return (F.spread_like(g / count, x, axis=self.axis, exclude=self.exclude),)
+        return (F.spread_like(g, x, axis=self.axis, exclude=self.exclude, mean=True),)
 
     def rewrite(self, F, shapes, x):
+        if not has_room(F.dtypes[x]):  # the sum alone might overflow
+            return None
         total = F.sum(x, **dataclasses.asdict(self))
         return F.divide(total, F.count(x, axis=self.axis, exclude=self.exclude))
 
@@ -71,14 +89,16 @@ class Var(FloatReduction):
     """Variance along `axis`, of the whole population: mean squared distance from the mean."""
 
     def forward(self, xp, x, out=None):
-        return self.reduce(xp.var, x, out)
+        return self.accumulate(xp, xp.var, x, out)
 
     def vjp(self, F, g, y, x):
         along = {"axis": self.axis, "exclude": self.exclude}
         centred = x - F.mean(x, **along, keepdims=True)
-        return (F.spread_like(g * 2 / F.count(x, **along), x, **along) * centred,)
+        return (F.spread_like(g * 2, x, **along, mean=True) * centred,)
 
     def rewrite(self, F, shapes, x):
+        if not has_room(F.dtypes[x]):
+            return None
         mean = F.mean(x, axis=self.axis, exclude=self.exclude, keepdims=True)
         return F.mean(F.square(F.subtract(x, mean)), **dataclasses.asdict(self))
 
@@ -120,7 +140,7 @@ class Prod(WideningReduction):
     """Product along `axis`; right for zeros too."""
 
     def forward(self, xp, x, out=None):
-        return self.reduce(xp.prod, x, out)
+        return self.accumulate(xp, xp.prod, x, out)
 
     def vjp(self, F, g, y, x):
         along = {"axis": self.axis, "exclude": self.exclude}
@@ -209,16 +229,53 @@ class LogSumExp(FloatReduction):
     function = "logsumexp"
 
     def forward(self, xp, x):
+        dtype, x = x.dtype, with_room(xp, x)
         axes = self.axes(x.ndim)
         top = xp.max(x, axis=axes, keepdims=True)
         top = xp.where(xp.isfinite(top), top, 0)
         total = xp.sum(xp.exp(xp.subtract(x, top)), axis=axes, keepdims=True)
         y = xp.add(xp.log(total), top)
-        return xp.reshape(y, self.shape(x.shape))
+        return xp.reshape(in_type(xp, y, floating(dtype)), self.shape(x.shape))
 
     def vjp(self, F, g, y, x):
         along = {"axis": self.axis, "exclude": self.exclude}
-        return (F.spread_like(g, x, **along) * F.exp(x - F.spread_like(y, x, **along)),)
+        return (F.spread_like(g, x, **along) * F.exp_share(x, F.spread_like(y, x, **along)),)
+
+
+@op
+class ExpShare(Elementwise):
+    """``y = exp(x - total)``: what `x` has in a sum of exponentials whose logarithm is `total`, at least `x`.
+
+    Where both are minus infinity it is 0, where both are infinity 1: each that reaches the maximum counts whole.
+    """
+
+    def dtype(self, x, total):
+        return floating(super().dtype(x, total))
+
+    def forward(self, xp, x, total, out=None):
+        most = largest(dtype_of(x))
+        total = xp.maximum(xp.minimum(total, most), -most)
+        return xp.exp(xp.minimum(xp.subtract(x, total), 0), out=out)
+
+    def vjp(self, F, g, y, x, total):
+        return lambda: F.sum_like(g * y, x), lambda: F.sum_like(-g * y, total)
+
+    def rewrite(self, F, shapes, x, total):
+        if F.dtypes[total] is None:
+            return None
+        most = largest(F.dtypes[total])
+        return F.exp(F.minimum(F.subtract(x, F.maximum(F.minimum(total, most), -most)), 0))
+
+    @classmethod
+    def sample(cls, draw):
+        x, total = draw.broadcasting(2)
+        return cls(), {"x": draw.array(x, low=-2, high=-0.1), "total": draw.array(total, low=0, high=2)}
+
+
+@functools.cache
+def largest(dtype):
+    """The largest finite number of a type."""
+    return float(np.finfo(floating(dtype) or float).max)
 
 
 @op
@@ -232,6 +289,7 @@ class SpreadLike(Op):
     shape_only = ("like",)
     axis: Axis = attr(None, doc="axes that were reduced; None means all")
     exclude: bool = attr(False, doc="all axes but `axis` were reduced")
+    mean: bool = attr(False, doc="the reduction was a mean, so divide by the number of elements too")
 
     def kept(self, like):
         """Shape of `x` with size 1 along the reduced axes."""
@@ -241,21 +299,30 @@ class SpreadLike(Op):
         return like
 
     def forward(self, xp, x, like):
+        if self.mean:
+            wide = with_room(xp, x)
+            y = xp.divide(wide, float(count_along(like.shape, self.axis, self.exclude)))
+            x = y if wide is x else in_type(xp, y, floating(x.dtype))
         return xp.broadcast_to(xp.reshape(x, self.kept(like.shape)), like.shape)
 
     def vjp(self, F, g, y, x, like):
-        return F.reshape_like(F.sum(g, axis=self.axis, exclude=self.exclude, keepdims=True), x), None
+        reduce = F.mean if self.mean else F.sum
+        return F.reshape_like(reduce(g, axis=self.axis, exclude=self.exclude, keepdims=True), x), None
 
     def rewrite(self, F, shapes, x, like):
+        if self.mean:
+            if not has_room(F.dtypes[x]):
+                return None
+            x = F.divide(x, F.count(like, axis=self.axis, exclude=self.exclude))
         return F.broadcast_to(F.reshape(x, shape=self.kept(shapes[1])), shape=shapes[1])
 
     def dtype(self, x, like):
-        return x
+        return floating(x) if self.mean else x
 
     @classmethod
     def sample(cls, draw):
         shape = draw.shape()
-        op = cls(axis=draw.axes(len(shape)), exclude=draw.boolean())
+        op = cls(axis=draw.axes(len(shape)), exclude=draw.boolean(), mean=draw.boolean())
         axes = reduced_axes(len(shape), op.axis, op.exclude)
         return op, {"x": draw.array(reduced(shape, axes, draw.boolean())), "like": draw.array(shape)}
 
@@ -272,9 +339,9 @@ class SumLike(Op):
     def forward(self, xp, x, like):
         if x.shape == like.shape:
             return x
-        return xp.sum(x, axis=spread_axes(x.shape, like.shape), dtype=x.dtype, keepdims=True).reshape(
-            like.shape
-        )
+        total = roomy(HALF) if x.dtype == HALF else x.dtype
+        y = xp.sum(x, axis=spread_axes(x.shape, like.shape), dtype=total, keepdims=True)
+        return in_type(xp, y, x.dtype).reshape(like.shape)
 
     def vjp(self, F, g, y, x, like):
         return F.broadcast_like(g, x), None
@@ -301,6 +368,11 @@ def spread_axes(shape, like):
     return (*range(extra), *grown)
 
 
+def count_along(shape, axis, exclude):
+    """Number of elements along the axes of a reduction."""
+    return size_of(tuple([shape[a] for a in reduced_axes(len(shape), axis, exclude)]))
+
+
 @op
 class Count(Op):
     """Number of elements of `x` along `axis`, as a number."""
@@ -312,7 +384,7 @@ class Count(Op):
 
     def count(self, shape):
         """The number for an array of this shape."""
-        return size_of(tuple(shape[a] for a in reduced_axes(len(shape), self.axis, self.exclude)))
+        return count_along(shape, self.axis, self.exclude)
 
     def shape(self, x):
         return ()

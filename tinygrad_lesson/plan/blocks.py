@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from tinygrad_lesson.op import Elementwise, Op, attr
+from tinygrad_lesson.op import Elementwise, Op, attr, has_room
 from tinygrad_lesson.ops.movement import BroadcastTo, Reshape
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.memory import place
@@ -59,6 +59,8 @@ class Grouping:
         else:
             return 0
         floats = all(self.buffers[v].dtype.kind == "f" for v in step.targets)
+        if type(op) is Sum and not has_room(self.buffers[step.targets[0]].dtype):
+            return 0  # sums of blocks would be rounded
         fits = (
             floats and op.replayable and size >= FEWEST * BLOCK and all(self.fits(v, size) for v in sources)
         )

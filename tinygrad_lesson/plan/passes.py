@@ -15,7 +15,7 @@ from tinygrad_lesson.backprop import backprop
 from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.graph import UNNAMED, Edge, Label, Node, edges_of, of_constants, outputs_of, toposort
 from tinygrad_lesson.infer import describe
-from tinygrad_lesson.op import Elementwise, Namespace, Op
+from tinygrad_lesson.op import Elementwise, Namespace, Op, exactly, result_dtypes
 from tinygrad_lesson.ops.reduce import Constant, Full
 from tinygrad_lesson.shapes import Shape, show
 
@@ -44,8 +44,9 @@ class Builder(Namespace):
         self.shapes: dict[Edge, Shape] = {}
         self.dtypes: dict[Edge, np.dtype[Any] | None] = {}
         self.made: dict[Node, tuple[Edge, ...]] = {}  # every result of each node
+        self.numbers: dict[Edge, Any] = {}  # a number of the kind of those whose type is open
         self.known: dict[Any, Any] = {}
-        self.uniform: dict[Edge, float] = {}  # arrays that are known to hold one number everywhere
+        self.uniform: dict[Edge, Any] = {}  # arrays that are known to hold one number everywhere
 
         class EmittedEdge(Edge):
             """One result of a node that was emitted here."""
@@ -84,8 +85,12 @@ class Builder(Namespace):
                 edges = self.results(node)
             else:
                 inputs = tuple([new[edge] for edge in node.inputs])
-                settled = tuple([dtypes[edge] for edge in old]) if node.label.spelling else None
-                edges = self.emit(node.op.at_mode(is_train), inputs, node.label, settled)
+                op, settled = node.op.at_mode(is_train), None
+                if node.label.spelling:
+                    settled = tuple([dtypes[edge] for edge in old])
+                    first = dtypes[node.inputs[0]] if node.inputs else None
+                    op = op.keeping(first) if first is not None and first.kind in "iub" else op
+                edges = self.emit(op, inputs, node.label, settled)
             new.update(zip(old, edges, strict=True))
         return [new[edge] for edge in heads]
 
@@ -116,8 +121,8 @@ class Builder(Namespace):
         if self.passes.fold and isinstance(op, Elementwise):
             inputs = self.with_numbers(op, inputs)
         shapes, count = [self.shapes[edge] for edge in inputs], op.results
-        natural = op.dtype(*[self.dtypes[edge] for edge in inputs])
-        natural = natural if isinstance(natural, tuple) else (natural,) * count
+        numbers = [self.numbers[edge] for edge in inputs if edge in self.numbers]
+        natural = result_dtypes(op, [self.dtypes[edge] for edge in inputs], numbers)
         dtypes = natural if dtypes is None else dtypes
         if self.passes.rewrite and dtypes == natural:
             simpler = op.rewrite(self, shapes, *inputs)
@@ -128,7 +133,7 @@ class Builder(Namespace):
         if self.passes.share and not op.random:
             known = self.known.setdefault((op, inputs, dtypes), node)
             # 0.0 and -0.0 are equal, what is computed with them is not
-            if known is not node and repr(known.op) == repr(op):
+            if known is not node and exactly(known.op) == exactly(op):
                 return self.made[known]
         results = self.results(node)
         try:
@@ -137,6 +142,9 @@ class Builder(Namespace):
             raise type(error)(describe(node, str(error), list(map(show, shapes)))) from None
         self.shapes.update(zip(results, [inferred] if count == 1 else inferred, strict=True))
         self.dtypes.update(zip(results, dtypes, strict=True))
+        if None in dtypes:
+            like = op.value if isinstance(op, Constant) else sum(numbers) if numbers else 0.0
+            self.numbers.update((edge, like) for edge, d in zip(results, dtypes, strict=True) if d is None)
         if self.passes.fold and count == 1:
             self.note_uniform(op, inputs, results[0])
         return results
@@ -144,7 +152,8 @@ class Builder(Namespace):
     def note_uniform(self, op: Op, inputs: tuple[Edge, ...], result: Edge) -> None:
         """Remember the number that fills a result, where it is known."""
         if isinstance(op, Full):
-            self.uniform[result] = float(np.dtype(op.type).type(op.value))
+            with np.errstate(all="ignore"):
+                self.uniform[result] = np.full((), op.value, op.type).item()
         elif op.view and len(inputs) == 1 and inputs[0] in self.uniform:
             self.uniform[result] = self.uniform[inputs[0]]
         elif isinstance(op, Elementwise) and self.dtypes[result] is not None:
@@ -153,10 +162,12 @@ class Builder(Namespace):
             values = [self.uniform.get(x, self.number(x)) for x in inputs]
             if None not in values:
                 with np.errstate(all="ignore"):
-                    one = op.forward(
-                        np, *[np.asarray(v, self.dtypes[x]) for v, x in zip(values, inputs, strict=True)]
-                    )
-                self.uniform[result] = float(one)
+                    typed = [
+                        v if self.dtypes[x] is None else np.asarray(v, self.dtypes[x])
+                        for v, x in zip(values, inputs, strict=True)
+                    ]
+                    one = np.asarray(op.forward(np, *typed)).astype(self.dtypes[result])
+                self.uniform[result] = one.item()
 
     def with_numbers(self, op: Op, inputs: tuple[Edge, ...]) -> tuple[Edge, ...]:
         """The inputs of an elementwise op, numbers in place of uniform arrays where the others settle the result."""

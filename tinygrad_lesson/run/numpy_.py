@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import aligned_zeros
+from tinygrad_lesson.op import result_dtypes
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.blocks import Blockwise
 from tinygrad_lesson.plan.plan import Plan
@@ -138,7 +139,8 @@ class NumpyRunner:
         if step.op.view and not isinstance(sources[0], np.ndarray):
             watched[0] = np.asarray(sources[0], self.plan.buffers[step.targets[0]].dtype)
         buffers = [self.plan.buffers[v] for v in step.sources]
-        natural = step.op.dtype(*[None if b.value is not None else b.dtype for b in buffers])
+        known = [None if b.value is not None else b.dtype for b in buffers]
+        natural = result_dtypes(step.op, known, [b.value for b in buffers if b.value is not None])[0]
         into = {}
         if takes_out(type(step.op)) and targets[0] is not None and natural == targets[0].dtype:  # type: ignore[arg-type]
             into["out"] = recorder.watch(targets[0])

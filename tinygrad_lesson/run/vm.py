@@ -106,9 +106,14 @@ class VMRunner(NumpyRunner):
                 pending = [] if view else [step]
         return calls + [call for waiting in pending for call in self.prepare(waiting)]
 
+    @cached_property
+    def early(self) -> frozenset[int]:
+        """The buffers that are filled when bound."""
+        return frozenset(v for step in self.plan.setup for v in step.targets)
+
     def prepare(self, step: Step) -> list[Any]:
         """Instructions for one step where there is a kernel, else calls."""
-        if step in self.plan.setup or step.op.view:
+        if step.op.view or self.early.issuperset(step.targets):
             return super().prepare(step)
         rows = self.encode_blocks(step.op) if isinstance(step.op, Blockwise) else self.encode(step)
         return super().prepare(step) if rows is None else rows

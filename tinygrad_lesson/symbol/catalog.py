@@ -240,7 +240,7 @@ def declare() -> None:
     operator("expand_dims", movement.ExpandDims, inputs=("data",))
     operator("squeeze", movement.Squeeze, inputs=("data",))
     operator("broadcast_to", broadcast_to, inputs=("data",))
-    operator("where", e.Where, inputs=("condition", "x", "y"))
+    operator("where", lambda: e.Where(rows=True), inputs=("condition", "x", "y"))
     operator("clip", clip, inputs=("data",))
     operator("Custom", custom)
     operator("_zeros", filled(0.0), ignored=frozenset({"ctx"}))

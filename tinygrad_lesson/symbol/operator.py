@@ -113,13 +113,20 @@ def parse(value: Any, kind: Any, where: str) -> Any:
     if fits(value, kind):
         with contextlib.suppress(OverflowError):  # a whole number that is too large for a float
             return bool(value) if kind is bool else float(value) if kind is float else value
+    if isinstance(value, int) and value.bit_length() > 1023:
+        raise AttributeValueError(
+            f"{where} is an integer of {value.bit_length()} bits, expected at most 1023"
+        )
     shown = f"{given[:80]!r}" if isinstance(given, str) else f"{given!r:.80}"
     raise AttributeValueError(f"{where} is {shown}, expected {describe(kind)}")
 
 
 def as_text(value: Any) -> str:
     """An attribute as MXNet writes it."""
-    return str(hashable(value))
+    try:
+        return str(hashable(value))
+    except ValueError:  # Python refuses to write so many digits
+        raise AttributeValueError("a number among the attributes has too many digits") from None
 
 
 def read_literal(text: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_lesson.arrays import real
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError, ShapeError
 from tinygrad_lesson.random import MXNetGenerator, default_generator
 
@@ -239,7 +240,7 @@ def as_batches(source: Any, **options: Any) -> Iterator[tuple[dict[str, Array], 
         if not isinstance(batch, Mapping):
             kind = type(iterator).__name__
             raise DTypeError(f"{kind}.value() is a {type(batch).__name__}, expected arrays by name")
-        arrays = {name: np.asarray(array) for name, array in batch.items()}
+        arrays = {name: real(array, name) for name, array in batch.items()}
         yield arrays, getattr(iterator, "padding", 0)
 
 
@@ -256,7 +257,7 @@ def _named(arrays: Arrays, name: str, dtype: npt.DTypeLike) -> list[tuple[str, A
         named = {f"_{i}_{name}": array for i, array in enumerate(arrays)}
     if not named:
         raise ShapeError(f"{name}: there are no arrays, expected one at least")
-    return sorted((key, np.asarray(array, dtype)) for key, array in named.items())
+    return sorted((key, real(array, key, dtype)) for key, array in named.items())
 
 
 def _rows(named: list[tuple[str, Array]]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, cpu, require_real
+from tinygrad_lesson.arrays import Context, cpu, real
 from tinygrad_lesson.errors import BindError, DTypeError, ShapeError
 from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.graph import EDGES, Edge, Node
@@ -320,9 +320,7 @@ class FeedForward:
     def answers(self, X: Any, num_batch: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Answers, and the labels that the batches carried, if any."""
         if isinstance(X, np.ndarray | list):
-            if isinstance(X, np.ndarray) and (X.dtype.kind == "c" or X.__class__ is not np.ndarray):
-                require_real(X, "predict: X")
-            X = np.asarray(X, np.float32)
+            X = real(X, "predict: the data", np.float32)
             if X.ndim and 0 < len(X) <= self.numpy_batch_size and num_batch != 0:  # one batch, without ado
                 return self.answer({"data": X}), None
             X = as_iterator(X, batch_size=max(1, min(self.numpy_batch_size, len(X))))
