@@ -51,7 +51,7 @@ class Jitted:
         if RECORDING.tracing or (RECORDING.on and any(t.node is not None for t in inputs)):
             results = apply(Compiled(program=program), inputs)
             return program.packed(results if isinstance(results, tuple) else (results,))
-        return program.packed([wrap(y) for y in program.run([t.value for t in inputs])])
+        return program.packed([wrap(y) for y in program.run([t.array for t in inputs])])
 
     def program(self, arguments: Sequence[Any], inputs: Sequence[Tensor]) -> "Program":
         """The plan for inputs of these shapes and types, made when first needed."""
@@ -86,7 +86,7 @@ class Program:
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Tensor], settings: Jitted) -> None:
         self.f, self.settings = f, settings
-        self.examples = [np.array(t.value) for t in inputs]
+        self.examples = [np.array(t.array) for t in inputs]
         leaves = [Node(None, label=Label(f"input {i}")) for i in range(len(inputs))]
         with tracing():
             result = f(*[wrap(array, leaf) for array, leaf in zip(self.examples, leaves, strict=True)])
@@ -115,14 +115,14 @@ class Program:
         def edge_of(t: Tensor) -> Edge:
             if t.node is not None:
                 return new[t.node][t.index]
-            if type(t.value) in NUMBERS:
-                return builder.constant(value=t.value)  # type: ignore[no-any-return]
-            if t.value.size == 1 and t.value.dtype.kind == "f":
-                shape, dtype = t.value.shape, str(t.value.dtype)
-                return builder.full(shape=shape, value=t.value.item(), dtype=dtype)  # type: ignore[no-any-return]
+            if type(t.array) in NUMBERS:
+                return builder.constant(value=t.array)  # type: ignore[no-any-return]
+            if t.array.size == 1 and t.array.dtype.kind == "f":
+                shape, dtype = t.array.shape, str(t.array.dtype)
+                return builder.full(shape=shape, value=t.array.item(), dtype=dtype)  # type: ignore[no-any-return]
             node = Node(None, label=Label(f"constant {len(self.arrays)}"))
-            self.arrays[node.name] = np.array(t.value)
-            return builder.variable(node, t.value.shape, t.value.dtype)
+            self.arrays[node.name] = np.array(t.array)
+            return builder.variable(node, t.array.shape, t.array.dtype)
 
         for node in ancestors([t.node for t in outputs if t.node is not None]):
             if node in new:
