@@ -92,7 +92,7 @@ def compared(node: Any, gradients: Any, shape_of: Callable[[Any], Any]) -> Any:
     op = node.op
     if op.ours:
         return gradients
-    if not isinstance(gradients, tuple | list):
+    if type(gradients) not in (tuple, list):  # an edge is a tuple too
         raise GraphError(
             f"{op.label()}: vjp gives a {type(gradients).__name__}, expected a tuple, one gradient per input"
         )

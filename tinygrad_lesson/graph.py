@@ -38,13 +38,16 @@ class Node:
 
     __slots__ = ("__weakref__", "a", "b", "inputs", "label", "number", "op", "operands", "values")
 
+    a: Any
+    b: Any
+
     def __init__(
         self,
         op: Op | None,
         inputs: Sequence[Any] = (),
         label: Label = UNNAMED,
         values: Any = None,
-        operands: Sequence[Any] = (),
+        operands: Sequence[Any] | None = (),
     ) -> None:
         self.op = op
         self.inputs = inputs

@@ -11,7 +11,7 @@ from tinygrad_lesson import random
 from tinygrad_lesson.differential import vjp
 from tinygrad_lesson.errors import DTypeError, GraphError
 from tinygrad_lesson.graph import UNNAMED, Edge, Label, Node, ancestors
-from tinygrad_lesson.op import NUMBERS, Op, attr
+from tinygrad_lesson.op import NUMBERS, REPLACED, Op, attr
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Task
 from tinygrad_lesson.run import runner as find_runner
 from tinygrad_lesson.tensor import RECORDING, Tensor, apply, operand, tracing, wrap
@@ -43,6 +43,7 @@ class Jitted:
         self.f, self.runner, self.passes = f, runner, passes
         self.__name__, self.__doc__ = getattr(f, "__name__", "jitted"), f.__doc__
         self.programs: OrderedDict[Any, Program] = OrderedDict()
+        self.replaced = len(REPLACED)
 
     def __call__(self, *arguments: Any) -> Any:  # noqa: D102
         arrays = [x for x in arguments if isinstance(x, Tensor | np.ndarray)]
@@ -55,6 +56,9 @@ class Jitted:
 
     def program(self, arguments: Sequence[Any], inputs: Sequence[Tensor]) -> "Program":
         """The plan for inputs of these shapes and types, made when first needed."""
+        if self.replaced != len(REPLACED):  # an op was declared again, perhaps one that was traced
+            self.programs.clear()
+            self.replaced = len(REPLACED)
         key = tuple(
             (x.shape, x.dtype) if isinstance(x, Tensor | np.ndarray) else (type(x), x) for x in arguments
         )

@@ -21,6 +21,7 @@ from tinygrad_lesson.shapes import Axis, Shape, broadcast, merge, reduced, reduc
 
 OPS: dict[str, type["Op"]] = {}
 FUNCTIONS: dict[str, type["Op"]] = {}
+REPLACED: list[str] = []  # ops that were declared again, for those who keep something that was made of one
 RESERVED: dict[str, str] = {}  # names that an op may not take -> what has them
 OpClass = TypeVar("OpClass", bound=type["Op"])
 DType = np.dtype[Any] | None
@@ -261,6 +262,7 @@ def enter(cls: type[Op]) -> None:
             raise LessonError(f"op {cls.name}: `{name}` is {RESERVED[name]} already; choose another name")
     if known is not None and FUNCTIONS.get(known.function) is known:
         del FUNCTIONS[known.function]  # it may have had another function
+        REPLACED.append(cls.name)
     OPS[cls.name] = FUNCTIONS[cls.function] = cls
     setattr(Methods, cls.function, as_method(cls))
     for namespace in list(NAMESPACES):

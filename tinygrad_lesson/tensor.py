@@ -112,8 +112,8 @@ class Tensor(Arithmetic, Methods, Displayed):
 
     `Tensor(data, requires_grad=True)` is a leaf; `backward` on a result adds to its `grad`.
 
-    What a graph has recorded does not change any more. While nobody else can write to `array`, it is in `kept` too, and a
-    graph takes it as it is. `value` lets it out: from then on there is no `kept`, and graphs take copies.
+    What a graph has recorded does not change any more. While nobody else can write to `array`, it is in `kept` too,
+    and a graph takes it as it is. `value` lets it out: from then on there is no `kept`, and graphs take copies.
     """
 
     __slots__ = ("__weakref__", "array", "copied", "grad", "held", "index", "kept", "node")
@@ -303,7 +303,7 @@ class Tensor(Arithmetic, Methods, Displayed):
             self.seen("np.asarray(x), which np.array and other functions of NumPy call"), dtype=dtype
         )
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:  # type: ignore[override]
         if method == "__call__" and not named:
             if ufunc in OPERATORS:  # of an array and a tensor
                 return OPERATORS[ufunc](*inputs)
@@ -462,9 +462,9 @@ def numbers_in(data: Any, dtype: Any, copy: bool | None = True) -> np.ndarray:
         array = np.array(data, dtype=dtype, copy=copy)
     except ValueError as error:
         kind = ShapeError if "inhomogeneous" in str(error) else DTypeError
-        raise kind(f"{data!r} is no array of numbers: {error}") from None
+        raise kind(f"{data!r:.200} is no array of numbers: {error}") from None
     if array.dtype.kind not in KINDS:
-        raise DTypeError(f"{data!r} is neither a Tensor nor an array nor a number")
+        raise DTypeError(f"{data!r:.200} is neither a Tensor nor an array nor a number")
     return array
 
 
@@ -529,6 +529,10 @@ def apply(op: Op, inputs: Sequence[Any]) -> Any:
         if op.learns:
             check_parameters(op, tensors)
         result = op.forward(np, *arrays, **extra)
+    except AttributeError:  # a number has no shape
+        if not any(type(x) in NUMBERS for x in arrays):
+            raise
+        return apply(op, [np.asarray(t.array) if type(t.array) in NUMBERS else t for t in tensors])
     except (ValueError, IndexError, TypeError) as error:
         raise explained(op, tensors, error) from error
     if recorded and not op.analytic:
@@ -715,6 +719,16 @@ def pull_arrays(node: Any, g: Any) -> Any:
     return gradients if op.ours else compared(node, gradients, np.shape)
 
 
+def sweep_as_told(heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any]) -> list[Any]:
+    """Gradients of whatever shape and type the rules give: for those who look for what is wrong with a rule."""
+    return backprop(
+        np.add,
+        heads,
+        wrt,
+        lambda node, g: node.op.vjp(ARRAYS, g, node.values, *operands_of(node)),  # type: ignore[union-attr]
+    )
+
+
 def typed(g: Any, dtype: Any) -> Any:
     """A cotangent in the type of what it belongs to; of a real number, the real part."""
     if g.dtype == dtype or dtype.kind not in "fc":
@@ -729,7 +743,7 @@ def recorded_sweep(heads: Sequence[tuple[Any, Any]], wrt: Sequence[Any]) -> list
         values = node.values
         several = isinstance(values, tuple)
         y = tuple(wrap(v, node, i) for i, v in enumerate(values)) if several else wrap(values, node)
-        g = g if several else typed_like(g, y)
+        g = typed_like(g, y) if isinstance(y, Tensor) else g
         inputs = [recorded_as(t, x) for t, x in zip(node.inputs, operands_of(node), strict=True)]
         return compared(node, node.op.vjp(TENSORS, g, y, *inputs), shape_of)
 
@@ -774,7 +788,10 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Shapes
         x (..., features), weight (results, features), bias (results,) -> (..., results)
     """
-    op = FullyConnected(num_hidden=operand(weight).shape[0], no_bias=bias is None, flatten=False)
+    weight = operand(weight)
+    if weight.ndim != 2:
+        raise ShapeError(f"linear: weight is {show(weight.shape)}, expected (results, features)")
+    op = FullyConnected(num_hidden=weight.shape[0], no_bias=bias is None, flatten=False)
     return apply(op, (x, weight) if bias is None else (x, weight, bias))
 
 

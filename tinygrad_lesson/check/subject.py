@@ -16,7 +16,7 @@ from tinygrad_lesson.graph import Edge, Node, ancestors, outputs_of
 from tinygrad_lesson.op import Elementwise, Op, array_namespace
 from tinygrad_lesson.shapes import show
 from tinygrad_lesson.symbol import Symbol
-from tinygrad_lesson.tensor import TENSORS, Tensor, recorded_sweep, recording, sweep
+from tinygrad_lesson.tensor import TENSORS, Tensor, recorded_sweep, recording, sweep_as_told
 
 SEED = 7  # of the random ops, so that they can be repeated
 Arrays = Sequence[np.ndarray]
@@ -87,7 +87,9 @@ class Subject:
             self.loss_known = any(is_loss(y) for y in self.recorded(arrays)[1])
         return self.loss_known
 
-    def pull(self, arrays: Arrays, rows: Sequence[Arrays], back: Sweep = sweep) -> Iterator[list[Any]]:
+    def pull(
+        self, arrays: Arrays, rows: Sequence[Arrays], back: Sweep = sweep_as_told
+    ) -> Iterator[list[Any]]:
         """Gradients of the wanted inputs, as the rules give them, for every row of cotangents.
 
         None stands where no path leads.
@@ -158,7 +160,7 @@ def below_losses(results: Sequence[Tensor]) -> list[Tensor]:
 
 
 def pull_back(
-    wrt: Sequence[Tensor], results: Sequence[Tensor], cotangents: Arrays, back: Sweep = sweep
+    wrt: Sequence[Tensor], results: Sequence[Tensor], cotangents: Arrays, back: Sweep = sweep_as_told
 ) -> list[Any]:
     """Gradients for `wrt`, given cotangents of those results that are no losses."""
     rest = list(cotangents)
