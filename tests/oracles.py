@@ -348,6 +348,7 @@ ORACLES = {
     "Reshape": lambda op, x: x.reshape(
         [x.shape[a] if op.zero_keeps and n == 0 else n for a, n in enumerate(op.to)]
     ),
+    "TypeLike": lambda op, x, like: np.asarray(x, like.dtype),
     "ReshapeLike": lambda op, x, like: x.reshape(like.shape),
     "Flatten": flatten,
     "Transpose": lambda op, x: np.transpose(x, op.axes),

@@ -1,14 +1,23 @@
 """The one reverse sweep, in each of its three worlds."""
 
+import functools
+from unittest import mock
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor
 from tinygrad_lesson.backprop import backprop, gradient_graph
-from tinygrad_lesson.graph import EDGES, Edge, Label, Node, toposort
-from tinygrad_lesson.op import FUNCTIONS, OPS, Op, op
-from tinygrad_lesson.tensor import recorded_sweep, sweep
+from tinygrad_lesson.errors import LessonError, ShapeError
+from tinygrad_lesson.graph import EDGES, Edge, Label, Node, outputs_of, toposort
+from tinygrad_lesson.op import FUNCTIONS, OPS, Elementwise, Op, op
+from tinygrad_lesson.run import RUNNERS
+from tinygrad_lesson.symbol import Symbol
+from tinygrad_lesson.tensor import TENSORS, recorded_sweep, sweep
 
 
 def value_of(edge, given):
@@ -130,3 +139,98 @@ def test_all_variables_are_swept_when_none_is_named():
     found = dict(sweep([(x * w * x, np.ones(()))], None))
     assert found == {x.node: 12, w.node: 4}
     assert backprop(None, [], None, None) == []
+
+
+def rule(name, vjp, forward=lambda self, xp, a, b: xp.multiply(a, b)):
+    """An op of a user, out of the tables, whose gradient is `vjp`."""
+    body = {"__doc__": "x.", "__module__": __name__, "forward": forward, "vjp": vjp}
+    with mock.patch.dict(OPS), mock.patch.dict(FUNCTIONS):
+        return op(type(name, (Elementwise,), body))()
+
+
+UNSUMMED = rule("Unsummed", lambda self, F, g, y, a, b: (lambda: g * b, lambda: g * a))
+SUMMED = rule("Summed", lambda self, F, g, y, a, b: (F.sum_like(g * b, a), F.sum_like(g * a, b)))
+
+
+def of_tensors(op, a, b, create_graph=False):
+    leaves = Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)
+    y = tl.sum(TENSORS.apply(op, leaves))
+    return [g.numpy() for g in tl.grad(y, leaves, create_graph=create_graph)]
+
+
+def of_an_executor(op, a, b, runner):
+    heads = outputs_of(Node(op, [Edge(Node(None, label=Label(name))) for name in "ab"], Label("y")))
+    arrays = {"a": np.array(a, "f"), "b": np.array(b, "f")}
+    gradients = {n: np.zeros_like(x) for n, x in arrays.items()}
+    executor = Symbol(heads).bind(tl.cpu(), arrays, args_grad=gradients, runner=runner)
+    y = executor.forward(is_train=True)[0]
+    executor.backward([np.ones_like(y)])
+    return [np.array(executor.grad_dict[n]) for n in "ab"]
+
+
+EVERYWHERE = {
+    "arrays": of_tensors,
+    "tensors": lambda op, a, b: of_tensors(op, a, b, create_graph=True),
+    "jit": lambda op, a, b: list(
+        tl.jit(tl.grad(lambda a, b: tl.sum(TENSORS.apply(op, (a, b))), (0, 1)))(a, b)
+    ),
+    **{runner: functools.partial(of_an_executor, runner=runner) for runner in RUNNERS},
+}
+
+
+@pytest.mark.parametrize("world", EVERYWHERE)
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [((3, 2), (2,), r"^Unsummed\(\): vjp gives a gradient of shape \(3, 2\) for b, which is \(2,\); .*F.sum_like\(gradient, b\)"),
+     ((1, 2), (3, 2), r"Unsummed\(\): vjp gives a gradient of shape \(3, 2\) for a, which is \(1, 2\)"),
+     ((), (3,), r"Unsummed\(\): vjp gives a gradient of shape \(3,\) for a, which is \(\)")],
+)  # fmt: skip
+def test_a_gradient_of_another_shape_than_its_input_is_refused(world, a, b, message):
+    arrays = [np.arange(1.0, 1 + np.prod(s, dtype=int)).reshape(s) for s in (a, b)]
+    with pytest.raises(ShapeError, match=message):
+        EVERYWHERE[world](UNSUMMED, *arrays)
+    da, db = EVERYWHERE[world](SUMMED, *arrays)
+    one = np.ones(np.broadcast_shapes(a, b))
+    for found, other, like in ((da, arrays[1], a), (db, arrays[0], b)):
+        whole = one * other  # summed to the shape of the input, by NumPy
+        whole = whole.sum(axis=tuple(range(whole.ndim - len(like))))
+        whole = whole.sum(axis=tuple(i for i, n in enumerate(like) if n < whole.shape[i]), keepdims=True)
+        np.testing.assert_allclose(np.asarray(found), whole.reshape(like))
+
+
+@pytest.mark.parametrize("world", EVERYWHERE)
+def test_a_gradient_that_nobody_wants_is_not_compared(world):
+    half = rule("Half", lambda self, F, g, y, a, b: (F.sum_like(g * b, a), g * a))
+    a, b = Tensor(np.ones(2), requires_grad=True), np.ones((3, 2))
+    if world == "arrays":
+        b = np.ones(2)
+    y = TENSORS.apply(half, (a, b))
+    assert tl.grad(tl.sum(y), [a], create_graph=world == "tensors")[0].shape == (2,)
+
+
+@pytest.mark.parametrize("world", EVERYWHERE)
+@pytest.mark.parametrize(
+    ("vjp", "message"),
+    [(lambda self, F, g, y, a, b: (g * b,), r"Wrong\(\): vjp gives 1 gradients, expected 2"),
+     (lambda self, F, g, y, a, b: (g, g, g), r"Wrong\(\): vjp gives 3 gradients, expected 2"),
+     (lambda self, F, g, y, a, b: g * b, r"Wrong\(\): vjp gives a .*, expected a tuple"),
+     (lambda self, F, g, y, a, b: None, r"Wrong\(\): vjp gives a NoneType, expected a tuple"),
+     (lambda self, F, g, y, a, b: 1 / 0, r"Wrong\(\): its vjp fails: ZeroDivisionError"),
+     (lambda self, F, g, y, a, b: (lambda: [][1], None), r"Wrong\(\): its vjp fails: IndexError"),
+     (lambda self, F, g, y, a, b: (F.no_such(g), g), r"Wrong\(\): its vjp fails: AttributeError: .*no_such")],
+)  # fmt: skip
+def test_a_rule_that_fails_or_gives_too_few_is_told_with_the_name_of_its_op(world, vjp, message):
+    with pytest.raises(LessonError, match=message):
+        EVERYWHERE[world](rule("Wrong", vjp), np.ones(2), np.ones(2))
+
+
+@given(data=st.data())
+def test_unsummed_gradients_are_refused_wherever_an_input_was_repeated(data):
+    shapes = data.draw(mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3)).input_shapes
+    a, b = (np.ones(s) for s in shapes)
+    repeated = [s != np.broadcast_shapes(*shapes) for s in shapes]
+    if any(repeated):
+        with pytest.raises(ShapeError, match="vjp gives a gradient of shape"):
+            of_tensors(UNSUMMED, a, b)
+    else:
+        assert [g.shape for g in of_tensors(UNSUMMED, a, b)] == list(shapes)

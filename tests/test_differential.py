@@ -182,3 +182,44 @@ def test_derivatives_stay_in_float32():
     f = lambda x: (tl.tanh(x) ** 2).sum()  # noqa: E731
     for y in (grad(f)(x), hessian(f, x), jvp(f, [x], [x])[1], jacobian(tl.tanh, x)):
         assert y.dtype == np.float32
+
+
+def net(w, x):
+    return tl.sum(tl.tanh(w * x))
+
+
+def of_x(w):
+    return lambda x: net(w, x)
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        lambda w: tl.sum(grad(of_x(w))(V) ** 2), lambda w: tl.sum(grad(lambda w: net(w, V))(w) ** 2),
+        lambda w: value_and_grad(of_x(w))(V)[0] + tl.sum(value_and_grad(of_x(w))(V)[1] ** 2),
+        lambda w: tl.sum(vjp(lambda x: tl.tanh(w * x), V)[1](np.ones(3))[0] ** 2),
+        lambda w: tl.sum(jvp(lambda x: tl.tanh(w * x), [V], [V])[1] ** 2), lambda w: jvp(of_x(w), [V], [V])[1] ** 2,
+        lambda w: jvp(lambda w: net(w, V), [w], [V])[1] ** 2, lambda w: tl.sum(jacobian(lambda x: tl.tanh(w * x), V) ** 2),
+        lambda w: tl.sum(hessian(of_x(w), V) ** 2), lambda w: tl.sum(grad(lambda x: grad(of_x(w))(x).sum())(V) ** 2),
+    ],
+)  # fmt: skip
+def test_a_loop_over_a_penalty_on_a_derivative_keeps_no_graph(penalty):
+    w = tensor = Tensor(np.array([0.5, -0.3, 0.2]))
+    for _ in range(20):
+        tensor = tensor - 0.01 * grad(penalty)(tensor)
+        assert tensor.node is None
+    h, expected = 1e-5, w.numpy()  # the same by differences
+    for _ in range(20):
+        slopes = [
+            (penalty(Tensor(expected + u)).item() - penalty(Tensor(expected - u)).item()) / (2 * h)
+            for u in h * np.eye(3)
+        ]
+        expected = expected - 0.01 * np.array(slopes)
+    np.testing.assert_allclose(tensor.numpy(), expected, rtol=1e-5)
+
+
+def test_a_penalty_on_a_derivative_is_still_recorded_for_a_leaf_that_asks():
+    w = Tensor(0.7, requires_grad=True)
+    y = grad(lambda x: w * w * x * x)(3.0)  # 2 w^2 x
+    y.backward()
+    assert w.grad.item() == pytest.approx(4 * 0.7 * 3)

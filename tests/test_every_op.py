@@ -15,6 +15,7 @@ from one_op import (
     Compiled,
     along_some_direction,
     cotangents_for,
+    derivative,
     dtypes_of,
     eager,
     forward,
@@ -22,6 +23,7 @@ from one_op import (
     learnable,
     pull,
     pull_twice,
+    recorded,
     spread_out,
 )
 from oracles import LOSS_GRADIENTS, ORACLES
@@ -34,6 +36,7 @@ from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.plan.step import takes_out
 from tinygrad_lesson.run import RUNNERS
 from tinygrad_lesson.shapes import merge
+from tinygrad_lesson.tensor import Tensor, recorded_sweep, sweep_as_told
 
 CLASSES = list(OPS.values())
 STOPS = {"StopGradient"}  # ops whose purpose is to have no gradient where there would be one
@@ -298,3 +301,46 @@ def test_an_op_declared_tomorrow_is_checked_with_no_test_written_for_it(tmp_path
     }, done.stdout
     passed = int(re.search(r"(\d+) passed", done.stdout)[1])
     assert passed >= 8, done.stdout
+
+
+@each_op(lambda cls: cls.differentiable)
+@given(draw=samples())
+def test_gradients_have_the_shapes_and_types_of_their_inputs_in_every_world(cls, draw):
+    op, arrays = sample(draw, cls)  # our own rules are held to this here, and not at every call
+    kind = draw.choice((np.float64, np.float32))
+    arrays = [x.astype(kind) if x.dtype == np.float64 else x for x in arrays]
+    expected = [(arrays[i].shape, arrays[i].dtype) for i in learnable(op, arrays)]
+    tensors, y = recorded(op, arrays)
+    wrt = [tensors[i] for i in learnable(op, arrays)]
+    heads = [
+        (out, g) for out, g in zip(y, cotangents_for(op, arrays, draw.generator), strict=True) if out.node
+    ]
+    with np.errstate(all="ignore"):
+        again = recorded_sweep([(out, Tensor(g)) for out, g in heads], wrt)
+        for found in (sweep_as_told(heads, wrt), again):
+            for g, wanted in zip(found, expected, strict=True):
+                assert g is None or (g.shape, g.dtype) == wanted
+
+
+@each_op(lambda cls: cls.analytic and not cls.is_loss)
+@given(draw=samples())
+def test_an_analytic_rule_holds_for_complex_numbers(cls, draw):
+    op, arrays = sample(draw, cls)
+    wanted = learnable(op, arrays)
+    around = draw.generator.permutation
+    turned = [
+        x + 0.3j * around(x.ravel()).reshape(x.shape) if i in wanted else x for i, x in enumerate(arrays)
+    ]
+    result = forward(op, turned)[0]
+    g = draw.generator.normal(size=result.shape) + (0.5j if result.dtype.kind == "c" else 0)
+    gradients = pull(op, turned, [g, *[None] * (op.visible - 1)])
+    for i in (i for i in wanted if gradients[i] is not None):
+        v = draw.generator.uniform(-1, 1, arrays[i].shape)
+        for direction in (v, 1j * v):  # the cotangent of z is dL/dRe(z) - i dL/dIm(z)
+
+            def value(t, i=i, direction=direction):
+                moved = [*turned[:i], turned[i] + t * direction, *turned[i + 1 :]]
+                return float(np.sum(g * forward(op, moved)[0]).real)
+
+            found = float(np.sum(gradients[i] * direction).real)
+            assert found == pytest.approx(derivative(value, 1e-3), rel=1e-6, abs=1e-7)

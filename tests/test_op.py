@@ -1,10 +1,12 @@
 """Declaring ops, and calling them as functions."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 
 import tinygrad_lesson as tl
-from tinygrad_lesson import Tensor, attr, grad, op
+from tinygrad_lesson import Tensor, attr, check, grad, op, sym
 from tinygrad_lesson.errors import AttributeValueError, LessonError
 from tinygrad_lesson.graph import EDGES, Edge, Node
 from tinygrad_lesson.op import (
@@ -210,3 +212,100 @@ def test_an_integer_beyond_all_bounds_is_refused_with_its_size():
 def test_numbers_give_results_the_types_of_numpy(op, dtypes, numbers, result):
     known = [None if d is None else np.dtype(d) for d in dtypes]
     assert result_dtypes(op, known, numbers) == (np.dtype(result),)
+def scaled(name, factor, qualname=None, function=None):
+    """The class of an op that multiplies by a factor, as a notebook's cell declares it."""
+
+    def forward(self, xp, x, out=None):
+        return xp.multiply(x, factor, out=out)
+
+    body = {"__doc__": "x.", "__module__": __name__, "__qualname__": qualname or name, "forward": forward}
+    body["vjp"] = lambda self, F, g, y, x: (g * factor,)
+    return type(name, (Elementwise,), body | ({"function": function} if function else {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Matmul", "op Matmul would be called as `matmul`, which is op MatMul of tinygrad_lesson.ops.linear"),
+        ("LeakyRelu", "op LeakyRelu would be called as `leaky_relu`, which is op LeakyReLU of"),
+        ("SWAPAxes", "op SWAPAxes would be called as|op SWAPAxes: `swap_axes`"),
+        ("SwapAxis", "op SwapAxis: `SwapAxis` is an operator of MXNet already"),
+        ("BlockGrad", "op BlockGrad: `BlockGrad` is an operator of MXNet already"),
+        ("BroadcastAdd", "op BroadcastAdd: `broadcast_add` is an operator of MXNet already"),
+        ("Linear", "op Linear: `linear` is tinygrad_lesson.linear already"),
+        ("Jit", "op Jit: `jit` is tinygrad_lesson.jit already"),
+    ],
+)
+def test_an_op_whose_function_or_spelling_is_taken_is_refused_and_leaves_nothing_behind(name, message):
+    if name == "SWAPAxes":
+        assert snake_case(name) == "swap_axes"
+        FUNCTIONS["swap_axes"] = OPS["SwapAxes"]
+    before = dict(FUNCTIONS), dict(OPS)
+    try:
+        with pytest.raises(LessonError, match=message):
+            op(scaled(name, 2.0))
+        assert before == (FUNCTIONS, OPS)
+    finally:
+        if name == "SWAPAxes":
+            del FUNCTIONS["swap_axes"]
+    assert tl.matmul(np.eye(2), np.ones(2)).numpy().tolist() == [1, 1]
+
+
+def test_every_name_of_the_catalog_is_reserved():
+    for name in sym.OPERATORS:
+        if name not in OPS and name not in FUNCTIONS and name.isidentifier():
+            with pytest.raises(LessonError, match=f"`{name}` is an operator of MXNet already"):
+                op(scaled(name, 2.0))
+
+
+@pytest.fixture
+def tables():
+    """What a test declares is forgotten after it."""
+    with mock.patch.dict(OPS), mock.patch.dict(FUNCTIONS):
+        yield
+
+
+def test_an_op_declared_again_takes_the_place_of_the_old_one_everywhere(tables):
+    net = lambda: sym.AgainForTest(sym.Variable("x"))  # noqa: E731
+    jitted = tl.jit(lambda x: tl.again_for_test(x))
+    for factor in (2.0, 3.0):
+        op(scaled("AgainForTest", factor))
+        x = Tensor([1.0], requires_grad=True)
+        edge = EDGES.again_for_test(Edge(Node(None)))
+        assert F.again_for_test(np.ones(1)) == factor
+        assert tl.again_for_test(x).item() == x.again_for_test().item() == factor
+        assert grad(tl.again_for_test)(1.0).item() == grad(lambda t: t.again_for_test())(1.0).item() == factor
+        assert edge.node.op.forward(np, 1.0) == factor
+        executor = net().bind(tl.cpu(), {"x": np.ones(1, "f")}, args_grad={"x": np.zeros(1, "f")})
+        assert executor.forward(is_train=True)[0].tolist() == [factor]
+        executor.backward([np.ones(1, "f")])
+        assert executor.grad_dict["x"].tolist() == [factor]
+        assert jitted(np.ones(1)).item() == factor
+        assert check.gradients("AgainForTest", np.ones(2)).verdict == "ok"
+
+
+def test_an_op_declared_again_may_have_another_function(tables):
+    op(scaled("AgainForTest", 2.0, function="first_for_test"))
+    op(scaled("AgainForTest", 3.0, function="second_for_test"))
+    assert tl.second_for_test(1.0).item() == 3
+    assert "first_for_test" not in FUNCTIONS
+
+
+def test_an_op_of_the_same_name_from_another_place_is_refused(tables):
+    op(scaled("AgainForTest", 2.0))
+    with pytest.raises(LessonError, match="op AgainForTest is declared in test_op already"):
+        op(scaled("AgainForTest", 3.0, qualname="elsewhere.AgainForTest"))
+
+
+def test_an_op_without_a_shape_rule_works_eagerly_and_says_elsewhere_what_is_missing(tables):
+    body = {"forward": lambda self, xp, x: x * 2, "vjp": lambda self, F, g, y, x: (g * 2,)}
+    op(type("ShapelessForTest", (Op,), {"__doc__": "x.", "__module__": __name__, **body}))
+    assert grad(tl.shapeless_for_test)(1.0).item() == 2
+    for use in (
+        lambda: tl.jit(tl.shapeless_for_test)(np.ones(2)),
+        lambda: sym.ShapelessForTest(sym.Variable("x")).infer_shape(x=(2,)),
+    ):
+        with pytest.raises(
+            LessonError, match=r"ShapelessForTest declares no shape rule.*def shape\(self, x\)"
+        ):
+            use()

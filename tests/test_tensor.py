@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import math
 import pickle
 import subprocess
 import sys
@@ -9,10 +10,12 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, no_grad
-from tinygrad_lesson.errors import DTypeError, GraphError, ShapeError
+from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.op import FUNCTIONS
 from tinygrad_lesson.ops.elementwise import Subtract
 
@@ -356,3 +359,384 @@ def test_a_rule_that_forgets_an_input_is_named(monkeypatch):
     monkeypatch.setattr(Subtract, "vjp", lambda self, F, g, y, a, b: (g,))
     with pytest.raises(GraphError, match=r"Subtract\(\): vjp gives 1 gradients, expected 2, one per input"):
         (leaf([1.0]) - leaf([2.0, 3.0])).sum().backward()
+
+
+# What was recorded stays as it was.
+
+SIZES = pytest.mark.parametrize("size", [3, 10_000], ids=["small", "large"])
+
+
+def ramp(size):
+    return np.arange(1.0, size + 1)
+
+
+def times(w, a):
+    """A graph of `w` whose gradient is `a`, and how it is swept later."""
+    y = tl.sum(w * a)
+
+    def back():
+        w.grad = None
+        y.backward()
+        return w.grad.numpy()
+
+    return back
+
+
+def pulled(w, a):
+    _, pull = tl.vjp(lambda w: tl.sum(w * a), w)
+    return lambda: pull(1.0)[0].numpy()
+
+
+def differentiated_twice(w, a):
+    (g,) = tl.grad(tl.sum(w * w * a), [w], create_graph=True)
+    return lambda: tl.grad(tl.sum(g), [w])[0].numpy() / 2
+
+
+LATER = pytest.mark.parametrize("later", [times, pulled, differentiated_twice])
+
+
+@SIZES
+@LATER
+@pytest.mark.parametrize("of", [np.array, Tensor, lambda a: Tensor(a).detach(), lambda a: tl.reshape(a, a.shape),
+                                lambda a: a[::1], lambda a: a.view(tl.NDArray), memoryview])  # fmt: skip
+def test_a_gradient_is_that_of_the_forward_pass_whatever_becomes_of_an_operand(size, later, of):
+    a = ramp(size)
+    operand = of(a)
+    back = later(leaf(np.ones(size)), operand)
+    a[:] = 7
+    if isinstance(operand, Tensor):
+        operand.value[:] = 8
+        operand.value = operand.value + 1
+    elif not isinstance(operand, memoryview):
+        operand[:] = 8
+    np.testing.assert_array_equal(back(), ramp(size))
+
+
+@SIZES
+@LATER
+def test_a_gradient_is_that_of_the_forward_pass_whatever_becomes_of_a_leaf(size, later):
+    w, held = leaf(np.ones(size)), leaf(ramp(size))
+    seen = held.value
+    back = later(w, held)
+    held.value -= 1
+    assert held.numpy().tolist() == (ramp(size) - 1).tolist()
+    seen[:] = 5  # it is the same array, as before
+    assert held.numpy().tolist() == [5] * size
+    held.value = np.zeros(size)
+    np.testing.assert_array_equal(back(), ramp(size))
+    np.testing.assert_array_equal(later(w, held)(), np.zeros(size))
+
+
+@SIZES
+def test_a_leaf_that_changes_between_its_uses_is_taken_as_it_was_at_each(size):
+    w = leaf(ramp(size))
+    inside = w.value
+    first = w * w
+    inside *= 2
+    second = w * w
+    inside *= 0
+    (first + second).sum().backward()
+    np.testing.assert_array_equal(w.grad.numpy(), 2 * ramp(size) + 4 * ramp(size))
+
+
+@SIZES
+def test_a_result_cannot_be_written_to(size):
+    x = leaf(ramp(size))
+    y = x * x
+    z = tl.sum(y * y)
+    for write in (
+        lambda: y.value.__setitem__(0, 3), lambda: y.value.__isub__(1), lambda: setattr(y, "value", np.ones(size))
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="read-only|value of a result does not change"):
+            write()
+    y.detach().value[:] = 0  # of its own
+    z.backward()
+    np.testing.assert_allclose(x.grad.numpy(), 4 * ramp(size) ** 3)
+
+
+@SIZES
+def test_conditions_states_and_cotangents_are_taken_as_they_were(size):
+    x, condition = leaf(ramp(size)), np.ones(size, bool)
+    y = tl.sum(tl.where(condition, x, 0.0))
+    condition[:] = False
+    y.backward()
+    assert x.grad.numpy().tolist() == [1] * size
+    cotangent = np.ones(size)
+    (g,) = tl.grad(x * x * x, [x], gradient=cotangent, create_graph=True)
+    cotangent[:] = 7
+    np.testing.assert_allclose(tl.grad(tl.sum(g), [x])[0].numpy(), 6 * ramp(size))
+
+
+@pytest.mark.parametrize("state", [np.array, Tensor])
+def test_a_state_that_training_changes_leaves_an_earlier_graph_alone(state):
+    data = X.T
+    mean, var = state(np.array([1.0, 2.0])), state(np.array([4.0, 9.0]))
+    gamma, beta = leaf([1.0, 1.0]), leaf([0.0, 0.0])
+    y = tl.sum(tl.batch_norm(Tensor(data), gamma, beta, mean, var, is_train=False, eps=1e-3))
+    tl.batch_norm(Tensor(data), gamma, beta, mean, var, is_train=True, eps=1e-3)
+    assert not np.array_equal(np.asarray(mean), [1.0, 2.0])  # it has learnt
+    y.backward()
+    expected = ((data - [1.0, 2.0]) / np.sqrt(np.array([4.0, 9.0]) + 1e-3)).sum(axis=0)
+    np.testing.assert_allclose(gamma.grad.numpy(), expected)
+
+
+def test_training_in_place_goes_on_while_the_old_loss_is_alive():
+    w, x, losses = leaf([1.0, -2.0]), np.array([0.5, 2.0]), []
+    expected = w.numpy()
+    for _ in range(5):
+        loss = tl.sum((w * x) * (w * x))
+        losses.append(loss)
+        w.grad = None
+        loss.backward()
+        w.value -= 0.1 * w.grad.value
+        expected -= 0.1 * 2 * expected * x * x
+        np.testing.assert_allclose(w.numpy(), expected)
+    w.grad = None
+    losses[0].backward()
+    np.testing.assert_allclose(w.grad.numpy(), 2 * np.array([1.0, -2.0]) * x * x)
+
+
+def test_an_optimizer_may_keep_the_arrays_and_change_them_in_place():
+    flat = np.array([1.0, 2.0, 3.0])
+    ws = [leaf([0.0]), leaf([0.0, 0.0])]
+    ws[0].value, ws[1].value = flat[:1], flat[1:]
+    tl.sum(ws[1] * ws[1]).backward()
+    flat -= 1
+    assert [w.numpy().tolist() for w in ws] == [[0], [1, 2]]
+
+
+def test_where_nothing_is_recorded_nothing_is_copied():
+    a, x = np.ones(10_000), leaf(np.ones(10_000))
+    with no_grad():
+        assert np.shares_memory(tl.reshape(a, (100, 100)).value, a)
+    assert np.shares_memory(tl.reshape(a, (100, 100)).value, a)
+    y = x * x
+    assert y.node.a is x.array
+
+
+@given(data=st.data())
+def test_whatever_is_changed_between_forward_and_backward_the_gradient_is_that_of_the_forward_pass(data):
+    numbers = st.lists(st.floats(-2, 2), min_size=2, max_size=2)
+    kinds = data.draw(st.lists(st.sampled_from(["leaf", "plain", "array", "open"]), min_size=2, max_size=4))
+    values = [np.array(data.draw(numbers)) for _ in kinds]
+    made = {"leaf": leaf, "plain": Tensor, "array": np.array, "open": leaf}
+    operands = [made[kind](value) for kind, value in zip(kinds, values, strict=True)]
+    handles = [x.value if kind == "open" else None for x, kind in zip(operands, kinds, strict=True)]
+    x = leaf([1.5, -0.5])
+    y, slope = x, np.ones(2)
+    for operand, value in zip(operands, values, strict=True):
+        y, slope = y * operand, slope * value
+    for operand, handle in zip(operands, handles, strict=True):
+        if handle is not None:
+            handle += 1
+        elif isinstance(operand, Tensor):
+            operand.value *= 3
+        else:
+            operand += 1
+    tl.sum(y).backward()
+    np.testing.assert_allclose(x.grad.numpy(), slope)
+
+
+# Element types.
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("other", [np.float64, np.float32, np.int64, np.uint8, bool, complex])
+def test_a_gradient_has_the_type_of_its_leaf_whatever_it_meets(kind, other):
+    x, a = np.array([1, 2], kind), np.array([3, 1], other)
+    f = lambda t: tl.sum(tl.abs(t * t * a))  # noqa: E731
+    w = leaf(x, kind)
+    f(w).backward()
+    v = leaf(x, kind)
+    tl.sum((v * kind(2)) * a).backward()  # a result in between
+    found = {
+        "backward": w.grad, "between": v.grad, "grad": tl.grad(f)(x), "vjp": tl.vjp(f, x)[1](1.0)[0],
+        "create_graph": tl.grad(f(w), [w], create_graph=True)[0], "jacobian": tl.jacobian(f, x),
+        "hessian": tl.hessian(f, x),
+    }  # fmt: skip
+    if other is not complex:
+        w.grad = None
+        tl.jit(f)(w).backward()
+        found |= {"jit": tl.jit(tl.grad(f))(x), "pullback": w.grad}
+    assert {name: g.dtype for name, g in found.items()} == dict.fromkeys(found, np.dtype(kind))
+    size = np.abs(a.astype(complex))
+    for name, g in found.items():
+        expected = {"hessian": np.diag(2 * size), "between": 2 * a.real}.get(name, 2 * x * size)
+        np.testing.assert_allclose(g.numpy(), expected, rtol=1e-2 if kind == np.float16 else 1e-6)
+
+
+C, D = np.array([1 + 2j, 3 - 1j]), np.array([[1j, 2.0], [3.0, 4 - 1j]])
+
+
+@pytest.mark.parametrize(
+    ("f", "same"),
+    [
+        (lambda x: tl.sum(x * C), lambda x: np.sum(x * C).real),
+        (lambda x: tl.sum(tl.abs(x * C)), lambda x: np.sum(np.abs(x * C))),
+        (lambda x: tl.sum(tl.abs(tl.abs(x * C) * C[::-1] + x)), lambda x: np.sum(np.abs(np.abs(x * C) * C[::-1] + x))),
+        (lambda x: tl.sum(tl.abs(tl.exp(x * 1j) + x)), lambda x: np.sum(np.abs(np.exp(x * 1j) + x))),
+        (lambda x: tl.sum(tl.abs(tl.tanh(x * C * 0.3) / (x + 1j))), lambda x: np.sum(np.abs(np.tanh(x * C * 0.3) / (x + 1j)))),
+        (lambda x: tl.sum(tl.abs((x * C) @ D)), lambda x: np.sum(np.abs((x * C) @ D))),
+        (lambda x: tl.sum(tl.abs(tl.sqrt(x * C) - tl.mean(x * C))), lambda x: np.sum(np.abs(np.sqrt(x * C) - np.mean(x * C)))),
+    ],
+)  # fmt: skip
+def test_a_real_leaf_on_a_complex_way_has_a_real_gradient_of_every_order(f, same):
+    x, h = np.array([1.2, 2.0]), 1e-5
+    units = h * np.eye(2)
+    g = tl.grad(f)(x)
+    assert g.dtype == np.float64
+    np.testing.assert_allclose(g.numpy(), [(same(x + u) - same(x - u)) / (2 * h) for u in units], rtol=1e-6)
+    second = tl.hessian(f, x)
+    slopes = [(tl.grad(f)(x + u).numpy() - tl.grad(f)(x - u).numpy()) / (2 * h) for u in units]
+    assert second.dtype == np.float64
+    np.testing.assert_allclose(second.numpy(), slopes, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: leaf(C, complex), "a tensor of complex128 cannot require a gradient: only real tensors do"),
+        (lambda: tl.grad(lambda z: tl.sum(tl.abs(z)))(C), "a tensor of complex128 cannot require a gradient"),
+        (lambda: tl.max(leaf([1.0, 2.0]) * C), r"Max\(\) has no gradient for complex numbers"),
+        (lambda: tl.var(leaf([1.0, 2.0]) * C), r"Var\(\) has no gradient for complex numbers"),
+        (lambda: tl.softmax(leaf([1.0, 2.0]) * C), r"Softmax\(\) has no gradient for complex numbers"),
+        (lambda: tl.relu(leaf([1.0, 2.0]) * 1j), r"Relu\(\) has no gradient for complex numbers"),
+        (lambda: tl.jacobian(lambda x: x * C, V), "jacobian: the function gives complex numbers"),
+        (lambda: tl.jvp(lambda x: x * C, [V], [V]), "complex"),
+    ],
+)
+def test_what_has_no_right_gradient_for_complex_numbers_is_refused(make, message):
+    with pytest.raises(DTypeError, match=message):
+        make()
+
+
+# NumPy's functions.
+
+V = np.array([1.0, 2.0])
+
+
+def away(name):
+    """Functions that would take a value out of the graph."""
+    return pytest.mark.parametrize(("f", "named"), name)
+
+
+CUT_EVERYWHERE = [
+    (lambda x: np.dot(x, x), "np.dot: .*use x @ y"), (lambda x: np.linalg.norm(x), "np.linalg.norm: .*tl.sqrt"),
+    (lambda x: np.linalg.inv(x.reshape(2, 1) @ x.reshape(1, 2) + np.eye(2)), "np.linalg.inv: "),
+    (lambda x: np.concatenate([x, x])[:2], "np.concatenate: .*tl.concat"), (lambda x: np.outer(x, x), "np.outer"),
+    (lambda x: np.einsum("i,i", x, x), "np.einsum"), (lambda x: np.cumsum(x), "np.cumsum"),
+    (lambda x: np.sort(x), "np.sort"), (lambda x: np.linspace(0, x[0], 2), "np.linspace"),
+    (lambda x: np.copyto(np.zeros(2), x) or 1.0, "np.copyto"), (lambda x: np.median(x), "np.median"),
+    (lambda x: np.exp(x), "np.exp: a Tensor does not support ufuncs of NumPy; use tl.exp"),
+    (lambda x: np.add.reduce(x), "np.add.reduce: "), (lambda x: np.tensordot(x, x, 1), "np.tensordot: .*x @ y"),
+    (lambda x: tl.Tensor([[x[0], x[1]]]), "a list of recorded tensors is no array"),
+    (lambda x: [[x[0], x[1]]] * x, "a list of recorded tensors is no array"),
+]  # fmt: skip
+CUT_IN_A_DERIVATIVE = [
+    (lambda x: np.array([x[0], x[1]]), r"np.asarray\(x\), which np.array.*tl.stack"),
+    (lambda x: np.asarray(x), "np.asarray"),
+    (lambda x: float(x[0]), r"float\(x\)"), (lambda x: int(x[0]), r"int\(x\)"),
+    (lambda x: math.sin(x[0]), r"math.sin"), (lambda x: math.hypot(*x), "math.sin"),
+    (lambda x: x[0].item(), r"x.item\(\)"), (lambda x: x.numpy(), r"x.numpy\(\)"), (lambda x: tl.Tensor(x), r"Tensor\(x\)"),
+    (lambda x: np.full(2, x[0]), "np.asarray"), (lambda x: np.float64(x[0]), "np.asarray"),
+    (lambda x: complex(x[0]).real, r"float\(x\)"),
+]  # fmt: skip
+DERIVATIVES = {
+    "grad": lambda f: tl.grad(f)(V), "vjp": lambda f: tl.vjp(f, V), "jvp": lambda f: tl.jvp(f, [V], [V]),
+    "jacobian": lambda f: tl.jacobian(f, V), "hessian": lambda f: tl.hessian(f, V),
+    "value_and_grad": lambda f: tl.value_and_grad(f)(V),
+    "grad of grad": lambda f: tl.grad(lambda x: tl.sum(tl.grad(f)(x)))(V),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("derivative", DERIVATIVES)
+@pytest.mark.parametrize(("f", "named"), [*CUT_EVERYWHERE, *CUT_IN_A_DERIVATIVE])
+def test_what_would_drop_a_part_of_a_derivative_is_refused_by_name(derivative, f, named):
+    with pytest.raises(LessonError, match=named):
+        DERIVATIVES[derivative](lambda x: tl.sum(x * f(x)))
+
+
+@pytest.mark.parametrize(("f", "named"), CUT_EVERYWHERE)
+def test_functions_of_numpy_do_not_cut_a_recorded_graph_in_silence(f, named):
+    with pytest.raises(LessonError, match=named):
+        f(leaf(V))
+    if "list" not in named and "ufunc" not in named and "reduce" not in named:
+        f(Tensor(V))  # there is no graph to be cut
+        f(leaf(V).detach())
+        with no_grad():
+            f(leaf(V))
+
+
+@pytest.mark.parametrize(("f", "named"), CUT_IN_A_DERIVATIVE)
+def test_a_value_may_be_let_out_where_no_derivative_is_taken(f, named):
+    f(leaf(V) * 1)
+    tl.grad(lambda x: tl.sum(x) * np.sum(np.asarray(f(x.detach()))))(V)  # meant as a constant
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: np.where(x > 1.5, x, 3 * x), lambda x: np.stack([x, x * x]), lambda x: np.sum(x) * x, lambda x: np.mean(x) * x,
+    lambda x: np.max(x) * x, lambda x: np.reshape(x, (2, 1)) * x, lambda x: np.add(x, x) * x, lambda x: np.multiply(V, x) * x,
+    lambda x: np.power(x, 3), lambda x: np.matmul(x, x), lambda x: np.clip(x, 0.5, 1.5), lambda x: V * x, lambda x: V @ x * x,
+])  # fmt: skip
+def test_functions_of_numpy_that_take_what_ours_take_are_differentiated(f):
+    g, h = tl.grad(lambda x: tl.sum(f(x)))(V).numpy(), 1e-6
+    expected = [
+        (np.sum(np.asarray(f(V + u))) - np.sum(np.asarray(f(V - u)))) / (2 * h) for u in h * np.eye(2)
+    ]
+    np.testing.assert_allclose(g, expected, rtol=1e-6)
+
+
+def looks(x):
+    """Everything that only looks at a tensor."""
+    assert f"{x}" == str(x) == repr(x)
+    assert (f"{x[0]:.3f}", f"{x[1]:5.1e}") == ("1.000", "2.0e+00")
+    assert np.array_equal(x, V)
+    assert np.allclose(x, V)
+    assert np.isclose(x, V).all()
+    assert np.isfinite(x).all()
+    assert (np.shape(x), np.ndim(x), np.size(x)) == ((2,), 1, 2)
+    assert np.array2string(x) == "[1. 2.]"
+    assert np.zeros_like(x).tolist() == [0, 0]
+    if x[0] > 0 and x.sum() > 2 and x[0] != x[1]:
+        return tl.sum(x * x) + max(x[0], x[1])
+    raise AssertionError
+
+
+def test_printing_formatting_and_comparing_stay_allowed_while_a_derivative_is_taken():
+    assert tl.grad(looks)(V).numpy().tolist() == [2, 5]
+    assert tl.hessian(looks, V).numpy().tolist() == [[2, 0], [0, 2]]
+    x = leaf(V)
+    looks(x).backward()
+    assert x.grad.numpy().tolist() == [2, 5]
+
+
+def test_a_recorded_tensor_can_be_plotted_and_compared_by_numpy():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    x = leaf(V)
+    np.testing.assert_allclose(x, V)
+    np.testing.assert_array_equal(x * 1, V)
+    assert np.mean([x[0], x[1]]) == 1.5
+    figure, axes = pyplot.subplots()
+    for draw in (axes.scatter, axes.bar, axes.fill_between):
+        draw(x, x)
+    axes.hist(x)
+    axes.imshow(x.reshape(1, 2))
+    pyplot.close(figure)
+
+
+def test_numbers_are_arrays_without_axes_where_an_op_needs_axes():
+    for f, same in ((tl.sum, np.sum), (tl.mean, np.mean), (tl.max, np.max), (tl.transpose, np.transpose)):
+        assert f(2.5).item() == same(2.5)
+        assert f(2.5).shape == ()
+    assert tl.grad(tl.sum)(2.0).item() == 1
+
+
+@pytest.mark.parametrize(
+    "use", [Tensor, tl.tanh, tl.sum, lambda x: leaf(1.0) * x, lambda x: tl.grad(tl.sum)(x)]
+)
+@pytest.mark.parametrize("rows", [[[1.0], [1.0, 2.0]], [[1], 2], [[[1.0]] * 500, [2.0]]])
+def test_rows_that_differ_in_length_are_refused_in_one_line(use, rows):
+    with pytest.raises(ShapeError, match="is no array of numbers: .*inhomogeneous") as caught:
+        use(rows)
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)

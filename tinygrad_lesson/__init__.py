@@ -14,7 +14,7 @@ from tinygrad_lesson.differential import grad, hessian, jacobian, jvp, value_and
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.jit import jit
-from tinygrad_lesson.op import FUNCTIONS, Op, attr, op
+from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
 from tinygrad_lesson.symbol.custom import custom
 from tinygrad_lesson.tensor import TENSORS, Tensor, batch_norm, dropout, linear, matmul, no_grad
 from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
@@ -55,3 +55,5 @@ __all__ = [
     "matmul", "no_grad", "op", "operator", "ops", "random", "show_config", "sym", "symbol",
     "train", "value_and_grad", "vjp",
 ]  # fmt: skip
+
+RESERVED.update({name: f"tinygrad_lesson.{name}" for name in __all__})

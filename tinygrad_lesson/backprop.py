@@ -5,8 +5,9 @@ from heapq import heappop, heappush
 from types import FunctionType
 from typing import Any
 
-from tinygrad_lesson.errors import GraphError
+from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.graph import EDGES, Edge, Node, ancestors, between, outputs_of
+from tinygrad_lesson.shapes import show
 
 
 def backprop(
@@ -38,7 +39,10 @@ def backprop(
         g = take(node, None) if op.results == 1 else take_all(cotangents, queue, node)
         if asked is not None and node in asked:  # but this is an answer
             give_back(cotangents, node, g)
-        gradients = pull(node, g)
+        try:
+            gradients = pull(node, g)
+        except Exception as error:
+            raise named(op, error) from error
         if len(gradients) != len(inputs):
             raise GraphError(
                 f"{op.label()}: vjp gives {len(gradients)} gradients, expected {len(inputs)}, one per input"
@@ -48,7 +52,10 @@ def backprop(
             if gradient is None or source is None or (wanted is not None and source not in wanted):
                 continue
             if gradient.__class__ is FunctionType:
-                gradient = gradient()
+                try:
+                    gradient = gradient()
+                except Exception as error:
+                    raise named(op, error) from error
                 if gradient is None:
                     continue
             if edge.index:
@@ -63,6 +70,50 @@ def backprop(
 
 
 # What needs an inner scope stands in functions of its own: it would make the sweep's variables slower.
+
+
+def named(op: Any, error: Exception) -> LessonError:
+    """What went wrong in a rule, as an error that names its op."""
+    if isinstance(error, LessonError) and str(error).startswith(op.label()):
+        return error
+    kind: type[LessonError] = GraphError
+    if type(error).__module__ == LessonError.__module__:
+        kind = type(error)  # type: ignore[assignment]
+    elif isinstance(error, ValueError | TypeError):
+        kind = ShapeError if isinstance(error, ValueError) else DTypeError
+    return kind(f"{op.label()}: its vjp fails: {type(error).__name__}: {error}")
+
+
+def compared(node: Any, gradients: Any, shape_of: Callable[[Any], Any]) -> Any:
+    """The gradients that a rule gives, each compared with its input when it is asked for.
+
+    A user's rule is held to the shapes of its inputs here; those of our own ops are by tests.
+    """
+    op = node.op
+    if op.ours:
+        return gradients
+    if type(gradients) not in (tuple, list):  # an edge is a tuple too
+        raise GraphError(
+            f"{op.label()}: vjp gives a {type(gradients).__name__}, expected a tuple, one gradient per input"
+        )
+    if len(gradients) != len(node.inputs):
+        return gradients
+
+    def fitting(i: int, gradient: Any) -> Any:
+        gradient = gradient() if gradient.__class__ is FunctionType else gradient
+        if gradient is None:
+            return None
+        found, wanted = shape_of(gradient), shape_of(node.inputs[i])
+        if found != wanted:
+            name = op.name_inputs(len(node.inputs))[i]
+            raise ShapeError(
+                f"{op.label()}: vjp gives a gradient of shape {show(found)} for {name}, which is {show(wanted)}; "
+                f"where an input was repeated, sum the gradient back: F.sum_like(gradient, {name})"
+            )
+        return gradient
+
+    # functions without arguments, so that what nobody wants is neither computed nor compared
+    return [None if d is None else lambda i=i, d=d: fitting(i, d) for i, d in enumerate(gradients)]
 
 
 def found(cotangents: dict[Any, Any], wrt: Sequence[Any]) -> list[Any]:
@@ -106,6 +157,7 @@ def gradient_graph(heads: Sequence[tuple[Edge, Edge]], wrt: Sequence[Edge]) -> l
 
     def pull(node: Node, g: Any) -> Any:
         edges = outputs_of(node)
-        return node.op.vjp(EDGES, g, edges[0] if len(edges) == 1 else edges, *node.inputs)  # type: ignore[union-attr]
+        gradients = node.op.vjp(EDGES, g, edges[0] if len(edges) == 1 else edges, *node.inputs)  # type: ignore[union-attr]
+        return compared(node, gradients, lambda x: None)  # there are no shapes yet
 
     return backprop(EDGES.add, heads, wrt, pull)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.errors import DTypeError, GraphError, ShapeError
-from tinygrad_lesson.graph import toposort
+from tinygrad_lesson.graph import Label, ancestors
 from tinygrad_lesson.shapes import show
 from tinygrad_lesson.tensor import (
     RECORDING,
@@ -19,10 +19,13 @@ from tinygrad_lesson.tensor import (
     recording,
     seed_of,
     sweep,
+    typed,
+    typed_like,
     wrap,
 )  # fmt: skip
 
 Function = Callable[..., Any]
+PASSED = Label()  # of a variable whose derivative has been taken: nobody can ask for one by it any more
 
 
 def grad(y: Any, wrt: Any = 0, *, gradient: Any = None, create_graph: bool = False) -> Any:
@@ -60,9 +63,11 @@ def gradients(y: Tensor, wrt: Sequence[Any], gradient: Any, create_graph: bool) 
     found: list[Any] = [None] * len(wrt)
     if y.node is not None and create_graph:
         found = recorded_sweep([(y, gradient if isinstance(gradient, Tensor) else wrap(seed))], wrt)
+        found = [g if g is None else typed_like(g, x) for g, x in zip(found, wrt, strict=True)]
     elif y.node is not None:
-        found = [g if g is None else wrap(np.array(g)) for g in sweep([(y, seed)], wrt)]
-    return [wrap(np.zeros_like(x.value)) if g is None else g for x, g in zip(wrt, found, strict=True)]
+        pairs = zip(sweep([(y, seed)], wrt), wrt, strict=True)
+        found = [g if g is None else wrap(np.array(typed(g, x.dtype))) for g, x in pairs]
+    return [wrap(np.zeros_like(x.array)) if g is None else g for x, g in zip(wrt, found, strict=True)]
 
 
 def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
@@ -82,6 +87,7 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
             raise ShapeError(f"grad: the function gave {show(y.shape)}, expected a tensor with one element")
         again = depends_on_others(y, wrt)
         found = gradients(y, wrt, None, create_graph=again)
+        pass_by(wrt)
         return y if again else y.detach(), tuple(found) if several else found[0]
 
     return function
@@ -94,14 +100,14 @@ def watch(x: Any) -> Tensor:
         with recording(True):
             again: Tensor = TENSORS.identity(x)
             return again
-    fresh = wrap(np.asarray(x.value))
+    fresh = wrap(np.asarray(x.capture()))
     fresh.requires_grad = True
     return fresh
 
 
 def record(f: Function, *inputs: Any, **named: Any) -> Tensor:
     """The result of `f`, recorded even inside of `no_grad`."""
-    with recording(True):
+    with recording(True, deriving=True):
         y = f(*inputs, **named)
     if not isinstance(y, Tensor):
         raise DTypeError(f"{getattr(f, '__name__', 'the function')} gave {y!r}, expected a Tensor")
@@ -113,7 +119,15 @@ def depends_on_others(y: Tensor, fresh: Sequence[Tensor]) -> bool:
     if not RECORDING.on or y.node is None:
         return False
     own = {x.node for x in fresh}
-    return any(node.is_variable and node not in own for node in toposort([y.node]))
+    variables = (node for node in ancestors([y.node]) if node.is_variable and node.label is not PASSED)
+    return not own.issuperset(variables)
+
+
+def pass_by(watched: Sequence[Tensor]) -> None:
+    """From now on what depends on these alone need not be recorded for their sake: see `depends_on_others`."""
+    for x in watched:
+        if x.node is not None and x.node.is_variable:
+            x.node.label = PASSED
 
 
 def vjp(f: Function, *inputs: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:
@@ -121,6 +135,7 @@ def vjp(f: Function, *inputs: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]
     watched = [watch(x) for x in inputs]
     y = record(f, *watched)
     again = depends_on_others(y, watched)
+    pass_by(watched)
 
     def pull(g: Any) -> list[Tensor]:
         return gradients(y, watched, g, create_graph=again or (isinstance(g, Tensor) and g.requires_grad))
@@ -146,8 +161,9 @@ def jvp(f: Function, inputs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Te
         pulled = gradients(y, watched, g, create_graph=True)
         products = [TENSORS.sum(p * t) for p, t in zip(pulled, along, strict=True)]
         total = functools.reduce(TENSORS.add, products)
-    tangent = gradients(total, [g], None, create_graph=depends_on_others(total, [g, *watched]))[0]
-    return y if depends_on_others(y, watched) else y.detach(), tangent
+    pass_by([g, *watched])
+    tangent = gradients(total, [g], None, create_graph=depends_on_others(total, []))[0]
+    return y if depends_on_others(y, []) else y.detach(), tangent
 
 
 def jacobian(f: Function, *inputs: Any) -> Any:
@@ -159,6 +175,11 @@ def jacobian(f: Function, *inputs: Any) -> Any:
     watched = [watch(x) for x in inputs]
     y = record(f, *watched)
     again = depends_on_others(y, watched)
+    pass_by(watched)
+    if y.dtype.kind == "c":
+        raise DTypeError(
+            "jacobian: the function gives complex numbers; make a real one of it, such as tl.abs of its result"
+        )
     units = np.eye(y.size, dtype=y.dtype).reshape((y.size, *y.shape))
     rows = [gradients(y, watched, unit, create_graph=again) for unit in units]
     whole = []

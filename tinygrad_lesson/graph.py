@@ -31,18 +31,29 @@ COUNT = itertools.count().__next__
 class Node:
     """An op applied to edges, or a variable, which has no op.
 
-    In the eager face `values` holds the result (a tuple where there are several); it is None else.
+    In the eager face `values` holds the result (a tuple where there are several) and `operands` the arrays that it
+    was computed from, whatever the tensors among `inputs` hold by now; they are None and empty else. Arithmetic, which
+    is recorded most, has its two operands in `a` and `b`, and None in `operands`: a tuple less for each node.
     """
 
-    __slots__ = ("__weakref__", "inputs", "label", "number", "op", "values")
+    __slots__ = ("__weakref__", "a", "b", "inputs", "label", "number", "op", "operands", "values")
+
+    a: Any
+    b: Any
 
     def __init__(
-        self, op: Op | None, inputs: Sequence[Any] = (), label: Label = UNNAMED, values: Any = None
+        self,
+        op: Op | None,
+        inputs: Sequence[Any] = (),
+        label: Label = UNNAMED,
+        values: Any = None,
+        operands: Sequence[Any] | None = (),
     ) -> None:
         self.op = op
         self.inputs = inputs
         self.label = label
         self.values = values
+        self.operands = operands
         self.number = COUNT()  # inputs are older than their users, so this order is topological
 
     @property

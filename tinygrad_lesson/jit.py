@@ -16,7 +16,7 @@ from tinygrad_lesson.differential import vjp
 from tinygrad_lesson.errors import DTypeError, GraphError
 from tinygrad_lesson.graph import UNNAMED, Edge, Label, Node, ancestors
 from tinygrad_lesson.nested import put_together, take_apart, tensors_in
-from tinygrad_lesson.op import NUMBERS, Op, attr
+from tinygrad_lesson.op import NUMBERS, REPLACED, Op, attr
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Task
 from tinygrad_lesson.run import runner as find_runner
 from tinygrad_lesson.tensor import RECORDING, Tensor, apply, tracing, wrap
@@ -57,6 +57,7 @@ class Jitted:
         self.__name__, self.__doc__ = getattr(f, "__name__", "jitted"), f.__doc__
         self.programs: OrderedDict[Any, Program] = OrderedDict()
         self.lock = threading.Lock()  # of the table, never held while something is traced or run
+        self.replaced = len(REPLACED)
 
     def __reduce__(self) -> Any:  # for copy and pickle
         return Jitted, (self.__wrapped__, self.runner, self.passes)
@@ -73,10 +74,14 @@ class Jitted:
         if RECORDING.tracing or (RECORDING.on and any([t.node is not None for t in inputs])):  # noqa: C419
             results = apply(Compiled(program=program), inputs)
             return program.packed(results if isinstance(results, tuple) else (results,))
-        return program.packed([wrap(y) for y in program.run([t.value for t in inputs])])
+        return program.packed([wrap(y) for y in program.run([t.array for t in inputs])])
 
     def program(self, key: Any, inputs: Sequence[Tensor], given: Any) -> "Program":
         """The plan for these arguments, made when first needed, and again where what `f` sees has changed."""
+        if self.replaced != len(REPLACED):  # an op was declared again, perhaps one that was traced
+            with self.lock:
+                self.programs.clear()
+                self.replaced = len(REPLACED)
         try:
             with self.lock:
                 known = self.programs.get(key)
@@ -130,7 +135,7 @@ class Program:
     ) -> None:
         self.settings, self.captured = settings, captured
         self.lock = threading.RLock()  # the arrays serve one call at a time
-        self.examples = [real(t.value, "an argument") for t in inputs]
+        self.examples = [real(t.array, "an argument") for t in inputs]
         self.leaves = [Node(None, label=Label(f"input {i}")) for i in range(len(inputs))]
         with tracing():
             result = f(*[wrap(x, leaf) for x, leaf in zip(self.examples, self.leaves, strict=True)])
@@ -144,9 +149,9 @@ class Program:
         recorded = ancestors([t.node for t in outputs if t.node is not None])
         draws = [node for node in recorded if node.op is not None and node.op.random]
         outputs += [t for node in draws for t in results_of(node)]
-        self.drawn = [np.array(t.value) for t in outputs[self.shown :]]
+        self.drawn = [np.array(t.array) for t in outputs[self.shown :]]
         used = [edge for node in recorded for edge in node.inputs]
-        self.refuse_complex(np.result_type(x.value) for x in (*used, *outputs))
+        self.refuse_complex(np.result_type(x.array) for x in (*used, *outputs))
         self.shapes = [(t.shape, t.dtype) for t in outputs]
         self.constants: dict[int, Tensor] = {}
         self.arrays = {f"input {i}": np.array(x) for i, x in enumerate(self.examples)}
@@ -180,11 +185,11 @@ class Program:
         """
         if t.node is not None:
             raise GraphError("jit: the function uses a recorded tensor from outside; pass it as an argument")
-        found = self.constants.get(id(t.value))
+        found = self.constants.get(id(t.array))
         if found is None:
-            plain = type(t.value) in NUMBERS and not isinstance(t.value, complex)
-            found = wrap(t.value if plain else real(self.captured.copy_of(t.value), "a constant"))
-            self.constants[id(t.value)] = found
+            plain = type(t.array) in NUMBERS and not isinstance(t.array, complex)
+            found = wrap(t.array if plain else real(self.captured.copy_of(t.array), "a constant"))
+            self.constants[id(t.array)] = found
         return found
 
     def emit(self, builder: Builder, recorded: Sequence[Node], outputs: Sequence[Tensor]) -> list[Edge]:
@@ -195,11 +200,11 @@ class Program:
         known: dict[int, Edge] = {}
 
         def edge_of(t: Tensor) -> Edge:
-            if type(t.value) in NUMBERS:  # also one that was computed, of numbers alone
-                return builder.constant(value=t.value)  # type: ignore[no-any-return]
+            if type(t.array) in NUMBERS:  # also one that was computed, of numbers alone
+                return builder.constant(value=t.array)  # type: ignore[no-any-return]
             if t.node in new:
                 return new[t.node][t.index]
-            value = self.constant(t).value
+            value = self.constant(t).array
             if type(value) in NUMBERS:
                 return builder.constant(value=value)  # type: ignore[no-any-return]
             if value.size == 1 and value.dtype.kind == "f":

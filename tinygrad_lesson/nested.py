@@ -20,9 +20,9 @@ def take_apart(x: Any, arrays: list[Tensor], key: list[Any], objects: list[Any] 
     Errors
         DTypeError for a masked array.
     """
-    if x.__class__ is Tensor and x.value.__class__ is np.ndarray:
+    if x.__class__ is Tensor and x.array.__class__ is np.ndarray:
         arrays.append(x)
-        key += (x.value.shape, x.value.dtype)
+        key += (x.array.shape, x.array.dtype)
     elif isinstance(x, (Tensor, np.ndarray)):
         if isinstance(x, np.ma.MaskedArray):
             raise DTypeError(

@@ -11,16 +11,19 @@ import functools
 import inspect
 import re
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
-from tinygrad_lesson.errors import AttributeValueError, LessonError, ShapeError
+from tinygrad_lesson.errors import AttributeValueError, LessonError, MissingShapeError, ShapeError
 from tinygrad_lesson.shapes import Axis, Shape, broadcast, merge, reduced, reduced_axes, show
 
 OPS: dict[str, type["Op"]] = {}
 FUNCTIONS: dict[str, type["Op"]] = {}
+REPLACED: list[str] = []  # ops that were declared again, for those who keep something that was made of one
+RESERVED: dict[str, str] = {}  # names that an op may not take -> what has them
 OpClass = TypeVar("OpClass", bound=type["Op"])
 DType = np.dtype[Any] | None
 NUMBERS = frozenset((bool, int, float, complex))
@@ -116,6 +119,11 @@ class Op:
     view: ClassVar[bool] = False  # `forward` returns a view of its first input
     mixes_dtypes: ClassVar[bool] = False  # inputs may differ in element type in MXNet too
     whole: ClassVar[bool] = False  # of integers MXNet keeps the whole part of the result
+    analytic: ClassVar[bool] = False  # `vjp` holds for complex numbers too
+    ours: ClassVar[bool] = False  # its gradients are held to their shapes by tests, not at every call
+
+    def __init_subclass__(cls) -> None:
+        cls.ours = cls.__module__.startswith(f"{__package__}.ops.")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -153,7 +161,10 @@ class Op:
 
     def shape(self, *shapes: Shape) -> Any:
         """Shape of the result (a tuple of shapes where there are several), given those of the inputs."""
-        raise NotImplementedError(f"{self.name} declares no shape rule")
+        raise MissingShapeError(
+            f"{self.name} declares no shape rule, which symbols, plans and jit ask for: "
+            f"write `def shape(self, {', '.join(self.input_names)})`, which returns the shape of the result"
+        )
 
     def dtype(self, *dtypes: DType) -> Any:
         """Element type of the results (a tuple where they differ); a number has None and adapts."""
@@ -281,12 +292,39 @@ def op(cls: OpClass, function: str | None = None) -> OpClass:
     names = inspect.getattr_static(cls, "outputs")
     if names is Op.__dict__["outputs"] or isinstance(names, tuple):  # they do not depend on attributes
         cls.results = len(names if isinstance(names, tuple) else ("output",)) + len(cls.states)  # type: ignore[assignment, method-assign]
-    known = OPS.get(cls.name)
-    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+    enter(cls)
+    return cls
+
+
+def enter(cls: type[Op]) -> None:
+    """Enter an op into the tables, in the place of an earlier declaration of the same class.
+
+    Errors
+        LessonError if something else has its name, or that of its function.
+    """
+    known, called = OPS.get(cls.name), FUNCTIONS.get(cls.function)
+    if known is not None and not is_same(known, cls):
         raise LessonError(f"op {cls.name} is declared in {known.__module__} already; choose another name")
+    if called is not None and not is_same(called, cls):
+        raise LessonError(
+            f"op {cls.name} would be called as `{cls.function}`, which is op {called.name} of {called.__module__}; "
+            f"choose another name"
+        )
+    for name in () if cls.ours else (cls.name, cls.function):
+        if name in RESERVED:
+            raise LessonError(f"op {cls.name}: `{name}` is {RESERVED[name]} already; choose another name")
+    if known is not None and FUNCTIONS.get(known.function) is known:
+        del FUNCTIONS[known.function]  # it may have had another function
+        REPLACED.append(cls.name)
     OPS[cls.name] = FUNCTIONS[cls.function] = cls
     setattr(Methods, cls.function, as_method(cls))
-    return cls
+    for namespace in list(NAMESPACES):
+        vars(namespace).pop(cls.function, None)
+
+
+def is_same(known: type[Op], cls: type[Op]) -> bool:
+    """Whether two classes are one declaration, made again as when a notebook's cell is run twice."""
+    return (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__)
 
 
 class Methods:
@@ -401,12 +439,16 @@ class Reduction(Op):
         return in_type(xp, self.reduce(functools.partial(reduction, dtype=roomy(HALF)), x, None), HALF)
 
 
+NAMESPACES: "weakref.WeakSet[Namespace]" = weakref.WeakSet()  # each keeps the functions that it has made
+
+
 class Namespace:
     """The ops as functions: `F.tanh(x)` is `apply(Tanh(), (x,))`, whatever `x` stands for."""
 
     def __init__(self, apply: Callable[[Op, Sequence[Any]], Any]) -> None:
         """`apply(op, inputs)` gives the result, or a tuple of results, in this namespace's world."""
         self.apply = apply
+        NAMESPACES.add(self)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """The op called `name` as a function: inputs first, then attributes."""

@@ -10,11 +10,20 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import refuse_masked
-from tinygrad_lesson.backprop import backprop
+from tinygrad_lesson.backprop import backprop, compared
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.graph import COUNT, UNNAMED, Node
-from tinygrad_lesson.op import NUMBERS, Arithmetic, Methods, Namespace, Op, array_namespace, numbers_only
+from tinygrad_lesson.op import (
+    FUNCTIONS,
+    NUMBERS,
+    Arithmetic,
+    Methods,
+    Namespace,
+    Op,
+    array_namespace,
+    numbers_only,
+)
 from tinygrad_lesson.ops.elementwise import Add, Divide, Multiply, Subtract
 from tinygrad_lesson.ops.index import freeze
 from tinygrad_lesson.ops.linear import FullyConnected
@@ -23,18 +32,41 @@ from tinygrad_lesson.shapes import show
 
 
 class Recording(threading.local):
-    """Whether this thread records what it computes; with `tracing`, all of it, as `jit` needs."""
+    """Whether this thread records what it computes; with `tracing`, all of it, as `jit` needs.
+
+    While a derivative is taken (`deriving`) a value is not let out of the graph, but to be looked at (`looking`).
+    """
 
     on = True
     tracing = False
+    deriving = False
+    looking = False
 
 
 RECORDING = Recording()
 UNUSUAL: list[str] = []  # an entry for every block, of any thread, in which something else holds
+ndarray, FLOAT, KINDS = np.ndarray, np.dtype(float), "biufc"  # kinds of element types to compute with
+FEW = 4096  # elements up to which a copy costs less than to look whether it is needed
 UNRECORDED = (
     "this tensor was computed without recording: set requires_grad=True on an input, outside of no_grad, "
     "and use no op without a gradient on the way"
 )
+HERE = "functions and operators of tinygrad_lesson, tl.stack for a list of tensors"
+CUT = (
+    f"the gradient would end here; use {HERE}, or x.detach() for what is meant as a constant "
+    f"(np.asarray(x.detach()) for NumPy)"
+)
+CONSTANT = {f"np.{name}_like" for name in ("zeros", "ones", "empty", "full")} | {
+    "np.save",
+    "np.savez",
+    "np.savetxt",
+}
+SHAPING = {f"np.{name}" for name in ("broadcast_arrays", "atleast_1d", "atleast_2d")}  # which plotting calls
+INSTEAD = {  # functions of NumPy: what there is here
+    "dot": "x @ y", "vdot": "tl.sum(x * y)", "inner": "x @ y", "outer": "x.reshape(-1, 1) * y", "std": "x.var().sqrt()",
+    "concatenate": "tl.concat(list, axis=0)", "hstack": "tl.concat(list, axis=1)", "vstack": "tl.concat(list, axis=0)",
+    "norm": "tl.sqrt(tl.sum(x * x))", "tensordot": "x @ y", "absolute": "tl.abs",
+}  # fmt: skip
 ELSEWHERE = {  # what other libraries have: what there is here
     "astype": "Tensor(x.numpy(), dtype=...)", "clamp": "clip", "clone": "identity", "copy": "identity",
     "dot": "@", "mm": "@", "permute": "transpose", "ravel": "reshape(-1)", "std": "var().sqrt()",
@@ -43,15 +75,15 @@ ELSEWHERE = {  # what other libraries have: what there is here
 
 
 @contextlib.contextmanager
-def recording(on: bool) -> Iterator[None]:
-    """Record, or do not, what this thread computes inside."""
-    before = RECORDING.on
+def recording(on: bool, deriving: bool | None = None) -> Iterator[None]:
+    """Record, or do not, what this thread computes inside; `deriving` if a derivative of it will be taken."""
+    before = RECORDING.on, RECORDING.deriving
     UNUSUAL.append("recording")
     try:  # Ctrl-C may come after any line: nothing else holds before this one, and first of all it ends
-        RECORDING.on = on
+        RECORDING.on, RECORDING.deriving = on, before[1] if deriving is None else deriving
         yield
     finally:
-        RECORDING.on = before
+        RECORDING.on, RECORDING.deriving = before
         UNUSUAL.pop()
 
 
@@ -81,12 +113,21 @@ class Tensor(Arithmetic, Methods, Displayed):
     """An array, and if a gradient may be asked for, the node of the graph that made it.
 
     `Tensor(data, requires_grad=True)` is a leaf; `backward` on a result adds to its `grad`.
+
+    What a graph has recorded does not change any more. While nobody else can write to `array`, it is in `kept` too,
+    and a graph takes it as it is. `value` lets it out: from then on there is no `kept`, and graphs take copies.
     """
 
-    __slots__ = ("__weakref__", "grad", "index", "node", "value")
+    __slots__ = ("__weakref__", "array", "copied", "grad", "held", "index", "kept", "node")
+    array: Any  # the elements, to be read only; a number adapts its type
+    kept: Any
+    copied: Any  # the copy that a graph took last, if it was large
+    held: bool  # set where a graph has `kept` as a constant
 
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
-        self.value: Any = numbers_in(data, dtype)
+        if isinstance(data, Tensor):
+            data = data.seen("Tensor(x)")
+        self.array = self.kept = numbers_in(data, dtype)
         self.node: Node | None = None
         self.index = 0
         self.grad: Tensor | None = None
@@ -100,12 +141,19 @@ class Tensor(Arithmetic, Methods, Displayed):
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
-        if wanted and self.value.dtype.kind not in "fc":
+        if wanted and self.dtype.kind == "c":
             raise DTypeError(
-                f"a tensor of {self.value.dtype} has no gradient; make it a float: Tensor(data, dtype=float)"
+                f"a tensor of {self.dtype} cannot require a gradient: only real tensors do; make two of them, "
+                f"the real and the imaginary part, and compute with real + 1j * imaginary"
             )
-        if not wanted and self.node is not None and not self.node.is_variable:
-            raise GraphError("only a leaf can stop requiring a gradient; use detach() on a result")
+        if wanted and self.dtype.kind != "f":
+            raise DTypeError(
+                f"a tensor of {self.dtype} has no gradient; make it a float: Tensor(data, dtype=float)"
+            )
+        if not wanted and self.node is not None:
+            if not self.node.is_variable:
+                raise GraphError("only a leaf can stop requiring a gradient; use detach() on a result")
+            self.held = True
         self.node = (self.node or Node(None, values=weakref.ref(self))) if wanted else None
 
     def requires_grad_(self, wanted: bool = True) -> "Tensor":
@@ -116,79 +164,162 @@ class Tensor(Arithmetic, Methods, Displayed):
     def __reduce__(self) -> Any:  # for copy and pickle
         if self.node is not None and not self.node.is_variable:
             raise GraphError("only a leaf can be copied or pickled; use detach() on a result")
-        return Tensor, (self.value, self.requires_grad)
+        return Tensor, (self.seen("a copy"), self.requires_grad)
+
+    # What it holds.
+
+    @property
+    def value(self) -> Any:
+        """The elements, which may be written to, but for those of a result that was recorded."""
+        array, node = self.array, self.node
+        if not hasattr(self, "kept") or type(array) in NUMBERS:
+            return array
+        if node is not None and node.op is not None:
+            array.setflags(write=False)
+            return array
+        if node is not None or hasattr(self, "held") or not array.flags.writeable:
+            self.copied, self.array = array, array.copy("K")
+        del self.kept
+        return self.array
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        if self.node is not None and self.node.op is not None:
+            raise GraphError(
+                "the value of a result does not change; use detach() to make a tensor of its own"
+            )
+        if hasattr(self, "kept"):
+            del self.kept
+        if value is not self.array:  # it is where elements were changed in place: x.value -= 1
+            self.array = numbers_in(value, None, copy=None)
+
+    def capture(self) -> Any:
+        """The elements as a graph may hold them: nobody will write to them."""
+        array = self.array
+        if hasattr(self, "kept"):
+            if self.node is None:
+                self.held = True
+            return array
+        if array.size <= FEW:
+            return array.copy("K")
+        if not equal_bits(array, getattr(self, "copied", None)):
+            self.copied = array.copy("K")
+        return self.copied
 
     # What it looks like.
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Sizes along the axes."""
-        return np.shape(self.value)
+        array = self.array
+        return array.shape if array.__class__ is ndarray else np.shape(array)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Element type."""
-        return np.result_type(self.value)
+        array = self.array
+        return array.dtype if array.__class__ is ndarray else np.result_type(array)
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return np.ndim(self.value)
+        return np.ndim(self.array)
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return np.size(self.value)
+        return np.size(self.array)
 
     def numpy(self) -> np.ndarray:
         """A copy of the elements as a NumPy array."""
-        return np.array(self.seen())
+        return np.array(self.seen("x.numpy()"))
 
-    def seen(self) -> Any:
-        """The value, for a caller who lets it out of the graph.
+    def seen(self, what: str) -> Any:
+        """The value, for `what` lets it out of the graph.
 
         Errors
-            GraphError while a function is traced: what is done would depend on the value, or freeze it.
+            GraphError while a function is traced: what is done would depend on the value, or freeze it; and while
+            a derivative is taken, which would miss what depends on the value.
         """
         if RECORDING.tracing and self.node is not None:
             raise GraphError(
                 "jit: the function looks at a value while it is traced, so what it does would be frozen; "
                 "choose with tl.where, and keep numbers out of it that depend on its arguments"
             )
-        return self.value
+        if self.node is not None and RECORDING.deriving and RECORDING.on and not RECORDING.looking:
+            raise GraphError(f"{what}: {CUT}")
+        return self.array
 
     def item(self) -> Any:
         """The one element as a Python number."""
+        return self.one("x.item()")
+
+    def one(self, what: str) -> Any:
+        """The one element, for `what` lets it out of the graph."""
         if self.size != 1:
             raise ShapeError(f"item: a tensor of shape {show(self.shape)} has {self.size} elements, not one")
-        return np.asarray(self.seen()).item()
+        return np.asarray(self.seen(what)).item()
 
     def detach(self) -> "Tensor":
         """The same elements, cut off from the graph."""
-        return self.F.stop_gradient(self) if RECORDING.tracing else wrap(self.value)  # type: ignore[no-any-return]
+        if RECORDING.tracing:
+            return self.F.stop_gradient(self)  # type: ignore[no-any-return]
+        if not hasattr(self, "kept"):
+            return lent(self.array)
+        tensor = wrap(self.array)
+        tensor.held = self.held = True  # each copies it before it lets it out
+        return tensor
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self.one("float(x), which math.sin(x) and the like call"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self.one("int(x)"))
 
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ShapeError(f"a tensor of shape {show(self.shape)} has no single truth value")
-        return bool(self.seen())
+        with looking():
+            return bool(self.seen("bool(x)"))
 
     def __len__(self) -> int:
         if not self.ndim:
             raise DTypeError("a tensor without axes has no length")
-        return len(self.value)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.seen(), dtype=dtype)
+        return len(self.array)
 
     def __repr__(self) -> str:
-        body = np.array2string(np.asarray(self.value), separator=", ", prefix="Tensor(")
+        body = np.array2string(np.asarray(self.array), separator=", ", prefix="Tensor(")
         return f"Tensor({body}, dtype={self.dtype}{', requires_grad=True' if self.requires_grad else ''})"
+
+    def __format__(self, form: str) -> str:
+        return (
+            format(np.asarray(self.array).item(), form)
+            if form and self.size == 1
+            else format(str(self), form)
+        )
+
+    # What NumPy's functions make of it.
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(
+            self.seen("np.asarray(x), which np.array and other functions of NumPy call"), dtype=dtype
+        )
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:  # type: ignore[override]
+        if method == "__call__" and not named:
+            if ufunc in OPERATORS:  # of an array and a tensor
+                return OPERATORS[ufunc](*inputs)
+            if all(types.endswith("?") for types in ufunc.types):  # np.isfinite and the like: answers
+                with looking():
+                    return ufunc(*[np.asarray(x) for x in inputs])
+        name = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
+        raise DTypeError(f"np.{name}: a Tensor does not support ufuncs of NumPy; use {instead_of(name)}")
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, named: Any) -> Any:
+        name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+        if name in ALIKE and holds_recorded((inputs, named)):
+            return ALIKE[name](*inputs, **named)
+        return looked_at(name, (inputs, named), lambda: function._implementation(*inputs, **named))
 
     # Operators and methods.
 
@@ -260,7 +391,8 @@ class Tensor(Arithmetic, Methods, Displayed):
         for leaf, g in sweep([(self, seed_of(self, gradient))], None):
             tensor = leaf.values()
             if tensor is not None and g is not None:
-                tensor.grad = wrap(np.array(g) if tensor.grad is None else tensor.grad.value + g)
+                g = typed(g, tensor.dtype)
+                tensor.grad = wrap(np.array(g) if tensor.grad is None else tensor.grad.array + g)
 
 
 class Elsewhere:
@@ -280,7 +412,15 @@ for _name, _instead in ELSEWHERE.items():
 def wrap(value: Any, node: Node | None = None, index: int = 0) -> Tensor:
     """A tensor around `value`, which is not copied; a number stays a number and adapts its type."""
     tensor = Tensor.__new__(Tensor)
-    tensor.value, tensor.node, tensor.index, tensor.grad = value, node, index, None
+    tensor.array = tensor.kept = value
+    tensor.node, tensor.index, tensor.grad = node, index, None
+    return tensor
+
+
+def lent(value: np.ndarray) -> Tensor:
+    """A tensor around an array that somebody else may write to."""
+    tensor = wrap(value)
+    del tensor.kept
     return tensor
 
 
@@ -289,7 +429,7 @@ def as_array(value: Any, tensors: Sequence[Tensor]) -> Any:
     if type(value) in NUMBERS:
         return value
     array = np.asarray(value)
-    return array.item() if tensors and numbers_only([t.value for t in tensors]) and not array.ndim else array
+    return array.item() if tensors and numbers_only([t.array for t in tensors]) and not array.ndim else array
 
 
 def operand(x: Any) -> Tensor:
@@ -302,7 +442,12 @@ def operand(x: Any) -> Tensor:
         return x
     if type(x) in NUMBERS:
         return wrap(x)
-    return wrap(x.item() if isinstance(x, np.number | np.bool) else numbers_in(x, None, copy=None))
+    if x.__class__ is ndarray and x.dtype.kind in KINDS:
+        return lent(x)
+    if isinstance(x, np.number | np.bool):
+        return wrap(x.item())
+    array = numbers_in(x, None, copy=None)
+    return wrap(array) if isinstance(x, list | tuple) else lent(array)
 
 
 def numbers_in(data: Any, dtype: Any, copy: bool | None = True) -> np.ndarray:
@@ -312,8 +457,8 @@ def numbers_in(data: Any, dtype: Any, copy: bool | None = True) -> np.ndarray:
         DTypeError if it holds other things than numbers; ShapeError if its rows differ in length.
     """
     if isinstance(data, Tensor):
-        data = data.value
-    if isinstance(data, list | tuple) and any(isinstance(x, Tensor) and x.requires_grad for x in data):
+        data = data.array
+    if isinstance(data, list | tuple) and any(map(holds_recorded, data)):
         raise DTypeError("a list of recorded tensors is no array; stack(list) keeps their gradients")
     if data.__class__ is not np.ndarray:
         refuse_masked(data, "the data of a tensor")
@@ -321,10 +466,57 @@ def numbers_in(data: Any, dtype: Any, copy: bool | None = True) -> np.ndarray:
         array = np.array(data, dtype=dtype, copy=copy)
     except ValueError as error:
         kind = ShapeError if "inhomogeneous" in str(error) else DTypeError
-        raise kind(f"{data!r} is no array of numbers: {error}") from None
-    if array.dtype.kind not in "biufc":
-        raise DTypeError(f"{data!r} is neither a Tensor nor an array nor a number")
+        raise kind(f"{data!r:.200} is no array of numbers: {error}") from None
+    if array.dtype.kind not in KINDS:
+        raise DTypeError(f"{data!r:.200} is neither a Tensor nor an array nor a number")
     return array
+
+
+def holds_recorded(x: Any) -> bool:
+    """Whether there is a recorded tensor in a tensor, or in lists, tuples and dicts of them."""
+    if isinstance(x, Tensor):
+        return x.node is not None
+    parts = x.values() if isinstance(x, dict) else x
+    return isinstance(x, list | tuple | dict) and any(map(holds_recorded, parts))
+
+
+@contextlib.contextmanager
+def looking() -> Iterator[None]:
+    """Let values out of the graph inside: what is done with them has no gradient, or is looked at by `looked_at`."""
+    before, RECORDING.looking = RECORDING.looking, True
+    try:
+        yield
+    finally:
+        RECORDING.looking = before
+
+
+def looked_at(name: str, inputs: Any, call: Any) -> Any:
+    """What a function of NumPy gives for tensors, if it does not depend on them smoothly: answers, places, texts.
+
+    Errors
+        DTypeError for anything else that it makes of recorded tensors: the gradient would end there.
+    """
+    inside = RECORDING.looking
+    with looking():
+        result = call()
+    harmless = CONSTANT if RECORDING.deriving else CONSTANT | SHAPING
+    ends = RECORDING.on and not inside and name not in harmless
+    if ends and holds_recorded(inputs) and holds_floats(result):
+        raise DTypeError(f"{name}: {CUT.replace(HERE, instead_of(name))}")
+    return result
+
+
+def instead_of(name: str) -> str:
+    """What to write here in the place of a function of NumPy."""
+    name = name.rpartition(".")[2]
+    return INSTEAD.get(name) or (f"tl.{name}" if name in FUNCTIONS else HERE)
+
+
+def holds_floats(x: Any) -> bool:
+    """Whether there are floats in what a function of NumPy gave, or it gave nothing and wrote somewhere."""
+    if isinstance(x, list | tuple):
+        return any(map(holds_floats, x))
+    return x is None or (not isinstance(x, Tensor | str) and np.asarray(x).dtype.kind in "fcO")
 
 
 def apply(op: Op, inputs: Sequence[Any]) -> Any:
@@ -333,31 +525,65 @@ def apply(op: Op, inputs: Sequence[Any]) -> Any:
     Errors
         ShapeError or DTypeError naming the op, its inputs and their shapes.
     """
-    tensors = tuple([operand(x) for x in inputs])
+    tensors = tuple([x if x.__class__ is Tensor else operand(x) for x in inputs])
     extra = {"generator": random.default_generator()} if op.random else {}
+    recorded = is_recorded(op, tensors)
+    arrays: Any = [t.capture() if recorded else t.array for t in tensors]
     try:
         if op.learns:
             check_parameters(op, tensors)
-        result = op.forward(np, *[t.value for t in tensors], **extra)
+        result = op.forward(np, *arrays, **extra)
+    except AttributeError:  # a number has no shape
+        if not any(type(x) in NUMBERS for x in arrays):
+            raise
+        return apply(op, [np.asarray(t.array) if type(t.array) in NUMBERS else t for t in tensors])
     except (ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
         raise explained(op, tensors, error) from error
+    if recorded and not op.analytic:
+        refuse_complex(op, arrays)
     if op.results == 1:
         if result.__class__ is not np.ndarray or not result.ndim:
             result = as_array(result, tensors)
-        if not is_recorded(op, tensors):
-            return wrap(result)
-        return wrap(result, Node(op, tensors, values=result))
+        if not recorded:
+            return own(result, tensors)
+        return wrap(result, Node(op, tensors, UNNAMED, result, arrays))
     result = tuple(as_array(y, tensors) for y in result)
     if op.states and RECORDING.tracing:
         raise GraphError(
             f"jit: {op.label()} changes its states, which a traced function cannot; bind a Symbol for that"
         )
     for state, new in zip(tensors[len(tensors) - len(op.states) :], result[len(op.outputs) :], strict=True):
-        if new is not state.value:
-            np.copyto(state.value, new)
-    node = Node(op, tensors, values=result) if is_recorded(op, tensors) else None
+        update(state, new)
+    node = Node(op, tensors, UNNAMED, result, arrays) if recorded else None
     shown = tuple(wrap(result[i], node, i) for i in range(op.visible))
     return shown[0] if len(shown) == 1 else shown
+
+
+def own(value: Any, tensors: Sequence[Tensor]) -> Tensor:
+    """The result of an op that was not recorded, which may be a view of what somebody writes to."""
+    if value.__class__ is ndarray and (value.base is not None or any([value is t.array for t in tensors])):  # noqa: C419
+        return lent(value)
+    return wrap(value)
+
+
+def update(state: Tensor, new: Any) -> None:
+    """Write the new values of a state: into the array that the caller has too, else in the place of that one."""
+    if new is state.array:
+        return
+    if hasattr(state, "kept"):
+        state.array = state.kept = np.array(new, state.dtype)
+    else:
+        np.copyto(state.array, new)
+
+
+def refuse_complex(op: Op, arrays: Sequence[Any]) -> None:
+    """Refuse to record complex numbers that a rule is not made for."""
+    for x in arrays:
+        if x.__class__ is complex or getattr(x, "dtype", FLOAT).kind == "c":
+            raise DTypeError(
+                f"{op.label()} has no gradient for complex numbers; arithmetic, exp, sums, products and abs have one; "
+                f"take detach() of an input that is meant as a constant"
+            )
 
 
 def is_recorded(op: Op, tensors: Sequence[Tensor]) -> bool:
@@ -379,21 +605,26 @@ def explained(op: Op, tensors: Sequence[Tensor], error: Exception) -> LessonErro
     """An error that names the op and its inputs, from one that NumPy or a rule raised."""
     problem = str(error)
     with contextlib.suppress(LessonError, NotImplementedError, IndexError):
-        shapes = [np.shape(t.value) for t in tensors]
+        shapes = [t.shape for t in tensors]
         try:
             op.complete(shapes, [None] * op.results)
         except ShapeError as better:
             problem = str(better)
     names = op.name_inputs(len(tensors))
-    given = "".join(
-        f"\n  {name}  {show(np.shape(t.value))} {np.asarray(t.value).dtype}"
-        for name, t in zip(names, tensors, strict=False)
-    )
+    given = "".join(f"\n  {name}  {show(t.shape)} {t.dtype}" for name, t in zip(names, tensors, strict=False))
     kind = DTypeError if isinstance(error, TypeError | OverflowError) else ShapeError
     return kind(f"{op.label()}: {problem}{given}")
 
 
 TENSORS = Tensor.F = Namespace(apply)
+
+
+def equal_bits(a: Any, b: Any) -> bool:
+    """Whether two arrays lie alike and are the same to the last bit."""
+    if b is None or (a.dtype, a.shape, a.strides) != (b.dtype, b.shape, b.strides):
+        return False
+    word = np.uint64 if a.nbytes % 8 == 0 else np.uint8
+    return bool(np.array_equal(a.ravel("K").view(word), b.ravel("K").view(word)))
 
 
 def sum_like(x: Any, like: Any) -> Any:
@@ -412,15 +643,15 @@ def arithmetic(cls: type[Op]) -> Any:
     new, new_node, ndarray = Tensor.__new__, Node.__new__, np.ndarray
 
     def operator(self: Tensor, other: Any) -> Any:
-        if other.__class__ is Tensor:
-            a, b = self.value, other.value
+        if other.__class__ is Tensor and not UNUSUAL:
             try:
+                a, b = self.kept, other.kept
                 value = ufunc(a, b)
-            except (ValueError, TypeError):
-                return apply(op, (self, other))  # which says what is wrong
-            if value.__class__ is ndarray and not UNUSUAL:
+            except (ValueError, TypeError, AttributeError):
+                return apply(op, (self, other))  # which says what is wrong, and copies what others write to
+            if value.__class__ is ndarray:
                 tensor = new(Tensor)
-                tensor.value = value
+                tensor.array = tensor.kept = value
                 tensor.index = 0
                 tensor.grad = None
                 left, right = self.node, other.node
@@ -428,11 +659,19 @@ def arithmetic(cls: type[Op]) -> Any:
                     tensor.node = None
                     return tensor
                 tensor.node = node = new_node(Node)
-                both = left is not None and right is not None
-                node.op = alike if both and a.shape == b.shape else op
+                if left is None:
+                    self.held = True
+                    node.op = op
+                elif right is None:
+                    other.held = True
+                    node.op = op
+                else:
+                    node.op = alike if a.shape == b.shape else op
                 node.inputs = (self, other)
                 node.label = UNNAMED
                 node.values = value
+                node.operands = None
+                node.a, node.b = a, b
                 node.number = COUNT()
                 return tensor
         return apply(op, (self, other))
@@ -457,10 +696,15 @@ def seed_of(tensor: Tensor, gradient: Any) -> np.ndarray:
                 f"give an array of that shape, or reduce it first, e.g. y.sum()"
             )
         return np.ones(tensor.shape, tensor.dtype)
-    value = np.asarray(operand(gradient).value, dtype=tensor.dtype)
+    value = np.array(operand(gradient).array, dtype=tensor.dtype)  # a graph may hold it
     if value.shape != tensor.shape:
         raise ShapeError(f"backward: the gradient is {show(value.shape)}, expected {show(tensor.shape)}")
     return value
+
+
+# One convention for complex numbers, that of JAX: the cotangent of z is dL/dRe(z) - i dL/dIm(z), so the rule of an
+# analytic function is what it is for real numbers, and that of a real number is the real part of what arrives. A
+# complex head with the cotangent 1 stands for its real part.
 
 
 def sweep(heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any] | None) -> list[Any]:
@@ -470,11 +714,30 @@ def sweep(heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any] | None) ->
 
 def pull_arrays(node: Any, g: Any) -> Any:
     """The rule of a node's op on arrays."""
-    inputs = node.inputs
-    if len(inputs) == 2:  # most often, and faster than a list
-        a, b = inputs
-        return node.op.vjp(ARRAYS, g, node.values, a.value, b.value)
-    return node.op.vjp(ARRAYS, g, node.values, *[t.value for t in inputs])
+    op, values, operands = node.op, node.values, node.operands
+    if values.__class__ is ndarray and g.dtype is not values.dtype:
+        g = typed(g, values.dtype)
+    if operands is None:
+        return op.vjp(ARRAYS, g, values, node.a, node.b)
+    gradients = op.vjp(ARRAYS, g, values, *operands)
+    return gradients if op.ours else compared(node, gradients, np.shape)
+
+
+def sweep_as_told(heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any]) -> list[Any]:
+    """Gradients of whatever shape and type the rules give: for those who look for what is wrong with a rule."""
+    return backprop(
+        np.add,
+        heads,
+        wrt,
+        lambda node, g: node.op.vjp(ARRAYS, g, node.values, *operands_of(node)),  # type: ignore[union-attr]
+    )
+
+
+def typed(g: Any, dtype: Any) -> Any:
+    """A cotangent in the type of what it belongs to; of a real number, the real part."""
+    if g.dtype == dtype or dtype.kind not in "fc":
+        return g
+    return (g.real if dtype.kind == "f" else g).astype(dtype)
 
 
 def recorded_sweep(heads: Sequence[tuple[Any, Any]], wrt: Sequence[Any]) -> list[Any]:
@@ -484,9 +747,31 @@ def recorded_sweep(heads: Sequence[tuple[Any, Any]], wrt: Sequence[Any]) -> list
         values = node.values
         several = isinstance(values, tuple)
         y = tuple(wrap(v, node, i) for i, v in enumerate(values)) if several else wrap(values, node)
-        return node.op.vjp(TENSORS, g, y, *node.inputs)
+        g = typed_like(g, y) if isinstance(y, Tensor) else g
+        inputs = [recorded_as(t, x) for t, x in zip(node.inputs, operands_of(node), strict=True)]
+        return compared(node, node.op.vjp(TENSORS, g, y, *inputs), shape_of)
 
     return backprop(TENSORS.add, heads, wrt, pull)
+
+
+def operands_of(node: Any) -> Sequence[Any]:
+    """The arrays that a recorded node was computed from."""
+    return (node.a, node.b) if node.operands is None else node.operands
+
+
+def recorded_as(tensor: Tensor, array: Any) -> Tensor:
+    """An input of a node with what it held when it was recorded."""
+    return tensor if getattr(tensor, "kept", None) is array else wrap(array, tensor.node, tensor.index)
+
+
+def typed_like(g: Any, x: Tensor) -> Any:
+    """As `typed`, recorded."""
+    return TENSORS.type_like(g, x) if g.dtype != x.dtype and x.dtype.kind in "fc" else g
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of a tensor, an array or a number."""
+    return x.shape if isinstance(x, Tensor) else np.shape(x)
 
 
 # Functions of tensors that are no single op.
@@ -495,7 +780,7 @@ def recorded_sweep(heads: Sequence[tuple[Any, Any]], wrt: Sequence[Any]) -> list
 def matmul(a: Any, b: Any) -> Any:
     """Product of matrices as NumPy's `@`: vectors count as one row or one column."""
     a, b = operand(a), operand(b)
-    row, column = np.ndim(a.value) == 1, np.ndim(b.value) == 1
+    row, column = a.ndim == 1, b.ndim == 1
     y = TENSORS.matmul(TENSORS.expand_dims(a, 0) if row else a, TENSORS.expand_dims(b, 1) if column else b)
     axes = tuple(axis for axis, drop in ((-2, row), (-1, column)) if drop)
     return TENSORS.squeeze(y, axes) if axes else y
@@ -507,7 +792,10 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Shapes
         x (..., features), weight (results, features), bias (results,) -> (..., results)
     """
-    op = FullyConnected(num_hidden=np.shape(operand(weight).value)[0], no_bias=bias is None, flatten=False)
+    weight = operand(weight)
+    if weight.ndim != 2:
+        raise ShapeError(f"linear: weight is {show(weight.shape)}, expected (results, features)")
+    op = FullyConnected(num_hidden=weight.shape[0], no_bias=bias is None, flatten=False)
     return apply(op, (x, weight) if bias is None else (x, weight, bias))
 
 
@@ -529,3 +817,28 @@ def batch_norm(
 def dropout(x: Any, p: float = 0.5, *, is_train: bool = True) -> Any:
     """`Dropout` in training: elements are dropped with probability `p`, the rest grow to make up for it."""
     return TENSORS.dropout(x, p, is_train=is_train)
+
+
+OPERATORS: dict[Any, Any] = {np.matmul: matmul} | {  # ufuncs that stand for Python's operators
+    getattr(np, name): getattr(TENSORS, name)
+    for name in (
+        "add", "subtract", "multiply", "divide", "power", "equal", "not_equal", "less", "less_equal", "greater",
+        "greater_equal",
+    )
+}  # fmt: skip
+ALIKE = {  # functions of NumPy that take what ours take
+    f"np.{name}": getattr(TENSORS, name)
+    for name in (
+        "sum",
+        "mean",
+        "prod",
+        "max",
+        "min",
+        "where",
+        "stack",
+        "squeeze",
+        "expand_dims",
+        "reshape",
+        "clip",
+    )
+}

@@ -11,7 +11,7 @@ from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, SHORTEST, STEPS, Lines, Slopes
 from tinygrad_lesson.check.report import Entry
 from tinygrad_lesson.check.subject import Subject, Sweep, is_loss
-from tinygrad_lesson.tensor import sweep
+from tinygrad_lesson.tensor import sweep_as_told
 
 UNIT_ROWS = 64  # results up to which each has a row of its own; else they are weighted at random
 UNIT_COLUMNS = 4096  # elements up to which each is moved on its own; else all are, in random directions
@@ -129,7 +129,7 @@ def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def pulled(
-    subject: Subject, arrays: Sequence[np.ndarray], rows: Rows, back: Sweep = sweep
+    subject: Subject, arrays: Sequence[np.ndarray], rows: Rows, back: Sweep = sweep_as_told
 ) -> list[np.ndarray]:
     """Gradients by the rules: for each wanted input an array (rows, elements).
 

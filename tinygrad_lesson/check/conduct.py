@@ -45,7 +45,7 @@ def written_forward(subject: Subject) -> str:
     """What the function itself writes to, in words; empty if nothing that it was given."""
     tensors, results = subject.recorded(subject.arrays)
     for i, (x, t) in enumerate(zip(subject.arrays, tensors, strict=True)):
-        if i not in subject.states and not alike([x], [t.value]):
+        if i not in subject.states and not alike([x], [t.array]):
             return f"the function writes into its input {subject.names[i]!r}"
     if subject.op is not None:
         return ""
@@ -65,7 +65,7 @@ def computed_again(node: Node) -> tuple[Any, ...]:
     """What the op of a recorded node makes of copies of its inputs."""
     assert node.op is not None
     with repeatable(), np.errstate(all="ignore"):
-        y = node.op.forward(np, *[np.array(t.value) for t in node.inputs])
+        y = node.op.forward(np, *[np.array(t.array) for t in node.inputs])
     return y if isinstance(y, tuple) else (y,)
 
 
@@ -97,7 +97,7 @@ def watched_sweep(found: list[tuple[Node, str]]) -> Sweep:
     """A reverse sweep that adds to `found` which rules write into what they are given."""
 
     def pull(node: Node, g: Any) -> Any:
-        op, inputs = node.op, [t.value for t in node.inputs]
+        op, inputs = node.op, [t.array for t in node.inputs]
         assert op is not None
         given = [
             *(

@@ -27,7 +27,7 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
     single = report.verdict == "float noise"
     quick, close = (Options(options.generator, full, single) for full in (False, None))
     for position, node in enumerate(nodes, 1):
-        arrays = [t.value for t in node.inputs]
+        arrays = [t.array for t in node.inputs]
         if not any(np.asarray(x).dtype.kind == "f" and np.size(x) for x in arrays):
             continue
         assert node.op is not None

@@ -250,6 +250,6 @@ def unrecorded(subject: Subject, i: int) -> tuple[list[str], bool]:
         if a.op != b.op:
             break
         for s, t in zip(a.inputs, b.inputs, strict=True):
-            if s.node is None and t.node is None and not np.array_equal(s.value, t.value):
+            if s.node is None and t.node is None and not np.array_equal(s.array, t.array):
                 cuts.append(f"{a.op!r}")
     return cuts, bool(nodes)

@@ -167,7 +167,7 @@ class Rough:
 
     def read(self, t: Any) -> Any:
         """The moved value of a tensor."""
-        found = self.results.get(t.node, t.value) if t.node is not None else t.value
+        found = self.results.get(t.node, t.array) if t.node is not None else t.array
         return found[t.index] if isinstance(found, tuple) else found
 
     def follow(self, tensors: Sequence[Any]) -> None:
@@ -222,7 +222,7 @@ def jitter(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.n
     measured = noise(subject, rows, generator)
     results = subject.recorded(subject.arrays)[1]
     heads = below_losses(results) if subject.has_loss(subject.arrays) else results
-    exact = rows.weigh([np.asarray(t.value) for t in heads])
+    exact = rows.weigh([np.asarray(t.array) for t in heads])
     for _ in range(3):
         rough = Rough(shaking(EPS, generator))
         with np.errstate(all="ignore"):

@@ -16,7 +16,7 @@ from tinygrad_lesson.graph import Edge, Node, ancestors, outputs_of
 from tinygrad_lesson.op import Elementwise, Op, array_namespace
 from tinygrad_lesson.shapes import show
 from tinygrad_lesson.symbol import Symbol
-from tinygrad_lesson.tensor import TENSORS, Tensor, recorded_sweep, recording, sweep
+from tinygrad_lesson.tensor import TENSORS, Tensor, recorded_sweep, recording, sweep_as_told
 
 SEED = 7  # of the random ops, so that they can be repeated
 Arrays = Sequence[np.ndarray]
@@ -37,7 +37,7 @@ def repeatable() -> Iterator[None]:
 
 def doubled(x: Any) -> np.ndarray:
     """`x` as an array, in double precision if it holds floats; always a copy."""
-    array = np.array(x.value if isinstance(x, Tensor) else x)
+    array = np.array(x.array if isinstance(x, Tensor) else x)
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
@@ -77,7 +77,7 @@ class Subject:
     def value(self, arrays: Arrays) -> list[np.ndarray]:
         """Results at `arrays`; in place of a loss what it is a loss of."""
         if self.has_loss(arrays):
-            return [np.asarray(x.value) for x in below_losses(self.recorded(arrays)[1])]
+            return [np.asarray(x.array) for x in below_losses(self.recorded(arrays)[1])]
         with repeatable(), recording(False), np.errstate(all="ignore"):
             return [y.numpy() for y in as_results(self.run(*map(Tensor, arrays)), self.title)]
 
@@ -87,7 +87,9 @@ class Subject:
             self.loss_known = any(is_loss(y) for y in self.recorded(arrays)[1])
         return self.loss_known
 
-    def pull(self, arrays: Arrays, rows: Sequence[Arrays], back: Sweep = sweep) -> Iterator[list[Any]]:
+    def pull(
+        self, arrays: Arrays, rows: Sequence[Arrays], back: Sweep = sweep_as_told
+    ) -> Iterator[list[Any]]:
         """Gradients of the wanted inputs, as the rules give them, for every row of cotangents.
 
         None stands where no path leads.
@@ -139,8 +141,8 @@ def loss_gradients(y: Tensor) -> list[Any]:
     node = y.node
     assert node is not None
     assert node.op is not None
-    values = [t.value for t in node.inputs]
-    found = node.op.vjp(array_namespace(np), np.ones_like(y.value), y.value, *values)
+    values = [t.array for t in node.inputs]
+    found = node.op.vjp(array_namespace(np), np.ones_like(y.array), y.array, *values)
     found = [g() if callable(g) else g for g in found]
     return [g if t.node is not None else None for g, t in zip(found, node.inputs, strict=True)]
 
@@ -158,7 +160,7 @@ def below_losses(results: Sequence[Tensor]) -> list[Tensor]:
 
 
 def pull_back(
-    wrt: Sequence[Tensor], results: Sequence[Tensor], cotangents: Arrays, back: Sweep = sweep
+    wrt: Sequence[Tensor], results: Sequence[Tensor], cotangents: Arrays, back: Sweep = sweep_as_told
 ) -> list[Any]:
     """Gradients for `wrt`, given cotangents of those results that are no losses."""
     rest = list(cotangents)

@@ -583,13 +583,19 @@ class Softsign(Kinked):
 
 @op
 class Abs(Kinked):
-    """The absolute value: ``y = |x|``; its slope at 0 is taken as 0."""
+    """The absolute value: ``y = |x|``; its slope at 0 is taken as 0.
+
+    Of a complex number it is not analytic: its cotangent is ``g conj(x) / |x|``, see `tensor.sweep`.
+    """
 
     def forward(self, xp, x, out=None):
         return xp.abs(x, out=out)
 
     def vjp(self, F, g, y, x):
-        return (g * F.sign(x),)
+        if getattr(getattr(x, "dtype", None), "kind", "") != "c":
+            return (g * F.sign(x),)
+        zero = F.equal(x, 0)
+        return (F.where(zero, 0, g * y / F.where(zero, 1, x)),)
 
 
 @op

@@ -36,6 +36,33 @@ class Identity(Op):
 
 
 @op
+class TypeLike(Op):
+    """`x` in the element type of `like`; the real part of a complex `x` where that is real."""
+
+    shape_only = ("like",)
+
+    def shape(self, x, like):
+        return x
+
+    def dtype(self, x, like):
+        return like
+
+    def forward(self, xp, x, like):
+        real = like.dtype.kind != "c" and xp.iscomplexobj(x)
+        return (x.real if real else x).astype(like.dtype)
+
+    def vjp(self, F, g, y, x, like):
+        return F.type_like(g, x), None
+
+    def rewrite(self, F, shapes, x, like):
+        return x if F.dtypes[x] == F.dtypes[like] else None
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape()), "like": draw.array(draw.shape())}
+
+
+@op
 class Reshape(Movement):
     """The same elements in row-major order under another shape; one size may be -1."""
 

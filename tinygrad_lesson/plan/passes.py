@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.backprop import backprop
+from tinygrad_lesson.backprop import backprop, compared
 from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.graph import UNNAMED, Edge, Label, Node, edges_of, of_constants, outputs_of, toposort
 from tinygrad_lesson.infer import describe
@@ -99,9 +99,14 @@ class Builder(Namespace):
 
         def pull(node: Node, g: Any) -> Any:
             edges = self.results(node)
-            return node.op.vjp(self, g, edges[0] if len(edges) == 1 else edges, *node.inputs)  # type: ignore[union-attr]
+            gradients = node.op.vjp(self, g, edges[0] if len(edges) == 1 else edges, *node.inputs)  # type: ignore[union-attr]
+            return compared(node, gradients, self.shape_of)
 
         return backprop(self.add, heads, wrt, pull)
+
+    def shape_of(self, x: Any) -> Shape:
+        """The shape of an edge or a number."""
+        return self.shapes[x] if isinstance(x, Edge) else ()
 
     def number(self, edge: Edge) -> Any:
         """The number that an edge stands for, None if it is no constant."""

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinygrad_lesson.errors import AttributeValueError
-from tinygrad_lesson.op import Op, Reduction
+from tinygrad_lesson.op import RESERVED, Op, Reduction
 from tinygrad_lesson.ops import conv, index, linear, loss, movement, nn, pool, random, reduce
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.symbol.custom import Custom
-from tinygrad_lesson.symbol.operator import DTYPE_CODES, operator
+from tinygrad_lesson.symbol.operator import DTYPE_CODES, OPERATORS, operator
 
 ACTIVATIONS = {
     "relu": e.Relu(), "sigmoid": e.Sigmoid(), "tanh": e.Tanh(), "softrelu": e.Softplus(), "softsign": e.Softsign(),
@@ -280,3 +280,4 @@ def broadcasting(cls: type[e.Binary]) -> Callable[[], Op]:
 
 
 declare()
+RESERVED.update(dict.fromkeys(OPERATORS, "an operator of MXNet"))

@@ -81,10 +81,10 @@ class Translation:
                 raise GraphError(
                     "from_tensor: an input of the graph is gone; keep the tensors that it was made of"
                 )
-            self.nodes[node] = self.variable(self.names.get(id(node)) or self.number("input"), tensor.value)
+            self.nodes[node] = self.variable(self.names.get(id(node)) or self.number("input"), tensor.array)
             return
         spelling = WITH_NUMBERS.get(type(node.op))
-        numbers = [t.value if type(t.value) in NUMBERS and t.node is None else None for t in node.inputs]
+        numbers = [t.array if type(t.array) in NUMBERS and t.node is None else None for t in node.inputs]
         if spelling and any(n is not None for n in numbers):
             a, b = [
                 Symbol([self.edge(t)]) if n is None else n for t, n in zip(node.inputs, numbers, strict=True)
@@ -98,11 +98,11 @@ class Translation:
         """The edge for a tensor."""
         if tensor.node is not None:
             return outputs_of(self.nodes[tensor.node])[tensor.index]
-        if type(tensor.value) in NUMBERS:
-            return constant(tensor.value)
+        if type(tensor.array) in NUMBERS:
+            return constant(tensor.array)
         if id(tensor) not in self.outside:
             name = self.names.get(id(tensor)) or self.number("constant")
-            self.outside[id(tensor)] = Edge(self.variable(name, tensor.value))
+            self.outside[id(tensor)] = Edge(self.variable(name, tensor.array))
         return self.outside[id(tensor)]
 
 

@@ -89,7 +89,7 @@ def of_function(f: Callable[..., Any], inputs: Sequence[Any]) -> Graph:
     names = input_names(f, len(inputs))
     leaves = [Node(None, label=Label(name)) for name in names]
     tensors = [
-        wrap(np.asarray(x.value if isinstance(x, Tensor) else x), leaf)
+        wrap(np.asarray(x.array if isinstance(x, Tensor) else x), leaf)
         for x, leaf in zip(inputs, leaves, strict=True)
     ]
     try:
@@ -133,14 +133,14 @@ def of_tensors(outputs: Sequence[Tensor], names: Mapping[Node, str], leaves: Map
 
     def edge_of(t: Tensor) -> Edge:
         if t.node is None:
-            if type(t.value) in NUMBERS:
-                return constant(t.value)
+            if type(t.array) in NUMBERS:
+                return constant(t.array)
             edge = Edge(Node(None, label=Label("constant")))
         else:
             if t.node not in new:
                 new[t.node] = (Edge(Node(None, label=Label(names.get(t.node) or next(free)))),)
             edge = new[t.node][t.index]
-        values.setdefault(edge, t.value)
+        values.setdefault(edge, t.array)
         return edge
 
     for leaf, tensor in leaves.items():
