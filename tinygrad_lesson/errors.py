@@ -4,8 +4,18 @@ import difflib
 from collections.abc import Iterable
 
 
+def shown(text: str) -> str:
+    """A text as a terminal may have it: what controls it, or turns text around, is written as an escape."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class LessonError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose; whatever a message quotes is safe to print."""
+
+    def __init__(self, *message: object) -> None:
+        super().__init__(
+            *("\n".join(map(shown, m.split("\n"))) if isinstance(m, str) else m for m in message)
+        )
 
 
 class ShapeError(LessonError, ValueError):
