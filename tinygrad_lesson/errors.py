@@ -12,10 +12,8 @@ def shown(text: str) -> str:
 class LessonError(Exception):
     """Base of every error that this package raises on purpose; whatever a message quotes is safe to print."""
 
-    def __init__(self, *message: object) -> None:
-        super().__init__(
-            *("\n".join(map(shown, m.split("\n"))) if isinstance(m, str) else m for m in message)
-        )
+    def __str__(self) -> str:
+        return "\n".join(map(shown, super().__str__().split("\n")))
 
 
 class ShapeError(LessonError, ValueError):

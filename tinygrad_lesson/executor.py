@@ -120,9 +120,15 @@ class Executor:
 
     # What users read.
 
-    @cached_property
+    @property
     def arg_dict(self) -> dict[str, NDArray]:
         """Arguments by name."""
+        self.pin()
+        return self.handed_arguments
+
+    @cached_property
+    def handed_arguments(self) -> dict[str, NDArray]:
+        """The same dict whenever it is asked for."""
         return {name: handed_out(a) for name, a in self.arguments.items()}
 
     @cached_property
@@ -171,13 +177,17 @@ class Executor:
         """
         if arguments:
             self.take(arguments)
-        for name, value in self.pinned.items():
-            self.arguments[name][...] = value
+        self.pin()
         run = self.runner(is_train)
         run.forward()
         self.outputs_now = [run.result(OUTPUT + str(i)) for i in range(len(self.heads))]
         self.ran_training = is_train
         return self.outputs
+
+    def pin(self) -> None:
+        """Write the numbers at which ops hold arguments, whatever an optimizer made of them."""
+        for name, value in self.pinned.items():
+            self.arguments[name][...] = value
 
     def take(self, arguments: Mapping[str, Any]) -> None:
         """Copy `arguments` into their arrays, all or none."""
@@ -235,8 +245,7 @@ class Executor:
             return None
         for name, values in batches.items():
             check_shape(self.arguments[name], values[0], f"train: {name!r}")
-        for name, value in self.pinned.items():
-            self.arguments[name][...] = value
+        self.pin()
         noted: Any = run.train(batches, steps, updater, OUTPUT + "0", monitor.watched)
         if noted is None:
             return None

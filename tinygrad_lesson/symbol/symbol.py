@@ -9,7 +9,15 @@ import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.display import Displayed
-from tinygrad_lesson.errors import AttributeValueError, BindError, DTypeError, GraphError, ShapeError, near, shown
+from tinygrad_lesson.errors import (
+    AttributeValueError,
+    BindError,
+    DTypeError,
+    GraphError,
+    ShapeError,
+    near,
+    shown,
+)
 from tinygrad_lesson.executor import Executor, collector_paused, variables
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, substitute, toposort
@@ -452,9 +460,7 @@ def gather(
     names = known.input_names(op, len(positional) + len(inputs))
     where = f"{shown(label)} ({known.name})"
     if len(positional) > len(names):
-        raise AttributeValueError(
-            f"{where}: {len(positional)} inputs given, it takes {', '.join(names)}"
-        )
+        raise AttributeValueError(f"{where}: {len(positional)} inputs given, it takes {', '.join(names)}")
     if op.variadic:
         positional, inputs = [*positional, *inputs.values()], {}
     if op.variadic and not positional:

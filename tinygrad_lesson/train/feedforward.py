@@ -30,6 +30,7 @@ from tinygrad_lesson.train.guard import (
 from tinygrad_lesson.train.history import Arrays, History, Trained
 from tinygrad_lesson.train.initializer import Initializer, Uniform
 from tinygrad_lesson.train.monitor import GradientMonitor
+from tinygrad_lesson.train.multipliers import refuse_unknown
 
 
 def progress_bar(**settings: Any) -> Any:
@@ -231,7 +232,10 @@ class FeedForward:
             )
         weight = next(iter(flat.buffers.values()), np.zeros(0, np.float32))
         grad = next(iter(gradients.buffers.values()), np.zeros(0, np.float32))
-        updater = optimizer.FlatUpdater(self.optimizer, weight, grad, list(flat.segments.items()))
+        refuse_unknown(self.optimizer, [*self.symbol.list_inputs(), *self.prediction.list_inputs()])
+        updater = optimizer.FlatUpdater(
+            self.optimizer, weight, grad, list(flat.segments.items()), self.symbol
+        )
         return updater, GradientMonitor(grad, gradients.segments)
 
     def run_epochs(
@@ -296,11 +300,13 @@ class FeedForward:
 
     def parameters(self, executor: Executor) -> Arrays:
         """A copy of the executor's parameters and states."""
+        executor.pin()
         held = {**executor.flat_parameters.arrays, **executor.states}
         return {name: np.array(array) for name, array in held.items()}
 
     def take_from(self, executor: Executor) -> None:
         """Make the executor's parameters this model's own."""
+        executor.pin()
         flat = executor.flat_parameters.arrays
         self.arg_params = {name: np.array(array) for name, array in flat.items()}
         self.aux_params = {name: np.array(array) for name, array in executor.states.items()}

@@ -72,7 +72,7 @@ def print_summary(
 
 
 def counted_of(order: Sequence[Node], shapes: Shapes, given: Mapping[str, Any]) -> set[Node]:
-    """The variables that are learnt: by place or name, and others of a known shape that take neither data nor labels."""
+    """The variables that are learnt: by place, by name, or of a known shape and taking neither data nor labels."""
     arguments, states = variables(order)
     labels = {
         edge.node
