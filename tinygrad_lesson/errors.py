@@ -58,4 +58,4 @@ def near(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     more = f" and {len(names) - 30} more" if len(names) > 30 else ""
-    return f"{hint}it takes {', '.join(names[:30]) or 'none'}{more}"
+    return f"{hint}it takes {', '.join(map(shown, names[:30])) or 'none'}{more}"

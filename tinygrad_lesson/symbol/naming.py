@@ -83,14 +83,16 @@ class AttrScope(Scope):
         return self
 
 
-def scoped(attr: Mapping[str, Any] | None, where: str) -> dict[str, str]:
+def scoped(attr: Any, more: Mapping[str, Any], where: str) -> dict[str, str]:
     """The attributes of the present scope and those of a caller, which win, as texts.
 
     Errors
         AttributeValueError for one that is neither text nor number, or that speaks of an input.
     """
+    if not isinstance(attr, Mapping | None):
+        raise AttributeValueError(f"{where}: attr is {attr!r}, expected texts by name")
     attributes: dict[str, str] = dict(AttrScope.current().attributes)
-    for key, value in (attr or {}).items():
+    for key, value in {**(attr or {}), **more}.items():
         if not isinstance(key, str) or not isinstance(value, str | Real):
             raise AttributeValueError(f"{where}: attr holds {key!r}: {value!r}, expected texts by name")
         attributes[stored(key)] = str(value)
@@ -110,7 +112,17 @@ def stored(key: str) -> str:
 
 def wrapped(key: str) -> str:
     """The name under which a node has what is no attribute of its operator: `mood` is `__mood__`."""
-    return key if key.startswith("__") and key.endswith("__") else f"__{key}__"
+    return key if is_wrapped(key) else f"__{key}__"
+
+
+def is_wrapped(key: str) -> bool:
+    """Whether a key can be no attribute of an operator: `__mood__`."""
+    return key.startswith("__") and key.endswith("__")
+
+
+def is_hidden(key: str) -> bool:
+    """Whether a keyword of a call speaks of the node, or of an input, and not of the operator."""
+    return key in HIDDEN or is_wrapped(key) or bool(suffix(key))
 
 
 def suffix(key: str) -> str:

@@ -70,13 +70,12 @@ class Operator(NamedTuple):
     @property
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The attributes that have an effect, by name."""
-        found = parameters_of(self.build)
-        return {key: p for key, p in found.items() if p.kind is not p.VAR_KEYWORD}
+        return named_parameters_of(self.build)
 
     @property
     def takes_any(self) -> bool:
         """Whether it has attributes of any name, as `Custom` does."""
-        return any(p.kind is p.VAR_KEYWORD for p in parameters_of(self.build).values())
+        return len(self.parameters) < len(parameters_of(self.build))
 
     def takes(self, key: str) -> bool:
         """Whether a file may have this key among the attributes of a node."""
@@ -110,6 +109,12 @@ def parameters_of(build: Callable[..., Op]) -> dict[str, inspect.Parameter]:
             for f in fields
         }
     return dict(inspect.signature(build).parameters)
+
+
+@functools.cache
+def named_parameters_of(build: Callable[..., Op]) -> dict[str, inspect.Parameter]:
+    """What `build` takes by name."""
+    return {key: p for key, p in parameters_of(build).items() if p.kind is not p.VAR_KEYWORD}
 
 
 def parse(value: Any, kind: Any, where: str) -> Any:

@@ -1,7 +1,7 @@
 """`Symbol`: one or more edges of a graph, named and asked about as in MXNet 1.x."""
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from tinygrad_lesson.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.shapes import Shape
 from tinygrad_lesson.symbol import binding, serial
-from tinygrad_lesson.symbol.naming import HIDDEN, NameManager, scoped, wrapped
+from tinygrad_lesson.symbol.naming import HIDDEN, NameManager, is_hidden, is_wrapped, scoped, wrapped
 from tinygrad_lesson.symbol.operator import DTYPE_CODES, Operator, as_factor, as_text, find
 
 
@@ -434,8 +434,8 @@ def apply(spelling: str, *positional: Any, name: str | None = None, attr: Any = 
     if isinstance(named.get("data"), list | tuple):  # MXNet's R spelling of concat
         positional = tuple(named.pop("data"))
     given = {k: v for k, v in named.items() if k not in inputs and v is not None}
-    hidden = {k: given.pop(k) for k in list(given) if k in HIDDEN or (k.startswith("__") and k == wrapped(k))}
-    told = scoped({**(attr or {}), **hidden}, f"{shown(name)} ({spelling})" if name else spelling)
+    told = {k: given.pop(k) for k in list(given) if is_hidden(k)}
+    told = scoped(attr, told, f"{shown(name)} ({spelling})" if name else spelling)
     own = {**{k: text for k, text in told.items() if k in known.parameters}, **given}
     op = known.make(own, name or "", len(positional) + len(inputs))
     texts = {k: as_text(v) for k, v in sorted(own.items())}
@@ -527,11 +527,11 @@ def variable(
         raise AttributeValueError("Variable: the name must not be empty")
     where = f"Variable {name!r}"
     for key in more:
-        if not key.startswith("__") or key != wrapped(key):
+        if not is_wrapped(key):
             known = ("attr", "shape", "lr_mult", "wd_mult", "dtype", "init")
             own = f"own ones look like __{key.strip('_')}__"
             raise AttributeValueError(f"{where}: unknown attribute {key!r}; {own}; {near(key, known)}")
-    attributes = scoped({**(attr or {}), **more}, where)
+    attributes = scoped(attr, more, where)
     values: dict[str, Any] = {"lr_mult": lr_mult, "wd_mult": wd_mult}
     if shape is not None:
         values["shape"] = as_sizes(shape, f"{where}: shape")
@@ -555,6 +555,9 @@ def group(symbols: Sequence[Symbol]) -> Symbol:
     Errors
         GraphError for an empty list; DTypeError for what is no symbol.
     """
+    if isinstance(symbols, Symbol | str) or not isinstance(symbols, Iterable):
+        raise DTypeError(f"Group: {symbols!r} is no list of symbols")
+    symbols = list(symbols)
     if not symbols:
         raise GraphError("Group: the list of symbols is empty")
     for symbol in symbols:
