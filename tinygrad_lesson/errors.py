@@ -52,10 +52,15 @@ class NonFiniteError(LessonError, ArithmeticError):
     """A NaN or an infinity where a finite number is needed."""
 
 
+def listed(names: Iterable[object]) -> str:
+    """Names for a message, one after the other."""
+    return ", ".join(shown(str(name)) for name in names)
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """For the end of a message about an unknown name: the one that was perhaps meant, and those there are."""
     names = list(known)
     close = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     more = f" and {len(names) - 30} more" if len(names) > 30 else ""
-    return f"{hint}it takes {', '.join(map(shown, names[:30])) or 'none'}{more}"
+    return f"{hint}it takes {listed(names[:30]) or 'none'}{more}"

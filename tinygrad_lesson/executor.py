@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, handed_out, require_device
-from tinygrad_lesson.errors import BindError, DTypeError, GraphError, ShapeError, near
+from tinygrad_lesson.errors import BindError, DTypeError, GraphError, ShapeError, listed, near, shown
 from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, toposort
 from tinygrad_lesson.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, mirrored
@@ -198,7 +198,7 @@ class Executor:
                 given, bound = np.shape(value), self.arguments[name].shape
                 raise ShapeError(
                     f"forward: argument {name!r} is {show(given)}, expected {show(bound)} as it was bound; "
-                    f"reshape({name}={show(given)}) makes an executor for it"
+                    f"reshape({shown(name)}={show(given)}) makes an executor for it"
                 )
         assign_all(
             (self.arguments[name], value, f"forward: argument {name!r}") for name, value in arguments.items()
@@ -221,7 +221,7 @@ class Executor:
         )
         if len(given) > len(self.heads):
             raise BindError(
-                f"backward: {len(given)} gradients for {len(self.heads)} outputs, {', '.join(self.output_names)}"
+                f"backward: {len(given)} gradients for {len(self.heads)} outputs, {listed(self.output_names)}"
             )
         copies = []
         for key, array in self.head_gradients.items():

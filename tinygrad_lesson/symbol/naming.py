@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any, ClassVar
 
-from tinygrad_lesson.errors import AttributeValueError
+from tinygrad_lesson.errors import AttributeValueError, shown
 
 HIDDEN = ("lr_mult", "wd_mult", "ctx_group", "force_mirroring", "mirror_stage", "profiler_scope")
 
@@ -100,7 +100,7 @@ def scoped(attr: Any, more: Mapping[str, Any], where: str) -> dict[str, str]:
         name, hidden = key[: -len(suffix(key)) - 1], suffix(key)
         raise AttributeValueError(
             f"{where}: {key!r} speaks of an input; make that one yourself: "
-            f"{name}=Variable({name!r}, {hidden}={attributes[key]!r})"
+            f"{shown(name)}=Variable({name!r}, {hidden}={attributes[key]!r})"
         )
     return attributes
 

@@ -15,6 +15,7 @@ from tinygrad_lesson.errors import (
     DTypeError,
     GraphError,
     ShapeError,
+    listed,
     near,
     shown,
 )
@@ -100,7 +101,7 @@ class Symbol(Displayed):
     def __repr__(self) -> str:
         if self.name is not None:
             return f"<Symbol {shown(self.name)}>"
-        return f"<Symbol group [{', '.join(shown(edge.node.name) for edge in self.heads)}]>"
+        return f"<Symbol group [{listed(edge.node.name for edge in self.heads)}]>"
 
     def __bool__(self) -> bool:
         raise DTypeError(
@@ -196,7 +197,7 @@ class Symbol(Displayed):
         leaves = {node.name: node for node in order if node.is_variable}
         if len(positional) > len(arguments):
             raise BindError(
-                f"{caller}: {len(positional)} given, expected at most {len(arguments)}: {', '.join(arguments)}"
+                f"{caller}: {len(positional)} given, expected at most {len(arguments)}: {listed(arguments)}"
             )
         for name in named:
             if name not in leaves:
@@ -460,7 +461,7 @@ def gather(
     names = known.input_names(op, len(positional) + len(inputs))
     where = f"{shown(label)} ({known.name})"
     if len(positional) > len(names):
-        raise AttributeValueError(f"{where}: {len(positional)} inputs given, it takes {', '.join(names)}")
+        raise AttributeValueError(f"{where}: {len(positional)} inputs given, it takes {listed(names)}")
     if op.variadic:
         positional, inputs = [*positional, *inputs.values()], {}
     if op.variadic and not positional:
@@ -468,7 +469,7 @@ def gather(
     unknown = set(inputs) - set(names[len(positional) :])
     if unknown:
         raise AttributeValueError(
-            f"{where}: {sorted(unknown)[0]!r} is no input or given twice; it takes {', '.join(names)}"
+            f"{where}: {sorted(unknown)[0]!r} is no input or given twice; it takes {listed(names)}"
         )
     edges = []
     for i, input_name in enumerate(names):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu
-from tinygrad_lesson.errors import BindError, DTypeError, ShapeError
+from tinygrad_lesson.errors import BindError, DTypeError, ShapeError, listed
 from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.graph import EDGES, Edge, Node
 from tinygrad_lesson.random import MXNetGenerator, default_generator
@@ -179,7 +179,7 @@ class FeedForward:
         unknown = [name for name in batch if name not in names]
         if unknown:
             raise BindError(
-                f"fit: the batches hold {unknown[0]!r}, which is no argument; arguments: {', '.join(names)}"
+                f"fit: the batches hold {unknown[0]!r}, which is no argument; arguments: {listed(names)}"
             )
         shapes: dict[str, Any] = {name: array.shape for name, array in batch.items()}
         for name, shape in shapes.items():
