@@ -28,7 +28,11 @@ DTYPE_CODES = (
 
 
 class Operator(NamedTuple):
-    """`build(**attributes)` gives the op; `inputs` are MXNet's names for its inputs, if they differ."""
+    """`build(**attributes)` gives the op; `inputs` are MXNet's names for its inputs, if they differ.
+
+    `ignored` are attributes that its numbers do not hang on: how much memory MXNet may use, how it finds a kernel, on
+    which device an array is made. Every other that `build` does not take is refused.
+    """
 
     name: str
     build: Callable[..., Op]
