@@ -177,8 +177,21 @@ def test_a_multiplier_of_what_is_no_parameter_is_refused_with_the_nearest_name()
     for what in ("lr_mult", "wd_mult"):
         with pytest.raises(OptimizerError, match=f"fit: {what} of 'a_wieght'.*did you mean 'a_weight'"):
             fitted(loss, **{what: {"a_wieght": 0}})
-    with pytest.raises(OptimizerError, match="lr_mult of 'a_weight' is '0', expected a finite number"):
-        fitted(loss, lr_mult={"a_weight": "0"})
+
+
+@pytest.mark.parametrize("factor", ["0", None, np.nan, np.inf])
+def test_a_multiplier_of_an_optimizer_that_is_no_finite_number_is_refused(factor):
+    with pytest.raises(OptimizerError, match="SGD: lr_mult of 'w' is .*, expected a finite number"):
+        SGD(0.1, lr_mult={"w": factor})
+    with pytest.raises(OptimizerError, match="Adam: wd_mult of 'w' is .*, expected a finite number"):
+        Adam(0.1).set_wd_mult({"w": factor})
+
+
+def test_an_initializer_of_a_variable_counts_beside_a_layer_of_its_name():
+    x = sym.FullyConnected(sym.Variable("data"), sym.Variable("f", init="one"), num_hidden=2, name="f")
+    model = FeedForward(sym.MakeLoss(x), num_epoch=1, learning_rate=0.1, lr_mult={"f": 0})
+    model.fit(ROWS)
+    np.testing.assert_array_equal(model.arg_params["f"], np.ones((2, 3)))
 
 
 # What an op holds at a number.

@@ -235,6 +235,11 @@ def test_a_type_that_is_no_number_of_mxnets_is_refused(text):
         sym.Variable("w", __dtype__=text).infer_type()
 
 
+def test_values_of_own_keywords_become_texts_as_in_mxnet():
+    assert sym.Variable("w", __shape__=(3, 2)).infer_shape()[0] == [(3, 2)]
+    assert sym.relu(sym.Variable("x"), __mood__=[1, None]).attr("mood") == "(1, None)"
+
+
 def test_a_type_by_mxnets_number_is_taken():
     assert sym.Variable("w", __dtype__="2").infer_type()[0] == [np.float16]
     assert sym.Variable("w", __dtype__="-1").infer_type()[0] == [np.float32]

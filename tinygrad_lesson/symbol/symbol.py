@@ -435,7 +435,7 @@ def apply(spelling: str, *positional: Any, name: str | None = None, attr: Any = 
     if isinstance(named.get("data"), list | tuple):  # MXNet's R spelling of concat
         positional = tuple(named.pop("data"))
     given = {k: v for k, v in named.items() if k not in inputs and v is not None}
-    told = {k: given.pop(k) for k in list(given) if is_hidden(k)}
+    told = {k: as_text(given.pop(k)) for k in list(given) if is_hidden(k)}
     told = scoped(attr, told, f"{shown(name)} ({spelling})" if name else spelling)
     own = {**{k: text for k, text in told.items() if k in known.parameters}, **given}
     op = known.make(own, name or "", len(positional) + len(inputs))
@@ -532,7 +532,7 @@ def variable(
             known = ("attr", "shape", "lr_mult", "wd_mult", "dtype", "init")
             own = f"own ones look like __{key.strip('_')}__"
             raise AttributeValueError(f"{where}: unknown attribute {key!r}; {own}; {near(key, known)}")
-    attributes = scoped(attr, more, where)
+    attributes = scoped(attr, {key: as_text(value) for key, value in more.items()}, where)
     values: dict[str, Any] = {"lr_mult": lr_mult, "wd_mult": wd_mult}
     if shape is not None:
         values["shape"] = as_sizes(shape, f"{where}: shape")

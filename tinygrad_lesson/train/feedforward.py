@@ -202,7 +202,7 @@ class FeedForward:
 
     def fill(self, executor: Executor, parameters: list[str]) -> None:
         """Give parameters and states their values: those there are, first ones for the rest."""
-        attributes = self.symbol.attr_dict()
+        attributes = {node.name: node.label.attributes for node in self.symbol.nodes if node.is_variable}
         known = self.arg_params or {}
         if not self.allow_extra_params:
             extra = [

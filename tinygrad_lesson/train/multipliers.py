@@ -1,6 +1,8 @@
 """Multipliers of the rate and of the decay that parameters were made with: ``Variable("w", lr_mult=0)``."""
 
+import math
 from collections.abc import Hashable, Mapping
+from numbers import Real
 from typing import Any, NamedTuple
 
 from tinygrad_lesson.errors import OptimizerError, near
@@ -34,6 +36,17 @@ class Stated(NamedTuple):
         return Stated(
             {**self.lr_mult, **other.lr_mult}, {**self.wd_mult, **other.wd_mult}, self.held | other.held
         )
+
+
+def check_factors(factors: Mapping[Hashable, Any], what: str) -> None:
+    """Refuse multipliers that are no numbers.
+
+    Errors
+        OptimizerError naming the parameter.
+    """
+    for key, factor in factors.items():
+        if not isinstance(factor, Real) or not math.isfinite(factor):
+            raise OptimizerError(f"{what} of {key!r} is {factor!r}, expected a finite number")
 
 
 def refuse_unknown(optimizer: Any, known: list[str]) -> None:

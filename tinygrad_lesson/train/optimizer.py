@@ -7,7 +7,6 @@ be changed later. The arithmetic is MXNet's, operation by operation, so that flo
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass, field, fields, replace
-from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy import add, divide, maximum, minimum, multiply, sqrt, subtract
 from tinygrad_lesson.errors import DTypeError, OptimizerError, ShapeError
 from tinygrad_lesson.run import compiled_update
 from tinygrad_lesson.symbol.symbol import Symbol
-from tinygrad_lesson.train.multipliers import Stated
+from tinygrad_lesson.train.multipliers import Stated, check_factors
 
 Array = npt.NDArray[Any]
 
@@ -106,11 +105,14 @@ class Optimizer:
     sym: InitVar[Symbol | None] = None
 
     stated: ClassVar[Stated] = Stated()  # by `sym`
+    times_set: ClassVar[int] = 0  # how often multipliers were set since it was made
 
     def __post_init__(self, sym: Symbol | None) -> None:
         """Refuse settings out of their range."""
         if sym is not None:
             object.__setattr__(self, "stated", Stated.by(sym))
+        for setting in ("lr_mult", "wd_mult"):
+            check_factors(getattr(self, setting), f"{self._name}: {setting}")
         for setting, (fits, expected) in _RANGES.items():
             value = getattr(self, setting, None)
             if value is not None and not fits(value):
@@ -129,33 +131,32 @@ class Optimizer:
 
     def set_lr_mult(self, args_lr_mult: Mapping[Hashable, float]) -> None:
         """Go on with other multipliers of the rate, by name or index; those of `sym` stay."""
-        object.__setattr__(self, "lr_mult", dict(args_lr_mult))
+        self._set_factors("lr_mult", args_lr_mult)
 
     def set_wd_mult(self, args_wd_mult: Mapping[Hashable, float]) -> None:
         """Go on with other multipliers of the decay, by name or index; those of `sym` stay."""
-        object.__setattr__(self, "wd_mult", dict(args_wd_mult))
+        self._set_factors("wd_mult", args_wd_mult)
+
+    def _set_factors(self, setting: str, factors: Mapping[Hashable, float]) -> None:
+        check_factors(factors, f"{self._name}: {setting}")
+        object.__setattr__(self, setting, dict(factors))
+        object.__setattr__(self, "times_set", self.times_set + 1)
 
     def multipliers(self, key: Hashable, stated: Stated | None = None) -> tuple[float, float]:
         """Those of the rate and of the decay, for a parameter's name, or for an index without one.
 
         `stated` is what the symbol says that is trained, in the place of `sym`.
-
-        Errors
-            OptimizerError for one that is no finite number.
         """
         name = self.param_idx2name.get(key, key)
-        told = self.stated if stated is None else stated
+        own = self.stated if stated is None else stated
+        lr, wd = self.lr_mult, self.wd_mult
+        rate = lr[key] if key in lr else lr[name] if name in lr else own.lr_mult.get(name, 1.0)
+        if name in own.held:
+            return rate, 0.0
+        if key in wd or name in wd:
+            return rate, wd[key if key in wd else name]
         decays = not isinstance(name, str) or name.endswith(("_weight", "_gamma"))
-        found: list[float] = []
-        for what, own, default in (("lr_mult", told.lr_mult, 1.0), ("wd_mult", told.wd_mult, float(decays))):
-            given: Mapping[Hashable, float] = getattr(self, what)
-            factor = given.get(key, given.get(name, own.get(name, default)))
-            if not isinstance(factor, Real) or not math.isfinite(factor):
-                raise OptimizerError(
-                    f"{self._name}: {what} of {name!r} is {factor!r}, expected a finite number"
-                )
-            found.append(float(factor))
-        return found[0], 0.0 if name in told.held else found[1]
+        return rate, own.wd_mult.get(name, float(decays))
 
     def create_state(self, weight: Array) -> State:
         """What `update` needs for `weight`, which has one axis and holds float32 or float64."""
@@ -428,22 +429,17 @@ class FlatUpdater:
     def _multiply(self) -> None:
         """Spread the optimizer's multipliers over the array."""
         optimizer = self.optimizer
-        self._given = optimizer.lr_mult, optimizer.wd_mult
+        self._times_set = optimizer.times_set
         self._compiled: Any = None  # a function, or False; made at the first step
         multipliers = [optimizer.multipliers(name, self._stated) for name, _ in self.segments]
         parts = [part for _, part in self.segments]
         self._lr_mult = _spread([lr for lr, _ in multipliers], parts, self.weight)
         self._wd_mult = _spread([wd for _, wd in multipliers], parts, self.weight) if optimizer.wd else 1.0
 
-    def _follow(self) -> None:
-        """Notice whether the optimizer was given other multipliers since."""
-        lr_mult, wd_mult = self._given
-        if self.optimizer.lr_mult is not lr_mult or self.optimizer.wd_mult is not wd_mult:
-            self._multiply()
-
     def take(self, steps: int) -> FusedUpdate | None:
         """Leave the next `steps` steps to a runner; None, and nothing taken, where only `step` will do."""
-        self._follow()
+        if self.optimizer.times_set != self._times_set:
+            self._multiply()
         numbers = range(self.num_update + 1, self.num_update + steps + 1)
         update = self._fused(numbers)
         self.num_update += steps if update else 0
@@ -464,7 +460,8 @@ class FlatUpdater:
 
     def step(self) -> None:
         """Change the weights in place, by the gradients as they are now."""
-        self._follow()
+        if self.optimizer.times_set != self._times_set:
+            self._multiply()
         if self._compiled is None:
             update = self._fused(())
             self._compiled = (update and compiled_update(update)) or False
