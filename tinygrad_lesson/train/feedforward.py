@@ -232,7 +232,7 @@ class FeedForward:
             )
         weight = next(iter(flat.buffers.values()), np.zeros(0, np.float32))
         grad = next(iter(gradients.buffers.values()), np.zeros(0, np.float32))
-        refuse_unknown(self.optimizer, [*self.symbol.list_inputs(), *self.prediction.list_inputs()])
+        refuse_unknown(self.optimizer, {*self.symbol.list_inputs(), *self.prediction.list_inputs()})
         updater = optimizer.FlatUpdater(
             self.optimizer, weight, grad, list(flat.segments.items()), self.symbol
         )

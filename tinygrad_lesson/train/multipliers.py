@@ -1,7 +1,7 @@
 """Multipliers of the rate and of the decay that parameters were made with: ``Variable("w", lr_mult=0)``."""
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -49,7 +49,7 @@ def check_factors(factors: Mapping[Hashable, Any], what: str) -> None:
             raise OptimizerError(f"{what} of {key!r} is {factor!r}, expected a finite number")
 
 
-def refuse_unknown(optimizer: Any, known: list[str]) -> None:
+def refuse_unknown(optimizer: Any, known: Collection[str]) -> None:
     """Refuse multipliers of what is no parameter: it would be trained as if they were not there.
 
     Errors
@@ -59,5 +59,5 @@ def refuse_unknown(optimizer: Any, known: list[str]) -> None:
         unknown = [key for key in getattr(optimizer, what) if key not in known]
         if unknown:
             raise OptimizerError(
-                f"fit: {what} of {unknown[0]!r}, which is no argument; {near(str(unknown[0]), known)}"
+                f"fit: {what} of {unknown[0]!r}, which is no argument; {near(str(unknown[0]), sorted(known))}"
             )
