@@ -59,7 +59,10 @@ def to_text(heads: Sequence[Edge]) -> str:
             version = " version=0" if edge.node.is_variable else ""
             lines.append(f"\targ[{i}]={shown(edge.node.name)}({edge.index}){version}")
         if node.label.attributes:
-            lines += ["Attrs:", *("\t" + shown(f"{key}={text}") for key, text in sorted(node.label.attributes.items()))]
+            lines += [
+                "Attrs:",
+                *("\t" + shown(f"{key}={text}") for key, text in sorted(node.label.attributes.items())),
+            ]
     return "\n".join([*lines, ""])
 
 
