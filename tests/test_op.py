@@ -212,6 +212,8 @@ def test_an_integer_beyond_all_bounds_is_refused_with_its_size():
 def test_numbers_give_results_the_types_of_numpy(op, dtypes, numbers, result):
     known = [None if d is None else np.dtype(d) for d in dtypes]
     assert result_dtypes(op, known, numbers) == (np.dtype(result),)
+
+
 def scaled(name, factor, qualname=None, function=None):
     """The class of an op that multiplies by a factor, as a notebook's cell declares it."""
 

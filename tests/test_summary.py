@@ -95,3 +95,44 @@ def test_a_hostile_name_breaks_no_line(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 9
     assert not any("\x1b" in line for line in lines)
+
+
+def total(capsys, symbol, shape=None):
+    """The number that the table ends with, and the sum of its rows."""
+    viz.print_summary(symbol, shape=shape)
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line[76:88].strip() for line in lines[3:-2] if line.strip("_=")]
+    assert lines[-2] == f"Total params: {sum(int(row) for row in rows if row)}"
+    return lines[-2].removeprefix("Total params: ")
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda V: V("x", shape=(3,)), 3),
+        (lambda V: V("x"), 0),
+        (lambda V: V("x", shape=(0, 3)), 0),
+        (lambda V: V("data", shape=(20, 4)), 0),
+        (lambda V: V("softmax_label", shape=(20,)), 0),
+        (lambda V: V("x", shape=(3,)) + V("y", shape=(3,)), 6),
+        (lambda V: sym.broadcast_mul(V("data", shape=(2, 3)), V("scale", shape=(1, 3))), 3),
+        (lambda V: sym.Group([V("x", shape=(3,)), V("y", shape=(2, 2))]), 7),
+        (lambda V: group_of_used(V("x", shape=(3,))), 3),
+        (lambda V: sym.SoftmaxOutput(V("data", shape=(4, 3)), V("y", shape=(4,))), 0),
+        (lambda V: sym.BatchNorm(V("data", shape=(4, 3)), moving_mean=V("m", shape=(3,))), 6),
+    ],
+    ids=range(11),
+)
+def test_a_variable_of_a_known_shape_counts_unless_it_takes_data(make, expected, capsys):
+    assert total(capsys, make(sym.Variable)) == str(expected)
+
+
+def group_of_used(x):
+    """A variable that is a result, and used by another one."""
+    return sym.Group([x, sym.exp(x)])
+
+
+def test_what_is_given_a_shape_is_data(capsys):
+    x = sym.FullyConnected(sym.Variable("x"), num_hidden=2, name="fc") * sym.Variable("scale")
+    assert total(capsys, x, shape={"x": (5, 3)}) == str(2 * 3 + 2 + 5 * 2)
+    assert total(capsys, x, shape={"x": (5, 3), "scale": (5, 2)}) == "8"

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from golden import DATA
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinygrad_lesson import cpu, sym
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, GraphError, ShapeError
@@ -271,3 +273,63 @@ def test_threads_can_ask_one_symbol_at_once():
         for i, (shape, y) in enumerate(pool.map(ask, range(60))):
             assert shape == (4, 3)
             np.testing.assert_array_equal(y, np.full(4, i * i * (i % 5 + 1) + i, np.float32))
+
+
+def test_a_slice_of_outputs_is_a_group():
+    parts = sym.split(sym.Variable("a"), num_outputs=3, name="sp")
+    assert parts[1:].list_outputs() == ["sp_output1", "sp_output2"]
+    assert parts[::2].list_outputs() == ["sp_output0", "sp_output2"]
+    with pytest.raises(GraphError, match="the list of symbols is empty"):
+        parts[3:]
+    with pytest.raises(DTypeError, match=r"chosen by its number or its name, not by 1\.5"):
+        parts[1.5]
+
+
+def test_composing_replaces_every_variable_of_a_name():
+    twice = sym.exp(sym.Variable("p")) + sym.Variable("p") * sym.Variable("q")
+    composed = twice(p=sym.Variable("z") * 2)
+    assert composed.list_arguments() == ["z", "q"]
+    same = sym.Variable("z")
+    assert value(twice(p=same), z=A, q=B) == pytest.approx(np.exp(A) + A * B)
+    assert value(twice(same, sym.Variable("r")), z=A, r=B) == pytest.approx(np.exp(A) + A * B)
+
+
+def test_composing_refuses_what_it_would_pass_over():
+    net = two_layers()
+    with pytest.raises(GraphError, match="has two symbols for 'data'"):
+        net(sym.Variable("a"), data=sym.Variable("b"))
+    with pytest.raises(GraphError, match="has no variable 'dta'; did you mean 'data'"):
+        net(dta=sym.Variable("b"))
+
+
+@pytest.mark.parametrize("symbols", [sym.Variable("x"), 3, "text", [sym.Variable("x"), 3]])
+def test_a_group_of_what_is_no_list_of_symbols_is_refused(symbols):
+    with pytest.raises(DTypeError, match="Group: .* is no (list of symbols|Symbol)"):
+        sym.Group(symbols)
+
+
+def test_a_group_of_groups_is_chosen_from_by_number_and_name():
+    inner = sym.Group([sym.relu(sym.Variable("x"), name="r"), sym.Variable("y")])
+    outer = sym.Group(iter([inner, sym.exp(sym.Variable("z"), name="e")]))
+    assert outer.list_outputs() == ["r_output", "y", "e_output"]
+    assert outer["e_output"].list_arguments() == ["z"]
+    assert outer[1].list_outputs() == ["y"]
+
+
+@given(names=st.lists(st.text(min_size=1, max_size=5), min_size=3, max_size=3, unique=True))
+def test_any_names_are_saved_and_loaded(names):
+    x = sym.FullyConnected(sym.Variable(names[0]), num_hidden=2, name=names[1])
+    net = sym.Group([sym.relu(x, name=names[2]), x])
+    again = sym.load_json(net.tojson())
+    for what in ("list_arguments", "list_outputs", "attr_dict", "tojson"):
+        assert getattr(again, what)() == getattr(net, what)()
+    assert again.infer_shape(**{names[0]: (4, 3)}) == net.infer_shape(**{names[0]: (4, 3)})
+
+
+def test_nodes_of_one_name_are_saved_and_loaded_as_they_are():
+    x = sym.exp(sym.relu(sym.Variable("same"), name="same"), name="same")
+    again = sym.load_json(x.tojson())
+    assert again.get_internals().list_outputs() == ["same", "same_output", "same_output"]
+    np.testing.assert_allclose(value(again, same=A), np.exp(np.maximum(A, 0)), rtol=1e-6)
+    with pytest.raises(GraphError, match="2 outputs are called 'same_output'"):
+        again.get_internals()["same_output"]

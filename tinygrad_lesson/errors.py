@@ -4,8 +4,16 @@ import difflib
 from collections.abc import Iterable
 
 
+def shown(text: str) -> str:
+    """A text as a terminal may have it: what controls it, or turns text around, is written as an escape."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class LessonError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose; whatever a message quotes is safe to print."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(shown, super().__str__().split("\n")))
 
 
 class ShapeError(LessonError, ValueError):
@@ -48,10 +56,15 @@ class NonFiniteError(LessonError, ArithmeticError):
     """A NaN or an infinity where a finite number is needed."""
 
 
+def listed(names: Iterable[object]) -> str:
+    """Names for a message, one after the other."""
+    return ", ".join(shown(str(name)) for name in names)
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """For the end of a message about an unknown name: the one that was perhaps meant, and those there are."""
     names = list(known)
     close = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     more = f" and {len(names) - 30} more" if len(names) > 30 else ""
-    return f"{hint}it takes {', '.join(names[:30]) or 'none'}{more}"
+    return f"{hint}it takes {listed(names[:30]) or 'none'}{more}"

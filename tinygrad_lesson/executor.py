@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, handed_out, read_only, require_device
 from tinygrad_lesson.bound import Listed, Named, assign_all, check_shape
-from tinygrad_lesson.errors import BindError, GraphError, ShapeError, near
+from tinygrad_lesson.errors import BindError, GraphError, ShapeError, listed, near, shown
 from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, toposort
 from tinygrad_lesson.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, mirrored
@@ -139,6 +139,7 @@ class Executor:
     @property
     def arg_dict(self) -> dict[str, NDArray]:
         """Arguments by name. What is put under a name is copied into its array, here and in the others."""
+        self.pin()
         return self.handed[0]
 
     @property
@@ -202,8 +203,7 @@ class Executor:
         """As `forward`, but nothing is handed out."""
         if arguments:
             self.take(arguments)
-        for name, value in self.pinned.items():
-            self.arguments[name][...] = value
+        self.pin()
         self.runner(is_train).forward()
         self.deliver(is_train)
 
@@ -214,6 +214,11 @@ class Executor:
             np.copyto(own, result)
         self.ran_training = is_train
 
+    def pin(self) -> None:
+        """Write the numbers at which ops hold arguments, whatever an optimizer made of them."""
+        for name, value in self.pinned.items():
+            self.arguments[name][...] = value
+
     def take(self, arguments: Mapping[str, Any]) -> None:
         """Copy `arguments` into their arrays, all or none."""
         for name, value in arguments.items():
@@ -223,7 +228,7 @@ class Executor:
                 given, bound = np.shape(value), self.arguments[name].shape
                 raise ShapeError(
                     f"forward: argument {name!r} is {show(given)}, expected {show(bound)} as it was bound; "
-                    f"reshape({name}={show(given)}) makes an executor for it"
+                    f"reshape({shown(name)}={show(given)}) makes an executor for it"
                 )
         assign_all(
             (self.arguments[name], value, f"forward: argument {name!r}") for name, value in arguments.items()
@@ -246,7 +251,7 @@ class Executor:
         )
         if len(given) > len(self.heads):
             raise BindError(
-                f"backward: {len(given)} gradients for {len(self.heads)} outputs, {', '.join(self.output_names)}"
+                f"backward: {len(given)} gradients for {len(self.heads)} outputs, {listed(self.output_names)}"
             )
         copies = []
         for key, array in self.head_gradients.items():
@@ -270,8 +275,7 @@ class Executor:
             return None
         for name, values in batches.items():
             check_shape(self.arguments[name], values[0], f"train: {name!r}")
-        for name, value in self.pinned.items():
-            self.arguments[name][...] = value
+        self.pin()
         noted: Any = run.train(batches, steps, updater, OUTPUT + "0", monitor.watched)
         if noted is None:
             return None

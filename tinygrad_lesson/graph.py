@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.errors import DTypeError, GraphError
+from tinygrad_lesson.errors import DTypeError, GraphError, shown
 from tinygrad_lesson.op import Arithmetic, Elementwise, Namespace, Op
 from tinygrad_lesson.ops.reduce import Constant
 
@@ -67,7 +67,7 @@ class Node:
         return self.op is None
 
     def __repr__(self) -> str:
-        return f"<{'Variable' if self.op is None else self.op.label()} {self.name}>"
+        return f"<{'Variable' if self.op is None else self.op.label()} {shown(self.name)}>"
 
 
 class EdgeFields(NamedTuple):

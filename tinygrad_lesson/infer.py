@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import DTypeError, LessonError, ShapeError
+from tinygrad_lesson.errors import DTypeError, LessonError, ShapeError, shown
 from tinygrad_lesson.graph import Edge, Node, outputs_of
 from tinygrad_lesson.op import Op, result_dtypes
 from tinygrad_lesson.ops.reduce import Constant
@@ -134,20 +134,20 @@ def describe(
     assert op is not None
     rows = list(zip(op.name_inputs(len(node.inputs)), seen, node.inputs, strict=True))
     wide, wider = (max((len(row[i]) for row in rows), default=0) for i in (0, 1))
-    lines = [f"{node.name or 'a node'} ({op.name}): {problem}"]
+    lines = [f"{shown(node.name) or 'a node'} ({op.name}): {problem}"]
     lines += [
         f"  {name:{wide}}  {value:{wider}}   {origin(edge, given or {}, caller)}"
         for name, value, edge in rows
     ]
     attributes = {key: text for key, text in node.label.attributes.items() if not key.startswith("__")}
-    return "\n".join([*lines, *(f"  {key} = {text}" for key, text in attributes.items())])
+    return "\n".join([*lines, *(shown(f"  {key} = {text}") for key, text in attributes.items())])
 
 
 def origin(edge: Edge, given: Mapping[Edge, Any], caller: str) -> str:
     """Where the value of an input comes from."""
     node = edge.node
     if node.op is not None:
-        return f"from {node.name or node.op.label()}"
+        return f"from {shown(node.name) or node.op.label()}"
     if edge not in given:
         return f"variable {node.name!r}"
     if node.label.attributes.get("__shape__") == str(given[edge]):

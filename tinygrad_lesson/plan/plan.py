@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.display import Displayed
+from tinygrad_lesson.errors import shown
 from tinygrad_lesson.graph import Edge, ancestors
 from tinygrad_lesson.op import Elementwise
 from tinygrad_lesson.ops.elementwise import Add
@@ -45,7 +46,7 @@ class Plan(Displayed):
         lines = [f"{part}: {len(steps)} steps"] if steps else []
         for number, step in enumerate(steps):
             if isinstance(step.op, Blockwise):
-                lines.append(f"{number:5}  {step.name or '-'}  {step.op.label()}")
+                lines.append(f"{number:5}  {shown(step.name) or '-'}  {step.op.label()}")
                 lines += [f"         {self.describe_step(member)}" for member in step.op.steps]
             else:
                 lines.append(f"{number:5}  {self.describe_step(step)}")
@@ -60,14 +61,14 @@ class Plan(Displayed):
         shared = target.offset is not None and target.offset in [self.buffers[v].offset for v in sources]
         how = " view" if target.owner != targets[0] else " in place" if shared else ""
         how += " one block" if target.block else ""
-        return f"{name or '-'}  {op.label()}  {reads} -> {writes}{how}"
+        return f"{shown(name) or '-'}  {op.label()}  {reads} -> {writes}{how}"
 
     def show_buffer(self, v: int) -> str:
         """A buffer's name in a listing."""
         buffer = self.buffers[v]
         if buffer.value is not None:
             return f"{buffer.value:g}"
-        return buffer.argument or buffer.output or f"b{v}"
+        return shown(buffer.argument or buffer.output) or f"b{v}"
 
 
 class Task(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinygrad_lesson.arrays import Context, require_device
 from tinygrad_lesson.bound import as_numbers, check_shape
-from tinygrad_lesson.errors import BindError, near
+from tinygrad_lesson.errors import BindError, listed, near, shown
 from tinygrad_lesson.executor import REQUESTS, Executor, Flat, variables
 from tinygrad_lesson.graph import Edge
 from tinygrad_lesson.infer import infer_dtypes, infer_shapes
@@ -32,10 +32,10 @@ def simple_bind(
     types = infer_dtypes(order, symbol.given_dtypes((), dtypes, "simple_bind"), single, "simple_bind")
     for node in leaves:
         if not is_complete(found[Edge(node)]):
-            told = ", ".join(f"{name}={shape}" for name, shape in shapes.items()) or "none"
+            told = listed(f"{name}={shape}" for name, shape in shapes.items()) or "none"
             raise BindError(
                 f"simple_bind: the shape of {node.name!r} is {show(found[Edge(node)])}; "
-                f"shapes given: {told}; give {node.name}=(...)"
+                f"shapes given: {told}; give {shown(node.name)}=(...)"
             )
 
     def specs(nodes: Sequence[Any]) -> list[Any]:
@@ -118,9 +118,7 @@ def by_name(given: Any, names: Sequence[str], what: str, needed: bool) -> dict[s
     if not isinstance(given, Mapping):
         given = list(given)
         if len(given) != len(names):
-            raise BindError(
-                f"bind: {what} has {len(given)} arrays, expected {len(names)}: {', '.join(names)}"
-            )
+            raise BindError(f"bind: {what} has {len(given)} arrays, expected {len(names)}: {listed(names)}")
         given = dict(zip(names, given, strict=True))
     known = set(names)
     unknown = [name for name in given if name not in known]
@@ -155,9 +153,7 @@ def read_requests(grad_req: Any, names: Sequence[str]) -> dict[str, str]:
         requests = {name: grad_req.get(name, "null") for name in names}
     else:
         if len(grad_req) != len(names):
-            raise BindError(
-                f"grad_req has {len(grad_req)} entries, expected {len(names)}: {', '.join(names)}"
-            )
+            raise BindError(f"grad_req has {len(grad_req)} entries, expected {len(names)}: {listed(names)}")
         requests = dict(zip(names, grad_req, strict=True))
     for name, request in requests.items():
         if request not in REQUESTS:

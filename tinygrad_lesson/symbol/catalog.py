@@ -8,7 +8,7 @@ from tinygrad_lesson.op import RESERVED, Op, Reduction
 from tinygrad_lesson.ops import conv, index, linear, loss, movement, nn, pool, random, reduce
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.symbol.custom import Custom
-from tinygrad_lesson.symbol.operator import DTYPE_CODES, OPERATORS, operator
+from tinygrad_lesson.symbol.operator import COUNTED, DTYPE_CODES, OPERATORS, operator
 
 ACTIVATIONS = {
     "relu": e.Relu(), "sigmoid": e.Sigmoid(), "tanh": e.Tanh(), "softrelu": e.Softplus(), "softsign": e.Softsign(),
@@ -230,8 +230,8 @@ def declare() -> None:
     operator("make_loss", loss.MakeLoss, inputs=("data",), outputs=("loss",))
     operator("BlockGrad", loss.StopGradient, "stop_gradient", inputs=("data",))
     operator("identity", movement.Identity, "_copy", inputs=("data",))
-    operator("Concat", concat, "concat")
-    operator("stack", index.Stack)
+    operator("Concat", concat, "concat", ignored=COUNTED)
+    operator("stack", index.Stack, ignored=COUNTED)
     operator("SliceChannel", split, "split", inputs=("data",))
     operator("Reshape", reshape, "reshape", inputs=("data",))
     operator("Flatten", lambda: movement.Flatten(axis=1), "flatten", inputs=("data",))
@@ -242,7 +242,7 @@ def declare() -> None:
     operator("broadcast_to", broadcast_to, inputs=("data",))
     operator("where", lambda: e.Where(rows=True), inputs=("condition", "x", "y"))
     operator("clip", clip, inputs=("data",))
-    operator("Custom", custom)
+    operator("Custom", custom, ignored=COUNTED)
     operator("_zeros", filled(0.0), ignored=frozenset({"ctx"}))
     operator("_ones", filled(1.0), ignored=frozenset({"ctx"}))
     for name, unary in UNARY.items():

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_lesson.arrays import cpu, handed_out
-from tinygrad_lesson.errors import AttributeValueError, DTypeError, GraphError, LessonError, ShapeError
+from tinygrad_lesson.errors import AttributeValueError, DTypeError, GraphError, LessonError, ShapeError, shown
 from tinygrad_lesson.op import DType, Op, attr
 from tinygrad_lesson.operator import CustomOp, CustomOpProp, make_prop
 from tinygrad_lesson.shapes import Shape, is_complete, merge, show
@@ -44,7 +44,7 @@ class Custom(Op):
 
     def label(self) -> str:
         """As it is called."""
-        more = "".join(f", {key}={text!r}" for key, text in self.arguments)
+        more = "".join(f", {shown(key)}={text!r}" for key, text in self.arguments)
         return f"Custom(op_type={self.op_type!r}{more})"
 
     __repr__ = label

@@ -2,10 +2,13 @@
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from numbers import Real
 from typing import Any, ClassVar
 
-from tinygrad_lesson.errors import AttributeValueError
+from tinygrad_lesson.errors import AttributeValueError, shown
+
+HIDDEN = ("lr_mult", "wd_mult", "ctx_group", "force_mirroring", "mirror_stage", "profiler_scope")
 
 
 class Scope:
@@ -63,14 +66,64 @@ class Prefix(NameManager):
 
 
 class AttrScope(Scope):
-    """Attributes that all nodes made inside get, as `__name__`-like texts."""
+    """Attributes that all nodes made inside get, such as ``lr_mult="0"`` or ``__mood__="happy"``.
 
-    def __init__(self, **attributes: str) -> None:
+    An operator takes those that are attributes of its own, unless its call says otherwise.
+    """
+
+    def __init__(self, /, **attributes: str) -> None:
         for key, value in attributes.items():
             if not isinstance(value, str):
                 raise AttributeValueError(f"AttrScope: {key} is {value!r}, expected a string")
-        self.attributes = attributes
+        self.attributes = {stored(key): value for key, value in attributes.items()}
 
     def __enter__(self) -> Any:
-        self.attributes = {**self.current().attributes, **self.attributes}
-        return super().__enter__()
+        self.stack().append(AttrScope(**{**self.current().attributes, **self.attributes}))
+        return self
+
+
+def scoped(attr: Any, more: Mapping[str, Any], where: str) -> dict[str, str]:
+    """The attributes of the present scope and those of a caller, which win, as texts.
+
+    Errors
+        AttributeValueError for one that is neither text nor number, or that speaks of an input.
+    """
+    if not isinstance(attr, Mapping | None):
+        raise AttributeValueError(f"{where}: attr is {attr!r}, expected texts by name")
+    attributes: dict[str, str] = dict(AttrScope.current().attributes)
+    for key, value in {**(attr or {}), **more}.items():
+        if not isinstance(key, str) or not isinstance(value, str | Real):
+            raise AttributeValueError(f"{where}: attr holds {key!r}: {value!r}, expected texts by name")
+        attributes[stored(key)] = str(value)
+    for key in filter(suffix, attributes):
+        name, hidden = key[: -len(suffix(key)) - 1], suffix(key)
+        raise AttributeValueError(
+            f"{where}: {key!r} speaks of an input; make that one yourself: "
+            f"{shown(name)}=Variable({name!r}, {hidden}={attributes[key]!r})"
+        )
+    return attributes
+
+
+def stored(key: str) -> str:
+    """The name under which a node keeps an attribute: those that MXNet hides are wrapped."""
+    return wrapped(key) if key in HIDDEN else key
+
+
+def wrapped(key: str) -> str:
+    """The name under which a node has what is no attribute of its operator: `mood` is `__mood__`."""
+    return key if is_wrapped(key) else f"__{key}__"
+
+
+def is_wrapped(key: str) -> bool:
+    """Whether a key can be no attribute of an operator: `__mood__`."""
+    return key.startswith("__") and key.endswith("__")
+
+
+def is_hidden(key: str) -> bool:
+    """Whether a keyword of a call speaks of the node, or of an input, and not of the operator."""
+    return key in HIDDEN or is_wrapped(key) or bool(suffix(key))
+
+
+def suffix(key: str) -> str:
+    """The hidden attribute that a key means for an input: `lr_mult` of `weight_lr_mult`; empty if none."""
+    return next((h for h in HIDDEN if key.endswith(f"_{h}") and not key.startswith("__")), "")

@@ -5,13 +5,14 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import math
 import re
 import types
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from tinygrad_lesson.errors import AttributeValueError, near
+from tinygrad_lesson.errors import AttributeValueError, near, shown
 from tinygrad_lesson.op import FUNCTIONS, OPS, Op, hashable
 
 DTYPE_CODES = (
@@ -27,32 +28,32 @@ DTYPE_CODES = (
 
 
 class Operator(NamedTuple):
-    """`build(**attributes)` gives the op; `inputs` are MXNet's names for its inputs, if they differ."""
+    """`build(**attributes)` gives the op; `inputs` are MXNet's names for its inputs, if they differ.
+
+    `ignored` are attributes that its numbers do not hang on: how much memory MXNet may use, how it finds a kernel, on
+    which device an array is made. Every other that `build` does not take is refused.
+    """
 
     name: str
     build: Callable[..., Op]
     inputs: tuple[str, ...] | None = None
     outputs: tuple[str, ...] | None = None
-    ignored: frozenset[str] = frozenset({"num_args"})
+    ignored: frozenset[str] = frozenset()
     hidden: int = 0  # outputs that MXNet counts in its files and we do not have
 
-    def make(self, attributes: dict[str, Any], node: str = "") -> Op:
-        """The op with these attributes, given as values or as MXNet's texts.
+    def make(self, attributes: dict[str, Any], node: str = "", count: int | None = None) -> Op:
+        """The op with these attributes, given as values or as MXNet's texts, for `count` inputs.
 
         Errors
             AttributeValueError for an unknown, missing or unreadable one.
         """
-        takes = parameters_of(self.build)
+        takes = self.parameters
         values = {}
-        where = f"{node} ({self.name})" if node else self.name
-        anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
-        takes = {
-            key: parameter for key, parameter in takes.items() if parameter.kind is not parameter.VAR_KEYWORD
-        }
+        where = f"{shown(node)} ({self.name})" if node else self.name
         for key, value in attributes.items():
             if key in takes:
                 values[key] = parse(value, takes[key].annotation, f"{where}: {key}")
-            elif anything and key not in self.ignored:
+            elif self.takes_any and key not in self.ignored:
                 values[key] = as_text(value)
             elif key not in self.ignored:
                 raise AttributeValueError(f"{where}: unknown attribute {key[:80]!r}; {near(key[:80], takes)}")
@@ -61,10 +62,28 @@ class Operator(NamedTuple):
                 kind = describe(parameter.annotation)
                 raise AttributeValueError(f"{where}: attribute {key!r} is missing; expected {kind}")
         try:
-            return self.build(**values)
+            op = self.build(**values)
         except AttributeValueError as error:
             head, _, rest = str(error).partition(": ")
             raise AttributeValueError(f"{where}: {rest if head in OPS else error}") from None
+        stated = attributes.get("num_args")
+        if op.variadic and stated is not None and count and parse(stated, int, f"{where}: num_args") != count:
+            raise AttributeValueError(f"{where}: num_args is {stated!s:.80}, but {count} inputs are given")
+        return op
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The attributes that have an effect, by name."""
+        return named_parameters_of(self.build)
+
+    @property
+    def takes_any(self) -> bool:
+        """Whether it has attributes of any name, as `Custom` does."""
+        return len(self.parameters) < len(parameters_of(self.build))
+
+    def takes(self, key: str) -> bool:
+        """Whether a file may have this key among the attributes of a node."""
+        return key in self.parameters or key in self.ignored or self.takes_any or key.startswith("__")
 
     def input_names(self, op: Op, given: int) -> tuple[str, ...]:
         """Names of the inputs, as many as `op` has, or as were given where it takes any number."""
@@ -96,6 +115,12 @@ def parameters_of(build: Callable[..., Op]) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(build).parameters)
 
 
+@functools.cache
+def named_parameters_of(build: Callable[..., Op]) -> dict[str, inspect.Parameter]:
+    """What `build` takes by name."""
+    return {key: p for key, p in parameters_of(build).items() if p.kind is not p.VAR_KEYWORD}
+
+
 def parse(value: Any, kind: Any, where: str) -> Any:
     """An attribute from MXNet's text for it; a value that is no text must be of the right kind too.
 
@@ -119,6 +144,18 @@ def parse(value: Any, kind: Any, where: str) -> Any:
         )
     shown = f"{given[:80]!r}" if isinstance(given, str) else f"{given!r:.80}"
     raise AttributeValueError(f"{where} is {shown}, expected {describe(kind)}")
+
+
+def as_factor(text: str, what: str) -> float:
+    """A multiplier from its text.
+
+    Errors
+        AttributeValueError for anything but a finite number.
+    """
+    number = parse(text, float, what)
+    if not math.isfinite(number):
+        raise AttributeValueError(f"{what} is {text!r}, expected a finite number")
+    return float(number)
 
 
 def as_text(value: Any) -> str:
@@ -168,6 +205,7 @@ def describe(kind: Any) -> str:
 
 
 OPERATORS: dict[str, Operator] = {}
+COUNTED = frozenset({"num_args"})  # what MXNet writes where an operator takes any number of inputs
 
 
 def operator(
@@ -183,4 +221,4 @@ def find(name: str) -> Operator | None:
     if name in OPERATORS:
         return OPERATORS[name]
     cls = OPS.get(name) or FUNCTIONS.get(name)
-    return None if cls is None else Operator(cls.name, cls)
+    return None if cls is None else Operator(cls.name, cls, ignored=COUNTED if cls.variadic else frozenset())

@@ -5,19 +5,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tinygrad_lesson.errors import AttributeValueError, FormatError
+from tinygrad_lesson.errors import AttributeValueError, FormatError, shown
 from tinygrad_lesson.graph import Edge, Label, Node, toposort
-from tinygrad_lesson.symbol.operator import find
+from tinygrad_lesson.symbol.naming import stored, suffix, wrapped
+from tinygrad_lesson.symbol.operator import DTYPE_CODES, find
 
 VERSION = 10901  # MXNet 1.9.1, whose format this is
-HIDDEN = (
-    "lr_mult",
-    "wd_mult",
-    "ctx_group",
-    "force_mirroring",
-    "mirror_stage",
-    "profiler_scope",
-)  # __lr_mult__
 
 
 def to_json(heads: Sequence[Edge]) -> str:
@@ -29,13 +22,18 @@ def to_json(heads: Sequence[Edge]) -> str:
         if node.op is not None and not node.label.spelling:
             raise FormatError(f"{node!r} has no operator name to be saved under")
         entry: dict[str, Any] = {"op": node.label.spelling or "null", "name": node.name}
+        known = find(node.label.spelling)
         if node.label.attributes:
-            entry["attrs"] = dict(sorted(node.label.attributes.items()))
+            entry["attrs"] = dict(
+                sorted(
+                    (key if known is None or known.takes(key) else wrapped(key), text)
+                    for key, text in node.label.attributes.items()
+                )
+            )
         states = 0 if node.op is None else len(node.op.states)
         fixed = len(node.inputs) - states
         entry["inputs"] = [[number[e.node], e.index, int(i >= fixed)] for i, e in enumerate(node.inputs)]
         nodes.append(entry)
-        known = find(node.label.spelling)
         more = known.hidden if known else 0
         pointers.append(pointers[-1] + more + (1 if node.op is None else len(node.op.outputs)))
     graph = {
@@ -50,17 +48,21 @@ def to_json(heads: Sequence[Edge]) -> str:
 
 def to_text(heads: Sequence[Edge]) -> str:
     """The graph of `heads` in words, one paragraph for each operator."""
-    lines = ["Symbol Outputs:", *(f"\toutput[{i}]={e.node.name}({e.index})" for i, e in enumerate(heads))]
+    lines = ["Symbol Outputs:"]
+    lines += [f"\toutput[{i}]={shown(edge.node.name)}({edge.index})" for i, edge in enumerate(heads)]
     for node in toposort(edge.node for edge in heads):
         if node.is_variable:
-            lines.append(f"Variable:{node.name}")
+            lines.append(f"Variable:{shown(node.name)}")
             continue
-        lines += ["-" * 20, f"Op:{node.label.spelling}, Name={node.name}", "Inputs:"]
+        lines += ["-" * 20, f"Op:{node.label.spelling}, Name={shown(node.name)}", "Inputs:"]
         for i, edge in enumerate(node.inputs):
             version = " version=0" if edge.node.is_variable else ""
-            lines.append(f"\targ[{i}]={edge.node.name}({edge.index}){version}")
+            lines.append(f"\targ[{i}]={shown(edge.node.name)}({edge.index}){version}")
         if node.label.attributes:
-            lines += ["Attrs:", *(f"\t{key}={text}" for key, text in sorted(node.label.attributes.items()))]
+            lines += [
+                "Attrs:",
+                *("\t" + shown(f"{key}={text}") for key, text in sorted(node.label.attributes.items())),
+            ]
     return "\n".join([*lines, ""])
 
 
@@ -84,7 +86,7 @@ def from_json(text: str, where: str = "the JSON text") -> list[Edge]:
         place = f"{where}, node {i}"
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise FormatError(f"{place} has no name")
-        nodes.append(read_node(entry, nodes, f"{place} ({entry['name'][:80]})"))
+        nodes.append(read_node(entry, nodes, f"{place} ({shown(entry['name'][:80])})"))
     return [read_edge(pair, nodes, f"{where}, head {i}") for i, pair in enumerate(graph["heads"])]
 
 
@@ -93,8 +95,8 @@ def read_node(entry: dict[str, Any], nodes: Sequence[Node], place: str) -> Node:
     parts = [entry.get(key) or {} for key in ("param", "attr", "attrs")]  # the last since MXNet 1.0
     if not all(isinstance(part, dict) and all(isinstance(v, str) for v in part.values()) for part in parts):
         raise FormatError(f"{place}: its attributes are no texts by name")
-    own = {f"__{key}__" if key in HIDDEN else key: text for key, text in parts[1].items()}
-    attributes = {**parts[0], **own, **parts[2]}
+    parts = [{stored(k): text for k, text in part.items()} for part in parts]
+    attributes = {**parts[0], **parts[1], **parts[2]}
     spelling = entry.get("op")
     if spelling == "null":
         if not entry["name"]:
@@ -113,7 +115,8 @@ def read_node(entry: dict[str, Any], nodes: Sequence[Node], place: str) -> Node:
     try:
         taken = parts[0] if "param" in entry else attributes  # before 0.9 the user's lay apart, in "attr"
         op = known.make(
-            {key: text for key, text in taken.items() if not key.startswith("__") and not suffix(key)}
+            {key: text for key, text in taken.items() if not key.startswith("__") and not suffix(key)},
+            count=len(edges),
         )
     except AttributeValueError as error:
         raise FormatError(f"{place}: {error}") from None
@@ -132,11 +135,6 @@ def read_node(entry: dict[str, Any], nodes: Sequence[Node], place: str) -> Node:
             part = edges[names.index(key[: -len(suffix(key)) - 1])].node
             part.label.attributes[f"__{suffix(key)}__"] = attributes.pop(key)
     return Node(op, edges, Label(entry["name"], known.name, attributes))
-
-
-def suffix(key: str) -> str:
-    """The hidden attribute that an old file means for an input: `lr_mult` of `weight_lr_mult`; empty if none."""
-    return next((h for h in HIDDEN if key.endswith(f"_{h}") and not key.startswith("__")), "")
 
 
 def read_edge(pair: Any, nodes: Sequence[Node], place: str) -> Edge:
@@ -171,3 +169,16 @@ def read_shape(text: str, name: str) -> tuple[int, ...]:
     if not isinstance(shape, tuple | list) or not all(type(n) is int for n in shape):
         raise FormatError(f"variable {name!r} has the shape {text[:80]!r}, expected a tuple of sizes")
     return tuple(shape)
+
+
+def read_dtype(text: str, name: str) -> str | None:
+    """An element type that a variable was saved with, MXNet's number for it; None for -1, an unknown one.
+
+    Errors
+        FormatError if the text is no such number.
+    """
+    codes = {str(code): dtype for code, dtype in enumerate(DTYPE_CODES)}
+    if text not in codes and text != "-1":
+        known = ", ".join(f"{code} for {dtype}" for code, dtype in codes.items())
+        raise FormatError(f"variable {name!r} has the dtype {text[:80]!r}, expected {known}")
+    return codes.get(text)

@@ -1,7 +1,7 @@
 """`Symbol`: one or more edges of a graph, named and asked about as in MXNet 1.x."""
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,16 @@ import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu, handed_out
 from tinygrad_lesson.display import Displayed
-from tinygrad_lesson.errors import AttributeValueError, BindError, DTypeError, GraphError, ShapeError, near
+from tinygrad_lesson.errors import (
+    AttributeValueError,
+    BindError,
+    DTypeError,
+    GraphError,
+    ShapeError,
+    listed,
+    near,
+    shown,
+)
 from tinygrad_lesson.executor import Executor, collector_paused, variables
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, substitute, toposort
@@ -17,9 +26,8 @@ from tinygrad_lesson.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.shapes import Shape
 from tinygrad_lesson.symbol import binding, serial
-from tinygrad_lesson.symbol.naming import AttrScope, NameManager
-from tinygrad_lesson.symbol.operator import DTYPE_CODES, Operator, as_text, find
-from tinygrad_lesson.symbol.serial import HIDDEN
+from tinygrad_lesson.symbol.naming import HIDDEN, NameManager, is_hidden, is_wrapped, scoped, wrapped
+from tinygrad_lesson.symbol.operator import DTYPE_CODES, Operator, as_factor, as_text, find
 
 
 class Symbol(Displayed):
@@ -71,13 +79,17 @@ class Symbol(Displayed):
         inputs = [x for node in dict.fromkeys(edge.node for edge in self.heads) for x in node.inputs]
         return Symbol(inputs) if inputs else None
 
-    def __getitem__(self, index: int | str) -> "Symbol":
+    def __getitem__(self, index: int | str | slice) -> "Symbol":
         if isinstance(index, str):
             found = [edge for edge in self.heads if index in (output_name(edge), edge.node.name)]
             if len(found) != 1:
                 count = "no output is" if not found else f"{len(found)} outputs are"
                 raise GraphError(f"{self!r}: {count} called {index!r}; {near(index, self.list_outputs())}")
             return Symbol(found)
+        if isinstance(index, slice):
+            return group([Symbol([edge]) for edge in self.heads[index]])
+        if not isinstance(index, int | np.integer):
+            raise DTypeError(f"{self!r}: an output is chosen by its number or its name, not by {index!r}")
         return Symbol([self.heads[index]])
 
     def __iter__(self) -> "Iterator[Symbol]":
@@ -88,8 +100,8 @@ class Symbol(Displayed):
 
     def __repr__(self) -> str:
         if self.name is not None:
-            return f"<Symbol {self.name}>"
-        return f"<Symbol group [{', '.join(edge.node.name for edge in self.heads)}]>"
+            return f"<Symbol {shown(self.name)}>"
+        return f"<Symbol group [{listed(edge.node.name for edge in self.heads)}]>"
 
     def __bool__(self) -> bool:
         raise DTypeError(
@@ -166,14 +178,8 @@ class Symbol(Displayed):
         """Element types by edge: those of a caller, and those that variables were made with."""
         leaves, given = self.by_leaf(positional, dtypes, caller)
         for name, node in leaves.items():
-            code = node.label.attributes.get("__dtype__", "")
-            if (
-                given.get(name) is None
-                and code.isdecimal()
-                and len(code) < 3
-                and int(code) < len(DTYPE_CODES)
-            ):
-                given[name] = DTYPE_CODES[int(code)]
+            if given.get(name) is None and "__dtype__" in node.label.attributes:
+                given[name] = serial.read_dtype(node.label.attributes["__dtype__"], name)
         known = {name: dtype for name, dtype in given.items() if dtype is not None}
         return {Edge(leaves[name]): as_dtype(dtype, f"{caller}: {name}") for name, dtype in known.items()}
 
@@ -191,7 +197,7 @@ class Symbol(Displayed):
         leaves = {node.name: node for node in order if node.is_variable}
         if len(positional) > len(arguments):
             raise BindError(
-                f"{caller}: {len(positional)} given, expected at most {len(arguments)}: {', '.join(arguments)}"
+                f"{caller}: {len(positional)} given, expected at most {len(arguments)}: {listed(arguments)}"
             )
         for name in named:
             if name not in leaves:
@@ -275,18 +281,20 @@ class Symbol(Displayed):
         """This expression with variables replaced by other expressions.
 
         Errors
-            GraphError for a name that is no variable.
+            GraphError for a name that is no variable, or that is given twice.
         """
         leaves = [node for node in self.nodes if node.is_variable]
-        by_name = {node.name: node for node in leaves}
-        if len(positional) > len(leaves):
-            raise GraphError(f"{self!r}: {len(positional)} symbols for {len(leaves)} variables")
-        replaced = dict(zip((node.name for node in leaves), positional, strict=False)) | named
-        for key, value in replaced.items():
-            if key not in by_name:
-                raise GraphError(f"{self!r} has no variable {key!r}; {near(key, by_name)}")
-            single(value, key)
-        new = {by_name[key]: value.heads[0] for key, value in replaced.items()}
+        names = list(dict.fromkeys(node.name for node in leaves))
+        if len(positional) > len(names):
+            raise GraphError(f"{self!r}: {len(positional)} symbols for {len(names)} variables")
+        replaced = dict(zip(names, positional, strict=False))
+        for key in named:
+            if key not in names or key in replaced:
+                wrong = "two symbols for" if key in replaced else "no variable"
+                raise GraphError(f"{self!r} has {wrong} {key!r}; {near(key, names)}")
+        replaced |= named
+        edges = {key: single(value, key) for key, value in replaced.items()}
+        new = {node: edges[node.name] for node in leaves if node.name in edges}
         heads = substitute(self.heads, lambda node, inputs: (new[node],) if node in new else None)
         if name and len(heads) == 1:
             node = heads[0].node
@@ -440,14 +448,15 @@ def apply(spelling: str, *positional: Any, name: str | None = None, attr: Any = 
     if isinstance(named.get("data"), list | tuple):  # MXNet's R spelling of concat
         positional = tuple(named.pop("data"))
     given = {k: v for k, v in named.items() if k not in inputs and v is not None}
-    plain = {k: v for k, v in given.items() if not k.startswith("__") and k not in HIDDEN}
-    texts = {k: as_text(v) for k, v in sorted(plain.items())}
-    op = known.make(plain, name or "")
+    told = {k: as_text(given.pop(k)) for k in list(given) if is_hidden(k)}
+    told = scoped(attr, told, f"{shown(name)} ({spelling})" if name else spelling)
+    own = {**{k: text for k, text in told.items() if k in known.parameters}, **given}
+    op = known.make(own, name or "", len(positional) + len(inputs))
+    texts = {k: as_text(v) for k, v in sorted(own.items())}
     if op.variadic:
         texts["num_args"] = str(len(positional) + len(inputs))
     label = NameManager.current().get(name, spelling.lower().replace("scalar_", "scalar"))
-    hidden = {f"__{k}__" if k in HIDDEN else k: str(v) for k, v in given.items() if k not in plain}
-    attributes = {**texts, **AttrScope.current().attributes, **(attr or {}), **hidden}
+    attributes = texts | {wrapped(k): text for k, text in told.items() if k not in known.parameters}
     edges = gather(known, op, label, positional, inputs, attributes)
     node = Node(op, edges, Label(label, known.name, attributes))
     return Symbol(outputs_of(node)[: op.visible])
@@ -463,18 +472,17 @@ def gather(
 ) -> tuple[Edge, ...]:
     """The input edges of a new node; those that are missing become variables named after it."""
     names = known.input_names(op, len(positional) + len(inputs))
+    where = f"{shown(label)} ({known.name})"
     if len(positional) > len(names):
-        raise AttributeValueError(
-            f"{label} ({known.name}): {len(positional)} inputs given, it takes {', '.join(names)}"
-        )
+        raise AttributeValueError(f"{where}: {len(positional)} inputs given, it takes {listed(names)}")
     if op.variadic:
         positional, inputs = [*positional, *inputs.values()], {}
     if op.variadic and not positional:
-        raise AttributeValueError(f"{label} ({known.name}): no input is given, it takes one or more")
+        raise AttributeValueError(f"{where}: no input is given, it takes one or more")
     unknown = set(inputs) - set(names[len(positional) :])
     if unknown:
         raise AttributeValueError(
-            f"{label} ({known.name}): {sorted(unknown)[0]!r} is no input or given twice; it takes {', '.join(names)}"
+            f"{where}: {sorted(unknown)[0]!r} is no input or given twice; it takes {listed(names)}"
         )
     edges = []
     for i, input_name in enumerate(names):
@@ -485,7 +493,7 @@ def gather(
                 texts["__init__"] = '["one", {}]' if input_name.endswith("var") else '["zero", {}]'
             edges.append(Edge(Node(None, label=Label(f"{label}_{input_name}", attributes=texts))))
         else:
-            edges.append(single(value, f"{label} ({known.name}): input {input_name}"))
+            edges.append(single(value, f"{where}: input {input_name}"))
     return tuple(edges)
 
 
@@ -521,30 +529,37 @@ def variable(
 ) -> Symbol:
     """A named leaf, to be given a value when bound.
 
+    `attr` and further keywords of the form `__name__` are texts that stay with it, in files too. Optimizers heed
+    `lr_mult` and `wd_mult`, initializers `init`, shape and type inference `shape` and `dtype`.
+
     Errors
-        AttributeValueError for a keyword that is not of the form `__name__`.
+        AttributeValueError for a keyword of another form, ShapeError, DTypeError for values that say nothing.
     """
     if not isinstance(name, str):
         raise DTypeError(f"Variable: the name must be a string, not {name!r}")
     if not name:
         raise AttributeValueError("Variable: the name must not be empty")
-    attributes = {**AttrScope.current().attributes, **(attr or {})}
+    where = f"Variable {name!r}"
+    for key in more:
+        if not is_wrapped(key):
+            known = ("attr", "shape", "lr_mult", "wd_mult", "dtype", "init")
+            own = f"own ones look like __{key.strip('_')}__"
+            raise AttributeValueError(f"{where}: unknown attribute {key!r}; {own}; {near(key, known)}")
+    attributes = scoped(attr, {key: as_text(value) for key, value in more.items()}, where)
     values: dict[str, Any] = {"lr_mult": lr_mult, "wd_mult": wd_mult}
     if shape is not None:
-        values["shape"] = as_sizes(shape, f"Variable {name!r}: shape")
+        values["shape"] = as_sizes(shape, f"{where}: shape")
     if dtype is not None:
-        code = as_dtype(dtype, f"Variable {name!r}: dtype").name
+        code = as_dtype(dtype, f"{where}: dtype").name
         if code not in DTYPE_CODES:
-            raise DTypeError(f"Variable {name!r}: dtype is {code}, expected one of {', '.join(DTYPE_CODES)}")
+            raise DTypeError(f"{where}: dtype is {code}, expected one of {', '.join(DTYPE_CODES)}")
         values["dtype"] = DTYPE_CODES.index(code)
+    if not isinstance(init, str | None) and not callable(getattr(init, "dumps", None)):
+        raise DTypeError(f"{where}: init is {init!r}, expected an initializer or its name")
     values["init"] = init if isinstance(init, str | None) else init.dumps()
     attributes.update({f"__{key}__": str(value) for key, value in values.items() if value is not None})
-    for key, value in more.items():
-        if not (key.startswith("__") and key.endswith("__")):
-            raise AttributeValueError(
-                f"Variable {name!r}: unknown attribute {key!r}; own ones look like __{key}__"
-            )
-        attributes[key] = str(value)
+    for key in ("lr_mult", "wd_mult"):
+        as_factor(attributes.get(f"__{key}__", "1"), f"{where}: {key}")
     return Symbol([Edge(Node(None, label=Label(name, attributes=attributes)))])
 
 
@@ -554,6 +569,9 @@ def group(symbols: Sequence[Symbol]) -> Symbol:
     Errors
         GraphError for an empty list; DTypeError for what is no symbol.
     """
+    if isinstance(symbols, Symbol | str) or not isinstance(symbols, Iterable):
+        raise DTypeError(f"Group: {symbols!r} is no list of symbols")
+    symbols = list(symbols)
     if not symbols:
         raise GraphError("Group: the list of symbols is empty")
     for symbol in symbols:

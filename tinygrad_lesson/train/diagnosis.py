@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_lesson.errors import shown
 from tinygrad_lesson.train import marks
 from tinygrad_lesson.train.history import History
 from tinygrad_lesson.train.probe import Layer
@@ -78,7 +79,7 @@ class Diagnosis:
         return next(iter(self.arrives.values()), math.nan)
 
     def __str__(self) -> str:
-        return "\n".join([self.headline(), *self.lines()])
+        return "\n".join(map(shown, [self.headline(), *self.lines()]))
 
     def headline(self) -> str:
         """One sentence: what is wrong, or that nothing is."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu, real
-from tinygrad_lesson.errors import BindError, DTypeError, ShapeError
+from tinygrad_lesson.errors import BindError, DTypeError, ShapeError, listed
 from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.graph import EDGES, Edge, Node
 from tinygrad_lesson.random import MXNetGenerator, default_generator
@@ -30,6 +30,7 @@ from tinygrad_lesson.train.guard import (
 from tinygrad_lesson.train.history import Arrays, History, Trained
 from tinygrad_lesson.train.initializer import Initializer, Uniform
 from tinygrad_lesson.train.monitor import GradientMonitor
+from tinygrad_lesson.train.multipliers import refuse_unknown
 from tinygrad_lesson.train.predictors import Predictors
 
 
@@ -179,7 +180,7 @@ class FeedForward:
         unknown = [name for name in batch if name not in names]
         if unknown:
             raise BindError(
-                f"fit: the batches hold {unknown[0]!r}, which is no argument; arguments: {', '.join(names)}"
+                f"fit: the batches hold {unknown[0]!r}, which is no argument; arguments: {listed(names)}"
             )
         shapes: dict[str, Any] = {name: array.shape for name, array in batch.items()}
         for name, shape in shapes.items():
@@ -202,7 +203,7 @@ class FeedForward:
 
     def fill(self, executor: Executor, parameters: list[str]) -> None:
         """Give parameters and states their values: those there are, first ones for the rest."""
-        attributes = self.symbol.attr_dict()
+        attributes = {node.name: node.label.attributes for node in self.symbol.nodes if node.is_variable}
         known = self.arg_params or {}
         if not self.allow_extra_params:
             extra = [
@@ -232,7 +233,10 @@ class FeedForward:
             )
         weight = next(iter(flat.buffers.values()), np.zeros(0, np.float32))
         grad = next(iter(gradients.buffers.values()), np.zeros(0, np.float32))
-        updater = optimizer.FlatUpdater(self.optimizer, weight, grad, list(flat.segments.items()))
+        refuse_unknown(self.optimizer, {*self.symbol.list_inputs(), *self.prediction.list_inputs()})
+        updater = optimizer.FlatUpdater(
+            self.optimizer, weight, grad, list(flat.segments.items()), self.symbol
+        )
         return updater, GradientMonitor(grad, gradients.segments)
 
     def run_epochs(
@@ -297,11 +301,13 @@ class FeedForward:
 
     def parameters(self, executor: Executor) -> Arrays:
         """A copy of the executor's parameters and states."""
+        executor.pin()
         held = {**executor.flat_parameters.arrays, **executor.states}
         return {name: np.array(array) for name, array in held.items()}
 
     def take_from(self, executor: Executor) -> None:
         """Make the executor's parameters this model's own."""
+        executor.pin()
         flat = executor.flat_parameters.arrays
         self.arg_params = {name: np.array(array) for name, array in flat.items()}
         self.aux_params = {name: np.array(array) for name, array in executor.states.items()}

@@ -6,8 +6,8 @@ be changed later. The arithmetic is MXNet's, operation by operation, so that flo
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from dataclasses import KW_ONLY, InitVar, dataclass, field, fields, replace
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from numpy import add, divide, maximum, minimum, multiply, sqrt, subtract
 
 from tinygrad_lesson.errors import DTypeError, OptimizerError, ShapeError
 from tinygrad_lesson.run import compiled_update
+from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.train.multipliers import Stated, check_factors
 
 Array = npt.NDArray[Any]
 
@@ -78,9 +80,10 @@ class Optimizer:
 
     `wd` is the coefficient of weight decay: as in MXNet, it does not apply to parameters whose names end in
     neither ``_weight`` nor ``_gamma``. `lr_mult` and `wd_mult` multiply the rate and the decay of the
-    parameters they name. `lr_scheduler` tells the rate from the number of the update, counted from 1.
-    `param_idx2name` gives names to the indices of `get_updater`. `multi_precision` is there for MXNet's
-    sake: float32 and float64 weights need no second copy.
+    parameters they name, or number; of others the variables of `sym` tell what they were made with
+    (``Variable("w", lr_mult=0)``), as those of a model do when it is fitted. `lr_scheduler` tells the rate
+    from the number of the update, counted from 1. `param_idx2name` gives names to the indices of
+    `get_updater`. `multi_precision` is there for MXNet's sake: float32 and float64 weights need no second copy.
 
     Units
         `learning_rate` is in units of the weights per step; the others are pure numbers, but for
@@ -99,9 +102,17 @@ class Optimizer:
     wd_mult: Mapping[Hashable, float] = field(default_factory=dict)
     param_idx2name: Mapping[Hashable, str] = field(default_factory=dict)
     multi_precision: bool = False
+    sym: InitVar[Symbol | None] = None
 
-    def __post_init__(self) -> None:
+    stated: ClassVar[Stated] = Stated()  # by `sym`
+    times_set: ClassVar[int] = 0  # how often multipliers were set since it was made
+
+    def __post_init__(self, sym: Symbol | None) -> None:
         """Refuse settings out of their range."""
+        if sym is not None:
+            object.__setattr__(self, "stated", Stated.by(sym))
+        for setting in ("lr_mult", "wd_mult"):
+            check_factors(getattr(self, setting), f"{self._name}: {setting}")
         for setting, (fits, expected) in _RANGES.items():
             value = getattr(self, setting, None)
             if value is not None and not fits(value):
@@ -115,14 +126,37 @@ class Optimizer:
         """
         if self.lr_scheduler is not None:
             raise OptimizerError(f"{self._name}: learning_rate cannot be set, for lr_scheduler tells it")
-        replace(self, learning_rate=learning_rate)  # refuses a wrong one
+        replace(self, learning_rate=learning_rate, sym=None)  # refuses a wrong one
         object.__setattr__(self, "learning_rate", learning_rate)
 
-    def multipliers(self, key: Hashable) -> tuple[float, float]:
-        """Those of the rate and of the decay, for a parameter's name, or for an index without one."""
+    def set_lr_mult(self, args_lr_mult: Mapping[Hashable, float]) -> None:
+        """Go on with other multipliers of the rate, by name or index; those of `sym` stay."""
+        self._set_factors("lr_mult", args_lr_mult)
+
+    def set_wd_mult(self, args_wd_mult: Mapping[Hashable, float]) -> None:
+        """Go on with other multipliers of the decay, by name or index; those of `sym` stay."""
+        self._set_factors("wd_mult", args_wd_mult)
+
+    def _set_factors(self, setting: str, factors: Mapping[Hashable, float]) -> None:
+        check_factors(factors, f"{self._name}: {setting}")
+        object.__setattr__(self, setting, dict(factors))
+        object.__setattr__(self, "times_set", self.times_set + 1)
+
+    def multipliers(self, key: Hashable, stated: Stated | None = None) -> tuple[float, float]:
+        """Those of the rate and of the decay, for a parameter's name, or for an index without one.
+
+        `stated` is what the symbol says that is trained, in the place of `sym`.
+        """
         name = self.param_idx2name.get(key, key)
+        own = self.stated if stated is None else stated
+        lr, wd = self.lr_mult, self.wd_mult
+        rate = lr[key] if key in lr else lr[name] if name in lr else own.lr_mult.get(name, 1.0)
+        if name in own.held:
+            return rate, 0.0
+        if key in wd or name in wd:
+            return rate, wd[key if key in wd else name]
         decays = not isinstance(name, str) or name.endswith(("_weight", "_gamma"))
-        return self.lr_mult.get(name, 1.0), self.wd_mult.get(name, float(decays))
+        return rate, own.wd_mult.get(name, float(decays))
 
     def create_state(self, weight: Array) -> State:
         """What `update` needs for `weight`, which has one axis and holds float32 or float64."""
@@ -334,7 +368,7 @@ def create(name: str, **settings: Any) -> Optimizer:
     if name.lower() not in OPTIMIZERS:
         raise OptimizerError(f"unknown optimizer {name!r}; known: {', '.join(sorted(OPTIMIZERS))}")
     cls = OPTIMIZERS[name.lower()]
-    known = [setting.name for setting in fields(cls)]
+    known = [*(setting.name for setting in fields(cls)), "sym"]
     for setting in settings:
         if setting not in known:
             raise OptimizerError(f"{cls.__name__}: unknown setting {setting!r}; known: {', '.join(known)}")
@@ -370,26 +404,42 @@ def get_updater(optimizer: Optimizer) -> Updater:
 class FlatUpdater:
     """One optimizer over all parameters at once, which lie side by side in one array.
 
-    `segments` tells which part of the array belongs to which name. `num_update` counts the steps.
+    `segments` tells which part of the array belongs to which name, `symbol` what the parameters were made with.
+    `num_update` counts the steps.
     """
 
     def __init__(
-        self, optimizer: Optimizer, weight: Array, grad: Array, segments: Sequence[tuple[str, slice]]
+        self,
+        optimizer: Optimizer,
+        weight: Array,
+        grad: Array,
+        segments: Sequence[tuple[str, slice]],
+        symbol: Symbol | None = None,
     ) -> None:
         """Make the state, and the multipliers of the rate and the decay."""
         self.optimizer = optimizer
+        self.segments = list(segments)
         self.weight = weight
         self.grad = grad
         self.state = optimizer.create_state(weight)
         self.num_update = 0
+        self._stated = optimizer.stated if symbol is None else Stated.by(symbol).under(optimizer.stated)
+        self._multiply()
+
+    def _multiply(self) -> None:
+        """Spread the optimizer's multipliers over the array."""
+        optimizer = self.optimizer
+        self._times_set = optimizer.times_set
         self._compiled: Any = None  # a function, or False; made at the first step
-        multipliers = [optimizer.multipliers(name) for name, _ in segments]
-        parts = [part for _, part in segments]
-        self._lr_mult = _spread([lr for lr, _ in multipliers], parts, weight)
-        self._wd_mult = _spread([wd for _, wd in multipliers], parts, weight) if optimizer.wd else 1.0
+        multipliers = [optimizer.multipliers(name, self._stated) for name, _ in self.segments]
+        parts = [part for _, part in self.segments]
+        self._lr_mult = _spread([lr for lr, _ in multipliers], parts, self.weight)
+        self._wd_mult = _spread([wd for _, wd in multipliers], parts, self.weight) if optimizer.wd else 1.0
 
     def take(self, steps: int) -> FusedUpdate | None:
         """Leave the next `steps` steps to a runner; None, and nothing taken, where only `step` will do."""
+        if self.optimizer.times_set != self._times_set:
+            self._multiply()
         numbers = range(self.num_update + 1, self.num_update + steps + 1)
         update = self._fused(numbers)
         self.num_update += steps if update else 0
@@ -410,6 +460,8 @@ class FlatUpdater:
 
     def step(self) -> None:
         """Change the weights in place, by the gradients as they are now."""
+        if self.optimizer.times_set != self._times_set:
+            self._multiply()
         if self._compiled is None:
             update = self._fused(())
             self._compiled = (update and compiled_update(update)) or False

@@ -4,14 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tinygrad_lesson.errors import DTypeError, ShapeError
+from tinygrad_lesson.errors import DTypeError, ShapeError, shown
 from tinygrad_lesson.executor import variables
 from tinygrad_lesson.graph import Edge, Node
-from tinygrad_lesson.infer import infer_shapes
+from tinygrad_lesson.infer import Shapes, infer_shapes
 from tinygrad_lesson.shapes import is_complete
 from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.viz.architecture import parameters_of
-from tinygrad_lesson.viz.dot import printable
 
 COLUMNS = ("Layer (type)", "Output Shape", "Param #", "Previous Layer")
 
@@ -26,8 +25,8 @@ def print_summary(
 
     Shapes are those of one row, without the batch. `positions` are the ends of the columns, in characters,
     or as shares of `line_length` where the last is at most 1. Parameters are counted from their shapes, at
-    the first op that uses them, states such as moving means left out; without `shape` the numbers that hang on it
-    are a question mark.
+    the first op that uses them, or in a row of their own where they are results; without `shape` the numbers
+    that hang on it are a question mark. What takes data or labels, and states such as moving means, are none.
 
     Errors
         DTypeError for anything but a Symbol; ShapeError where `shape` leaves some open, or they do not fit.
@@ -46,15 +45,17 @@ def print_summary(
                 f"print_summary: the shape of {unknown[0]!r} is not known; give shape={{...}} for it"
             )
     ends = [int(line_length * p) for p in positions] if positions[-1] <= 1 else [int(p) for p in positions]
-    parameters = parameters_of(order) - set(variables(order)[1])
-    shown = [node for node in order if node.op is not None or node is order[0]]
+    parameters = counted_of(order, shapes, shape or {})
+    results = {edge.node for edge in symbol.heads}
+    rows = [node for node in order if node.op is not None or node is order[0] or node in results]
     print("_" * line_length)
     print(as_row(COLUMNS, ends))
     print("=" * line_length)
     total: int | None = 0
     counted: set[Node] = set()
-    for i, node in enumerate(shown):
-        own = {edge.node for edge in node.inputs if edge.node in parameters} - counted
+    for i, node in enumerate(rows):
+        used = [edge.node for edge in node.inputs] if node.op is not None else {node} & results
+        own = parameters.intersection(used) - counted
         counted |= own
         count = total_size([shapes[Edge(leaf)] for leaf in own])
         total = None if total is None or count is None else total + count
@@ -65,9 +66,30 @@ def print_summary(
         print(as_row([f"{node.name}({kind})", told, unknown_or(count), inputs[0]], ends))
         for name in inputs[1:]:
             print(as_row(["", "", "", name], ends))
-        print(("=" if i == len(shown) - 1 else "_") * line_length)
+        print(("=" if i == len(rows) - 1 else "_") * line_length)
     print(f"Total params: {unknown_or(total)}")
     print("_" * line_length)
+
+
+def counted_of(order: Sequence[Node], shapes: Shapes, given: Mapping[str, Any]) -> set[Node]:
+    """The variables that are learnt: by place, by name, or of a known shape and taking neither data nor labels."""
+    arguments, states = variables(order)
+    labels = {
+        edge.node
+        for node in order
+        if node.op is not None
+        for name, edge in zip(node.op.name_inputs(len(node.inputs)), node.inputs, strict=True)
+        if name == "label"
+    }
+    free = {
+        node
+        for node in arguments
+        if is_complete(shapes[Edge(node)])
+        and node not in labels
+        and node.name not in given
+        and not node.name.endswith(("data", "label"))
+    }
+    return (parameters_of(order) | free) - set(states)
 
 
 def total_size(shapes: Sequence[Any]) -> int | None:
@@ -84,5 +106,5 @@ def as_row(fields: Sequence[str], ends: Sequence[int]) -> str:
     """One line of the table: each field cut or filled up to where its column ends."""
     line = ""
     for field, end in zip(fields, ends, strict=True):
-        line = (line + printable(field))[:end].ljust(end)
+        line = (line + shown(field))[:end].ljust(end)
     return line

@@ -1,0 +1,63 @@
+"""Multipliers of the rate and of the decay that parameters were made with: ``Variable("w", lr_mult=0)``."""
+
+import math
+from collections.abc import Collection, Hashable, Mapping
+from numbers import Real
+from typing import Any, NamedTuple
+
+from tinygrad_lesson.errors import OptimizerError, near
+from tinygrad_lesson.executor import pinned
+from tinygrad_lesson.symbol.operator import as_factor
+from tinygrad_lesson.symbol.symbol import Symbol
+
+
+class Stated(NamedTuple):
+    """What the variables of a symbol say of how they are trained."""
+
+    lr_mult: Mapping[Hashable, float] = {}
+    wd_mult: Mapping[Hashable, float] = {}
+    held: frozenset[Hashable] = (
+        frozenset()
+    )  # at a number by an op, as by BatchNorm's `fix_gamma`: they never decay
+
+    @classmethod
+    def by(cls, symbol: Symbol) -> "Stated":
+        """What they were made with."""
+
+        def stated(key: str) -> dict[Hashable, float]:
+            texts = {n.name: n.label.attributes.get(f"__{key}__") for n in symbol.nodes if n.is_variable}
+            told = {name: text for name, text in texts.items() if text is not None}
+            return {name: as_factor(text, f"variable {name!r}: {key}") for name, text in told.items()}
+
+        return cls(stated("lr_mult"), stated("wd_mult"), frozenset(pinned(symbol.nodes)))
+
+    def under(self, other: "Stated") -> "Stated":
+        """Both; where they differ, what `other` says."""
+        return Stated(
+            {**self.lr_mult, **other.lr_mult}, {**self.wd_mult, **other.wd_mult}, self.held | other.held
+        )
+
+
+def check_factors(factors: Mapping[Hashable, Any], what: str) -> None:
+    """Refuse multipliers that are no numbers.
+
+    Errors
+        OptimizerError naming the parameter.
+    """
+    for key, factor in factors.items():
+        if not isinstance(factor, Real) or not math.isfinite(factor):
+            raise OptimizerError(f"{what} of {key!r} is {factor!r}, expected a finite number")
+
+
+def refuse_unknown(optimizer: Any, known: Collection[str]) -> None:
+    """Refuse multipliers of what is no parameter: it would be trained as if they were not there.
+
+    Errors
+        OptimizerError naming the nearest parameter.
+    """
+    for what in ("lr_mult", "wd_mult"):
+        unknown = [key for key in getattr(optimizer, what) if key not in known]
+        if unknown:
+            raise OptimizerError(
+                f"fit: {what} of {unknown[0]!r}, which is no argument; {near(str(unknown[0]), sorted(known))}"
+            )
