@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lesson.errors import AttributeValueError, FormatError
+from tinygrad_lesson.files import parsed
 from tinygrad_lesson.graph import Edge, Label, Node, toposort
 from tinygrad_lesson.symbol.operator import find
 
@@ -70,10 +71,7 @@ def from_json(text: str, where: str = "the JSON text") -> list[Edge]:
     Errors
         FormatError naming the node that is wrong; nothing in the text is run.
     """
-    try:
-        graph = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{where} is no JSON: {error}") from None
+    graph = parsed(text, where)
     entries = graph.get("nodes") if isinstance(graph, dict) else None
     if not isinstance(entries, list) or not isinstance(graph.get("heads"), list):
         raise FormatError(f"{where} is no saved symbol: it lacks the lists 'nodes' and 'heads'")
