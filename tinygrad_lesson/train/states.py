@@ -27,7 +27,7 @@ MOMENT = "moment"
 LEFT_OUT = "FeedForward.load(..., states=False) takes the parameters alone"
 KEY = Kind("a name or an index", lambda value: isinstance(value, str) or is_whole(value))
 PAIR = Kind("a pair", lambda v: isinstance(v, list) and len(v) == 2 and KEY.fits(v[0]))
-WHOLE = Kind("whole number", is_whole)
+WHOLE = Kind("a whole number", is_whole)
 TEXT_OR_NONE = Kind("text or null", lambda value: value is None or isinstance(value, str))
 
 
