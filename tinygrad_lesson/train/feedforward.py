@@ -4,19 +4,17 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu
-from tinygrad_lesson.errors import BindError, DTypeError, FormatError, ShapeError
+from tinygrad_lesson.errors import BindError, DTypeError, ShapeError
 from tinygrad_lesson.executor import Executor
-from tinygrad_lesson.files import plain
 from tinygrad_lesson.graph import EDGES, Edge, Node
 from tinygrad_lesson.random import MXNetGenerator, default_generator
 from tinygrad_lesson.shapes import show
-from tinygrad_lesson.symbol.params import file_of, load_checkpoint, load_states, save_checkpoint
+from tinygrad_lesson.symbol.params import load_checkpoint, save_checkpoint
 from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train import metric, optimizer
 from tinygrad_lesson.train.callback import BatchEndParam, Callbacks, as_list, is_logged, log_line
@@ -447,16 +445,10 @@ class FeedForward:
             FormatError naming the file and the place in it that is wrong.
         """
         symbol, arguments, auxiliary = load_checkpoint(prefix, epoch)
-        there = states or (states is None and Path(file_of(prefix, epoch, "states")).exists())
-        arrays = load_states(prefix, epoch, arguments, auxiliary) if there else None
-        place = plain(file_of(prefix, epoch, "states"))
-        if arrays is None and states:
-            raise FormatError(f"{place} is a pickle, which is never read; leave out states=True")
-        found = None if arrays is None else States.read(arrays, place)
-        given = {} if found is None else found.model(more, place)
-        loss = None if found is None else found.loss(place)
-        given |= {"arg_params": arguments, "aux_params": auxiliary, "begin_epoch": epoch}
-        given |= {} if loss is None else {"prediction": symbol}
+        found = States.beside(prefix, epoch, arguments, auxiliary, wanted=states)
+        given = {"arg_params": arguments, "aux_params": auxiliary, "begin_epoch": epoch, "prediction": symbol}
+        given |= found.settings_of_model(more) if found else {}
+        loss = found.loss() if found else None
         model = FeedForward(symbol if loss is None else loss, ctx, **{**given, **more})
         model.states, model.states_of = found, model.arg_params
         return model

@@ -5,6 +5,7 @@ A file of states is MXNet's `.params` format: named arrays, and JSON as an array
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
@@ -12,9 +13,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.errors import BindError, FormatError, LessonError, ShapeError
-from tinygrad_lesson.files import COUNT, FLAG, NUMBER, PARTS, TEXT, Kind, field, is_whole, list_of, parsed
+from tinygrad_lesson.files import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    PARTS,
+    TEXT,
+    Kind,
+    field,
+    is_whole,
+    list_of,
+    parsed,
+    plain,
+)
 from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.symbol.functions import load_json
+from tinygrad_lesson.symbol.params import file_of, load_states
 from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train.optimizer import OPTIMIZERS, FlatUpdater, Optimizer, create
 
@@ -32,15 +46,29 @@ TEXT_OR_NONE = Kind("text or null", lambda value: value is None or isinstance(va
 
 
 class States(NamedTuple):
-    """Where a training stands: arrays by name, and the rest as JSON has it."""
+    """Where a training stands: arrays by name, and the rest as JSON has it; `where` they were read."""
 
     arrays: Arrays
     told: dict[str, Any]
+    where: str = "the states"
 
     def to_arrays(self) -> Arrays:
         """All of it as arrays."""
         text = json.dumps(self.told).encode()
         return {**self.arrays, JSON: np.frombuffer(text, np.uint8)}
+
+    @classmethod
+    def beside(
+        cls, prefix: str, epoch: int, arg_params: Arrays, aux_params: Arrays, *, wanted: bool | None
+    ) -> "States | None":
+        """Those saved with the parameters of a checkpoint; None if there are none, or they are not `wanted`."""
+        path = file_of(prefix, epoch, "states")
+        if wanted is False or (wanted is None and not os.path.exists(path)):
+            return None
+        arrays = load_states(prefix, epoch, arg_params, aux_params)
+        if arrays is None and wanted:
+            raise FormatError(f"{plain(path)} is a pickle, which is never read; leave out states=True")
+        return None if arrays is None else cls.read(arrays, plain(path))
 
     @classmethod
     def read(cls, arrays: Arrays, where: str) -> "States":
@@ -67,52 +95,52 @@ class States(NamedTuple):
             field(told, key, kind, where)
         if told["numpy_batch_size"] < 1:
             raise FormatError(f"{where}: 'numpy_batch_size' is 0, expected 1 or more")
-        found = cls({name: array for name, array in arrays.items() if name != JSON}, told)
-        found.check(where)
+        found = cls({name: array for name, array in arrays.items() if name != JSON}, told, where)
+        found.check()
         return found
 
-    def check(self, where: str) -> None:
+    def check(self) -> None:
         """Refuse what a training could not go on with, whatever its network."""
         try:
             MXNetGenerator().set_state(self.told["seed"], self.arrays.get(MODEL, np.zeros(0)))
             if "seed" in self.told["iterator"]:
-                seed = field(self.told["iterator"], "seed", WHOLE, where)
+                seed = field(self.told["iterator"], "seed", WHOLE, self.where)
                 MXNetGenerator().set_state(seed, self.arrays.get(ITERATOR, np.zeros(0)))
             if self.told["optimizer"].lower() in OPTIMIZERS:
-                create(self.told["optimizer"], **self.settings(where))
+                create(self.told["optimizer"], **self.settings())
         except FormatError:
             raise
         except LessonError as error:
-            raise FormatError(f"{where}: {error}") from None
+            raise FormatError(f"{self.where}: {error}") from None
 
-    def settings(self, where: str) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """The settings of the optimizer."""
         known = {part.name: part for part in fields(OPTIMIZERS[self.told["optimizer"].lower()])}
         found = {}
         for key, value in self.told["settings"].items():
             if key not in known:
-                raise FormatError(f"{where}: {key!r} is no setting of {self.told['optimizer']}")
+                raise FormatError(f"{self.where}: {key!r} is no setting of {self.told['optimizer']}")
             optional = known[key].default is None
             found[key] = (
-                None if optional and value is None else as_setting(value, known[key].default, key, where)
+                None if optional and value is None else as_setting(value, known[key].default, key, self.where)
             )
         return found
 
-    def model(self, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    def settings_of_model(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Keywords for a `FeedForward` that goes on, where those that are `given` do not say otherwise."""
         kind, optimizer = self.told["optimizer"], given.get("optimizer")
         found: dict[str, Any] = {"numpy_batch_size": self.told["numpy_batch_size"], "seed": self.told["seed"]}
         same = isinstance(optimizer, str) and optimizer.lower() == kind.lower()
         if kind.lower() in OPTIMIZERS and (optimizer is None or same):
-            found |= {"optimizer": kind.lower(), **self.settings(where)}
+            found |= {"optimizer": kind.lower(), **self.settings()}
             if self.told["averages"]:
                 found.pop("rescale_grad", None)
         return found
 
-    def loss(self, where: str) -> Symbol | None:
+    def loss(self) -> Symbol | None:
         """The symbol that was brought down; None where it was the one that gives the answers."""
         text = self.told["loss"]
-        return None if text is None else load_json(text, f"{where}: 'loss'")
+        return None if text is None else load_json(text, f"{self.where}: 'loss'")
 
 
 class Course:
