@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lesson.errors import AttributeValueError, FormatError
-from tinygrad_lesson.files import parsed
+from tinygrad_lesson.files import parsed, plain
 from tinygrad_lesson.graph import Edge, Label, Node, toposort
 from tinygrad_lesson.symbol.operator import find
 
@@ -82,7 +82,7 @@ def from_json(text: str, where: str = "the JSON text") -> list[Edge]:
         place = f"{where}, node {i}"
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise FormatError(f"{place} has no name")
-        nodes.append(read_node(entry, nodes, f"{place} ({entry['name'][:80]})"))
+        nodes.append(read_node(entry, nodes, f"{place} ({plain(entry['name'], 80)})"))
     return [read_edge(pair, nodes, f"{where}, head {i}") for i, pair in enumerate(graph["heads"])]
 
 
@@ -141,7 +141,7 @@ def read_edge(pair: Any, nodes: Sequence[Node], place: str) -> Edge:
     """An edge [node, output] or [node, output, version] that points at an earlier node."""
     numbers = pair if isinstance(pair, list) and len(pair) in (2, 3) else []
     if len(numbers) < 2 or not all(type(n) is int for n in numbers):
-        raise FormatError(f"{place} is {str(pair)[:80]}, expected [node, output, version]")
+        raise FormatError(f"{place} is {plain(pair, 80)}, expected [node, output, version]")
     node, index = numbers[:2]
     if not 0 <= node < len(nodes):
         raise FormatError(

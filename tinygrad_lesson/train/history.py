@@ -155,9 +155,9 @@ class History:
         if isinstance(told, os.PathLike) or (isinstance(told, str) and os.path.lexists(told)):
             where = plain(os.fspath(told))
             told = parsed(read_text(told), where)
-            if not isinstance(told, Mapping) or "mean_abs_grad" not in told:
-                raise FormatError(f"{where} is no history: 'mean_abs_grad' is missing")
-        if not isinstance(told, Mapping) or "mean_abs_grad" not in told:
+            if not isinstance(told, Mapping):
+                raise FormatError(f"{where}: byte 0: this is no history, expected values by name")
+        elif not isinstance(told, Mapping) or "mean_abs_grad" not in told:
             raise DTypeError(
                 f"expected a History, a fitted FeedForward or what a history.json holds, not {told!r:.80}"
             )
