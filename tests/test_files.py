@@ -80,6 +80,26 @@ def test_a_loader_refuses_what_is_no_file_of_its_kind_and_names_it(kind, loader,
 
 @posix
 @pytest.mark.usefixtures("in_time")
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_a_device_is_not_even_opened_and_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(
+    kind, tmp_path, monkeypatch
+):
+    path, plain_file = tmp_path / "given", tmp_path / "file"
+    STRANGE[kind](path)
+    plain_file.write_text("x")
+    opened, really = [], os.open
+    monkeypatch.setattr(os, "open", lambda *given: opened.append(given) or really(*given))
+    with pytest.raises(FileError, match=f"given is a {kind}, expected a file"):
+        Cursor(path)
+    assert not opened
+    looked = os.stat(plain_file)
+    monkeypatch.setattr(os, "stat", lambda *_, **__: looked)  # as if it had been a file a moment ago
+    with pytest.raises(FileError, match="given"):
+        Cursor(path)
+
+
+@posix
+@pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("ending", ["symbol.json", "0001.params", "0001.states"])
 @pytest.mark.parametrize("kind", [kind for kind in STRANGE if kind != "missing"])
 def test_a_model_is_not_loaded_from_what_is_no_file_of_its_kind(kind, ending, tmp_path):

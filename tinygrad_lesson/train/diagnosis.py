@@ -299,7 +299,7 @@ def about_optimizer(kinds: set[str], findings: Sequence[Finding], history: Histo
     if "vanishing" not in kinds:
         return []
     names = {f"{f.layer}{end}" for f in findings if f.kind == "vanishing" for end in ("", "_weight")}
-    gradients = [np.array(values, float) for name, values in history.mean_abs_grad.items() if name in names]
+    gradients = [np.array(values) for name, values in history.mean_abs_grad.items() if name in names]
     sizes = [np.median(values[values > 0]) for values in gradients]
     if min(sizes) < EPSILON:
         return [
