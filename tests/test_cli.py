@@ -2,8 +2,11 @@
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -72,6 +75,18 @@ def test_seed_and_batch_size_change_the_numbers(tmp_path, monkeypatch):
         (["run", "mlp4", "--device", "tpu"], "device 'tpu' is not known"),
         (["run", "mlp4", "--epochs", "0"], "expected 1 or more"),
         (["run", "mlp4", "--seed", "-1"], "-1"),
+        (["run", "mlp4", "--epochs", "9" * 5000], "has 5000 digits, expected 18 at most"),
+        (["run", "mlp4", "--seed", "x\x1b[31m\n"], r"'x\x1b[31m\n' is no whole number"),
+        (["run", "mlp4", "--out", ""], "argument --out: it is empty, expected a folder"),
+        (["run", "mlp\x1b[31m"], r"there is no network 'mlp\x1b[31m'"),
+        (["run", "mlp4", "--colour\x1b[31m"], r"unrecognized arguments: --colour\x1b[31m"),
+        (["check", "m:f", "--high", "inf"], "argument --high: 'inf' is no finite number"),
+        (["check", "m:f", "--low", "nan"], "argument --low: 'nan' is no finite number"),
+        (["check", "m:f", "--low", "x"], "argument --low: 'x' is no finite number"),
+        (["check", "m:f", "--order", "0"], "0 is too small"),
+        (["check", "m:f", "--seed", "-1"], "'-1' is no whole number from 0 on"),
+        (["check"], "required: MODULE"),
+        (["list", "more"], "unrecognized arguments: more"),
         (["paint"], "invalid choice: 'paint'"),
         ([], "COMMAND"),
     ],
@@ -85,8 +100,10 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(arguments, said, tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert said in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    assert said in done.stderr
+    assert done.stderr.startswith("tinygrad-lesson")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr[:-1].isprintable()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,6 +112,79 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
     blocked.write_text("not a folder")
     assert main(["run", "mlp4", "--out", str(blocked / "out")]) == 2
     assert str(blocked) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["101", "1000000000000"])
+def test_a_batch_that_the_rows_do_not_fill_is_refused(size, tmp_path, capsys):
+    assert main(["run", "mlp4", "--batch-size", size, "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"batch_size is {size}, expected 1 to 100, the number of rows to learn from" in said
+
+
+@pytest.mark.parametrize("out", ["file", "/dev/null", "/proc/nowhere", "a" * 300, "loop/x"])
+def test_what_is_no_folder_is_named_on_one_line(out, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    assert main(["run", "mlp4", "--out", out]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"tinygrad-lesson: cannot write to {out}"[:60])
+    assert said.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line_and_leaves_whole_files_only(tmp_path, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, limits[1]))
+    try:
+        assert main(["run", "mlp4", "--epochs", "1", "--out", str(tmp_path)]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = capsys.readouterr().err
+    assert said == f"tinygrad-lesson: cannot write {tmp_path}/mlp4/gradients.png: File too large\n"
+    assert {path.name for path in (tmp_path / "mlp4").iterdir()} == {"history.json", "diagnosis.txt"}
+
+
+def shell(command, folder):
+    """What a shell says of a command, in which `lesson` is ours."""
+    program = f"{sys.executable} -m tinygrad_lesson"
+    return subprocess.run(
+        ["bash", "-c", command.replace("lesson", program)],
+        capture_output=True, text=True, cwd=folder, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("lesson list | true; exit ${PIPESTATUS[0]}", (0, 141), ""),
+        ("lesson list > /dev/full", (2,), "tinygrad-lesson: cannot write the output: No space left on device\n"),
+        ("lesson run --help > /dev/full", (2,), "tinygrad-lesson: cannot write the output: No space left on device\n"),
+        ("lesson list >&-", (0,), ""),
+        ("set -o pipefail; lesson run mlp4 --epochs 100000000 | head -1 > /dev/null", (141,), ""),
+    ],
+)  # fmt: skip
+def test_an_output_that_nobody_takes_is_no_traceback(command, code, said, tmp_path):
+    done = shell(command, tmp_path)
+    assert (done.returncode in code, done.stderr) == (True, said)
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(tmp_path):
+    command = [sys.executable, "-m", "tinygrad_lesson", "run", "mlp4", "--epochs", "100000000"]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path}
+    with subprocess.Popen(command, **options) as running:
+        running.stdout.readline()
+        running.stdout.readline()
+        time.sleep(1)
+        running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=60)[1]
+    assert (running.returncode, said) == (130, "tinygrad-lesson: stopped\n")
+
+
+def test_control_characters_of_a_folder_are_shown_not_sent(tmp_path, capsys, monkeypatch):
+    for drawing in ("save", "save_figure"):
+        monkeypatch.setattr(run, drawing, lambda drawn, path: path)
+    assert main(["run", "mlp4", "--epochs", "1", "--out", str(tmp_path / "a\x1b[31m")]) == 0
+    assert "\x1b" not in capsys.readouterr().out
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

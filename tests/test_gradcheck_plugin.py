@@ -46,6 +46,27 @@ def boom(x):
     raise ValueError("first line\\nsecond line")
 
 
+def colours(x):
+    raise ValueError("\\x1b[31mred")
+
+
+def leaves(x):
+    raise SystemExit(0)
+
+
+def leaves_later(x, calls=[]):
+    calls.append(x)
+    if len(calls) > 3:
+        raise SystemExit(0)
+    return tl.sum(x * x)
+
+
+def __getattr__(name):
+    if name == "odd":
+        raise SystemExit(0)
+    raise AttributeError(name)
+
+
 net = tl.sym.FullyConnected(tl.sym.Variable("data"), num_hidden=3, name="fc")
 three = 3
 '''
@@ -161,6 +182,46 @@ def test_a_package_that_cannot_be_checked_is_a_mistake_on_one_line(name, message
     assert (code, message in said) == (4, True), said
 
 
+LEAVES = {
+    "leaves": "import sys; sys.exit(0)",
+    "skips": "import pytest; pytest.skip('not today', allow_module_level=True)",
+    "ends": "import pytest; pytest.exit('enough', returncode=0)",
+    "raises": "raise BaseException('a\\x1b[31mb')",
+}
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize("name", LEAVES)
+def test_a_module_that_leaves_while_it_is_imported_is_a_mistake_and_no_pass(name, tmp_path, capsys):
+    (tmp_path / "mypackage" / f"{name}.py").write_text(LEAVES[name])
+    said, code = run_pytest("--gradcheck", "mypackage")
+    assert (code, f"ERROR: --gradcheck mypackage: cannot import 'mypackage.{name}': " in said) == (4, True), (
+        said
+    )
+    assert "\x1b[31mb" not in said
+    for target in ("mypackage", f"mypackage.{name}", f"mypackage.{name}:f"):
+        assert main(["check", target]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"tinygrad-lesson: cannot import 'mypackage.{name}': ")
+        assert error.count("\n") == 1
+        assert error.rstrip("\n").isprintable()
+
+
+@pytest.mark.usefixtures("package")
+def test_an_op_that_leaves_fails(tmp_path):
+    left = RIGHT.format(n=6).replace("return xp.exp(-x * x, out=out)", "raise SystemExit(0)")
+    (tmp_path / "mypackage" / "left.py").write_text(left)
+    said, code = run_pytest("--gradcheck", "mypackage.left")
+    assert (code, "1 failed" in said) == (1, True), said
+
+
+@pytest.mark.usefixtures("package")
+def test_the_program_of_a_package_is_not_run(tmp_path, capsys):
+    (tmp_path / "mypackage" / "more" / "__main__.py").write_text("raise SystemExit(0)")
+    assert main(["check", "mypackage"]) == 1
+    assert "Gauss1: ok" in capsys.readouterr().out
+
+
 # The same from the shell.
 
 
@@ -204,6 +265,17 @@ def test_check_prints_the_report_and_tells_by_its_exit_code(arguments, code, sai
         (["mypackage.right:loss", "--order", "3"], "--order is 3, expected 1 or 2"),
         (["mypackage.right:loss", "--low", "3"], "--low must be below --high"),
         (["mypackage.right:boom"], "boom with inputs of shapes (2, 3): ValueError: first line"),
+        (["mypackage.right:colours"], r"colours with inputs of shapes (2, 3): ValueError: \x1b[31mred"),
+        (["mypackage.right:leaves"], "leaves with inputs of shapes (2, 3): SystemExit: 0"),
+        (["mypackage.right:leaves_later"], "leaves_later with inputs of shapes (2, 3): SystemExit: 0"),
+        (["mypackage.right:odd"], "cannot look up 'mypackage.right:odd': SystemExit: 0"),
+        (["mypackage.right:add", "--low=-1e308", "--high", "1e308"], "--low must be below --high, both finite"),
+        (["mypackage.right:add", "--shape", "1000000000000"], "has 1e+12 numbers, expected 10000000 at most"),
+        (["mypackage.right:add", "--shape", "9" * 5000], "expected sizes as in 3,4"),
+        (["mypackage.right:"], "mypackage.right has no ''; it has tl"),
+        ([":f"], "cannot import '': ValueError"),
+        (["..right:f"], "cannot import '..right'"),
+        (["a\x1b[31m\nb:f"], r"cannot import 'a\x1b[31m\nb'"),
         (["mypackage.right:without_inputs"], "without_inputs needs inputs to be checked at"),
         (["mypackage.right:los"], "mypackage.right has no 'los'; did you mean 'loss'?"),
         (["mypackage.right:three"], "expected a function, an op or a Symbol"),
@@ -219,6 +291,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, said, capsys):
     assert said in error
     assert error.count("\n") == 1
     assert error.startswith("tinygrad-lesson: ")
+    assert error[:-1].isprintable()
 
 
 @pytest.mark.usefixtures("package")

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import damaged_bytes, damaged_json, seeds
 
 from tinygrad_lesson.errors import DTypeError, FormatError, ShapeError
 from tinygrad_lesson.files import write_whole
-from tinygrad_lesson.symbol.params import load_params, save_params
+from tinygrad_lesson.symbol.params import load_checkpoint, load_params, save_params
 
 DATA = Path(__file__).parent / "data"
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -207,6 +208,23 @@ def test_a_damaged_file_is_read_or_refused_within_its_own_size(seed, tmp_path):
     tracemalloc.stop()
     assert outcome == "read" or re.search(r"damaged\.params: byte \d+: ", outcome)
     assert peak < 50_000 + 20 * len(damaged)
+
+
+@pytest.mark.parametrize("seed", seeds(200))
+def test_a_damaged_checkpoint_is_loaded_or_refused_by_file_and_place(seed, tmp_path):
+    for name in ("bn8-symbol.json", "bn8-0000.params"):
+        (tmp_path / name).write_bytes((DATA / "nets" / name).read_bytes())
+    path = tmp_path / ("bn8-symbol.json" if seed % 2 else "bn8-0000.params")
+    path.write_bytes(
+        damaged_json(path.read_text(), seed) if seed % 2 else damaged_bytes(path.read_bytes(), seed)
+    )
+    said = ""
+    try:
+        load_checkpoint(str(tmp_path / "bn8"), 0)
+    except FormatError as error:
+        said = str(error)
+    assert not said or path.name in said
+    assert "\x1b" not in said
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):

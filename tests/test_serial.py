@@ -74,6 +74,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_graph_that_is_refused_sends_nothing_to_the_terminal():
+    told = json.loads(sym.relu(sym.Variable("x"), name="r\x1b[31m\n").tojson())
+    for change in ({"op": "no\x1b"}, {"inputs": "\x1b[31m"}, {"inputs": [["\x1b[31m"]]}, {"attrs": {"a": 1}}):
+        nodes = [told["nodes"][0], {**told["nodes"][1], **change}]
+        with pytest.raises(FormatError, match=r"node 1 \(r\\x1b\[31m\\n\)") as caught:
+            sym.load_json(json.dumps({**told, "nodes": nodes}))
+        assert str(caught.value).isprintable()
+
+
 def test_groups_and_inner_outputs_keep_their_heads():
     parts = sym.split(sym.Variable("x"), num_outputs=3, name="sp")
     pair = sym.Group([parts[2], sym.relu(parts[0], name="r"), sym.Variable("z")])

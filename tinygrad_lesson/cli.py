@@ -1,14 +1,18 @@
 """The command line: `tinygrad-lesson list`, `run` and `check`."""
 
 import argparse
+import contextlib
+import math
+import os
 import sys
 import time
 from pathlib import Path
+from typing import Any, NoReturn
 
 from tinygrad_lesson.arrays import Context, require_device
 from tinygrad_lesson.check.target import check_at, named, ops_of
 from tinygrad_lesson.errors import DeviceError, LessonError
-from tinygrad_lesson.files import write_whole
+from tinygrad_lesson.files import plain, refused, write_whole
 from tinygrad_lesson.lesson import remedies, run
 from tinygrad_lesson.lesson.networks import NETWORKS
 from tinygrad_lesson.train.diagnosis import diagnose
@@ -16,13 +20,25 @@ from tinygrad_lesson.train.metric import format_confusion
 from tinygrad_lesson.viz.plots import plot_remedies, save_figure
 from tinygrad_lesson.viz.render import MISSING
 
+DIGITS = 18  # of a number that is asked for; more would never end, or never begin
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 1 where a check fails, 2 for a mistake in what was asked."""
-    asked = parser().parse_args(arguments)
+    with contextlib.suppress(AttributeError):  # there is none, or it is another one
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        return int(asked.command(asked))
-    except (LessonError, OSError) as error:
+        try:
+            asked = parser().parse_args(arguments)
+            return int(asked.command(asked))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # what cannot be written is said here, not when the program has ended
+    except BrokenPipeError:  # who reads has seen enough, as in `... | head -1`
+        without_output()
+        return 128 + 13
+    except (LessonError, OSError, MemoryError) as error:
+        without_output(error)
         print(f"tinygrad-lesson: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -32,14 +48,38 @@ def main(arguments: list[str] | None = None) -> int:
 
 def one_line(error: Exception) -> str:
     """What went wrong, without a traceback."""
-    if isinstance(error, OSError) and error.filename:
-        return f"cannot write {error.filename}: {error.strerror}"
-    return str(error)
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory: {plain(error)}".rstrip(": ")
+    if isinstance(error, OSError) and not isinstance(error, LessonError):
+        return f"cannot write {plain(error.filename or 'the output')}: {plain(error.strerror or error)}"
+    return plain(" ".join(line.strip() for line in str(error).splitlines()), longest=2000)
+
+
+def without_output(error: Exception | None = None) -> None:
+    """Send what is left of the output nowhere, so that Python does not try again to write it when it ends."""
+    own = isinstance(error, LessonError) or not isinstance(error, OSError) or error.filename
+    if error is None or not own:
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line, and show a terminal nothing but text."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; argparse itself would not say that it cannot be written."""
+        print(self.format_help(), end="", file=file)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where to read more."""
+        self.exit(2, f"{self.prog}: error: {plain(message)} (see {self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """What can be asked."""
-    top = argparse.ArgumentParser(prog="tinygrad-lesson", description="The lesson on vanishing gradients.")
+    top = Parser(prog="tinygrad-lesson", description="The lesson on vanishing gradients.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="name the lesson's networks")
     listing.set_defaults(command=list_networks)
@@ -49,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--seed", type=natural, default=0, metavar="N", help="of the first weights")
     runs.add_argument("--batch-size", type=positive, default=run.BATCH_SIZE, metavar="N")
     runs.add_argument("--device", type=device, default=Context(), metavar="cpu|gpu:0")
-    runs.add_argument("--out", type=Path, default=Path("lesson-out"), metavar="DIR")
+    runs.add_argument("--out", type=folder, default=Path("lesson-out"), metavar="DIR")
     runs.add_argument("--page", action="store_true", help="write DIR/index.html, to explore with a browser")
     runs.set_defaults(command=run_networks)
     checks = commands.add_parser("check", help="check the gradient of a function, or of every op of a module")
@@ -59,8 +99,10 @@ def parser() -> argparse.ArgumentParser:
     checks.add_argument("--shape", action="append", default=[], metavar="N,M", help="of each input in turn")
     checks.add_argument("--order", type=positive, default=1, metavar="1|2", help="of the derivatives")
     checks.add_argument("--seed", type=natural, default=0, metavar="N", help="of the inputs")
-    checks.add_argument("--low", type=float, default=-2.0, metavar="X", help="the least input, -2 by default")
-    checks.add_argument("--high", type=float, default=2.0, metavar="X", help="the largest, 2 by default")
+    checks.add_argument(
+        "--low", type=number, default=-2.0, metavar="X", help="the least input, -2 by default"
+    )
+    checks.add_argument("--high", type=number, default=2.0, metavar="X", help="the largest, 2 by default")
     checks.set_defaults(command=check_gradients)
     return top
 
@@ -68,8 +110,25 @@ def parser() -> argparse.ArgumentParser:
 def natural(text: str) -> int:
     """A number from 0 on."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is no whole number from 0 on")
+    if len(text) > DIGITS:
+        raise argparse.ArgumentTypeError(f"{text:.10}... has {len(text)} digits, expected {DIGITS} at most")
     return int(text)
+
+
+def number(text: str) -> float:
+    """A finite number."""
+    with contextlib.suppress(ValueError):
+        if math.isfinite(float(text)):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r:.80} is no finite number")
+
+
+def folder(text: str) -> Path:
+    """Where something is to be written: a folder, or nothing yet."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty, expected a folder")
+    return Path(text)
 
 
 def positive(text: str) -> int:
@@ -103,9 +162,12 @@ def run_networks(asked: argparse.Namespace) -> int:
     names = list(NETWORKS) if not asked.nets or "all" in asked.nets else list(dict.fromkeys(asked.nets))
     unknown = [name for name in names if name not in NETWORKS]
     if unknown:
-        raise LessonError(f"there is no network {unknown[0]!r}; known: {', '.join(NETWORKS)}, or all")
+        raise LessonError(f"there is no network {unknown[0]!r:.80}; known: {', '.join(NETWORKS)}, or all")
     out: Path = asked.out
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(out, error, "write to") from None
     began = time.perf_counter()
     results = []
     for name in names:
@@ -122,15 +184,15 @@ def run_networks(asked: argparse.Namespace) -> int:
         report(result)
         picture = run.write(result, out / name)
         if picture.suffix == ".gv":
-            print(f"{picture}: {MISSING}")
+            print(f"{plain(picture)}: {MISSING}")
     write_whole(out / "summary.json", run.summary(results))
     run.write_comparison(results, out)
     if asked.page:
-        print(f"\nthe page: {run.write_page(results, out)}")
+        print(f"\nthe page: {plain(run.write_page(results, out))}")
     if names == list(NETWORKS):
         save_figure(plot_remedies(remedies.compare(epochs=asked.epochs))[0], out / "remedies.png")
     trained = sum(result.history.seconds for result in results)
-    print(f"\ntraining {trained:.2f} s, in all {time.perf_counter() - began:.1f} s; results in {out}/")
+    print(f"\ntraining {trained:.2f} s, in all {time.perf_counter() - began:.1f} s; results in {plain(out)}/")
     return 0
 
 
@@ -163,8 +225,8 @@ def as_shape(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.strip("() ").split(",")]
     if parts == [""]:
         return ()
-    if not all(part.isdecimal() for part in parts if part) or "" in parts[:-1]:
-        raise LessonError(f"--shape is {text!r}, expected sizes as in 3,4, or () for a single number")
+    if not all(part.isdecimal() and len(part) <= DIGITS for part in parts if part) or "" in parts[:-1]:
+        raise LessonError(f"--shape is {text!r:.80}, expected sizes as in 3,4, or () for a single number")
     return tuple(int(part) for part in parts if part)
 
 

@@ -48,6 +48,14 @@ class FormatError(LessonError, ValueError):
     """A file that is not what it says; the message names the place in it."""
 
 
+class FileError(FormatError, OSError):
+    """A file that cannot be read or written at all: of a wrong kind, empty, too large, or the system refuses."""
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A file that is not there."""
+
+
 class OptimizerError(LessonError, ValueError):
     """An optimizer setting out of its range, or one that does not exist."""
 

@@ -1,57 +1,323 @@
 """Files: read within their bounds, written whole or not at all."""
 
+import contextlib
+import json
 import math
 import os
+import re
 import secrets
+import stat
 import struct
 import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_lesson.errors import FormatError
+from tinygrad_lesson.errors import FileError, FormatError, MissingFileError, shown
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where leftovers are told by their age
+    fcntl = None  # type: ignore[assignment]
 
 MAX_NDIM = 32
+MAX_TEXT = 2**28  # bytes of a file of text; the JSON of a graph with a million nodes is smaller
+BUFFER = 2**13
+OLD = 24 * 3600.0  # seconds after which a temporary file is a leftover, where nothing else tells
+PATIENCE = 10.0  # seconds that a saver waits for another one
+KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}  # fmt: skip
+
+PathLike = str | os.PathLike[str]
 
 
-def write_whole(path: str | os.PathLike[str], data: bytes | str) -> None:
+def plain(text: object, longest: int = 300) -> str:
+    """`text` on one line, with control characters written out, as a terminal may be shown it."""
+    line = shown(str(text))
+    return line if len(line) <= longest else f"{line[:longest]}..."
+
+
+def refused(path: PathLike, error: Exception, doing: str) -> FileError:
+    """What the system says of a file, as an error that names it."""
+    why = getattr(error, "strerror", None) or error
+    cls = MissingFileError if isinstance(error, FileNotFoundError) else FileError
+    return cls(f"cannot {doing} {plain(os.fspath(path))}: {plain(why)}")
+
+
+def require_file(path: PathLike, about: os.stat_result) -> None:
+    """Refuse what is no ordinary file: to open a device can do something, and a pipe may never end."""
+    if not stat.S_ISREG(about.st_mode):
+        kind = KINDS.get(stat.S_IFMT(about.st_mode), "no ordinary file")
+        raise FileError(f"{plain(os.fspath(path))} is {kind}, expected a file")
+
+
+# Writing.
+
+
+def write_whole(path: PathLike, data: bytes | str) -> None:
     """Write `data` to `path`, text as UTF-8; whoever looks finds the old file or the whole new one.
 
-    A crash or a full disk halfway leaves the old file as it was. A link is followed, not replaced.
+    A crash or a full disk halfway leaves the old file as it was. A link is followed, not replaced; the rights of
+    an old file are kept. What a saver that was killed has left in the folder is removed.
+
+    Errors
+        FileError if `path` is a folder, a device or a pipe, or the system refuses.
     """
-    target = Path(path).resolve()
-    part = target.with_name(f".{secrets.token_hex(8)}.part")  # same folder: a rename cannot cross disks
     try:
-        with part.open("xb") as file:
+        old = about(path)
+        target = Path(path).resolve()
+        sweep(target.parent)
+        with new_part(target.parent) as (file, part):
+            if old is not None:
+                keep_rights(part, old)
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(target)
+            part.replace(target)
+    except FileError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero in the name
+        raise refused(path, error, "write") from None
+
+
+def about(path: PathLike) -> os.stat_result | None:
+    """What is known of the file that will be replaced; None if there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    require_file(path, found)
+    return found
+
+
+def keep_rights(part: Path, old: os.stat_result) -> None:
+    """Give a new file the owner, where one may, and the rights of the old one."""
+    if hasattr(os, "chown"):
+        with contextlib.suppress(OSError):
+            os.chown(part, old.st_uid, old.st_gid)
+    part.chmod(stat.S_IMODE(old.st_mode))
+
+
+PART = re.compile(r"\.tinygrad_lesson-[0-9a-f]{16}\.part")
+
+
+@contextlib.contextmanager
+def new_part(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A temporary file in the folder of the real one, for a rename cannot cross disks.
+
+    It is locked while it is written: so another saver knows it from one that was left by a killed process.
+    """
+    while True:
+        part = folder / f".tinygrad_lesson-{secrets.token_hex(8)}.part"
+        file = part.open("xb")
+        if locked(file.fileno()) and part.exists():
+            break
+        file.close()  # swept away before it was locked
+    try:
+        with file:
+            yield file, part
     finally:
         part.unlink(missing_ok=True)
 
 
-class Cursor:
-    """A place in the bytes of a file, and the only way to them: nothing is taken from beyond the end.
+def locked(descriptor: int, shared: bool = False) -> bool:
+    """Whether this process now has the lock on an open file or folder, or there are no locks here."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a disk without locks
+        return True
+    return True
 
-    Sizes that the file claims are compared with the bytes left before anything is allocated.
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files of savers that are no more."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError):
+                    sweep_one(entry.path)
+
+
+def sweep_one(path: str) -> None:
+    """Remove a temporary file if nobody holds its lock any more."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        left = fcntl is not None or time.time() - os.fstat(descriptor).st_mtime > OLD
+        if left and locked(descriptor):
+            os.unlink(path)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def alone_in(folder: PathLike, *, reading: bool = False) -> Iterator[None]:
+    """Let nobody else save several files that belong together to `folder` meanwhile, or read them.
+
+    Who waits longer than `PATIENCE` goes on all the same: whether files belong together is told by their digests.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # nothing to be alone in; reading and writing will say so
+        yield
+        return
+    try:
+        until = time.monotonic() + PATIENCE
+        while not locked(descriptor, reading) and time.monotonic() < until:
+            time.sleep(0.005)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+# Reading.
+
+
+def open_file(path: PathLike) -> tuple[BinaryIO, int]:
+    """The ordinary file at `path`, open at its first byte, and its size.
 
     Errors
-        FormatError with the file's name and the byte where the trouble lies.
+        FileError if it is missing, empty or of another kind, or the system refuses.
+    """
+    try:
+        require_file(path, os.stat(path))
+        # It may have become another one meanwhile: a pipe must not make the opening wait.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        file = open(os.open(path, flags), "rb", buffering=BUFFER)  # noqa: SIM115
+    except FileError:
+        raise
+    except (OSError, ValueError) as error:
+        raise refused(path, error, "read") from None
+    try:
+        found = os.fstat(file.fileno())
+        require_file(path, found)
+        if not found.st_size:
+            raise FileError(f"{plain(os.fspath(path))}: byte 0: the file is empty")
+    except BaseException:
+        file.close()
+        raise
+    return file, found.st_size
+
+
+def read_text(path: PathLike) -> str:
+    """The text in a file, which is UTF-8 and of a size that text may have.
+
+    Errors
+        FileError if it cannot be read, FormatError naming the byte that is no text.
+    """
+    file, size = open_file(path)
+    with file:
+        if size > MAX_TEXT:
+            raise FileError(
+                f"{plain(os.fspath(path))} has {size} bytes, expected text of {MAX_TEXT} bytes at most"
+            )
+        try:
+            data = file.read(size)
+        except OSError as error:
+            raise refused(path, error, "read") from None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{plain(os.fspath(path))}: byte {error.start} is no UTF-8") from None
+
+
+def parsed(text: str, where: str) -> Any:
+    """What a JSON text says.
+
+    Errors
+        FormatError if it is none.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{where} is no JSON: {error}") from None
+
+
+class Kind(NamedTuple):
+    """What a value that was read must be: in words, and as a test; for a list also what each `part` must be."""
+
+    words: str
+    fits: Callable[[Any], bool]
+    part: "Kind | None" = None
+
+
+def is_whole(value: Any) -> bool:
+    """Whether this is an integer; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a number that a float can hold; NaN and infinity are."""
+    return isinstance(value, float) or (is_whole(value) and abs(value) < 2**1023)
+
+
+def list_of(part: Kind) -> Kind:
+    """The kind of a list, each part of which is of kind `part`."""
+    return Kind("a list", lambda value: isinstance(value, list | tuple), part)
+
+
+NUMBER = Kind("a number", is_number)
+COUNT = Kind("a whole number from 0 on", lambda value: is_whole(value) and 0 <= value < 2**63)
+TEXT = Kind("text", lambda value: isinstance(value, str))
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+PARTS = Kind("values by name", lambda value: isinstance(value, Mapping))
+
+
+def field(told: Mapping[str, Any], key: str, kind: Kind, where: str) -> Any:
+    """What `told`, read from the file that `where` names, holds at `key`.
+
+    Errors
+        FormatError naming file and key if it is missing, or not of this kind.
+    """
+    if key not in told:
+        raise FormatError(f"{where}: {key!r} is missing, expected {kind.words}")
+    value = told[key]
+    if not kind.fits(value):
+        raise FormatError(f"{where}: {key!r} is {plain(repr(value), 80)}, expected {kind.words}")
+    if kind.part is not None:
+        for i, part in enumerate(value):
+            if not kind.part.fits(part):
+                raise FormatError(
+                    f"{where}: {key!r} has {plain(repr(part), 80)} at {i}, expected {kind.part.words}"
+                )
+    return value
+
+
+class Cursor:
+    """A place in a file of bytes, and the only way to them: nothing is taken from beyond the end.
+
+    Sizes that the file claims are compared with the bytes left before anything is allocated, and only what is
+    taken is read.
+
+    Errors
+        FileError if the file cannot be read; FormatError with its name and the byte where the trouble lies.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: PathLike) -> None:
         """Start at the first byte of the file at `path`."""
-        self.path = os.fspath(path)
-        self.data = memoryview(Path(path).read_bytes())
+        self.path = plain(os.fspath(path))
+        self.file, self.size = open_file(path)
         self.position = 0
+
+    def __enter__(self) -> "Cursor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
 
     @property
     def left(self) -> int:
         """The number of bytes not yet taken."""
-        return len(self.data) - self.position
+        return self.size - self.position
 
     def error(self, message: str, *, at: int | None = None) -> FormatError:
         """An error to raise, about byte `at` or else the one before which the cursor stands."""
@@ -59,10 +325,24 @@ class Cursor:
 
     def take(self, size: int, what: str) -> memoryview:
         """The next `size` bytes, called `what` should there be fewer."""
+        return self.fill(np.empty(self.bounded(size, what), np.uint8), what).data
+
+    def bounded(self, size: int, what: str) -> int:
+        """`size`, if that many bytes are left."""
         if size > self.left:
             raise self.error(f"{what} needs {size} bytes, {self.left} are left")
-        self.position += size
-        return self.data[self.position - size : self.position]
+        return size
+
+    def fill(self, array: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
+        """`array`, with the next bytes as its elements."""
+        try:
+            count = self.file.readinto(array.reshape(-1).view(np.uint8))  # type: ignore[attr-defined]
+        except OSError as error:
+            raise refused(self.path, error, "read") from None
+        if count != array.nbytes:
+            raise self.error(f"{what} ends early: the file became shorter while it was read")
+        self.position += count
+        return array
 
     def numbers(self, count: int, form: str, what: str) -> tuple[int, ...]:
         """The next `count` little-endian integers of the kind that `struct` calls `form`."""
@@ -99,5 +379,9 @@ class Cursor:
         if math.prod(filter(None, shape)) * dtype.itemsize > sys.maxsize:
             raise self.error(f"{what} has the shape {shape}, too large to count its bytes")
         stored = np.dtype(np.uint8) if dtype == np.bool_ else dtype.newbyteorder("<")
-        elements = np.frombuffer(self.take(math.prod(shape) * stored.itemsize, what), stored)
-        return elements.astype(dtype).reshape(shape)
+        self.bounded(math.prod(shape) * stored.itemsize, what)
+        try:
+            elements = np.empty(math.prod(shape), stored)
+        except MemoryError:
+            raise self.error(f"{what} does not fit into the memory of this machine") from None
+        return self.fill(elements, what).astype(dtype, copy=False).reshape(shape)

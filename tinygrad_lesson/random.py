@@ -19,6 +19,7 @@ Shape = int | Sequence[int]
 
 _STREAMS = 1024  # generators that one seed starts
 _DRAWS_PER_STREAM = 64  # what a stream draws at most, as long as there are streams left
+_WORDS = 624  # of the state of a stream
 _SEED_STEP = 127  # distance between the first streams of neighbouring seeds
 _TURN = threading.Lock()  # a generator serves one thread at a time
 _BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
@@ -45,6 +46,38 @@ class MXNetGenerator:
         """Start again, as a new generator with this seed would."""
         self.seed = int(seed)
         self._streams: list[np.random.MT19937] = []
+
+    def get_state(self) -> npt.NDArray[np.int32]:
+        """Where the streams are: for each its 624 words and its position in them.
+
+        Shapes
+            (streams, 625); streams that have not drawn yet are left out
+        """
+        rows = np.empty((len(self._streams), _WORDS + 1), np.uint32)
+        for row, stream in zip(rows, self._streams, strict=True):
+            state: Any = stream.state["state"]
+            row[:_WORDS], row[_WORDS] = state["key"], state["pos"]
+        return rows.view(np.int32)
+
+    def set_state(self, seed: int, rows: npt.ArrayLike) -> None:
+        """Go on where a generator of this seed was when `get_state` gave these rows.
+
+        Errors
+            ShapeError if they are no rows of 624 words and a position.
+        """
+        words = np.ascontiguousarray(rows, np.int32).view(np.uint32)
+        if words.ndim != 2 or words.shape[1] != _WORDS + 1 or len(words) > _STREAMS:
+            raise ShapeError(
+                f"the state of a generator is {words.shape}, expected ({_STREAMS} or fewer, {_WORDS + 1})"
+            )
+        if (words[:, _WORDS] > _WORDS).any():
+            raise ShapeError(f"a position in the state of a generator is above {_WORDS}")
+        self.reseed(seed)
+        for row in words:
+            stream = np.random.MT19937()
+            state: Any = {"key": row[:_WORDS].copy(), "pos": int(row[_WORDS])}
+            stream.state = {"bit_generator": "MT19937", "state": state}
+            self._streams.append(stream)
 
     def uniform(
         self, low: float = 0.0, high: float = 1.0, shape: Shape = (), dtype: npt.DTypeLike = np.float32

@@ -2,11 +2,12 @@
 
 import importlib
 import inspect
+import math
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from tinygrad_lesson.check.property import declared
 from tinygrad_lesson.check.report import Report
 from tinygrad_lesson.check.subject import name_of
 from tinygrad_lesson.errors import LessonError, near
+from tinygrad_lesson.files import plain
 from tinygrad_lesson.op import OPS, Op
 from tinygrad_lesson.operator import REGISTERED, CustomOpProp, registered_as
 from tinygrad_lesson.shapes import Shape, show
@@ -24,6 +26,8 @@ from tinygrad_lesson.symbol.custom import Custom
 from tinygrad_lesson.tensor import Tensor
 
 SHAPE = (2, 3)  # of an input about which nothing is said
+LARGEST = 10**7  # numbers in an input; a check takes many copies of it
+T = TypeVar("T")
 
 
 def module_called(name: str, folder: Path | None = None) -> Any:
@@ -35,15 +39,26 @@ def module_called(name: str, folder: Path | None = None) -> Any:
     place = str(folder or Path.cwd())
     if place not in sys.path:
         sys.path.insert(0, place)
+    return guarded(lambda: importlib.import_module(name), f"cannot import {name!r}")
+
+
+def guarded(call: Callable[[], T], what: str, hint: str = "") -> T:
+    """What `call` gives; it runs code of the user's, which may end in any way, even by leaving the program.
+
+    Errors
+        LessonError that says how it ended, after `what` was done; but Ctrl-C stops the program.
+    """
     try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise LessonError(f"cannot import {name!r}: {type(error).__name__}: {first_line(error)}") from None
+        return call()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too: `sys.exit(0)` must not look like a check that passed
+        raise LessonError(f"{what}: {type(error).__name__}: {first_line(error)}{hint}") from None
 
 
 def first_line(error: BaseException) -> str:
     """What went wrong, shortly."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return plain((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def ops_of(package: str, folder: Path | None = None) -> list[Any]:
@@ -56,14 +71,17 @@ def ops_of(package: str, folder: Path | None = None) -> list[Any]:
     for found in pkgutil.walk_packages(
         getattr(module, "__path__", []), f"{package}.", onerror=lambda _: None
     ):
-        module_called(found.name, folder)
+        if not found.name.endswith(".__main__"):  # which is a program: to import it is to run it
+            module_called(found.name, folder)
 
     def inside(cls: type) -> bool:
         return cls.__module__ == package or cls.__module__.startswith(f"{package}.")
 
     ops = [*filter(inside, OPS.values()), *filter(inside, dict.fromkeys(REGISTERED.values()))]
     if not ops:
-        raise LessonError(f"{package} declares no op; put @tinygrad_lesson.op above a class of Op there")
+        raise LessonError(
+            f"{plain(package)} declares no op; put @tinygrad_lesson.op above a class of Op there"
+        )
     return ops
 
 
@@ -76,9 +94,11 @@ def named(target: str) -> Any:
     place, _, name = target.partition(":")
     found = module_called(place)
     for part in name.split("."):
-        if not hasattr(found, part):
-            known = [key for key in vars(found) if not key.startswith("_")]
-            raise LessonError(f"{place} has no {part!r}; {near(part, known).replace('it takes', 'it has')}")
+        if not guarded(lambda: hasattr(found, part), f"cannot look up {target!r}"):  # noqa: B023
+            known = [key for key in getattr(found, "__dict__", ()) if not key.startswith("_")]
+            raise LessonError(
+                f"{plain(place)} has no {part!r}; {near(part, known).replace('it takes', 'it has')}"
+            )
         found = getattr(found, part)
     return declared(found)
 
@@ -91,8 +111,16 @@ def check_at(
     Errors
         LessonError where it cannot be run on such inputs.
     """
-    if not low < high:
-        raise LessonError(f"there are no numbers from {low:g} to {high:g}; --low must be below --high")
+    if not low < high or not math.isfinite(high - low):
+        raise LessonError(
+            f"there are no numbers from {low:g} to {high:g}; --low must be below --high, both finite"
+        )
+    for shape in shapes:
+        if math.prod(shape) > LARGEST:
+            raise LessonError(
+                f"an input of shape {plain(show(shape), 80)} has {math.prod(shape):.3g} numbers, "
+                f"expected {LARGEST} at most"
+            )
     if isinstance(f, type) and issubclass(f, CustomOpProp):
         f = Custom(registered_as(f))
     draw, chosen = Draw(seed), list(shapes) or default_shapes(f)
@@ -100,15 +128,15 @@ def check_at(
     if isinstance(f, Custom):  # whole numbers may be indices
         types = [f.input_dtype(i, np.dtype(float)) for i in range(len(inputs))]
         inputs = [x if t.kind == "f" else np.zeros(x.shape, t) for x, t in zip(inputs, types, strict=True)]
-    try:
+    hint = "" if shapes else "; say others: --shape 3,4 --shape 4"
+    given = f"inputs of shapes {', '.join(map(show, chosen))}"
+    if not chosen:
+        given, hint = "inputs that were guessed", "; declare `sample`, or say --shape 3,4 --shape 4"
+
+    def run() -> Report:
         return gradients(f() if isinstance(f, type) and shapes else f, *inputs, order=order, seed=seed)
-    except Exception as error:
-        hint = "" if shapes else "; say others: --shape 3,4 --shape 4"
-        given = f"inputs of shapes {', '.join(map(show, chosen))}"
-        if not chosen:
-            given, hint = "inputs that were guessed", "; declare `sample`, or say --shape 3,4 --shape 4"
-        problem = f"{type(error).__name__}: {first_line(error)}"
-        raise LessonError(f"{name_of(f)} with {given}: {problem}{hint}") from None
+
+    return guarded(run, f"{name_of(f)} with {given}", hint)
 
 
 def default_shapes(f: Any) -> list[Shape]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu
+from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.lesson.data import Lesson, load
 from tinygrad_lesson.lesson.networks import KINDS, NETWORKS, cross_entropy
@@ -74,6 +75,10 @@ def train(
 ) -> Result:
     """Train one of `NETWORKS` as the lesson does; `seed` draws the first weights, the rows stay."""
     rows = load() if rows is None else rows
+    if not 1 <= batch_size <= len(rows.train_data):
+        raise LessonError(
+            f"batch_size is {batch_size}, expected 1 to {len(rows.train_data)}, the number of rows to learn from"
+        )
     network = NETWORKS[name]
     with NameManager():
         prediction = network.build()

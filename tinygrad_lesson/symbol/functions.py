@@ -1,10 +1,11 @@
 """Functions of symbols that are no single operator."""
 
+import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from tinygrad_lesson.errors import DTypeError, FormatError
+from tinygrad_lesson.errors import DTypeError
+from tinygrad_lesson.files import plain, read_text
 from tinygrad_lesson.symbol import serial
 from tinygrad_lesson.symbol.operator import find
 from tinygrad_lesson.symbol.symbol import Symbol, apply, binary, group, variable
@@ -13,26 +14,22 @@ Variable = var = variable
 Group = group
 
 
-def load_json(text: str) -> Symbol:
+def load_json(text: str, where: str = "the JSON text") -> Symbol:
     """The symbol that `Symbol.tojson` or MXNet wrote.
 
     Errors
-        FormatError naming the node that is wrong.
+        FormatError naming the node that is wrong, and `where` it is.
     """
-    return Symbol(serial.from_json(text))
+    return Symbol(serial.from_json(text, where))
 
 
-def load(path: str) -> Symbol:
+def load(path: str | os.PathLike[str]) -> Symbol:
     """The symbol in a JSON file.
 
     Errors
-        FormatError naming the node that is wrong.
+        FileError if the file cannot be read; FormatError naming the node that is wrong.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path}: byte {error.start} is no UTF-8") from None
-    return Symbol(serial.from_json(text, str(path)))
+    return load_json(read_text(path), plain(os.fspath(path)))
 
 
 def maximum(left: Any, right: Any) -> Symbol:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lesson.errors import AttributeValueError, FormatError, shown
+from tinygrad_lesson.files import parsed, plain
 from tinygrad_lesson.graph import Edge, Label, Node, toposort
 from tinygrad_lesson.symbol.naming import stored, suffix, wrapped
 from tinygrad_lesson.symbol.operator import DTYPE_CODES, find
@@ -72,10 +73,7 @@ def from_json(text: str, where: str = "the JSON text") -> list[Edge]:
     Errors
         FormatError naming the node that is wrong; nothing in the text is run.
     """
-    try:
-        graph = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{where} is no JSON: {error}") from None
+    graph = parsed(text, where)
     entries = graph.get("nodes") if isinstance(graph, dict) else None
     if not isinstance(entries, list) or not isinstance(graph.get("heads"), list):
         raise FormatError(f"{where} is no saved symbol: it lacks the lists 'nodes' and 'heads'")
@@ -141,7 +139,7 @@ def read_edge(pair: Any, nodes: Sequence[Node], place: str) -> Edge:
     """An edge [node, output] or [node, output, version] that points at an earlier node."""
     numbers = pair if isinstance(pair, list) and len(pair) in (2, 3) else []
     if len(numbers) < 2 or not all(type(n) is int for n in numbers):
-        raise FormatError(f"{place} is {str(pair)[:80]}, expected [node, output, version]")
+        raise FormatError(f"{place} is {plain(pair, 80)}, expected [node, output, version]")
     node, index = numbers[:2]
     if not 0 <= node < len(nodes):
         raise FormatError(

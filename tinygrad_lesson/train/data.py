@@ -39,7 +39,9 @@ class DataBatch:
 class BatchIterator(Protocol):
     """What an iterator must have to be trained with; `NDArrayIter` has it, and so may one of your own.
 
-    An attribute ``padding``, if there is one, tells how many of the last rows only fill the batch.
+    An attribute ``padding``, if there is one, tells how many of the last rows only fill the batch. What its epochs
+    depend on is saved with a training if it is a `generator`, or if there are ``get_state``, which gives arrays by
+    name, and ``set_state``, which takes them.
     """
 
     batch_size: int
@@ -97,7 +99,7 @@ class NDArrayIter:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.last_batch_handle = last_batch_handle
-        self._generator = generator or default_generator()
+        self.generator = generator or default_generator()
         self._cursor = -batch_size
         self.hard_reset()
 
@@ -191,10 +193,30 @@ class NDArrayIter:
         """Whether every epoch has the same batches."""
         return not self.shuffle and self.last_batch_handle != "roll_over"
 
+    def get_state(self) -> dict[str, Array]:
+        """What the next epoch depends on, beside the generator: the rows that roll over."""
+        ended = self._cursor >= self._epoch.size
+        return {"left": np.array(self._left if ended else self._left[:0], np.int64)}
+
+    def set_state(self, state: Mapping[str, Array]) -> None:
+        """Stand at the end of the epoch after which `get_state` gave this.
+
+        Errors
+            ShapeError if these rows cannot be left of an epoch of this iterator.
+        """
+        left = np.asarray(state.get("left"))
+        most = self.batch_size - 1 if self.last_batch_handle == "roll_over" else 0
+        inside = left.dtype.kind == "i" and ((left >= 0) & (left < self.num_data)).all()
+        if left.ndim != 1 or left.size > most or not inside:
+            raise ShapeError(
+                f"rows {left.tolist()!r:.80} roll over, expected {most} at most, below {self.num_data}"
+            )
+        self._cursor, self._left = self._epoch.size, left
+
     def _begin(self, rolled: Array) -> None:
         """Lay out the rows of an epoch, the rows that rolled over first."""
         n, size = self.num_data, self.batch_size
-        order = self._generator.permutation(n) if self.shuffle else np.arange(n)
+        order = self.generator.permutation(n) if self.shuffle else np.arange(n)
         rows = np.concatenate([rolled, order])
         whole = rows.size // size * size
         if self.last_batch_handle == "pad":

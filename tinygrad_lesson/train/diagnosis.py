@@ -151,15 +151,16 @@ class Diagnosis:
         return f"{layer} {len(dead)} of {count} ({', '.join(map(str, dead[:LISTED]))}{more})"
 
 
+@np.errstate(over="ignore")  # what a float cannot hold is infinite, and told as such
 def diagnose(history: Any) -> Diagnosis:
     """Which layers' gradients vanish or explode, since when, what foretold it, and what helps.
 
-    `history` is what `FeedForward.fit` gives, the model itself, or what a ``history.json`` holds. A verdict
+    `history` is what `FeedForward.fit` gives, the model itself, a ``history.json`` or what it holds. A verdict
     needs `marks.SUSTAINED` epochs of the kind; how much is much is said in `train.marks`, and the tests hold
     it against the lesson's networks.
 
     Errors
-        DTypeError for anything else.
+        FormatError naming the file and the key that is wrong; DTypeError for anything else.
     """
     told = History.read(history)
     names = list(told.mean_abs_grad)
@@ -208,7 +209,7 @@ def as_finding(
 
 def orders_between(large: Any, small: Any) -> float:
     """By how many orders of magnitude one is above the other, in the middle of the epochs."""
-    return float(np.median(np.log10(np.maximum(large, TINY) / np.maximum(small, TINY))))
+    return float(np.median(np.log10(np.maximum(large, TINY)) - np.log10(np.maximum(small, TINY))))
 
 
 def size_of_explosion(layers: Sequence[str], i: int, values: Any, epochs: slice) -> tuple[float, str]:

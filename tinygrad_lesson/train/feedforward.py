@@ -32,6 +32,7 @@ from tinygrad_lesson.train.initializer import Initializer, Uniform
 from tinygrad_lesson.train.monitor import GradientMonitor
 from tinygrad_lesson.train.multipliers import refuse_unknown
 from tinygrad_lesson.train.predictors import Predictors
+from tinygrad_lesson.train.states import Course, States
 
 
 def progress_bar(**settings: Any) -> Any:
@@ -84,6 +85,9 @@ class FeedForward:
         self.generator = default_generator() if seed is None else MXNetGenerator(seed)
         self.history = History()
         self.predictors = Predictors()
+        self.course: Course | None = None  # of the last training
+        self.states: States | None = None  # where the next one goes on, and from which parameters
+        self.states_of: Any = None
 
     # Learning.
 
@@ -120,9 +124,10 @@ class FeedForward:
         self.history = history = History(optimizer=type(self.optimizer).__name__.lower())
         write = log or (logger.info if logger is not None else None)
         hidden = not progress if progress is not None else not sys.stderr.isatty()
-        epoch, last, count = self.begin_epoch, self.num_epoch or self.begin_epoch + 1, 1
+        epoch, last, count = self.begin_epoch, self.last_epoch(), 1
         stops, kept = kept_epochs(keep, last - epoch), dict[int, Arrays]()
         watched = as_list(batch_end_callback) or as_list(epoch_end_callback) or eval_data is not None
+        self.course = self.set_out(updater, iterator)
         try:
             with progress_bar(total=last - epoch, unit="epoch", leave=False, disable=hidden) as bar:
                 while epoch < last:
@@ -154,6 +159,7 @@ class FeedForward:
             monitor.epoch()
             history.mean_abs_grad = monitor.mean_abs_grad
             history.trained = Trained(self.symbol, batches, first, self.parameters(executor), kept)
+            self.course = self.course.rest(self.arg_params)
         return history
 
     def batches(self, X: Any, y: Any, shuffle: bool) -> Any:
@@ -238,6 +244,28 @@ class FeedForward:
             self.optimizer, weight, grad, list(flat.segments.items()), self.symbol
         )
         return updater, GradientMonitor(grad, gradients.segments)
+
+    def last_epoch(self) -> int:
+        """The number of the epoch to end with, counted from the first of all as MXNet counts.
+
+        Errors
+            BindError where a model that has been trained that far would do nothing.
+        """
+        if self.num_epoch is None:
+            return self.begin_epoch + 1
+        if self.num_epoch <= self.begin_epoch and self.begin_epoch:
+            raise BindError(
+                f"fit: num_epoch is {self.num_epoch}, but begin_epoch is {self.begin_epoch}, so that no epoch is left; "
+                f"num_epoch counts from the first epoch of all: {self.begin_epoch + 1} trains one more"
+            )
+        return self.num_epoch
+
+    def set_out(self, updater: Any, iterator: Any) -> Course:
+        """The course of a training, taken up where that of the loaded parameters ended."""
+        course = Course(self, updater, iterator)
+        if self.states is not None and self.arg_params is self.states_of:
+            course.take_up(self.states)
+        return course
 
     def run_epochs(
         self,
@@ -387,22 +415,54 @@ class FeedForward:
 
     # Keeping.
 
-    def save(self, prefix: str, epoch: int | None = None) -> None:
-        """Write `prefix-symbol.json` (the prediction) and `prefix-0100.params`, each whole or not at all."""
+    def save(self, prefix: str, epoch: int | None = None, *, states: bool = False) -> None:
+        """Write `prefix-symbol.json` (the prediction) and `prefix-0100.params`, each whole or not at all.
+
+        With `states`, also `prefix-0100.states`, with which `load` goes on as if there had been no break: the loss, the
+        optimizer with its settings and what it remembers, the number of updates, the generators of random numbers and
+        the order of the rows. In a callback at the end of an epoch it says where the training stands then.
+        """
         if self.arg_params is None:
             raise BindError("save: there are no parameters yet; call fit first")
-        last = self.num_epoch if epoch is None else epoch
-        save_checkpoint(prefix, last or 0, self.prediction, self.arg_params, self.aux_params)
+        if epoch is None:
+            trained = self.begin_epoch + (self.course is not None)
+            epoch = trained if self.num_epoch is None else self.num_epoch
+        kept = self.where_it_stands().to_arrays() if states else None
+        save_checkpoint(prefix, epoch, self.prediction, self.arg_params, self.aux_params, states=kept)
+
+    def where_it_stands(self) -> States:
+        """What the present parameters need to be trained on.
+
+        Errors
+            BindError if they are not those of a training's last step.
+        """
+        if self.states is not None and self.arg_params is self.states_of:
+            return self.states
+        if self.course is None:
+            raise BindError("save: there are no states beside these parameters; call fit first, to its end")
+        return self.course.states()
 
     @staticmethod
-    def load(prefix: str, epoch: int, ctx: Context = cpu(), **more: Any) -> "FeedForward":
+    def load(
+        prefix: str, epoch: int, ctx: Context = cpu(), *, states: bool | None = None, **more: Any
+    ) -> "FeedForward":
         """The model of a checkpoint, MXNet's or ours.
+
+        If it was saved with `states`, `fit` goes on bit for bit; settings given here win over those saved. What is in
+        no file is given again: a `lr_scheduler`, an optimizer of your own, and the data. `states` True insists
+        on them, False leaves them.
 
         Errors
             FormatError naming the file and the place in it that is wrong.
         """
-        symbol, arguments, states = load_checkpoint(prefix, epoch)
-        return FeedForward(symbol, ctx, arg_params=arguments, aux_params=states, begin_epoch=epoch, **more)
+        symbol, arguments, auxiliary = load_checkpoint(prefix, epoch)
+        found = States.beside(prefix, epoch, arguments, auxiliary, wanted=states)
+        given = {"arg_params": arguments, "aux_params": auxiliary, "begin_epoch": epoch, "prediction": symbol}
+        given |= found.settings_of_model(more) if found else {}
+        loss = found.loss() if found else None
+        model = FeedForward(symbol if loss is None else loss, ctx, **{**given, **more})
+        model.states, model.states_of = found, model.arg_params
+        return model
 
     @staticmethod
     def create(symbol: Symbol, X: Any, y: Any = None, num_epoch: int = 1, **more: Any) -> "FeedForward":

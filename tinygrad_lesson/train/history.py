@@ -2,17 +2,35 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.errors import AttributeValueError, DTypeError
+from tinygrad_lesson.errors import AttributeValueError, DTypeError, FormatError
+from tinygrad_lesson.files import (
+    NUMBER,
+    PARTS,
+    TEXT,
+    Kind,
+    field,
+    is_number,
+    list_of,
+    parsed,
+    plain,
+    read_text,
+)
 from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train.probe import Layer, probe
 
 Arrays = dict[str, np.ndarray]
+LAYERS = Kind("a list of layers", lambda value: isinstance(value, list | tuple))
+LOSS = Kind("a number or null", lambda value: value is None or is_number(value))
+SIZE = Kind(
+    "a number from 0 on, or null", lambda value: value is None or (is_number(value) and not value < 0)
+)
 
 
 class Trained(NamedTuple):
@@ -125,21 +143,42 @@ class History:
 
     @classmethod
     def read(cls, told: Any) -> "History":
-        """A history from one, from a model that has one, or from what a `history.json` holds.
+        """A history from one, from a model that has one, from a `history.json` or from what it holds.
 
         Errors
-            DTypeError for anything else.
+            FormatError naming the file and the key that is wrong; DTypeError for anything else.
         """
         told = getattr(told, "history", told)
         if isinstance(told, cls):
             return told
-        if not isinstance(told, Mapping) or not isinstance(told.get("mean_abs_grad"), Mapping):
+        where = "the history"
+        if isinstance(told, os.PathLike) or (isinstance(told, str) and os.path.lexists(told)):
+            where = plain(os.fspath(told))
+            told = parsed(read_text(told), where)
+            if not isinstance(told, Mapping):
+                raise FormatError(f"{where}: byte 0: this is no history, expected values by name")
+        elif not isinstance(told, Mapping) or "mean_abs_grad" not in told:
             raise DTypeError(
                 f"expected a History, a fitted FeedForward or what a history.json holds, not {told!r:.80}"
             )
-        history = cls(list(told.get("loss", [])), mean_abs_grad=dict(told["mean_abs_grad"]))
-        history.optimizer = str(told.get("optimizer", ""))
-        history.seconds = float(told.get("seconds", 0.0))
-        layers = told.get("layers", {})
-        history.layers = {w: [Layer.read(one) for one in layers.get(w, [])] for w in ("first", "last")}
+        history = cls(read_numbers(told, "loss", LOSS, where) if "loss" in told else [])
+        gradients = field(told, "mean_abs_grad", PARTS, where)
+        history.mean_abs_grad = {
+            str(name): read_numbers(gradients, name, SIZE, f"{where}: 'mean_abs_grad'") for name in gradients
+        }
+        history.optimizer = field(told, "optimizer", TEXT, where) if "optimizer" in told else ""
+        history.seconds = float(field(told, "seconds", NUMBER, where)) if "seconds" in told else 0.0
+        layers = field(told, "layers", PARTS, where) if "layers" in told else {}
+        history.layers = {
+            when: [Layer.read(one, f"{where}: layer {i} in {when!r}") for i, one in enumerate(found)]
+            for when in ("first", "last")
+            for found in [field(layers, when, LAYERS, f"{where}: 'layers'") if when in layers else []]
+        }
         return history
+
+
+def read_numbers(told: Mapping[str, Any], key: str, kind: Kind, where: str) -> list[Any]:
+    """The numbers, one for each epoch, that a history holds at `key`; None stands for what is none."""
+    if isinstance(told[key], np.ndarray):
+        told = {key: told[key].tolist()}
+    return [None if value is None else float(value) for value in field(told, key, list_of(kind), where)]

@@ -436,6 +436,38 @@ class FlatUpdater:
         self._lr_mult = _spread([lr for lr, _ in multipliers], parts, self.weight)
         self._wd_mult = _spread([wd for _, wd in multipliers], parts, self.weight) if optimizer.wd else 1.0
 
+    def get_state(self) -> dict[str, Array]:
+        """Copies of what is remembered of each parameter: ``moment0:fc1_weight`` and so on."""
+        return {
+            f"moment{i}:{name}": np.array(moment[part])
+            for i, moment in enumerate(self.state.moments)
+            for name, part in self.segments
+        }
+
+    def set_state(self, arrays: Mapping[str, Array], num_update: int) -> None:
+        """Go on after update `num_update` with what `get_state` gave there.
+
+        Errors
+            ShapeError naming what does not fit these parameters; then nothing has changed.
+        """
+        places = {
+            f"moment{i}:{name}": moment[part]
+            for i, moment in enumerate(self.state.moments)
+            for name, part in self.segments
+        }
+        for name in sorted(places.keys() ^ arrays.keys()):
+            what = "is missing" if name in places else "belongs to none of these parameters"
+            raise ShapeError(f"the states of the optimizer: {name!r} {what}")
+        for name, place in places.items():
+            if arrays[name].shape != place.shape or arrays[name].dtype != place.dtype:
+                given = f"{arrays[name].shape} of {arrays[name].dtype}"
+                raise ShapeError(
+                    f"the states of the optimizer: {name!r} is {given}, expected {place.shape} of {place.dtype}"
+                )
+        for name, place in places.items():
+            place[...] = arrays[name]
+        self.num_update = num_update
+
     def take(self, steps: int) -> FusedUpdate | None:
         """Leave the next `steps` steps to a runner; None, and nothing taken, where only `step` will do."""
         if self.optimizer.times_set != self._times_set:

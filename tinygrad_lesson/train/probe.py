@@ -1,12 +1,15 @@
 """A look into a network: what its layers let through, forward and back, at given parameters."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_lesson.errors import FormatError
 from tinygrad_lesson.executor import Executor, variables
+from tinygrad_lesson.files import COUNT, FLAG, NUMBER, PARTS, TEXT, Kind, field, is_number, list_of, plain
 from tinygrad_lesson.graph import Edge, Label, Node, substitute
 from tinygrad_lesson.infer import infer_shapes
 from tinygrad_lesson.random import MXNetGenerator
@@ -67,11 +70,32 @@ class Layer(NamedTuple):
         return told
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> "Layer":
-        """The layer that `as_json` has told."""
-        spread = {key: Distribution(**told[key]) for key in ("activations", "weights")}
-        arrives = float("nan") if told["arrives"] is None else told["arrives"]
-        return cls(**{**told, **spread, "arrives": arrives})
+    def read(cls, told: Any, where: str) -> "Layer":
+        """The layer that `as_json` has told.
+
+        Errors
+            FormatError, with `where` and the key, for anything else.
+        """
+        if not isinstance(told, Mapping):
+            raise FormatError(f"{where} is {plain(repr(told), 80)}, expected what a layer says of itself")
+        found = {key: field(told, key, kind, where) for key, kind in LAYER.items()}
+        for key in ("activations", "weights"):
+            spread = field(told, key, PARTS, where)
+            place = f"{where}: {key!r}"
+            found[key] = Distribution(**{part: field(spread, part, SPREAD[part], place) for part in SPREAD})
+        if len(found["dead"]) > found["units"] or max(found["dead"], default=0) >= max(1, found["units"]):
+            raise FormatError(
+                f"{where}: 'dead' names units that the {found['units']} of 'units' do not include"
+            )
+        found["arrives"] = math.nan if found["arrives"] is None else float(found["arrives"])
+        return cls(**found)
+
+
+LAYER = {
+    "name": TEXT, "weight": TEXT, "units": COUNT, "dead": list_of(COUNT), "ops": list_of(TEXT), "joined": FLAG,
+    "arrives": Kind("a number from 0 on, or null", lambda v: v is None or (is_number(v) and v >= 0)),
+}  # fmt: skip
+SPREAD = {"counts": list_of(COUNT), "low": NUMBER, "high": NUMBER, "mean": NUMBER, "deviation": NUMBER}
 
 
 class Place(NamedTuple):
