@@ -1,7 +1,7 @@
 """What numba has compiled, kept on disk: a file for each function and kind of processor, checked before it is loaded.
 
-numba looks for a folder that can be written: that of `NUMBA_CACHE_DIR`, `__pycache__` beside the source, the cache of the
-user. It would load its own files whatever is in them: half a file is an error of pickle, or machine code that is wrong.
+numba looks for a folder that can be written: that of `NUMBA_CACHE_DIR`, `__pycache__` beside the source, the user's. It
+would load its own files whatever is in them: half a file is an error of pickle, or machine code that is wrong.
 """
 
 import contextlib
