@@ -1,20 +1,19 @@
 """What numba has compiled, kept on disk: a file for each function and kind of processor, checked before it is loaded.
 
-numba looks for a folder that can be written: that of `NUMBA_CACHE_DIR`, `__pycache__` beside the source, the cache of
-the user. It would load its own files whatever is in them: half a file is an error of pickle, or machine code that is
-wrong.
+numba looks for a folder that can be written: that of `NUMBA_CACHE_DIR`, `__pycache__` beside the source, the user's. It
+would load its own files whatever is in them: half a file is an error of its reader, or machine code that is wrong.
 """
 
 import contextlib
 import functools
 import hashlib
-import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import serialize
 from numba.core.caching import FunctionCache, NullCache
 
 from tinygrad_lesson.errors import LessonError
@@ -58,7 +57,7 @@ class Kept(FunctionCache):
         try:
             content = self.read(path, source)
             if content is not None:
-                return self._impl.rebuild(target_context, pickle.loads(content))
+                return self._impl.rebuild(target_context, serialize.loads(content))
         except Exception as error:
             why = getattr(error, "strerror", None) or error
             announce(f"{path} cannot be used ({why}); compiling the interpreter again ({TIME})")
@@ -69,7 +68,7 @@ class Kept(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled; where that fails, it is compiled again next time."""
         path, source = self.place(sig, data.codegen)
-        content = pickle.dumps(self._impl.reduce(data))
+        content = serialize.dumps(self._impl.reduce(data))
         with contextlib.suppress(OSError, LessonError):  # the next process will say that it compiles
             write_whole(path, source + hashlib.sha256(content).digest() + content)
 
