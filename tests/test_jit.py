@@ -281,9 +281,9 @@ def test_writing_into_an_array_from_outside_is_refused():
 
 
 def test_whole_numbers_among_the_inputs_have_no_gradient(runner):
-    f = tl.jit(lambda x, i: (x * x * i, i + 1, x > 0), runner=runner)
+    f = tl.jit(lambda i, x: (x * x * i, i + 1, x > 0), runner=runner)
     x, i = tl.Tensor([1.0, 2.0, 3.0], requires_grad=True), np.array([2, 0, 2])
-    f(x, i)[0].sum().backward()
+    f(i, x)[0].sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), [4, 0, 12])
 
 

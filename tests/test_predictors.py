@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinygrad_lesson import sym
-from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.errors import BindError, LessonError
 from tinygrad_lesson.train.feedforward import FeedForward
 from tinygrad_lesson.train.predictors import KEPT
 
@@ -136,6 +136,18 @@ def test_predicting_leaves_the_parameters_as_they_are():
     model = FeedForward(net, arg_params=given, aux_params=states)
     np.testing.assert_allclose(model.predict(np.ones((1, 3))), [[3 / np.sqrt(1 + 1e-3)] * 2], rtol=1e-6)
     np.testing.assert_array_equal(model.arg_params["bn_gamma"], [7, 7])
+
+
+def test_an_executor_that_predicts_does_not_write_into_the_model():
+    model = FeedForward(network(), arg_params=parameters())
+    executor = model.predictor({"data": rows(2)})
+    for write in (
+        lambda: executor.copy_params_from(parameters(seed=3)),
+        lambda: executor.arg_dict.update(parameters()),
+    ):
+        with pytest.raises(BindError, match="read-only"):
+            write()
+    np.testing.assert_array_equal(model.arg_params["f1_weight"], parameters()["f1_weight"])
 
 
 def test_a_copy_of_a_model_answers_for_itself():

@@ -68,7 +68,7 @@ class NDArray(np.ndarray):
         """Copy `value` into a part.
 
         Errors
-            BindError for an output of an executor; DTypeError for a complex or masked array.
+            BindError for an array that is read-only; DTypeError for a complex or masked array.
         """
         kind = value.__class__
         if (kind is np.ndarray and value.dtype.kind == "c") or issubclass(kind, np.ma.MaskedArray):
@@ -79,7 +79,7 @@ class NDArray(np.ndarray):
             if self.flags.writeable:
                 raise
             raise BindError(
-                "an output cannot be written to, for the gradients are computed from it; asnumpy() gives a copy"
+                "an output of an executor, or a model's parameter, cannot be written to here; asnumpy() gives a copy"
             ) from None
 
     def asnumpy(self) -> np.ndarray:

@@ -82,7 +82,8 @@ class Executor:
 
     `arguments` and `states` are the bound arrays; `requests` says for each argument whether its
     gradient is written, added or not wanted. `flat_parameters` and `flat_gradients` hold those that
-    `simple_bind` has laid side by side. `known` are shapes and types that were inferred already.
+    `simple_bind` has laid side by side. `known` are shapes and types that were inferred already. An executor has one
+    set of arrays, so it serves one thread at a time, as in MXNet.
     """
 
     def __init__(

@@ -102,7 +102,7 @@ def train(
 
 def accuracies(model: FeedForward, rows: Lesson) -> dict[int, float]:
     """The accuracy on the test rows after each epoch whose parameters are known."""
-    executor = model.predictor({"data": rows.test_data})
+    executor = model.prediction.simple_bind(model.ctx, "null", data=rows.test_data.shape)
     found = {}
     for epoch, known in model.history.parameters.items():
         arguments, states = (
@@ -113,7 +113,7 @@ def accuracies(model: FeedForward, rows: Lesson) -> dict[int, float]:
         (answers,) = executor.forward(is_train=False, data=rows.test_data)
         if epoch:
             found[epoch] = accuracy(answers.asnumpy(), rows.test_label)
-    return found  # the executor holds the last parameters again, which are the model's
+    return found
 
 
 def write(result: Result, directory: Path) -> Path:

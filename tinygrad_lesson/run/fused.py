@@ -52,9 +52,7 @@ class Loop:
         body.emit()
         self.sums = list(body.totals)
         self.text = str(module)
-        with (
-            global_compiler_lock
-        ):  # an engine that two threads make at once would be freed with the first of them
+        with global_compiler_lock:  # of two engines for one text the first would take both along
             self.engine, self.address = machine_code(self.text)
 
     def rows(self, size: int, offsets: Mapping[int, int]) -> list[Row]:

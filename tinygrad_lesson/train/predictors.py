@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_lesson.arrays import read_only
 from tinygrad_lesson.bound import assign_all, check_shape
 from tinygrad_lesson.executor import Executor
 
@@ -73,7 +74,7 @@ class Predictors:
                 check_shape(own[name], value, f"predict: {name!r}")
                 fits = isinstance(value, np.ndarray) and value.dtype == own[name].dtype and value.size > 1
                 if fits and value.flags.c_contiguous and value.flags.aligned and name not in executor.pinned:
-                    own[name] = value.view(np.ndarray)
+                    own[name] = read_only(value.view(np.ndarray))
                 else:
                     copies.append((own[name], given, name))
         new = Predictor(executor, [*arguments.values(), *states.values()], copies)
