@@ -257,3 +257,12 @@ def test_the_gradient_of_a_mean_over_a_large_image_is_no_zero_in_half_precision(
     x = np.ones((1, 1, 300, 300), np.float16)
     dx = grad(lambda t: tl.sum(tl.pooling(t, global_pool=True, pool_type="avg")))(x).numpy()
     np.testing.assert_allclose(dx.astype(float), 1 / 90_000, rtol=1e-2)
+
+
+def test_gradients_of_windows_that_overlap_are_added_up_in_single():
+    x = Tensor(np.ones((1, 1, 5999), np.float16), requires_grad=True)
+    y = tl.pooling(x, kernel=(3000,), pool_type="sum")
+    y.backward(np.ones(y.shape))
+    dx = x.grad.numpy()
+    expected = np.minimum(np.arange(1, 6000), np.arange(5999, 0, -1))  # how many windows see each
+    np.testing.assert_allclose(dx[0, 0].astype(float), expected, rtol=2e-3)

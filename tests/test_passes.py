@@ -200,6 +200,7 @@ def test_adding_and_subtracting_a_zero_is_left_out_only_where_it_changes_no_sign
 def test_an_array_of_one_number_keeps_all_its_digits():
     large = 2**53 + 1
     assert_as_eager(lambda x: x + tl.full_like(x, 1) * large, np.array([0, 1]), runner="numpy")
+    assert_as_eager(lambda x: x + tl.full_like(x, large), np.array([0, 1]), runner="numpy")
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8"])
