@@ -696,6 +696,7 @@ def looks(x):
     assert np.isfinite(x).all()
     assert (np.shape(x), np.ndim(x), np.size(x)) == ((2,), 1, 2)
     assert np.array2string(x) == "[1. 2.]"
+    assert x[0]
     assert np.zeros_like(x).tolist() == [0, 0]
     if x[0] > 0 and x.sum() > 2 and x[0] != x[1]:
         return tl.sum(x * x) + max(x[0], x[1])
