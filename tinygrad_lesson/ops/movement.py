@@ -49,7 +49,7 @@ class TypeLike(Op):
 
     def forward(self, xp, x, like):
         real = x.dtype.kind == "c" and like.dtype.kind != "c"
-        return (x.real if real else x).astype(like.dtype)
+        return xp.asarray(xp.real(x) if real else x, dtype=like.dtype)
 
     def vjp(self, F, g, y, x, like):
         return F.type_like(g, x), None
