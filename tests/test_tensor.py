@@ -392,7 +392,12 @@ def differentiated_twice(w, a):
     return lambda: tl.grad(tl.sum(g), [w])[0].numpy() / 2
 
 
-LATER = pytest.mark.parametrize("later", [times, pulled, differentiated_twice])
+def recorded_later(w, a):
+    y = tl.sum(w * a)
+    return lambda: tl.grad(y, [w], create_graph=True)[0].numpy()
+
+
+LATER = pytest.mark.parametrize("later", [times, pulled, differentiated_twice, recorded_later])
 
 
 @SIZES
@@ -455,6 +460,23 @@ def test_a_result_cannot_be_written_to(size):
 
 
 @SIZES
+@pytest.mark.parametrize("changed", [0, 1])
+def test_a_detached_tensor_and_its_origin_leave_the_graphs_of_each_other_alone(size, changed):
+    origin = Tensor(ramp(size))
+    pair = origin, origin.detach()
+    w = leaf(np.ones(size))
+    y = tl.sum(w * pair[1 - changed])
+    pair[changed].value[:] = 0
+    y.backward()
+    np.testing.assert_array_equal(w.grad.numpy(), ramp(size))
+    w.grad, result = None, w * 2
+    y = tl.sum(result * result)
+    result.detach().value[:] = 0
+    y.backward()
+    np.testing.assert_array_equal(w.grad.numpy(), np.full(size, 8.0))
+
+
+@SIZES
 def test_conditions_states_and_cotangents_are_taken_as_they_were(size):
     x, condition = leaf(ramp(size)), np.ones(size, bool)
     y = tl.sum(tl.where(condition, x, 0.0))
@@ -484,7 +506,7 @@ def test_training_in_place_goes_on_while_the_old_loss_is_alive():
     w, x, losses = leaf([1.0, -2.0]), np.array([0.5, 2.0]), []
     expected = w.numpy()
     for _ in range(5):
-        loss = tl.sum((w * x) * (w * x))
+        loss = tl.sum(w * w * (x * x))
         losses.append(loss)
         w.grad = None
         loss.backward()
@@ -696,6 +718,7 @@ def looks(x):
     assert np.isfinite(x).all()
     assert (np.shape(x), np.ndim(x), np.size(x)) == ((2,), 1, 2)
     assert np.array2string(x) == "[1. 2.]"
+    assert x[0]
     assert np.zeros_like(x).tolist() == [0, 0]
     if x[0] > 0 and x.sum() > 2 and x[0] != x[1]:
         return tl.sum(x * x) + max(x[0], x[1])
