@@ -147,9 +147,10 @@ def test_a_full_disk_is_one_line_and_leaves_whole_files_only(tmp_path, capsys):
 def shell(command, folder):
     """What a shell says of a command, in which `lesson` is ours."""
     program = f"{sys.executable} -m tinygrad_lesson"
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return subprocess.run(
         ["bash", "-c", command.replace("lesson", program)],
-        capture_output=True, text=True, cwd=folder, check=False, timeout=120,
+        capture_output=True, text=True, cwd=folder, check=False, timeout=120, env=buffered,
     )  # fmt: skip
 
 
