@@ -236,7 +236,11 @@ def is_small_product(factors: Any, out: Any) -> bool:
     """Whether `dot` computes the same as `matmul`, with less ado."""
     a, b = factors
     plain_out = out is not None and out.flags.c_contiguous
-    return plain_out and a.ndim == b.ndim == 2 and a.dtype == b.dtype == out.dtype and a.dtype.kind == "f"
+    matrices = a.ndim == b.ndim == 2 and 1 not in (
+        a.size,
+        b.size,
+    )  # `dot` takes 0 times infinity for 0 if one is a number
+    return plain_out and matrices and a.dtype == b.dtype == out.dtype and a.dtype.kind == "f"
 
 
 def is_column_sum(x: Any, named: dict[str, Any], out: Any) -> bool:
