@@ -1,10 +1,14 @@
-# make lesson    the eight networks, their numbers and pictures, in lesson-out/
-# make test      every test
+# make lesson         the eight networks, their numbers and pictures, in lesson-out/
+# make test           every test
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PLAIN = .venv-plain
+LOWEST = .venv-lowest
+PYTEST = -m pytest --numprocesses 2
+TOO_NEW = "the oldest versions have no wheels for this Python: make test-lowest PYTHON=python3.11"
 
-.PHONY: help lesson test check bench bench-peers nightly alarms
+.PHONY: help lesson test test-plain test-lowest test-packages check bench bench-peers nightly alarms
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -28,26 +32,52 @@ lesson: $(VENV)/.base
 	$(BIN)/tinygrad-lesson run --page --out lesson-out
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python $(PYTEST)
 
-# make check     lint, format and types
+# make test-plain     every test without numba and the other extras; TESTS="tests/test_jit.py ..." runs some
+$(PLAIN)/.test: pyproject.toml
+	test -x $(PLAIN)/bin/python || $(PYTHON) -m venv $(PLAIN)
+	$(PLAIN)/bin/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+test-plain: $(PLAIN)/.test
+	$(PLAIN)/bin/python $(PYTEST) $(TESTS)
+
+# The oldest numba keeps what it compiles apart, or it and the newest would throw away each other's.
+# make test-lowest    every test with the oldest version of everything that pyproject.toml admits (Python 3.11 or 3.12)
+$(LOWEST)/.test: pyproject.toml .ci/lowest.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13) and $(TOO_NEW))'
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python .ci/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --only-binary :all: --constraint $(LOWEST)/constraints.txt --editable '.[test,fast]'
+	touch $@
+
+test-lowest: $(LOWEST)/.test
+	NUMBA_CACHE_DIR=$(CURDIR)/$(LOWEST)/numba $(LOWEST)/bin/python $(PYTEST) $(TESTS)
+
+# make test-packages  wheel and source archive, each installed alone on each of PYTHONS: the lesson and the archive's tests
+PYTHONS ?= $(PYTHON)
+test-packages:
+	.ci/packages $(PYTHONS)
+
+# make check          lint, format and types
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# make nightly   the property tests with 200 examples each
+# make nightly        the property tests with 200 examples each
 nightly: $(VENV)/.test
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest --numprocesses 2
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python $(PYTEST)
 
-# make alarms    every op at 1,000 seeds: right rules must pass the gradient check (half an hour on one core)
+# make alarms         every op at 1,000 seeds: right rules must pass the gradient check (half an hour on one core)
 alarms: $(VENV)/.test
-	CHECK_SEEDS=1000 $(BIN)/python -m pytest --numprocesses 2 tests/test_check_alarms.py
+	CHECK_SEEDS=1000 $(BIN)/python $(PYTEST) tests/test_check_alarms.py
 
-# make bench     timings (pytest-benchmark)
+# make bench          timings (pytest-benchmark)
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --override-ini "addopts=" -q
 
-# make bench-peers   the same work by PyTorch, JAX, MXNet, autograd, MyGrad and C (installed into .peers/; half an hour)
+# make bench-peers    the same work by PyTorch, JAX, MXNet, autograd, MyGrad and C (installed into .peers/; half an hour)
 bench-peers: $(VENV)/.test
 	$(BIN)/python tests/benchmarks/peers.py --install

@@ -1,9 +1,21 @@
-"""How much hypothesis tries: HYPOTHESIS_PROFILE is `default`, for every change, or `nightly`."""
+"""How much hypothesis tries: HYPOTHESIS_PROFILE is `default`, for every change, or `nightly`. What cannot run here is skipped."""
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from tinygrad_lesson.run import RUNNERS, available_runners
 
 settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=200, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_collection_modifyitems(items):
+    """A case whose `runner` is not installed here is skipped, so that tests may name every runner there is."""
+    absent = [name for name in RUNNERS if name not in available_runners()]
+    skip = pytest.mark.skip(reason="the interpreter is an extra: pip install '.[fast]'")
+    for item in items:
+        if hasattr(item, "callspec") and item.callspec.params.get("runner") in absent:
+            item.add_marker(skip)

@@ -4,7 +4,10 @@ import contextlib
 import doctest
 import io
 import re
+import subprocess
 import sys
+import tomllib
+from itertools import chain
 from pathlib import Path
 from unittest import mock
 
@@ -64,6 +67,31 @@ def test_links_lead_somewhere(page):
 def test_pages_for_learners_have_code_that_is_run(page):
     blocks = list(BLOCK.finditer((ROOT / page).read_text(encoding="utf-8")))
     assert sum(block["printed"] is not None for block in blocks) >= 3
+
+
+def test_the_page_of_dependencies_declares_what_pyproject_does():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = chain(project["dependencies"], *project["optional-dependencies"].values())
+    declared = [re.fullmatch(r"([\w-]+)(?:\[\w+\])?(\S*)", text).groups() for text in wanted]
+    lines = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8").splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    missing = [
+        f"{name} {bounds}"
+        for name, bounds in declared
+        if bounds and not any(name in line and f"`{bounds}`" in line for line in table)
+    ]
+    assert missing == []
+
+
+def test_the_oldest_versions_are_read_off_pyproject():
+    done = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "lowest.py"], capture_output=True, text=True, check=True
+    )
+    oldest = dict(line.split("==") for line in done.stdout.splitlines())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for text in chain(project["dependencies"], project["optional-dependencies"]["test"]):
+        name = re.match(r"[\w-]+", text)[0]
+        assert f">={oldest[name]}" in text
 
 
 def write(page):

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from one_op import Compiled
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor
 from tinygrad_lesson.errors import ShapeError
 from tinygrad_lesson.ops.linear import FullyConnected, MatMul
+from tinygrad_lesson.run import RUNNERS
 
 PAIRS = [((2, 3), (3, 4)), ((3,), (3, 4)), ((2, 3), (3,)), ((3,), (3,)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4))] + [
     ((1, 2, 3), (5, 3, 4)), ((3,), (5, 3, 4)), ((5, 2, 3), (3,)), ((2, 0), (0, 3)), ((0, 2), (2, 3)),
@@ -25,6 +27,17 @@ def test_products_are_those_of_numpy_and_gradients_have_the_shapes_of_the_inputs
         v = rng.normal(size=x.shape)
         assert x.grad.shape == x.shape
         assert (x.grad.value * v).sum() == pytest.approx((other(v) * weight).sum())  # linear in each
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("huge", [np.inf, -np.inf, np.nan])
+def test_zero_times_what_is_not_finite_is_no_number_in_any_runner(runner, huge):
+    for a, b in (([[0.0]], [[huge, 1.0]]), ([[huge], [1.0]], [[0.0]]), ([[0.0, 1.0]], [[huge], [2.0]])):
+        factors = [np.array(a), np.array(b)]
+        with np.errstate(invalid="ignore"):
+            (found,) = Compiled(MatMul(), factors, runner=runner).forward(factors, False)
+            by_definition = np.sum(factors[0][:, :, None] * factors[1], axis=1)
+        np.testing.assert_array_equal(found, by_definition)
 
 
 def test_arrays_of_numpy_can_stand_on_either_side():

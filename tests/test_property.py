@@ -134,7 +134,7 @@ def test_points_on_a_kink_are_passed_over_and_mistakes_beside_them_are_not():
 def test_as_a_decorator_it_hands_every_example_on():
     seen = []
 
-    @check.property_test(swish(), max_examples=20)
+    @check.property_test(swish(), max_examples=60)
     def test_swish(op, x):
         seen.append((op.beta, x.dtype, x.ndim))
         with np.errstate(all="ignore"):
