@@ -17,6 +17,7 @@ from tinygrad_lesson.tensor import (
     operand,
     recorded_sweep,
     recording,
+    same,
     seed_of,
     sweep,
     typed,
@@ -100,7 +101,7 @@ def watch(x: Any) -> Tensor:
         with recording(True):
             again: Tensor = TENSORS.identity(x)
             return again
-    fresh = wrap(np.asarray(x.capture()))
+    fresh = same(x, np.asarray(x.capture()))
     fresh.requires_grad = True
     return fresh
 

@@ -4,7 +4,7 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -118,11 +118,12 @@ class Tensor(Arithmetic, Methods, Displayed):
     and a graph takes it as it is. `value` lets it out: from then on there is no `kept`, and graphs take copies.
     """
 
-    __slots__ = ("__weakref__", "array", "copied", "grad", "held", "index", "kept", "node")
+    __slots__ = ("__weakref__", "array", "copied", "grad", "held", "index", "kept", "lock", "node")
     array: Any  # the elements, to be read only; a number adapts its type
     kept: Any
     copied: Any  # the copy that a graph took last, if it was large
     held: bool  # set where a graph has `kept` as a constant
+    lock: Any  # set for a caller's large array, which is locked when a graph takes it
 
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
         if isinstance(data, Tensor):
@@ -202,6 +203,9 @@ class Tensor(Arithmetic, Methods, Displayed):
             return array
         if array.size <= FEW:
             return array.copy("K")
+        if hasattr(self, "lock") and array.base is None:
+            self.lock = self.lock or Lock(array)
+            return array
         if not equal_bits(array, getattr(self, "copied", None)):
             self.copied = array.copy("K")
         return self.copied
@@ -417,6 +421,27 @@ def wrap(value: Any, node: Node | None = None, index: int = 0) -> Tensor:
     return tensor
 
 
+class Lock:
+    """Nobody writes to an array while this lives: a copy of a large one would cost more than most operations."""
+
+    counts: ClassVar[dict[int, int]] = {}  # of locks, by id of the array
+
+    def __init__(self, array: np.ndarray) -> None:
+        count = self.counts.get(id(array), 0)
+        self.array = array if array.flags.writeable or count else None
+        if self.array is not None:
+            self.counts[id(array)] = count + 1
+            array.setflags(write=False)
+
+    def __del__(self) -> None:
+        if self.array is not None:
+            count = self.counts.pop(id(self.array)) - 1
+            if count:
+                self.counts[id(self.array)] = count
+            else:
+                self.array.setflags(write=True)
+
+
 def lent(value: np.ndarray) -> Tensor:
     """A tensor around an array that somebody else may write to."""
     tensor = wrap(value)
@@ -443,7 +468,10 @@ def operand(x: Any) -> Tensor:
     if type(x) in NUMBERS:
         return wrap(x)
     if x.__class__ is ndarray and x.dtype.kind in KINDS:
-        return lent(x)
+        tensor = lent(x)
+        if x.size > FEW:
+            tensor.lock = None
+        return tensor
     if isinstance(x, np.number | np.bool):
         return wrap(x.item())
     array = numbers_in(x, None, copy=None)
@@ -761,7 +789,15 @@ def operands_of(node: Any) -> Sequence[Any]:
 
 def recorded_as(tensor: Tensor, array: Any) -> Tensor:
     """An input of a node with what it held when it was recorded."""
-    return tensor if getattr(tensor, "kept", None) is array else wrap(array, tensor.node, tensor.index)
+    return tensor if getattr(tensor, "kept", None) is array else same(tensor, array)
+
+
+def same(tensor: Tensor, array: Any) -> Tensor:
+    """A tensor around what a graph has taken of another, locked for as long."""
+    again = wrap(array, tensor.node, tensor.index)
+    if hasattr(tensor, "lock"):
+        again.lock = tensor.lock
+    return again
 
 
 def typed_like(g: Any, x: Tensor) -> Any:
