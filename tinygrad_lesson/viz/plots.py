@@ -366,6 +366,9 @@ def _log_loss_axis(ax: "Axes") -> None:
     ax.set_ylim(min(bottom, top / 10), top * 1.1)
     if len(steps) > 1:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    else:  # some versions of matplotlib would leave the topmost out
+        decades = [tick for tick in ticks if ax.get_ylim()[0] <= tick <= top][::-1]
+        ax.set_yticks(decades[:: 1 + len(decades) // 10])
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
 
