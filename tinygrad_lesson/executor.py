@@ -410,8 +410,12 @@ def as_numbers(value: Any, what: str, dtype: Any = None) -> np.ndarray:
     """`value` as an array.
 
     Errors
-        ShapeError for lists of different lengths, DTypeError for what is no real number.
+        ShapeError for lists of different lengths, DTypeError for what is no real number, or is masked.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(
+            f"{what} is a masked array, and its mask would be lost; filled(value) makes it a plain one"
+        )
     try:
         array = np.asarray(value)
     except ValueError as error:
