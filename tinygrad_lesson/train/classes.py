@@ -96,9 +96,10 @@ def check_labels(
     """
     found = class_numbers(executor, batch)
     given = [check for check in found if not check.executor]
-    for check in given if isinstance(evaluation, tuple) else ():
-        labels = evaluation[1]
-        if labels.shape[1:] in ((), (1,), batch[check.argument].shape[1:]):
+    for check in given:
+        held = dict(evaluation.label) if isinstance(evaluation, NDArrayIter) else {}
+        labels = evaluation[1] if isinstance(evaluation, tuple) else held.get(check.argument)
+        if labels is not None and labels.shape[1:] in ((), (1,), batch[check.argument].shape[1:]):
             check.refuse("fit: eval_data", {check.argument: labels})
     if not isinstance(iterator, NDArrayIter):
         return found

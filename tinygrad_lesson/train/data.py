@@ -260,9 +260,9 @@ def as_rows(given: Any, what: str, several: bool = False) -> Any:
 
 def count_rows(rows: Any) -> int:
     """The number of rows in what `as_rows` gives; that of its first array."""
-    first = next(iter(rows.values()), ()) if isinstance(rows, Mapping) else rows
-    first = next(iter(first), ()) if isinstance(first, list) else first
-    return len(first) if np.ndim(first) else 0
+    if not isinstance(rows, np.ndarray):
+        rows = next(iter(rows.values() if isinstance(rows, Mapping) else rows), np.zeros(()))
+    return len(rows) if rows.ndim else 0
 
 
 def as_pair(given: Any, what: str) -> Any:

@@ -1,6 +1,7 @@
 """`FeedForward`: a symbol with parameters that can be fitted, asked and saved, as in MXNet 1.x."""
 
 import importlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -176,7 +177,10 @@ class FeedForward:
             except KeyboardInterrupt:
                 with self.whole:
                     monitor.batches.clear()
-                    if not self.whole.broken:
+                    if not history.steps:  # a runner that is being made writes into the arrays
+                        for name, array in {**executor.flat_parameters.arrays, **executor.states}.items():
+                            array[...] = first[name]
+                    if not (history.steps and self.whole.broken):
                         self.take_from(executor)
                 raise
             finally:  # also of a training that ended in an error one can ask what happened
@@ -323,7 +327,8 @@ class FeedForward:
                 executor.forward(is_train=True, **batch)
                 executor.backward()
                 losses.append(executor.outputs_now[0].mean(dtype=float))
-                refuse_loss(executor, np.array(losses[-1:]), number, epoch, number - 1)
+                if not math.isfinite(losses[-1]):
+                    refuse_loss(executor, np.array(losses[-1:]), number, epoch, number - 1)
                 updater.step()
                 monitor.batch()
                 history.steps += 1
@@ -360,20 +365,23 @@ class FeedForward:
 
     def answers(self, X: Any, num_batch: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Answers, and the labels that the batches carried, if any."""
-        if isinstance(X, np.ndarray) or not isinstance(X, BatchIterator):
-            names = self.prediction.list_arguments() if isinstance(X, list) else ()
-            X = as_rows(X[0] if isinstance(X, tuple) and len(X) == 2 else X, "predict: X", "_0_data" in names)
-            rows = count_rows(X)
-            if isinstance(X, np.ndarray) and 0 < rows <= self.numpy_batch_size and num_batch != 0:
-                X = X.astype(np.float32, copy=False)  # one batch, without ado
-                return self.predictor({"data": X}).forward(is_train=False, data=X)[0].asnumpy(), None
-            X = NDArrayIter(
-                X, batch_size=min(as_size(self.numpy_batch_size, "numpy_batch_size"), max(1, rows))
+        plain = type(X) is np.ndarray and X.dtype.kind in "fiub"
+        if not plain and not isinstance(X, BatchIterator):
+            X = X[0] if isinstance(X, tuple) and len(X) == 2 else X  # without labels, which are not asked for
+            X = as_rows(
+                X, "predict: X", isinstance(X, list) and "_0_data" in self.prediction.list_arguments()
             )
-        X = X.once() if isinstance(X, NDArrayIter) else X
+            plain = isinstance(X, np.ndarray)
+        if plain and X.ndim and 0 < len(X) <= self.numpy_batch_size and num_batch != 0:
+            X = np.asarray(X, np.float32)  # one batch, without ado
+            return self.predictor({"data": X}).forward(is_train=False, data=X)[0].asnumpy(), None
+        if not isinstance(X, BatchIterator):
+            size = as_size(self.numpy_batch_size, "numpy_batch_size")
+            X = NDArrayIter(X, batch_size=min(size, max(1, count_rows(X))))
+        iterator: Any = X.once() if isinstance(X, NDArrayIter) else X
         names = self.prediction.list_arguments()
         results, labels = [], []
-        for number, (batch, pad) in enumerate(as_batches(X)):
+        for number, (batch, pad) in enumerate(as_batches(iterator)):
             if number == num_batch:
                 break
             rows = len(next(iter(batch.values()))) - pad

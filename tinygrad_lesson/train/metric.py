@@ -235,7 +235,7 @@ def _classes(
         raise ShapeError(f"predicted classes are {scores.shape}, but true classes are {labels.shape}")
     found = _indices("predicted", scores), _indices("true", labels)
     if columns[0] > 1 == columns[1]:
-        refuse_classes(labels, columns[0], "metric")
+        refuse_classes(labels, columns[0], "accuracy")
     return found
 
 
