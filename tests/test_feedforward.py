@@ -411,7 +411,7 @@ def test_a_dictionary_is_cut_into_batches_of_rows_not_of_names():
 
 
 NOT_NUMBERS = [
-    (np.ma.masked_array(X, X > 0), DTypeError, "is a masked array, and its mask would be lost"),
+    (np.ma.masked_array(X, X > 0), DTypeError, "is a masked array, whose mask would be lost"),
     (X + 1j, DTypeError, "complex64, expected real numbers"),
     (X.astype(object), DTypeError, "object, expected real numbers"),
     (X.astype(str), DTypeError, "<U32, expected real numbers"),
@@ -481,8 +481,8 @@ def test_no_epochs_train_nothing_and_leave_a_model_that_can_be_asked(runner, mon
     [
         ({"num_epoch": -1}, AttributeValueError, "num_epoch is -1, expected 0 or more"),
         ({"num_epoch": 2.5}, DTypeError, "num_epoch is 2.5, expected a whole number"),
-        ({"num_epoch": 3, "begin_epoch": 3}, AttributeValueError, "num_epoch=6 trains 3 more"),
-        ({"num_epoch": 2, "begin_epoch": 5}, AttributeValueError, "nothing is left to train"),
+        ({"num_epoch": 3, "begin_epoch": 3}, BindError, "so that no epoch is left; .* 4 trains one more"),
+        ({"num_epoch": 2, "begin_epoch": 5}, BindError, "num_epoch is 2, but begin_epoch is 5"),
         ({"begin_epoch": -2}, AttributeValueError, "begin_epoch is -2"),
     ],
 )

@@ -414,7 +414,7 @@ def as_numbers(value: Any, what: str, dtype: Any = None) -> np.ndarray:
     """
     if isinstance(value, np.ma.MaskedArray):
         raise DTypeError(
-            f"{what} is a masked array, and its mask would be lost; filled(value) makes it a plain one"
+            f"{what} is a masked array, whose mask would be lost; fill it first: array.filled(0)"
         )
     try:
         array = np.asarray(value)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import AttributeValueError, DTypeError, NonFiniteError, ShapeError
+from tinygrad_lesson.errors import AttributeValueError, BindError, DTypeError, NonFiniteError, ShapeError
 from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.graph import Edge
 from tinygrad_lesson.infer import infer_shapes
@@ -34,22 +34,22 @@ def first_batches(iterator: Any) -> list[dict[str, np.ndarray]]:
 
 
 def span(begin_epoch: Any, num_epoch: Any) -> tuple[int, int]:
-    """The first epoch, counted from 0, and the one to end before.
+    """The first epoch, counted from 0, and the one to end before; none where `num_epoch` is 0.
 
     Errors
-        AttributeValueError where nothing is left to train, though `num_epoch` is not 0.
+        AttributeValueError for one below 0; BindError where a model that has been trained that far would do nothing.
     """
     begin = as_size(begin_epoch, "fit: begin_epoch")
     last = begin + 1 if num_epoch is None else as_size(num_epoch, "fit: num_epoch")
     for what, number in (("num_epoch", last), ("begin_epoch", begin)):
         if number < 0:
             raise AttributeValueError(f"fit: {what} is {number}, expected 0 or more")
-    if 0 < last <= begin:
-        raise AttributeValueError(
-            f"fit: num_epoch is {last} and begin_epoch is {begin}, so nothing is left to train; num_epoch counts "
-            f"from the very first epoch: num_epoch={begin + last} trains {last} more"
+    if last <= begin and begin:
+        raise BindError(
+            f"fit: num_epoch is {last}, but begin_epoch is {begin}, so that no epoch is left; "
+            f"num_epoch counts from the first epoch of all: {begin + 1} trains one more"
         )
-    return begin, max(begin, last)
+    return begin, last
 
 
 def kept_epochs(keep: Iterable[int], epochs: int) -> list[int]:
