@@ -554,7 +554,7 @@ def test_what_cannot_be_scored_is_refused():
         DTypeError, match=r"fit: eval_data is a ndarray, expected \(data, label\) or an iterator"
     ):
         m.fit(X, Y, eval_data=X)
-    with pytest.raises(DTypeError, match="its labels are a generator"):
+    with pytest.raises(DTypeError, match="score: y is a generator, expected an array or a list"):
         m.score(X, (y for y in Y))
     with pytest.raises(BindError, match="X is an iterator that shuffles"):
         m.score(tl.NDArrayIter(X, Y, 5, shuffle=True), Y)

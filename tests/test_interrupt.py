@@ -22,8 +22,8 @@ Y = np.random.RandomState(1).randint(0, 3, 200)
 SETTINGS = [{}, {"optimizer": "adam"}, {"momentum": 0.9, "wd": 0.01}]
 
 
-def model(**more):
-    x = sym.BatchNorm(sym.FullyConnected(sym.Variable("data"), num_hidden=8, name="fc1"), name="bn")
+def model(hidden=8, **more):
+    x = sym.BatchNorm(sym.FullyConnected(sym.Variable("data"), num_hidden=hidden, name="fc1"), name="bn")
     x = sym.FullyConnected(sym.Activation(x, act_type="tanh"), num_hidden=3, name="fc2")
     more = {"learning_rate": 0.1, "num_epoch": 50, "numpy_batch_size": 20, **more}
     return tl.FeedForward(sym.SoftmaxOutput(x, name="softmax"), seed=0, **more)
@@ -175,15 +175,15 @@ def test_ctrl_c_is_answered_at_once_in_a_long_epoch(runner, more, monkeypatch):
                 self.other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
             self.begun = True
 
-    rows, m = 1_000_000, model(**more, num_epoch=1000)
-    batches = Large(np.resize(X, (rows, 4)), np.resize(Y, rows), 20)
+    rows, m = 2_000_000, model(200, **more)
+    batches = Large(np.resize(X, (rows, 4)), np.resize(Y, rows), 1)
     batches.begun = False
     with pytest.raises(KeyboardInterrupt):
         m.fit(batches)
     now = time.time()
     with batches.other:
         sent = float(batches.other.stdout.read())
-    assert now - sent < 1  # a tenth of a second where nothing else runs
+    assert now - sent < 2.5  # a tenth of a second where nothing else runs; an epoch takes 7 and more
     assert m.history.steps > 0
     assert np.isfinite(m.predict(X)).all()
 

@@ -30,10 +30,8 @@ def train_at_once(
     size, (epoch, count) = len(next(iter(batches.values()), ())), epochs
     if not size:
         raise ShapeError("fit: the iterator gave no batch")
-    if (
-        whole.steps == 1 and executor.train(batches, 0, updater, monitor) is None
-    ):  # may compile; Ctrl-C is free
-        return False
+    if whole.steps == 1:
+        executor.train(batches, 0, updater, monitor)  # may compile, which Ctrl-C may break
     done, losses = 0, np.zeros(0, np.float32)
     while done < size * count:
         at, most = done % size, whole.steps
@@ -42,11 +40,13 @@ def train_at_once(
         with whole:
             part = {name: array[at : at + steps] for name, array in batches.items()}
             found = executor.train(part, steps, updater, monitor)
-            assert found is not None
+            if found is None:
+                return False
             done, history.steps = done + steps, history.steps + steps
             losses = np.concatenate([losses, found])
             ended = 0 if done % size else len(losses) // size
-            monitor.epoch(ended) if ended else None
+            if ended:
+                monitor.epoch(ended)
             refuse_loss(executor, found, size, epoch, done - steps)
             if ended:
                 history.loss += losses.reshape(ended, size).mean(axis=1, dtype=float).tolist()

@@ -276,8 +276,8 @@ def as_pair(given: Any, what: str) -> Any:
     if not isinstance(given, list | tuple) or len(given) != 2:
         raise DTypeError(f"{what} is a {type(given).__name__}, expected (data, label) or an iterator")
     if not is_array_like(given[1]):
-        raise DTypeError(f"{what}: its labels are a {type(given[1]).__name__}, expected an array or a list")
-    return given[0], as_numbers(given[1], f"{what}: its labels")
+        raise DTypeError(f"{what}: y is a {type(given[1]).__name__}, expected an array or a list")
+    return given[0], as_numbers(given[1], f"{what}: y")
 
 
 def as_iterator(source: Any, **options: Any) -> BatchIterator:

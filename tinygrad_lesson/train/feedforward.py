@@ -425,7 +425,7 @@ class FeedForward:
         """
         measure = metric.create(eval_metric)
         if y is not None or isinstance(X, tuple):
-            X, y = as_pair(X if y is None else (X, y), "score: (X, y)")
+            X, y = as_pair(X if y is None else (X, y), "score")
         if y is not None and getattr(X, "shuffle", False):
             raise BindError("score: X is an iterator that shuffles, so its rows are not in the order of y")
         predicted, true = self.answers(X)
