@@ -1,6 +1,7 @@
 """Batches, against what MXNet 1.9.1's NDArrayIter gives (`ndarrayiter.json`), and iterators of one's own."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError, ShapeError
 from tinygrad_lesson.random import MXNetGenerator
-from tinygrad_lesson.train.data import BatchIterator, NDArrayIter, as_batches, as_iterator
+from tinygrad_lesson.train.data import LARGE, BatchIterator, NDArrayIter, as_batches, as_iterator
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "ndarrayiter.json").read_text())
 X, Y = np.arange(20.0).reshape(10, 2), np.arange(10) * 10
@@ -180,6 +181,7 @@ def test_a_batch_outside_an_epoch_is_refused():
         (([],), {}, ShapeError, "data: there are no arrays"),
         ((X[:0],), {}, ShapeError, "data has no rows"),
         ((X,), {"batch_size": 0}, ShapeError, "batch_size is 0, expected 1 to 10"),
+        ((X,), {"batch_size": 2.5}, DTypeError, "batch_size is 2.5, expected a whole number"),
         ((X,), {"batch_size": 11, "last_batch_handle": "discard"}, ShapeError, "batch_size is 11"),
         (
             (X,),
@@ -192,3 +194,68 @@ def test_a_batch_outside_an_epoch_is_refused():
 def test_what_does_not_fit_is_named(arguments, options, error, message):
     with pytest.raises(error, match=message):
         NDArrayIter(*arguments, **options)
+
+
+@given(st.integers(1, 30), st.integers(1, 12), st.sampled_from(["pad", "roll_over"]), st.integers(0, 5))
+def test_once_gives_every_row_once_and_leaves_the_iterator_as_it_is(rows, batch_size, handling, taken):
+    iterator = NDArrayIter(np.arange(rows), None, batch_size, last_batch_handle=handling)
+    twin = NDArrayIter(np.arange(rows), None, batch_size, last_batch_handle=handling)
+    for _ in range(taken):
+        if next(iterator, next(twin, None)) is None:
+            iterator.reset(), twin.reset()
+    given = [batch["data"][: batch_size - pad] for batch, pad in as_batches(iterator.once())]
+    np.testing.assert_array_equal(np.concatenate(given), np.arange(rows))
+    assert [b.data[0].tolist() for b in iterator] == [b.data[0].tolist() for b in twin]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([0, 1, 2], {"data": (3,)}),
+        ([np.float64(0), np.int64(1)], {"data": (2,)}),
+        ([[0, 1, 2], [3, 4, 5]], {"data": (2, 3)}),
+        ((np.arange(3), np.arange(3)), {"data": (2, 3)}),
+        ([np.arange(3), np.arange(3)], {"_0_data": (3,), "_1_data": (3,)}),
+        ([np.arange(3), [4, 5, 6]], {"_0_data": (3,), "_1_data": (3,)}),
+        (range(4), {"data": (4,)}),
+    ],
+    ids=range(7),
+)
+def test_lists_of_numbers_are_one_array_and_lists_of_arrays_several(given, expected):
+    assert {name: array.shape for name, array in NDArrayIter(given).data} == expected
+
+
+@pytest.mark.parametrize("handling", ["pad", "discard", "roll_over"])
+@pytest.mark.parametrize("size", [10**12, 2**40, LARGE + 1])
+def test_a_batch_that_would_only_repeat_its_rows_is_refused_before_memory_is_asked_for(size, handling):
+    tracemalloc.start()
+    with pytest.raises(ShapeError, match=f"batch_size is {size}, expected 1 to 10, the number of rows"):
+        NDArrayIter(X, Y, size, last_batch_handle=handling)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+    many = np.zeros(LARGE + 5, np.int8)
+    assert NDArrayIter(many, None, LARGE + 5, last_batch_handle=handling).next().data[0].shape == (LARGE + 5,)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (np.ma.masked_array(X, X > 3), DTypeError, "data is a masked array"),
+        (X + 1j, DTypeError, "data has elements of type complex128, expected real numbers"),
+        ([[1, 2], [3]], ShapeError, "data is no array"),
+        (["a", "b"], DTypeError, "data has elements of type <U1"),
+        ({"x": [1, None]}, DTypeError, "x has elements of type object"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_its_name(given, error, message):
+    with pytest.raises(error, match=message):
+        NDArrayIter(given)
+    with pytest.raises(error, match=message.replace("data", "softmax_label")):
+        NDArrayIter(np.zeros(10), given)
+
+    class Own(OwnIterator):
+        def value(self):
+            return given if isinstance(given, dict) else {"data": given}
+
+    with pytest.raises(error, match=r"the iterator's '(data|x)' (is|has)"):
+        list(as_batches(Own()))

@@ -8,13 +8,25 @@ import json
 import numpy as np
 import pytest
 from golden import DATA
+from hypothesis import given
+from hypothesis import settings as tries
+from hypothesis import strategies as st
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
-from tinygrad_lesson.errors import BindError, DTypeError, LessonError, NonFiniteError, ShapeError
+from tinygrad_lesson.errors import (
+    AttributeValueError,
+    BindError,
+    DTypeError,
+    LessonError,
+    NonFiniteError,
+    ShapeError,
+)
+from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.run import available_runners
 from tinygrad_lesson.train.callback import log_line
 from tinygrad_lesson.train.initializer import Xavier
+from tinygrad_lesson.train.metric import Accuracy
 from tinygrad_lesson.train.monitor import GradientMonitor
 
 
@@ -339,9 +351,9 @@ def test_the_usual_script_for_softmax_output_learns_predicts_scores_saves_and_lo
     [
         (None, BindError, r"fit: the batches hold data \(.*, 4\); the symbol also needs 'softmax_label'"),
         (
-            Y[:, None],
+            np.eye(4)[Y],
             ShapeError,
-            r"softmax \(SoftmaxOutput\): label is \(25, 1\), expected \(25,\) with a class",
+            r"softmax \(SoftmaxOutput\): label is \(25, 4\), expected \(25,\) with a class",
         ),
         (Y[:20], ShapeError, "softmax_label has 20 rows, expected 25 as data has"),
     ],
@@ -349,3 +361,200 @@ def test_the_usual_script_for_softmax_output_learns_predicts_scores_saves_and_lo
 def test_labels_that_do_not_fit_are_named(y, error, message):
     with pytest.raises(error, match=message):
         tl.FeedForward(classifier(), num_epoch=1).fit(X, y)
+
+
+class Table:
+    """What a table of another library is to NumPy."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.rows, dtype)
+
+
+def fitted(X, y=None, **more):
+    settings = {"num_epoch": 2, "seed": 0, "learning_rate": 0.5, "numpy_batch_size": 10, **more}
+    m = tl.FeedForward(classifier(), **settings)
+    m.fit(X, y)
+    return m
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (X.tolist(), Y.tolist()),
+        (tuple(map(tuple, X.tolist())), tuple(Y.tolist())),
+        (list(X), list(Y)),
+        (Table(X), Table(Y)),
+        (X, Y[:, None]),
+        (X.tolist(), Y[:, None].tolist()),
+        (X.astype(np.float64), Y.astype(np.uint8)),
+        ({"data": X}, {"softmax_label": Y}),
+        (np.asfortranarray(X), Y.astype(np.float16)),
+        ((X, Y), None),
+    ],
+    ids=range(10),
+)
+def test_whatever_numpy_makes_arrays_of_is_learnt_from_alike(x, y):
+    m, plain = fitted(x, y), fitted(X, Y)
+    assert m.history.loss == plain.history.loss
+    np.testing.assert_array_equal(m.arg_params["fc1_weight"], plain.arg_params["fc1_weight"])
+    rows = x[0] if y is None else x
+    np.testing.assert_array_equal(m.predict(rows), plain.predict(X))
+    assert m.score(*((x,) if y is None else (rows, Y))) == plain.score(X, Y)
+
+
+def test_a_dictionary_is_cut_into_batches_of_rows_not_of_names():
+    assert fitted({"data": X}, Y).history.steps == 2 * 3
+    assert fitted(X, Y, numpy_batch_size=10**12).history.steps == 2
+
+
+NOT_NUMBERS = [
+    (np.ma.masked_array(X, X > 0), DTypeError, "is a masked array, whose mask would be lost"),
+    (X + 1j, DTypeError, "complex64, expected real numbers"),
+    (X.astype(object), DTypeError, "object, expected real numbers"),
+    (X.astype(str), DTypeError, "<U32, expected real numbers"),
+    ([[1.0, 2.0], [3.0]], ShapeError, "no array"),
+    ((row for row in X), DTypeError, r"is a generator, which can be gone through but once; .*write list"),
+    (map(list, X), DTypeError, r"is a map, which can be gone through but once"),
+    (None, DTypeError, "is a NoneType; expected an array"),
+    (3.5, DTypeError, "is a float; expected an array"),
+]
+
+
+@pytest.mark.parametrize(("given", "error", "message"), NOT_NUMBERS, ids=range(len(NOT_NUMBERS)))
+def test_what_is_no_array_of_numbers_is_refused_by_its_name(given, error, message):
+    with pytest.raises(error, match=f"fit: X.*{message}") as caught:
+        fitted(given, Y)
+    assert "\n" not in str(caught.value)
+    if given is not None:
+        with pytest.raises(error, match=f"fit: y.*{message}"):
+            fitted(X, given)
+    with pytest.raises(error, match=f"predict: X.*{message}"):
+        fitted(X, Y).predict(given)
+
+
+def test_rows_that_are_missing_or_do_not_pair_are_refused():
+    with pytest.raises(ShapeError, match="data has no rows"):
+        fitted([], [])
+    with pytest.raises(ShapeError, match="softmax_label has 20 rows, expected 25 as data has"):
+        fitted(X.tolist(), Y[:20].tolist())
+    with pytest.raises(BindError, match="brings its own labels, so y has to be left out"):
+        fitted(tl.NDArrayIter(X, Y, 5), Y)
+    with pytest.raises(NonFiniteError, match="data has inf at"), np.errstate(all="raise"):
+        fitted(np.full((25, 4), 1e300), Y)
+    with pytest.raises(DTypeError, match=r"numpy_batch_size is 2.5, expected a whole number"):
+        fitted(X, Y, numpy_batch_size=2.5)
+
+
+@pytest.mark.parametrize("runner", available_runners())
+def test_an_iterators_batches_of_different_sizes_are_named(runner, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", runner)
+
+    class Short(tl.NDArrayIter):
+        epoch = property(doc="not there")
+
+        def value(self):
+            rows = self.getindex()[: 5 if self._cursor >= 20 else 10]
+            return {name: array[rows] for name, array in self.data + self.label}
+
+    with pytest.raises(ShapeError, match=r"is \(5, 4\)( in batch 3)?, expected \(10, 4\)"):
+        fitted(Short(X, Y, 10))
+
+
+@pytest.mark.parametrize("runner", available_runners())
+def test_no_epochs_train_nothing_and_leave_a_model_that_can_be_asked(runner, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", runner)
+    m = fitted(X, Y, num_epoch=0)
+    assert (m.history.loss, m.history.steps) == ([], 0)
+    for name, first in m.history.parameters[0].items():
+        np.testing.assert_array_equal(m.arg_params[name], first)
+    assert m.predict(X).shape == (25, 3)
+    again = fitted(X, Y, num_epoch=0, arg_params=fitted(X, Y).arg_params)
+    np.testing.assert_array_equal(again.predict(X), fitted(X, Y).predict(X))
+    assert fitted(X, Y, num_epoch=None).history.epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"num_epoch": -1}, AttributeValueError, "num_epoch is -1, expected 0 or more"),
+        ({"num_epoch": 2.5}, DTypeError, "num_epoch is 2.5, expected a whole number"),
+        ({"num_epoch": 3, "begin_epoch": 3}, BindError, "so that no epoch is left; .* 4 trains one more"),
+        ({"num_epoch": 2, "begin_epoch": 5}, BindError, "num_epoch is 2, but begin_epoch is 5"),
+        ({"begin_epoch": -2}, AttributeValueError, "begin_epoch is -2"),
+    ],
+)
+def test_epochs_that_cannot_be_trained_are_refused(settings, error, message):
+    with pytest.raises(error, match=message):
+        fitted(X, Y, **settings)
+
+
+@given(
+    rows=st.integers(1, 23),
+    batch_size=st.integers(1, 9),
+    handling=st.sampled_from(["pad", "discard", "roll_over"]),
+    shuffle=st.booleans(),
+    fits=st.booleans(),
+    taken=st.integers(0, 3),
+)
+@tries(max_examples=60, deadline=None)
+def test_predict_gives_every_row_of_an_iterator_once_and_in_its_order(
+    rows, batch_size, handling, shuffle, fits, taken
+):
+    if handling != "pad" and batch_size > rows:
+        return
+    x, y = np.random.RandomState(rows).randn(rows, 4).astype(np.float32), Y[:rows]
+    iterator = tl.NDArrayIter(x, y, batch_size, shuffle, handling, generator=MXNetGenerator(3))
+    m = fitted(X, Y, initializer=Xavier(magnitude=20))
+    if fits:
+        m.fit(iterator)
+    for _ in range(taken):
+        next(iterator, None)
+    left = iterator._cursor, iterator._epoch.tobytes()
+    answers, labels = m.answers(iterator)
+    count = rows // batch_size * batch_size if handling == "discard" else rows
+    assert len(answers) == len(labels) == count
+    assert (iterator._cursor, iterator._epoch.tobytes()) == left
+    alone = m.predict(x)
+    if not shuffle:
+        np.testing.assert_allclose(answers, alone[:count], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(labels, y[:count])
+        assert m.score(iterator) == np.mean(alone[:count].argmax(axis=1) == labels)
+    which = [np.abs(alone - row).sum(axis=1).argmin() for row in answers]
+    np.testing.assert_allclose(answers, alone[which], rtol=1e-5, atol=1e-6)
+    assert len(set(which)) == count
+    np.testing.assert_array_equal(labels, y[which])
+
+
+def test_metrics_are_names_functions_objects_or_lists():
+    def hits(label, prediction):
+        return np.mean(prediction.argmax(axis=1) == label)
+
+    m = fitted(X, Y)
+    right = m.score(X, Y)
+    assert m.score(X, Y, "ACC") == m.score(X, Y, hits) == m.score(X, Y, Accuracy()) == right
+    assert m.score(X, Y, Accuracy) == right
+    assert m.score(X, Y, ["acc", hits, lambda label, prediction: (len(label), 5)]) == [right, right, 5]
+    history = m.fit(X, Y, eval_data=[X.tolist(), Y.tolist()], eval_metric=lambda label, p: p[0, 0])
+    assert history.accuracy[-1] == pytest.approx(m.predict(X)[0, 0])
+
+
+def test_what_cannot_be_scored_is_refused():
+    m = fitted(X, Y)
+    with pytest.raises(AttributeValueError, match="unknown metric 'f1'"):
+        m.fit(X, Y, eval_data=(X, Y), eval_metric="f1")
+    for metric in (None, 3):
+        with pytest.raises(DTypeError, match=f"metric is {metric}, expected a name, a function"):
+            m.score(X, Y, metric)
+    with pytest.raises(DTypeError, match="gives None, expected a number"):
+        m.score(X, Y, lambda label, prediction: None)
+    with pytest.raises(
+        DTypeError, match=r"fit: eval_data is a ndarray, expected \(data, label\) or an iterator"
+    ):
+        m.fit(X, Y, eval_data=X)
+    with pytest.raises(DTypeError, match="score: y is a generator, expected an array or a list"):
+        m.score(X, (y for y in Y))
+    with pytest.raises(BindError, match="X is an iterator that shuffles"):
+        m.score(tl.NDArrayIter(X, Y, 5, shuffle=True), Y)

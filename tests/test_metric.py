@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_lesson.errors import AttributeValueError, ShapeError
+from tinygrad_lesson.errors import AttributeValueError, DTypeError, NonFiniteError, ShapeError
 from tinygrad_lesson.train import metric
-from tinygrad_lesson.train.metric import Accuracy, accuracy, confusion_table, create, format_confusion
+from tinygrad_lesson.train.metric import (
+    Accuracy,
+    CustomMetric,
+    accuracy,
+    confusion_table,
+    create,
+    format_confusion,
+)
 
 DATA = Path(__file__).parent / "data"
 REFERENCE = json.loads((DATA / "mxnet_reference.json").read_text())
@@ -100,5 +107,82 @@ def test_tables_stand_side_by_side_under_their_headings():
     ],
 )
 def test_what_does_not_fit_is_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+@given(
+    st.integers(2, 5),
+    st.lists(st.integers(-2, 7), min_size=1, max_size=8),
+    st.sampled_from([np.int64, np.float32, np.int8]),
+)
+def test_labels_that_are_no_column_are_refused_wherever_they_are_counted(kinds, labels, dtype):
+    scores, true = np.random.RandomState(0).rand(len(labels), kinds), np.array(labels, dtype)
+    counted = Accuracy()
+    if set(labels) <= set(range(kinds)):
+        assert accuracy(scores, true) == np.mean(scores.argmax(axis=1) == true)
+        counted.update([true], [scores])
+        assert counted.get()[1] == accuracy(scores, true[:, None])
+        return
+    for call in (lambda: accuracy(scores, true), lambda: counted.update([true], [scores])):
+        with pytest.raises(AttributeValueError, match=f"labels are .*, expected 0 to {kinds - 1}"):
+            call()
+    assert np.isnan(counted.get()[1])
+
+
+def test_classes_of_places_lie_along_the_second_axis_as_in_mxnet():
+    scores, true = (
+        np.random.RandomState(0).rand(4, 3, 2, 5),
+        np.random.RandomState(1).randint(0, 3, (4, 2, 5)),
+    )
+    right = np.mean(scores.argmax(axis=1) == true)
+    for label in (true, true.reshape(4, 10), true[:, None]):
+        assert accuracy(scores, label) == right
+
+
+def test_a_function_is_averaged_over_calls_or_by_the_counts_that_it_gives():
+    mean = create(lambda label, prediction: np.abs(label - prediction).mean())
+    mean.update([[1, 2]], [[1, 4]])
+    mean.update([[0]], [[5]])
+    assert mean.get() == ("<lambda>", 3)
+    counted = CustomMetric(lambda label, prediction: (np.abs(label - prediction).sum(), len(label)), "mae")
+    counted.update([[1, 2], [0]], [[1, 4], [5]])
+    assert counted.get() == ("mae", pytest.approx(7 / 3))
+    counted.reset()
+    assert np.isnan(counted.get()[1])
+
+
+def test_several_metrics_are_asked_together():
+    both = create(["acc", lambda label, prediction: 2])
+    both.update([[0, 1]], [[0, 0]])
+    assert both.get() == (["accuracy", "<lambda>"], [0.5, 2])
+    both.reset()
+    assert np.isnan(both.get()[1]).all()
+    assert create(both) is both
+    assert isinstance(create(Accuracy), Accuracy)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: accuracy([[0.1, np.nan]], [0]), NonFiniteError, "predicted classes hold nan in row 0"),
+        (lambda: accuracy([[0.1, 0.9]], [np.nan]), AttributeValueError, "true class is nan"),
+        (lambda: accuracy([np.inf], [0]), AttributeValueError, "predicted class is inf"),
+        (
+            lambda: accuracy(np.eye(3), np.eye(4)[:3]),
+            ShapeError,
+            r"are \(3, 3\), but true classes are \(3, 4\)",
+        ),
+        (lambda: accuracy([[1j, 0]], [0]), DTypeError, "complex128, expected real numbers"),
+        (lambda: accuracy([0], np.ma.masked_array([0])), DTypeError, "true classes is a masked array"),
+        (lambda: accuracy(["a"], [0]), DTypeError, "<U1, expected real numbers"),
+        (lambda: create([]), AttributeValueError, "the list is empty"),
+        (lambda: create(None), DTypeError, "metric is None, expected a name, a function"),
+        (lambda: create(["acc", "f1"]), AttributeValueError, "unknown metric 'f1'"),
+        (lambda: create(lambda a, b: "x").update([[0]], [[0]]), DTypeError, "gives 'x', expected a number"),
+    ],
+    ids=range(11),
+)
+def test_what_would_be_counted_wrong_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()

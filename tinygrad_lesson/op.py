@@ -13,7 +13,7 @@ import re
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -92,6 +92,14 @@ def attr(
     metadata = {"minimum": minimum, "maximum": maximum, "choices": choices, "alias": alias}
     metadata |= {"shown": shown, "doc": doc}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+class Classes(NamedTuple):
+    """That input number `input` of an op holds class numbers: places along `axis` of input 0, or `ignored`."""
+
+    input: int
+    axis: int
+    ignored: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,6 +234,10 @@ class Op:
     def averaged(self, rows: int) -> "Op":
         """This loss with the gradient of that mean, where its own is that of a sum over `rows`."""
         return self
+
+    def classes(self, *shapes: Any) -> Classes | None:
+        """Which input holds class numbers when the inputs have these shapes; None if none does."""
+        return None
 
     # What follows from it.
 

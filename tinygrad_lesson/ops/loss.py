@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from tinygrad_lesson.errors import ShapeError
-from tinygrad_lesson.op import Op, attr, floating, op
+from tinygrad_lesson.op import Classes, Op, attr, floating, op
 from tinygrad_lesson.ops.nn import Softmax
 from tinygrad_lesson.shapes import merge, show, size_of
 
@@ -116,6 +116,11 @@ class SoftmaxOfLabels(Op):
     def has_axis(self):
         """Whether a switch tells the axis; without one, all numbers of a row belong together."""
         return self.multi_output or self.preserve_shape
+
+    def classes(self, *shapes):
+        """The label, unless it has the shape of the data and so holds probabilities."""
+        ignored = float(math.trunc(self.ignore_label)) if self.use_ignore else None
+        return None if shapes[-1] == shapes[-2] else Classes(len(shapes) - 1, self.axis, ignored)
 
     @property
     def smoothing(self):

@@ -235,7 +235,10 @@ def as_call(recorder: Recorder, function: Any, arguments: tuple[Any, ...], named
 def is_small_product(factors: Any, out: Any) -> bool:
     """Whether `dot` computes the same as `matmul`, with less ado."""
     a, b = factors
-    matrices = a.ndim == b.ndim == 2 and 1 not in (a.size, b.size)  # of a number `dot` takes 0 times infinity for 0
+    matrices = a.ndim == b.ndim == 2 and 1 not in (
+        a.size,
+        b.size,
+    )  # of a number `dot` takes 0 times infinity for 0
     return dot_takes(out) and matrices and a.dtype == b.dtype == out.dtype and a.dtype.kind == "f"
 
 

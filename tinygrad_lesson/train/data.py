@@ -3,6 +3,8 @@
 A trainer asks `as_batches` for one epoch, whatever it was given.
 """
 
+import copy
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -10,12 +12,15 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_lesson.arrays import real
+from tinygrad_lesson.bound import as_numbers
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError, ShapeError
 from tinygrad_lesson.random import MXNetGenerator, default_generator
 
 Array = npt.NDArray[Any]
 Arrays = npt.ArrayLike | Sequence[npt.ArrayLike] | Mapping[str, npt.ArrayLike]
+
+
+LARGE = 65536  # rows; a batch with more rows than there are is refused from here on
 
 
 class DataDesc(NamedTuple):
@@ -59,15 +64,16 @@ class BatchIterator(Protocol):
 class NDArrayIter:
     """Batches of the rows of arrays.
 
-    `data` and `label` are an array, a list, or a dictionary by name; two or more in a list are called
-    ``_0_data``, ``_1_data`` and so on. A last batch that is not full is filled with the first rows
-    (`last_batch_handle` ``"pad"``), left out (``"discard"``), or kept to begin the next epoch with
-    (``"roll_over"``). With `shuffle`, each epoch has its own order, drawn from `generator`.
+    `data` and `label` are an array, a list of arrays, or a dictionary by name; two or more in a list are called
+    ``_0_data``, ``_1_data`` and so on. A list of numbers, or of lists of them, is one array. A last batch that is not
+    full is filled with the first rows (`last_batch_handle` ``"pad"``), left out (``"discard"``), or kept to begin the
+    next epoch with (``"roll_over"``). With `shuffle`, each epoch has its own order, drawn from `generator`.
 
     Shapes
         Each array (rows, ...), with the same number of rows; in a batch (batch_size, ...).
     Errors
-        ShapeError if the numbers of rows differ, or if no batch can ever be full.
+        ShapeError if the numbers of rows differ, or if no batch can ever be full; DTypeError for what is no
+        array of real numbers.
     Source
         MXNet 1.9, ``mx.io.NDArrayIter``. As there, arrays become float32 (unless `dtype` says otherwise) and
         are sorted by name, and `getpad` is also the number of rows that rolled over. Not as there,
@@ -94,9 +100,10 @@ class NDArrayIter:
         self.data = _named(data, data_name, dtype)
         self.label = [] if label is None else _named(label, label_name, dtype)
         self.num_data = _rows(self.data + self.label)
-        if batch_size < 1 or (last_batch_handle == "discard" and batch_size > self.num_data):
+        most = self.num_data if last_batch_handle == "discard" else max(self.num_data, LARGE)
+        if not 1 <= as_size(batch_size, "batch_size") <= most:
             raise ShapeError(f"batch_size is {batch_size}, expected 1 to {self.num_data}, the number of rows")
-        self.batch_size = batch_size
+        self.batch_size = as_size(batch_size, "batch_size")
         self.shuffle = shuffle
         self.last_batch_handle = last_batch_handle
         self.generator = generator or default_generator()
@@ -188,6 +195,13 @@ class NDArrayIter:
         rows = rows.reshape(-1, self.batch_size)
         return {name: array[rows] for name, array in self.data + self.label}
 
+    def once(self) -> "NDArrayIter":
+        """An iterator of its own over an epoch in which rows that would roll over fill a batch with padding."""
+        made = copy.copy(self)
+        made.last_batch_handle = "pad" if self.last_batch_handle == "roll_over" else self.last_batch_handle
+        made.hard_reset()
+        return made
+
     @property
     def repeats(self) -> bool:
         """Whether every epoch has the same batches."""
@@ -228,6 +242,66 @@ class NDArrayIter:
         self._cursor = -size
 
 
+def as_size(number: Any, what: str) -> int:
+    """A whole number.
+
+    Errors
+        DTypeError if it is none.
+    """
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise DTypeError(f"{what} is {number!r:.80}, expected a whole number") from None
+
+
+def is_array_like(source: Any) -> bool:
+    """Whether this is an array, or what NumPy makes one of: lists, and all with `__array__`."""
+    return isinstance(source, Sequence) or hasattr(source, "__array__")
+
+
+def as_rows(given: Any, what: str, several: bool = False) -> Any:
+    """What a user gives as rows: an array, or a dictionary or (if there may be `several`) a list of them.
+
+    Errors
+        DTypeError or ShapeError, which call it `what`, for anything that is no array of real numbers.
+    """
+    if isinstance(given, Mapping):
+        return {name: as_numbers(array, f"{what}[{name!r}]") for name, array in given.items()}
+    if several and isinstance(given, list | tuple):
+        return [as_numbers(array, f"{what}[{i}]") for i, array in enumerate(given)]
+    if is_array_like(given):
+        return as_numbers(given, what)
+    kind = type(given).__name__
+    if isinstance(given, Iterator):
+        raise DTypeError(
+            f"{what} is a {kind}, which can be gone through but once; expected an array, a list (write list(...)) "
+            "or an iterator with reset(), such as NDArrayIter"
+        )
+    raise DTypeError(f"{what} is a {kind}; expected an array, a list, or a dictionary of arrays")
+
+
+def count_rows(rows: Any) -> int:
+    """The number of rows in what `as_rows` gives; that of its first array."""
+    if not isinstance(rows, np.ndarray):
+        rows = next(iter(rows.values() if isinstance(rows, Mapping) else rows), np.zeros(()))
+    return len(rows) if rows.ndim else 0
+
+
+def as_pair(given: Any, what: str) -> Any:
+    """Data and labels as a tuple, the labels as an array; an iterator, or None, as it is.
+
+    Errors
+        DTypeError or ShapeError, which call it `what`, if it is none of these.
+    """
+    if given is None or isinstance(given, BatchIterator):
+        return given
+    if not isinstance(given, list | tuple) or len(given) != 2:
+        raise DTypeError(f"{what} is a {type(given).__name__}, expected (data, label) or an iterator")
+    if not is_array_like(given[1]):
+        raise DTypeError(f"{what}: y is a {type(given[1]).__name__}, expected an array or a list")
+    return given[0], as_numbers(given[1], f"{what}: y")
+
+
 def as_iterator(source: Any, **options: Any) -> BatchIterator:
     """An iterator over `source`: one already, or an array, or ``(data, label)``.
 
@@ -240,7 +314,7 @@ def as_iterator(source: Any, **options: Any) -> BatchIterator:
         return source
     if isinstance(source, tuple):
         return NDArrayIter(*source, **options)
-    if isinstance(source, np.ndarray | Mapping):
+    if isinstance(source, Mapping) or is_array_like(source):
         return NDArrayIter(source, **options)
     needed = ("batch_size", "reset", "iter_next", "value")
     missing = ", ".join(name for name in needed if not hasattr(source, name))
@@ -262,7 +336,7 @@ def as_batches(source: Any, **options: Any) -> Iterator[tuple[dict[str, Array], 
         if not isinstance(batch, Mapping):
             kind = type(iterator).__name__
             raise DTypeError(f"{kind}.value() is a {type(batch).__name__}, expected arrays by name")
-        arrays = {name: real(array, name) for name, array in batch.items()}
+        arrays = {name: as_numbers(array, f"the iterator's {name!r}") for name, array in batch.items()}
         yield arrays, getattr(iterator, "padding", 0)
 
 
@@ -271,7 +345,7 @@ def _named(arrays: Arrays, name: str, dtype: npt.DTypeLike) -> list[tuple[str, A
     named: dict[str, Any]
     if isinstance(arrays, Mapping):
         named = dict(arrays)
-    elif not isinstance(arrays, list):
+    elif not isinstance(arrays, list) or (arrays and not any(map(np.ndim, filter(_is_array, arrays)))):
         named = {name: arrays}
     elif len(arrays) == 1:
         named = {name: arrays[0]}
@@ -279,7 +353,15 @@ def _named(arrays: Arrays, name: str, dtype: npt.DTypeLike) -> list[tuple[str, A
         named = {f"_{i}_{name}": array for i, array in enumerate(arrays)}
     if not named:
         raise ShapeError(f"{name}: there are no arrays, expected one at least")
-    return sorted((key, real(array, key, dtype)) for key, array in named.items())
+    with np.errstate(
+        over="ignore"
+    ):  # what is too large for the type becomes infinite, which a trainer refuses
+        return sorted((key, as_numbers(array, key).astype(dtype, copy=False)) for key, array in named.items())
+
+
+def _is_array(given: Any) -> bool:
+    """Whether it is more than Python's numbers and lists."""
+    return hasattr(given, "__array__")
 
 
 def _rows(named: list[tuple[str, Array]]) -> int:

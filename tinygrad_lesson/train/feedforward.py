@@ -1,6 +1,7 @@
 """`FeedForward`: a symbol with parameters that can be fitted, asked and saved, as in MXNet 1.x."""
 
 import importlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, cpu, real
+from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.errors import BindError, DTypeError, ShapeError, listed
 from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.graph import EDGES, Edge, Node
@@ -17,18 +18,31 @@ from tinygrad_lesson.shapes import show
 from tinygrad_lesson.symbol.params import load_checkpoint, save_checkpoint
 from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train import metric, optimizer
+from tinygrad_lesson.train.at_once import train_at_once
 from tinygrad_lesson.train.callback import BatchEndParam, Callbacks, as_list, is_logged, log_line
-from tinygrad_lesson.train.data import as_batches, as_iterator
+from tinygrad_lesson.train.classes import ClassNumbers, check_labels, per_label
+from tinygrad_lesson.train.data import (
+    BatchIterator,
+    NDArrayIter,
+    as_batches,
+    as_pair,
+    as_rows,
+    as_size,
+    count_rows,
+)
 from tinygrad_lesson.train.guard import (
     first_batches,
     kept_epochs,
+    label_shape,
     refuse_loss,
     refuse_non_finite,
+    span,
     undecided,
     whole_epoch,
 )
 from tinygrad_lesson.train.history import Arrays, History, Trained
 from tinygrad_lesson.train.initializer import Initializer, Uniform
+from tinygrad_lesson.train.interrupt import AT_ONCE, Whole
 from tinygrad_lesson.train.monitor import GradientMonitor
 from tinygrad_lesson.train.multipliers import refuse_unknown
 from tinygrad_lesson.train.predictors import Predictors
@@ -88,6 +102,8 @@ class FeedForward:
         self.course: Course | None = None  # of the last training
         self.states: States | None = None  # where the next one goes on, and from which parameters
         self.states_of: Any = None
+        self.whole = Whole()
+        self.checks: list[ClassNumbers] = []  # of the labels in each batch
 
     # Learning.
 
@@ -106,74 +122,97 @@ class FeedForward:
         progress: bool | None = None,
         keep: Iterable[int] = (),
     ) -> History:
-        """Train for `num_epoch` epochs on arrays or on an iterator of batches.
+        """Train up to epoch `num_epoch` on arrays or on an iterator of batches.
 
         `log` gets the lesson's lines; `progress` shows a bar, by default on a terminal only. The history holds
         the parameters before training, after the first epoch and after the last, and after those of `keep`.
 
+        Ctrl-C is answered after the step that is being taken: KeyboardInterrupt is raised, the model has the
+        parameters of that step, and the history holds the epochs that were whole. A second Ctrl-C does not wait;
+        if it breaks a step, the parameters stay as they were.
+
         Errors
             ShapeError or BindError naming the layer where a batch does not fit the symbol;
+            AttributeValueError for labels that are no class numbers where such are expected;
             NonFiniteError where data or loss is NaN or infinite. The parameters stay as they were; `history`
             tells what came before.
         """
+        epoch, last = span(self.begin_epoch, self.num_epoch)
+        metric.create(eval_metric)
+        eval_data = as_pair(eval_data, "fit: eval_data")
         iterator = self.batches(X, y, shuffle)
         batches = first_batches(iterator)
         executor = self.bind_training(batches[0])
+        self.checks = check_labels(executor, iterator, batches[0], eval_data)
         updater, monitor = self.start(executor)
         first = self.parameters(executor)
         self.history = history = History(optimizer=type(self.optimizer).__name__.lower())
         write = log or (logger.info if logger is not None else None)
         hidden = not progress if progress is not None else not sys.stderr.isatty()
-        epoch, last, count = self.begin_epoch, self.last_epoch(), 1
+        count = 1
         stops, kept = kept_epochs(keep, last - epoch), dict[int, Arrays]()
-        watched = as_list(batch_end_callback) or as_list(epoch_end_callback) or eval_data is not None
         self.course = self.set_out(updater, iterator)
-        try:
-            with progress_bar(total=last - epoch, unit="epoch", leave=False, disable=hidden) as bar:
-                while epoch < last:
-                    done = epoch - self.begin_epoch
-                    count = min(count, next((n for n in stops if n > done), last) - done, last - epoch)
-                    began, before = time.perf_counter(), history.steps
-                    losses = self.run_epochs(
-                        executor, updater, monitor, iterator, epoch, count, batch_end_callback, history
-                    )
-                    spent = time.perf_counter() - began
-                    history.seconds += spent
-                    history.loss += losses
-                    self.take_from(executor)
-                    if done + count in stops:
-                        kept[done + count] = self.parameters(executor)
-                    if eval_data is not None:
-                        history.accuracy.append(self.score(eval_data, eval_metric=eval_metric))
-                    speed = (history.steps - before) * iterator.batch_size / spent
-                    for number, loss in enumerate(losses, epoch + 1):
-                        if write is not None and is_logged(number):
-                            write(log_line(number, loss, speed))
-                    for callback in as_list(epoch_end_callback):
-                        callback(epoch, self.prediction, self.arg_params, self.aux_params)
-                    bar.update(count)
-                    epoch += count
-                    if not watched and getattr(iterator, "repeats", False):
-                        count = max(1, int(count * 0.1 / spent))  # about a tenth of a second's worth
-        finally:  # also of a training that ended in an error one can ask what happened
-            monitor.epoch()
-            history.mean_abs_grad = monitor.mean_abs_grad
-            history.trained = Trained(self.symbol, batches, first, self.parameters(executor), kept)
-            self.course = self.course.rest(self.arg_params)
+        watched = as_list(batch_end_callback) or as_list(epoch_end_callback) or eval_data is not None
+        with self.whole.watching():
+            try:
+                with progress_bar(total=last - epoch, unit="epoch", leave=False, disable=hidden) as bar:
+                    while epoch < last:
+                        done = epoch - self.begin_epoch
+                        count = min(count, next((n for n in stops if n > done), last) - done, last - epoch)
+                        began, before = history.seconds, history.steps
+                        losses = self.run_epochs(
+                            executor, updater, monitor, iterator, epoch, count, batch_end_callback, history
+                        )
+                        spent = history.seconds - began
+                        self.take_from(executor)
+                        if done + count in stops:
+                            kept[done + count] = self.parameters(executor)
+                        if eval_data is not None:
+                            history.accuracy.append(self.score(eval_data, eval_metric=eval_metric))
+                        speed = (history.steps - before) * iterator.batch_size / spent
+                        for number, loss in enumerate(losses, epoch + 1):
+                            if write is not None and is_logged(number):
+                                write(log_line(number, loss, speed))
+                        for callback in as_list(epoch_end_callback):
+                            callback(epoch, self.prediction, self.arg_params, self.aux_params)
+                        bar.update(count)
+                        epoch += count
+                        if not watched and getattr(iterator, "repeats", False):
+                            count = max(1, int(count * AT_ONCE / spent))
+                    if not history.loss:
+                        self.take_from(executor)
+            except KeyboardInterrupt:
+                with self.whole:
+                    monitor.batches.clear()
+                    if not history.steps:  # a runner that is being made writes into the arrays
+                        for name, array in {**executor.flat_parameters.arrays, **executor.states}.items():
+                            array[...] = first[name]
+                    if not (history.steps and self.whole.broken):
+                        self.take_from(executor)
+                raise
+            finally:  # also of a training that ended in an error one can ask what happened
+                monitor.epoch()
+                history.mean_abs_grad = monitor.mean_abs_grad
+                history.trained = Trained(self.symbol, batches, first, self.parameters(executor), kept)
+                self.course = self.course.rest(self.arg_params)
         return history
 
     def batches(self, X: Any, y: Any, shuffle: bool) -> Any:
         """An iterator over the training data."""
-        if y is None:
-            return as_iterator(X, batch_size=self.numpy_batch_size, shuffle=shuffle)
-        rows = len(X)
-        return as_iterator(
-            (X, y),
-            batch_size=min(self.numpy_batch_size, rows),
-            shuffle=shuffle,
-            label_name=self.label_name(),
-            generator=self.generator,
-        )
+        if isinstance(X, BatchIterator):
+            if y is not None:
+                raise BindError("fit: X is an iterator, which brings its own labels, so y has to be left out")
+            return X
+        if y is None and isinstance(X, tuple) and len(X) == 2:
+            X, y = X
+        names, label = self.symbol.list_arguments(), self.label_name()
+        X = as_rows(X, "fit: X", "_0_data" in names)
+        y = None if y is None else as_rows(y, "fit: y", f"_0_{label}" in names)
+        size = min(as_size(self.numpy_batch_size, "numpy_batch_size"), max(1, count_rows(X)))
+        column = isinstance(X, np.ndarray) and isinstance(y, np.ndarray) and y.ndim == 2 and y.shape[1] == 1
+        if column and label_shape(self.symbol, label, data=(size, *X.shape[1:])) == (size,):
+            y = y[:, 0]
+        return NDArrayIter(X, y, size, shuffle, label_name=label, generator=self.generator)
 
     def label_name(self) -> str:
         """The argument that takes the labels: the one whose name ends in `label`."""
@@ -245,21 +284,6 @@ class FeedForward:
         )
         return updater, GradientMonitor(grad, gradients.segments)
 
-    def last_epoch(self) -> int:
-        """The number of the epoch to end with, counted from the first of all as MXNet counts.
-
-        Errors
-            BindError where a model that has been trained that far would do nothing.
-        """
-        if self.num_epoch is None:
-            return self.begin_epoch + 1
-        if self.num_epoch <= self.begin_epoch and self.begin_epoch:
-            raise BindError(
-                f"fit: num_epoch is {self.num_epoch}, but begin_epoch is {self.begin_epoch}, so that no epoch is left; "
-                f"num_epoch counts from the first epoch of all: {self.begin_epoch + 1} trains one more"
-            )
-        return self.num_epoch
-
     def set_out(self, updater: Any, iterator: Any) -> Course:
         """The course of a training, taken up where that of the loaded parameters ended."""
         course = Course(self, updater, iterator)
@@ -278,24 +302,28 @@ class FeedForward:
         callbacks: Callbacks,
         history: History,
     ) -> list[float]:
-        """`count` passes over the data; their mean losses."""
-        if not as_list(callbacks) and hasattr(executor.runner(True), "train"):
-            batches = whole_epoch(iterator)
-            steps = len(next(iter(batches.values()), ()))
-            if not steps:
-                raise ShapeError("fit: the iterator gave no batch")
-            if epoch == self.begin_epoch:
-                refuse_non_finite(batches)
-            losses = executor.train(batches, steps * count, updater, monitor)
-            if losses is not None:
-                history.steps += len(losses)
-                monitor.epoch(count)
-                refuse_loss(executor, losses, steps, epoch)
-                return [float(loss) for loss in losses.reshape(count, steps).mean(axis=1, dtype=float)]
-        return [
-            self.run_epoch(executor, updater, monitor, iterator, e, callbacks, history)
-            for e in range(epoch, epoch + count)
-        ]
+        """`count` passes over the data; their mean losses, which the history gets too."""
+        known, began = len(history.loss), time.perf_counter()
+        at_once = not as_list(callbacks) and hasattr(executor.runner(True), "train") and updater.take(0)
+        try:
+            if at_once:
+                batches = whole_epoch(iterator)
+                self.look_at(batches, epoch, iterator)
+                if train_at_once(executor, updater, monitor, batches, (epoch, count), history, self.whole):
+                    return history.loss[known:]
+            for e in range(epoch, epoch + count):
+                self.run_epoch(executor, updater, monitor, iterator, e, callbacks, history)
+        finally:
+            history.seconds += time.perf_counter() - began
+        return history.loss[known:]
+
+    def look_at(self, batches: Mapping[str, np.ndarray], epoch: int, iterator: Any, first: int = 1) -> None:
+        """Refuse what nothing can be learnt from in batches, which lie along a first axis and count from `first`."""
+        if epoch == self.begin_epoch:
+            refuse_non_finite(batches, first)
+        if epoch == self.begin_epoch or not isinstance(iterator, NDArrayIter):
+            for check in self.checks:
+                check.refuse("fit", batches)
 
     def run_epoch(
         self,
@@ -308,24 +336,28 @@ class FeedForward:
         history: History,
     ) -> float:
         """One pass over the data, a step at a time; the mean loss."""
-        losses = []
+        losses: list[float] = []
         ends = as_list(callbacks)
         for number, (batch, _) in enumerate(as_batches(iterator), 1):
-            if epoch == self.begin_epoch:
-                refuse_non_finite({name: array[None] for name, array in batch.items()}, number)
-            executor.forward(is_train=True, **batch)
-            executor.backward()
-            losses.append(executor.outputs_now[0].mean(dtype=float))
-            refuse_loss(executor, np.array(losses[-1:]), 1, epoch, number)
-            updater.step()
-            monitor.batch()
-            history.steps += 1
+            if epoch == self.begin_epoch or self.checks:
+                self.look_at({name: array[None] for name, array in batch.items()}, epoch, iterator, number)
+            with self.whole:
+                executor.forward(is_train=True, **batch)
+                executor.backward()
+                losses.append(executor.outputs_now[0].mean(dtype=float))
+                if not math.isfinite(losses[-1]):
+                    refuse_loss(executor, np.array(losses[-1:]), number, epoch, number - 1)
+                updater.step()
+                monitor.batch()
+                history.steps += 1
             for callback in ends:
                 callback(BatchEndParam(epoch, number, None, locals()))
-        monitor.epoch()
         if not losses:
             raise ShapeError("fit: the iterator gave no batch")
-        return float(np.mean(losses))
+        with self.whole:
+            monitor.epoch()
+            history.loss.append(float(np.mean(losses)))
+        return history.loss[-1]
 
     def parameters(self, executor: Executor) -> Arrays:
         """A copy of the executor's parameters and states."""
@@ -344,7 +376,7 @@ class FeedForward:
     # Answering.
 
     def predict(self, X: Any, num_batch: int | None = None) -> np.ndarray:
-        """Answers for rows of an array, or for the rows of an iterator.
+        """Answers for rows of an array, or for the rows of an iterator, in its order and each of them once.
 
         Shapes
             (rows, ...) -> (rows, results)
@@ -353,14 +385,23 @@ class FeedForward:
 
     def answers(self, X: Any, num_batch: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Answers, and the labels that the batches carried, if any."""
-        if isinstance(X, np.ndarray | list):
-            X = real(X, "predict: the data", np.float32)
-            if X.ndim and 0 < len(X) <= self.numpy_batch_size and num_batch != 0:  # one batch, without ado
-                return self.answer({"data": X}), None
-            X = as_iterator(X, batch_size=max(1, min(self.numpy_batch_size, len(X))))
+        plain = type(X) is np.ndarray and X.dtype.kind in "fiub"
+        if not plain and not isinstance(X, BatchIterator):
+            X = X[0] if isinstance(X, tuple) and len(X) == 2 else X  # without labels, which are not asked for
+            X = as_rows(
+                X, "predict: X", isinstance(X, list) and "_0_data" in self.prediction.list_arguments()
+            )
+            plain = isinstance(X, np.ndarray)
+        if plain and X.ndim and 0 < len(X) <= self.numpy_batch_size and num_batch != 0:
+            X = np.asarray(X, np.float32)  # one batch, without ado
+            return self.answer({"data": X}), None
+        if not isinstance(X, BatchIterator):
+            size = as_size(self.numpy_batch_size, "numpy_batch_size")
+            X = NDArrayIter(X, batch_size=min(size, max(1, count_rows(X))))
+        iterator: Any = X.once() if isinstance(X, NDArrayIter) else X
         names = self.prediction.list_arguments()
         results, labels = [], []
-        for number, (batch, pad) in enumerate(as_batches(X)):
+        for number, (batch, pad) in enumerate(as_batches(iterator)):
             if number == num_batch:
                 break
             rows = len(next(iter(batch.values()))) - pad
@@ -397,21 +438,28 @@ class FeedForward:
             raise BindError(f"predict: there is no value for {missing[0]!r}")
         return self.predictors.add(key, executor, self.arg_params, self.aux_params)
 
-    def score(self, X: Any, y: Any = None, eval_metric: Any = "acc") -> float:
-        """Accuracy, or another metric, on labelled rows.
+    def score(self, X: Any, y: Any = None, eval_metric: Any = "acc") -> Any:
+        """Accuracy, or another metric, on labelled rows: a number, or a list of them for a list of metrics.
+
+        `eval_metric` is a name, a function of (label, prediction) that gives a number, a metric, or a list of these.
+        Where the network ends in `SoftmaxOutput` a metric gets a row for each label that is not ignored.
 
         Errors
             BindError if there are no labels.
         """
-        if y is None and isinstance(X, tuple):
-            X, y = X
-        predicted, carried = self.answers(X)
-        true = carried if y is None else np.asarray(y)
+        measure = metric.create(eval_metric)
+        if y is not None or isinstance(X, tuple):
+            X, y = as_pair(X if y is None else (X, y), "score")
+        if y is not None and getattr(X, "shuffle", False):
+            raise BindError("score: X is an iterator that shuffles, so its rows are not in the order of y")
+        predicted, true = self.answers(X)
+        true = true if y is None else y
         if true is None:
             raise BindError("score: there are no labels; give y, or an iterator with a label")
-        measure = metric.create(eval_metric)
+        predicted, true = per_label(self.symbol, predicted, true)
+        measure.reset()
         measure.update([true], [predicted])
-        return float(measure.get()[1])
+        return measure.get()[1]
 
     # Keeping.
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import DTypeError, NonFiniteError, ShapeError
+from tinygrad_lesson.errors import AttributeValueError, BindError, DTypeError, NonFiniteError, ShapeError
 from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.graph import Edge
 from tinygrad_lesson.infer import infer_shapes
-from tinygrad_lesson.shapes import is_complete
+from tinygrad_lesson.shapes import is_complete, show
 from tinygrad_lesson.symbol.symbol import Symbol
-from tinygrad_lesson.train.data import as_batches
+from tinygrad_lesson.train.data import as_batches, as_size
 
 SEEN = 256  # rows that a look into the network takes
 
@@ -31,6 +31,25 @@ def first_batches(iterator: Any) -> list[dict[str, np.ndarray]]:
     if not found:
         raise ShapeError("fit: the iterator gave no batch")
     return found
+
+
+def span(begin_epoch: Any, num_epoch: Any) -> tuple[int, int]:
+    """The first epoch, counted from 0, and the one to end before; none where `num_epoch` is 0.
+
+    Errors
+        AttributeValueError for one below 0; BindError where a model that has been trained that far would do nothing.
+    """
+    begin = as_size(begin_epoch, "fit: begin_epoch")
+    last = begin + 1 if num_epoch is None else as_size(num_epoch, "fit: num_epoch")
+    for what, number in (("num_epoch", last), ("begin_epoch", begin)):
+        if number < 0:
+            raise AttributeValueError(f"fit: {what} is {number}, expected 0 or more")
+    if last <= begin and begin:
+        raise BindError(
+            f"fit: num_epoch is {last}, but begin_epoch is {begin}, so that no epoch is left; "
+            f"num_epoch counts from the first epoch of all: {begin + 1} trains one more"
+        )
+    return begin, last
 
 
 def kept_epochs(keep: Iterable[int], epochs: int) -> list[int]:
@@ -52,12 +71,29 @@ def undecided(symbol: Symbol, shapes: Mapping[str, Any]) -> list[str]:
     return [node.name for node in symbol.nodes if node.is_variable and not is_complete(found[Edge(node)])]
 
 
+def label_shape(symbol: Symbol, label: str, **shapes: Any) -> Any:
+    """The shape of the argument `label` that follows from those of others; None where it is not known."""
+    names = symbol.list_arguments()
+    if label not in names or not set(names).issuperset(shapes):
+        return None
+    found = infer_shapes(symbol.nodes, symbol.given_shapes((), shapes), "fit")
+    return next(found[Edge(node)] for node in symbol.nodes if node.is_variable and node.name == label)
+
+
 def whole_epoch(iterator: Any) -> dict[str, np.ndarray]:
     """All batches of an epoch, one after the other along a new first axis."""
     iterator.reset()
     if hasattr(iterator, "epoch"):
         return iterator.epoch()  # type: ignore[no-any-return]
     batches = [batch for batch, _ in as_batches(iterator)]
+    for number, batch in enumerate(batches, 1):
+        for name, array in batches[0].items():
+            if name not in batch or batch[name].shape != array.shape:
+                found = show(batch[name].shape) if name in batch else "missing"
+                raise ShapeError(
+                    f"fit: {name} is {found} in batch {number}, expected {show(array.shape)} as in the first; "
+                    "fill the last batch, or leave it out"
+                )
     return {name: np.stack([batch[name] for batch in batches]) for name in (batches[0] if batches else {})}
 
 
@@ -73,15 +109,18 @@ def refuse_non_finite(batches: Mapping[str, np.ndarray], first: int = 1) -> None
             )
 
 
-def refuse_loss(executor: Executor, losses: np.ndarray, steps: int, epoch: int, number: int = 0) -> None:
-    """Stop at a loss that is no number, saying where and what else is not."""
+def refuse_loss(executor: Executor, losses: np.ndarray, steps: int, epoch: int, first: int) -> None:
+    """Stop at a loss that is no number, saying where and what else is not.
+
+    `steps` make an epoch; the losses are those of steps from number `first` after the start of `epoch` on.
+    """
     wrong = np.flatnonzero(~np.isfinite(losses))
     if not len(wrong):
         return
-    at = int(wrong[0])
+    at, where = int(wrong[0]), first + int(wrong[0])
     bad = [name for name, array in executor.arguments.items() if not np.isfinite(array).all()]
     cause = f"{bad[0]} is not finite any more" if bad else "all parameters are finite still"
     raise NonFiniteError(
-        f"fit: the loss is {losses[at]} in epoch {epoch + at // steps + 1}, "
-        f"batch {number or at % steps + 1}; {cause}. A smaller learning_rate may help"
+        f"fit: the loss is {losses[at]} in epoch {epoch + where // steps + 1}, "
+        f"batch {where % steps + 1}; {cause}. A smaller learning_rate may help"
     )

@@ -1,18 +1,21 @@
 """How good predictions are: accuracy, and the table of what was taken for what.
 
 Classes are given as indices (rows,), or as a column per class (rows, kinds): probabilities, or one-hot.
-Then the largest counts, and the first of equal ones.
+Then the largest counts, and the first of equal ones. Predictions with more axes have the classes along axis 1.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_lesson.errors import AttributeValueError, ShapeError
+from tinygrad_lesson.bound import as_numbers
+from tinygrad_lesson.errors import AttributeValueError, DTypeError, NonFiniteError, ShapeError
+from tinygrad_lesson.train.classes import refuse_classes
 
 Array = npt.NDArray[Any]
+Arrays = Sequence[npt.ArrayLike]
 
 
 def accuracy(predicted: npt.ArrayLike, true: npt.ArrayLike) -> float:
@@ -73,11 +76,25 @@ def format_confusion(
     return "\n".join(f"{left:<{width}}    {right}".rstrip() for left, right in pairs)
 
 
+@runtime_checkable
+class Metric(Protocol):
+    """What a metric must have, ours and one of your own."""
+
+    def reset(self) -> None:
+        """Forget all rows."""
+
+    def update(self, labels: Arrays, preds: Arrays) -> None:
+        """Count the rows of one batch: a list of labels, a list of predictions."""
+
+    def get(self) -> tuple[Any, Any]:
+        """The name and the number, or a list of each."""
+
+
 class Accuracy:
     """The share of rows predicted right, over all batches since `reset`.
 
     Source
-        MXNet 1.9, ``mx.metric.Accuracy``.
+        MXNet 1.9, ``mx.metric.Accuracy``. Not as there, a label that is none of the classes is refused.
     """
 
     def __init__(self, name: str = "accuracy") -> None:
@@ -90,11 +107,9 @@ class Accuracy:
         self.sum_metric = 0
         self.num_inst = 0
 
-    def update(self, labels: Sequence[npt.ArrayLike], preds: Sequence[npt.ArrayLike]) -> None:
+    def update(self, labels: Arrays, preds: Arrays) -> None:
         """Count the rows of one batch: a list of labels, a list of predictions."""
-        if len(labels) != len(preds):
-            raise ShapeError(f"{self.name}: {len(labels)} labels, but {len(preds)} predictions")
-        for label, pred in zip(labels, preds, strict=True):
+        for label, pred in _pairs(self.name, labels, preds):
             predicted, true = _classes(pred, label)
             self.sum_metric += int(np.sum(predicted == true))
             self.num_inst += predicted.size
@@ -104,38 +119,137 @@ class Accuracy:
         return self.name, self.sum_metric / self.num_inst if self.num_inst else float("nan")
 
 
+class CustomMetric:
+    """What a function of labels and predictions gives, on average over the calls since `reset`.
+
+    The function gives a number, or a sum and the number of what was added up.
+
+    Source
+        MXNet 1.9, ``mx.metric.CustomMetric``.
+    """
+
+    def __init__(self, feval: Callable[[Array, Array], Any], name: str | None = None) -> None:
+        """Start without rows."""
+        self.feval = feval
+        self.name = name or str(getattr(feval, "__name__", type(feval).__name__))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all rows."""
+        self.sum_metric = 0.0
+        self.num_inst = 0
+
+    def update(self, labels: Arrays, preds: Arrays) -> None:
+        """Ask the function about one batch: a list of labels, a list of predictions."""
+        for label, pred in _pairs(self.name, labels, preds):
+            given = self.feval(np.asarray(label), np.asarray(pred))
+            try:
+                total, count = given if isinstance(given, tuple) else (given, 1)
+                self.sum_metric += float(total)
+                self.num_inst += int(count)
+            except (TypeError, ValueError):
+                raise DTypeError(
+                    f"metric {self.name} gives {given!r:.80}, expected a number, or a sum and a count"
+                ) from None
+
+    def get(self) -> tuple[str, float]:
+        """The name and the average; NaN if there were no rows."""
+        return self.name, self.sum_metric / self.num_inst if self.num_inst else float("nan")
+
+
+class CompositeEvalMetric:
+    """Several metrics of the same rows."""
+
+    def __init__(self, metrics: Sequence[Any]) -> None:
+        """Start without rows; the metrics are what `create` takes."""
+        if not metrics:
+            raise AttributeValueError("metrics: the list is empty, expected one at least")
+        self.metrics = [create(metric) for metric in metrics]
+
+    def reset(self) -> None:
+        """Forget all rows."""
+        for metric in self.metrics:
+            metric.reset()
+
+    def update(self, labels: Arrays, preds: Arrays) -> None:
+        """Count the rows of one batch: a list of labels, a list of predictions."""
+        for metric in self.metrics:
+            metric.update(labels, preds)
+
+    def get(self) -> tuple[list[Any], list[Any]]:
+        """The names and the numbers."""
+        names, values = zip(*[metric.get() for metric in self.metrics], strict=True)
+        return list(names), list(values)
+
+
 METRICS = {"acc": Accuracy, "accuracy": Accuracy}
 
 
-def create(name: str) -> Accuracy:
-    """The metric of this name, in any case.
+def create(metric: Any) -> Metric:
+    """A metric from its name, in any case, from a function of (label, prediction), or from a list of these.
 
     Errors
-        AttributeValueError if there is none.
+        AttributeValueError if there is none of this name; DTypeError for anything else.
     """
-    if name.lower() not in METRICS:
-        raise AttributeValueError(f"unknown metric {name!r}; known: {', '.join(sorted(METRICS))}")
-    return METRICS[name.lower()]()
+    if isinstance(metric, str):
+        if metric.lower() not in METRICS:
+            raise AttributeValueError(f"unknown metric {metric!r}; known: {', '.join(sorted(METRICS))}")
+        return METRICS[metric.lower()]()
+    if isinstance(metric, type):
+        return create(metric())
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, list | tuple):
+        return CompositeEvalMetric(metric)
+    if callable(metric):
+        return CustomMetric(metric)
+    raise DTypeError(
+        f"metric is {metric!r:.80}, expected a name, a function of (label, prediction), or a list"
+    )
+
+
+def _pairs(name: str, labels: Arrays, preds: Arrays) -> list[tuple[npt.ArrayLike, npt.ArrayLike]]:
+    """Labels with their predictions, which must be as many."""
+    if len(labels) != len(preds):
+        raise ShapeError(f"{name}: {len(labels)} labels, but {len(preds)} predictions")
+    return list(zip(labels, preds, strict=True))
 
 
 def _classes(
     predicted: npt.ArrayLike, true: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Both as class indices, one per row."""
-    indices: list[npt.NDArray[np.intp]] = []
-    for what, given in (("predicted", predicted), ("true", true)):
-        classes = np.asarray(given)
+    scores, labels = as_numbers(predicted, "predicted classes"), as_numbers(true, "true classes")
+    columns = [x.shape[1] if x.ndim > 1 else 1 for x in (scores, labels)]
+    if (
+        scores.ndim > 2 and labels.size * columns[0] == scores.size
+    ):  # a label for each place behind the classes
+        scores, labels = np.moveaxis(scores, 1, -1).reshape(-1, columns[0]), labels.reshape(-1)
+        columns[1] = 1
+    for what, classes in (("predicted", scores), ("true", labels)):
         if classes.ndim not in (1, 2):
             raise ShapeError(f"{what} classes are {classes.shape}, expected (rows,) or (rows, kinds)")
-        if classes.ndim == 2 and classes.shape[1] > 1:
-            classes = classes.argmax(axis=1)
-        fractional = classes[classes % 1 != 0]
-        if fractional.size:
-            raise AttributeValueError(f"{what} class is {fractional[0]}, expected a whole number")
-        indices.append(classes.reshape(-1).astype(np.intp))
-    if indices[0].size != indices[1].size:
-        raise ShapeError(f"{indices[0].size} rows are predicted, but {indices[1].size} are true")
-    return indices[0], indices[1]
+    if len(scores) != len(labels):
+        raise ShapeError(f"{len(scores)} rows are predicted, but {len(labels)} are true")
+    if min(columns) > 1 and columns[0] != columns[1]:
+        raise ShapeError(f"predicted classes are {scores.shape}, but true classes are {labels.shape}")
+    found = _indices("predicted", scores), _indices("true", labels)
+    if columns[0] > 1 == columns[1]:
+        refuse_classes(labels, columns[0], "accuracy")
+    return found
+
+
+def _indices(what: str, classes: Array) -> npt.NDArray[np.intp]:
+    """Class indices from such, or from a column per class."""
+    if classes.ndim == 2 and classes.shape[1] > 1:
+        wrong = np.flatnonzero(np.isnan(classes).any(axis=1))
+        if wrong.size:
+            raise NonFiniteError(f"{what} classes hold nan in row {wrong[0]}: it names no class")
+        return np.asarray(classes.argmax(axis=1))
+    fractional = classes[~np.isfinite(classes) | (np.trunc(classes) != classes)]
+    if fractional.size:
+        raise AttributeValueError(f"{what} class is {fractional[0]}, expected a whole number")
+    return classes.reshape(-1).astype(np.intp)
 
 
 def _lines(table: Array, names: Sequence[str]) -> list[str]:
