@@ -48,7 +48,7 @@ class Predictors:
     def find(self, key: Any, arguments: Mapping[str, Any], states: Mapping[str, Any]) -> Executor | None:
         """The executor for a key, if there is one and it was made for these values; it has them as they are now."""
         found = self.known.get(key)
-        try:  # what is identical is not compared, and two arrays of several numbers have no truth value
+        try:  # what is identical is not compared, and different arrays of several numbers have no truth value
             if found is None or found.values != [*arguments.values(), *states.values()]:
                 return None
         except ValueError:
@@ -72,7 +72,7 @@ class Predictors:
                 if name not in own:
                     continue
                 check_shape(own[name], value, f"predict: {name!r}")
-                fits = isinstance(value, np.ndarray) and value.dtype == own[name].dtype and value.size > 1
+                fits = isinstance(value, np.ndarray) and value.dtype == own[name].dtype
                 if fits and value.flags.c_contiguous and value.flags.aligned and name not in executor.pinned:
                     own[name] = read_only(value.view(np.ndarray))
                 else:
