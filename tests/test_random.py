@@ -8,7 +8,7 @@ import ctypes.util
 import json
 import math
 import platform
-import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -149,14 +149,14 @@ def test_a_sample_larger_than_the_whole_is_refused():
         RGenerator(0).sample(3, 4)
 
 
-def test_threads_that_draw_at_once_get_every_stream_once():
+def test_threads_that_draw_at_once_get_every_stream_once(monkeypatch):
+    def slowly(seed, real=random._twister):
+        time.sleep(1e-3)  # another thread may go on here
+        return real(seed)
+
     many, one = MXNetGenerator(3), MXNetGenerator(3)
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            drawn = list(pool.map(lambda _: many.uniform(shape=64 * 50), range(20)))
-    finally:
-        sys.setswitchinterval(interval)
-    expected = [one.uniform(shape=64 * 50) for _ in range(20)]
+    monkeypatch.setattr(random, "_twister", slowly)
+    with ThreadPoolExecutor(8) as pool:
+        drawn = list(pool.map(lambda _: many.uniform(shape=64 * 5), range(20)))
+    expected = [one.uniform(shape=64 * 5) for _ in range(20)]
     np.testing.assert_array_equal(sorted(map(tuple, drawn)), sorted(map(tuple, expected)))
