@@ -266,3 +266,12 @@ def test_gradients_of_windows_that_overlap_are_added_up_in_single():
     dx = x.grad.numpy()
     expected = np.minimum(np.arange(1, 6000), np.arange(5999, 0, -1))  # how many windows see each
     np.testing.assert_allclose(dx[0, 0].astype(float), expected, rtol=2e-3)
+
+
+def test_gradients_of_windows_that_share_a_maximum_are_added_up_in_single():
+    x = np.zeros((1, 1, 5999), np.float16)
+    x[0, 0, 2999] = 1  # which every window sees
+    leaf = Tensor(x, requires_grad=True)
+    y = tl.pooling(leaf, kernel=(3000,), pool_type="max")
+    y.backward(np.ones(y.shape))
+    assert leaf.grad.numpy()[0, 0, 2999] == 3000
