@@ -425,6 +425,17 @@ def test_a_gradient_is_that_of_the_forward_pass_whatever_becomes_of_an_operand(s
     np.testing.assert_array_equal(back(), ramp(size))
 
 
+def test_a_large_array_whose_derivative_is_taken_is_locked_too():
+    a = ramp(10_000)
+    _, pull = tl.vjp(lambda x: tl.sum(x * x), a)
+    with pytest.raises(ValueError, match="read-only"):
+        a[:] = 5
+    np.testing.assert_array_equal(pull(1.0)[0].numpy(), 2 * ramp(10_000))
+    del pull
+    gc.collect()
+    a[:] = 5
+
+
 def test_a_large_array_is_locked_while_any_graph_lives_that_has_it():
     a, w = ramp(10_000), leaf(np.ones(10_000))
     graphs = [times(w, a), pulled(w, a), differentiated_twice(w, a)]
