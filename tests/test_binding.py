@@ -53,10 +53,10 @@ WRONG = [
     (lambda: net().bind(tl.cpu(), ARRAYS, aux_states=without(STATES, "bn_moving_var", bn_moving_vr=1)), "lacks 'bn_moving_var'; did you mean 'bn_moving_vr'"),
     (lambda: net().bind(tl.cpu(), ARRAYS, {"fc_wieght": np.ones((2, 3))}, aux_states=STATES), "'fc_wieght', which is no argument; did you mean"),
     (lambda: net().bind(tl.cpu(), ARRAYS | {"data": np.ones((4, 3)) * 1j}, aux_states=STATES), "'data' is complex128"),
-    (lambda: net().bind(tl.cpu(), ARRAYS | {"data": np.ma.array(np.ones((4, 3)))}, aux_states=STATES), "'data' is masked"),
-    (lambda: net().simple_bind(tl.cpu(), data=(4, 3)).forward(data=np.ma.array(np.ones((4, 3)))), "'data' is masked"),
+    (lambda: net().bind(tl.cpu(), ARRAYS | {"data": np.ma.array(np.ones((4, 3)))}, aux_states=STATES), "'data' is a masked array"),
+    (lambda: net().simple_bind(tl.cpu(), data=(4, 3)).forward(data=np.ma.array(np.ones((4, 3)))), "'data' is a masked array"),
     (lambda: net().simple_bind(tl.cpu(), data=(4, 3)).forward(data=np.ones((4, 3)) * 1j), "'data' is complex128"),
-    (lambda: net().simple_bind(tl.cpu(), data=(4, 3)).copy_params_from({"fc_bias": np.ma.array([1.0, 2.0])}), "'fc_bias' is masked"),
+    (lambda: net().simple_bind(tl.cpu(), data=(4, 3)).copy_params_from({"fc_bias": np.ma.array([1.0, 2.0])}), "'fc_bias' is a masked array"),
     (lambda: net().eval(**ARRAYS, **STATES, dta=1), "eval: 'dta' is no argument; did you mean 'data'"),
     (lambda: net().eval(**without(ARRAYS, "data"), **STATES), "lacks 'data'"),
 ]  # fmt: skip

@@ -169,7 +169,7 @@ def test_a_copy_of_a_model_answers_for_itself():
             r"'f1_bias' is \(3,\), expected \(7,\)",
         ),
         (lambda model: model.arg_params.update(f1_bias=np.zeros(HIDDEN) * 1j), "'f1_bias' is complex128"),
-        (lambda model: model.predict(np.ma.array(rows(2))), "X is masked"),
+        (lambda model: model.predict(np.ma.array(rows(2))), "X is a masked array"),
         (lambda model: model.predict(rows(2) * 1j), "X is complex64"),
     ],
 )

@@ -137,7 +137,7 @@ def real(value: Any, what: str, dtype: Any = None) -> np.ndarray:
     refuse_masked(value, what)
     array = np.asarray(value)
     if array.dtype.kind == "c":
-        raise DTypeError(f"{what} holds complex numbers, expected real ones: give array.real, or abs(array)")
+        raise DTypeError(f"{what} is {array.dtype}, expected real numbers: give array.real, or abs(array)")
     return np.asarray(array, dtype)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import refuse_masked
+from tinygrad_lesson.arrays import real
 from tinygrad_lesson.errors import BindError, DTypeError, ShapeError, near
 from tinygrad_lesson.shapes import show
 
@@ -101,9 +101,8 @@ def as_numbers(value: Any, what: str, dtype: Any = None) -> np.ndarray:
     Errors
         ShapeError for lists of different lengths, DTypeError for what is no real number.
     """
-    refuse_masked(value, what)
     try:
-        array = np.asarray(value)
+        array = real(value, what)
     except ValueError as error:
         raise ShapeError(f"{what} is no array: {error}") from None
     if array.dtype.kind not in "fiub":

@@ -5,12 +5,13 @@ import functools
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson import random
+from tinygrad_lesson.arrays import real
 from tinygrad_lesson.captured import Captured
 from tinygrad_lesson.differential import vjp
 from tinygrad_lesson.errors import DTypeError, GraphError
@@ -110,20 +111,6 @@ class Jitted:
         return known
 
 
-def real(value: Any, what: str) -> np.ndarray:
-    """A copy of an array, or of a number as one.
-
-    Errors
-        DTypeError if it is complex.
-    """
-    array = np.array(value)
-    if array.dtype.kind == "c":
-        raise DTypeError(
-            f"jit: {what} is {array.dtype}, and a plan computes with real numbers; pass real and imaginary part each"
-        )
-    return array
-
-
 class Program:
     """A traced function: its plan, bound to arrays of its own.
 
@@ -135,7 +122,7 @@ class Program:
     ) -> None:
         self.settings, self.captured = settings, captured
         self.lock = threading.RLock()  # the arrays serve one call at a time
-        self.examples = [real(t.array, "an argument") for t in inputs]
+        self.examples = [np.array(real(t.array, "jit: an argument")) for t in inputs]
         self.leaves = [Node(None, label=Label(f"input {i}")) for i in range(len(inputs))]
         with tracing():
             result = f(*[wrap(x, leaf) for x, leaf in zip(self.examples, self.leaves, strict=True)])
@@ -150,8 +137,6 @@ class Program:
         draws = [node for node in recorded if node.op is not None and node.op.random]
         outputs += [t for node in draws for t in results_of(node)]
         self.drawn = [np.array(t.array) for t in outputs[self.shown :]]
-        used = [edge for node in recorded for edge in node.inputs]
-        self.refuse_complex(np.result_type(x.array) for x in (*used, *outputs))
         self.shapes = [(t.shape, t.dtype) for t in outputs]
         self.constants: dict[int, Tensor] = {}
         self.arrays = {f"input {i}": np.array(x) for i, x in enumerate(self.examples)}
@@ -169,14 +154,6 @@ class Program:
         self.runner = find_runner(settings.runner)(self.plan, self.arrays, generator, movable=True)
         self.pull: Program | None = None
 
-    def refuse_complex(self, dtypes: Iterable[Any]) -> None:
-        """Refuse complex numbers, which plans do not compute with."""
-        if any(dtype.kind == "c" for dtype in dtypes):
-            raise DTypeError(
-                f"jit: {self.settings.__name__} computes with complex numbers, expected real ones; "
-                "call the function itself, or give it real and imaginary parts"
-            )
-
     def constant(self, t: Tensor) -> Tensor:
         """What the function took from outside, as a tensor of our own.
 
@@ -188,7 +165,9 @@ class Program:
         found = self.constants.get(id(t.array))
         if found is None:
             plain = type(t.array) in NUMBERS and not isinstance(t.array, complex)
-            found = wrap(t.array if plain else real(self.captured.copy_of(t.array), "a constant"))
+            found = wrap(
+                t.array if plain else np.array(real(self.captured.copy_of(t.array), "jit: a constant"))
+            )
             self.constants[id(t.array)] = found
         return found
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.arrays import refuse_masked
 from tinygrad_lesson.captured import PLAIN, exact
 from tinygrad_lesson.errors import DTypeError
 from tinygrad_lesson.tensor import Tensor, operand
@@ -24,10 +25,7 @@ def take_apart(x: Any, arrays: list[Tensor], key: list[Any], objects: list[Any] 
         arrays.append(x)
         key += (x.array.shape, x.array.dtype)
     elif isinstance(x, (Tensor, np.ndarray)):
-        if isinstance(x, np.ma.MaskedArray):
-            raise DTypeError(
-                "jit: a masked array would lose its mask; give x.filled(...), or the mask as well"
-            )
+        refuse_masked(x, "jit: an argument")
         arrays.append(operand(x))
         key += (x.shape, x.dtype)
     elif (parts := parts_of(x)) is None:

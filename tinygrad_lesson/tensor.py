@@ -319,6 +319,10 @@ class Tensor(Arithmetic, Methods, Displayed):
         name = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
         raise DTypeError(f"np.{name}: a Tensor does not support ufuncs of NumPy; use {instead_of(name)}")
 
+    @property
+    def _data(self) -> Any:  # what `np.ma` looks for in an operand, before it takes the bare array
+        refuse_masked(np.ma.masked_array(()), "what meets a tensor")
+
     def __array_function__(self, function: Any, types: Any, inputs: Any, named: Any) -> Any:
         name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
         if name in ALIKE and holds_recorded((inputs, named)):
