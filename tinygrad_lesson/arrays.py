@@ -134,7 +134,8 @@ def real(value: Any, what: str, dtype: Any = None) -> np.ndarray:
     Errors
         DTypeError for complex numbers, whose imaginary parts would be lost, and for a masked array.
     """
-    refuse_masked(value, what)
+    if value.__class__ is not np.ndarray:
+        refuse_masked(value, what)
     array = np.asarray(value)
     if array.dtype.kind == "c":
         raise DTypeError(f"{what} is {array.dtype}, expected real numbers: give array.real, or abs(array)")

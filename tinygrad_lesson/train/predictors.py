@@ -69,11 +69,11 @@ class Predictors:
         copies = []
         for given, own in ((arguments, executor.arguments), (states, executor.states)):
             for name, value in given.items():
-                if name not in own:
+                if name not in own or name in executor.pinned:  # which is held at a number of its own
                     continue
                 check_shape(own[name], value, f"predict: {name!r}")
                 fits = isinstance(value, np.ndarray) and value.dtype == own[name].dtype
-                if fits and value.flags.c_contiguous and value.flags.aligned and name not in executor.pinned:
+                if fits and value.flags.c_contiguous and value.flags.aligned:
                     own[name] = read_only(value.view(np.ndarray))
                 else:
                     copies.append((own[name], given, name))
