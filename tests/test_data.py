@@ -241,7 +241,7 @@ def test_a_batch_that_would_only_repeat_its_rows_is_refused_before_memory_is_ask
     ("given", "error", "message"),
     [
         (np.ma.masked_array(X, X > 3), DTypeError, "data is a masked array"),
-        (X + 1j, DTypeError, "data has elements of type complex128, expected real numbers"),
+        (X + 1j, DTypeError, "data is complex128, expected real numbers"),
         ([[1, 2], [3]], ShapeError, "data is no array"),
         (["a", "b"], DTypeError, "data has elements of type <U1"),
         ({"x": [1, None]}, DTypeError, "x has elements of type object"),
