@@ -558,3 +558,9 @@ def test_what_cannot_be_scored_is_refused():
         m.score(X, (y for y in Y))
     with pytest.raises(BindError, match="X is an iterator that shuffles"):
         m.score(tl.NDArrayIter(X, Y, 5, shuffle=True), Y)
+
+
+def test_complex_parameters_are_refused_when_a_model_is_made():
+    for named in ({"arg_params": {"w": np.array([1j])}}, {"aux_params": {"w": np.array([1j])}}):
+        with pytest.raises(DTypeError, match="_params 'w' is complex128, expected real numbers"):
+            tl.FeedForward(sym.Variable("x"), **named)

@@ -16,6 +16,7 @@ import tinygrad_lesson as tl
 from tinygrad_lesson.errors import GraphError, LessonError
 from tinygrad_lesson.ops.elementwise import Exp
 from tinygrad_lesson.plan import Builder, Compiler
+from tinygrad_lesson.run import available_runners
 from tinygrad_lesson.tensor import RECORDING, UNUSUAL
 
 jit_module = sys.modules["tinygrad_lesson.jit"]  # the function has its name
@@ -411,3 +412,28 @@ def test_a_jitted_function_can_be_copied():
     again = copy.deepcopy(f)
     np.testing.assert_allclose(again(numbers(3)).numpy(), f(numbers(3)).numpy())
     assert len(again.programs) == 1
+
+
+@pytest.mark.parametrize("runner", available_runners())
+@pytest.mark.parametrize("f", [
+    lambda x: x, tl.transpose, lambda x: tl.reshape(x, (-1,)), lambda x: x[0:1], tl.stop_gradient, tl.identity, tl.square,
+    tl.relu, lambda x: x**x, lambda x: x @ x, tl.max, lambda x: tl.where(x, x, x), lambda x: tl.stack([x, x]),
+])  # fmt: skip
+def test_truth_values_pass_through_a_plan_as_through_numpy(f, runner):
+    mask = np.array([[True, False], [True, True]])
+    expected = f(tl.Tensor(mask)).numpy()
+    found = tl.jit(f, runner=runner)(mask).numpy()
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype
+
+
+def test_what_a_function_of_numpy_hides_is_said_while_a_function_is_traced():
+    def f(x):
+        a = np.zeros(2)
+        a[0] = x[0]
+        return x * a[0]
+
+    with pytest.raises(GraphError, match="looks at a value while it is traced"):
+        tl.jit(f)(np.ones(2))
+    with pytest.raises(GraphError, match="looks at a value while it is traced"):
+        tl.jit(lambda x: x * x.value)(np.ones(2))

@@ -311,3 +311,15 @@ def test_an_op_without_a_shape_rule_works_eagerly_and_says_elsewhere_what_is_mis
             LessonError, match=r"ShapelessForTest declares no shape rule.*def shape\(self, x\)"
         ):
             use()
+
+
+@pytest.mark.parametrize("name", ["Zeros", "Variable", "Load", "Pow", "Graph", "Errors", "Viz", "Shapes"])
+def test_an_op_may_not_take_the_name_of_a_module_or_of_a_function_of_symbols(name):
+    before = dict(FUNCTIONS), dict(OPS)
+    with pytest.raises(LessonError, match=rf"op {name}: `{name}` is|op {name}: `{name.lower()}` is"):
+        op(scaled(name, 2.0))
+    assert before == (FUNCTIONS, OPS)
+
+
+def test_an_attribute_that_is_an_array_without_axes_is_a_number():
+    assert tl.sum(np.ones((2, 3)), axis=np.array(1)).shape == (2,)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,10 @@ from golden import DATA
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinygrad_lesson as tl
 from tinygrad_lesson import cpu, sym
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, GraphError, ShapeError
+from tinygrad_lesson.run import available_runners
 from tinygrad_lesson.symbol import NameManager
 
 BEHAVIOUR = json.loads((DATA / "golden_symbol.json").read_text())["executor"]
@@ -327,3 +330,22 @@ def test_nodes_of_one_name_are_saved_and_loaded_as_they_are():
     np.testing.assert_allclose(value(again, same=A), np.exp(np.maximum(A, 0)), rtol=1e-6)
     with pytest.raises(GraphError, match="2 outputs are called 'same_output'"):
         again.get_internals()["same_output"]
+
+
+def test_a_deep_symbol_can_be_pickled_and_computes_the_same():
+    s = sym.Variable("x", shape=(2,))
+    for _ in range(3000):
+        s = s + 1
+    whole = sym.Group([s, sym.square(s)])
+    pair = pickle.loads(pickle.dumps(whole))
+    assert pair.tojson() == whole.tojson()
+    first, second = pair.bind(tl.cpu(), {"x": np.array([1.0, 2.0])}).forward()
+    assert (first.tolist(), second.tolist()) == ([3001, 3002], [3001**2, 3002**2])
+
+
+@pytest.mark.parametrize("name", ["sign", "negative"])
+def test_truth_values_that_an_operator_is_not_made_for_are_refused_in_words(name):
+    s = getattr(sym, name)(sym.Variable("x"))
+    for runner in available_runners():
+        with pytest.raises(DTypeError, match=r"cannot be computed for bool; bind float32 instead"):
+            s.bind(tl.cpu(), {"x": np.array([True, False])}, runner=runner).forward()

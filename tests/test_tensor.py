@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, no_grad
 from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
-from tinygrad_lesson.op import FUNCTIONS
+from tinygrad_lesson.op import FUNCTIONS, OPS, Op
 from tinygrad_lesson.ops.elementwise import Subtract
 
 X = np.array([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0]])
@@ -807,3 +807,72 @@ def test_rows_that_differ_in_length_are_refused_in_one_line(use, rows):
         use(rows)
     assert len(str(caught.value)) < 500
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("f", [
+    np.mean, np.sum, np.max, np.min, np.prod, np.var, np.std, lambda x: np.clip(x, 0, 1), lambda x: np.max(x, axis=0),
+    lambda x: np.mean(x, dtype=np.float32),
+])  # fmt: skip
+def test_functions_of_numpy_give_for_a_plain_tensor_what_they_give_for_its_array(f):
+    result = f(Tensor(V))
+    np.testing.assert_array_equal(np.asarray(result), f(V))
+    assert np.asarray(result).dtype == f(V).dtype
+
+
+@pytest.mark.parametrize(("f", "named"), [
+    (np.var, "np.var: the gradient would end here; use tl.var"),
+    (lambda x: np.full_like(x, x[0]), "np.full_like: the gradient would end here"),
+    (lambda x: np.full_like(x, fill_value=x[0]), "np.full_like: the gradient would end here"),
+    (lambda x: x.value, "x.value: the gradient would end here"),
+    (lambda x: write_into(np.zeros(3), x[0]), "float.x., which"),
+])  # fmt: skip
+def test_other_ways_to_cut_a_graph_while_a_derivative_is_taken_are_refused_by_name(f, named):
+    with pytest.raises(LessonError, match=named):
+        tl.grad(lambda x: tl.sum(x * f(x)))(V)
+
+
+def write_into(array, number):
+    """`array` with a number at its first place."""
+    array[0] = number
+    return array[0]
+
+
+def test_a_filled_array_is_a_constant_where_what_fills_it_is_one():
+    assert tl.grad(lambda x: tl.sum(x * np.full_like(x, 3.0)))(V).numpy().tolist() == [3, 3]
+    w = leaf(V)
+    w.value -= 1  # as an optimizer does, where no derivative is being taken
+    assert w.value.tolist() == [0, 1]
+
+
+def test_a_complex_cotangent_of_a_real_result_is_refused():
+    with pytest.raises(DTypeError, match="backward: the gradient is complex128, expected real numbers"):
+        (leaf(V) * 2).backward(V * 1j)
+    with pytest.raises(DTypeError, match="backward: the gradient is complex128, expected real numbers"):
+        tl.vjp(lambda x: x * 2, V)[1](V * 1j)
+
+
+def test_a_masked_array_deep_in_lists_is_refused():
+    with pytest.raises(DTypeError, match="masked array, whose mask would be lost"):
+        Tensor([[[np.ma.array([1.0, 2.0], mask=[True, False])]]])
+
+
+def test_an_op_of_the_user_may_be_called_what_other_libraries_call_theirs():
+    class Clamp(Op):
+        """Twice `x`."""
+
+        def forward(self, xp, x):
+            return 2 * x
+
+        def vjp(self, F, g, y, x):
+            return (2 * g,)
+
+    before = dict(OPS), dict(FUNCTIONS)
+    try:
+        tl.op(Clamp)
+        assert Tensor(V).clamp().numpy().tolist() == [2, 4]
+        with pytest.raises(AttributeError, match="a Tensor has no 'clone'; try identity"):
+            Tensor(V).clone()
+    finally:
+        for table, kept in zip((OPS, FUNCTIONS), before, strict=True):
+            table.clear()
+            table.update(kept)

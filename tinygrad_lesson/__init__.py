@@ -56,4 +56,5 @@ __all__ = [
     "train", "value_and_grad", "vjp",
 ]  # fmt: skip
 
-RESERVED.update({name: f"tinygrad_lesson.{name}" for name in __all__})
+RESERVED.update({name: f"tinygrad_lesson.sym.{name}" for name in sym.__all__})
+RESERVED.update({name: f"tinygrad_lesson.{name}" for name in (*__all__, *LATE)})

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,6 +113,12 @@ def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
     return bytes_[start : start + size * np.dtype(dtype).itemsize].view(dtype)
 
 
+def holds_masked(value: Any) -> bool:
+    """Whether it is a masked array, or a list with one somewhere in it."""
+    nested = isinstance(value, list | tuple)
+    return any(map(holds_masked, value)) if nested else isinstance(value, np.ma.MaskedArray)
+
+
 def refuse_masked(value: Any, what: str) -> None:
     """Refuse an array with a mask, or a list of them: the mask would be lost.
 
@@ -120,8 +127,7 @@ def refuse_masked(value: Any, what: str) -> None:
     """
     if "numpy.ma" not in sys.modules:  # NumPy loads it when it is first used
         return
-    parts = value if isinstance(value, list | tuple) else (value,)
-    if any(isinstance(x, np.ma.MaskedArray) for x in parts):
+    if holds_masked(value):
         raise DTypeError(
             f"{what} is a masked array, whose mask would be lost; fill it first: array.filled(0), "
             "and choose with where() what is to count"
@@ -140,6 +146,11 @@ def real(value: Any, what: str, dtype: Any = None) -> np.ndarray:
     if array.dtype.kind == "c":
         raise DTypeError(f"{what} is {array.dtype}, expected real numbers: give array.real, or abs(array)")
     return np.asarray(array, dtype)
+
+
+def real_arrays(values: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
+    """Each of `values` as an array: see `real`."""
+    return {name: real(value, f"{what} {name!r}") for name, value in values.items()}
 
 
 def handed_out(array: np.ndarray) -> NDArray:

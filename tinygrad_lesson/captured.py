@@ -20,7 +20,7 @@ GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM")
 REFLECTIVE = frozenset(("getattr", "vars", "__dict__"))  # who uses these may look at any attribute
 
-HELD = ("value", "node", "__self__", "__func__", "func", "args", "keywords", "fget")
+HELD = ("array", "node", "__self__", "__func__", "func", "args", "keywords", "fget")
 HOLDERS = (Tensor, types.MethodType, functools.partial, property, staticmethod, classmethod)
 
 

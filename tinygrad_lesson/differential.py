@@ -22,6 +22,7 @@ from tinygrad_lesson.tensor import (
     sweep,
     typed,
     typed_like,
+    unhidden,
     wrap,
 )  # fmt: skip
 
@@ -109,7 +110,7 @@ def watch(x: Any) -> Tensor:
 def record(f: Function, *inputs: Any, **named: Any) -> Tensor:
     """The result of `f`, recorded even inside of `no_grad`."""
     with recording(True, deriving=True):
-        y = f(*inputs, **named)
+        y = unhidden(f, inputs, named)
     if not isinstance(y, Tensor):
         raise DTypeError(f"{getattr(f, '__name__', 'the function')} gave {y!r}, expected a Tensor")
     return y

@@ -199,3 +199,21 @@ def check_names(nodes: Iterable[Node], what: str) -> None:
         if node.name in seen:
             raise GraphError(f"two {what} are called {node.name!r}; give each a name of its own")
         seen.add(node.name)
+
+
+def packed(heads: Sequence[Edge]) -> tuple[list[Any], list[tuple[int, int]]]:
+    """A graph as a flat list of its nodes and the places of its heads, for who cannot go into its depth."""
+    order = toposort(edge.node for edge in heads)
+    place = {node: i for i, node in enumerate(order)}
+    nodes = [
+        (node.op, [(place[edge.node], edge.index) for edge in node.inputs], node.label) for node in order
+    ]
+    return nodes, [(place[edge.node], edge.index) for edge in heads]
+
+
+def unpacked(nodes: Iterable[Any], heads: Iterable[tuple[int, int]]) -> list[Edge]:
+    """The heads of the graph that was `packed`."""
+    made: list[Node] = []
+    for op, inputs, label in nodes:
+        made.append(Node(op, tuple(Edge(made[i], index) for i, index in inputs), label))
+    return [Edge(made[i], index) for i, index in heads]

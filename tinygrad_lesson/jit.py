@@ -20,7 +20,7 @@ from tinygrad_lesson.nested import put_together, take_apart, tensors_in
 from tinygrad_lesson.op import NUMBERS, REPLACED, Op, attr
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Task
 from tinygrad_lesson.run import runner as find_runner
-from tinygrad_lesson.tensor import RECORDING, Tensor, apply, tracing, wrap
+from tinygrad_lesson.tensor import RECORDING, Tensor, apply, tracing, unhidden, wrap
 
 TRACES = 64  # how many combinations of shapes and types a function remembers
 
@@ -125,7 +125,8 @@ class Program:
         self.examples = [np.array(real(t.array, "jit: an argument")) for t in inputs]
         self.leaves = [Node(None, label=Label(f"input {i}")) for i in range(len(inputs))]
         with tracing():
-            result = f(*[wrap(x, leaf) for x, leaf in zip(self.examples, self.leaves, strict=True)])
+            leaves = zip(self.examples, self.leaves, strict=True)
+            result = unhidden(f, [wrap(x, leaf) for x, leaf in leaves], {})
         if captured.written():
             raise GraphError(
                 "jit: the function writes into an array from outside, which would happen but once"

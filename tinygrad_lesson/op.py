@@ -8,6 +8,7 @@ attributes and whose `forward` names the inputs.
 import contextlib
 import dataclasses
 import functools
+import importlib.util
 import inspect
 import re
 import sys
@@ -57,6 +58,11 @@ def in_type(xp: Any, x: Any, dtype: DType) -> Any:
     if type(x) in NUMBERS or x.dtype == dtype:
         return x
     return xp.positive(x, dtype=dtype, casting="unsafe")
+
+
+def copied(xp: Any, x: Any, out: Any = None) -> Any:
+    """A copy of `x`, by a function that can be replayed; `positive` has none for truth values."""
+    return xp.logical_or(x, x, out=out) if x.dtype.kind == "b" else xp.positive(x, out=out)
 
 
 def with_room(xp: Any, x: Any) -> Any:
@@ -323,8 +329,9 @@ def enter(cls: type[Op]) -> None:
             f"choose another name"
         )
     for name in () if cls.ours else (cls.name, cls.function):
-        if name in RESERVED:
-            raise LessonError(f"op {cls.name}: `{name}` is {RESERVED[name]} already; choose another name")
+        if name in RESERVED or importlib.util.find_spec(f"{__package__}.{name}"):
+            owner = RESERVED.get(name, f"a module of {__package__}")
+            raise LessonError(f"op {cls.name}: `{name}` is {owner} already; choose another name")
     if known is not None and FUNCTIONS.get(known.function) is known:
         del FUNCTIONS[known.function]  # it may have had another function
         REPLACED.append(cls.name)
@@ -553,9 +560,9 @@ def bind(cls: type[Op], arguments: Sequence[Any], named: dict[str, Any]) -> tupl
 
 def hashable(value: Any) -> Any:
     """Lists and arrays of numbers as tuples, so that an op can be compared and cached."""
-    if isinstance(value, list | tuple | np.ndarray):
-        return tuple(hashable(v) for v in value)
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.generic | np.ndarray) and not value.ndim:
+        return value.item()
+    return tuple(map(hashable, value)) if isinstance(value, list | tuple | np.ndarray) else value
 
 
 @functools.cache

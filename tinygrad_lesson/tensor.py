@@ -3,16 +3,16 @@
 import contextlib
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import refuse_masked
+from tinygrad_lesson.arrays import real, refuse_masked
 from tinygrad_lesson.backprop import backprop, compared
 from tinygrad_lesson.display import Displayed
-from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
+from tinygrad_lesson.errors import AttributeValueError, DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.graph import COUNT, UNNAMED, Node
 from tinygrad_lesson.op import (
     FUNCTIONS,
@@ -56,7 +56,7 @@ CUT = (
     f"the gradient would end here; use {HERE}, or x.detach() for what is meant as a constant "
     f"(np.asarray(x.detach()) for NumPy)"
 )
-CONSTANT = {f"np.{name}_like" for name in ("zeros", "ones", "empty", "full")} | {
+CONSTANT = {f"np.{name}_like" for name in ("zeros", "ones", "empty")} | {
     "np.save",
     "np.savez",
     "np.savetxt",
@@ -98,6 +98,16 @@ def tracing() -> Iterator[None]:
     finally:
         RECORDING.tracing = before
         UNUSUAL.pop()
+
+
+def unhidden(f: Any, inputs: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    """The result of `f`. What a tensor refuses NumPy may hide behind an error of its own: `a[0] = x` does."""
+    try:
+        return f(*inputs, **named)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, LessonError) or not isinstance(error.__cause__, LessonError):
+            raise
+        raise error.__cause__ from None
 
 
 def no_grad() -> contextlib.AbstractContextManager[None]:
@@ -172,7 +182,7 @@ class Tensor(Arithmetic, Methods, Displayed):
     @property
     def value(self) -> Any:
         """The elements, which may be written to, but for those of a result that was recorded."""
-        array, node = self.array, self.node
+        array, node = self.seen("x.value"), self.node
         if not hasattr(self, "kept") or type(array) in NUMBERS:
             return array
         if node is not None and node.op is not None:
@@ -327,7 +337,15 @@ class Tensor(Arithmetic, Methods, Displayed):
         name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
         if name in ALIKE and holds_recorded((inputs, named)):
             return ALIKE[name](*inputs, **named)
-        return looked_at(name, (inputs, named), lambda: function._implementation(*inputs, **named))
+
+        def call() -> Any:
+            try:
+                return function._implementation(*inputs, **named)
+            except AttributeValueError:  # it calls a method that takes more in NumPy, such as x.max(out=None)
+                return function._implementation(*bare(inputs), **bare(named))
+
+        given = (inputs[1:], named.get("fill_value")) if name == "np.full_like" else (inputs, named)
+        return looked_at(name, given, call)
 
     # Operators and methods.
 
@@ -407,10 +425,12 @@ class Elsewhere:
     """A name that other libraries have: whoever looks for it is told what there is here."""
 
     def __init__(self, name: str, instead: str) -> None:
-        self.message = f"a Tensor has no {name!r}; try {instead}"
+        self.name, self.instead = name, instead
 
     def __get__(self, tensor: Any, owner: Any) -> Any:
-        raise AttributeError(self.message)
+        if tensor is not None and self.name in FUNCTIONS:  # an op of the user's
+            return getattr(super(Tensor, tensor), self.name)
+        raise AttributeError(f"a Tensor has no {self.name!r}; try {self.instead}")
 
 
 for _name, _instead in ELSEWHERE.items():
@@ -510,6 +530,13 @@ def holds_recorded(x: Any) -> bool:
         return x.node is not None
     parts = x.values() if isinstance(x, dict) else x
     return isinstance(x, list | tuple | dict) and any(map(holds_recorded, parts))
+
+
+def bare(x: Any) -> Any:
+    """Copies of the arrays of tensors, in lists, tuples and dicts too."""
+    if isinstance(x, dict):
+        return {key: bare(value) for key, value in x.items()}
+    return type(x)(map(bare, x)) if type(x) in (list, tuple) else x.numpy() if isinstance(x, Tensor) else x
 
 
 @contextlib.contextmanager
@@ -728,7 +755,10 @@ def seed_of(tensor: Tensor, gradient: Any) -> np.ndarray:
                 f"give an array of that shape, or reduce it first, e.g. y.sum()"
             )
         return np.ones(tensor.shape, tensor.dtype)
-    value = np.array(operand(gradient).array, dtype=tensor.dtype)  # a graph may hold it
+    given = operand(gradient).array
+    if tensor.dtype.kind != "c":
+        given = real(given, "backward: the gradient")
+    value = np.array(given, dtype=tensor.dtype)  # a graph may hold it
     if value.shape != tensor.shape:
         raise ShapeError(f"backward: the gradient is {show(value.shape)}, expected {show(tensor.shape)}")
     return value

@@ -175,6 +175,9 @@ class Power(Binary):
 
         return base, exponent
 
+    def dtype(self, *operands):
+        return counted(super().dtype(*operands))
+
     @classmethod
     def sample(cls, draw):
         a, b = draw.broadcasting(2)
@@ -406,6 +409,11 @@ class Where(Elementwise):
         }
 
 
+def counted(dtype):
+    """The type of a power: that of its base, but that truth values become the shortest integers, as in NumPy."""
+    return np.dtype(np.int8) if dtype == np.bool else dtype
+
+
 class Unary(Elementwise):
     """A smooth function of one number."""
 
@@ -516,6 +524,9 @@ class Square(Unary):
     def vjp(self, F, g, y, x):
         return (g * (2 * x),)
 
+    def dtype(self, x):
+        return counted(x)
+
 
 @op
 class Tanh(FloatUnary):
@@ -620,6 +631,9 @@ class Relu(Kinked):
 
     def vjp(self, F, g, y, x):
         return (g * F.sign(y),)
+
+    def dtype(self, x):
+        return None if x is None else np.result_type(x, 0)
 
 
 @op

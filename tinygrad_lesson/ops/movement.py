@@ -1,7 +1,7 @@
 """Ops that move elements or repeat them, and compute nothing."""
 
 from tinygrad_lesson.errors import ShapeError
-from tinygrad_lesson.op import Op, attr, op
+from tinygrad_lesson.op import Op, attr, copied, op
 from tinygrad_lesson.shapes import broadcast, normalize_axis, reshaped, show, size_of
 
 
@@ -22,7 +22,7 @@ class Identity(Op):
         return x
 
     def forward(self, xp, x, out=None):
-        return xp.positive(x, out=out)
+        return copied(xp, x, out)
 
     def vjp(self, F, g, y, x):
         return (g,)

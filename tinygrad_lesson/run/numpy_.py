@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import aligned_zeros
+from tinygrad_lesson.errors import DTypeError, listed
 from tinygrad_lesson.op import result_dtypes
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.blocks import Blockwise
@@ -36,6 +37,12 @@ class Places(dict[int, Any]):
             return None
         part = self.arena[buffer.offset : buffer.offset + buffer.nbytes].view(buffer.dtype)
         return part if buffer.block else part.reshape(buffer.shape)  # type: ignore[arg-type]
+
+
+def unsupported(op: Any, dtypes: Sequence[Any], error: Exception) -> DTypeError:
+    """NumPy's refusal of the element types that an op meets in a plan, as an error that names it."""
+    given = listed("a number" if dtype is None else dtype for dtype in dtypes)
+    return DTypeError(f"{op.label()} cannot be computed for {given}; bind float32 instead ({error})")
 
 
 class NumpyRunner:
@@ -144,7 +151,10 @@ class NumpyRunner:
         into = {}
         if takes_out(type(step.op)) and targets[0] is not None and natural == targets[0].dtype:  # type: ignore[arg-type]
             into["out"] = recorder.watch(targets[0])
-        results = step.op.forward(np, *watched, **into)
+        try:
+            results = step.op.forward(np, *watched, **into)
+        except TypeError as error:
+            raise unsupported(step.op, known, error) from error
         results = results if isinstance(results, tuple) else (results,)
         for v, target, result in zip(step.targets, targets, results, strict=True):
             self.buffers[v] = self.deliver(plain(result), target)

@@ -21,7 +21,17 @@ from tinygrad_lesson.errors import (
 )
 from tinygrad_lesson.executor import Executor, collector_paused, variables
 from tinygrad_lesson.files import write_whole
-from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, substitute, toposort
+from tinygrad_lesson.graph import (
+    Edge,
+    Label,
+    Node,
+    check_names,
+    outputs_of,
+    packed,
+    substitute,
+    toposort,
+    unpacked,
+)
 from tinygrad_lesson.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.shapes import Shape
@@ -307,6 +317,9 @@ class Symbol(Displayed):
     def __deepcopy__(self, memo: Any) -> "Symbol":
         return Symbol(self.heads)
 
+    def __reduce__(self) -> Any:  # for pickle, which would recurse over the graph
+        return restored, packed(self.heads)
+
     def __getattr__(self, name: str) -> Any:
         """An operator as a method: `x.sum(axis=1)`."""
         if name.startswith("_") or not name.islower() or find(name) is None:
@@ -365,6 +378,11 @@ class Symbol(Displayed):
         return binary("_lesser_equal", self, other)
 
     __hash__ = object.__hash__
+
+
+def restored(nodes: Any, heads: Any) -> Symbol:
+    """A symbol that was pickled."""
+    return Symbol(unpacked(nodes, heads))
 
 
 def as_sizes(shape: Any, what: str) -> tuple[int, ...]:

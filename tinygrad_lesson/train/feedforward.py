@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, cpu
+from tinygrad_lesson.arrays import Context, cpu, real_arrays
 from tinygrad_lesson.errors import BindError, DTypeError, ShapeError, listed
 from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.graph import EDGES, Edge, Node
@@ -93,8 +93,8 @@ class FeedForward:
         self.optimizer = as_optimizer(optimizer, settings)
         self.averages = isinstance(optimizer, str) and "rescale_grad" not in settings
         self.initializer, self.numpy_batch_size = initializer, numpy_batch_size
-        self.arg_params = None if arg_params is None else {k: np.asarray(v) for k, v in arg_params.items()}
-        self.aux_params: Arrays = {k: np.asarray(v) for k, v in (aux_params or {}).items()}
+        self.arg_params = None if arg_params is None else real_arrays(arg_params, "arg_params")
+        self.aux_params: Arrays = real_arrays(aux_params or {}, "aux_params")
         self.allow_extra_params = allow_extra_params
         self.generator = default_generator() if seed is None else MXNetGenerator(seed)
         self.history = History()
