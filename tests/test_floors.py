@@ -7,7 +7,7 @@ import tinygrad_lesson
 
 PACKAGE = Path(tinygrad_lesson.__file__).parent
 FLOORS = [
-    ["errors", "shapes", "arrays", "files", "random", "display"],
+    ["errors", "locks", "shapes", "arrays", "files", "random", "display"],
     ["op"],
     ["ops"],
     ["graph", "backprop", "infer"],

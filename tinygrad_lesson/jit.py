@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from tinygrad_lesson.captured import Captured
 from tinygrad_lesson.differential import vjp
 from tinygrad_lesson.errors import DTypeError, GraphError
 from tinygrad_lesson.graph import UNNAMED, Edge, Label, Node, ancestors
+from tinygrad_lesson.locks import lock
 from tinygrad_lesson.nested import put_together, take_apart, tensors_in
 from tinygrad_lesson.op import NUMBERS, REPLACED, Op, attr
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Task
@@ -57,7 +57,7 @@ class Jitted:
         self.__wrapped__, self.runner, self.passes = f, runner, passes
         self.__name__, self.__doc__ = getattr(f, "__name__", "jitted"), f.__doc__
         self.programs: OrderedDict[Any, Program] = OrderedDict()
-        self.lock = threading.Lock()  # of the table, never held while something is traced or run
+        self.lock = lock()  # of the table, never held while something is traced or run
         self.replaced = len(REPLACED)
 
     def __reduce__(self) -> Any:  # for copy and pickle
@@ -121,7 +121,7 @@ class Program:
         self, f: Callable[..., Any], inputs: Sequence[Tensor], settings: Jitted, captured: Captured
     ) -> None:
         self.settings, self.captured = settings, captured
-        self.lock = threading.RLock()  # the arrays serve one call at a time
+        self.lock = lock()  # the arrays serve one call at a time
         self.examples = [np.array(real(t.array, "jit: an argument")) for t in inputs]
         self.leaves = [Node(None, label=Label(f"input {i}")) for i in range(len(inputs))]
         with tracing():

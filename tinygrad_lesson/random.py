@@ -4,7 +4,6 @@ Both are Mersenne twisters, which NumPy has; what differs is how they are seeded
 out, and how words of 32 bits become numbers. With these two a run of MXNet or of R can be made again.
 """
 
-import threading
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_lesson.errors import AttributeValueError, ShapeError
+from tinygrad_lesson.locks import lock
 
 Array = npt.NDArray[Any]
 Shape = int | Sequence[int]
@@ -21,7 +21,7 @@ _STREAMS = 1024  # generators that one seed starts
 _DRAWS_PER_STREAM = 64  # what a stream draws at most, as long as there are streams left
 _WORDS = 624  # of the state of a stream
 _SEED_STEP = 127  # distance between the first streams of neighbouring seeds
-_TURN = threading.Lock()  # a generator serves one thread at a time
+_TURN = lock()  # a generator serves one thread at a time
 _BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
 

@@ -1,6 +1,5 @@
 """Executors that answer: one for each shape of a batch, over the model's own parameters."""
 
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 from tinygrad_lesson.arrays import read_only
 from tinygrad_lesson.bound import assign_all, check_shape
 from tinygrad_lesson.executor import Executor
+from tinygrad_lesson.locks import lock
 
 KEPT = 4  # executors: for whole batches, for the last one, for a single row; the interpreter's repack the weights
 
@@ -34,7 +34,7 @@ class Predictors:
     """Those that were used last, for a model that several threads may ask: whoever uses one holds the lock."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = lock()
         self.known: OrderedDict[Any, Predictor] = OrderedDict()
 
     def __reduce__(self) -> Any:  # a copy of a model begins without
