@@ -181,8 +181,8 @@ class NDArrayIter:
 
     def value(self) -> dict[str, Array]:
         """The batch, data and labels, by name."""
-        rows = self.getindex()
-        return {name: array[rows] for name, array in self.data + self.label}
+        names = [name for name, _ in self.data + self.label]
+        return dict(zip(names, [*self.getdata(), *self.getlabel()], strict=True))
 
     def epoch(self) -> dict[str, Array]:
         """All batches that are left in this epoch, by name.
@@ -240,6 +240,11 @@ class NDArrayIter:
         self._left = rows[whole:] if self.last_batch_handle == "roll_over" else rows[:0]
         self._rolled = rolled.size
         self._cursor = -size
+
+
+def is_rows(iterator: Any) -> bool:
+    """Whether batches are rows of arrays and nothing else: a class of one's own may make others of them."""
+    return type(iterator) is NDArrayIter
 
 
 def as_size(number: Any, what: str) -> int:

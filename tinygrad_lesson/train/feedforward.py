@@ -31,6 +31,7 @@ from tinygrad_lesson.train.data import (
     as_rows,
     as_size,
     count_rows,
+    is_rows,
 )
 from tinygrad_lesson.train.guard import (
     first_batches,
@@ -187,7 +188,7 @@ class FeedForward:
                             callback(epoch, self.prediction, self.arg_params, self.aux_params)
                         bar.update(count)
                         epoch += count
-                        if not watched and getattr(iterator, "repeats", False):
+                        if not watched and is_rows(iterator) and iterator.repeats:
                             count = max(1, int(count * AT_ONCE / spent))
                     if not history.loss:
                         self.take_from(executor)
@@ -331,7 +332,7 @@ class FeedForward:
         """Refuse what nothing can be learnt from in batches, which lie along a first axis and count from `first`."""
         if epoch == self.begin_epoch:
             refuse_non_finite(batches, first)
-        if epoch == self.begin_epoch or not isinstance(iterator, NDArrayIter):
+        if epoch == self.begin_epoch or not is_rows(iterator):
             for check in self.checks:
                 check.refuse("fit", batches)
 
@@ -460,7 +461,7 @@ class FeedForward:
         measure = metric.create(eval_metric)
         if y is not None or isinstance(X, tuple):
             X, y = as_pair(X if y is None else (X, y), "score")
-        if y is not None and getattr(X, "shuffle", False):
+        if y is not None and isinstance(X, NDArrayIter) and X.shuffle:
             raise BindError("score: X is an iterator that shuffles, so its rows are not in the order of y")
         predicted, true = self.answers(X)
         true = true if y is None else y
