@@ -30,7 +30,9 @@ def model(**settings):
         ("optimizer", SGD, DTypeError),
         ("initializer", 3, DTypeError),
         ("initializer", "xavier", DTypeError),
-        ("ctx", [tl.cpu()], DeviceError),
+        ("ctx", "cpu", DeviceError),
+        ("ctx", [tl.cpu(), tl.cpu(1)], DeviceError),
+        ("ctx", [], DeviceError),
         ("arg_params", [1], DTypeError),
         ("aux_params", 3, DTypeError),
         ("learning_rate", "0.1", OptimizerError),
@@ -116,3 +118,11 @@ def test_a_prefix_that_is_no_path_is_refused(prefix):
         asked.save(prefix)
     with pytest.raises(LessonError, match="path"):
         tl.FeedForward.load(prefix, 1)
+
+
+def test_a_device_may_stand_in_a_list_and_create_takes_it_where_mxnet_does():
+    there = model(ctx=[tl.cpu()])
+    there.fit(ROWS, CLASSES)
+    made = tl.FeedForward.create(model().symbol, ROWS, CLASSES, tl.cpu(), 2, seed=0, numpy_batch_size=4)
+    for name, array in there.arg_params.items():
+        np.testing.assert_array_equal(made.arg_params[name], array)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, cpu
+from tinygrad_lesson.arrays import Context, cpu, require_device
 from tinygrad_lesson.bound import as_numbers
 from tinygrad_lesson.errors import BindError, DTypeError, ShapeError, listed
 from tinygrad_lesson.executor import Executor
@@ -74,7 +74,7 @@ class FeedForward:
     def __init__(
         self,
         symbol: Symbol,
-        ctx: Context = cpu(),
+        ctx: Any = cpu(),
         num_epoch: int | None = None,
         optimizer: Any = "sgd",
         initializer: Initializer = Uniform(0.01),
@@ -98,7 +98,9 @@ class FeedForward:
             )
         self.symbol = symbol
         self.prediction = symbol if prediction is None else prediction
-        self.ctx, self.num_epoch, self.begin_epoch = ctx, num_epoch, begin_epoch
+        self.ctx: Context = ctx[0] if isinstance(ctx, list | tuple) and len(ctx) == 1 else ctx
+        require_device(self.ctx)
+        self.num_epoch, self.begin_epoch = num_epoch, begin_epoch
         self.optimizer = as_optimizer(optimizer, settings)
         self.averages = isinstance(optimizer, str) and "rescale_grad" not in settings
         self.initializer, self.numpy_batch_size = initializer, numpy_batch_size
@@ -524,10 +526,12 @@ class FeedForward:
         return model
 
     @staticmethod
-    def create(symbol: Symbol, X: Any, y: Any = None, num_epoch: int = 1, **more: Any) -> "FeedForward":
+    def create(
+        symbol: Symbol, X: Any, y: Any = None, ctx: Any = cpu(), num_epoch: int = 1, **more: Any
+    ) -> "FeedForward":
         """A model of `symbol`, fitted to the data; `more` are settings of the model and of `fit`."""
         fitting = {k: more.pop(k) for k in inspect.signature(FeedForward.fit).parameters if k in more}
-        model = FeedForward(symbol, num_epoch=num_epoch, **more)
+        model = FeedForward(symbol, ctx, num_epoch, **more)
         model.fit(X, y, **fitting)
         return model
 
