@@ -242,9 +242,18 @@ class NDArrayIter:
         self._cursor = -size
 
 
-def is_rows(iterator: Any) -> bool:
-    """Whether batches are rows of arrays and nothing else: a class of one's own may make others of them."""
+def is_plain(iterator: Any) -> bool:
+    """Whether this is an `NDArrayIter` and no class of one's own, whose `reset` may change what it likes."""
     return type(iterator) is NDArrayIter
+
+
+def is_rows(iterator: Any) -> bool:
+    """Whether `epoch` gives the batches: a class of one's own may make others of the rows."""
+    makers = ("iter_next", "getindex", "getdata", "getlabel", "value", "epoch")
+    own = type(iterator)
+    return isinstance(iterator, NDArrayIter) and all(
+        getattr(own, name) is getattr(NDArrayIter, name) for name in makers
+    )
 
 
 def as_size(number: Any, what: str) -> int:

@@ -31,7 +31,7 @@ from tinygrad_lesson.train.data import (
     as_rows,
     as_size,
     count_rows,
-    is_rows,
+    is_plain,
 )
 from tinygrad_lesson.train.guard import (
     first_batches,
@@ -190,7 +190,7 @@ class FeedForward:
                             callback(epoch, self.prediction, self.arg_params, self.aux_params)
                         bar.update(count)
                         epoch += count
-                        if not watched and is_rows(iterator) and iterator.repeats:
+                        if not watched and is_plain(iterator) and iterator.repeats:
                             count = max(1, int(count * AT_ONCE / spent))
                     if not history.loss:
                         self.take_from(executor)
@@ -334,7 +334,7 @@ class FeedForward:
         """Refuse what nothing can be learnt from in batches, which lie along a first axis and count from `first`."""
         if epoch == self.begin_epoch:
             refuse_non_finite(batches, first)
-        if epoch == self.begin_epoch or not is_rows(iterator):
+        if epoch == self.begin_epoch or not is_plain(iterator):
             for check in self.checks:
                 check.refuse("fit", batches)
 

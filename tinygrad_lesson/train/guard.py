@@ -12,7 +12,7 @@ from tinygrad_lesson.graph import Edge
 from tinygrad_lesson.infer import infer_shapes
 from tinygrad_lesson.shapes import is_complete, show
 from tinygrad_lesson.symbol.symbol import Symbol
-from tinygrad_lesson.train.data import as_batches, as_size, is_rows
+from tinygrad_lesson.train.data import as_batches, as_size, is_plain, is_rows
 
 SEEN = 256  # rows that a look into the network takes
 
@@ -26,7 +26,7 @@ def first_batches(iterator: Any) -> list[dict[str, np.ndarray]]:
     found: list[dict[str, np.ndarray]] = []
     for batch, _ in as_batches(iterator):
         found.append({name: np.array(array) for name, array in batch.items()})
-        if not (is_rows(iterator) and iterator.repeats) or len(found) * iterator.batch_size >= SEEN:
+        if not (is_plain(iterator) and iterator.repeats) or len(found) * iterator.batch_size >= SEEN:
             break
     if not found:
         raise ShapeError("fit: the iterator gave no batch")
