@@ -153,6 +153,14 @@ class Given(Turned):
         return [-a if self.epochs % 2 else a for a in super().getdata()]
 
 
+class Changed(tl.NDArrayIter):
+    """The same, by what `reset` does to the rows."""
+
+    def reset(self):
+        super().reset()
+        self.data = [(name, -array) for name, array in self.data]
+
+
 class Named:
     """The same without a base, and with attributes whose names mean something else here."""
 
@@ -177,7 +185,7 @@ def test_batches_are_those_that_a_users_iterator_gives_whatever_else_it_has(runn
         one = model(num_epoch=epoch + 1, begin_epoch=epoch, arg_params=taught, **settings)
         by_hand += one.fit(x if epoch % 2 == 0 else -x, y).loss  # the first look was an epoch too
         taught = one.arg_params
-    for kind in (Turned, Given, Named):
+    for kind in (Turned, Given, Changed, Named):
         asked = model(num_epoch=6, **settings)
         assert asked.fit(kind({"data": x}, {"label": y}, 20)).loss == by_hand
         turned = kind({"data": x}, {"label": y}, 20)

@@ -7,7 +7,14 @@ import pytest
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
-from tinygrad_lesson.errors import DeviceError, DTypeError, LessonError, OptimizerError, ShapeError
+from tinygrad_lesson.errors import (
+    DeviceError,
+    DTypeError,
+    LessonError,
+    NonFiniteError,
+    OptimizerError,
+    ShapeError,
+)
 from tinygrad_lesson.run import available_runners
 from tinygrad_lesson.train.optimizer import SGD
 
@@ -126,3 +133,11 @@ def test_a_device_may_stand_in_a_list_and_create_takes_it_where_mxnet_does():
     made = tl.FeedForward.create(model().symbol, ROWS, CLASSES, tl.cpu(), 2, seed=0, numpy_batch_size=4)
     for name, array in there.arg_params.items():
         np.testing.assert_array_equal(made.arg_params[name], array)
+
+
+@pytest.mark.parametrize("runner", available_runners())
+@pytest.mark.parametrize("wrong", [np.nan, -np.inf])
+def test_parameters_that_are_not_finite_before_the_first_step_are_named(wrong, runner, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", runner)
+    with pytest.raises(NonFiniteError, match=f"fit: 'fc1_bias' holds {wrong} before the first step"):
+        model(arg_params={"fc1_bias": [0.0, wrong, 0.0]}).fit(ROWS, CLASSES)

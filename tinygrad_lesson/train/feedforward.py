@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu, require_device
 from tinygrad_lesson.bound import as_numbers
-from tinygrad_lesson.errors import BindError, DTypeError, ShapeError, listed
+from tinygrad_lesson.errors import BindError, DTypeError, NonFiniteError, ShapeError, listed
 from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.graph import EDGES, Edge, Node
 from tinygrad_lesson.random import MXNetGenerator, default_generator
@@ -281,6 +281,11 @@ class FeedForward:
             if value.shape != array.shape:
                 raise ShapeError(f"fit: {name!r} is {show(value.shape)}, expected {show(array.shape)}")
             array[...] = value
+            if not np.isfinite(array).all():
+                wrong = array[~np.isfinite(array)][0]
+                raise NonFiniteError(
+                    f"fit: {name!r} holds {wrong} before the first step; expected finite numbers"
+                )
 
     def start(self, executor: Executor) -> tuple[Any, GradientMonitor]:
         """The updater over the flat buffers, and the monitor of the gradients."""
