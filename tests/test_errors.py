@@ -5,7 +5,7 @@ from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinygrad_lesson import cpu, sym, viz
@@ -85,6 +85,8 @@ def test_what_is_printed_of_a_network_holds_no_control_character(what, name):
 
 @pytest.mark.parametrize("what", REFUSED)
 @given(name=HOSTILE)
+@example(name="_")
+@example(name="__a")
 def test_a_message_holds_no_control_character_and_no_line_of_a_name(what, name):
     texts = []
     for given_name in (name, "a"):

@@ -326,3 +326,10 @@ def test_an_executor_can_be_used_after_ctrl_c_while_it_was_made(monkeypatch):
     executor.forward(is_train=True)
     executor.backward()
     np.testing.assert_array_equal(executor.grad_dict["a"], [8, 20, 36])
+
+
+@pytest.mark.parametrize("value", [[[1.0], [1.0, 2.0]], [[1.0, 2.0], 3.0]])
+def test_lists_of_different_lengths_are_refused_by_the_name_of_the_argument(value):
+    executor = (sym.Variable("x") + 1).simple_bind(tl.cpu(), x=(2, 2))
+    with pytest.raises(ShapeError, match="'x' is no array"):
+        executor.forward(x=value)

@@ -131,6 +131,68 @@ def test_predict_of_a_last_short_batch_drops_the_padding():
         np.testing.assert_allclose(m.predict(x[i : i + 1])[0], whole[i], rtol=1e-6)
 
 
+class Turned(tl.NDArrayIter):
+    """An iterator of one's own over rows: their signs change from epoch to epoch."""
+
+    epochs = 0
+
+    def reset(self):
+        super().reset()
+        self.epochs += 1
+
+    def value(self):
+        return {n: -a if n == "data" and self.epochs % 2 else a for n, a in super().value().items()}
+
+
+class Given(Turned):
+    """The same, by what MXNet's users override."""
+
+    value = tl.NDArrayIter.value
+
+    def getdata(self):
+        return [-a if self.epochs % 2 else a for a in super().getdata()]
+
+
+class Changed(tl.NDArrayIter):
+    """The same, by what `reset` does to the rows."""
+
+    def reset(self):
+        super().reset()
+        self.data = [(name, -array) for name, array in self.data]
+
+
+class Named:
+    """The same without a base, and with attributes whose names mean something else here."""
+
+    batch_size, epoch, repeats, once, num_data, shuffle = 20, 3, True, "x", "many", print
+
+    def __init__(self, *rows):
+        self.inside = Turned(*rows)
+
+    def __getattr__(self, name):
+        if name not in ("reset", "iter_next", "value"):
+            raise AttributeError(name)
+        return getattr(self.inside, name)
+
+
+@pytest.mark.parametrize("runner", available_runners())
+def test_batches_are_those_that_a_users_iterator_gives_whatever_else_it_has(runner, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", runner)
+    x, y = rows()
+    settings = {"optimizer": "sgd", "numpy_batch_size": 20}
+    by_hand, taught = [], None
+    for epoch in range(6):
+        one = model(num_epoch=epoch + 1, begin_epoch=epoch, arg_params=taught, **settings)
+        by_hand += one.fit(x if epoch % 2 == 0 else -x, y).loss  # the first look was an epoch too
+        taught = one.arg_params
+    for kind in (Turned, Given, Changed, Named):
+        asked = model(num_epoch=6, **settings)
+        assert asked.fit(kind({"data": x}, {"label": y}, 20)).loss == by_hand
+        turned = kind({"data": x}, {"label": y}, 20)
+        np.testing.assert_array_equal(asked.predict(turned), asked.predict(-x))
+        assert asked.score(turned, y) == asked.score(x, y)  # one look later
+
+
 def test_predictions_follow_the_parameters_of_a_second_fit():
     m = model(num_epoch=1)
     x, y = rows()
@@ -453,8 +515,6 @@ def test_an_iterators_batches_of_different_sizes_are_named(runner, monkeypatch):
     monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", runner)
 
     class Short(tl.NDArrayIter):
-        epoch = property(doc="not there")
-
         def value(self):
             rows = self.getindex()[: 5 if self._cursor >= 20 else 10]
             return {name: array[rows] for name, array in self.data + self.label}

@@ -399,3 +399,13 @@ def test_who_waits_for_a_saver_that_stands_still_goes_on_after_a_while(tmp_path,
 def test_the_epoch_of_a_checkpoint_is_a_whole_number(epoch, tmp_path):
     with pytest.raises(LessonError, match="the epoch of a checkpoint is .*, expected 0, 1, 2"):
         load_checkpoint(str(tmp_path / "m"), epoch)
+
+
+@pytest.mark.parametrize("path", [None, 3, 1.5, ["a"], object()])
+@pytest.mark.parametrize(
+    "use",
+    [sym.load, load_params, lambda path: write_whole(path, b""), lambda path: sym.Variable("x").save(path)],
+)
+def test_what_is_no_path_is_refused(use, path):
+    with pytest.raises(FileError, match="is no path"):
+        use(path)

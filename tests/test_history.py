@@ -29,6 +29,8 @@ def test_a_file_and_what_it_holds_get_the_same_answer(texts, tmp_path):
         tl.diagnose(tmp_path / "nowhere.json")
     with pytest.raises(DTypeError, match="expected a History"):
         tl.diagnose("nowhere.json")
+    with pytest.raises(DTypeError, match=r"not 'nowhere\.json', and there is no file of this name"):
+        History.read("nowhere.json")
 
 
 @pytest.mark.parametrize("seed", seeds(300))

@@ -16,6 +16,18 @@ from tinygrad_lesson.symbol.naming import HIDDEN
 X = np.array([[1.0, 2.0, -1.0], [0.5, 0.0, 3.0]], np.float32)
 
 
+@pytest.mark.parametrize(
+    "key", ["__lr_mult", "_lr_mult", "lr_mult_", "lr_mult__", "___lr_mult__", "_wd_mult"]
+)
+def test_an_attribute_that_is_nearly_a_hidden_one_is_refused_and_not_ignored(key):
+    right = key.strip("_")
+    with pytest.raises(AttributeValueError, match=f"'{key}' means nothing; write {right}='0'"):
+        sym.Variable("w", attr={key: "0"})
+    with pytest.raises(AttributeValueError, match=f"'{key}' means nothing"), sym.AttrScope(**{key: "0"}):
+        sym.Variable("w")
+    assert sym.Variable("w", attr={right: "0"}).attr(right) == "0"
+
+
 def value(symbol):
     """What a symbol of `x` alone gives for X."""
     return symbol.eval(cpu(), x=X)[0].asnumpy()

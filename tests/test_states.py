@@ -397,3 +397,23 @@ def test_a_state_that_no_generator_has_is_refused(rows):
 def test_rows_that_cannot_roll_over_are_refused(left):
     with pytest.raises(ShapeError, match="roll over, expected 9 at most, below 43"):
         iterator("roll over").set_state({"left": left})
+
+
+def test_a_training_is_written_as_text_only_when_it_is_saved(tmp_path, monkeypatch):
+    prediction = sym.softmax(sym.FullyConnected(sym.Variable("data"), num_hidden=3, name="fc"), name="out")
+    loss = sym.MakeLoss(0 - sym.mean(sym.log(prediction + 1e-8) * sym.Variable("label")))
+    written = []
+    write = sym.Symbol.tojson
+    monkeypatch.setattr(sym.Symbol, "tojson", lambda self: (written.append(self), write(self))[1])
+    model = tl.FeedForward(loss, prediction=prediction, num_epoch=2, numpy_batch_size=4, seed=0)
+    x, y = np.random.default_rng(0).normal(size=(8, 4)), np.eye(3)[np.arange(8) % 3]
+    model.fit(x, y)
+    assert not written
+    model.save(str(tmp_path / "m"), states=True)
+    assert loss in written
+    again = tl.FeedForward.load(str(tmp_path / "m"), 2, num_epoch=3)
+    assert again.symbol.tojson() == write(loss)
+    again.fit(x, y)
+    longer = tl.FeedForward(loss, prediction=prediction, num_epoch=3, numpy_batch_size=4, seed=0)
+    longer.fit(x, y)
+    np.testing.assert_array_equal(again.arg_params["fc_weight"], longer.arg_params["fc_weight"])

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, handed_out, read_only, require_device
-from tinygrad_lesson.bound import Listed, Named, assign_all, check_shape
+from tinygrad_lesson.bound import Listed, Named, as_numbers, assign_all, check_shape
 from tinygrad_lesson.errors import BindError, GraphError, ShapeError, listed, near, shown
 from tinygrad_lesson.graph import Edge, Label, Node, check_names, outputs_of, toposort
 from tinygrad_lesson.infer import DTypes, Shapes, infer_dtypes, infer_shapes
@@ -225,8 +225,11 @@ class Executor:
         for name, value in arguments.items():
             if name not in self.arguments:
                 raise BindError(f"forward: {name!r} is no argument; {near(name, self.arguments)}")
-            if np.shape(value) != self.arguments[name].shape:
-                given, bound = np.shape(value), self.arguments[name].shape
+            array = (
+                value if isinstance(value, np.ndarray) else as_numbers(value, f"forward: argument {name!r}")
+            )
+            if array.shape != self.arguments[name].shape:
+                given, bound = array.shape, self.arguments[name].shape
                 raise ShapeError(
                     f"forward: argument {name!r} is {show(given)}, expected {show(bound)} as it was bound; "
                     f"reshape({shown(name)}={show(given)}) makes an executor for it"

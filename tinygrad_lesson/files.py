@@ -43,6 +43,18 @@ def plain(text: object, longest: int = 300) -> str:
     return line if len(line) <= longest else f"{line[:longest]}..."
 
 
+def as_path(path: Any) -> str:
+    """A path as text.
+
+    Errors
+        FileError for what is none, such as the number of an open file.
+    """
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise FileError(f"{plain(repr(path), 80)} is no path, expected text or a Path") from None
+
+
 def refused(path: PathLike, error: Exception, doing: str) -> FileError:
     """What the system says of a file, as an error that names it."""
     why = getattr(error, "strerror", None) or error
@@ -69,6 +81,7 @@ def write_whole(path: PathLike, data: bytes | str) -> None:
     Errors
         FileError if `path` is a folder, a device or a pipe, or the system refuses.
     """
+    path = as_path(path)
     try:
         old = about(path)
         target = Path(path).resolve()
@@ -188,6 +201,7 @@ def open_file(path: PathLike) -> tuple[BinaryIO, int]:
     Errors
         FileError if it is missing, empty or of another kind, or the system refuses.
     """
+    path = as_path(path)
     try:
         require_file(path, os.stat(path))
         # It may have become another one meanwhile: a pipe must not make the opening wait.
@@ -304,7 +318,7 @@ class Cursor:
 
     def __init__(self, path: PathLike) -> None:
         """Start at the first byte of the file at `path`."""
-        self.path = plain(os.fspath(path))
+        self.path = plain(as_path(path))
         self.file, self.size = open_file(path)
         self.position = 0
 

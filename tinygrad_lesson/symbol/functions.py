@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_lesson.errors import DTypeError
-from tinygrad_lesson.files import plain, read_text
+from tinygrad_lesson.files import as_path, plain, read_text
 from tinygrad_lesson.symbol import serial
 from tinygrad_lesson.symbol.operator import find
 from tinygrad_lesson.symbol.symbol import Symbol, apply, binary, group, variable
@@ -29,7 +29,7 @@ def load(path: str | os.PathLike[str]) -> Symbol:
     Errors
         FileError if the file cannot be read; FormatError naming the node that is wrong.
     """
-    return load_json(read_text(path), plain(os.fspath(path)))
+    return load_json(read_text(path), plain(as_path(path)))
 
 
 def maximum(left: Any, right: Any) -> Symbol:

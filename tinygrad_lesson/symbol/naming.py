@@ -86,7 +86,7 @@ def scoped(attr: Any, more: Mapping[str, Any], where: str) -> dict[str, str]:
     """The attributes of the present scope and those of a caller, which win, as texts.
 
     Errors
-        AttributeValueError for one that is neither text nor number, or that speaks of an input.
+        AttributeValueError for one that is neither text nor number, that speaks of an input, or is nearly a hidden one.
     """
     if not isinstance(attr, Mapping | None):
         raise AttributeValueError(f"{where}: attr is {attr!r}, expected texts by name")
@@ -95,6 +95,10 @@ def scoped(attr: Any, more: Mapping[str, Any], where: str) -> dict[str, str]:
         if not isinstance(key, str) or not isinstance(value, str | Real):
             raise AttributeValueError(f"{where}: attr holds {key!r}: {value!r}, expected texts by name")
         attributes[stored(key)] = str(value)
+    for key, text in attributes.items():
+        meant = key.strip("_")
+        if meant in HIDDEN and key not in (meant, wrapped(meant)):
+            raise AttributeValueError(f"{where}: {key!r} means nothing; write {meant}={text!r}")
     for key in filter(suffix, attributes):
         name, hidden = key[: -len(suffix(key)) - 1], suffix(key)
         raise AttributeValueError(
@@ -126,4 +130,4 @@ def is_hidden(key: str) -> bool:
 
 def suffix(key: str) -> str:
     """The hidden attribute that a key means for an input: `lr_mult` of `weight_lr_mult`; empty if none."""
-    return next((h for h in HIDDEN if key.endswith(f"_{h}") and not key.startswith("__")), "")
+    return next((h for h in HIDDEN if key.endswith(f"_{h}")), "")

@@ -35,6 +35,7 @@ from tinygrad_lesson.files import (
     MAX_NDIM,
     Cursor,
     alone_in,
+    as_path,
     parsed,
     plain,
     read_text,
@@ -167,6 +168,7 @@ def save_checkpoint(
     `states`, what a training needs to go on, are arrays for `prefix-0001.states`. An old file of this name that
     belonged to the parameters before goes. While two processes save at once, one waits for the other.
     """
+    prefix = as_path(prefix)
     path, beside = file_of(prefix, epoch, "params"), file_of(prefix, epoch, "states")
     arrays = {f"arg:{name}": np.asarray(array) for name, array in arg_params.items()}
     arrays.update({f"aux:{name}": np.asarray(array) for name, array in aux_params.items()})
@@ -188,6 +190,7 @@ def load_checkpoint(prefix: str, epoch: int) -> tuple[Symbol, dict[str, Any], di
         FormatError naming the file and the place in it that is wrong, or saying that the two files of the
         checkpoint do not belong together.
     """
+    prefix = as_path(prefix)
     path, graph = file_of(prefix, epoch, "params"), f"{prefix}-symbol.json"
     with alone_in(Path(path).parent, reading=True):
         text = read_text(graph)
@@ -244,7 +247,7 @@ def file_of(prefix: str, epoch: int, ending: str) -> str:
         number = -1
     if number < 0:
         raise DTypeError(f"the epoch of a checkpoint is {plain(repr(epoch), 80)}, expected 0, 1, 2, ...")
-    return f"{os.fspath(prefix)}-{number:04d}.{ending}"
+    return f"{as_path(prefix)}-{number:04d}.{ending}"
 
 
 def is_pickle(path: str) -> bool:

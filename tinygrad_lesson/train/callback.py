@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from tinygrad_lesson.errors import DTypeError
 from tinygrad_lesson.symbol.params import save_checkpoint
 
 LOGGER = logging.getLogger("tinygrad_lesson")
@@ -22,11 +23,35 @@ class BatchEndParam(NamedTuple):
 Callbacks = Callable[..., Any] | Iterable[Callable[..., Any]] | None
 
 
-def as_list(callbacks: Callbacks) -> list[Callable[..., Any]]:
-    """None, one callback or several, as a list."""
+def as_list(callbacks: Callbacks, what: str = "the callback") -> list[Callable[..., Any]]:
+    """None, one callback or several, as a list.
+
+    Errors
+        DTypeError, which calls it `what`, for anything else.
+    """
     if callbacks is None:
         return []
-    return [callbacks] if callable(callbacks) else list(callbacks)
+    found = [callbacks] if callable(callbacks) or not isinstance(callbacks, Iterable) else list(callbacks)
+    if not all(map(callable, found)):
+        raise DTypeError(f"{what} is {callbacks!r:.80}, expected a function, or a list of them")
+    return found
+
+
+def as_writer(log: Any, logger: Any) -> Callable[[str], Any] | None:
+    """What takes the lines of a log: a function, or that of a logger; None where neither is given.
+
+    Errors
+        DTypeError for anything else.
+    """
+    if log is None and logger is None:
+        return None
+    write: Callable[[str], Any] | None = getattr(logger, "info", None) if log is None else log
+    if not callable(write):
+        wrong = (
+            f"logger is {logger!r:.80}, expected one of" if log is None else f"log is {log!r:.80}, expected"
+        )
+        raise DTypeError(f"fit: {wrong} {'logging' if log is None else 'a function'}")
+    return write
 
 
 def log_line(epoch: int, loss: float, speed: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from tinygrad_lesson.errors import AttributeValueError
 from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.symbol.symbol import Symbol
-from tinygrad_lesson.train.data import NDArrayIter
+from tinygrad_lesson.train.data import is_plain
 
 
 def refuse_classes(labels: np.ndarray, kinds: int, what: str, ignored: float | None = None) -> None:
@@ -97,11 +97,11 @@ def check_labels(
     found = class_numbers(executor, batch)
     given = [check for check in found if not check.executor]
     for check in given:
-        held = dict(evaluation.label) if isinstance(evaluation, NDArrayIter) else {}
+        held = dict(evaluation.label) if is_plain(evaluation) else {}
         labels = evaluation[1] if isinstance(evaluation, tuple) else held.get(check.argument)
         if labels is not None and labels.shape[1:] in ((), (1,), batch[check.argument].shape[1:]):
             check.refuse("fit: eval_data", {check.argument: labels})
-    if not isinstance(iterator, NDArrayIter):
+    if not is_plain(iterator):
         return found
     for check in given:
         check.refuse("fit", dict(iterator.data + iterator.label))

@@ -181,8 +181,8 @@ class NDArrayIter:
 
     def value(self) -> dict[str, Array]:
         """The batch, data and labels, by name."""
-        rows = self.getindex()
-        return {name: array[rows] for name, array in self.data + self.label}
+        names = [name for name, _ in self.data + self.label]
+        return dict(zip(names, [*self.getdata(), *self.getlabel()], strict=True))
 
     def epoch(self) -> dict[str, Array]:
         """All batches that are left in this epoch, by name.
@@ -240,6 +240,20 @@ class NDArrayIter:
         self._left = rows[whole:] if self.last_batch_handle == "roll_over" else rows[:0]
         self._rolled = rolled.size
         self._cursor = -size
+
+
+def is_plain(iterator: Any) -> bool:
+    """Whether this is an `NDArrayIter` and no class of one's own, whose `reset` may change what it likes."""
+    return type(iterator) is NDArrayIter
+
+
+def is_rows(iterator: Any) -> bool:
+    """Whether `epoch` gives the batches: a class of one's own may make others of the rows."""
+    makers = ("iter_next", "getindex", "getdata", "getlabel", "value", "epoch")
+    own = type(iterator)
+    return isinstance(iterator, NDArrayIter) and all(
+        getattr(own, name) is getattr(NDArrayIter, name) for name in makers
+    )
 
 
 def as_size(number: Any, what: str) -> int:

@@ -1,6 +1,7 @@
 """`FeedForward`: a symbol with parameters that can be fitted, asked and saved, as in MXNet 1.x."""
 
 import importlib
+import inspect
 import math
 import sys
 import time
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, cpu, real_arrays
-from tinygrad_lesson.errors import BindError, DTypeError, ShapeError, listed
+from tinygrad_lesson.arrays import Context, cpu, require_device
+from tinygrad_lesson.bound import as_numbers
+from tinygrad_lesson.errors import BindError, DTypeError, NonFiniteError, ShapeError, listed
 from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.graph import EDGES, Edge, Node
 from tinygrad_lesson.random import MXNetGenerator, default_generator
@@ -19,7 +21,7 @@ from tinygrad_lesson.symbol.params import load_checkpoint, save_checkpoint
 from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train import metric, optimizer
 from tinygrad_lesson.train.at_once import train_at_once
-from tinygrad_lesson.train.callback import BatchEndParam, Callbacks, as_list, is_logged, log_line
+from tinygrad_lesson.train.callback import BatchEndParam, Callbacks, as_list, as_writer, is_logged, log_line
 from tinygrad_lesson.train.classes import ClassNumbers, check_labels, per_label
 from tinygrad_lesson.train.data import (
     BatchIterator,
@@ -29,6 +31,7 @@ from tinygrad_lesson.train.data import (
     as_rows,
     as_size,
     count_rows,
+    is_plain,
 )
 from tinygrad_lesson.train.guard import (
     first_batches,
@@ -71,7 +74,7 @@ class FeedForward:
     def __init__(
         self,
         symbol: Symbol,
-        ctx: Context = cpu(),
+        ctx: Any = cpu(),
         num_epoch: int | None = None,
         optimizer: Any = "sgd",
         initializer: Initializer = Uniform(0.01),
@@ -87,16 +90,24 @@ class FeedForward:
     ) -> None:
         if not isinstance(symbol, Symbol):
             raise DTypeError(f"FeedForward: symbol is {symbol!r}, expected a Symbol")
+        if not isinstance(prediction, Symbol | None):
+            raise DTypeError(f"FeedForward: prediction is {prediction!r:.80}, expected a Symbol")
+        if not callable(initializer) or isinstance(initializer, type):
+            raise DTypeError(
+                f"FeedForward: initializer is {initializer!r:.80}, expected one such as Xavier()"
+            )
         self.symbol = symbol
         self.prediction = symbol if prediction is None else prediction
-        self.ctx, self.num_epoch, self.begin_epoch = ctx, num_epoch, begin_epoch
+        self.ctx: Context = ctx[0] if isinstance(ctx, list | tuple) and len(ctx) == 1 else ctx
+        require_device(self.ctx)
+        self.num_epoch, self.begin_epoch = num_epoch, begin_epoch
         self.optimizer = as_optimizer(optimizer, settings)
         self.averages = isinstance(optimizer, str) and "rescale_grad" not in settings
         self.initializer, self.numpy_batch_size = initializer, numpy_batch_size
-        self.arg_params = None if arg_params is None else real_arrays(arg_params, "arg_params")
-        self.aux_params: Arrays = real_arrays(aux_params or {}, "aux_params")
+        self.arg_params = None if arg_params is None else as_parameters(arg_params, "arg_params")
+        self.aux_params: Arrays = {} if aux_params is None else as_parameters(aux_params, "aux_params")
         self.allow_extra_params = allow_extra_params
-        self.generator = default_generator() if seed is None else MXNetGenerator(seed)
+        self.generator = default_generator() if seed is None else MXNetGenerator(as_size(seed, "seed"))
         self.history = History()
         self.predictors = Predictors()
         self.course: Course | None = None  # of the last training
@@ -139,6 +150,9 @@ class FeedForward:
         """
         epoch, last = span(self.begin_epoch, self.num_epoch)
         metric.create(eval_metric)
+        batch_ends = as_list(batch_end_callback, "fit: batch_end_callback")
+        epoch_ends = as_list(epoch_end_callback, "fit: epoch_end_callback")
+        write = as_writer(log, logger)
         eval_data = as_pair(eval_data, "fit: eval_data")
         iterator = self.batches(X, y, shuffle)
         batches = first_batches(iterator)
@@ -147,12 +161,11 @@ class FeedForward:
         updater, monitor = self.start(executor)
         first = self.parameters(executor)
         self.history = history = History(optimizer=type(self.optimizer).__name__.lower())
-        write = log or (logger.info if logger is not None else None)
         hidden = not progress if progress is not None else not sys.stderr.isatty()
         count = 1
         stops, kept = kept_epochs(keep, last - epoch), dict[int, Arrays]()
         self.course = self.set_out(updater, iterator)
-        watched = as_list(batch_end_callback) or as_list(epoch_end_callback) or eval_data is not None
+        watched = batch_ends or epoch_ends or eval_data is not None
         with self.whole.watching():
             try:
                 with progress_bar(total=last - epoch, unit="epoch", leave=False, disable=hidden) as bar:
@@ -161,7 +174,7 @@ class FeedForward:
                         count = min(count, next((n for n in stops if n > done), last) - done, last - epoch)
                         began, before = history.seconds, history.steps
                         losses = self.run_epochs(
-                            executor, updater, monitor, iterator, epoch, count, batch_end_callback, history
+                            executor, updater, monitor, iterator, epoch, count, batch_ends, history
                         )
                         spent = history.seconds - began
                         self.take_from(executor)
@@ -173,11 +186,11 @@ class FeedForward:
                         for number, loss in enumerate(losses, epoch + 1):
                             if write is not None and is_logged(number):
                                 write(log_line(number, loss, speed))
-                        for callback in as_list(epoch_end_callback):
+                        for callback in epoch_ends:
                             callback(epoch, self.prediction, self.arg_params, self.aux_params)
                         bar.update(count)
                         epoch += count
-                        if not watched and getattr(iterator, "repeats", False):
+                        if not watched and is_plain(iterator) and iterator.repeats:
                             count = max(1, int(count * AT_ONCE / spent))
                     if not history.loss:
                         self.take_from(executor)
@@ -268,6 +281,11 @@ class FeedForward:
             if value.shape != array.shape:
                 raise ShapeError(f"fit: {name!r} is {show(value.shape)}, expected {show(array.shape)}")
             array[...] = value
+            if not np.isfinite(array).all():
+                wrong = array[~np.isfinite(array)][0]
+                raise NonFiniteError(
+                    f"fit: {name!r} holds {wrong} before the first step; expected finite numbers"
+                )
 
     def start(self, executor: Executor) -> tuple[Any, GradientMonitor]:
         """The updater over the flat buffers, and the monitor of the gradients."""
@@ -299,12 +317,12 @@ class FeedForward:
         iterator: Any,
         epoch: int,
         count: int,
-        callbacks: Callbacks,
+        callbacks: list[Callable[..., Any]],
         history: History,
     ) -> list[float]:
         """`count` passes over the data; their mean losses, which the history gets too."""
         known, began = len(history.loss), time.perf_counter()
-        at_once = not as_list(callbacks) and hasattr(executor.runner(True), "train") and updater.take(0)
+        at_once = not callbacks and hasattr(executor.runner(True), "train") and updater.take(0)
         try:
             if at_once:
                 batches = whole_epoch(iterator)
@@ -321,7 +339,7 @@ class FeedForward:
         """Refuse what nothing can be learnt from in batches, which lie along a first axis and count from `first`."""
         if epoch == self.begin_epoch:
             refuse_non_finite(batches, first)
-        if epoch == self.begin_epoch or not isinstance(iterator, NDArrayIter):
+        if epoch == self.begin_epoch or not is_plain(iterator):
             for check in self.checks:
                 check.refuse("fit", batches)
 
@@ -332,12 +350,11 @@ class FeedForward:
         monitor: GradientMonitor,
         iterator: Any,
         epoch: int,
-        callbacks: Callbacks,
+        callbacks: list[Callable[..., Any]],
         history: History,
     ) -> float:
         """One pass over the data, a step at a time; the mean loss."""
         losses: list[float] = []
-        ends = as_list(callbacks)
         for number, (batch, _) in enumerate(as_batches(iterator), 1):
             if epoch == self.begin_epoch or self.checks:
                 self.look_at({name: array[None] for name, array in batch.items()}, epoch, iterator, number)
@@ -350,7 +367,7 @@ class FeedForward:
                 updater.step()
                 monitor.batch()
                 history.steps += 1
-            for callback in ends:
+            for callback in callbacks:
                 callback(BatchEndParam(epoch, number, None, locals()))
         if not losses:
             raise ShapeError("fit: the iterator gave no batch")
@@ -385,6 +402,7 @@ class FeedForward:
 
     def answers(self, X: Any, num_batch: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Answers, and the labels that the batches carried, if any."""
+        num_batch = None if num_batch is None else as_size(num_batch, "predict: num_batch")
         plain = type(X) is np.ndarray and X.dtype.kind in "fiub"
         if not plain and not isinstance(X, BatchIterator):
             X = X[0] if isinstance(X, tuple) and len(X) == 2 else X  # without labels, which are not asked for
@@ -450,7 +468,7 @@ class FeedForward:
         measure = metric.create(eval_metric)
         if y is not None or isinstance(X, tuple):
             X, y = as_pair(X if y is None else (X, y), "score")
-        if y is not None and getattr(X, "shuffle", False):
+        if y is not None and isinstance(X, NDArrayIter) and X.shuffle:
             raise BindError("score: X is an iterator that shuffles, so its rows are not in the order of y")
         predicted, true = self.answers(X)
         true = true if y is None else y
@@ -513,14 +531,12 @@ class FeedForward:
         return model
 
     @staticmethod
-    def create(symbol: Symbol, X: Any, y: Any = None, num_epoch: int = 1, **more: Any) -> "FeedForward":
-        """A model of `symbol`, fitted to the data."""
-        fitting = {
-            k: more.pop(k)
-            for k in ("eval_data", "eval_metric", "epoch_end_callback", "batch_end_callback", "logger")
-            if k in more
-        }
-        model = FeedForward(symbol, num_epoch=num_epoch, **more)
+    def create(
+        symbol: Symbol, X: Any, y: Any = None, ctx: Any = cpu(), num_epoch: int = 1, **more: Any
+    ) -> "FeedForward":
+        """A model of `symbol`, fitted to the data; `more` are settings of the model and of `fit`."""
+        fitting = {k: more.pop(k) for k in inspect.signature(FeedForward.fit).parameters if k in more}
+        model = FeedForward(symbol, ctx, num_epoch, **more)
         model.fit(X, y, **fitting)
         return model
 
@@ -539,10 +555,23 @@ def with_loss_first(symbol: Symbol, rows: int) -> Symbol:
     return Symbol([EDGES.stop_gradient(loss), averaged, *others])
 
 
+def as_parameters(given: Any, what: str) -> Arrays:
+    """Parameters as a user gives them.
+
+    Errors
+        DTypeError or ShapeError, which call them `what`, for anything but real numbers by name.
+    """
+    if not isinstance(given, Mapping):
+        raise DTypeError(f"FeedForward: {what} is {given!r:.80}, expected arrays by name")
+    return {name: as_numbers(array, f"FeedForward: {what}[{name!r}]") for name, array in given.items()}
+
+
 def as_optimizer(given: Any, settings: dict[str, Any]) -> Any:
     """An optimizer from its name and settings, or one that is made already."""
     if isinstance(given, str):
         return optimizer.create(given, **settings)
+    if not isinstance(given, optimizer.Optimizer):
+        raise DTypeError(f"FeedForward: optimizer is {given!r:.80}, expected a name or one such as SGD()")
     if settings:
         raise DTypeError(
             f"FeedForward: unknown keyword {next(iter(settings))!r}; the optimizer is made already"

@@ -12,7 +12,7 @@ from tinygrad_lesson.graph import Edge
 from tinygrad_lesson.infer import infer_shapes
 from tinygrad_lesson.shapes import is_complete, show
 from tinygrad_lesson.symbol.symbol import Symbol
-from tinygrad_lesson.train.data import as_batches, as_size
+from tinygrad_lesson.train.data import as_batches, as_size, is_plain, is_rows
 
 SEEN = 256  # rows that a look into the network takes
 
@@ -26,7 +26,7 @@ def first_batches(iterator: Any) -> list[dict[str, np.ndarray]]:
     found: list[dict[str, np.ndarray]] = []
     for batch, _ in as_batches(iterator):
         found.append({name: np.array(array) for name, array in batch.items()})
-        if not getattr(iterator, "repeats", False) or len(found) * iterator.batch_size >= SEEN:
+        if not (is_plain(iterator) and iterator.repeats) or len(found) * iterator.batch_size >= SEEN:
             break
     if not found:
         raise ShapeError("fit: the iterator gave no batch")
@@ -82,8 +82,8 @@ def label_shape(symbol: Symbol, label: str, **shapes: Any) -> Any:
 
 def whole_epoch(iterator: Any) -> dict[str, np.ndarray]:
     """All batches of an epoch, one after the other along a new first axis."""
-    iterator.reset()
-    if hasattr(iterator, "epoch"):
+    if is_rows(iterator):
+        iterator.reset()
         return iterator.epoch()  # type: ignore[no-any-return]
     batches = [batch for batch, _ in as_batches(iterator)]
     for number, batch in enumerate(batches, 1):

@@ -158,8 +158,9 @@ class History:
             if not isinstance(told, Mapping):
                 raise FormatError(f"{where}: byte 0: this is no history, expected values by name")
         elif not isinstance(told, Mapping) or "mean_abs_grad" not in told:
+            more = ", and there is no file of this name" if isinstance(told, str) else ""
             raise DTypeError(
-                f"expected a History, a fitted FeedForward or what a history.json holds, not {told!r:.80}"
+                f"expected a History, a fitted FeedForward or what a history.json holds, not {told!r:.80}{more}"
             )
         history = cls(read_numbers(told, "loss", LOSS, where) if "loss" in told else [])
         gradients = field(told, "mean_abs_grad", PARTS, where)

@@ -38,12 +38,19 @@ class Stated(NamedTuple):
         )
 
 
-def check_factors(factors: Mapping[Hashable, Any], what: str) -> None:
-    """Refuse multipliers that are no numbers.
+def is_real(value: Any) -> bool:
+    """Whether this is a real number; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_factors(factors: Any, what: str) -> None:
+    """Refuse multipliers that are no numbers by name.
 
     Errors
         OptimizerError naming the parameter.
     """
+    if not isinstance(factors, Mapping):
+        raise OptimizerError(f"{what} is {factors!r:.80}, expected numbers by name")
     for key, factor in factors.items():
         if not isinstance(factor, Real) or not math.isfinite(factor):
             raise OptimizerError(f"{what} of {key!r} is {factor!r}, expected a finite number")

@@ -16,19 +16,19 @@ from numpy import add, divide, maximum, minimum, multiply, sqrt, subtract
 from tinygrad_lesson.errors import DTypeError, OptimizerError, ShapeError
 from tinygrad_lesson.run import compiled_update
 from tinygrad_lesson.symbol.symbol import Symbol
-from tinygrad_lesson.train.multipliers import Stated, check_factors
+from tinygrad_lesson.train.multipliers import Stated, check_factors, is_real
 
 Array = npt.NDArray[Any]
 
 BLOCK = 65536  # elements; the arrays of one block stay in the L2 cache
 
-_POSITIVE = (lambda x: x > 0), "a positive number"
+_POSITIVE = (lambda x: 0 < x < math.inf), "a positive number"
 _FRACTION = (lambda x: 0 <= x < 1), "a number in [0, 1)"
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "learning_rate": _POSITIVE,
-    "wd": ((lambda x: x >= 0), "0 or more"),
+    "wd": ((lambda x: 0 <= x < math.inf), "0 or more"),
     "rescale_grad": (math.isfinite, "a finite number"),
-    "clip_gradient": _POSITIVE,
+    "clip_gradient": ((lambda x: x > 0), "a positive number or None"),
     "momentum": _FRACTION,
     "beta1": _FRACTION,
     "beta2": _FRACTION,
@@ -113,10 +113,21 @@ class Optimizer:
             object.__setattr__(self, "stated", Stated.by(sym))
         for setting in ("lr_mult", "wd_mult"):
             check_factors(getattr(self, setting), f"{self._name}: {setting}")
-        for setting, (fits, expected) in _RANGES.items():
-            value = getattr(self, setting, None)
-            if value is not None and not fits(value):
-                raise OptimizerError(f"{self._name}: {setting} is {value}, expected {expected}")
+        if self.lr_scheduler is not None and not callable(self.lr_scheduler):
+            raise OptimizerError(
+                f"{self._name}: lr_scheduler is {self.lr_scheduler!r:.80}, expected a function of the update's number"
+            )
+        if not isinstance(self.param_idx2name, Mapping):
+            raise OptimizerError(
+                f"{self._name}: param_idx2name is {self.param_idx2name!r:.80}, expected names by index"
+            )
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if part.name not in _RANGES or (value is None and part.default is None):
+                continue
+            fits, expected = _RANGES[part.name]
+            if not is_real(value) or not fits(value):
+                raise OptimizerError(f"{self._name}: {part.name} is {value!r:.80}, expected {expected}")
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Go on with another rate.
@@ -218,7 +229,14 @@ class Optimizer:
 
     def _rate(self, num_update: int) -> float:
         """The rate of this step, before multipliers."""
-        return self.lr_scheduler(num_update) if self.lr_scheduler else self.learning_rate
+        if self.lr_scheduler is None:
+            return self.learning_rate
+        rate = self.lr_scheduler(num_update)
+        if not is_real(rate) or not math.isfinite(rate):
+            raise OptimizerError(
+                f"{self._name}: lr_scheduler gives {rate!r:.80} for update {num_update}, expected a finite number"
+            )
+        return rate
 
     def _moments(self) -> int:
         """How many arrays a state remembers from step to step."""
@@ -497,13 +515,12 @@ class FlatUpdater:
         if self._compiled is None:
             update = self._fused(())
             self._compiled = (update and compiled_update(update)) or False
-        self.num_update += 1
+        number = self.num_update + 1
         if self._compiled:
-            self._compiled(self.optimizer._rate(self.num_update) * self._lr_mult)
-            return
-        self.optimizer.update(
-            self.weight, self.grad, self.state, self.num_update, self._lr_mult, self._wd_mult
-        )
+            self._compiled(self.optimizer._rate(number) * self._lr_mult)
+        else:
+            self.optimizer.update(self.weight, self.grad, self.state, number, self._lr_mult, self._wd_mult)
+        self.num_update = number
 
 
 def _spread(values: Sequence[float], parts: Sequence[slice], weight: Array) -> float | Array:

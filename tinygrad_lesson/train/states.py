@@ -46,7 +46,10 @@ TEXT_OR_NONE = Kind("text or null", lambda value: value is None or isinstance(va
 
 
 class States(NamedTuple):
-    """Where a training stands: arrays by name, and the rest as JSON has it; `where` they were read."""
+    """Where a training stands: arrays by name, and the rest as JSON has it; `where` they were read.
+
+    The loss is a Symbol until it is written: that takes as long as some steps of a small network.
+    """
 
     arrays: Arrays
     told: dict[str, Any]
@@ -54,7 +57,7 @@ class States(NamedTuple):
 
     def to_arrays(self) -> Arrays:
         """All of it as arrays."""
-        text = json.dumps(self.told).encode()
+        text = json.dumps(self.told, default=Symbol.tojson).encode()
         return {**self.arrays, JSON: np.frombuffer(text, np.uint8)}
 
     @classmethod
@@ -220,7 +223,7 @@ class Course:
             "averages": model.averages,
             "num_update": self.updater.num_update,
             "numpy_batch_size": int(model.numpy_batch_size),
-            "loss": None if model.symbol is model.prediction else model.symbol.tojson(),
+            "loss": None if model.symbol is model.prediction else model.symbol,
             "seed": model.generator.seed,
             "iterator": order,
         }
