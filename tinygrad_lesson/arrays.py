@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -146,11 +145,6 @@ def real(value: Any, what: str, dtype: Any = None) -> np.ndarray:
     if array.dtype.kind == "c":
         raise DTypeError(f"{what} is {array.dtype}, expected real numbers: give array.real, or abs(array)")
     return np.asarray(array, dtype)
-
-
-def real_arrays(values: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
-    """Each of `values` as an array: see `real`."""
-    return {name: real(value, f"{what} {name!r}") for name, value in values.items()}
 
 
 def handed_out(array: np.ndarray) -> NDArray:
