@@ -622,5 +622,5 @@ def test_what_cannot_be_scored_is_refused():
 
 def test_complex_parameters_are_refused_when_a_model_is_made():
     for named in ({"arg_params": {"w": np.array([1j])}}, {"aux_params": {"w": np.array([1j])}}):
-        with pytest.raises(DTypeError, match="_params 'w' is complex128, expected real numbers"):
+        with pytest.raises(DTypeError, match=r"_params\['w'\] is complex128, expected real numbers"):
             tl.FeedForward(sym.Variable("x"), **named)

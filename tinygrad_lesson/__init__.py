@@ -4,6 +4,7 @@ Every op is a function here: `tl.tanh(x)`, `tl.sum(x, axis=0)`. See `tl.sym` for
 """
 
 import importlib
+import pkgutil
 from typing import Any
 
 from tinygrad_lesson import operator, ops, random, symbol, train
@@ -56,5 +57,6 @@ __all__ = [
     "train", "value_and_grad", "vjp",
 ]  # fmt: skip
 
+RESERVED.update({module.name: "a module of tinygrad_lesson" for module in pkgutil.iter_modules(__path__)})
 RESERVED.update({name: f"tinygrad_lesson.sym.{name}" for name in sym.__all__})
 RESERVED.update({name: f"tinygrad_lesson.{name}" for name in (*__all__, *LATE)})

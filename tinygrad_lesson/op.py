@@ -8,7 +8,6 @@ attributes and whose `forward` names the inputs.
 import contextlib
 import dataclasses
 import functools
-import importlib.util
 import inspect
 import re
 import sys
@@ -329,9 +328,8 @@ def enter(cls: type[Op]) -> None:
             f"choose another name"
         )
     for name in () if cls.ours else (cls.name, cls.function):
-        if name in RESERVED or importlib.util.find_spec(f"{__package__}.{name}"):
-            owner = RESERVED.get(name, f"a module of {__package__}")
-            raise LessonError(f"op {cls.name}: `{name}` is {owner} already; choose another name")
+        if name in RESERVED:
+            raise LessonError(f"op {cls.name}: `{name}` is {RESERVED[name]} already; choose another name")
     if known is not None and FUNCTIONS.get(known.function) is known:
         del FUNCTIONS[known.function]  # it may have had another function
         REPLACED.append(cls.name)
