@@ -56,21 +56,22 @@ def test_interrupts_at_any_time_leave_a_function_that_still_gives_the_right_numb
                 signal.pthread_kill(main, signal.SIGINT)
             over.set()
 
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        caught, thread = 0, threading.Thread(target=disturb)
+        def hear(*_):  # inside of the loop alone: these lines are not what is tested
+            if inside:
+                inside.clear()
+                raise KeyboardInterrupt
+
+        inside, caught, thread = [], 0, threading.Thread(target=disturb)
+        signal.signal(signal.SIGINT, hear)
         thread.start()
         while not over.is_set():
             try:
+                inside.append(True)
                 while not over.is_set():
                     f(x)
             except KeyboardInterrupt:
                 caught += 1
-        while True:
-            try:
-                thread.join()
-                break
-            except KeyboardInterrupt:
-                pass
+        thread.join()
         check()
         print(caught > 20)
     """
