@@ -34,7 +34,7 @@ lesson: $(VENV)/.base
 test: $(VENV)/.test
 	$(BIN)/python $(PYTEST)
 
-# make test-plain     every test without numba and the other extras; TESTS="tests/test_jit.py ..." runs some
+# make test-plain     every test without numba and the other extras; TESTS="tests/eager/test_jit.py ..." runs some
 $(PLAIN)/.test: pyproject.toml
 	test -x $(PLAIN)/bin/python || $(PYTHON) -m venv $(PLAIN)
 	$(PLAIN)/bin/python -m pip install --quiet --editable '.[test]'
@@ -72,7 +72,7 @@ nightly: $(VENV)/.test
 
 # make alarms         every op at 1,000 seeds: right rules must pass the gradient check (half an hour on one core)
 alarms: $(VENV)/.test
-	CHECK_SEEDS=1000 $(BIN)/python $(PYTEST) tests/test_check_alarms.py
+	CHECK_SEEDS=1000 $(BIN)/python $(PYTEST) tests/check/test_check_alarms.py
 
 # make bench          timings (pytest-benchmark)
 bench: $(VENV)/.test

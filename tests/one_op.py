@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.graph import Edge, Label, Node, outputs_of
+from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.op import Op, array_namespace
 from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.random import MXNetGenerator

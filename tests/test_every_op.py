@@ -31,11 +31,11 @@ from oracles import LOSS_GRADIENTS, ORACLES
 from tinygrad_lesson import check
 from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.check.strategies import samples
+from tinygrad_lesson.engine.shapes import merge
 from tinygrad_lesson.op import OPS, Elementwise
 from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.plan.step import takes_out
 from tinygrad_lesson.run import RUNNERS
-from tinygrad_lesson.shapes import merge
 from tinygrad_lesson.tensor import Tensor, recorded_sweep, sweep_as_told
 
 CLASSES = list(OPS.values())

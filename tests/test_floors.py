@@ -7,17 +7,17 @@ import tinygrad_lesson
 
 PACKAGE = Path(tinygrad_lesson.__file__).parent
 FLOORS = [
-    ["errors", "locks", "shapes", "arrays", "files", "random", "display"],
-    ["op"],
+    ["locks"],
+    ["engine"],
+    ["arrays", "files", "random", "display"],
     ["ops"],
-    ["graph", "backprop", "infer"],
     ["plan"],
     ["run"],
-    ["bound", "executor", "config"],
-    ["tensor", "differential", "captured", "nested", "jit", "operator", "symbol"],
+    ["config"],
+    ["eager", "mxnet"],
     ["check", "train"],
     ["viz"],
-    ["lesson", "cli", "__init__", "__main__"],
+    ["errors", "op", "graph", "tensor", "operator", "symbol", "sym", "lesson", "cli", "__init__", "__main__"],
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
 LAZY = {("run/__init__.py", "tinygrad_lesson.run.vm")}  # numba is imported when it is first wanted
@@ -88,3 +88,17 @@ def test_no_two_files_share_a_private_name():
             if name.startswith("_") and not name.startswith("__"):
                 owners.setdefault(name, []).append(str(path.relative_to(PACKAGE)))
     assert {name: files for name, files in owners.items() if len(files) > 1} == {}
+
+
+def test_rules_are_called_in_one_file():
+    """Beside ops that pass on to the rule of another one."""
+    callers = set()
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "vjp"
+            ):
+                callers.add(str(path.relative_to(PACKAGE)))
+    assert {c for c in callers if not c.startswith("ops/")} == {"engine/backprop.py", "eager/jit.py"}

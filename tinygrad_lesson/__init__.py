@@ -7,17 +7,16 @@ import importlib
 import pkgutil
 from typing import Any
 
-from tinygrad_lesson import operator, ops, random, symbol, train
-from tinygrad_lesson import symbol as sym
+from tinygrad_lesson import errors, graph, operator, ops, random, sym, symbol, tensor, train
 from tinygrad_lesson.arrays import Context, NDArray, cpu, gpu
 from tinygrad_lesson.config import show_config
-from tinygrad_lesson.differential import grad, hessian, jacobian, jvp, value_and_grad, vjp
 from tinygrad_lesson.display import Displayed
-from tinygrad_lesson.errors import LessonError
-from tinygrad_lesson.jit import jit
+from tinygrad_lesson.eager.differential import grad, hessian, jacobian, jvp, value_and_grad, vjp
+from tinygrad_lesson.eager.jit import jit
+from tinygrad_lesson.eager.tensor import TENSORS, Tensor, batch_norm, dropout, linear, matmul, no_grad
+from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.mxnet.custom import custom
 from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
-from tinygrad_lesson.symbol.custom import custom
-from tinygrad_lesson.tensor import TENSORS, Tensor, batch_norm, dropout, linear, matmul, no_grad
 from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
@@ -51,10 +50,43 @@ Displayed.painter = staticmethod(_painted)
 
 
 __all__ = [
-    "Context", "FeedForward", "History", "LessonError", "NDArray", "NDArrayIter", "Op", "Tensor", "attr", "batch_norm",
-    "check", "cpu", "custom", "diagnose", "dropout", "gpu", "grad", "hessian", "jacobian", "jit", "jvp", "linear",
-    "matmul", "no_grad", "op", "operator", "ops", "random", "show_config", "sym", "symbol",
-    "train", "value_and_grad", "vjp",
+    "Context",
+    "FeedForward",
+    "History",
+    "LessonError",
+    "NDArray",
+    "NDArrayIter",
+    "Op",
+    "Tensor",
+    "attr",
+    "batch_norm",
+    "check",
+    "cpu",
+    "custom",
+    "diagnose",
+    "dropout",
+    "errors",
+    "gpu",
+    "grad",
+    "graph",
+    "hessian",
+    "jacobian",
+    "jit",
+    "jvp",
+    "linear",
+    "matmul",
+    "no_grad",
+    "op",
+    "operator",
+    "ops",
+    "random",
+    "show_config",
+    "sym",
+    "symbol",
+    "tensor",
+    "train",
+    "value_and_grad",
+    "vjp",
 ]  # fmt: skip
 
 RESERVED.update({module.name: "a module of tinygrad_lesson" for module in pkgutil.iter_modules(__path__)})

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.errors import BindError, DeviceError, DTypeError, ShapeError
+from tinygrad_lesson.engine.errors import BindError, DeviceError, DTypeError, ShapeError
 
 
 class Context(NamedTuple):
@@ -147,7 +147,7 @@ def real(value: Any, what: str, dtype: Any = None) -> np.ndarray:
     return np.asarray(array, dtype)
 
 
-def handed_out(array: np.ndarray) -> NDArray:
+def as_ndarray(array: np.ndarray) -> NDArray:
     """The same memory as an `NDArray`."""
     return array.view(NDArray)
 

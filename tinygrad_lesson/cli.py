@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from tinygrad_lesson.arrays import Context, require_device
 from tinygrad_lesson.check.target import check_at, named, ops_of
-from tinygrad_lesson.errors import DeviceError, LessonError
+from tinygrad_lesson.engine.errors import DeviceError, LessonError
 from tinygrad_lesson.files import plain, refused, write_whole
 from tinygrad_lesson.lesson import remedies, run
 from tinygrad_lesson.lesson.networks import NETWORKS

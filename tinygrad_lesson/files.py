@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_lesson.errors import FileError, FormatError, MissingFileError, shown
+from tinygrad_lesson.engine.errors import FileError, FormatError, MissingFileError, shown
 
 try:
     import fcntl

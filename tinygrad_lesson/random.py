@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_lesson.errors import AttributeValueError, ShapeError
+from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.locks import lock
 
 Array = npt.NDArray[Any]

@@ -1,6 +1,7 @@
 """Gradient checks that say what is wrong, where, and why; and samples of ops for tests of every op."""
 
-from tinygrad_lesson.check.faces import OpError
+from tinygrad_lesson.check.consistency import OpError
+from tinygrad_lesson.check.divergence import Divergence, where_parted
 from tinygrad_lesson.check.finite import NonFinite, first_nonfinite
 from tinygrad_lesson.check.formula import derivation
 from tinygrad_lesson.check.gradients import assert_gradients, gradients
@@ -10,14 +11,34 @@ from tinygrad_lesson.check.mxnet import (
     check_symbolic_backward,
     check_symbolic_forward,
 )
-from tinygrad_lesson.check.parted import Parting, where_parted
 from tinygrad_lesson.check.property import assert_op, property_test
 from tinygrad_lesson.check.report import CAUSES, VERDICTS, Culprit, Entry, GradientError, Report
 from tinygrad_lesson.check.strategies import arrays, attributes, away_from, broadcastable_shapes, samples
 
 __all__ = [
-    "CAUSES", "VERDICTS", "Culprit", "Entry", "GradientError", "NonFinite", "OpError", "Parting", "Report", "arrays",
-    "assert_gradients", "assert_op", "attributes", "away_from", "broadcastable_shapes", "check_consistency",
-    "check_numeric_gradient", "check_symbolic_backward", "check_symbolic_forward", "derivation", "first_nonfinite",
-    "gradients", "property_test", "samples", "where_parted",
+    "CAUSES",
+    "VERDICTS",
+    "Culprit",
+    "Divergence",
+    "Entry",
+    "GradientError",
+    "NonFinite",
+    "OpError",
+    "Report",
+    "arrays",
+    "assert_gradients",
+    "assert_op",
+    "attributes",
+    "away_from",
+    "broadcastable_shapes",
+    "check_consistency",
+    "check_numeric_gradient",
+    "check_symbolic_backward",
+    "check_symbolic_forward",
+    "derivation",
+    "first_nonfinite",
+    "gradients",
+    "property_test",
+    "samples",
+    "where_parted",
 ]  # fmt: skip

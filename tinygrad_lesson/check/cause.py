@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.op import Op
-from tinygrad_lesson.shapes import Shape, show
+from tinygrad_lesson.engine.op import Op
+from tinygrad_lesson.engine.shapes import Shape, show
 
 CLOSE = 1e-6  # part of the largest derivative by which an explanation may miss
 MUCH_LESS = 0.01  # the same as a part of what is to be explained

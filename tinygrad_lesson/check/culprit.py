@@ -11,9 +11,9 @@ import numpy as np
 from tinygrad_lesson.check.report import Culprit, Report
 from tinygrad_lesson.check.subject import Subject, SymbolSubject, differentiable, of_op, second
 from tinygrad_lesson.check.verdict import Options, check
-from tinygrad_lesson.errors import LessonError
-from tinygrad_lesson.graph import Node
-from tinygrad_lesson.op import Op
+from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.engine.graph import Node
+from tinygrad_lesson.engine.op import Op
 
 PACKAGE = str(Path(__file__).parents[1])
 

@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinygrad_lesson.errors import LessonError
-from tinygrad_lesson.op import Op
-from tinygrad_lesson.shapes import Axis
+from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.engine.op import Op
+from tinygrad_lesson.engine.shapes import Axis
 
 MARGIN = 0.1  # how far numbers keep from a kink, and from each other where ties matter
 T = TypeVar("T")

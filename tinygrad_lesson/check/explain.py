@@ -18,12 +18,13 @@ from tinygrad_lesson.check.compare import (
     steps_for,
     unit_rows,
 )  # fmt: skip
-from tinygrad_lesson.check.conduct import recorded_nodes
 from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.precision import jitter
+from tinygrad_lesson.check.purity import recorded_nodes
 from tinygrad_lesson.check.subject import Subject
-from tinygrad_lesson.errors import LessonError
-from tinygrad_lesson.op import array_namespace
+from tinygrad_lesson.eager.tensor import AS_TOLD
+from tinygrad_lesson.engine.backprop import apply_vjp
+from tinygrad_lesson.engine.errors import LessonError
 
 Variants = Callable[[], Iterator[tuple[Cause, np.ndarray]]]
 
@@ -235,7 +236,7 @@ def by_rule(subject: Subject, cotangent: np.ndarray, operands: Sequence[Any], i:
     """What the rule of an op with one result gives for input `i` at these operands, the result first."""
     assert subject.op is not None
     with np.errstate(all="ignore"):
-        g = subject.op.vjp(array_namespace(np), cotangent, *operands)[i]
+        g = apply_vjp(AS_TOLD, subject.op, (cotangent, *operands))[i]
         g = g() if callable(g) else g
     return np.zeros(subject.arrays[i].shape) if g is None else np.asarray(g, np.float64)
 

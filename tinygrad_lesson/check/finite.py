@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.check.again import lines
 from tinygrad_lesson.check.culprit import called_at
+from tinygrad_lesson.check.minimize import lines
 from tinygrad_lesson.check.report import Element
 from tinygrad_lesson.check.subject import (
     as_results,
@@ -18,12 +18,13 @@ from tinygrad_lesson.check.subject import (
     parameter_names,
     repeatable,
 )
-from tinygrad_lesson.executor import variables
-from tinygrad_lesson.graph import Edge, Node, ancestors
-from tinygrad_lesson.op import Op, array_namespace
-from tinygrad_lesson.shapes import show
-from tinygrad_lesson.symbol import Symbol
-from tinygrad_lesson.tensor import TENSORS, Tensor, recording, sweep
+from tinygrad_lesson.eager.tensor import AS_TOLD, TENSORS, Tensor, recording, sweep
+from tinygrad_lesson.engine.backprop import apply_vjp
+from tinygrad_lesson.engine.graph import Edge, Node, ancestors
+from tinygrad_lesson.engine.op import Op
+from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.mxnet import Symbol
+from tinygrad_lesson.mxnet.executor import variables
 
 
 @dataclasses.dataclass
@@ -227,7 +228,7 @@ def look_backward(applied: Sequence[Applied], results: Sequence[Tensor]) -> NonF
                 )
         single = len(given) == 1
         g, y = (given[0], a.values[0]) if single else (tuple(given), a.values)
-        gradients = a.op.vjp(array_namespace(np), g, y, *[t.value for t in a.inputs])
+        gradients = apply_vjp(AS_TOLD, a.op, (g, y, *[t.array for t in a.inputs]))
         for i, (t, gradient) in enumerate(zip(a.inputs, gradients, strict=True)):
             if t.node is None or gradient is None:
                 continue

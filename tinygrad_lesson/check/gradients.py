@@ -19,9 +19,9 @@ from tinygrad_lesson.check.subject import (
     subject_of,
 )
 from tinygrad_lesson.check.verdict import Options, check
-from tinygrad_lesson.errors import LessonError, near
-from tinygrad_lesson.op import FUNCTIONS, OPS, Op
-from tinygrad_lesson.symbol import Symbol
+from tinygrad_lesson.engine.errors import LessonError, near
+from tinygrad_lesson.engine.op import FUNCTIONS, OPS, Op
+from tinygrad_lesson.mxnet import Symbol
 
 SAMPLES = 5  # of an op class that is given without inputs
 FEW = 200  # elements of such a sample up to which each is moved on its own

@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu
-from tinygrad_lesson.check.faces import OpError
+from tinygrad_lesson.check.consistency import OpError
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.report import Entry, GradientError, Report
-from tinygrad_lesson.check.subject import SEED
-from tinygrad_lesson.errors import BindError, near
-from tinygrad_lesson.executor import Executor
-from tinygrad_lesson.graph import Edge, outputs_of
+from tinygrad_lesson.check.subject import SEED, evaluate
+from tinygrad_lesson.eager.tensor import Tensor
+from tinygrad_lesson.engine.errors import BindError, near
+from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.mxnet import Symbol
+from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.run import available_runners
-from tinygrad_lesson.shapes import show
-from tinygrad_lesson.symbol import Symbol
-from tinygrad_lesson.tensor import TENSORS, Tensor
 
 INITIAL = 0  # seed of the arrays that gradients are added to, and of parameters
 
@@ -78,15 +77,9 @@ def function_of(sym: Symbol, values: Mapping[str, np.ndarray], names: Sequence[s
     """The symbol as a function of the variables `names`; the others keep their values."""
 
     def function(*tensors: Tensor) -> tuple[Tensor, ...]:
-        leaves = dict(zip(names, tensors, strict=True))
-        found: dict[Edge, Any] = {}
-        for node in sym.nodes:
-            if node.op is None:
-                found[Edge(node)] = leaves[node.name] if node.name in leaves else Tensor(values[node.name])
-                continue
-            y = TENSORS.apply(node.op.at_mode(is_train), [found[edge] for edge in node.inputs])
-            found.update(zip(outputs_of(node), y if isinstance(y, tuple) else (y,), strict=False))
-        return tuple(found[edge] for edge in sym.heads)
+        known = {node.name for node in sym.nodes if node.is_variable} - set(names)
+        leaves = {**dict(zip(names, tensors, strict=True)), **{name: Tensor(values[name]) for name in known}}
+        return evaluate(sym, leaves, is_train=is_train)
 
     parameters = [
         inspect.Parameter(f"input_{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(len(names))

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tinygrad_lesson.check.faces import OpError
+from tinygrad_lesson.check.consistency import OpError
 from tinygrad_lesson.check.property import property_test
 from tinygrad_lesson.check.report import GradientError
 from tinygrad_lesson.check.strategies import needed
 from tinygrad_lesson.check.target import ops_of
-from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.engine.errors import LessonError
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

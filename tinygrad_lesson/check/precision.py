@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.backprop import backprop
 from tinygrad_lesson.check.compare import Rows, WrongShapeError, noise, pulled
 from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, below_losses
-from tinygrad_lesson.graph import Node, ancestors
-from tinygrad_lesson.op import Namespace, Op, Reduction
+from tinygrad_lesson.engine.backprop import backprop
+from tinygrad_lesson.engine.graph import Node, ancestors
+from tinygrad_lesson.engine.interpret import interpret
+from tinygrad_lesson.engine.op import Op, Reduction
+from tinygrad_lesson.engine.world import World
 from tinygrad_lesson.ops.elementwise import Add, Subtract
 from tinygrad_lesson.ops.reduce import SumLike
 
@@ -151,60 +153,52 @@ def sensitivity(
     return most
 
 
-class Rough:
+class Rough(World):
     """A recorded graph computed anew: every result has moved a little as `shaken` says, and so have the terms of sums.
 
-    A number that is one of the inputs, as a maximum is, was not rounded; it stays.
+    A number that is one of the inputs, as a maximum is, was not rounded; it stays. The graph met last is known.
 
     Source
         Parker 1997, "Monte Carlo arithmetic": what rounding does is seen by rounding at random.
     """
 
+    compares = False
+
     def __init__(self, shaken: Callable[[Any], Any]) -> None:
+        super().__init__(self.apply_shaken)
         self.shaken = shaken
-        self.results: dict[Node, Any] = {}  # of the graph that was met last
-        self.F = Namespace(self.apply)
 
     def read(self, t: Any) -> Any:
         """The moved value of a tensor."""
-        found = self.results.get(t.node, t.array) if t.node is not None else t.array
-        return found[t.index] if isinstance(found, tuple) else found
+        return self.values[t.node][t.index] if t.node in self.values else t.array
 
     def follow(self, tensors: Sequence[Any]) -> None:
         """Compute what `tensors` are made of, unless that is done."""
         nodes = [
             node for node in ancestors([t.node for t in tensors if t.node is not None]) if node.op is not None
         ]
-        if any(node not in self.results for node in nodes):
-            self.results.clear()
-            for node in nodes:
-                self.results[node] = self.run(node)
+        if any(node not in self.values for node in nodes):
+            self.values.clear()
+            interpret(self, nodes)
 
-    def run(self, node: Node) -> Any:
+    def evaluate(self, node: Node, inputs: Sequence[Any]) -> tuple[Any, ...]:
         """The moved results of a node; those of an op that draws numbers stay."""
         op = node.op
         assert op is not None
         if op.random:
-            return node.values
-        inputs = [self.read(t) for t in node.inputs]
+            return node.values if isinstance(node.values, tuple) else (node.values,)
         y = op.forward(np, *inputs)
         several = y if isinstance(y, tuple) else (y,)
-        moved = tuple(np.where(is_copy(part, inputs), part, self.shaken(part)) for part in several)
-        return moved if isinstance(y, tuple) else moved[0]
+        return tuple([np.where(is_copy(part, inputs), part, self.shaken(part)) for part in several])
 
-    def apply(self, op: Op, inputs: Sequence[Any]) -> Any:
+    def apply_shaken(self, op: Op, inputs: Sequence[Any]) -> Any:
         """An op in a rule."""
         return op.forward(np, *(map(self.shaken, inputs) if isinstance(op, SUMMING) else inputs))
-
-    def pull(self, node: Node, g: Any) -> Any:
-        """A rule on moved numbers."""
-        assert node.op is not None
-        return node.op.vjp(self.F, g, self.results[node], *map(self.read, node.inputs))
 
     def sweep(self, heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any]) -> list[Any]:
         """A reverse sweep through the moved graph."""
         self.follow([t for t, _ in heads])
-        return backprop(self.F.add, heads, wrt, self.pull)
+        return backprop(self, heads, wrt)
 
 
 def shaking(reach: float, generator: np.random.Generator) -> Callable[[Any], Any]:

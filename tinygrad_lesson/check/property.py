@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.check.consistency import OpError, assert_close, assert_faces_agree, learnable
 from tinygrad_lesson.check.draw import Draw
-from tinygrad_lesson.check.faces import OpError, assert_close, assert_faces_agree, learnable
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.report import GradientError, Report, as_code
 from tinygrad_lesson.check.strategies import (
@@ -19,13 +19,13 @@ from tinygrad_lesson.check.strategies import (
     special_numbers,
 )
 from tinygrad_lesson.check.subject import SEED, name_of, repeatable
-from tinygrad_lesson.errors import DTypeError, LessonError, ShapeError
-from tinygrad_lesson.op import FUNCTIONS, Elementwise, Op
-from tinygrad_lesson.operator import CustomOpProp, registered_as
+from tinygrad_lesson.eager.tensor import TENSORS
+from tinygrad_lesson.engine.errors import DTypeError, LessonError, ShapeError
+from tinygrad_lesson.engine.op import FUNCTIONS, Elementwise, Op
+from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.mxnet.custom import Custom
+from tinygrad_lesson.mxnet.operator import CustomOpProp, registered_as
 from tinygrad_lesson.random import MXNetGenerator
-from tinygrad_lesson.shapes import show
-from tinygrad_lesson.symbol.custom import Custom
-from tinygrad_lesson.tensor import TENSORS
 
 KINDS = ("float64", "float64", "float32", "special")  # of elements; half of the examples are plain
 EXTREME = 1e30  # beyond it, and below one over it, differences say nothing

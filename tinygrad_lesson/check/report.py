@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import LessonError
-from tinygrad_lesson.shapes import show
+from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.engine.shapes import show
 
 VERDICTS = ("ok", "wrong", "kink", "float noise", "non-deterministic", "non-finite", "cannot tell")
 CAUSES = (

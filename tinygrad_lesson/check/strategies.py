@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.check.draw import MARGIN, Draw
-from tinygrad_lesson.errors import LessonError
-from tinygrad_lesson.op import Op
+from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.engine.op import Op
 
 MOST = 40  # elements that hypothesis draws one by one; those of a larger array follow from a seed
 STEPS = 1000  # into which an interval is divided

@@ -10,13 +10,23 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.check.draw import Draw
-from tinygrad_lesson.errors import DTypeError, GraphError, LessonError
-from tinygrad_lesson.executor import Executor, variables
-from tinygrad_lesson.graph import Edge, Node, ancestors, outputs_of
-from tinygrad_lesson.op import Elementwise, Op, array_namespace
-from tinygrad_lesson.shapes import show
-from tinygrad_lesson.symbol import Symbol
-from tinygrad_lesson.tensor import TENSORS, Tensor, recorded_sweep, recording, sweep_as_told
+from tinygrad_lesson.eager.tensor import (
+    AS_TOLD,
+    TENSORS,
+    Tensor,
+    Tensors,
+    recorded_sweep,
+    recording,
+    sweep_as_told,
+)
+from tinygrad_lesson.engine.backprop import apply_vjp
+from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError
+from tinygrad_lesson.engine.graph import Edge, Node, ancestors
+from tinygrad_lesson.engine.interpret import interpret
+from tinygrad_lesson.engine.op import Elementwise, Op
+from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.mxnet import Symbol
+from tinygrad_lesson.mxnet.executor import Executor, variables
 
 SEED = 7  # of the random ops, so that they can be repeated
 Arrays = Sequence[np.ndarray]
@@ -142,7 +152,7 @@ def loss_gradients(y: Tensor) -> list[Any]:
     assert node is not None
     assert node.op is not None
     values = [t.array for t in node.inputs]
-    found = node.op.vjp(array_namespace(np), np.ones_like(y.array), y.array, *values)
+    found = apply_vjp(AS_TOLD, node.op, (np.ones_like(y.array), y.array, *values))
     found = [g() if callable(g) else g for g in found]
     return [g if t.node is not None else None for g, t in zip(found, node.inputs, strict=True)]
 
@@ -221,20 +231,10 @@ def evaluate(
     is_train: bool = True,
 ) -> tuple[Tensor, ...]:
     """A symbol computed by the eager face; `seen` is told of every node, its inputs and results."""
-    values: dict[Edge, Tensor] = {}
-    for node in symbol.nodes:
-        if node.op is None:
-            values[Edge(node)] = leaves[node.name]
-            continue
-        inputs = [values[edge] for edge in node.inputs]
-        y = TENSORS.apply(node.op.at_mode(is_train), inputs)
-        results = y if isinstance(y, tuple) else (y,)
-        if seen is not None:
-            seen(node, inputs, results)
-        if results[0].node is not None:
-            results[0].node.label = node.label  # so that a culprit can be named
-        values.update(zip(outputs_of(node), results, strict=False))
-    return tuple(values[edge] for edge in symbol.heads)
+    F = Tensors(is_train)
+    F.values.update({node: (leaves[node.name],) for node in symbol.nodes if node.is_variable})
+    interpret(F, symbol.nodes, seen)
+    return tuple(map(F.read, symbol.heads))
 
 
 def complete_arrays(

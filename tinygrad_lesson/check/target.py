@@ -16,14 +16,14 @@ from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.property import declared
 from tinygrad_lesson.check.report import Report
 from tinygrad_lesson.check.subject import name_of
-from tinygrad_lesson.errors import LessonError, near
+from tinygrad_lesson.eager.tensor import Tensor
+from tinygrad_lesson.engine.errors import LessonError, near
+from tinygrad_lesson.engine.op import OPS, Op
+from tinygrad_lesson.engine.shapes import Shape, show
 from tinygrad_lesson.files import plain
-from tinygrad_lesson.op import OPS, Op
-from tinygrad_lesson.operator import REGISTERED, CustomOpProp, registered_as
-from tinygrad_lesson.shapes import Shape, show
-from tinygrad_lesson.symbol import Symbol
-from tinygrad_lesson.symbol.custom import Custom
-from tinygrad_lesson.tensor import Tensor
+from tinygrad_lesson.mxnet import Symbol
+from tinygrad_lesson.mxnet.custom import Custom
+from tinygrad_lesson.mxnet.operator import REGISTERED, CustomOpProp, registered_as
 
 SHAPE = (2, 3)  # of an input about which nothing is said
 LARGEST = 10**7  # numbers in an input; a check takes many copies of it
@@ -80,7 +80,7 @@ def ops_of(package: str, folder: Path | None = None) -> list[Any]:
     ops = [*filter(inside, OPS.values()), *filter(inside, dict.fromkeys(REGISTERED.values()))]
     if not ops:
         raise LessonError(
-            f"{plain(package)} declares no op; put @tinygrad_lesson.op above a class of Op there"
+            f"{plain(package)} declares no op; put @tinygrad_lesson.engine.op above a class of Op there"
         )
     return ops
 

@@ -22,10 +22,10 @@ from tinygrad_lesson.check.compare import (
     sharpen,
     sharpness,
 )  # fmt: skip
-from tinygrad_lesson.check.conduct import alike, disturbed, non_finite, undetermined, unsteady
 from tinygrad_lesson.check.explain import case_of, detail
 from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.precision import compiled_part, jitter, rounded_part, sensitivity, short_part
+from tinygrad_lesson.check.purity import alike, disturbed, non_finite, undetermined, unsteady
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import Subject
 

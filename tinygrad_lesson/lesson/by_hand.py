@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_lesson.errors import AttributeValueError, BindError
+from tinygrad_lesson.engine.errors import AttributeValueError, BindError
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]

@@ -8,8 +8,8 @@ Source
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tinygrad_lesson import symbol as sym
-from tinygrad_lesson.symbol import Symbol
+from tinygrad_lesson import mxnet as sym
+from tinygrad_lesson.mxnet import Symbol
 
 KINDS = 3  # of iris
 ADAM = {"optimizer": "adam", "learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "wd": 0}

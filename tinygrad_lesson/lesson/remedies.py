@@ -7,10 +7,10 @@ activation, batch normalization, its structure.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tinygrad_lesson import symbol as sym
+from tinygrad_lesson import mxnet as sym
 from tinygrad_lesson.lesson.data import Lesson, load
 from tinygrad_lesson.lesson.networks import ADAM, KINDS, SGD, cross_entropy
-from tinygrad_lesson.symbol import NameManager, Symbol
+from tinygrad_lesson.mxnet import NameManager, Symbol
 from tinygrad_lesson.train.data import NDArrayIter
 from tinygrad_lesson.train.feedforward import FeedForward
 from tinygrad_lesson.train.initializer import Uniform

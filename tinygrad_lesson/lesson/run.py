@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu
-from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.lesson.data import Lesson, load
 from tinygrad_lesson.lesson.networks import KINDS, NETWORKS, cross_entropy
-from tinygrad_lesson.symbol import NameManager
+from tinygrad_lesson.mxnet import NameManager
 from tinygrad_lesson.train.data import NDArrayIter
 from tinygrad_lesson.train.diagnosis import diagnose
 from tinygrad_lesson.train.feedforward import FeedForward

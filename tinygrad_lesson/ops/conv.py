@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.errors import AttributeValueError, ShapeError
-from tinygrad_lesson.op import HALF, Elementwise, Op, array_namespace, attr, op, roomy, rounded
+from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
+from tinygrad_lesson.engine.op import HALF, Elementwise, Op, array_namespace, attr, op, roomy, rounded
+from tinygrad_lesson.engine.shapes import show, size_of
 from tinygrad_lesson.ops.movement import Transpose
-from tinygrad_lesson.shapes import show, size_of
 
 
 class Window(NamedTuple):
@@ -69,7 +69,6 @@ class Window(NamedTuple):
 class Sliding(Op):
     """An op that has a window."""
 
-    replayable = True
     kernel: tuple[int, ...] = attr((), doc="size of the window along each axis of the image")
     stride: tuple[int, ...] = attr((), doc="from one window to the next; () is 1 everywhere")
     pad: tuple[int, ...] = attr((), doc="elements added before and behind each axis; () is none")

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import DTypeError, ShapeError
-from tinygrad_lesson.op import (
+from tinygrad_lesson.engine.errors import DTypeError, ShapeError
+from tinygrad_lesson.engine.op import (
     Comparison,
     Elementwise,
     Op,
@@ -20,7 +20,7 @@ from tinygrad_lesson.op import (
     roomy,
     with_room,
 )
-from tinygrad_lesson.shapes import broadcast, merge, show
+from tinygrad_lesson.engine.shapes import broadcast, merge, show
 
 
 @dataclasses.dataclass(frozen=True)

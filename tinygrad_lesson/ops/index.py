@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import ShapeError
-from tinygrad_lesson.op import Op, attr, op
-from tinygrad_lesson.shapes import merge, normalize_axis, show
+from tinygrad_lesson.engine.errors import ShapeError
+from tinygrad_lesson.engine.op import Op, attr, op
+from tinygrad_lesson.engine.shapes import merge, normalize_axis, show
 
 Key = tuple[Any, ...]
 
@@ -46,7 +46,6 @@ def told_part(part: Any) -> str:
 class Slice(Op):
     """A part of `x` by basic indexing: integers, slices, None and Ellipsis."""
 
-    replayable = True
     view = True
     key: Key = attr(doc="the index, as `freeze` makes it")
 
@@ -94,7 +93,6 @@ class Slice(Op):
 class PutLike(Op):
     """Zeros like `like`, with `x` in the part that `key` names."""
 
-    replayable = True
     shape_only = ("like",)
     key: Key = attr(doc="the index, as `freeze` makes it")
 
@@ -128,7 +126,6 @@ class PutLike(Op):
 class Concat(Op):
     """Arrays one after the other along `dim`."""
 
-    replayable = True
     dim: int = attr(1, alias="axis", doc="the axis along which they follow each other")
 
     def shape(self, *args):
@@ -162,7 +159,6 @@ class Concat(Op):
 class ConcatParts(Op):
     """The parts of `whole` that belong to each of the arrays it would be put together from."""
 
-    replayable = True
     view = True
     shape_only = ("args",)
     dim: int = attr(1, doc="the axis along which they follow each other")
@@ -219,7 +215,6 @@ def with_size(shape, axis, size):
 class Split(Op):
     """Equal parts of `x` along `axis`."""
 
-    replayable = True
     num_outputs: int = attr(minimum=1, maximum=1 << 16, doc="how many parts")
     axis: int = attr(0, doc="the axis that is cut")
     squeeze_axis: bool = attr(False, doc="drop the axis, whose size must then be `num_outputs`")
@@ -267,7 +262,6 @@ class Split(Op):
 class Stack(Op):
     """Arrays of one shape side by side along a new axis."""
 
-    replayable = True
     axis: int = attr(0, doc="where the new axis stands in the result")
 
     def shape(self, *args):

@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.op import Op, attr, copied, floating, op, roomy, rounded
+from tinygrad_lesson.engine.op import Op, attr, copied, floating, op, roomy, rounded
+from tinygrad_lesson.engine.shapes import normalize_axis
 from tinygrad_lesson.ops.index import with_size
-from tinygrad_lesson.shapes import normalize_axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,6 @@ class FromLabels(Op):
         whose fraction is cut off, in the place of each vector along `axis`
     """
 
-    replayable = True
     shape_only = ("like",)
     axis: int = attr(-1, doc="the axis of the classes")
 
@@ -186,7 +185,6 @@ class LabelWeights(FromLabels):
 class IfAlike(Op):
     """`x` if it has the shape of `like`, else zeros like `like`."""
 
-    replayable = True
     shape_only = ("like",)
 
     def shape(self, x, like):

@@ -2,9 +2,9 @@
 
 import math
 
-from tinygrad_lesson.errors import ShapeError
-from tinygrad_lesson.op import Op, attr, op
-from tinygrad_lesson.shapes import broadcast, merge, show
+from tinygrad_lesson.engine.errors import ShapeError
+from tinygrad_lesson.engine.op import Op, attr, op
+from tinygrad_lesson.engine.shapes import broadcast, merge, show
 
 
 @op
@@ -16,7 +16,6 @@ class MatMul(Op):
     """
 
     function = "matmul"
-    replayable = True
 
     def shape(self, a, b):
         if len(a) < 2 or len(b) < 2:
@@ -58,7 +57,6 @@ class FullyConnected(Op):
         MXNet 1.9, `FullyConnected`.
     """
 
-    replayable = True
     num_hidden: int = attr(minimum=1, doc="number of results per row")
     no_bias: bool = attr(False, doc="leave out the bias")
     flatten: bool = attr(True, doc="take all axes but the first as features; else only the last")

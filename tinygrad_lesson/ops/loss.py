@@ -3,10 +3,10 @@
 import dataclasses
 import math
 
-from tinygrad_lesson.errors import ShapeError
-from tinygrad_lesson.op import Classes, Op, attr, floating, op
+from tinygrad_lesson.engine.errors import ShapeError
+from tinygrad_lesson.engine.op import Classes, Op, attr, floating, op
+from tinygrad_lesson.engine.shapes import merge, show, size_of
 from tinygrad_lesson.ops.nn import Softmax
-from tinygrad_lesson.shapes import merge, show, size_of
 
 
 @op
@@ -17,7 +17,6 @@ class MakeLoss(Op):
         MXNet 1.9, `MakeLoss`.
     """
 
-    replayable = True
     view = True
     is_loss = True
     grad_scale: float = attr(1.0, doc="the gradient of every element")
@@ -62,7 +61,6 @@ class MakeLoss(Op):
 class StopGradient(Op):
     """`x` itself; no gradient passes."""
 
-    replayable = True
     view = True
     differentiable = False
 
@@ -84,7 +82,6 @@ class StopGradient(Op):
 class SoftmaxOfLabels(Op):
     """A softmax whose gradient is that of the cross-entropy with labels, by what the softmax was taken of."""
 
-    replayable = True
     grad_scale: float = attr(1.0, doc="multiplies the gradient")
     ignore_label: float = attr(
         -1.0, doc="the class number that `use_ignore` and normalization 'valid' leave out"

@@ -1,22 +1,19 @@
 """Ops that move elements or repeat them, and compute nothing."""
 
-from tinygrad_lesson.errors import ShapeError
-from tinygrad_lesson.op import Op, attr, copied, op
-from tinygrad_lesson.shapes import broadcast, normalize_axis, reshaped, show, size_of
+from tinygrad_lesson.engine.errors import ShapeError
+from tinygrad_lesson.engine.op import Op, attr, copied, op
+from tinygrad_lesson.engine.shapes import broadcast, normalize_axis, reshaped, show, size_of
 
 
 class Movement(Op):
     """An op whose result is, as a rule, a view of its first input."""
 
-    replayable = True
     view = True
 
 
 @op
 class Identity(Op):
     """A copy of `x`."""
-
-    replayable = True
 
     def shape(self, x):
         return x

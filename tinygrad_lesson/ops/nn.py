@@ -4,17 +4,16 @@ import dataclasses
 
 import numpy as np
 
-from tinygrad_lesson.errors import AttributeValueError, ShapeError
-from tinygrad_lesson.op import HALF, Op, attr, dtype_of, floating, op, roomy, rounded, with_room
+from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
+from tinygrad_lesson.engine.op import HALF, Op, attr, dtype_of, floating, op, roomy, rounded, with_room
+from tinygrad_lesson.engine.shapes import normalize_axis, reduced_axes, show
 from tinygrad_lesson.ops.reduce import largest
-from tinygrad_lesson.shapes import normalize_axis, reduced_axes, show
 
 
 @dataclasses.dataclass(frozen=True)
 class AlongAxis(Op):
     """A map of each vector along `axis` to a vector of the same length."""
 
-    replayable = True
     axis: int = attr(-1, doc="the axis along which the numbers belong together")
     temperature: float = attr(1.0, doc="divides `x` first; must not be 0")
 
@@ -105,7 +104,6 @@ class BatchNorm(Op):
         Ioffe and Szegedy 2015, algorithm 1; as in MXNet 1.9: epsilon inside the root.
     """
 
-    replayable = True
     mixes_dtypes = True
     states = ("moving_mean", "moving_var")
     eps: float = attr(1e-3, minimum=0, doc="added to the variance")

@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.op import HALF, attr, floating, in_type, op, roomy, rounded, summed, with_room
+from tinygrad_lesson.engine.op import HALF, attr, floating, in_type, op, roomy, rounded, summed, with_room
+from tinygrad_lesson.engine.shapes import merge
 from tinygrad_lesson.ops.conv import Sliding, Window, batch_first, batch_last, with_batch_last
 from tinygrad_lesson.ops.elementwise import Relu
-from tinygrad_lesson.shapes import merge
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from tinygrad_lesson.op import Op, attr, floating, op
-from tinygrad_lesson.shapes import normalize_axis
+from tinygrad_lesson.engine.op import Op, attr, floating, op
+from tinygrad_lesson.engine.shapes import normalize_axis
 
 
 @op

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.op import (
+from tinygrad_lesson.engine.constant import Constant  # noqa: F401  (an op like others)
+from tinygrad_lesson.engine.op import (
     HALF,
     Elementwise,
     Op,
@@ -21,7 +22,7 @@ from tinygrad_lesson.op import (
     summed,
     with_room,
 )
-from tinygrad_lesson.shapes import Axis, merge, reduced, reduced_axes, size_of
+from tinygrad_lesson.engine.shapes import Axis, merge, reduced, reduced_axes, size_of
 
 
 class SampledReduction(Reduction):
@@ -163,7 +164,6 @@ class ProductOfOthers(Op):
         x, along (...) -> (...)
     """
 
-    replayable = True
     axis: Axis = attr(None, doc="axis or axes of the product; None means all")
     exclude: bool = attr(False, doc="multiply over all axes but `axis`")
 
@@ -405,30 +405,6 @@ class Count(Op):
     def sample(cls, draw):
         shape = draw.shape()
         return cls(axis=draw.axes(len(shape)), exclude=draw.boolean()), {"x": draw.array(shape)}
-
-
-@op
-class Constant(Op):
-    """A number; it takes the element type of whatever it meets."""
-
-    differentiable = False
-    value: float = attr(doc="the number")
-
-    def shape(self):
-        return ()
-
-    def dtype(self):
-        return None
-
-    def forward(self, xp):
-        return self.value
-
-    def vjp(self, F, g, y):
-        return ()
-
-    @classmethod
-    def sample(cls, draw):
-        return cls(value=1.5), {}
 
 
 @op

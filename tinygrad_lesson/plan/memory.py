@@ -67,12 +67,12 @@ def place(
     sizes: Sequence[int | None],
     owner: Sequence[int],
     forever: set[int],
-    heirs: Sequence[Sequence[int]],
+    in_place_candidates: Sequence[Sequence[int]],
 ) -> tuple[list[int | None], int]:
     """Offsets of values in one arena, and its size in bytes.
 
     `sizes` is None for a value that lies elsewhere; those in `forever` never give up their place.
-    `heirs` tells for each step the sources whose place its result may take if they die there.
+    `in_place_candidates` tells for each step the sources whose place its result may take if they die there.
     """
     life = lifetimes(steps, len(sizes), owner)
     keep = {owner[v] for v in forever}
@@ -82,7 +82,7 @@ def place(
             ending[last].append(v)
     offsets: list[int | None] = [None] * len(sizes)
     arena = Arena()
-    for step, candidates, dying in zip(steps, heirs, ending, strict=True):
+    for step, candidates, dying in zip(steps, in_place_candidates, ending, strict=True):
         heir = next(
             (v for v in candidates if v in dying and v not in step.targets and offsets[v] is not None), None
         )

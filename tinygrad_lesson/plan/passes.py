@@ -7,17 +7,30 @@ and what no head needs is never emitted.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.backprop import backprop, compared
-from tinygrad_lesson.errors import LessonError
-from tinygrad_lesson.graph import UNNAMED, Edge, Label, Node, edges_of, of_constants, outputs_of, toposort
-from tinygrad_lesson.infer import describe
-from tinygrad_lesson.op import Elementwise, Namespace, Op, exactly, result_dtypes
-from tinygrad_lesson.ops.reduce import Constant, Full
-from tinygrad_lesson.shapes import Shape, show
+from tinygrad_lesson.engine.backprop import backprop
+from tinygrad_lesson.engine.constant import Constant
+from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.engine.graph import (
+    UNNAMED,
+    Edge,
+    Label,
+    Node,
+    edges_of,
+    of_constants,
+    outputs_of,
+    toposort,
+)
+from tinygrad_lesson.engine.infer import describe
+from tinygrad_lesson.engine.interpret import interpret
+from tinygrad_lesson.engine.op import Elementwise, Op, exactly, result_dtypes
+from tinygrad_lesson.engine.shapes import Shape, show
+from tinygrad_lesson.engine.world import World
+from tinygrad_lesson.ops.reduce import Full
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,19 +44,22 @@ class Passes:
     mirror: bool = False  # the backward part computes forward values again, for less memory and more time
 
 
-class Builder(Namespace):
+class Builder(World):
     """Emits nodes with known shapes and element types, simplified as `passes` says.
 
-    It is the namespace that rewrites and gradients speak to: `F.sum(x)` emits a sum, and so does the
-    arithmetic of its edges.
+    It is the world that rewrites and gradients speak to: `F.sum(x)` emits a sum, and so does the arithmetic of its
+    edges. `is_train` says how ops act that differ in training; None leaves them as they are. `settled` holds types that
+    inference has settled for nodes of MXNet, which for integers differ from the ops' own.
     """
 
-    def __init__(self, passes: Passes) -> None:
+    def __init__(
+        self, passes: Passes, is_train: bool | None = None, settled: Mapping[Edge, Any] = MappingProxyType({})
+    ) -> None:
         super().__init__(self.emit_unnamed)
-        self.passes = passes
+        self.passes, self.is_train, self.settled = passes, is_train, settled
         self.shapes: dict[Edge, Shape] = {}
         self.dtypes: dict[Edge, np.dtype[Any] | None] = {}
-        self.made: dict[Node, tuple[Edge, ...]] = {}  # every result of each node
+        self.made: dict[Node, tuple[Edge, ...]] = {}  # every result of each node that was emitted here
         self.numbers: dict[Edge, Any] = {}  # a number of the kind of those whose type is open
         self.known: dict[Any, Any] = {}
         self.uniform: dict[Edge, Any] = {}  # arrays that are known to hold one number everywhere
@@ -73,38 +89,35 @@ class Builder(Namespace):
         self.shapes[edge], self.dtypes[edge] = shape, np.dtype(dtype)
         return edge
 
-    def graph(self, heads: Sequence[Edge], dtypes: Mapping[Edge, Any], is_train: bool) -> list[Edge]:
-        """The graph of `heads` emitted anew, each op as it acts in training or in prediction.
+    def graph(self, heads: Sequence[Edge]) -> list[Edge]:
+        """The graph of `heads` emitted anew; its leaves are there."""
+        interpret(self, toposort(edge.node for edge in heads))
+        return [self.read(edge) for edge in heads]
 
-        `dtypes` holds types that inference has settled, which for integers differ from the ops' own.
-        """
-        new: dict[Edge, Edge] = {}
-        for node in toposort(edge.node for edge in heads):
-            old = outputs_of(node)
-            if node.op is None:
-                edges = self.results(node)
-            else:
-                inputs = tuple([new[edge] for edge in node.inputs])
-                op, settled = node.op.at_mode(is_train), None
-                if node.label.spelling:
-                    settled = tuple([dtypes[edge] for edge in old])
-                    first = dtypes[node.inputs[0]] if node.inputs else None
-                    op = op.keeping(first) if first is not None and first.kind in "iub" else op
-                edges = self.emit(op, inputs, node.label, settled)
-            new.update(zip(old, edges, strict=True))
-        return [new[edge] for edge in heads]
+    def leaf(self, node: Node, shape: Shape, dtype: Any) -> None:
+        """A leaf of the graph that is emitted anew."""
+        self.values[node] = (self.variable(node, shape, dtype),)
+
+    def evaluate(self, node: Node, inputs: Sequence[Any]) -> tuple[Edge, ...]:
+        """The op of a node on what its inputs have become, under the name that it has."""
+        op: Any = node.op if self.is_train is None else node.op.at_mode(self.is_train)  # type: ignore[union-attr]
+        settled = None
+        if node.label.mxnet_op:
+            settled = tuple([self.settled.get(edge) for edge in outputs_of(node)])
+            first = self.settled.get(node.inputs[0]) if node.inputs else None
+            op = op.keeping(first) if first is not None and first.kind in "iub" else op
+        return self.emit(op, tuple(inputs), node.label, settled)
 
     def gradients(self, heads: Sequence[tuple[Edge, Edge]], wrt: Sequence[Edge]) -> list[Edge | None]:
         """Gradients of emitted edges, given pairs (edge, cotangent) of `heads`; None where no path leads."""
+        return backprop(self, heads, wrt)
 
-        def pull(node: Node, g: Any) -> Any:
-            edges = self.results(node)
-            gradients = node.op.vjp(self, g, edges[0] if len(edges) == 1 else edges, *node.inputs)  # type: ignore[union-attr]
-            return compared(node, gradients, self.shape_of)
+    def operands(self, node: Node, g: Any) -> Sequence[Any]:
+        """The edges of an emitted node."""
+        y = self.results(node)
+        return g, y[0] if len(y) == 1 else y, *node.inputs
 
-        return backprop(self.add, heads, wrt, pull)
-
-    def shape_of(self, x: Any) -> Shape:
+    def shape(self, x: Any) -> Shape:
         """The shape of an edge or a number."""
         return self.shapes[x] if isinstance(x, Edge) else ()
 

@@ -7,17 +7,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.display import Displayed
-from tinygrad_lesson.errors import shown
-from tinygrad_lesson.graph import Edge, ancestors
-from tinygrad_lesson.op import Elementwise
+from tinygrad_lesson.engine.constant import Constant
+from tinygrad_lesson.engine.errors import shown
+from tinygrad_lesson.engine.graph import Edge, ancestors
+from tinygrad_lesson.engine.op import Elementwise
+from tinygrad_lesson.engine.shapes import Shape, show
+from tinygrad_lesson.files import PathLike, plain, read_text, write_whole
 from tinygrad_lesson.ops.elementwise import Add
 from tinygrad_lesson.ops.movement import Identity
-from tinygrad_lesson.ops.reduce import Constant, Full
-from tinygrad_lesson.plan.blocks import Blockwise, Grouping, place_blocks, without_place
+from tinygrad_lesson.ops.reduce import Full
+from tinygrad_lesson.plan.calls import Program, program
+from tinygrad_lesson.plan.fusion import Blockwise, Fusion, place_blocks, without_place
 from tinygrad_lesson.plan.memory import place, rounded
 from tinygrad_lesson.plan.passes import Builder, Passes
+from tinygrad_lesson.plan.saved import as_text, from_text
 from tinygrad_lesson.plan.step import Buffer, Step, takes_out
-from tinygrad_lesson.shapes import Shape, show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,23 @@ class Plan(Displayed):
         lines = [line for part in ("setup", "forward", "backward") for line in self.describe(part)]
         own = sum(b.nbytes for i, b in enumerate(self.buffers) if b.offset is not None and b.owner == i)
         return "\n".join([*lines, f"arena: {self.arena} bytes; without sharing {own}"])
+
+    def save(self, path: PathLike) -> None:
+        """Write the plan as JSON: NumPy calls on numbered arrays, for a program in any language (`plan/saved.py`).
+
+        Errors
+            GraphError naming a step that is no list of NumPy calls; FileError where the file cannot be written.
+        """
+        write_whole(path, as_text(program(self)))
+
+    @staticmethod
+    def load(path: PathLike) -> Program:
+        """The calls in a file, which `run.reference` carries out.
+
+        Errors
+            FileError if it cannot be read, FormatError if it holds no plan.
+        """
+        return from_text(read_text(path), plain(path))
 
     def describe(self, part: str) -> list[str]:
         """One line for each step of a part of the plan."""
@@ -175,7 +196,7 @@ class Compiler:
         crossing = {v for step in backward for v in step.sources if v in made}
         kept = {*self.outputs.values(), *self.folded, *crossing}
         if self.passes.block:
-            grouping = Grouping(self.buffers, [*self.setup, *forward, *backward])
+            grouping = Fusion(self.buffers, [*self.setup, *forward, *backward])
             forward, backward = grouping.join(forward), grouping.join(backward)
             for v, size in without_place([*forward, *backward], self.buffers, kept).items():
                 self.buffers[v] = self.buffers[v]._replace(block=size)
@@ -184,7 +205,7 @@ class Compiler:
             b.nbytes if b.owner == v and b.placed and not b.block else None
             for v, b in enumerate(self.buffers)
         ]
-        offsets, arena = place(steps, sizes, owner, kept, [self.heirs(step) for step in steps])
+        offsets, arena = place(steps, sizes, owner, kept, [self.in_place_candidates(step) for step in steps])
         arena = self.place_inside(steps, offsets, arena)
         buffers = [
             b if at is None else Buffer._make((*b[:5], at, *b[6:]))
@@ -203,7 +224,7 @@ class Compiler:
                 offsets[v] = start + at
         return start + most if most else arena
 
-    def heirs(self, step: Step) -> list[int]:
+    def in_place_candidates(self, step: Step) -> list[int]:
         """Sources whose place the result may take: read element by element, just when it is written there."""
         if not isinstance(step.op, Elementwise) or not takes_out(type(step.op)):  # type: ignore[arg-type]
             return []

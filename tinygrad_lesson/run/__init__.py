@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_lesson.errors import LessonError, near
+from tinygrad_lesson.engine.errors import LessonError, near
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.run.numpy_ import NumpyRunner
 

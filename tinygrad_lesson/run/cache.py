@@ -16,7 +16,7 @@ import numba
 from numba.core import serialize
 from numba.core.caching import FunctionCache, NullCache
 
-from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.files import write_whole
 
 DIGEST = 32  # bytes of a SHA-256; a file begins with that of what it was made from and that of what it holds

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tinygrad_lesson.op import Op
+from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops import movement
 from tinygrad_lesson.run.simd import Vector, where

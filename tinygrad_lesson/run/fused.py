@@ -15,9 +15,9 @@ from numba.core.compiler_lock import global_compiler_lock
 
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.run.encode import Row
 from tinygrad_lesson.run.expressions import EXPRESSIONS
 from tinygrad_lesson.run.interpreter import CODES, WIDTH
+from tinygrad_lesson.run.lower import Row
 from tinygrad_lesson.run.simd import F32, I64, LANES, VECTOR, Memory, Vector, declared, splat
 
 MOST = 1000  # steps; a hundred compile in a tenth of a second

@@ -54,7 +54,7 @@ def fingerprint() -> int:
     here = Path(__file__).parent
     texts = [
         (here / name).read_bytes()
-        for name in ("simd.py", "transcendental.py", "expressions.py", "panels.py", "kernels.py")
+        for name in ("simd.py", "transcendental.py", "expressions.py", "microkernels.py", "kernels.py")
     ]
     return zlib.crc32(b"".join(texts))
 

@@ -14,7 +14,7 @@ from numba import njit
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops.movement import Identity
 from tinygrad_lesson.run.expressions import EXPRESSIONS, signs
-from tinygrad_lesson.run.panels import normalized_columns, product1, product5
+from tinygrad_lesson.run.microkernels import normalized_columns, product1, product5
 from tinygrad_lesson.run.simd import Vector, elementwise
 
 U = np.uint64

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import aligned_zeros
-from tinygrad_lesson.errors import DTypeError, listed
-from tinygrad_lesson.op import result_dtypes
+from tinygrad_lesson.engine.errors import DTypeError, listed
 from tinygrad_lesson.ops.reduce import Sum
-from tinygrad_lesson.plan.blocks import Blockwise
+from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
-from tinygrad_lesson.plan.step import Buffer, Step, takes_out
-from tinygrad_lesson.run.replay import Call, NotReplayableError, Recorder, as_call, plain, same_memory
+from tinygrad_lesson.plan.step import Buffer, Step, writes_to
+from tinygrad_lesson.plan.trace import NotTraceableError, spec_of, traced
+from tinygrad_lesson.run.calls import Run, Scratch
 
 
 class Places(dict[int, Any]):
@@ -58,33 +58,29 @@ class NumpyRunner:
         self, plan: Plan, arrays: Mapping[str, np.ndarray], generator: Any, *, movable: bool = False
     ) -> None:
         self.plan, self.generator, self.arrays, self.movable = plan, generator, arrays, movable
-        self.recorder = Recorder()
+        self.scratch = Scratch()
         self.arena = aligned_zeros(plan.arena, np.uint8)
         self.buffers = Places(plan, arrays, self.arena)
-        before = [(arrays[b.output], arrays[b.output].copy()) for b in plan.buffers if b.output]
         with np.errstate(all="ignore"):
             for step in plan.setup:
                 for call in self.prepare(step):
                     call()
             self.calls = [self.prepare_all(part) for part in (plan.forward, plan.backward)]
-        del self.recorder.scratch
-        for array, values in before:  # preparing has run every step once
-            np.copyto(array, values)
 
     def prepare_all(self, steps: Sequence[Step]) -> list[Any]:
         """The calls that carry out steps one after the other."""
         return [call for step in steps for call in self.prepare(step)]
 
-    def prepare(self, step: Step) -> list[Call]:
+    def prepare(self, step: Step) -> list[Run]:
         """The calls that carry out one step."""
         if isinstance(step.op, Blockwise):
             return self.prepare_blocks(step.op)
         sources = [self.buffers[v] for v in step.sources]
         targets = [self.buffers[v] for v in step.targets]
-        if step.op.replayable:
+        if step.op.traceable and not step.op.random:
             try:
-                return self.replay(step, sources, targets)
-            except NotReplayableError:
+                return self.follow(step, sources, targets)
+            except NotTraceableError:
                 pass
         for i, v in enumerate(step.targets):
             if targets[i] is None:  # a view that is copied after all
@@ -92,13 +88,13 @@ class NumpyRunner:
                 targets[i] = self.buffers[v] = np.empty(buffer.shape, buffer.dtype)
         return [self.plainly(step, sources, targets)]
 
-    def prepare_blocks(self, op: Blockwise) -> list[Call]:
+    def prepare_blocks(self, op: Blockwise) -> list[Run]:
         """The calls that carry out joined steps, block after block."""
         flat = self.in_order(op)
         if flat is None:
             return [call for step in op.steps for call in self.prepare(step)]
         whole = {v: self.buffers[v] for v in flat}
-        calls: list[Call] = []
+        calls: list[Run] = []
         sums = [step for step in op.steps if type(step.op) is Sum]
         count = -(-op.size // op.block)
         partial_sums = {step.targets[0]: np.empty(count, flat[step.targets[0]].dtype) for step in sums}
@@ -113,12 +109,10 @@ class NumpyRunner:
                     calls.append(
                         partial(np.add.reduce, self.buffers[step.sources[0]], keepdims=True, out=part)
                     )
-                    calls[-1]()
                 else:  # by NumPy alone: only here are the arrays of a step those of one block
                     calls += NumpyRunner.prepare(self, step)
         for v, parts in partial_sums.items():
             calls.append(partial(np.add.reduce, parts, keepdims=True, out=flat[v]))
-            calls[-1]()
         for v, x in whole.items():
             self.buffers[v] = x
         return calls
@@ -138,44 +132,24 @@ class NumpyRunner:
                 self.buffers[v] = np.zeros(buffer.shape, buffer.dtype)  # type: ignore[arg-type]
         return None
 
-    def replay(self, step: Step, sources: Sequence[Any], targets: list[Any]) -> list[Call]:
-        """Calls noted while `forward` runs once."""
-        recorder = self.recorder
-        recorder.begin()
-        watched = [recorder.watch(x) if isinstance(x, np.ndarray) else x for x in sources]
+    def follow(self, step: Step, sources: Sequence[Any], targets: Sequence[Any]) -> list[Run]:
+        """The calls that `forward` makes, on the arrays of this step."""
         if step.op.view and not isinstance(sources[0], np.ndarray):
-            watched[0] = np.asarray(sources[0], self.plan.buffers[step.targets[0]].dtype)
-        buffers = [self.plan.buffers[v] for v in step.sources]
-        known = [None if b.value is not None else b.dtype for b in buffers]
-        natural = result_dtypes(step.op, known, [b.value for b in buffers if b.value is not None])[0]
-        into = {}
-        if takes_out(type(step.op)) and targets[0] is not None and natural == targets[0].dtype:  # type: ignore[arg-type]
-            into["out"] = recorder.watch(targets[0])
+            sources = [np.asarray(sources[0], self.plan.buffers[step.targets[0]].dtype), *sources[1:]]
+        writes = targets[0] is not None and writes_to(step, self.plan.buffers, targets[0].dtype)
+        specs = [spec_of(x) if isinstance(x, np.ndarray) else x for x in sources]
+        places = [None if x is None else spec_of(x) for x in targets]
+        given = [x for x in (*sources, *targets) if isinstance(x, np.ndarray)]
         try:
-            results = step.op.forward(np, *watched, **into)
+            made = traced(step.op, tuple(specs), tuple(places), writes)
         except TypeError as error:
+            known = [None if isinstance(x, float | int) else x.dtype for x in specs]
             raise unsupported(step.op, known, error) from error
-        results = results if isinstance(results, tuple) else (results,)
-        for v, target, result in zip(step.targets, targets, results, strict=True):
-            self.buffers[v] = self.deliver(plain(result), target)
-        return [as_call(recorder, *call) for call in recorder.calls]
+        calls, results = self.scratch.prepare(made, given)
+        self.buffers.update(zip(step.targets, results, strict=True))
+        return calls
 
-    def deliver(self, result: np.ndarray, target: np.ndarray | None) -> np.ndarray:
-        """See to it that `result` ends up in `target`, or for a view in memory of its own."""
-        recorder = self.recorder
-        temporary = recorder.owns(result)
-        if target is None:
-            if not temporary:
-                return result
-            target = np.empty_like(result)
-        if same_memory(result, target):
-            return target
-        alike = result.dtype == target.dtype and result.shape == target.shape
-        if not (temporary and alike and recorder.retarget(result, target)):
-            recorder.calls.append((np.copyto, (target, result), {"casting": "unsafe"}))
-        return target
-
-    def plainly(self, step: Step, sources: Sequence[Any], targets: Sequence[Any]) -> Call:
+    def plainly(self, step: Step, sources: Sequence[Any], targets: Sequence[Any]) -> Run:
         """One call that runs `forward` itself and copies what it gives."""
         extra = {"generator": self.generator} if step.op.random else {}
 

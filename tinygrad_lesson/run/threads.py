@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
 
-from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.engine.errors import LessonError
 
 THREADS = "TINYGRAD_LESSON_THREADS"  # environment variable
 

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import aligned_zeros
-from tinygrad_lesson.plan.blocks import Blockwise
+from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.run.encode import (
+from tinygrad_lesson.run.fused import Loop, compiles
+from tinygrad_lesson.run.interpreter import CODES, train
+from tinygrad_lesson.run.lent import Lender
+from tinygrad_lesson.run.lower import (
     ENCODERS,
     WORD,
     Memory,
@@ -26,13 +29,10 @@ from tinygrad_lesson.run.encode import (
     noted,
     row_major,
 )
-from tinygrad_lesson.run.fused import Loop, compiles
-from tinygrad_lesson.run.interpreter import CODES, train
-from tinygrad_lesson.run.lent import Lender
 from tinygrad_lesson.run.numpy_ import NumpyRunner
-from tinygrad_lesson.run.pairs import encode_pair
+from tinygrad_lesson.run.peephole import encode_pair
+from tinygrad_lesson.run.segment import NOTHING, ParallelSegments, Segment, as_tape, joined, segments
 from tinygrad_lesson.run.simd import LINE
-from tinygrad_lesson.run.stretch import NOTHING, Stretch, Together, as_tape, joined, stretches
 from tinygrad_lesson.run.threads import threads
 
 ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
@@ -52,9 +52,9 @@ class VMRunner(NumpyRunner):
         if movable:  # what comes in their places is row-major, so instructions may count on nothing else
             arrays = {name: np.require(x, requirements=ROWS) for name, x in arrays.items()}
         super().__init__(plan, arrays, generator, movable=movable)
-        self.calls = [stretches(part, self.memory) for part in self.calls]
+        self.calls = [segments(part, self.memory) for part in self.calls]
         parts = [call for part in self.calls for call in part]
-        self.tape = joined(parts) if all(isinstance(part, Stretch) for part in parts) else None
+        self.tape = joined(parts) if all(isinstance(part, Segment) for part in parts) else None
 
     @cached_property
     def memory(self) -> Memory:
@@ -72,7 +72,7 @@ class VMRunner(NumpyRunner):
 
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
         """As on NumPy, but where every step is interpreted nothing is copied."""
-        parts = [part for part in self.calls[1] if isinstance(part, Stretch | Together)]
+        parts = [part for part in self.calls[1] if isinstance(part, Segment | ParallelSegments)]
         if len(parts) < len(self.calls[1]):
             return super().call(values, results)
         new = {name: self.lender(name).array() for name in results}
@@ -147,13 +147,13 @@ class VMRunner(NumpyRunner):
         for i, start in enumerate(range(0, op.size, length)):
             mine = {v: (at + start) % WORD if v in moving else at for v, at in offsets.items()}
             mine |= {v: places[i].offset for v, places in sums.items()}
-            parts.append(Stretch(as_tape(loop.rows(min(length, op.size - start), mine)), memory))
+            parts.append(Segment(as_tape(loop.rows(min(length, op.size - start), mine)), memory))
         rows: list[Row] = []
         for v, places in sums.items():
             target = Operand(offsets[v], (1,), (1,))
             for so_far, place in zip([places[0], *[target] * count], places[1:], strict=False):
                 rows += elementwise("add")(memory, op, [so_far, place], target) or []
-        return [Together(parts), *rows]
+        return [ParallelSegments(parts), *rows]
 
     def encode(self, step: Step) -> list[Row] | None:
         """Instructions for one step; None where there is no kernel for it."""

@@ -1,41 +1,13 @@
-"""The symbolic face: MXNet 1.x's `mx.sym`. Every operator of the catalog is a function here."""
+"""The symbolic face: see `mxnet/`."""
 
-from collections.abc import Callable
+from typing import Any
 
-from tinygrad_lesson.symbol import catalog
-from tinygrad_lesson.symbol.functions import (
-    Group,
-    Variable,
-    group,
-    load,
-    load_json,
-    maximum,
-    minimum,
-    ones,
-    operator_function,
-    pow,
-    power,
-    var,
-    variable,
-    zeros,
-)
-from tinygrad_lesson.symbol.naming import AttrScope, NameManager, Prefix
-from tinygrad_lesson.symbol.operator import OPERATORS, operator
-from tinygrad_lesson.symbol.recorded import from_tensor
-from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson import mxnet
+from tinygrad_lesson.mxnet import *  # noqa: F403
+from tinygrad_lesson.mxnet import __dir__  # noqa: F401
+
+__all__ = mxnet.__all__
 
 
-def __getattr__(name: str) -> Callable[..., Symbol]:
-    function = operator_function(name)
-    globals()[name] = function
-    return function
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *OPERATORS})
-
-
-__all__ = [
-    "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "catalog", "from_tensor", "group",
-    "load", "load_json", "maximum", "minimum", "ones", "operator", "pow", "power", "var", "variable", "zeros",
-]  # fmt: skip
+def __getattr__(name: str) -> Any:
+    return getattr(mxnet, name)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import ShapeError
-from tinygrad_lesson.executor import Executor
+from tinygrad_lesson.engine.errors import ShapeError
+from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.train.guard import refuse_loss
 from tinygrad_lesson.train.history import History
 from tinygrad_lesson.train.interrupt import Whole

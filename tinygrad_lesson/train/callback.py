@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from tinygrad_lesson.errors import DTypeError
-from tinygrad_lesson.symbol.params import save_checkpoint
+from tinygrad_lesson.engine.errors import DTypeError
+from tinygrad_lesson.mxnet.params import save_checkpoint
 
 LOGGER = logging.getLogger("tinygrad_lesson")
 

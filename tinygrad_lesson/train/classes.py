@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.errors import AttributeValueError
-from tinygrad_lesson.executor import Executor
-from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.engine.errors import AttributeValueError
+from tinygrad_lesson.mxnet.executor import Executor
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.train.data import is_plain
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_lesson.bound import as_numbers
-from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError, ShapeError
+from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, LessonError, ShapeError
+from tinygrad_lesson.mxnet.bound import as_numbers
 from tinygrad_lesson.random import MXNetGenerator, default_generator
 
 Array = npt.NDArray[Any]

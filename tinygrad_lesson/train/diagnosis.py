@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.errors import shown
+from tinygrad_lesson.engine.errors import shown
 from tinygrad_lesson.train import marks
 from tinygrad_lesson.train.history import History
 from tinygrad_lesson.train.probe import Layer
@@ -174,7 +174,7 @@ def diagnose(history: Any) -> Diagnosis:
     found = [
         as_finding(layers, i, stretch, gradients, within_reach)
         for i in range(len(layers))
-        for stretch in marks.stretches(marked[i])
+        for stretch in marks.segments(marked[i])
     ]
     findings = [f for f in found if not f.bypassed or f.until == gradients.shape[1]]
     return Diagnosis(
@@ -190,7 +190,7 @@ def diagnose(history: Any) -> Diagnosis:
 
 
 def as_finding(
-    layers: Sequence[str], i: int, stretch: marks.Stretch, gradients: Any, within_reach: Any
+    layers: Sequence[str], i: int, stretch: marks.Segment, gradients: Any, within_reach: Any
 ) -> Finding:
     """The stretch of layer `i` with its size in orders of magnitude."""
     kind, epochs = marks.WORDS[stretch.mark], np.s_[stretch.since - 1 : stretch.until]

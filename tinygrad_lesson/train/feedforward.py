@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu, require_device
-from tinygrad_lesson.bound import as_numbers
-from tinygrad_lesson.errors import BindError, DTypeError, NonFiniteError, ShapeError, listed
-from tinygrad_lesson.executor import Executor
-from tinygrad_lesson.graph import EDGES, Edge, Node
+from tinygrad_lesson.engine.errors import BindError, DTypeError, NonFiniteError, ShapeError, listed
+from tinygrad_lesson.engine.graph import EDGES, Edge, Node
+from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.mxnet.bound import as_numbers
+from tinygrad_lesson.mxnet.executor import Executor
+from tinygrad_lesson.mxnet.params import load_checkpoint, save_checkpoint
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.random import MXNetGenerator, default_generator
-from tinygrad_lesson.shapes import show
-from tinygrad_lesson.symbol.params import load_checkpoint, save_checkpoint
-from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train import metric, optimizer
 from tinygrad_lesson.train.at_once import train_at_once
 from tinygrad_lesson.train.callback import BatchEndParam, Callbacks, as_list, as_writer, is_logged, log_line

@@ -6,12 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import AttributeValueError, BindError, DTypeError, NonFiniteError, ShapeError
-from tinygrad_lesson.executor import Executor
-from tinygrad_lesson.graph import Edge
-from tinygrad_lesson.infer import infer_shapes
-from tinygrad_lesson.shapes import is_complete, show
-from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.engine.errors import (
+    AttributeValueError,
+    BindError,
+    DTypeError,
+    NonFiniteError,
+    ShapeError,
+)
+from tinygrad_lesson.engine.graph import Edge
+from tinygrad_lesson.engine.infer import infer_shapes
+from tinygrad_lesson.engine.shapes import is_complete, show
+from tinygrad_lesson.mxnet.executor import Executor
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.train.data import as_batches, as_size, is_plain, is_rows
 
 SEEN = 256  # rows that a look into the network takes

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.errors import AttributeValueError, DTypeError, FormatError
+from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, FormatError
 from tinygrad_lesson.files import (
     NUMBER,
     PARTS,
@@ -22,7 +22,7 @@ from tinygrad_lesson.files import (
     plain,
     read_text,
 )
-from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.train.probe import Layer, probe
 
 Arrays = dict[str, np.ndarray]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_lesson.errors import AttributeValueError, ShapeError
+from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.random import MXNetGenerator, default_generator
 
 Array = npt.NDArray[Any]

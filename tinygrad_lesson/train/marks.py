@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.mxnet.symbol import Symbol
 
 Array = npt.NDArray[Any]
 
@@ -25,7 +25,7 @@ LARGE = 1.0  # below this a mean gradient has not exploded, however it grew
 SUSTAINED = 3  # epochs that make it more than an accident
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """Epochs `since` to `until`, counted from 1, in which a layer has the same mark; their gradients."""
 
     mark: str
@@ -108,20 +108,20 @@ def exploding(values: Array, loss: Sequence[float], foretold: float) -> Array:
     return found
 
 
-def stretches(marks: Array) -> list[Stretch]:
+def segments(marks: Array) -> list[Segment]:
     """Of one layer's marks those that stay: the longest stretch of each kind.
 
     Shapes
         marks (epochs,)
     """
-    found: dict[str, Stretch] = {}
+    found: dict[str, Segment] = {}
     ends = [*np.flatnonzero(marks[1:] != marks[:-1]) + 1, len(marks)]
     begin = 0
     for end in map(int, ends):
         kind = str(marks[begin]) if len(marks) else FINE
         known = found.get(kind)
         if kind != FINE and (known is None or end - begin > known.until - known.since + 1):
-            found[kind] = Stretch(kind, begin + 1, end)
+            found[kind] = Segment(kind, begin + 1, end)
         begin = end
     least = min(SUSTAINED, len(marks))
     lasting = [s for s in found.values() if s.until - s.since + 1 >= least or s.mark == NOT_FINITE]

@@ -10,8 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_lesson.bound import as_numbers
-from tinygrad_lesson.errors import AttributeValueError, DTypeError, NonFiniteError, ShapeError
+from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, NonFiniteError, ShapeError
+from tinygrad_lesson.mxnet.bound import as_numbers
 from tinygrad_lesson.train.classes import refuse_classes
 
 Array = npt.NDArray[Any]

@@ -5,10 +5,10 @@ from collections.abc import Collection, Hashable, Mapping
 from numbers import Real
 from typing import Any, NamedTuple
 
-from tinygrad_lesson.errors import OptimizerError, near
-from tinygrad_lesson.executor import pinned
-from tinygrad_lesson.symbol.operator import as_factor
-from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.engine.errors import OptimizerError, near
+from tinygrad_lesson.mxnet.executor import pinned
+from tinygrad_lesson.mxnet.register import as_factor
+from tinygrad_lesson.mxnet.symbol import Symbol
 
 
 class Stated(NamedTuple):

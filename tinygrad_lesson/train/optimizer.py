@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from numpy import add, divide, maximum, minimum, multiply, sqrt, subtract
 
-from tinygrad_lesson.errors import DTypeError, OptimizerError, ShapeError
+from tinygrad_lesson.engine.errors import DTypeError, OptimizerError, ShapeError
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.run import compiled_update
-from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train.multipliers import Stated, check_factors, is_real
 
 Array = npt.NDArray[Any]

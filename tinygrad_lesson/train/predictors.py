@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.arrays import read_only
-from tinygrad_lesson.bound import assign_all, check_shape
-from tinygrad_lesson.executor import Executor
 from tinygrad_lesson.locks import lock
+from tinygrad_lesson.mxnet.bound import assign_all, check_shape
+from tinygrad_lesson.mxnet.executor import Executor
 
 KEPT = 4  # executors: for whole batches, for the last one, for a single row; the interpreter's repack the weights
 

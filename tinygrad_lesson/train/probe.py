@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_lesson.errors import FormatError
-from tinygrad_lesson.executor import Executor, variables
+from tinygrad_lesson.engine.errors import FormatError
+from tinygrad_lesson.engine.graph import Edge, Label, Node, substitute
+from tinygrad_lesson.engine.infer import infer_shapes
 from tinygrad_lesson.files import COUNT, FLAG, NUMBER, PARTS, TEXT, Kind, field, is_number, list_of, plain
-from tinygrad_lesson.graph import Edge, Label, Node, substitute
-from tinygrad_lesson.infer import infer_shapes
+from tinygrad_lesson.mxnet.executor import Executor, variables
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.random import MXNetGenerator
-from tinygrad_lesson.symbol.symbol import Symbol
 
 Array = npt.NDArray[Any]
 BINS = 32

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.errors import BindError, FormatError, LessonError, ShapeError
+from tinygrad_lesson.engine.errors import BindError, FormatError, LessonError, ShapeError
 from tinygrad_lesson.files import (
     COUNT,
     FLAG,
@@ -26,10 +26,10 @@ from tinygrad_lesson.files import (
     parsed,
     plain,
 )
+from tinygrad_lesson.mxnet.functions import load_json
+from tinygrad_lesson.mxnet.params import file_of, load_states
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.random import MXNetGenerator
-from tinygrad_lesson.symbol.functions import load_json
-from tinygrad_lesson.symbol.params import file_of, load_states
-from tinygrad_lesson.symbol.symbol import Symbol
 from tinygrad_lesson.train.optimizer import OPTIMIZERS, FlatUpdater, Optimizer, create
 
 Arrays = dict[str, np.ndarray]

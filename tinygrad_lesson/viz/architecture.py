@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from tinygrad_lesson.graph import Edge, Node
-from tinygrad_lesson.infer import infer_shapes
-from tinygrad_lesson.ops.reduce import Constant
-from tinygrad_lesson.shapes import Shape, is_complete, show
-from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.engine.constant import Constant
+from tinygrad_lesson.engine.graph import Edge, Node
+from tinygrad_lesson.engine.infer import infer_shapes
+from tinygrad_lesson.engine.shapes import Shape, is_complete, show
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.viz.fold import Repeat, repeats
 
 PARAMETER_ENDINGS = (

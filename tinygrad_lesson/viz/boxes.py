@@ -6,11 +6,11 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from tinygrad_lesson.executor import variables
-from tinygrad_lesson.graph import Edge, Node, toposort
-from tinygrad_lesson.ops.reduce import Constant
-from tinygrad_lesson.shapes import is_complete, show
-from tinygrad_lesson.symbol.operator import OPERATORS
+from tinygrad_lesson.engine.constant import Constant
+from tinygrad_lesson.engine.graph import Edge, Node, toposort
+from tinygrad_lesson.engine.shapes import is_complete, show
+from tinygrad_lesson.mxnet.executor import variables
+from tinygrad_lesson.mxnet.register import OPERATORS
 from tinygrad_lesson.viz.architecture import parameters_of
 from tinygrad_lesson.viz.picture import Arrow, Box
 from tinygrad_lesson.viz.values import in_words, number
@@ -98,7 +98,7 @@ def op_box(node: Node, known: Known) -> Box:
 
 def path_of(node: Node) -> tuple[str, ...]:
     """The words before the last one of a name that was given: `stage1`, `unit2` of `stage1_unit2_conv`."""
-    if node.label.spelling and node.name.rstrip("0123456789") in automatic_names():
+    if node.label.mxnet_op and node.name.rstrip("0123456789") in automatic_names():
         return ()
     return tuple(word for word in SEPARATOR.split(node.name[:1000])[:-1] if word)
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import AttributeValueError
+from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.train.history import History
 from tinygrad_lesson.train.probe import Distribution
 from tinygrad_lesson.viz.dot import printable, shortened

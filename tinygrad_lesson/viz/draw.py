@@ -6,13 +6,13 @@ from typing import Any
 import graphviz
 import numpy as np
 
-from tinygrad_lesson.errors import DTypeError, GraphError
-from tinygrad_lesson.executor import Executor
-from tinygrad_lesson.graph import Edge, Node, ancestors
+from tinygrad_lesson.eager.tensor import UNRECORDED, Tensor
+from tinygrad_lesson.engine.errors import DTypeError, GraphError
+from tinygrad_lesson.engine.graph import Edge, Node, ancestors
+from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.mxnet.executor import Executor
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan import Plan
-from tinygrad_lesson.shapes import show
-from tinygrad_lesson.symbol.symbol import Symbol
-from tinygrad_lesson.tensor import UNRECORDED, Tensor
 from tinygrad_lesson.viz import trace
 from tinygrad_lesson.viz.boxes import Known, add_boxes_of, arrow_kind, boxes_of
 from tinygrad_lesson.viz.picture import Arrow, Box, draw_boxes

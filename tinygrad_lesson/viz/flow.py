@@ -7,8 +7,8 @@ from typing import Any
 import graphviz
 import numpy as np
 
-from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError
-from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, LessonError
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.train import marks
 from tinygrad_lesson.train.feedforward import FeedForward
 from tinygrad_lesson.train.history import History, Updates

@@ -52,19 +52,19 @@ def best_repeat(
     best, saved = None, 1  # to fold two nodes away makes nothing clearer
     for period in range(1, min(LONGEST_BLOCK, (end - begin) // LEAST) + 1):
         equal = codes[begin : end - period] == codes[begin + period : end]
-        for start, length in stretches(equal, period * (LEAST - 1)):
+        for start, length in segments(equal, period * (LEAST - 1)):
             if (length // period) * period <= saved:
                 continue
             where = range(begin + start, begin + start + length)
             alike = np.array([follows(inputs[i], inputs[i + period], period) for i in where])
-            for first, run in stretches(alike, period * (LEAST - 1)):
+            for first, run in segments(alike, period * (LEAST - 1)):
                 repeat = well_cut(inputs, starts, where[first], run + period, period)
                 if (repeat.times - 1) * period > saved and repeat.times >= LEAST:
                     best, saved = repeat, (repeat.times - 1) * period
     return best
 
 
-def stretches(true: np.ndarray, least: int) -> Iterator[tuple[int, int]]:
+def segments(true: np.ndarray, least: int) -> Iterator[tuple[int, int]]:
     """Start and length of each unbroken run of True that is long enough."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], true, [False])).astype(np.int8)))
     for start, stop in edges.reshape(-1, 2).tolist():

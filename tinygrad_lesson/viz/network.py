@@ -6,9 +6,9 @@ from typing import Any
 
 import graphviz
 
-from tinygrad_lesson.errors import DTypeError
-from tinygrad_lesson.infer import infer_shapes
-from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.engine.errors import DTypeError
+from tinygrad_lesson.engine.infer import infer_shapes
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.viz.architecture import PARAMETER_ENDINGS
 from tinygrad_lesson.viz.boxes import Known, boxes_of
 from tinygrad_lesson.viz.picture import draw_boxes

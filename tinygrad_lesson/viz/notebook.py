@@ -3,10 +3,10 @@
 import html
 from typing import Any
 
-from tinygrad_lesson.errors import LessonError
-from tinygrad_lesson.graph import ancestors
-from tinygrad_lesson.symbol.symbol import Symbol
-from tinygrad_lesson.tensor import Tensor
+from tinygrad_lesson.eager.tensor import Tensor
+from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.engine.graph import ancestors
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.viz.draw import draw
 from tinygrad_lesson.viz.render import MISSING, render_svg
 

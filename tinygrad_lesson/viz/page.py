@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tinygrad_lesson.errors import AttributeValueError, LessonError
+from tinygrad_lesson.engine.errors import AttributeValueError, LessonError
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.train.diagnosis import diagnose
 from tinygrad_lesson.train.feedforward import FeedForward

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lesson.errors import AttributeValueError
+from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.viz.dot import printable, shortened
 

@@ -6,16 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
-from tinygrad_lesson.executor import Executor, variables
-from tinygrad_lesson.graph import Edge, Node, ancestors, outputs_of
-from tinygrad_lesson.ops.reduce import Constant
-from tinygrad_lesson.shapes import show
-from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.engine.constant import Constant
+from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
+from tinygrad_lesson.engine.graph import Edge, Node, ancestors, outputs_of
+from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.mxnet.executor import Executor, variables
+from tinygrad_lesson.mxnet.symbol import Symbol
+from tinygrad_lesson.plan.trace import Spec, spec_of, traced
 from tinygrad_lesson.viz import trace
 from tinygrad_lesson.viz.boxes import Known
 from tinygrad_lesson.viz.dot import printable, shortened
-from tinygrad_lesson.viz.pen import Pen, Value
+from tinygrad_lesson.viz.printer import Printer, Word, literal
 
 SMALL = 64  # elements of an array that is written out
 DRAWS = "draws random numbers, which no second run repeats; is_train=False shows the prediction"
@@ -100,17 +101,17 @@ class Writer:
     """Writes one program."""
 
     def __init__(self, graph: trace.Graph, is_train: bool) -> None:
-        self.pen = Pen()
+        self.printer = Printer()
         self.is_train = is_train
         self.wanted = set(graph.wrt)
         self.users: Counter[Node] = Counter()
-        self.given = graph.known.values if not any(e.node.label.spelling for e in graph.heads) else {}
+        self.given = graph.known.values if not any(e.node.label.mxnet_op for e in graph.heads) else {}
         order = ancestors([edge.node for edge in graph.heads])
         every = [edge for node in order for edge in outputs_of(node)]
         floats = [e for e in every if np.dtype(graph.known.dtypes.get(e, float)).kind in "fc"]
         self.both = trace.simplified(graph._replace(wrt=floats), order, is_train)
         self.states = {node.name for node in variables(order)[1]}
-        self.values: dict[Edge, Value] = {}
+        self.words: dict[Edge, Word] = {}
         self.arguments: dict[str, str] = {}
         self.outputs: list[str] = []
         self.gradients: dict[str, str] = {}
@@ -125,42 +126,42 @@ class Writer:
             body.insert(1, "\ngiven, draw = globals(), np.random.default_rng(0).standard_normal")
         body += ["", "# forward"]
         body += [line for node in forward if node.op is not None for line in self.lines_of(node, known, {})]
-        self.outputs = [self.values[edge].name for edge in self.both.graph.heads]
+        self.outputs = [self.words[edge].text for edge in self.both.graph.heads]
         if self.is_train:
             body += ["", "# backward", *self.backward(known)]
         return [line.rstrip() for line in body]
 
     def backward(self, known: Known) -> list[str]:
         """The lines of the gradients that are wanted."""
-        named = {g: f"d_{self.values[edge].name}" for edge, g in self.both.gradients if edge in self.values}
+        named = {g: f"d_{self.words[edge].text}" for edge, g in self.both.gradients if edge in self.words}
         wanted = [(edge, g) for edge, g in self.both.gradients if edge in self.wanted]
         order = ancestors([g.node for _, g in wanted])
         self.users = Counter(edge.node for node in order for edge in node.inputs)
         lines: list[str] = []
         for node in order:
-            if Edge(node) in self.values:
+            if Edge(node) in self.words:
                 continue
             if node.op is None:
-                name = self.pen.free_name(named.get(Edge(node), node.name))
+                name = self.printer.free_name(named.get(Edge(node), node.name))
                 array = np.ones(known.shapes[Edge(node)], known.dtypes[Edge(node)])
-                self.values[Edge(node)] = Value(self.pen, array, name)
+                self.words[Edge(node)] = Word(name)
                 lines.append(f"{name} = np.ones({array.shape}, np.{array.dtype})")
             else:
                 lines += self.lines_of(node, known, named)
         for edge, g in wanted:
-            self.gradients[edge.node.name] = self.values[g].name
+            self.gradients[edge.node.name] = self.words[g].text
         return lines
 
     def argument(self, node: Node, known: Known) -> list[str]:
         """The line that gives an argument its value."""
         edge = Edge(node)
         shape, dtype = tuple(known.shapes[edge]), np.dtype(known.dtypes.get(edge, np.float32))
-        name = self.pen.free_name(node.name or "value")
+        name = self.printer.free_name(node.name or "value")
         array = np.asarray(self.given[edge]) if edge in self.given else np.ones(shape, dtype)
-        self.values[edge] = Value(self.pen, array, name)
+        self.words[edge] = Word(name)
         self.arguments[node.name] = name
         if edge in self.given and array.size <= SMALL:
-            return [f"{name} = {self.pen.literal(array)}"]
+            return [f"{name} = {literal(array)}"]
         if node.name in self.states or dtype.kind != "f":
             return [f'{name} = given.get("{name}", np.ones({shape}, np.{dtype}))']
         drawn = (
@@ -170,28 +171,37 @@ class Writer:
         )
         return [f'{name} = given.get("{name}", {drawn})']
 
+    def given_to(self, edge: Edge, known: Known) -> Any:
+        """What a trace has to know of an operand: a number itself, of an array its shape and type."""
+        op = edge.node.op
+        if isinstance(op, Constant):
+            return op.value
+        return spec_of(np.empty(known.shapes[edge], known.dtypes.get(edge, np.float32)))
+
     def lines_of(self, node: Node, known: Known, named: Mapping[Edge, str]) -> list[str]:
         """The lines of one op, with a remark."""
         op, edges = node.op, outputs_of(node)
         assert op is not None
         if isinstance(op, Constant):
-            self.values[edges[0]] = Value(self.pen, op.value, self.pen.literal(op.value))
+            self.words[edges[0]] = Word(literal(op.value))
             return []
         wanted = [named.get(edge) or name_of(edge) for edge in edges]
         if len(edges) == 1 and self.users[node] == 1 and not node.name and edges[0] not in named:
             wanted = []  # it stands where it is used
-        start = len(self.pen.lines)
+        start = len(self.printer.lines)
         try:
-            with np.errstate(all="ignore"):
-                found = self.pen.write(op.forward, [self.values[edge] for edge in node.inputs], wanted)
+            given = [self.given_to(edge, known) for edge in node.inputs]
+            made = traced(op, tuple(given), (None,) * op.results, False)
+            words = [self.words[e] for e, x in zip(node.inputs, given, strict=True) if isinstance(x, Spec)]
+            found = self.printer.write(made, words, wanted)
         except (LessonError, TypeError, AttributeError) as error:
             problem = DRAWS if op.random else str(error)
             raise GraphError(f"show_program: {node.name or 'an op'} ({op.name}) {problem}") from error
-        self.values.update(zip(edges, found, strict=True))
-        lines = self.pen.lines[start:]
+        self.words.update(zip(edges, found, strict=True))
+        lines = self.printer.lines[start:]
         if wanted:
             remark = shortened(printable(f"{op.label().removesuffix('()')} {show(known.shapes[edges[0]])}"))
-            own = next(i for i, line in enumerate(lines) if line.startswith(f"{found[0].name} ="))
+            own = next(i for i, line in enumerate(lines) if line.startswith(f"{found[0].text} ="))
             lines[own] = f"{lines[own]:{MARGIN - 1}} # {remark}"
         return lines
 

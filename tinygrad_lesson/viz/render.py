@@ -17,7 +17,7 @@ from typing import Any
 
 import graphviz
 
-from tinygrad_lesson.errors import LessonError
+from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.files import write_whole
 
 FROM_PIP: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # engine: packages it needs, its formats

@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tinygrad_lesson.errors import DTypeError, ShapeError, shown
-from tinygrad_lesson.executor import variables
-from tinygrad_lesson.graph import Edge, Node
-from tinygrad_lesson.infer import Shapes, infer_shapes
-from tinygrad_lesson.shapes import is_complete
-from tinygrad_lesson.symbol.symbol import Symbol
+from tinygrad_lesson.engine.errors import DTypeError, ShapeError, shown
+from tinygrad_lesson.engine.graph import Edge, Node
+from tinygrad_lesson.engine.infer import Shapes, infer_shapes
+from tinygrad_lesson.engine.shapes import is_complete
+from tinygrad_lesson.mxnet.executor import variables
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.viz.architecture import parameters_of
 
 COLUMNS = ("Layer (type)", "Output Shape", "Param #", "Previous Layer")
@@ -62,7 +62,7 @@ def print_summary(
         inputs = [e.node.name for e in node.inputs if e.node.op is not None or e.node is order[0]] or [""]
         result = shapes[Edge(node)] if shape is not None else None
         told = "x".join(map(str, (result or ())[1:]))
-        kind = "null" if node.op is None else node.label.spelling or node.op.name
+        kind = "null" if node.op is None else node.label.mxnet_op or node.op.name
         print(as_row([f"{node.name}({kind})", told, unknown_or(count), inputs[0]], ends))
         for name in inputs[1:]:
             print(as_row(["", "", "", name], ends))

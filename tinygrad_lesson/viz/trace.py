@@ -6,17 +6,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.backprop import backprop, gradient_graph
-from tinygrad_lesson.errors import GraphError
-from tinygrad_lesson.executor import HEAD, Executor, variables
-from tinygrad_lesson.graph import Edge, Label, Node, ancestors, constant, outputs_of, toposort
-from tinygrad_lesson.infer import infer_dtypes, infer_shapes
-from tinygrad_lesson.jit import Jitted
-from tinygrad_lesson.nested import tensors_in
-from tinygrad_lesson.op import NUMBERS
+from tinygrad_lesson.eager.jit import Jitted
+from tinygrad_lesson.eager.nested import tensors_in
+from tinygrad_lesson.eager.tensor import Tensor, recording, tracing, wrap
+from tinygrad_lesson.engine.backprop import backprop
+from tinygrad_lesson.engine.errors import GraphError
+from tinygrad_lesson.engine.graph import (
+    Edge,
+    Label,
+    Node,
+    ancestors,
+    between,
+    constant,
+    outputs_of,
+    record,
+    toposort,
+)
+from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
+from tinygrad_lesson.engine.interpret import interpret
+from tinygrad_lesson.engine.op import NUMBERS
+from tinygrad_lesson.engine.world import Arrays, World, gradient_graph, values_by_edge
+from tinygrad_lesson.mxnet.executor import HEAD, Executor, variables
+from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan import Builder, Passes
-from tinygrad_lesson.symbol.symbol import Symbol
-from tinygrad_lesson.tensor import ARRAYS, Tensor, recording, tracing, wrap
 from tinygrad_lesson.viz.boxes import Known
 
 
@@ -71,16 +83,14 @@ def of_executor(executor: Executor) -> Graph:
 def values_of(executor: Executor) -> dict[Edge, Any]:
     """Values of all edges but those that depend on random numbers, which no second run would repeat."""
     bound = {**executor.arguments, **executor.states}
-    values: dict[Edge, Any] = {}
-    for node in executor.order:
-        if node.op is None:
-            values[Edge(node)] = bound[node.name]
-        elif not node.op.random and all(edge in values for edge in node.inputs):
-            op = node.op.at_mode(executor.ran_training)
-            with np.errstate(all="ignore"):
-                result = op.forward(np, *[values[edge] for edge in node.inputs])
-            values.update(zip(outputs_of(node), (result,) if op.results == 1 else result, strict=True))
-    return values
+    F = Arrays(executor.ran_training)
+    F.values.update({node: (bound[node.name],) for node in executor.order if node.is_variable})
+    drawn = between(
+        executor.order, [node for node in executor.order if node.op is not None and node.op.random]
+    )
+    with np.errstate(all="ignore"):
+        interpret(F, [node for node in executor.order if node not in drawn])
+    return values_by_edge(F)
 
 
 def of_function(f: Callable[..., Any], inputs: Sequence[Any]) -> Graph:
@@ -127,36 +137,46 @@ def free_tensors(f: Callable[..., Any]) -> list[tuple[str, Tensor]]:
 
 def of_tensors(outputs: Sequence[Tensor], names: Mapping[Node, str], leaves: Mapping[Node, Tensor]) -> Graph:
     """Tensors with all that made them; `leaves` are known ones, `names` what leaves are called."""
-    new: dict[Node, tuple[Edge, ...]] = {}
-    values: dict[Edge, Any] = {}
-    free = iter(f"x{i}" for i in range(len(leaves), 1 << 31))
+    F = Copied(names, len(leaves))
+    for leaf, tensor in leaves.items():
+        if tensor.node is leaf:
+            F.read(tensor)
+    interpret(F, [n for n in ancestors([t.node for t in outputs if t.node is not None]) if n.op is not None])
+    heads, values = [F.read(t) for t in outputs], F.arrays
+    shapes = {edge: np.shape(value) for edge, value in values.items()}
+    dtypes = {edge: np.result_type(value) for edge, value in values.items() if type(value) not in NUMBERS}
+    wrt = [edges[0] for node, edges in F.values.items() if node.op is None and dtypes[edges[0]].kind in "fc"]
+    return Graph(heads, Known(shapes, dtypes, values), wrt, {})
 
-    def edge_of(t: Tensor) -> Edge:
+
+class Copied(World):
+    """What tensors recorded, as a graph of edges; `arrays` are their values."""
+
+    def __init__(self, names: Mapping[Node, str], count: int) -> None:
+        super().__init__(record)
+        self.names, self.arrays = names, dict[Edge, Any]()
+        self.free = iter(f"x{i}" for i in range(count, 1 << 31))
+
+    def read(self, t: Any) -> Any:
+        """The edge for a tensor."""
         if t.node is None:
             if type(t.array) in NUMBERS:
                 return constant(t.array)
             edge = Edge(Node(None, label=Label("constant")))
         else:
-            if t.node not in new:
-                new[t.node] = (Edge(Node(None, label=Label(names.get(t.node) or next(free)))),)
-            edge = new[t.node][t.index]
-        values.setdefault(edge, t.array)
+            if t.node not in self.values:
+                name = self.names.get(t.node) or next(self.free)
+                self.values[t.node] = (Edge(Node(None, label=Label(name))),)
+            edge = self.values[t.node][t.index]
+        self.arrays.setdefault(edge, t.array)
         return edge
 
-    for leaf, tensor in leaves.items():
-        if tensor.node is leaf:
-            edge_of(tensor)
-    for node in ancestors([t.node for t in outputs if t.node is not None]):
-        if node.op is not None:
-            copy = Node(node.op, tuple(map(edge_of, node.inputs)), node.label)
-            new[node] = outputs_of(copy)
-            results = node.values if isinstance(node.values, tuple) else (node.values,)
-            values.update(zip(new[node], results, strict=True))
-    heads = [edge_of(t) for t in outputs]
-    shapes = {edge: np.shape(value) for edge, value in values.items()}
-    dtypes = {edge: np.result_type(value) for edge, value in values.items() if type(value) not in NUMBERS}
-    wrt = [edges[0] for node, edges in new.items() if node.op is None and dtypes[edges[0]].kind in "fc"]
-    return Graph(heads, Known(shapes, dtypes, values), wrt, {})
+    def evaluate(self, node: Node, inputs: Sequence[Any]) -> tuple[Edge, ...]:
+        """The same op on edges."""
+        edges = outputs_of(Node(node.op, tuple(inputs), node.label))
+        results = node.values if isinstance(node.values, tuple) else (node.values,)
+        self.arrays.update(zip(edges, results, strict=True))
+        return edges
 
 
 def with_gradient_values(graph: Graph) -> Graph:
@@ -170,15 +190,14 @@ def with_gradient_values(graph: Graph) -> Graph:
         return graph
     seeds = [(edge, graph.seeds.get(edge, np.ones_like(known.values[edge]))) for edge in graph.heads]
 
-    def value(edge: Edge) -> Any:
-        return edge.node.op.value if is_number(edge) else known.values[edge]  # type: ignore[union-attr]
-
-    def pull(node: Node, g: Any) -> Any:
-        y = tuple(value(edge) for edge in outputs_of(node))
-        return node.op.vjp(ARRAYS, g, y if len(y) > 1 else y[0], *map(value, node.inputs))  # type: ignore[union-attr]
-
+    F = Arrays()
+    for node in order:
+        number = node.op.value if is_number(Edge(node)) else None  # type: ignore[union-attr]
+        F.values[node] = (
+            (number,) if number is not None else tuple([known.values.get(e) for e in outputs_of(node)])
+        )
     with np.errstate(all="ignore"):
-        found = backprop(np.add, seeds, edges, pull)
+        found = backprop(F, seeds, edges)
     told = {edge: g for edge, g in zip(edges, found, strict=True) if g is not None}
     return graph._replace(known=Known(known.shapes, known.dtypes, known.values, told))
 
@@ -222,19 +241,15 @@ def with_carriers(graph: Graph, forward: list[Node], found: Sequence[Edge | None
 
 def simplified(graph: Graph, forward: Sequence[Node], is_train: bool = True) -> Backward:
     """Forward part as it is, gradient graph as a plan would have it."""
-    known, builder = graph.known, Builder(Passes(rewrite=False, share=False, fold=False))
-    new: dict[Edge, Edge] = {}
+    known, spelled = graph.known, any(node.label.mxnet_op for node in forward)
+    builder = Builder(
+        Passes(rewrite=False, share=False, fold=False), is_train if spelled else None, known.dtypes
+    )
     for node in forward:
-        edges: Sequence[Edge]
         if node.op is None:
-            dtype = known.dtypes.get(Edge(node), np.float32)
-            edges = [builder.variable(node, known.shapes[Edge(node)], dtype)]
-        else:
-            spelled = bool(node.label.spelling)
-            settled = tuple(known.dtypes.get(e) for e in outputs_of(node)) if spelled else None
-            op = node.op.at_mode(is_train) if spelled else node.op
-            edges = builder.emit(op, tuple(new[edge] for edge in node.inputs), node.label, settled)
-        new.update(zip(outputs_of(node), edges, strict=True))
+            builder.leaf(node, known.shapes[Edge(node)], known.dtypes.get(Edge(node), np.float32))  # type: ignore[arg-type]
+    interpret(builder, forward)
+    new = values_by_edge(builder)
     builder.passes = Passes()
     heads = [new[edge] for edge in graph.heads]
     wrt = [new[edge] for edge in graph.wrt]

@@ -1,0 +1,111 @@
+"""Two steps as one instruction: only where nobody else needs what lies between, and never over their own operands."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.[fast]'")
+
+import tinygrad_lesson as tl
+from tinygrad_lesson import sym
+from tinygrad_lesson.run.interpreter import NAMES
+from tinygrad_lesson.run.lower import WORD, Memory, Operand
+from tinygrad_lesson.run.peephole import apart, passed_sign, product_and_sum
+
+GENERATOR = np.random.default_rng(1)
+A, B, C = (GENERATOR.normal(size=(6, 6)).astype(np.float32) for _ in range(3))
+ROW = C[:1]
+
+
+def run(f, *arrays):
+    """The plan of a function and the names of its instructions, once both runners have given the same."""
+    one, other = (tl.jit(f, runner=runner) for runner in ("vm", "numpy"))
+    for y, z in zip(one(*arrays), other(*arrays), strict=True):
+        np.testing.assert_allclose(y, z, rtol=1e-5, atol=1e-6)
+    (program,) = one.programs.values()
+    (stretch,) = program.runner.calls[1]
+    return program.plan, [NAMES[code] for code in stretch.tape[:, 0].astype(int)]
+
+
+@pytest.mark.parametrize("f", [lambda a, b, c: (a @ b + c,), lambda a, b, c: (c + a @ b,)])
+def test_a_product_begins_with_what_is_added(f):
+    assert run(f, A, B, C)[1] == ["product"]
+
+
+def twice(a, b, c):
+    product = a @ b
+    return ((product + c) * product,)
+
+
+@pytest.mark.parametrize(
+    ("f", "third"),
+    [
+        (lambda a, b, c: (a @ b, a @ b + c), C),
+        (twice, C),
+        (lambda a, b, c: (a @ b + a @ b + c,), C),
+        (lambda a, b, c: (a @ b + c,), ROW),
+        (lambda a, b, c: (a @ b - c,), C),
+    ],
+    ids=["also an output", "read again", "added to itself", "a row is added", "another op"],
+)
+def test_where_the_product_is_needed_elsewhere_or_the_sum_is_another_there_are_two(f, third):
+    assert len(run(f, A, B, third)[1]) > 1
+
+
+@pytest.mark.parametrize(
+    ("place", "shared"), [(0, False), (100, True), (110, False), (200, False), (36, True)]
+)
+def test_a_result_lies_apart_from_the_factors_or_on_what_is_added(place, shared):
+    """The factors lie at 0 and 200, what is added at 100; each has 36 elements."""
+    memory = Memory(np.zeros(1024, np.uint8))
+    x, w, other, target = (Operand(at, (6, 6), (6, 1)) for at in (0, 200, 100, place))
+    assert (product_and_sum(memory, None, [x, w], [other], [target]) is not None) == shared
+    assert (passed_sign(memory, None, [x], [other], [target]) is not None) == (shared or place in (0, 200))
+
+
+def test_the_gradient_of_relu_is_one_instruction():
+    a, b = sym.Variable("a"), sym.Variable("b")
+    symbol = sym.MakeLoss(sym.sum(sym.relu(a) * b))
+    executor = symbol.simple_bind(tl.cpu(), runner="vm", a=A.shape, b=B.shape)
+    executor.forward(is_train=True, a=A, b=B)
+    executor.backward()
+    names = [NAMES[code] for code in executor.runner(True).tape[:, 0].astype(int)]
+    assert "pass_sign" in names
+    assert "sign" not in names
+    np.testing.assert_array_equal(executor.gradients["a"], np.where(A > 0, B, 0))
+
+
+def layer(norm):
+    """A fully connected layer, normalized or not."""
+    x = sym.FullyConnected(sym.Variable("data"), num_hidden=5, name="fc")
+    return sym.BatchNorm(x, fix_gamma=False, name="bn") if norm else x
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("also", [False, True])
+@pytest.mark.parametrize("is_train", [False, True])
+def test_a_layer_or_a_normalization_gives_its_positive_part_where_nobody_needs_the_rest(norm, also, is_train):
+    x = layer(norm)
+    symbol = sym.Group([sym.relu(x), x]) if also else sym.relu(x)
+    seen = []
+    for runner in ("vm", "numpy"):
+        executor = symbol.simple_bind(tl.cpu(), runner=runner, data=(7, 6))
+        for name, array in executor.arguments.items():
+            array[...] = np.random.default_rng(len(name)).normal(size=array.shape)
+        executor.arguments["data"][0] = np.nan if not norm else 1
+        seen.append([y.asnumpy() for y in executor.forward(is_train=is_train)])
+        if runner == "vm":
+            (stretch,) = executor.runner(is_train).calls[0]
+            assert ("relu" in [NAMES[code] for code in stretch.tape[:, 0].astype(int)]) == also
+    for one, other in zip(*seen, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_operands_share_memory_or_do_not():
+    one = Operand(100, (3, 4), (4, 1))  # 100 to 112
+    for offset, expected in ((112, True), (111, False), (88, True), (89, False), (100, False)):
+        assert apart(one, Operand(offset, (12,), (1,))) == expected
+    backwards = Operand(111, (3, 4), (WORD - 4, WORD - 1))
+    assert not apart(one, backwards)
+    assert apart(Operand(112, (12,), (1,)), backwards)
+    assert apart(Operand(WORD - 12, (12,), (1,)), Operand(0, (12,), (1,)))
+    assert not apart(Operand(WORD - 11, (12,), (1,)), Operand(0, (12,), (1,)))

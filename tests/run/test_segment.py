@@ -1,0 +1,75 @@
+"""Loops that threads share give what one thread gives."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.[fast]'")
+
+import tinygrad_lesson as tl
+from tinygrad_lesson import sym
+from tinygrad_lesson.run.segment import ParallelSegments, Segment
+from tinygrad_lesson.run.threads import THREADS
+from tinygrad_lesson.run.vm import LEAST
+
+SIZE = 4 * LEAST + 77
+X = np.random.default_rng(0).normal(size=SIZE).astype(np.float32)
+
+
+def chain(x):
+    return (tl.tanh(x) * tl.exp(-x * x) + tl.log(1 + x * x)).sum()
+
+
+def kinds(calls):
+    return [type(call) for call in calls]
+
+
+@pytest.mark.parametrize("threads", [2, 3, 9])
+def test_a_function_gives_the_same_whatever_shares_its_loop(threads, monkeypatch):
+    alone = tl.jit(tl.value_and_grad(chain), runner="vm")(tl.Tensor(X))
+    monkeypatch.setenv(THREADS, str(threads))
+    shared = tl.jit(tl.value_and_grad(chain), runner="vm")
+    for scale in (1, 2, 1):  # inputs and results may lie elsewhere each time
+        value, gradient = shared(tl.Tensor(X * np.float32(scale)))
+    (program,) = shared.programs.values()
+    assert kinds(program.runner.calls[1]) == [ParallelSegments, Segment]
+    assert len(program.runner.calls[1][0].parts) == min(threads, 4)
+    assert float(value) == pytest.approx(float(alone[0]), rel=1e-6)
+    np.testing.assert_array_equal(gradient.numpy(), alone[1].numpy())
+
+
+def test_an_executor_and_fit_share_loops_too(monkeypatch):
+    monkeypatch.setenv(THREADS, "2")
+    x = sym.Variable("x")
+    symbol = sym.MakeLoss(sym.sum(sym.tanh(x) * sym.exp(-x * x) + sym.log(1 + x * x)))
+    executor = symbol.simple_bind(tl.cpu(), x=X.shape, runner="vm")
+    executor.forward(is_train=True, x=X)
+    executor.backward()
+    assert ParallelSegments in kinds(executor.runner(True).calls[0])
+    exact = X.astype(float)
+    slope = (1 - np.tanh(exact) ** 2) * np.exp(-(exact**2)) - 2 * exact * np.tanh(exact) * np.exp(-(exact**2))
+    np.testing.assert_allclose(
+        executor.gradients["x"], slope + 2 * exact / (1 + exact**2), rtol=1e-4, atol=1e-6
+    )
+    weighted = sym.MakeLoss(sym.mean(sym.square(sym.tanh(x) * sym.Variable("w") - 1)))
+    losses = []
+    for threads in "12":
+        monkeypatch.setenv(THREADS, threads)
+        model = tl.FeedForward(
+            weighted,
+            arg_params={"w": np.full((1, SIZE), 0.5)},
+            num_epoch=3,
+            numpy_batch_size=1,
+            learning_rate=0.1,
+        )
+        model.fit(tl.NDArrayIter({"x": X[None]}, batch_size=1))
+        losses.append(model.history.loss)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+def test_what_is_no_number_of_threads_is_refused(text, monkeypatch):
+    monkeypatch.setenv(THREADS, text)
+    with pytest.raises(
+        tl.LessonError, match=f"{THREADS} is '{text}', expected a number of threads, 1 or more"
+    ):
+        tl.jit(chain, runner="vm")(tl.Tensor(X))

@@ -1,0 +1,173 @@
+"""Optimizers, bit for bit against MXNet 1.9.1, and as a whole against its updates one parameter at a time.
+
+`optimizers.npz` holds weights after each of ten updates by ``mx.optimizer.get_updater`` of MXNet 1.9.1.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_lesson.errors import DTypeError, OptimizerError, ShapeError
+from tinygrad_lesson.train.optimizer import BLOCK, SGD, Adam, FlatUpdater, create, get_updater
+
+DATA = Path(__file__).parents[1] / "data"
+GOLDEN = np.load(DATA / "optimizers.npz")
+CASES = json.loads((DATA / "optimizers.json").read_text())["cases"]
+ALL_SETTINGS = {"wd": 0.1, "rescale_grad": 0.5, "clip_gradient": 1.0}
+
+
+def made(case):
+    settings = dict(case["arguments"])
+    if case["parameter_name"]:
+        settings["param_idx2name"] = {0: case["parameter_name"]}
+    if case["scheduler"]:
+        start, factor = case["scheduler"]
+        settings["lr_scheduler"] = lambda n: start * factor**n
+    multipliers = {key: case[key] for key in ("lr_mult", "wd_mult") if case[key]}
+    return create(case["optimizer"], **settings, **multipliers)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["case"])
+def test_weights_have_the_bits_of_those_of_mxnet(case):
+    updater = get_updater(made(case))
+    weight = GOLDEN["weight0"].copy()
+    for gradient, expected in zip(GOLDEN["gradients"], GOLDEN[case["case"]], strict=True):
+        updater(0, gradient, weight)
+        np.testing.assert_array_equal(weight, expected)
+    for i, moment in enumerate(updater.states[0].moments):
+        if f"{case['case']}_state{i}" in GOLDEN:
+            np.testing.assert_array_equal(moment, GOLDEN[f"{case['case']}_state{i}"])
+
+
+def test_every_kind_of_setting_is_among_the_cases():
+    seen = {(c["optimizer"], setting) for c in CASES for setting in c["arguments"]}
+    assert seen >= {(name, setting) for name in ("sgd", "adam") for setting in ("wd", "clip_gradient")}
+
+
+def both_ways(optimizer, sizes, steps=3):
+    """Weights after some steps: all at once, and one parameter at a time."""
+    rng = np.random.default_rng(len(sizes))
+    names = [f"fc{i}_{kind}" for i, kind in enumerate(["weight", "bias", "gamma"] * len(sizes))][: len(sizes)]
+    ends = np.cumsum(sizes).tolist()
+    segments = [(n, slice(end - size, end)) for n, size, end in zip(names, sizes, ends, strict=True)]
+    flat = rng.normal(size=ends[-1])
+    single = flat.copy()
+    gradient = np.empty_like(flat)
+    flat_updater, updater = FlatUpdater(optimizer, flat, gradient, segments), get_updater(optimizer)
+    for _ in range(steps):
+        gradient[:] = rng.normal(size=ends[-1])
+        flat_updater.step()
+        for name, part in segments:
+            updater(name, gradient[part], single[part])
+    return flat, single
+
+
+@given(
+    kind=st.sampled_from([SGD, Adam]),
+    momentum=st.sampled_from([0.0, 0.9]),
+    settings=st.sampled_from([{}, {"wd": 0.1}, ALL_SETTINGS]),
+    lr_mult=st.sampled_from([{}, {"fc1_bias": 0.3, "fc0_weight": 2.0}]),
+    wd_mult=st.sampled_from([{}, {"fc1_bias": 1.0}, {"fc0_weight": 0.0, "fc1_bias": 0.5}]),
+    sizes=st.lists(st.integers(1, 7), min_size=1, max_size=4),
+)
+def test_all_parameters_at_once_move_as_they_do_one_by_one(kind, momentum, settings, lr_mult, wd_mult, sizes):
+    own = {"momentum": momentum} if kind is SGD else {}
+    optimizer = kind(0.1, lr_mult=lr_mult, wd_mult=wd_mult, **settings, **own)
+    flat, single = both_ways(optimizer, sizes)
+    np.testing.assert_allclose(flat, single, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_an_array_of_several_blocks_moves_as_its_parts_do(kind):
+    optimizer = kind(0.1, lr_mult={"fc1_bias": 0.5}, **ALL_SETTINGS)
+    flat, single = both_ways(optimizer, [BLOCK + 3, BLOCK // 2, BLOCK])
+    np.testing.assert_allclose(flat, single, rtol=1e-12)
+
+
+def test_float64_weights_follow_the_formula_of_kingma_and_ba():
+    weight, gradients = np.array([1.0, -2.0]), np.array([[0.1, -3.0], [0.2, 1.0], [-0.5, 0.0]])
+    updater, m, v, expected = get_updater(Adam(0.1, epsilon=1e-16)), 0.0, 0.0, weight.copy()
+    for t, g in enumerate(gradients, start=1):
+        updater(0, g, weight)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        expected -= 0.1 * (m / (1 - 0.9**t)) / np.sqrt(v / (1 - 0.999**t))
+    np.testing.assert_allclose(weight, expected, rtol=1e-12)
+
+
+def test_parameters_have_states_and_counts_of_their_own():
+    updater = get_updater(Adam(0.1))
+    first, second = np.ones(2), np.ones((3, 1))
+    for _ in range(3):
+        updater(0, np.ones(2), first)
+    updater(1, np.ones((3, 1)), second)
+    assert updater.counts == {0: 3, 1: 1}
+    np.testing.assert_allclose(second, 0.9, rtol=1e-6)  # the first step of Adam is as long as the rate
+    np.testing.assert_allclose(first, 0.7, rtol=1e-6)
+
+
+def test_weights_that_do_not_lie_together_are_changed_too():
+    weight = np.ones((4, 3)).T
+    get_updater(SGD(0.5))(0, np.arange(12.0).reshape(3, 4), weight)
+    np.testing.assert_array_equal(weight, 1 - 0.5 * np.arange(12).reshape(3, 4))
+
+
+def test_gradients_are_left_as_they_are():
+    gradient = np.linspace(-5, 5, 6)
+    for optimizer in (SGD(0.1, 0.9, **ALL_SETTINGS), Adam(0.1, **ALL_SETTINGS)):
+        get_updater(optimizer)(0, gradient, np.ones(6))
+    np.testing.assert_array_equal(gradient, np.linspace(-5, 5, 6))
+
+
+def test_float32_stays_float32():
+    weight = np.ones(3, np.float32)
+    updater = FlatUpdater(Adam(wd=0.1), weight, np.ones(3, np.float32), [("fc_weight", slice(0, 3))])
+    updater.step()
+    assert {array.dtype for array in (*updater.state.moments, updater.state.scratch)} == {weight.dtype}
+
+
+def test_a_rate_can_be_changed_between_steps():
+    optimizer = SGD(0.5)
+    weight = np.zeros(1)
+    updater = FlatUpdater(optimizer, weight, np.ones(1), [("fc_weight", slice(0, 1))])
+    updater.step()
+    optimizer.set_learning_rate(0.25)
+    updater.step()
+    assert weight == -0.75
+    with pytest.raises(OptimizerError, match="learning_rate is 0, expected a positive number"):
+        optimizer.set_learning_rate(0)
+    assert optimizer.learning_rate == 0.25
+    with pytest.raises(OptimizerError, match="lr_scheduler tells it"):
+        SGD(lr_scheduler=lambda n: 0.1).set_learning_rate(0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("adan", {}, "unknown optimizer 'adan'; known: adam, sgd"),
+        ("sgd", {"beta1": 0.5}, "SGD: unknown setting 'beta1'; known: learning_rate"),
+        ("SGD", {"learning_rate": 0}, "SGD: learning_rate is 0, expected a positive number"),
+        ("sgd", {"momentum": 1}, r"momentum is 1, expected a number in \[0, 1\)"),
+        ("adam", {"beta1": 1.0}, "beta1 is 1.0"),
+        ("adam", {"beta2": -0.1}, "beta2 is -0.1"),
+        ("Adam", {"epsilon": 0}, "epsilon is 0"),
+        ("adam", {"wd": -1}, "wd is -1, expected 0 or more"),
+        ("adam", {"clip_gradient": -1}, "clip_gradient is -1"),
+        ("adam", {"rescale_grad": float("nan")}, "rescale_grad is nan, expected a finite number"),
+    ],
+)
+def test_a_wrong_setting_is_named(name, settings, message):
+    with pytest.raises(OptimizerError, match=message):
+        create(name, **settings)
+
+
+def test_weights_of_another_kind_are_refused():
+    with pytest.raises(DTypeError, match="weights are int64"):
+        SGD().create_state(np.arange(3))
+    with pytest.raises(ShapeError, match=r"weights are \(2, 2\)"):
+        SGD().create_state(np.ones((2, 2)))
+    with pytest.raises(ShapeError, match=r"gradients are \(2,\), weights \(3,\)"):
+        get_updater(SGD())(0, np.ones(2), np.ones(3))

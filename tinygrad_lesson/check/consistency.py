@@ -1,0 +1,108 @@
+"""One op carried out in both faces, and whether they agree: eagerly, and as the plan of every runner."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.check.subject import SEED, repeatable
+from tinygrad_lesson.eager.tensor import Tensor, apply, recording, sweep
+from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.engine.graph import Edge, Label, Node, outputs_of
+from tinygrad_lesson.engine.op import Op
+from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.mxnet.executor import Executor
+from tinygrad_lesson.random import MXNetGenerator
+from tinygrad_lesson.run import available_runners
+
+
+class OpError(LessonError, AssertionError):
+    """A property that an op lacks: faces that differ, a rule of shapes that is wrong, an input written to."""
+
+
+def learnable(op: Op, arrays: Sequence[np.ndarray]) -> list[int]:
+    """Numbers of the inputs that a gradient may reach: floats that are no states."""
+    count = len(arrays) - len(op.states)
+    return [i for i, x in enumerate(arrays[:count]) if x.dtype.kind == "f"]
+
+
+def eager(op: Op, arrays: Sequence[np.ndarray], g: Sequence[np.ndarray] | None) -> dict[str, Any]:
+    """Outputs, gradients and new states by the eager face, by name; no gradients without cotangents `g`."""
+    wanted, names = learnable(op, arrays), op.name_inputs(len(arrays))
+    with repeatable(), recording(True), np.errstate(all="ignore"):
+        tensors = [Tensor(x, requires_grad=i in wanted) for i, x in enumerate(arrays)]
+        y = apply(op, tensors)
+        results = y if isinstance(y, tuple) else (y,)
+        found = {f"output {i}": t.numpy() for i, t in enumerate(results)}
+        if g is not None:
+            heads = [(t, gi) for t, gi in zip(results, g, strict=True) if t.requires_grad]
+            gradients = sweep(heads, [tensors[i] for i in wanted])
+            found |= {
+                f"gradient of {names[i]}": np.zeros_like(arrays[i]) if x is None else np.asarray(x)
+                for i, x in zip(wanted, gradients, strict=True)
+            }
+    count = len(arrays) - len(op.states)
+    return found | {f"new {names[i]}": tensors[i].numpy() for i in range(count, len(arrays))}
+
+
+def planned(
+    op: Op, arrays: Sequence[np.ndarray], g: Sequence[np.ndarray] | None, runner: str
+) -> dict[str, Any]:
+    """The same by the plan of one node and of its gradient, as `runner` carries it out."""
+    wanted, names = learnable(op, arrays), op.name_inputs(len(arrays))
+    bound = {name: np.array(x) for name, x in zip(names, arrays, strict=True)}
+    edges = tuple(Edge(Node(None, label=Label(name))) for name in names)
+    heads = outputs_of(Node(op, edges, Label(op.function)))[: op.visible]
+    arguments = {name: x for name, x in bound.items() if name not in op.states}
+    states = {name: bound[name] for name in op.states}
+    gradients = {names[i]: np.zeros_like(arrays[i]) for i in wanted if g is not None}
+    executor = Executor(
+        heads, [f"output {i}" for i in range(len(heads))], arguments, gradients, states,
+        {name: "write" if name in gradients else "null" for name in arguments},
+        runner=runner, generator=MXNetGenerator(SEED),
+    )  # fmt: skip
+    found = {f"output {i}": np.array(y) for i, y in enumerate(executor.forward(is_train=True))}
+    if g is not None:
+        executor.backward([None if op.is_loss else gi for gi in g])
+    found |= {f"gradient of {name}": x for name, x in gradients.items()}
+    return found | {f"new {name}": x for name, x in (states.items() if g is not None else ())}
+
+
+def assert_faces_agree(op: Op, arrays: Sequence[np.ndarray], g: Sequence[np.ndarray] | None = None) -> None:
+    """Refuse an op of which the faces differ in more than the last half of their digits.
+
+    Errors
+        OpError naming the runner, the result and the element.
+    """
+    op = op.at_mode(True)
+    expected = eager(op, arrays, g)
+    for runner in available_runners():
+        with np.errstate(all="ignore"):
+            found = planned(op, arrays, g, runner)
+        for name, y in found.items():
+            assert_close(y, expected[name], f"{op!r}: {name} by runner {runner!r}", "the eager face gives")
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray, what: str, whose: str) -> None:
+    """Refuse arrays that differ in shape, or by more than half of their digits.
+
+    Errors
+        OpError naming the worst element.
+    """
+    found, expected = np.asarray(found), np.asarray(expected)
+    if found.shape != expected.shape:
+        raise OpError(f"{what} has the shape {show(found.shape)}, {whose} {show(expected.shape)}")
+    if found.dtype.kind not in "fc" or expected.dtype.kind not in "fc":
+        wrong = found != expected
+    else:
+        eps = max(np.finfo(found.dtype).eps, np.finfo(expected.dtype).eps)
+        with np.errstate(all="ignore"):
+            finite = np.abs(expected[np.isfinite(expected)])
+            tolerance = np.sqrt(eps) * max(1.0, float(finite.max(initial=0)))
+            close = np.isclose(found, expected, rtol=np.sqrt(eps), atol=tolerance, equal_nan=True)
+        wrong = ~close
+    if np.any(wrong):
+        at = tuple(int(i) for i in np.argwhere(np.atleast_1d(wrong))[0])
+        place = f" at {list(at)}" if found.ndim else ""
+        first = np.atleast_1d(found)[at], np.atleast_1d(expected)[at]
+        raise OpError(f"{what} is {first[0]:.8g}{place}, {whose} {first[1]:.8g}")

@@ -1,0 +1,256 @@
+"""`check.where_parted`: the first op that gives other results on another runner, dtype or device."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_lesson import random
+from tinygrad_lesson.arrays import Context
+from tinygrad_lesson.check.precision import ROUNDINGS
+from tinygrad_lesson.check.report import Element
+from tinygrad_lesson.check.subject import SEED, complete_arrays, doubled, evaluate, repeatable
+from tinygrad_lesson.eager.tensor import Tensor, recording
+from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.engine.graph import Edge, Node, outputs_of
+from tinygrad_lesson.engine.op import Op
+from tinygrad_lesson.mxnet import Symbol
+from tinygrad_lesson.mxnet.executor import Executor, variables
+from tinygrad_lesson.run import RUNNERS
+
+EAGER = "eager"  # a runner too: every op by itself
+Values = dict[Edge, np.ndarray]
+
+
+class Setting(NamedTuple):
+    """A way of carrying out a symbol."""
+
+    runner: str = "numpy"
+    dtype: "np.dtype[Any]" = np.dtype(np.float64)
+    context: Context = Context()
+
+    def __str__(self) -> str:
+        return f"{self.runner} {self.dtype} {self.context}"
+
+
+@dataclasses.dataclass
+class Divergence:
+    """Where ways part; `str` of it is the page to read, `ok` whether they do not.
+
+    `way` is the one whose op does not do what its `forward` says in double precision on the same inputs;
+    `found` and `expected` are the two values at `element`, `others` what the other ways have there.
+    """
+
+    title: str
+    count: int = 0
+    op: str = ""
+    label: str = ""
+    name: str = ""
+    position: int = 0
+    way: str = ""
+    element: Element = ()
+    found: float = 0.0
+    expected: float = 0.0
+    limit: float = 0.0
+    others: dict[str, float] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no op parts."""
+        return not self.op
+
+    def __str__(self) -> str:
+        if self.ok:
+            return "\n".join(
+                [f"{self.title}: none of {self.count} ops parts", *(f"  note: {n}" for n in self.notes)]
+            )
+        at = f"{list(self.element)}" if self.element else ""
+        lines = [f"{self.title}: parted by"]
+        lines.append(f"  {self.name} = {self.label}, op {self.position} of {self.count}, on {self.way}")
+        lines.append(f"  result{at} is {self.found:.9g}, from the same inputs in float64 {self.expected:.9g}")
+        lines.append(f"  off by {abs(self.found - self.expected):.2g}, rounding explains {self.limit:.1g}")
+        lines += [f"  {way}: {value:.9g}" for way, value in self.others.items()]
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+
+
+def where_parted(symbol: Symbol, runners: Sequence[Any], *inputs: Any, is_train: bool = True) -> Divergence:
+    """Find the first op of `symbol` whose result differs between `runners` by more than rounding.
+
+    A runner is the name of one (`numpy`, `vm`, or `eager` for op by op), a dtype (`float32`), a device
+    (`gpu(0)`), or a dict with some of the keys `runner`, `dtype`, `context`. `inputs` are arrays in the
+    order of the arguments, or one dict by name; those left out are drawn. Each op is judged on the inputs
+    that it had there, so what an earlier op has done is not held against it.
+
+    Errors
+        LessonError for a runner that is unknown, DeviceError for a device that is not there.
+    """
+    ways = [way_of(runner) for runner in runners]
+    arrays = complete_arrays(symbol, inputs, np.random.default_rng(0))
+    results = [carried_out(symbol, way, arrays, is_train) for way in ways]
+    nodes = [node for node in symbol.nodes if node.op is not None]
+    title = f"{symbol.name or symbol} on {', '.join(map(str, ways))}"
+    for position, node in enumerate(nodes, 1):
+        for way, values in zip(ways, results, strict=True):
+            parting = judged(node, values, results[0], is_train)
+            if parting is None:
+                continue
+            parting.title, parting.way = title, str(way)
+            parting.position, parting.count = position, len(nodes)
+            for other, theirs in zip(ways, results, strict=True):
+                if other is not way:
+                    parting.others[str(other)] = float(theirs[Edge(node)][parting.element])
+            return parting
+    done = Divergence(title, len(nodes))
+    done.notes = [
+        note
+        for way, values in zip(ways, results, strict=True)
+        for note in alone(symbol, way, arrays, is_train, values)
+    ]
+    done.notes.append(f"the results differ by at most {spread(symbol, results):.1e} of their size")
+    return done
+
+
+def way_of(runner: Any) -> Setting:
+    """What a user calls a runner, a dtype or a device."""
+    if isinstance(runner, Mapping):
+        unknown = set(runner) - set(Setting._fields)
+        if unknown:
+            raise LessonError(
+                f"where_parted: unknown key {min(unknown)!r}; expected {', '.join(Setting._fields)}"
+            )
+        known = dict(runner)
+        if "dtype" in known:
+            known["dtype"] = np.dtype(known["dtype"])
+        return Setting(**known)
+    if isinstance(runner, Context):
+        return Setting(context=runner)
+    if isinstance(runner, str) and (runner in RUNNERS or runner == EAGER):
+        return Setting(runner=runner)
+    try:
+        return Setting(dtype=np.dtype(runner))
+    except TypeError:
+        names = ", ".join((*RUNNERS, EAGER))
+        raise LessonError(f"where_parted: {runner!r} is no runner ({names}), dtype or device") from None
+
+
+def carried_out(symbol: Symbol, way: Setting, arrays: Mapping[str, np.ndarray], is_train: bool) -> Values:
+    """Every result of every op, and the variables."""
+    given = {n: x.astype(way.dtype) if x.dtype.kind == "f" else x.copy() for n, x in arrays.items()}
+    values = {Edge(node): given[node.name].copy() for node in symbol.nodes if node.is_variable}
+    if way.runner == EAGER:
+
+        def seen(node: Node, _: Any, results: Sequence[Tensor]) -> None:
+            values.update({Edge(node, k): y.numpy() for k, y in enumerate(results)})
+
+        with repeatable(), recording(False), np.errstate(all="ignore"):
+            evaluate(symbol, {name: Tensor(x) for name, x in given.items()}, seen, is_train)
+        return values
+    edges = [e for node in symbol.nodes if node.op is not None for e in outputs_of(node)[: node.op.visible]]
+    executor = bound(symbol, edges, way, given)
+    with np.errstate(all="ignore"):
+        found = executor.forward(is_train=is_train)
+    values.update({edge: np.array(y) for edge, y in zip(edges, found, strict=True)})
+    return values
+
+
+def bound(symbol: Symbol, heads: Sequence[Edge], way: Setting, given: Mapping[str, np.ndarray]) -> Executor:
+    """An executor for some results of a symbol."""
+    arguments, states = ([node.name for node in part] for part in variables(symbol.nodes))
+    return Executor(
+        heads, [f"result {k}" for k in range(len(heads))], {n: given[n] for n in arguments}, {},
+        {n: given[n] for n in states}, dict.fromkeys(arguments, "null"), context=way.context,
+        runner=way.runner, generator=random.MXNetGenerator(SEED),
+    )  # fmt: skip
+
+
+def judged(node: Node, values: Values, first: Values, is_train: bool) -> Divergence | None:
+    """Whether an op's result is what its inputs give in double precision, up to rounding."""
+    assert node.op is not None
+    op = node.op.at_mode(is_train)
+    inputs = [values[edge] for edge in node.inputs]
+    names = op.name_inputs(len(inputs))
+    inputs = [
+        np.full_like(x, op.pinned()[n]) if n in op.pinned() else x for n, x in zip(names, inputs, strict=True)
+    ]
+    for edge in outputs_of(node)[: op.visible]:
+        found = values[edge]
+        if op.random:  # what was drawn depends on what was drawn before
+            expected, limit = (
+                first[edge].astype(float),
+                np.full(found.shape, ROUNDINGS * unit_of(found) * size_of(found)),
+            )
+        else:
+            expected, limit = meaning(op, inputs, edge.index, found)
+        with np.errstate(all="ignore"):
+            same = (
+                (np.abs(found - expected) <= limit)
+                | (found == expected)
+                | (np.isnan(found) & np.isnan(expected))
+            )
+        if not same.all():
+            at = tuple(int(a) for a in np.argwhere(~same)[0])
+            numbers = float(found[at]), float(expected[at]), float(limit[at])
+            return Divergence("", 0, op.name, op.label(), node.name, 0, "", at, *numbers)
+    return None
+
+
+def unit_of(x: np.ndarray) -> float:
+    """The unit of rounding of an array's type, 0 for integers."""
+    return float(np.finfo(x.dtype).eps) if x.dtype.kind == "f" else 0.0
+
+
+def size_of(x: np.ndarray) -> float:
+    """The largest finite number."""
+    return float(np.max(np.abs(x), where=np.isfinite(x), initial=0.0)) if x.dtype.kind in "fi" else 1.0
+
+
+def meaning(op: Op, inputs: Sequence[np.ndarray], k: int, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Result `k` of an op in double precision, and how far that of a shorter type may lie from it."""
+    generator, unit = np.random.default_rng(0), unit_of(found)
+
+    def result(rounded: float) -> np.ndarray:
+        near = [
+            doubled(x) * (1 + rounded * generator.uniform(-1, 1, x.shape)) if x.dtype.kind == "f" else x
+            for x in inputs
+        ]
+        with np.errstate(all="ignore"):
+            y = op.forward(np, *near)
+        return np.asarray(y[k] if isinstance(y, tuple) else y)
+
+    exact = result(0.0)
+    if exact.dtype.kind != "f":
+        return exact, np.zeros(exact.shape)
+    with np.errstate(all="ignore"):
+        moved = np.nan_to_num(
+            np.maximum(np.abs(result(unit) - exact), np.abs(result(unit) - exact)), posinf=0.0
+        )
+    count = max([x.size for x in inputs], default=1)
+    return exact, ROUNDINGS * moved + unit * (ROUNDINGS + np.sqrt(count)) * size_of(exact)
+
+
+def alone(symbol: Symbol, way: Setting, arrays: Any, is_train: bool, values: Values) -> list[str]:
+    """A note where a way gives other results once nobody looks at what lies between: its plan is to blame."""
+    if way.runner == EAGER:
+        return []
+    given = {n: x.astype(way.dtype) if x.dtype.kind == "f" else x.copy() for n, x in arrays.items()}
+    with np.errstate(all="ignore"):
+        found = bound(symbol, symbol.heads, way, given).forward(is_train=is_train)
+    for edge, y in zip(symbol.heads, found, strict=True):
+        far = np.abs(np.asarray(y, float) - values[edge])
+        if np.any(far > ROUNDINGS * np.sqrt(unit_of(y)) * size_of(values[edge])):
+            return [
+                f"on {way} the result is another one if what lies between is not kept: its plan is to blame"
+            ]
+    return []
+
+
+def spread(symbol: Symbol, results: Sequence[Values]) -> float:
+    """How far the results of all ways lie apart, relative to their size."""
+    most = 0.0
+    for edge in symbol.heads:
+        size = max(size_of(values[edge]) for values in results)
+        gaps = [np.abs(values[edge].astype(float) - results[0][edge]) for values in results]
+        most = max([most, *(float(np.nanmax(gap, initial=0.0)) / size for gap in gaps if size)])
+    return most

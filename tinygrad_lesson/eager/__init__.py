@@ -1,0 +1,1 @@
+"""The eager face: tensors, derivatives of functions, `jit`."""

@@ -1,0 +1,380 @@
+"""A function of tensors as a plan: traced once per shape and type, then run without its Python."""
+
+import dataclasses
+import functools
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygrad_lesson import random
+from tinygrad_lesson.arrays import real
+from tinygrad_lesson.eager.captured import Captured
+from tinygrad_lesson.eager.differential import vjp
+from tinygrad_lesson.eager.nested import put_together, take_apart, tensors_in
+from tinygrad_lesson.eager.tensor import RECORDING, Tensor, apply, tracing, unhidden, wrap
+from tinygrad_lesson.engine.errors import DTypeError, GraphError
+from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors
+from tinygrad_lesson.engine.interpret import interpret
+from tinygrad_lesson.engine.op import NUMBERS, REPLACED, Op, attr
+from tinygrad_lesson.locks import lock
+from tinygrad_lesson.plan import Builder, Compiler, Passes, Task
+from tinygrad_lesson.run import runner as find_runner
+
+TRACES = 64  # how many combinations of shapes and types a function remembers
+
+
+def jit(f: Callable[..., Any], *, runner: str | None = None, passes: Passes = Passes()) -> "Jitted":
+    """`f` as a plan. It is traced anew for other shapes or types, and for other arguments that are no arrays.
+
+    Arrays may be nested in tuples, lists, dicts and dataclasses, among the arguments and in the result. Gradients may
+    be taken inside and outside of it. Several threads may call it.
+
+    What `f` sees without being given it, in a closure, a global, a default, an attribute of an object, is compared
+    before each call with what it was; where it differs, `f` is traced anew. So pass as an argument what changes often.
+    What Python does not see, such as a file, a clock or NumPy's random numbers, stays as it was at the trace.
+
+    Errors
+        GraphError where `f` looks at a value, as `if x.sum() > 0` does, or changes a state or an array from outside;
+        DTypeError for complex and masked arrays; LessonError for a runner that does not exist.
+
+    Example
+        >>> square = jit(lambda x: (x * x).sum())
+        >>> float(square(Tensor([1.0, 2.0])))
+        5.0
+    """
+    return Jitted(f, runner, passes)
+
+
+class Jitted:
+    """A function with the plans that were made of it."""
+
+    def __init__(self, f: Callable[..., Any], runner: str | None, passes: Passes) -> None:
+        if not callable(f):
+            raise DTypeError(f"jit: expected a function, not {f!r}")
+        find_runner(runner)  # which refuses an unknown one
+        self.__wrapped__, self.runner, self.passes = f, runner, passes
+        self.__name__, self.__doc__ = getattr(f, "__name__", "jitted"), f.__doc__
+        self.programs: OrderedDict[Any, Program] = OrderedDict()
+        self.lock = lock()  # of the table, never held while something is traced or run
+        self.replaced = len(REPLACED)
+
+    def __reduce__(self) -> Any:  # for copy and pickle
+        return Jitted, (self.__wrapped__, self.runner, self.passes)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: D102
+        inputs: list[Tensor] = []
+        key: list[Any] = []
+        for x in arguments:
+            take_apart(x, inputs, key, None)
+        if named:
+            key.append(tuple(named))
+            take_apart(tuple(named.values()), inputs, key, None)
+        program = self.program(tuple(key), inputs, (arguments, named))
+        if RECORDING.tracing or (RECORDING.on and any([t.node is not None for t in inputs])):  # noqa: C419
+            results = apply(Compiled(program=program), inputs)
+            return program.packed(results if isinstance(results, tuple) else (results,))
+        return program.packed([wrap(y) for y in program.run([t.array for t in inputs])])
+
+    def program(self, key: Any, inputs: Sequence[Tensor], given: Any) -> "Program":
+        """The plan for these arguments, made when first needed, and again where what `f` sees has changed."""
+        if self.replaced != len(REPLACED):  # an op was declared again, perhaps one that was traced
+            with self.lock:
+                self.programs.clear()
+                self.replaced = len(REPLACED)
+        try:
+            with self.lock:
+                known = self.programs.get(key)
+                if known is not None:
+                    self.programs.move_to_end(key)
+        except TypeError:
+            raise DTypeError(
+                f"jit: {self.__name__} takes arrays, also in tuples, lists and dicts, and values that can be hashed; "
+                f"not {given[0]!r}"
+            ) from None
+        if known is not None and not known.captured.changed():
+            return known
+        objects: list[Any] = [self.__wrapped__]
+        take_apart(given, [], [], objects)
+
+        def function(*tensors: Tensor) -> Any:
+            arguments, named = put_together(given, iter(tensors))
+            return self.__wrapped__(*arguments, **named)
+
+        known = Program(function, inputs, self, Captured(objects))
+        with self.lock:
+            self.programs[key] = known
+            self.programs.move_to_end(key)
+            while len(self.programs) > TRACES:
+                self.programs.popitem(last=False)
+        return known
+
+
+class Emission(Builder):
+    """Emits what a function recorded for a program; arrays from outside become arguments of their own."""
+
+    def __init__(self, passes: Passes, program: "Program") -> None:
+        super().__init__(passes)
+        self.program = program
+        self.outside: dict[int, Edge] = {}
+        for leaf, array in zip(program.leaves, program.examples, strict=True):
+            self.leaf(leaf, array.shape, array.dtype)
+
+    def read(self, t: Tensor) -> Edge:
+        """The edge for a tensor."""
+        if type(t.array) in NUMBERS:  # also one that was computed, of numbers alone
+            return self.constant(value=t.array)  # type: ignore[no-any-return]
+        if t.node in self.values:
+            return super().read(t)  # type: ignore[no-any-return]
+        value = self.program.constant(t).array
+        if type(value) in NUMBERS:
+            return self.constant(value=value)  # type: ignore[no-any-return]
+        if value.size == 1 and value.dtype.kind == "f":
+            return self.full(shape=value.shape, value=value.item(), dtype=str(value.dtype))  # type: ignore[no-any-return]
+        if id(value) not in self.outside:
+            node = Node(None, label=Label(f"constant {len(self.outside)}"))
+            self.program.arrays[node.name] = value
+            self.outside[id(value)] = self.variable(node, value.shape, value.dtype)
+        return self.outside[id(value)]
+
+
+class Program:
+    """A traced function: its plan, bound to arrays of its own.
+
+    After the results that are `shown` come those of its random ops, so that the gradient is that of the same draw.
+    """
+
+    def __init__(
+        self, f: Callable[..., Any], inputs: Sequence[Tensor], settings: Jitted, captured: Captured
+    ) -> None:
+        self.settings, self.captured = settings, captured
+        self.lock = lock()  # the arrays serve one call at a time
+        self.examples = [np.array(real(t.array, "jit: an argument")) for t in inputs]
+        self.leaves = [Node(None, label=Label(f"input {i}")) for i in range(len(inputs))]
+        with tracing():
+            leaves = zip(self.examples, self.leaves, strict=True)
+            result = unhidden(f, [wrap(x, leaf) for x, leaf in leaves], {})
+        if captured.written():
+            raise GraphError(
+                "jit: the function writes into an array from outside, which would happen but once"
+            )
+        captured.forget_changes()
+        outputs = tensors_in(result)
+        self.form, self.shown = put_together(result, itertools.repeat(wrap(0.0))), len(outputs)
+        recorded = ancestors([t.node for t in outputs if t.node is not None])
+        draws = [node for node in recorded if node.op is not None and node.op.random]
+        outputs += [t for node in draws for t in results_of(node)]
+        self.drawn = [np.array(t.array) for t in outputs[self.shown :]]
+        self.shapes = [(t.shape, t.dtype) for t in outputs]
+        self.constants: dict[int, Tensor] = {}
+        self.arrays = {f"input {i}": np.array(x) for i, x in enumerate(self.examples)}
+        builder = Emission(settings.passes, self)
+        interpret(builder, [node for node in recorded if node.op is not None])
+        edges = [builder.read(t) for t in outputs]
+        self.tape = Tape(self.leaves, recorded, outputs[: self.shown], self.constant)
+        self.results = [f"output {i}" for i in range(len(edges))]
+        targets = dict(zip(self.results, self.shapes, strict=True))
+        updates = [(name, edge, False) for name, edge in zip(self.results, edges, strict=True)]
+        self.plan = Compiler(builder, settings.passes).compile(Task([], updates, targets))
+        builder.forget()
+        self.constants.clear()
+        self.arrays.update({name: np.zeros(shape, dtype) for name, (shape, dtype) in targets.items()})
+        generator = random.default_generator()
+        self.runner = find_runner(settings.runner)(self.plan, self.arrays, generator, movable=True)
+        self.pull: Program | None = None
+
+    def constant(self, t: Tensor) -> Tensor:
+        """What the function took from outside, as a tensor of our own.
+
+        Errors
+            GraphError for a recorded tensor, whose gradient would get lost.
+        """
+        if t.node is not None:
+            raise GraphError("jit: the function uses a recorded tensor from outside; pass it as an argument")
+        found = self.constants.get(id(t.array))
+        if found is None:
+            plain = type(t.array) in NUMBERS and not isinstance(t.array, complex)
+            found = wrap(
+                t.array if plain else np.array(real(self.captured.copy_of(t.array), "jit: a constant"))
+            )
+            self.constants[id(t.array)] = found
+        return found
+
+    def run(self, values: Sequence[Any]) -> list[np.ndarray]:
+        """All results for arrays of the traced shapes."""
+        with self.lock:
+            return self.runner.call({f"input {i}": value for i, value in enumerate(values)}, self.results)  # type: ignore[no-any-return]
+
+    def packed(self, results: Sequence[Any]) -> Any:
+        """Results in the form in which the function gave them."""
+        return results[0] if self.form.__class__ is Tensor else put_together(self.form, iter(results))
+
+    def pullback(self) -> "Program | None":
+        """The program of ``(cotangents, draws, inputs) -> gradients``, of those inputs that are floats; None without.
+
+        It is made when first needed, from what was traced: whatever the function would do by now.
+        """
+        heads = [i for i, (_, dtype) in enumerate(self.shapes[: self.shown]) if dtype.kind == "f"]
+        floats = [i for i, x in enumerate(self.examples) if x.dtype.kind == "f"]
+        if self.pull is None and heads and floats:
+            begin = self.shown + len(self.drawn)
+
+            def pull(*tensors: Tensor) -> Any:
+                draws, inputs = tensors[self.shown : begin], tensors[begin:]
+
+                def again(i: int, *xs: Tensor) -> Tensor:
+                    mixed = list(inputs)
+                    for place, x in zip(floats, xs, strict=True):
+                        mixed[place] = x
+                    return self.tape(draws, mixed)[i]
+
+                gradients = []
+                for i in heads:
+                    _, back = vjp(functools.partial(again, i), *[inputs[place] for place in floats])
+                    gradients.append(back(tensors[i]))
+                return tuple(sum(parts[1:], parts[0]) for parts in zip(*gradients, strict=True))
+
+            seeds = [np.zeros(shape, dtype) for shape, dtype in self.shapes[: self.shown]]
+            tensors = [wrap(x) for x in (*seeds, *self.drawn, *self.examples)]
+            self.pull = Program(pull, tensors, self.settings, Captured([]))
+        return self.pull
+
+
+class Tape:
+    """What was traced, as ops over numbered values: first the leaves, then the results of each op."""
+
+    def __init__(
+        self,
+        leaves: Sequence[Node],
+        recorded: Sequence[Node],
+        outputs: Sequence[Tensor],
+        constant: Callable[[Tensor], Tensor],
+    ) -> None:
+        number = {leaf: i for i, leaf in enumerate(leaves)}
+
+        def source(t: Tensor) -> tuple[int, Any]:
+            return (number[t.node], t.index) if t.node in number else (-1, constant(t))
+
+        self.steps: list[tuple[Op, list[tuple[int, Any]]]] = []
+        for node in recorded:
+            if node.op is not None:
+                self.steps.append((node.op, [source(t) for t in node.inputs]))
+                number[node] = len(leaves) + len(self.steps) - 1
+        self.heads = [source(t) for t in outputs]
+
+    def __call__(self, draws: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The results for other inputs, and given what the random ops draw."""
+        made = [[x] for x in inputs]
+        for op, sources in self.steps:
+            tensors = [made[i][j] if i >= 0 else j for i, j in sources]
+            if op.random:
+                tensors, draws = [*draws[: op.results], *tensors], draws[op.results :]
+                op = Drawn(op=op)
+            y = apply(op, tensors)
+            made.append(results_of((y[0] if isinstance(y, tuple) else y).node))
+        return [made[i][j] if i >= 0 else j for i, j in self.heads]
+
+
+def results_of(node: Any) -> list[Tensor]:
+    """All results of a recorded node, those too that its op does not show."""
+    values = node.values if isinstance(node.values, tuple) else (node.values,)
+    return [wrap(value, node, i) for i, value in enumerate(values)]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Drawn(Op):
+    """A random op of which the results are known: they are its first inputs."""
+
+    op: Any = attr(doc="the random op")  # noqa: RUF009
+
+    name = "Drawn"
+    function = "drawn"
+    family = "jit"
+    inputs = ("args",)
+    variadic = True
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """As of the random op."""
+        return tuple(f"output{i}" for i in range(self.op.results))
+
+    def shape(self, *args: Any) -> Any:
+        """As known."""
+        return args[: self.op.results] if self.op.results > 1 else args[0]
+
+    def dtype(self, *args: Any) -> Any:
+        """As known."""
+        return self.shape(*args)
+
+    def forward(self, xp: Any, *args: Any) -> Any:
+        """What is known."""
+        return self.shape(*args)
+
+    def rewrite(self, F: Any, shapes: Any, *inputs: Any) -> Any:
+        """What is known."""
+        return self.shape(*inputs)
+
+    def vjp(self, F: Any, g: Any, y: Any, *args: Any) -> Any:
+        """The gradient of the random op, for what was drawn."""
+        count = self.op.results
+        known = args[:count] if count > 1 else args[0]
+        return (*[None] * count, *self.op.vjp(F, g, known, *args[count:]))
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Compiled(Op):
+    """A traced function as one op; its gradient is a traced function too."""
+
+    traceable: ClassVar[bool] = False
+    program: Any = attr(doc="the plan")  # noqa: RUF009
+
+    name = "Compiled"
+    function = "compiled"
+    family = "jit"
+    inputs = ("args",)
+    variadic = True
+
+    @property
+    def random(self) -> bool:  # type: ignore[override]
+        """Whether something is drawn inside."""
+        return bool(self.program.drawn)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """One name for each result."""
+        return tuple(f"output{i}" for i in range(len(self.program.shapes)))
+
+    @property
+    def visible(self) -> int:
+        """How many results the function gave."""
+        return self.program.shown  # type: ignore[no-any-return]
+
+    def shape(self, *args: Any) -> Any:
+        """As traced."""
+        shapes = tuple(shape for shape, _ in self.program.shapes)
+        return shapes if len(shapes) > 1 else shapes[0]
+
+    def dtype(self, *args: Any) -> Any:
+        """As traced."""
+        dtypes = tuple(dtype for _, dtype in self.program.shapes)
+        return dtypes if len(dtypes) > 1 else dtypes[0]
+
+    def forward(self, xp: Any, *args: Any, generator: Any = None) -> Any:
+        """Run the plan."""
+        results = self.program.run(args)
+        return tuple(results) if len(results) > 1 else results[0]
+
+    def vjp(self, F: Any, g: Any, y: Any, *args: Any) -> Any:
+        """The plan of the gradients, for all inputs at once."""
+        program = self.program
+        pull = program.pullback()
+        if pull is None:
+            return (None,) * len(args)
+        ys, gs = (y, g) if len(program.shapes) > 1 else ((y,), (g,))
+        shown = range(program.shown)
+        seeds = [F.full_like(ys[i]) if gs[i] is None else gs[i] for i in shown]
+        pulled = F.apply(Compiled(program=pull), (*seeds, *ys[program.shown :], *args))
+        gradients = iter(pulled if isinstance(pulled, tuple) else (pulled,))
+        return tuple(next(gradients) if x.dtype.kind == "f" else None for x in program.examples)

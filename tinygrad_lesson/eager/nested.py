@@ -1,0 +1,98 @@
+"""Arrays in tuples, lists, dicts and dataclasses: what a traced function is given, and what it gives."""
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.arrays import refuse_masked
+from tinygrad_lesson.eager.captured import PLAIN, exact
+from tinygrad_lesson.eager.tensor import Tensor, operand
+from tinygrad_lesson.engine.errors import DTypeError
+
+
+def take_apart(x: Any, arrays: list[Tensor], key: list[Any], objects: list[Any] | None) -> None:
+    """Add to `arrays` those that are in `x`, nested as it may be, and to `key` all else that a plan depends on.
+
+    `objects` gets what may have attributes.
+
+    Errors
+        DTypeError for a masked array.
+    """
+    if x.__class__ is Tensor and x.array.__class__ is np.ndarray:
+        arrays.append(x)
+        key += (x.array.shape, x.array.dtype)
+    elif isinstance(x, (Tensor, np.ndarray)):
+        refuse_masked(x, "jit: an argument")
+        arrays.append(operand(x))
+        key += (x.shape, x.dtype)
+    elif (parts := parts_of(x)) is None:
+        key.append(exact(x))
+        if objects is not None and not isinstance(x, PLAIN):
+            objects.append(x)
+    else:
+        names, values = parts
+        key.append((type(x), *map(exact, names)))
+        for value in values:
+            take_apart(value, arrays, key, objects)
+
+
+def parts_of(x: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
+    """What a container holds, and what tells it from others of its kind; None for anything else."""
+    if isinstance(x, PLAIN):
+        return None
+    if isinstance(x, dict):
+        return tuple(x), tuple(x.values())
+    if isinstance(x, list | tuple):
+        return (len(x),), x
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        names = [field.name for field in dataclasses.fields(x)]
+        return names, [getattr(x, name) for name in names]
+    return None
+
+
+def put_together(x: Any, arrays: Iterator[Any]) -> Any:
+    """A container like `x` with other arrays, which are taken in the order of `parts_of`."""
+    if isinstance(x, Tensor | np.ndarray):
+        return next(arrays)
+    parts = parts_of(x)
+    if parts is None:
+        return x
+    values = [put_together(value, arrays) for value in parts[1]]
+    if type(x) is tuple or type(x) is list:
+        return type(x)(values)
+    if isinstance(x, tuple):
+        return type(x)(*values) if hasattr(x, "_fields") else type(x)(values)
+    new = copy.copy(x)
+    if isinstance(x, list):
+        new[:] = values
+    elif isinstance(x, dict):
+        new.update(zip(parts[0], values, strict=True))
+    else:
+        for name, value in zip(parts[0], values, strict=True):
+            object.__setattr__(new, name, value)
+    return new
+
+
+def tensors_in(result: Any) -> list[Tensor]:
+    """The tensors in a result.
+
+    Errors
+        DTypeError if it holds anything else.
+    """
+    found: list[Tensor] = []
+    stack = [result]
+    while stack:
+        x = stack.pop()
+        parts = parts_of(x)
+        if isinstance(x, Tensor):
+            found.append(x)
+        elif parts is None or not parts[1]:
+            raise DTypeError(
+                f"jit: the function gave {result!r}, expected a tensor, or a tuple, list or dict of tensors"
+            )
+        else:
+            stack.extend(reversed(parts[1]))
+    return found

@@ -1,0 +1,1 @@
+"""What an op is, the graph of ops, and the sweep that differentiates it."""

@@ -1,0 +1,283 @@
+"""MXNet's operators as spellings of our ops."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tinygrad_lesson.engine.errors import AttributeValueError
+from tinygrad_lesson.engine.op import RESERVED, Op, Reduction
+from tinygrad_lesson.mxnet.custom import Custom
+from tinygrad_lesson.mxnet.register import COUNTED, DTYPE_CODES, OPERATORS, operator
+from tinygrad_lesson.ops import conv, index, linear, loss, movement, nn, pool, random, reduce
+from tinygrad_lesson.ops import elementwise as e
+
+ACTIVATIONS = {
+    "relu": e.Relu(), "sigmoid": e.Sigmoid(), "tanh": e.Tanh(), "softrelu": e.Softplus(), "softsign": e.Softsign(),
+}  # fmt: skip
+BINARY = {
+    "add": ("plus", e.Add), "sub": ("minus", e.Subtract), "mul": ("mul", e.Multiply), "div": ("div", e.Divide),
+    "power": ("power", e.Power), "maximum": ("maximum", e.Maximum), "minimum": ("minimum", e.Minimum),
+}  # fmt: skip
+COMPARISONS = {
+    "equal": e.Equal, "not_equal": e.NotEqual, "greater": e.Greater,
+    "greater_equal": e.GreaterEqual, "lesser": e.Less, "lesser_equal": e.LessEqual,
+}  # fmt: skip
+UNARY = {
+    "exp": e.Exp, "log": e.Log, "log1p": e.Log1p, "expm1": e.Expm1, "sqrt": e.Sqrt, "rsqrt": e.Rsqrt,
+    "square": e.Square, "abs": e.Abs, "sign": e.Sign, "negative": e.Negative, "tanh": e.Tanh,
+    "sigmoid": e.Sigmoid, "relu": e.Relu, "softsign": e.Softsign,
+}  # fmt: skip
+REDUCTIONS = {
+    "sum": reduce.Sum,
+    "mean": reduce.Mean,
+    "max": reduce.Max,
+    "min": reduce.Min,
+    "prod": reduce.Prod,
+}
+SIDES = ("lhs", "rhs")
+
+
+def activation(act_type: str) -> Op:
+    """The op behind `Activation`."""
+    return choose("act_type", act_type, ACTIVATIONS)
+
+
+def leaky_relu(
+    act_type: str = "leaky", slope: float = 0.25, lower_bound: float = 0.125, upper_bound: float = 0.334
+) -> Op:
+    """The op behind `LeakyReLU`; the bounds matter to act_type rrelu only."""
+    return choose("act_type", act_type, {"leaky": e.LeakyReLU(slope=slope)})
+
+
+def choose(key: str, value: str, table: Mapping[str, Op]) -> Op:
+    """A row of a table.
+
+    Errors
+        AttributeValueError naming the rows there are.
+    """
+    if value not in table:
+        raise AttributeValueError(f"{key} is {value!r}, expected one of {', '.join(table)}")
+    return table[value]
+
+
+def batch_norm(
+    eps: float = 1e-3,
+    momentum: float = 0.9,
+    fix_gamma: bool = True,
+    use_global_stats: bool = False,
+    output_mean_var: bool = False,
+    axis: int = 1,
+) -> Op:
+    """The op behind `BatchNorm`."""
+    return nn.BatchNorm(
+        eps=eps,
+        momentum=momentum,
+        fix_gamma=fix_gamma,
+        use_global_stats=use_global_stats,
+        output_mean_var=output_mean_var,
+        axis=axis,
+    )
+
+
+def convolution(
+    kernel: tuple[int, ...],
+    num_filter: int,
+    stride: tuple[int, ...] = (),
+    dilate: tuple[int, ...] = (),
+    pad: tuple[int, ...] = (),
+    num_group: int = 1,
+    no_bias: bool = False,
+    layout: str | None = None,
+) -> Op:
+    """The op behind `Convolution`."""
+    check_layout(layout)
+    return conv.Convolution(
+        kernel=kernel, stride=stride, dilate=dilate, pad=pad,
+        num_group=num_group, num_filter=num_filter, no_bias=no_bias,
+    )  # fmt: skip
+
+
+def pooling(
+    kernel: tuple[int, ...] = (),
+    pool_type: str = "max",
+    global_pool: bool = False,
+    pooling_convention: str = "valid",
+    stride: tuple[int, ...] = (),
+    pad: tuple[int, ...] = (),
+    p_value: int | None = None,
+    count_include_pad: bool | None = None,
+    layout: str | None = None,
+) -> Op:
+    """The op behind `Pooling`; a window over the whole image has neither stride nor padding."""
+    check_layout(layout)
+    if pool_type == "lp" and p_value is None:
+        raise AttributeValueError("p_value is missing, expected an integer for pool_type 'lp'")
+    if global_pool:
+        stride = pad = ()
+    return pool.Pooling(
+        kernel=kernel, stride=stride, pad=pad, pooling_convention=pooling_convention, global_pool=global_pool,
+        pool_type=pool_type, p_value=p_value or 2, count_include_pad=count_include_pad is not False,
+    )  # fmt: skip
+
+
+def check_layout(layout: str | None) -> None:
+    """Refuse images whose channels do not follow the batch."""
+    if layout not in (None, "None", "NCW", "NCHW", "NCDHW"):
+        raise AttributeValueError(f"layout is {layout!r}, expected one of NCW, NCHW, NCDHW")
+
+
+def dropout(p: float = 0.5, mode: str = "training", axes: tuple[int, ...] = ()) -> Op:
+    """The op behind `Dropout`."""
+    return random.Dropout(p=p, mode=mode, axes=axes)
+
+
+def along(cls: Callable[..., Op]) -> Callable[..., Op]:
+    """An op along one axis, with MXNet's optional temperature."""
+
+    def build(axis: int = -1, temperature: float | None = None) -> Op:
+        return cls(axis=axis, temperature=1.0 if temperature is None else temperature)
+
+    return build
+
+
+def reduction(cls: type[Reduction]) -> Callable[..., Op]:
+    """A reduction as MXNet counts its axes: none given, or an empty tuple, means all."""
+
+    def build(axis: int | tuple[int, ...] | None = None, keepdims: bool = False, exclude: bool = False) -> Op:
+        axis = None if axis == () else axis
+        return cls(axis=axis, keepdims=keepdims, exclude=exclude and axis is not None, vector=True)
+
+    return build
+
+
+def with_scalar(binary: Op, reverse: bool = False) -> Callable[..., Op]:
+    """A binary op with a number on one side."""
+
+    def build(scalar: float) -> Op:
+        return e.WithScalar(binary=binary, scalar=scalar, reverse=reverse)
+
+    return build
+
+
+def clip(a_min: float, a_max: float) -> Op:
+    """The op behind `clip`."""
+    return e.Clip(low=a_min, high=a_max)
+
+
+def reshape(shape: tuple[int, ...]) -> Op:
+    """The op behind `Reshape`."""
+    if min(shape, default=0) < -1:
+        raise AttributeValueError(f"shape is {shape}, expected sizes, 0 to keep one, or one -1")
+    return movement.Reshape(to=shape, zero_keeps=True)
+
+
+def transpose(axes: tuple[int, ...] | None = None) -> Op:
+    """The op behind `transpose`."""
+    return movement.Transpose(axes=axes or None)
+
+
+def swap_axes(dim1: int = 0, dim2: int = 0) -> Op:
+    """The op behind `SwapAxis`."""
+    return movement.SwapAxes(a=dim1, b=dim2)
+
+
+def broadcast_to(shape: tuple[int, ...]) -> Op:
+    """The op behind `broadcast_to`."""
+    return movement.BroadcastTo(to=shape)
+
+
+def split(num_outputs: int, axis: int = 1, squeeze_axis: bool = False) -> Op:
+    """The op behind `SliceChannel`."""
+    return index.Split(num_outputs=num_outputs, axis=axis, squeeze_axis=squeeze_axis)
+
+
+def filled(value: float) -> Callable[..., Op]:
+    """An array of one number."""
+
+    def build(shape: tuple[int, ...], dtype: str = "float32") -> Op:
+        if min(shape, default=0) < 0:
+            raise AttributeValueError(f"shape is {shape}, expected sizes of 0 or more")
+        if dtype not in DTYPE_CODES:
+            raise AttributeValueError(f"dtype is {dtype[:80]!r}, expected one of {', '.join(DTYPE_CODES)}")
+        return reduce.Full(to=shape, value=value, type=dtype)
+
+    return build
+
+
+def concat(dim: int = 1) -> Op:
+    """The op behind `Concat`."""
+    return index.Concat(dim=dim)
+
+
+def custom(op_type: str, **arguments: Any) -> Op:
+    """An operator that the user registered as `op_type`; other attributes are its own, as texts."""
+    return Custom(op_type, **arguments)
+
+
+def declare() -> None:
+    """Fill the catalog."""
+    operator("FullyConnected", linear.FullyConnected)
+    operator("Activation", activation, inputs=("data",))
+    operator("LeakyReLU", leaky_relu, inputs=("data",))
+    operator("BatchNorm", batch_norm, "BatchNorm_v1", ignored=frozenset({"cudnn_off"}))
+    tuning = frozenset({"workspace", "cudnn_tune", "cudnn_off"})
+    operator("Convolution", convolution, ignored=tuning)
+    operator("Pooling", pooling, inputs=("data",), ignored=tuning, hidden=1)
+    operator("Dropout", dropout, inputs=("data",), ignored=frozenset({"cudnn_off"}))
+    operator("softmax", along(nn.Softmax), inputs=("data",))
+    operator("log_softmax", along(nn.LogSoftmax), inputs=("data",))
+    operator("SoftmaxOutput", loss.SoftmaxOutput, "Softmax")
+    operator("MakeLoss", loss.MakeLoss, inputs=("data",))
+    operator("make_loss", loss.MakeLoss, inputs=("data",), outputs=("loss",))
+    operator("BlockGrad", loss.StopGradient, "stop_gradient", inputs=("data",))
+    operator("identity", movement.Identity, "_copy", inputs=("data",))
+    operator("Concat", concat, "concat", ignored=COUNTED)
+    operator("stack", index.Stack, ignored=COUNTED)
+    operator("SliceChannel", split, "split", inputs=("data",))
+    operator("Reshape", reshape, "reshape", inputs=("data",))
+    operator("Flatten", lambda: movement.Flatten(axis=1), "flatten", inputs=("data",))
+    operator("transpose", transpose, inputs=("data",))
+    operator("SwapAxis", swap_axes, "swapaxes", inputs=("data",))
+    operator("expand_dims", movement.ExpandDims, inputs=("data",))
+    operator("squeeze", movement.Squeeze, inputs=("data",))
+    operator("broadcast_to", broadcast_to, inputs=("data",))
+    operator("where", lambda: e.Where(rows=True), inputs=("condition", "x", "y"))
+    operator("clip", clip, inputs=("data",))
+    operator("Custom", custom, ignored=COUNTED)
+    operator("_zeros", filled(0.0), ignored=frozenset({"ctx"}))
+    operator("_ones", filled(1.0), ignored=frozenset({"ctx"}))
+    for name, unary in UNARY.items():
+        operator(name, unary, inputs=("data",))
+    for name, cls in REDUCTIONS.items():
+        operator(
+            name,
+            reduction(cls),
+            *{"max": ("max_axis",), "min": ("min_axis",)}.get(name, ()),
+            inputs=("data",),
+        )
+    for name, (old, binary) in BINARY.items():
+        strict = f"elemwise_{name}" if name in ("add", "sub", "mul", "div") else f"_{name}"
+        operator(strict, same_shape(binary), f"_{old}", f"_{old.title()}", inputs=SIDES)
+        operator(f"broadcast_{name}", broadcasting(binary), f"broadcast_{old}", inputs=SIDES)
+        operator(f"_{old}_scalar", with_scalar(binary()), f"_{old.title()}Scalar", inputs=("data",))
+    for name, reverse in (("minus", e.Subtract), ("div", e.Divide), ("power", e.Power)):
+        operator(
+            f"_r{name}_scalar", with_scalar(reverse(), True), f"_R{name.title()}Scalar", inputs=("data",)
+        )
+    for name, comparison in COMPARISONS.items():
+        operator(f"_{name}", comparison, inputs=SIDES)
+        operator(f"broadcast_{name}", comparison, inputs=SIDES)
+        operator(f"_{name}_scalar", with_scalar(comparison()), inputs=("data",))
+
+
+def same_shape(cls: type[e.Binary]) -> Callable[[], Op]:
+    """A binary op that does not broadcast."""
+    return lambda: cls(same_shape=True)
+
+
+def broadcasting(cls: type[e.Binary]) -> Callable[[], Op]:
+    """A binary op that broadcasts."""
+    return lambda: cls()
+
+
+declare()
+RESERVED.update(dict.fromkeys(OPERATORS, "an operator of MXNet"))

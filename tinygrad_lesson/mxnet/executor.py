@@ -1,0 +1,434 @@
+"""An executor: a graph with arrays bound to it, run forward and backward."""
+
+import contextlib
+import gc
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson import random
+from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, as_ndarray, read_only, require_device
+from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, listed, near, shown
+from tinygrad_lesson.engine.graph import Edge, Label, Node, check_names, outputs_of, toposort
+from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
+from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
+from tinygrad_lesson.mxnet.bound import Listed, Named, as_numbers, assign_all, check_shape
+from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, rematerialized
+from tinygrad_lesson.run import runner as find_runner
+
+REQUESTS = ("write", "add", "null")
+OUTPUT = "output "  # what a plan calls the results of its forward part
+HEAD = "head gradient "  # its arguments that stand for the cotangents of these
+GRADIENT = "gradient "  # its updates that are gradients
+STATE = "new "  # and those that are the next values of a state
+
+
+def variables(order: Sequence[Node]) -> tuple[list[Node], list[Node]]:
+    """The arguments and the auxiliary states among the nodes of a graph, in their order."""
+    states: set[Node] = set()
+    for node in order:
+        if node.op is not None and node.op.states:
+            states.update(edge.node for edge in node.inputs[-len(node.op.states) :])
+    leaves = [node for node in order if node.is_variable]
+    return [n for n in leaves if n not in states], [n for n in leaves if n in states]
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """No search for cycles inside: a graph has none, and the search takes as long as compiling it."""
+    before = gc.isenabled()
+    try:
+        gc.disable()
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def room_for_arrays(caller: str) -> Iterator[None]:
+    """One clear line where arrays inside are larger than memory, or than an array can be."""
+    try:
+        yield
+    except (MemoryError, ValueError) as error:
+        told = str(error)
+        if not (isinstance(error, MemoryError) or "too big" in told or "allowed dimension" in told):
+            raise
+        raise BindError(f"{caller}: there is no room for the arrays: {error}") from None
+
+
+class Flat:
+    """Named arrays side by side in one buffer per element type, each a view of it."""
+
+    def __init__(self, specs: Sequence[tuple[str, Shape, Any]]) -> None:
+        self.segments: dict[str, slice] = {}
+        self.arrays: dict[str, np.ndarray] = {}
+        self.buffers: dict[np.dtype[Any], np.ndarray] = {}
+        sizes: dict[Any, int] = {}
+        for name, shape, dtype in specs:
+            start = sizes.get(np.dtype(dtype), 0)
+            self.segments[name] = slice(start, start + math.prod(shape))  # type: ignore[arg-type]
+            sizes[np.dtype(dtype)] = self.segments[name].stop
+        self.buffers = {dtype: aligned_zeros(size, dtype) for dtype, size in sizes.items()}
+        for name, shape, dtype in specs:
+            self.arrays[name] = self.buffers[np.dtype(dtype)][self.segments[name]].reshape(shape)
+
+
+class Executor:
+    """Outputs and gradients of a graph for the arrays in `arg_dict` and `aux_dict`.
+
+    `arguments` and `states` are the bound arrays; `requests` says for each argument whether its
+    gradient is written, added or not wanted. `flat_parameters` and `flat_gradients` hold those that
+    `simple_bind` has laid side by side. `known` are shapes and types that were inferred already. An executor has one
+    set of arrays, so it serves one thread at a time, as in MXNet.
+    """
+
+    def __init__(
+        self,
+        heads: Sequence[Edge],
+        output_names: Sequence[str],
+        arguments: Mapping[str, np.ndarray],
+        gradients: Mapping[str, np.ndarray],
+        states: Mapping[str, np.ndarray],
+        requests: Mapping[str, str],
+        *,
+        context: Context = Context(),
+        passes: Passes = Passes(),
+        runner: str | None = None,
+        generator: Any = None,
+        known: tuple[Shapes, DTypes] | None = None,
+        caller: str = "bind",
+    ) -> None:
+        require_device(context)
+        find_runner(runner)  # which refuses an unknown one
+        self.heads, self.output_names = list(heads), list(output_names)
+        self.arguments, self.gradients, self.states = dict(arguments), dict(gradients), dict(states)
+        self.requests, self.context, self.passes = dict(requests), context, passes
+        self.runner_name = runner
+        self.generator = generator if generator is not None else random.default_generator()
+        self.order = toposort(edge.node for edge in self.heads)
+        check_names((node for node in self.order if node.is_variable), "arguments")
+        for name in (*self.arguments, *self.states):
+            if name.startswith((OUTPUT, HEAD, GRADIENT, STATE)):
+                raise GraphError(
+                    f"{name!r}: a plan calls arrays of its own so; give the argument another name"
+                )
+        self.pinned = pinned(self.order)
+        self.flat_parameters = self.flat_gradients = Flat(())
+        self.shapes, self.dtypes = known or self.settle(caller)
+        shapes: list[Any] = [self.shapes[edge] for edge in self.heads]
+        outputs = zip(shapes, self.heads, strict=True)
+        with room_for_arrays(caller):
+            self.outputs_now = [read_only(np.zeros(shape, self.dtypes[edge])) for shape, edge in outputs]
+        self.head_gradients: dict[str, np.ndarray] = {}
+        self.made: dict[bool, tuple[Plan, Any]] = {}
+        self.shown: dict[bool, tuple[list[np.ndarray], list[tuple[np.ndarray, np.ndarray]]]] = {}
+        self.ran_training = False
+
+    def settle(self, caller: str) -> tuple[Shapes, DTypes]:
+        """Check the bound arrays against the graph."""
+        bound = {**self.arguments, **self.states}
+        leaves = [node for node in self.order if node.is_variable]
+        shapes = infer_shapes(self.order, {Edge(n): bound[n.name].shape for n in leaves}, caller)
+        return shapes, infer_dtypes(self.order, {Edge(n): bound[n.name].dtype for n in leaves}, None, caller)
+
+    # What users read.
+
+    @property
+    def arg_dict(self) -> dict[str, NDArray]:
+        """Arguments by name. What is put under a name is copied into its array, here and in the others."""
+        self.pin()
+        return self.handed[0]
+
+    @property
+    def grad_dict(self) -> dict[str, NDArray | None]:
+        """Gradients by argument; None where none is wanted."""
+        return self.handed[1]
+
+    @property
+    def aux_dict(self) -> dict[str, NDArray]:
+        """Auxiliary states by name."""
+        return self.handed[2]
+
+    @cached_property
+    def handed(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Arguments, gradients and states as they are handed out."""
+
+        def named(arrays: Mapping[str, Any], what: str) -> dict[str, Any]:
+            return Named({n: None if a is None else as_ndarray(a) for n, a in arrays.items()}, what)
+
+        wanted = {name: self.gradients.get(name) for name in self.arguments}
+        return named(self.arguments, "arg_dict"), named(wanted, "grad_dict"), named(self.states, "aux_dict")
+
+    @property
+    def output_dict(self) -> dict[str, NDArray]:
+        """Outputs by name."""
+        return Named(dict(zip(self.output_names, self.outputs, strict=True)), "output_dict")
+
+    @property
+    def arg_arrays(self) -> list[NDArray]:
+        """Arguments in order."""
+        return Listed(self.arg_dict.values())
+
+    @property
+    def grad_arrays(self) -> list[NDArray | None]:
+        """Gradients in the order of the arguments."""
+        return Listed(self.grad_dict.values())
+
+    @property
+    def aux_arrays(self) -> list[NDArray]:
+        """Auxiliary states in order."""
+        return Listed(self.aux_dict.values())
+
+    @property
+    def outputs(self) -> list[NDArray]:
+        """Results of the last forward run, which the next one overwrites; nobody else can, `asnumpy` gives a copy."""
+        return Listed([as_ndarray(a) for a in self.outputs_now])
+
+    # What users do.
+
+    def forward(self, is_train: bool = False, **arguments: Any) -> list[NDArray]:
+        """Compute the outputs, after copying `arguments` into their arrays.
+
+        Errors
+            BindError for a name that is no argument; ShapeError for a value of another shape. Then no
+            argument has changed.
+        """
+        self.run(is_train, arguments)
+        return self.outputs
+
+    def run(self, is_train: bool, arguments: Mapping[str, Any]) -> None:
+        """As `forward`, but nothing is handed out."""
+        if arguments:
+            self.take(arguments)
+        self.pin()
+        self.runner(is_train).forward()
+        self.deliver(is_train)
+
+    def deliver(self, is_train: bool) -> None:
+        """Show what the run of one mode has left."""
+        self.outputs_now, copies = self.shown[is_train]
+        for own, result in copies:
+            np.copyto(own, result)
+        self.ran_training = is_train
+
+    def pin(self) -> None:
+        """Write the numbers at which ops hold arguments, whatever an optimizer made of them."""
+        for name, value in self.pinned.items():
+            self.arguments[name][...] = value
+
+    def take(self, arguments: Mapping[str, Any]) -> None:
+        """Copy `arguments` into their arrays, all or none."""
+        for name, value in arguments.items():
+            if name not in self.arguments:
+                raise BindError(f"forward: {name!r} is no argument; {near(name, self.arguments)}")
+            array = (
+                value if isinstance(value, np.ndarray) else as_numbers(value, f"forward: argument {name!r}")
+            )
+            if array.shape != self.arguments[name].shape:
+                given, bound = array.shape, self.arguments[name].shape
+                raise ShapeError(
+                    f"forward: argument {name!r} is {show(given)}, expected {show(bound)} as it was bound; "
+                    f"reshape({shown(name)}={show(given)}) makes an executor for it"
+                )
+        assign_all(
+            (self.arguments[name], value, f"forward: argument {name!r}") for name, value in arguments.items()
+        )
+
+    def backward(self, out_grads: Any = None, is_train: bool = True) -> None:
+        """Compute the gradients; `out_grads` gives the cotangents of outputs that are no losses.
+
+        Errors
+            BindError before a forward run in training, or where a cotangent is missing.
+        """
+        if not self.ran_training:
+            raise BindError("backward: call forward(is_train=True) first")
+        given = (
+            []
+            if out_grads is None
+            else list(out_grads)
+            if isinstance(out_grads, list | tuple)
+            else [out_grads]
+        )
+        if len(given) > len(self.heads):
+            raise BindError(
+                f"backward: {len(given)} gradients for {len(self.heads)} outputs, {listed(self.output_names)}"
+            )
+        copies = []
+        for key, array in self.head_gradients.items():
+            i = int(key.removeprefix(HEAD))
+            if i >= len(given) or given[i] is None:
+                raise BindError(
+                    f"backward: output {self.output_names[i]!r} is no loss, so its gradient is needed: "
+                    f"backward([array of shape {show(array.shape)}]), or wrap it in MakeLoss"
+                )
+            copies.append((array, given[i], f"backward: the gradient of output {self.output_names[i]!r}"))
+        assign_all(copies)
+        self.made[True][1].backward()
+
+    def train(self, batches: Mapping[str, Any], steps: int, updater: Any, monitor: Any) -> np.ndarray | None:
+        """Take `steps` training steps in one call of a runner that can; their losses, or None where it cannot.
+
+        Each array of `batches` has one more leading axis, over the batches, which are gone through in turn.
+        """
+        run = self.runner(True)
+        if not hasattr(run, "train") or any(name not in self.arguments for name in batches):
+            return None
+        for name, values in batches.items():
+            check_shape(self.arguments[name], values[0], f"train: {name!r}")
+        self.pin()
+        noted: Any = run.train(batches, steps, updater, OUTPUT + "0", monitor.watched)
+        if noted is None:
+            return None
+        self.deliver(True)
+        losses, magnitudes = noted
+        monitor.add_batches(magnitudes)
+        return losses  # type: ignore[no-any-return]
+
+    def copy_params_from(
+        self,
+        arg_params: Mapping[str, Any],
+        aux_params: Mapping[str, Any] | None = None,
+        allow_extra_params: bool = False,
+    ) -> None:
+        """Copy parameters and states into the bound arrays, all or none.
+
+        Errors
+            BindError for an unknown name unless `allow_extra_params`; ShapeError for another shape.
+        """
+        copies = []
+        for kind, given, own in (("arg", arg_params, self.arguments), ("aux", aux_params or {}, self.states)):
+            for name, value in given.items():
+                if name in own:
+                    copies.append((own[name], value, f"copy_params_from: {kind} {name!r}"))
+                elif not allow_extra_params:
+                    raise BindError(f"copy_params_from: {name!r} is none of the {kind}s; {near(name, own)}")
+        assign_all(copies)
+
+    def reshape(
+        self, partial_shaping: bool = False, allow_up_sizing: bool = False, **shapes: Shape
+    ) -> "Executor":
+        """An executor of the same graph for other input shapes; parameters and states are shared.
+
+        Errors
+            BindError for a name that is no argument, where an array that was not named would change its
+            shape unless `partial_shaping`, and where one would grow unless `allow_up_sizing`.
+        """
+        leaves = {node.name: Edge(node) for node in self.order if node.is_variable}
+        for name in shapes:
+            if name not in leaves:
+                raise BindError(f"reshape: {name!r} is no argument; {near(name, self.arguments)}")
+        inferred = infer_shapes(
+            self.order, {leaves[name]: tuple(shape) for name, shape in shapes.items()}, "reshape"
+        )
+        parts = [dict(self.arguments), dict(self.gradients), dict(self.states)]
+        for name, edge in leaves.items():
+            old, new = {**self.arguments, **self.states}[name], inferred[edge]
+            if new is None or not is_complete(new) or new == old.shape:
+                continue
+            change = f"reshape: {name!r} would change from {show(old.shape)} to {show(new)}"
+            if name not in shapes and not partial_shaping:
+                raise BindError(f"{change}; name it, or pass partial_shaping=True")
+            if size_of(new) > old.size and not allow_up_sizing:  # type: ignore[operator]
+                raise BindError(f"{change}, which is larger; pass allow_up_sizing=True")
+            for part in (part for part in parts if name in part):
+                part[name] = np.zeros(new, part[name].dtype)  # type: ignore[arg-type]
+        made = Executor(
+            self.heads, self.output_names, parts[0], parts[1], parts[2], self.requests, context=self.context, passes=self.passes,  # noqa: E501
+            runner=self.runner_name, generator=self.generator, caller="reshape",
+        )  # fmt: skip
+        if all(made.arguments[name] is self.arguments[name] for name in self.flat_parameters.arrays):
+            made.flat_parameters, made.flat_gradients = self.flat_parameters, self.flat_gradients
+        return made
+
+    # How it is done.
+
+    def runner(self, is_train: bool) -> Any:
+        """The runner of the training or the prediction plan, made when first used."""
+        if is_train not in self.made:
+            with collector_paused(), room_for_arrays("bind"):
+                self.make(is_train)
+        return self.made[is_train][1]
+
+    def make(self, is_train: bool) -> None:
+        """Compile the plan of one mode and bind it to a runner."""
+        plan = self.compile(is_train)
+        for i, array in enumerate(self.outputs_now):
+            if HEAD + str(i) in plan.arguments:
+                self.head_gradients[HEAD + str(i)] = np.zeros_like(array)
+        arrays = {**self.arguments, **self.states, **self.head_gradients}
+        arrays.update({GRADIENT + name: a for name, a in self.gradients.items()})
+        arrays.update({STATE + name: a for name, a in self.states.items()})
+        run = find_runner(self.runner_name)(plan, arrays, self.generator)
+        names = [OUTPUT + str(i) for i in range(len(self.heads))]
+        owners = [plan.buffers[plan.buffers[plan.outputs[name]].owner] for name in names]
+        shown = [run.result(name) for name in names]
+        copies = []
+        for i, owner in enumerate(owners):
+            if owner.argument:  # the user may write there, and still reads the result
+                copies.append((np.empty_like(shown[i]), shown[i]))
+                shown[i] = copies[-1][0]
+        self.shown[is_train] = [read_only(array) for array in shown], copies
+        self.made[is_train] = plan, run
+
+    def plan(self, is_train: bool = True) -> Plan:
+        """The plan of one mode, to be printed or drawn."""
+        self.runner(is_train)
+        return self.made[is_train][0]
+
+    def compile(self, is_train: bool) -> Plan:
+        """Gradient graph, passes and memory plan of one mode."""
+        builder = Builder(self.passes, is_train, self.dtypes)
+        for node in self.order:
+            if node.is_variable:
+                builder.leaf(node, self.shapes[Edge(node)], self.dtypes[Edge(node)])  # type: ignore[arg-type]
+        heads = builder.graph(self.heads)
+        outputs = [(OUTPUT + str(i), edge) for i, edge in enumerate(heads)]
+        updates = [*self.gradient_updates(builder, heads), *state_updates(heads)] if is_train else []
+        updates = rematerialized(builder, heads, updates) if self.passes.mirror else updates
+        arrays = {GRADIENT + name: a for name, a in self.gradients.items()}
+        arrays.update({STATE + name: a for name, a in self.states.items()})
+        targets = {name: (a.shape, a.dtype) for name, a in arrays.items()}
+        plan = Compiler(builder, self.passes).compile(Task(outputs, updates, targets))
+        builder.forget()
+        return plan
+
+    def gradient_updates(self, builder: Builder, heads: Sequence[Edge]) -> list[Any]:
+        """For each wanted gradient its array, the edge that computes it, and whether it is added."""
+        cotangents = []
+        for i, edge in enumerate(heads):
+            node = Node(None, label=Label(HEAD + str(i)))
+            cotangents.append(builder.variable(node, builder.shapes[edge], self.dtypes[self.heads[i]]))
+        leaves = {node.name: Edge(node) for node in self.order if node.is_variable}
+        wrt = [leaves[name] for name in self.gradients]
+        found = builder.gradients(list(zip(heads, cotangents, strict=True)), wrt)
+        return [
+            (GRADIENT + name, edge, self.requests[name] == "add")
+            for name, edge in zip(self.gradients, found, strict=True)
+        ]
+
+
+def state_updates(heads: Sequence[Edge]) -> list[Any]:
+    """For each auxiliary state its array and the edge that holds its next value."""
+    updates = []
+    for node in toposort(edge.node for edge in heads):
+        if node.op is not None and node.op.states:
+            count = len(node.op.states)
+            states, values = node.inputs[-count:], outputs_of(node)[-count:]
+            updates += [(STATE + s.node.name, v, False) for s, v in zip(states, values, strict=True)]
+    return updates
+
+
+def pinned(order: Sequence[Node]) -> dict[str, float]:
+    """Arguments that an op holds at a number, as BatchNorm's `fix_gamma` does."""
+    found = {}
+    for node in order:
+        if node.op is not None and node.op.pinned():
+            names = node.op.name_inputs(len(node.inputs))
+            for name, value in node.op.pinned().items():
+                leaf = node.inputs[names.index(name)].node
+                found.update({leaf.name: value} if leaf.is_variable else {})
+    return found

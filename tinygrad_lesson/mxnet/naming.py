@@ -1,0 +1,133 @@
+"""Names and attributes that nodes get when the user gives none, as in MXNet 1.x."""
+
+import itertools
+import threading
+from collections.abc import Iterator, Mapping
+from numbers import Real
+from typing import Any, ClassVar
+
+from tinygrad_lesson.engine.errors import AttributeValueError, shown
+
+HIDDEN = ("lr_mult", "wd_mult", "ctx_group", "force_mirroring", "mirror_stage", "profiler_scope")
+
+
+class Scope:
+    """Something that holds while its `with` block runs, one stack per thread."""
+
+    stacks: ClassVar[threading.local] = threading.local()
+
+    @classmethod
+    def stack(cls) -> list[Any]:
+        """The scopes of this kind that this thread has entered, the outermost first."""
+        kind = next(c.__name__ for c in cls.__mro__ if Scope in c.__bases__)
+        stacks = cls.stacks.__dict__
+        return stacks.setdefault(kind, [])  # type: ignore[no-any-return]
+
+    @classmethod
+    def current(cls) -> Any:
+        """The innermost scope."""
+        stack = cls.stack()
+        if not stack:
+            stack.append(next(c for c in cls.__mro__ if Scope in c.__bases__)())
+        return stack[-1]
+
+    def __enter__(self) -> Any:
+        self.current()
+        self.stack().append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stack().pop()
+
+
+class NameManager(Scope):
+    """Counts the unnamed nodes of each kind: `fullyconnected0`, `fullyconnected1`."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, Iterator[int]] = {}
+
+    def get(self, name: str | None, hint: str) -> str:
+        """`name` if there is one, else the next of its kind."""
+        if name:
+            return name
+        return f"{hint}{next(self.counters.setdefault(hint, itertools.count()))}"
+
+
+class Prefix(NameManager):
+    """Puts a prefix before every name, given or counted."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self.prefix = prefix
+
+    def get(self, name: str | None, hint: str) -> str:
+        """The name with the prefix."""
+        return self.prefix + super().get(name, hint)
+
+
+class AttrScope(Scope):
+    """Attributes that all nodes made inside get, such as ``lr_mult="0"`` or ``__mood__="happy"``.
+
+    An operator takes those that are attributes of its own, unless its call says otherwise.
+    """
+
+    def __init__(self, /, **attributes: str) -> None:
+        for key, value in attributes.items():
+            if not isinstance(value, str):
+                raise AttributeValueError(f"AttrScope: {key} is {value!r}, expected a string")
+        self.attributes = {stored(key): value for key, value in attributes.items()}
+
+    def __enter__(self) -> Any:
+        self.stack().append(AttrScope(**{**self.current().attributes, **self.attributes}))
+        return self
+
+
+def scoped(attr: Any, more: Mapping[str, Any], where: str) -> dict[str, str]:
+    """The attributes of the present scope and those of a caller, which win, as texts.
+
+    Errors
+        AttributeValueError for one that is neither text nor number, that speaks of an input, or is nearly a hidden one.
+    """
+    if not isinstance(attr, Mapping | None):
+        raise AttributeValueError(f"{where}: attr is {attr!r}, expected texts by name")
+    attributes: dict[str, str] = dict(AttrScope.current().attributes)
+    for key, value in {**(attr or {}), **more}.items():
+        if not isinstance(key, str) or not isinstance(value, str | Real):
+            raise AttributeValueError(f"{where}: attr holds {key!r}: {value!r}, expected texts by name")
+        attributes[stored(key)] = str(value)
+    for key, text in attributes.items():
+        meant = key.strip("_")
+        if meant in HIDDEN and key not in (meant, wrapped(meant)):
+            raise AttributeValueError(f"{where}: {key!r} means nothing; write {meant}={text!r}")
+    for key in filter(suffix, attributes):
+        name, hidden = key[: -len(suffix(key)) - 1], suffix(key)
+        raise AttributeValueError(
+            f"{where}: {key!r} speaks of an input; make that one yourself: "
+            f"{shown(name)}=Variable({name!r}, {hidden}={attributes[key]!r})"
+        )
+    return attributes
+
+
+def stored(key: str) -> str:
+    """The name under which a node keeps an attribute: those that MXNet hides are wrapped."""
+    return wrapped(key) if key in HIDDEN else key
+
+
+def wrapped(key: str) -> str:
+    """The name under which a node has what is no attribute of its operator: `mood` is `__mood__`."""
+    return key if is_wrapped(key) else f"__{key}__"
+
+
+def is_wrapped(key: str) -> bool:
+    """Whether a key can be no attribute of an operator: `__mood__`."""
+    return key.startswith("__") and key.endswith("__")
+
+
+def is_hidden(key: str) -> bool:
+    """Whether a keyword of a call speaks of the node, or of an input, and not of the operator."""
+    return key in HIDDEN or is_wrapped(key) or bool(suffix(key))
+
+
+def suffix(key: str) -> str:
+    """The hidden attribute that a key means for an input: `lr_mult` of `weight_lr_mult`; empty if none."""
+    return next((h for h in HIDDEN if key.endswith(f"_{h}")), "")

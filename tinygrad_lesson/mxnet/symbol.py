@@ -1,0 +1,598 @@
+"""`Symbol`: one or more edges of a graph, named and asked about as in MXNet 1.x."""
+
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.arrays import Context, as_ndarray, cpu
+from tinygrad_lesson.display import Displayed
+from tinygrad_lesson.engine.errors import (
+    AttributeValueError,
+    BindError,
+    DTypeError,
+    GraphError,
+    ShapeError,
+    listed,
+    near,
+    shown,
+)
+from tinygrad_lesson.engine.graph import (
+    Edge,
+    Label,
+    Node,
+    check_names,
+    outputs_of,
+    packed,
+    substitute,
+    toposort,
+    unpacked,
+)
+from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
+from tinygrad_lesson.engine.shapes import Shape
+from tinygrad_lesson.files import write_whole
+from tinygrad_lesson.mxnet import binding, serial
+from tinygrad_lesson.mxnet.executor import Executor, collector_paused, variables
+from tinygrad_lesson.mxnet.naming import HIDDEN, NameManager, is_hidden, is_wrapped, scoped, wrapped
+from tinygrad_lesson.mxnet.register import DTYPE_CODES, Operator, as_factor, as_text, find
+from tinygrad_lesson.plan import Passes
+
+
+class Symbol(Displayed):
+    """A symbolic expression: edges of a graph whose variables have no values yet."""
+
+    __slots__ = ("heads", "order")
+    __array_ufunc__ = None
+
+    def __init__(self, heads: Sequence[Edge]) -> None:
+        self.heads = tuple(heads)
+        self.order: list[Node] = []  # of its nodes, once somebody has asked for it
+
+    # Names.
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes, inputs before users: a depth-first post-order."""
+        self.order = self.order or toposort(edge.node for edge in self.heads)
+        return self.order
+
+    @property
+    def name(self) -> str | None:
+        """The name of the node, None for a group of several."""
+        names = {edge.node.name for edge in self.heads}
+        return names.pop() if len(names) == 1 else None
+
+    def list_arguments(self) -> list[str]:
+        """Names of the variables that a caller must give."""
+        return [node.name for node in variables(self.nodes)[0]]
+
+    def list_auxiliary_states(self) -> list[str]:
+        """Names of the states, such as moving means."""
+        return [node.name for node in variables(self.nodes)[1]]
+
+    def list_inputs(self) -> list[str]:
+        """Names of all variables."""
+        return [node.name for node in self.nodes if node.is_variable]
+
+    def list_outputs(self) -> list[str]:
+        """Names of the outputs."""
+        return [output_name(edge) for edge in self.heads]
+
+    def get_internals(self) -> "Symbol":
+        """A group of every variable and every output inside."""
+        return Symbol([edge for node in self.nodes for edge in outputs_of(node)[: visible(node)]])
+
+    def get_children(self) -> "Symbol | None":
+        """A group of the inputs of the head nodes."""
+        inputs = [x for node in dict.fromkeys(edge.node for edge in self.heads) for x in node.inputs]
+        return Symbol(inputs) if inputs else None
+
+    def __getitem__(self, index: int | str | slice) -> "Symbol":
+        if isinstance(index, str):
+            found = [edge for edge in self.heads if index in (output_name(edge), edge.node.name)]
+            if len(found) != 1:
+                count = "no output is" if not found else f"{len(found)} outputs are"
+                raise GraphError(f"{self!r}: {count} called {index!r}; {near(index, self.list_outputs())}")
+            return Symbol(found)
+        if isinstance(index, slice):
+            return group([Symbol([edge]) for edge in self.heads[index]])
+        if not isinstance(index, int | np.integer):
+            raise DTypeError(f"{self!r}: an output is chosen by its number or its name, not by {index!r}")
+        return Symbol([self.heads[index]])
+
+    def __iter__(self) -> "Iterator[Symbol]":
+        return (Symbol([edge]) for edge in self.heads)
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    def __repr__(self) -> str:
+        if self.name is not None:
+            return f"<Symbol {shown(self.name)}>"
+        return f"<Symbol group [{listed(edge.node.name for edge in self.heads)}]>"
+
+    def __bool__(self) -> bool:
+        raise DTypeError(
+            "a Symbol has no truth value: it is an expression without numbers; bind it and compare those"
+        )
+
+    # Attributes.
+
+    def attr(self, key: str) -> str | None:
+        """One attribute of the head node."""
+        attributes = self.heads[0].node.label.attributes
+        return attributes.get(key, attributes.get(f"__{key}__"))
+
+    def list_attr(self) -> dict[str, str]:
+        """The attributes of the head node."""
+        return with_plain_names(self.heads[0].node.label.attributes)
+
+    def attr_dict(self) -> dict[str, dict[str, str]]:
+        """The attributes of every node that has some."""
+        found = {node.name: with_plain_names(node.label.attributes) for node in self.nodes}
+        return {name: attributes for name, attributes in found.items() if attributes}
+
+    # Shapes and types.
+
+    def infer_shape(self, *positional: Any, **shapes: Any) -> Any:
+        """Shapes of arguments, outputs and states, or three None where they are not all known.
+
+        Errors
+            ShapeError naming the node at which the shapes do not fit; BindError for an unknown name.
+        """
+        found = self.infer_shape_partial(*positional, **shapes)
+        complete = all(shape and 0 not in shape for part in found for shape in part)
+        return found if complete else (None, None, None)
+
+    def infer_shape_partial(self, *positional: Any, **shapes: Any) -> Any:
+        """As `infer_shape`, with () for a shape and 0 for a size that is not known."""
+        found = infer_shapes(self.nodes, self.given_shapes(positional, shapes))
+        return self.told(lambda edge: tuple(n or 0 for n in found[edge] or ()))
+
+    def infer_type(self, *positional: Any, **dtypes: Any) -> Any:
+        """Element types of arguments, outputs and states.
+
+        Errors
+            DTypeError naming the node whose inputs differ; BindError for an unknown name.
+        """
+        found = infer_dtypes(self.nodes, self.given_dtypes(positional, dtypes), np.dtype("float32"))
+        return self.told(lambda edge: np.dtype(found[edge] or "float32").type)
+
+    def told(self, fact: Callable[[Edge], Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """A fact about every argument, output and state."""
+        arguments, states = variables(self.nodes)
+        return (
+            [fact(Edge(n)) for n in arguments],
+            [fact(edge) for edge in self.heads],
+            [fact(Edge(n)) for n in states],
+        )
+
+    def given_shapes(
+        self, positional: Sequence[Any], shapes: Mapping[str, Any], caller: str = "infer_shape"
+    ) -> dict[Edge, Shape]:
+        """Shapes by edge: those of a caller, and those that variables were made with; 0 is unknown."""
+        leaves, given = self.by_leaf(positional, shapes, caller)
+        for name, node in leaves.items():
+            if given.get(name) is None and "__shape__" in node.label.attributes:
+                given[name] = serial.read_shape(node.label.attributes["__shape__"], name)
+        known = {
+            name: as_sizes(shape, f"{caller}: {name}") for name, shape in given.items() if shape is not None
+        }
+        return {Edge(leaves[name]): tuple(n or None for n in shape) for name, shape in known.items() if shape}
+
+    def given_dtypes(
+        self, positional: Sequence[Any], dtypes: Mapping[str, Any], caller: str = "infer_type"
+    ) -> dict[Edge, Any]:
+        """Element types by edge: those of a caller, and those that variables were made with."""
+        leaves, given = self.by_leaf(positional, dtypes, caller)
+        for name, node in leaves.items():
+            if given.get(name) is None and "__dtype__" in node.label.attributes:
+                given[name] = serial.read_dtype(node.label.attributes["__dtype__"], name)
+        known = {name: dtype for name, dtype in given.items() if dtype is not None}
+        return {Edge(leaves[name]): as_dtype(dtype, f"{caller}: {name}") for name, dtype in known.items()}
+
+    def by_leaf(
+        self, positional: Sequence[Any], named: Mapping[str, Any], caller: str
+    ) -> tuple[dict[str, Node], dict[str, Any]]:
+        """The variables by name, and what a caller says about them.
+
+        Errors
+            GraphError if two variables share a name; BindError for a name that none has.
+        """
+        order = self.nodes
+        check_names((node for node in order if node.is_variable), "arguments")
+        arguments = [node.name for node in variables(order)[0]]
+        leaves = {node.name: node for node in order if node.is_variable}
+        if len(positional) > len(arguments):
+            raise BindError(
+                f"{caller}: {len(positional)} given, expected at most {len(arguments)}: {listed(arguments)}"
+            )
+        for name in named:
+            if name not in leaves:
+                raise BindError(f"{caller}: {name!r} is no argument; {near(name, arguments)}")
+        return leaves, {**dict(zip(arguments, positional, strict=False)), **named}
+
+    # Binding.
+
+    def simple_bind(
+        self,
+        ctx: Context = cpu(),
+        grad_req: Any = "write",
+        type_dict: Mapping[str, Any] | None = None,
+        *,
+        group2ctx: Any = None,
+        shared_exec: Any = None,
+        passes: Passes = Passes(),
+        runner: str | None = None,
+        **shapes: Any,
+    ) -> Executor:
+        """An executor with arrays of its own, zero to begin with; parameters lie side by side in one buffer.
+
+        `passes` says how the graph is simplified, and with `Passes(mirror=True)` that memory is saved for time;
+        `runner` is `vm` or `numpy`, by default the fastest that is installed. `group2ctx` and `shared_exec` are MXNet's
+        and change nothing here.
+
+        Errors
+            BindError where a shape is missing, a name is no argument, or a request is none of write, add, null;
+            LessonError for a runner that does not exist.
+        """
+        binding.check_groups(self, group2ctx)
+        with collector_paused():
+            return binding.simple_bind(
+                self, ctx, grad_req, type_dict or {}, shapes, passes=passes, runner=runner
+            )
+
+    def bind(
+        self, ctx: Context, args: Any, args_grad: Any = None, grad_req: Any = "write", aux_states: Any = None,
+        group2ctx: Any = None, shared_exec: Any = None, *, passes: Passes = Passes(), runner: str | None = None,
+    ) -> Executor:  # fmt: skip
+        """An executor over the given arrays (lists in order, or dicts by name).
+
+        NDArrays and NumPy arrays are used where they lie, so that a caller sees them change; anything
+        else is copied to float32. `group2ctx` and `shared_exec` are MXNet's and change nothing here; `passes` and
+        `runner` are as for `simple_bind`.
+
+        Errors
+            BindError for a missing array, a list of another length, or an unknown gradient.
+        """
+        binding.check_groups(self, group2ctx)
+        return binding.bind(self, ctx, args, args_grad, grad_req, aux_states, passes=passes, runner=runner)
+
+    def eval(self, ctx: Context = cpu(), **arguments: Any) -> list[Any]:
+        """Outputs for the given arguments, as arrays of the caller's own.
+
+        Errors
+            BindError for a missing array, or a name that is no argument.
+        """
+        self.by_leaf((), arguments, "eval")
+        states = {name: arguments[name] for name in self.list_auxiliary_states() if name in arguments}
+        outputs = self.bind(ctx, arguments, grad_req="null", aux_states=states).forward()
+        return [as_ndarray(y.asnumpy()) for y in outputs]
+
+    # Saving.
+
+    def debug_str(self) -> str:
+        """The graph as MXNet's text for reading."""
+        return serial.to_text(self.heads)
+
+    def tojson(self) -> str:
+        """The graph in MXNet's JSON."""
+        return serial.to_json(self.heads)
+
+    def save(self, path: str) -> None:
+        """Write the graph in MXNet's JSON, whole or not at all."""
+        write_whole(path, self.tojson())
+
+    # Composition.
+
+    def __call__(self, *positional: "Symbol", name: str | None = None, **named: "Symbol") -> "Symbol":
+        """This expression with variables replaced by other expressions.
+
+        Errors
+            GraphError for a name that is no variable, or that is given twice.
+        """
+        leaves = [node for node in self.nodes if node.is_variable]
+        names = list(dict.fromkeys(node.name for node in leaves))
+        if len(positional) > len(names):
+            raise GraphError(f"{self!r}: {len(positional)} symbols for {len(names)} variables")
+        replaced = dict(zip(names, positional, strict=False))
+        for key in named:
+            if key not in names or key in replaced:
+                wrong = "two symbols for" if key in replaced else "no variable"
+                raise GraphError(f"{self!r} has {wrong} {key!r}; {near(key, names)}")
+        replaced |= named
+        edges = {key: single(value, key) for key, value in replaced.items()}
+        new = {node: edges[node.name] for node in leaves if node.name in edges}
+        heads = substitute(self.heads, lambda node, inputs: (new[node],) if node in new else None)
+        if name and len(heads) == 1:
+            node = heads[0].node
+            heads = [Edge(Node(node.op, node.inputs, node.label._replace(name=name)), heads[0].index)]
+        return Symbol(heads)
+
+    def __copy__(self) -> "Symbol":
+        return Symbol(self.heads)
+
+    def __deepcopy__(self, memo: Any) -> "Symbol":
+        return Symbol(self.heads)
+
+    def __reduce__(self) -> Any:  # for pickle, which would recurse over the graph
+        return restored, packed(self.heads)
+
+    def __getattr__(self, name: str) -> Any:
+        """An operator as a method: `x.sum(axis=1)`."""
+        if name.startswith("_") or not name.islower() or find(name) is None:
+            raise AttributeError(f"a Symbol has no {name!r}")
+        return partial(apply, name, self)
+
+    # Arithmetic.
+
+    def __add__(self, other: Any) -> "Symbol":
+        return binary("_Plus", self, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> "Symbol":
+        return binary("_Minus", self, other)
+
+    def __rsub__(self, other: Any) -> "Symbol":
+        return binary("_Minus", other, self)
+
+    def __mul__(self, other: Any) -> "Symbol":
+        return binary("_Mul", self, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> "Symbol":
+        return binary("_Div", self, other)
+
+    def __rtruediv__(self, other: Any) -> "Symbol":
+        return binary("_Div", other, self)
+
+    def __pow__(self, other: Any) -> "Symbol":
+        return binary("_Power", self, other)
+
+    def __rpow__(self, other: Any) -> "Symbol":
+        return binary("_Power", other, self)
+
+    def __neg__(self) -> "Symbol":
+        return binary("_Mul", self, -1.0)
+
+    def __eq__(self, other: object) -> Any:
+        return binary("_equal", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return binary("_not_equal", self, other)
+
+    def __gt__(self, other: Any) -> "Symbol":
+        return binary("_greater", self, other)
+
+    def __ge__(self, other: Any) -> "Symbol":
+        return binary("_greater_equal", self, other)
+
+    def __lt__(self, other: Any) -> "Symbol":
+        return binary("_lesser", self, other)
+
+    def __le__(self, other: Any) -> "Symbol":
+        return binary("_lesser_equal", self, other)
+
+    __hash__ = object.__hash__
+
+
+def restored(nodes: Any, heads: Any) -> Symbol:
+    """A symbol that was pickled."""
+    return Symbol(unpacked(nodes, heads))
+
+
+def as_sizes(shape: Any, what: str) -> tuple[int, ...]:
+    """A shape from whatever counts as one.
+
+    Errors
+        ShapeError for anything but a sequence of whole numbers that are 0 or more.
+    """
+    try:
+        sizes = tuple(map(operator.index, shape))
+    except TypeError:
+        sizes = (-1,)
+    if min(sizes, default=0) < 0:
+        raise ShapeError(f"{what} is {shape!r}, expected a tuple of sizes, 0 for an unknown one")
+    return sizes
+
+
+def as_dtype(dtype: Any, what: str) -> np.dtype[Any]:
+    """An element type from whatever NumPy takes for one.
+
+    Errors
+        DTypeError for anything else.
+    """
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+    except (TypeError, ValueError):
+        raise DTypeError(f"{what} is {dtype!r}, expected an element type such as 'float32'") from None
+    return found
+
+
+def visible(node: Node) -> int:
+    """How many outputs of a node the user sees."""
+    return 1 if node.op is None else node.op.visible
+
+
+def output_name(edge: Edge) -> str:
+    """MXNet's name for an output: `fc1_output`, or the variable's own name."""
+    node = edge.node
+    if node.op is None:
+        return node.name
+    known = find(node.label.mxnet_op)
+    names = known.output_names(node.op) if known else node.op.outputs
+    return f"{node.name}_{names[edge.index]}"
+
+
+def with_plain_names(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Attributes as MXNet lists them: some hidden ones under their plain name too."""
+    plain = {key[2:-2]: v for key, v in attributes.items() if key[2:-2] in HIDDEN}
+    return {**attributes, **plain}
+
+
+def single(value: Any, what: str) -> Edge:
+    """The one edge of an input.
+
+    Errors
+        DTypeError if it is no symbol; GraphError if it has several outputs.
+    """
+    if not isinstance(value, Symbol):
+        raise DTypeError(f"{what} must be a Symbol, not {value!r}")
+    if len(value.heads) != 1:
+        raise GraphError(
+            f"{what} has {len(value.heads)} outputs; choose one, such as {value.list_outputs()[0]!r}"
+        )
+    return value.heads[0]
+
+
+def apply(mxnet_op: str, *positional: Any, name: str | None = None, attr: Any = None, **named: Any) -> Symbol:
+    """A node of the operator called `mxnet_op`; inputs that are not given become variables.
+
+    Errors
+        AttributeValueError for an unknown or missing attribute; DTypeError for an input that is no symbol.
+    """
+    known = find(mxnet_op)
+    if known is None:
+        raise AttributeValueError(f"there is no operator {mxnet_op!r}")
+    if not isinstance(name, str | None):
+        raise DTypeError(f"{mxnet_op}: the name must be a string, not {name!r}")
+    if len(positional) == 1 and isinstance(positional[0], list | tuple):
+        positional = tuple(positional[0])
+    inputs = {key: value for key, value in named.items() if isinstance(value, Symbol)}
+    if isinstance(named.get("data"), list | tuple):  # MXNet's R spelling of concat
+        positional = tuple(named.pop("data"))
+    given = {k: v for k, v in named.items() if k not in inputs and v is not None}
+    told = {k: as_text(given.pop(k)) for k in list(given) if is_hidden(k)}
+    told = scoped(attr, told, f"{shown(name)} ({mxnet_op})" if name else mxnet_op)
+    own = {**{k: text for k, text in told.items() if k in known.parameters}, **given}
+    op = known.make(own, name or "", len(positional) + len(inputs))
+    texts = {k: as_text(v) for k, v in sorted(own.items())}
+    if op.variadic:
+        texts["num_args"] = str(len(positional) + len(inputs))
+    label = NameManager.current().get(name, mxnet_op.lower().replace("scalar_", "scalar"))
+    attributes = texts | {wrapped(k): text for k, text in told.items() if k not in known.parameters}
+    edges = gather(known, op, label, positional, inputs, attributes)
+    node = Node(op, edges, Label(label, known.name, attributes))
+    return Symbol(outputs_of(node)[: op.visible])
+
+
+def gather(
+    known: Operator,
+    op: Any,
+    label: str,
+    positional: Sequence[Any],
+    inputs: dict[str, Symbol],
+    attributes: dict[str, str],
+) -> tuple[Edge, ...]:
+    """The input edges of a new node; those that are missing become variables named after it."""
+    names = known.input_names(op, len(positional) + len(inputs))
+    where = f"{shown(label)} ({known.name})"
+    if len(positional) > len(names):
+        raise AttributeValueError(f"{where}: {len(positional)} inputs given, it takes {listed(names)}")
+    if op.variadic:
+        positional, inputs = [*positional, *inputs.values()], {}
+    if op.variadic and not positional:
+        raise AttributeValueError(f"{where}: no input is given, it takes one or more")
+    unknown = set(inputs) - set(names[len(positional) :])
+    if unknown:
+        raise AttributeValueError(
+            f"{where}: {sorted(unknown)[0]!r} is no input or given twice; it takes {listed(names)}"
+        )
+    edges = []
+    for i, input_name in enumerate(names):
+        value = positional[i] if i < len(positional) else inputs.get(input_name)
+        if value is None:
+            texts = dict(attributes)
+            if input_name in op.states:
+                texts["__init__"] = '["one", {}]' if input_name.endswith("var") else '["zero", {}]'
+            edges.append(Edge(Node(None, label=Label(f"{label}_{input_name}", attributes=texts))))
+        else:
+            edges.append(single(value, f"{where}: input {input_name}"))
+    return tuple(edges)
+
+
+def binary(mxnet_op: str, a: Any, b: Any) -> Symbol:
+    """An operator between symbols, or between a symbol and a number.
+
+    Errors
+        DTypeError for anything else.
+    """
+    if isinstance(a, Symbol) and isinstance(b, Symbol):
+        return apply(mxnet_op.lower(), a, b)
+    symbol, number, reverse = (a, b, False) if isinstance(a, Symbol) else (b, a, True)
+    if isinstance(number, bool) or not isinstance(number, int | float | np.number):
+        raise DTypeError(
+            f"{mxnet_op.strip('_').lower()} of a Symbol and {number!r}: expected a Symbol or a number"
+        )
+    number = number.item() if isinstance(number, np.number) else number
+    if not mxnet_op[1].isupper():
+        return apply(f"{mxnet_op}_scalar", symbol, scalar=number)
+    reverse = reverse and mxnet_op in ("_Minus", "_Div", "_Power")
+    return apply(f"_R{mxnet_op[1:]}Scalar" if reverse else f"{mxnet_op}Scalar", symbol, scalar=number)
+
+
+def variable(
+    name: str,
+    attr: Mapping[str, str] | None = None,
+    shape: Any = None,
+    lr_mult: float | None = None,
+    wd_mult: float | None = None,
+    dtype: Any = None,
+    init: Any = None,
+    **more: str,
+) -> Symbol:
+    """A named leaf, to be given a value when bound.
+
+    `attr` and further keywords of the form `__name__` are texts that stay with it, in files too. Optimizers heed
+    `lr_mult` and `wd_mult`, initializers `init`, shape and type inference `shape` and `dtype`.
+
+    Errors
+        AttributeValueError for a keyword of another form, ShapeError, DTypeError for values that say nothing.
+    """
+    if not isinstance(name, str):
+        raise DTypeError(f"Variable: the name must be a string, not {name!r}")
+    if not name:
+        raise AttributeValueError("Variable: the name must not be empty")
+    where = f"Variable {name!r}"
+    for key in more:
+        if not is_wrapped(key):
+            known = ("attr", "shape", "lr_mult", "wd_mult", "dtype", "init")
+            own = f"own ones look like __{key.strip('_')}__"
+            raise AttributeValueError(f"{where}: unknown attribute {key!r}; {own}; {near(key, known)}")
+    attributes = scoped(attr, {key: as_text(value) for key, value in more.items()}, where)
+    values: dict[str, Any] = {"lr_mult": lr_mult, "wd_mult": wd_mult}
+    if shape is not None:
+        values["shape"] = as_sizes(shape, f"{where}: shape")
+    if dtype is not None:
+        code = as_dtype(dtype, f"{where}: dtype").name
+        if code not in DTYPE_CODES:
+            raise DTypeError(f"{where}: dtype is {code}, expected one of {', '.join(DTYPE_CODES)}")
+        values["dtype"] = DTYPE_CODES.index(code)
+    if not isinstance(init, str | None) and not callable(getattr(init, "dumps", None)):
+        raise DTypeError(f"{where}: init is {init!r}, expected an initializer or its name")
+    values["init"] = init if isinstance(init, str | None) else init.dumps()
+    attributes.update({f"__{key}__": str(value) for key, value in values.items() if value is not None})
+    for key in ("lr_mult", "wd_mult"):
+        as_factor(attributes.get(f"__{key}__", "1"), f"{where}: {key}")
+    return Symbol([Edge(Node(None, label=Label(name, attributes=attributes)))])
+
+
+def group(symbols: Sequence[Symbol]) -> Symbol:
+    """One symbol with the outputs of several.
+
+    Errors
+        GraphError for an empty list; DTypeError for what is no symbol.
+    """
+    if isinstance(symbols, Symbol | str) or not isinstance(symbols, Iterable):
+        raise DTypeError(f"Group: {symbols!r} is no list of symbols")
+    symbols = list(symbols)
+    if not symbols:
+        raise GraphError("Group: the list of symbols is empty")
+    for symbol in symbols:
+        if not isinstance(symbol, Symbol):
+            raise DTypeError(f"Group: {symbol!r} is no Symbol")
+    return Symbol([edge for symbol in symbols for edge in symbol.heads])

@@ -1,0 +1,13 @@
+"""The symbolic face, under MXNet's short name: see `mxnet/`."""
+
+from typing import Any
+
+from tinygrad_lesson import mxnet
+from tinygrad_lesson.mxnet import *  # noqa: F403
+from tinygrad_lesson.mxnet import __dir__  # noqa: F401
+
+__all__ = mxnet.__all__
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(mxnet, name)
