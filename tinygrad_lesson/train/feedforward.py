@@ -563,7 +563,8 @@ def as_parameters(given: Any, what: str) -> Arrays:
     """
     if not isinstance(given, Mapping):
         raise DTypeError(f"FeedForward: {what} is {given!r:.80}, expected arrays by name")
-    return {name: as_numbers(array, f"FeedForward: {what}[{name!r}]") for name, array in given.items()}
+    arrays = {name: as_numbers(array, f"FeedForward: {what}[{name!r}]") for name, array in given.items()}
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}  # as predictors need them
 
 
 def as_optimizer(given: Any, settings: dict[str, Any]) -> Any:
