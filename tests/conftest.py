@@ -1,6 +1,7 @@
 """How much hypothesis tries: HYPOTHESIS_PROFILE is `default`, for every change, or `nightly`. What cannot run here is skipped."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,10 @@ from tinygrad_lesson.run import RUNNERS, available_runners
 settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=200, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# What a shell starts in the background does not hear Ctrl-C, nor would what the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -16,7 +16,7 @@ from tinygrad_lesson.engine.world import gradient_graph
 from tinygrad_lesson.errors import LessonError, ShapeError
 from tinygrad_lesson.graph import EDGES, Edge, Label, Node, outputs_of, toposort
 from tinygrad_lesson.op import FUNCTIONS, OPS, Elementwise, Op, op
-from tinygrad_lesson.run import RUNNERS
+from tinygrad_lesson.run import available_runners
 from tinygrad_lesson.symbol import Symbol
 from tinygrad_lesson.tensor import ARRAYS, TENSORS, recorded_sweep, sweep
 
@@ -175,7 +175,7 @@ EVERYWHERE = {
     "jit": lambda op, a, b: list(
         tl.jit(tl.grad(lambda a, b: tl.sum(TENSORS.apply(op, (a, b))), (0, 1)))(a, b)
     ),
-    **{runner: functools.partial(of_an_executor, runner=runner) for runner in RUNNERS},
+    **{runner: functools.partial(of_an_executor, runner=runner) for runner in available_runners()},
 }
 
 

@@ -221,11 +221,11 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("kind", [int, float, bool, tuple[int, ...], int | tuple[int, ...] | None])
 def test_hostile_texts_are_refused_at_once(text, kind):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(AttributeValueError, match="^here is .{0,200}$") as caught:
         parse(text, kind, "here")
     assert len(str(caught.value)) < 200
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 @given(text=st.text(max_size=40) | st.text(alphabet="()[]{},.-+e0123456789 LTrueFalsN'", max_size=30))

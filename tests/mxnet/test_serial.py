@@ -337,7 +337,7 @@ def mutated(text, generator):
 def test_a_damaged_text_gives_a_graph_or_one_clear_error(name):
     generator = random.Random(name)
     refused = 0
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(300):
         text = mutated(saved(name), generator)
         try:
@@ -350,17 +350,23 @@ def test_a_damaged_text_gives_a_graph_or_one_clear_error(name):
         with contextlib.suppress(LessonError):
             net.simple_bind(cpu(), data=(4, 4), label=(4, 3)).forward()
     assert refused > 100
-    assert time.perf_counter() - start < 300 * 0.05
+    assert time.process_time() - start < 300 * 0.05
 
 
 def test_a_large_graph_loads_in_linear_time():
-    x = sym.Variable("x")
-    for _ in range(5_000):
-        x = x + 1
-    text = x.tojson()
-    start = time.perf_counter()
-    sym.load_json(text)
-    assert time.perf_counter() - start < 5
+    def seconds(size):
+        """What this process needs for a graph of this size, the best of three."""
+        x = sym.Variable("x")
+        for _ in range(size):
+            x = x + 1
+        text, found = x.tojson(), []
+        for _ in range(3):
+            start = time.process_time()
+            sym.load_json(text)
+            found.append(time.process_time() - start)
+        return min(found)
+
+    assert seconds(8_000) < 8 * seconds(2_000)  # 4 times is linear, 16 times quadratic
 
 
 def test_the_recorded_networks_are_all_there():

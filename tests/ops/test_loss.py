@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 from golden import DATA
+from hypothesis import given
+from hypothesis import strategies as st
 from test_golden_ops import CASES, symbol_of
 
 import tinygrad_lesson as tl
@@ -146,6 +148,36 @@ def test_softmax_output_is_named_as_in_mxnet_under_its_old_name_too():
     assert old.list_arguments() == ["x", "softmax0_label"]
     assert json.loads(old.tojson())["nodes"][-1]["op"] == "SoftmaxOutput"
     assert sym.load_json(old.tojson().replace('"SoftmaxOutput"', '"Softmax"')).tojson() == old.tojson()
+
+
+@pytest.mark.parametrize("runner", available_runners())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(
+    label=st.lists(
+        st.sampled_from([0, 1.9, 2, -0.5, -1, 3, np.inf, -np.inf, np.nan]), min_size=4, max_size=4
+    ),
+    alpha=st.sampled_from([0.0, 0.3]),
+    multi_output=st.booleans(),
+)
+def test_a_label_that_is_nan_has_a_gradient_of_nan_and_one_that_names_no_class_that_of_zeros(
+    runner, dtype, label, alpha, multi_output
+):
+    label = np.array(label, dtype)
+    data = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    p = np.exp(data) / np.exp(data).sum(axis=1, keepdims=True)
+    alpha = 0 if multi_output else alpha  # MXNet smooths only without
+    targets = np.where(np.trunc(label)[:, None] == np.arange(3), 1 - alpha, alpha / 2)
+    targets[np.isnan(label)] = np.nan
+    attributes = {"smooth_alpha": alpha, "multi_output": multi_output}
+    x = Tensor(data, requires_grad=True)
+    tl.softmax_output(x, label.reshape(4, 1) if multi_output else label, **attributes).backward(data)
+    executor = softmax_output(**attributes).simple_bind(
+        tl.cpu(), {"data": "write", "label": "null"}, {"label": dtype}, runner=runner, data=(4, 3)
+    )
+    executor.forward(is_train=True, data=data, label=label.reshape(executor.arg_dict["label"].shape))
+    executor.backward()
+    for found in (x.grad.numpy(), executor.grad_dict["data"]):
+        np.testing.assert_allclose(found, p - targets, rtol=1e-5, atol=1e-6)
 
 
 def test_out_grad_multiplies_with_what_comes_from_above():

@@ -104,7 +104,7 @@ def test_an_engine_that_hangs_is_stopped(only, tmp_path):
     with pytest.raises(LessonError, match=r"viz\.save\(\.\.\., timeout=\.\.\.\) waits longer"):
         viz.save(viz.plot_network(layer()), tmp_path / "net.svg", timeout=0.5)
     assert list(tmp_path.iterdir()) == []
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # each engine would sleep for 60
 
 
 def test_an_engine_that_crashes_hands_over_to_the_next(only):

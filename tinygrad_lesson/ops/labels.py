@@ -46,7 +46,10 @@ class FromLabels(Op):
 
 @op
 class Targets(FromLabels):
-    """What probabilities should be: the `label` itself, or 1 for the class that it names and 0 for others."""
+    """What probabilities should be: the `label` itself, or 1 for the class that it names and 0 for others.
+
+    Of a number that names no class all are 0, of NaN they are NaN: MXNet makes it an integer, which C leaves undefined.
+    """
 
     smooth_alpha: float = attr(
         0.0, minimum=0, maximum=1, doc="what the class gives to the others, in equal parts"
@@ -63,10 +66,12 @@ class Targets(FromLabels):
         behind, kinds = like.ndim - 1 - normalize_axis(self.axis, like.ndim), like.shape[self.axis]
         classes = xp.arange(kinds, dtype=label.dtype)
         classes = xp.reshape(classes, (kinds, *[1] * behind)) if behind else classes
-        named = xp.equal(xp.trunc(xp.reshape(label, self.spread(like.shape))), classes)
+        label = xp.reshape(label, self.spread(like.shape))
         number = self.number(floating(like.dtype))
         others = self.smooth_alpha / max(kinds - 1, 1)
-        return xp.where(named, number(1 - self.smooth_alpha), number(others))
+        named = xp.equal(xp.trunc(label), classes)
+        y = xp.where(named, number(1 - self.smooth_alpha), number(others))
+        return xp.where(xp.isnan(label), number(math.nan), y) if label.dtype.kind == "f" else y
 
     def vjp(self, F, g, y, label, like):
         return lambda: F.if_alike(g, label), None
