@@ -7,7 +7,7 @@ import copy
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,11 @@ class BatchIterator(Protocol):
 
     def value(self) -> Mapping[str, npt.ArrayLike]:
         """The batch as it is now, by the names of its arrays."""
+
+
+def is_iterator(x: Any) -> TypeGuard[BatchIterator]:
+    """Whether `x` has what an iterator must have, by `__getattr__` too, where `isinstance` no longer looks in 3.12."""
+    return all(hasattr(x, name) for name in ("batch_size", "reset", "iter_next", "value"))
 
 
 class NDArrayIter:
@@ -307,7 +312,7 @@ def as_pair(given: Any, what: str) -> Any:
     Errors
         DTypeError or ShapeError, which call it `what`, if it is none of these.
     """
-    if given is None or isinstance(given, BatchIterator):
+    if given is None or is_iterator(given):
         return given
     if not isinstance(given, list | tuple) or len(given) != 2:
         raise DTypeError(f"{what} is a {type(given).__name__}, expected (data, label) or an iterator")
@@ -324,7 +329,7 @@ def as_iterator(source: Any, **options: Any) -> BatchIterator:
     Errors
         DTypeError if `source` is none of these.
     """
-    if isinstance(source, BatchIterator):
+    if is_iterator(source):
         return source
     if isinstance(source, tuple):
         return NDArrayIter(*source, **options)

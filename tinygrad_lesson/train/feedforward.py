@@ -24,13 +24,13 @@ from tinygrad_lesson.train.at_once import train_at_once
 from tinygrad_lesson.train.callback import BatchEndParam, Callbacks, as_list, as_writer, is_logged, log_line
 from tinygrad_lesson.train.classes import ClassNumbers, check_labels, per_label
 from tinygrad_lesson.train.data import (
-    BatchIterator,
     NDArrayIter,
     as_batches,
     as_pair,
     as_rows,
     as_size,
     count_rows,
+    is_iterator,
     is_plain,
 )
 from tinygrad_lesson.train.guard import (
@@ -212,7 +212,7 @@ class FeedForward:
 
     def batches(self, X: Any, y: Any, shuffle: bool) -> Any:
         """An iterator over the training data."""
-        if isinstance(X, BatchIterator):
+        if is_iterator(X):
             if y is not None:
                 raise BindError("fit: X is an iterator, which brings its own labels, so y has to be left out")
             return X
@@ -404,7 +404,7 @@ class FeedForward:
         """Answers, and the labels that the batches carried, if any."""
         num_batch = None if num_batch is None else as_size(num_batch, "predict: num_batch")
         plain = type(X) is np.ndarray and X.dtype.kind in "fiub"
-        if not plain and not isinstance(X, BatchIterator):
+        if not plain and not is_iterator(X):
             X = X[0] if isinstance(X, tuple) and len(X) == 2 else X  # without labels, which are not asked for
             X = as_rows(
                 X, "predict: X", isinstance(X, list) and "_0_data" in self.prediction.list_arguments()
@@ -413,7 +413,7 @@ class FeedForward:
         if plain and X.ndim and 0 < len(X) <= self.numpy_batch_size and num_batch != 0:
             X = np.asarray(X, np.float32)  # one batch, without ado
             return self.answer({"data": X}), None
-        if not isinstance(X, BatchIterator):
+        if not is_iterator(X):
             size = as_size(self.numpy_batch_size, "numpy_batch_size")
             X = NDArrayIter(X, batch_size=min(size, max(1, count_rows(X))))
         iterator: Any = X.once() if isinstance(X, NDArrayIter) else X
