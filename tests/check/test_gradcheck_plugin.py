@@ -134,7 +134,8 @@ def package(tmp_path, monkeypatch):
 
 def run_pytest(*arguments):
     """What pytest says, and its exit code."""
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider", "-rA", *arguments]
+    plugins = ["-p", "no:cacheprovider", "-p", "no:benchmark"]  # an old pytest-benchmark warns of xdist
+    command = [sys.executable, "-W", "error", "-m", "pytest", *plugins, "-rA", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     return done.stdout + done.stderr, done.returncode
 
