@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-numba = pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.[fast]'")
+pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.[fast]'")
 
 from tinygrad_lesson.run import cache
 
@@ -29,7 +29,7 @@ double = build(version)
 def start(tmp_path, monkeypatch, capsys):
     """A function that loads a module with a kernel as a new process would; and what was said and kept."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "")  # what numba has read of that already
+    monkeypatch.setattr("numba.config.CACHE_DIR", "")  # what numba has read of that already
     path = tmp_path / "kernels.py"
     path.write_text(SOURCE)
 
