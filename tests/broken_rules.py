@@ -139,8 +139,11 @@ class QuotientOfNumerator(Elementwise):
 
 
 @broken("broadcast sum", (4, 3), (3,))
-class SumForgotten(Elementwise):
+class SumForgotten(Op):
     """Product with a row, whose gradient keeps the shape of the result."""
+
+    def shape(self, a, b):
+        return a
 
     def forward(self, xp, a, b):
         return a * b
@@ -196,7 +199,7 @@ class MeanAsSum(Op):
         return x.mean(axis=0)
 
     def vjp(self, F, g, y, x):
-        return (F.spread_like(g, x, axis=0),)
+        return (F.broadcast_to(g, shape=F.shape(x)),)
 
 
 @broken("factor", (4, 3))
@@ -210,7 +213,7 @@ class SumAsMean(Op):
         return x.sum(axis=0)
 
     def vjp(self, F, g, y, x):
-        return (F.spread_like(g / 4, x, axis=0),)
+        return (F.broadcast_to(g / 4, shape=F.shape(x)),)
 
 
 @broken("factor", (2, 3), attributes={"beta": 2.5})

@@ -367,6 +367,7 @@ rule(
     lambda F, g, y, x, s: (g * s, g * x),
     normal(3, 4),
     np.array(1.5),
+    shape=like,
 )
 rule(
     "ThousandsOfCopies",
@@ -391,7 +392,7 @@ class MeanKept(Op):
         return x.mean(1, keepdims=self.keepdims)
 
     def vjp(self, F, g, y, x):
-        return (g / 4 if self.keepdims else F.spread_like(g / 4, x, axis=1),)
+        return (g / 4 if self.keepdims else F.broadcast_to(F.expand_dims(g / 4, 1), shape=F.shape(x)),)
 
 
 # What belongs elsewhere.

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import random
+from tinygrad_lesson.engine.backprop import apply_vjp
+from tinygrad_lesson.engine.world import Arrays
 from tinygrad_lesson.graph import Edge, Label, Node, outputs_of
 from tinygrad_lesson.mxnet.executor import Executor
-from tinygrad_lesson.op import Op, array_namespace
+from tinygrad_lesson.op import Op
 from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.tensor import Tensor, apply, recorded_sweep, sweep
@@ -34,8 +36,7 @@ def pull(op: Op, arrays, cotangents) -> list[Any]:
     y = forward(op, arrays)
     g = (*cotangents, *[None] * (op.results - len(cotangents)))
     single = op.results == 1
-    gradients = op.vjp(array_namespace(np), g[0] if single else g, y[0] if single else y, *arrays)
-    return [g() if callable(g) else g for g in gradients]
+    return apply_vjp(Arrays(), op, (g[0] if single else g, y[0] if single else y, *arrays))
 
 
 def learnable(op: Op, arrays) -> list[int]:

@@ -51,12 +51,6 @@ def product_of_others(op, x, *along):
     return y
 
 
-def spread_like(op, x, like):
-    kept = [1 if a in reduction_axes(op, like) else n for a, n in enumerate(like.shape)]
-    y = x.reshape(kept) * np.ones(like.shape)
-    return y * x.size / like.size if op.mean else y
-
-
 def sum_like(op, x, like):
     y, extra = np.zeros(like.shape), x.ndim - like.ndim
     for i in np.ndindex(x.shape):
@@ -74,15 +68,10 @@ def where(op, condition, a, b):
     return each(lambda condition, a, b: a if condition else b)(op, condition, a, b)
 
 
-def put_like(op, x, like):
-    y = np.zeros_like(like)
+def put(op, x):
+    y = np.zeros(op.to)
     y[index_of(op)] = x
     return y
-
-
-def concat_parts(op, whole, *args):
-    ends = np.cumsum([a.shape[op.dim] for a in args])
-    return tuple(np.split(whole, ends[:-1], axis=op.dim))
 
 
 def split(op, x):
@@ -93,12 +82,6 @@ def split(op, x):
 def flatten(op, x):
     axis = op.axis if op.axis >= 0 else op.axis + x.ndim
     return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
-
-
-def align_axis(op, x, like):
-    shape = [1] * like.ndim
-    shape[op.axis] = x.size
-    return x.reshape(shape)
 
 
 def fully_connected(op, data, weight, bias=None):
@@ -161,10 +144,11 @@ def im2col(op, x):
     return y.reshape(op.num_group, -1, math.prod(windows) * batch)
 
 
-def col2im(op, x, like):
+def col2im(op, x):
     """The transpose of the matrix of `im2col`, column by column."""
-    unit = np.eye(like.size).reshape(like.size, *like.shape)
-    return np.array([(im2col(op, u) * x).sum() for u in unit]).reshape(like.shape)
+    size = math.prod(op.to)
+    unit = np.eye(size).reshape(size, *op.to)
+    return np.array([(im2col(op, u) * x).sum() for u in unit]).reshape(op.to)
 
 
 def convolution(op, data, weight, bias=None):
@@ -224,8 +208,8 @@ def pooling(op, data):
     return back(op, y * mean_weights(op, x.shape[2:]) if op.pool_type == "avg" else y)
 
 
-def spread_windows(op, x, like):
-    x, like = in_front(op, x, like)
+def spread_windows(op, x):
+    x, like = in_front(op, x, np.zeros(op.to))
     y, x = np.zeros(like.shape), x * mean_weights(op, like.shape[2:]) if op.pool_type == "avg" else x
     for number, places in windows_of(op, like.shape).items():
         for i in places:
@@ -330,9 +314,7 @@ ORACLES = {
     "ExpShare": lambda op, x, total: np.exp(x - total),
     "LogSumExp": reduction(special.logsumexp),
     "ProductOfOthers": product_of_others,
-    "SpreadLike": spread_like,
     "SumLike": sum_like,
-    "Count": lambda op, x: np.max(np.ones_like(x).sum(axis=reduction_axes(op, x))),
     "Constant": lambda op: np.array(op.value),
     "Full": lambda op: np.full(op.to, op.value),
     "FullLike": lambda op, x: np.full_like(x, op.value),
@@ -344,11 +326,10 @@ ORACLES = {
     "Targets": targets,
     "Arange": lambda op: np.array([*range(op.size)], op.type),
     "LabelWeights": label_weights,
-    "IfAlike": lambda op, x, like: x if x.shape == like.shape else 0 * like,
     "Reshape": lambda op, x: x.reshape(
         [x.shape[a] if op.zero_keeps and n == 0 else n for a, n in enumerate(op.to)]
     ),
-    "TypeLike": lambda op, x, like: np.asarray(x, like.dtype),
+    "Cast": lambda op, x: np.asarray(x, op.type),
     "ReshapeLike": lambda op, x, like: x.reshape(like.shape),
     "Flatten": flatten,
     "Transpose": lambda op, x: np.transpose(x, op.axes),
@@ -357,11 +338,9 @@ ORACLES = {
     "Squeeze": lambda op, x: np.squeeze(x, op.axis),
     "BroadcastTo": lambda op, x: x * np.ones(op.to),
     "BroadcastLike": lambda op, x, like: x * np.ones(like.shape),
-    "AlignAxis": align_axis,
     "Slice": lambda op, x: x[index_of(op)],
-    "PutLike": put_like,
+    "Put": put,
     "Concat": lambda op, *args: np.concatenate(args, axis=op.dim),
-    "ConcatParts": concat_parts,
     "Split": split,
     "Stack": lambda op, *args: np.stack(args, axis=op.axis),
     "MatMul": lambda op, a, b: np.einsum("...ij,...jk->...ik", a, b),

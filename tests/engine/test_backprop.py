@@ -12,10 +12,10 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor
 from tinygrad_lesson.engine.backprop import backprop
-from tinygrad_lesson.engine.world import gradient_graph
 from tinygrad_lesson.errors import LessonError, ShapeError
-from tinygrad_lesson.graph import EDGES, Edge, Label, Node, outputs_of, toposort
+from tinygrad_lesson.graph import Edge, Label, Node, outputs_of, toposort
 from tinygrad_lesson.op import FUNCTIONS, OPS, Elementwise, Op, op
+from tinygrad_lesson.plan import Builder, Passes
 from tinygrad_lesson.run import available_runners
 from tinygrad_lesson.symbol import Symbol
 from tinygrad_lesson.tensor import ARRAYS, TENSORS, recorded_sweep, sweep
@@ -119,20 +119,26 @@ def test_what_is_not_wanted_is_not_computed():
     assert asked == ["b"]
 
 
+def scalars(*names):
+    """A world of edges, and numbers in it."""
+    F = Builder(Passes())
+    return F, *[F.variable(Node(None, label=Label(name)), (), float) for name in names]
+
+
 def test_a_gradient_graph_is_a_graph_that_can_be_differentiated_again():
-    x, g = Edge(Node(None, label=Label("x"))), Edge(Node(None, label=Label("g")))
+    F, x, g = scalars("x", "g")
     y = x * x * x
-    (dx,) = gradient_graph([(y, g)], [x])
-    (ddx,) = gradient_graph([(dx, g)], [x])
-    (dddx,) = gradient_graph([(ddx, g)], [x])
+    (dx,) = F.gradients([(y, g)], [x])
+    (ddx,) = F.gradients([(dx, g)], [x])
+    (dddx,) = F.gradients([(ddx, g)], [x])
     given = {x.node: Tensor(5.0), g.node: Tensor(1.0)}
     assert [float(value_of(e, given)) for e in (y, dx, ddx, dddx)] == [125, 75, 30, 6]
 
 
 def test_a_gradient_graph_names_what_has_no_gradient():
-    x, g = Edge(Node(None)), Edge(Node(None))
-    assert gradient_graph([(EDGES.sign(x), g)], [x]) == [None]
-    assert gradient_graph([(EDGES.make_loss(x), g)], [x])[0].node.op == OPS["FullLike"](value=1.0)
+    F, x, g = scalars("x", "g")
+    assert F.gradients([(F.sign(x), g)], [x]) == [None]
+    assert F.gradients([(F.make_loss(x), g)], [x])[0].node.op == OPS["Full"](to=(), value=1.0, type="float64")
 
 
 def test_all_variables_are_swept_when_none_is_named():
@@ -142,15 +148,32 @@ def test_all_variables_are_swept_when_none_is_named():
     assert backprop(ARRAYS, [], None) == []
 
 
-def rule(name, vjp, forward=lambda self, xp, a, b: xp.multiply(a, b)):
+def rule(name, vjp, forward=lambda self, xp, a, b: xp.multiply(a, b), base=Elementwise):
     """An op of a user, out of the tables, whose gradient is `vjp`."""
     body = {"__doc__": "x.", "__module__": __name__, "forward": forward, "vjp": vjp}
     with mock.patch.dict(OPS), mock.patch.dict(FUNCTIONS):
-        return op(type(name, (Elementwise,), body))()
+        return op(type(name, (base,), body))()
 
 
-UNSUMMED = rule("Unsummed", lambda self, F, g, y, a, b: (lambda: g * b, lambda: g * a))
-SUMMED = rule("Summed", lambda self, F, g, y, a, b: (F.sum_like(g * b, a), F.sum_like(g * a, b)))
+class Broadcasting(Op):
+    """An op that repeats its inputs, but does not declare that it does."""
+
+    def shape(self, *shapes):
+        return np.broadcast_shapes(*shapes)
+
+
+def products(self, F, g, y, a, b):
+    return (lambda: g * b), (lambda: g * a)
+
+
+def sums_of_products(self, F, g, y, a, b):
+    return F.sum_like(g * b, a), F.sum_like(g * a, b)
+
+
+UNSUMMED = rule("Unsummed", products, base=Broadcasting)
+SUMMED = rule("Summed", sums_of_products, base=Broadcasting)
+SWEPT = rule("Swept", products)
+SWEPT_TOO = rule("SweptToo", sums_of_products)
 
 
 def of_tensors(op, a, b, create_graph=False):
@@ -190,13 +213,28 @@ def test_a_gradient_of_another_shape_than_its_input_is_refused(world, a, b, mess
     arrays = [np.arange(1.0, 1 + np.prod(s, dtype=int)).reshape(s) for s in (a, b)]
     with pytest.raises(ShapeError, match=message):
         EVERYWHERE[world](UNSUMMED, *arrays)
-    da, db = EVERYWHERE[world](SUMMED, *arrays)
     one = np.ones(np.broadcast_shapes(a, b))
-    for found, other, like in ((da, arrays[1], a), (db, arrays[0], b)):
-        whole = one * other  # summed to the shape of the input, by NumPy
-        whole = whole.sum(axis=tuple(range(whole.ndim - len(like))))
-        whole = whole.sum(axis=tuple(i for i, n in enumerate(like) if n < whole.shape[i]), keepdims=True)
-        np.testing.assert_allclose(np.asarray(found), whole.reshape(like))
+    for right in (SUMMED, SWEPT, SWEPT_TOO):
+        da, db = EVERYWHERE[world](right, *arrays)
+        for found, other, like in ((da, arrays[1], a), (db, arrays[0], b)):
+            whole = one * other  # summed to the shape of the input, by NumPy
+            whole = whole.sum(axis=tuple(range(whole.ndim - len(like))))
+            whole = whole.sum(axis=tuple(i for i, n in enumerate(like) if n < whole.shape[i]), keepdims=True)
+            np.testing.assert_allclose(np.asarray(found), whole.reshape(like))
+
+
+@pytest.mark.parametrize("world", EVERYWHERE)
+def test_a_gradient_is_summed_from_exactly_the_shape_that_its_input_was_repeated_to(world):
+    twice = rule("Twice", lambda self, F, g, y, a, b: (F.stack([g * b, g * b]), g * a))
+    with pytest.raises(
+        ShapeError, match=r"^Twice\(\): vjp gives a gradient of shape \(2, 3, 2\) for a, which is \(2,\)"
+    ):
+        EVERYWHERE[world](twice, np.ones(2), np.ones((3, 2)))
+    lost = rule("Lost", lambda self, F, g, y, a, b: (g * b, F.sum(g)))
+    with pytest.raises(
+        ShapeError, match=r"^Lost\(\): vjp gives a gradient of shape \(\) for b, which is \(3, 2\)"
+    ):
+        EVERYWHERE[world](lost, np.ones(2), np.ones((3, 2)))
 
 
 @pytest.mark.parametrize("create_graph", [False, True])

@@ -154,7 +154,7 @@ def test_names_become_snake_case(name, snake):
 
 def test_inputs_of_a_variadic_op_are_numbered():
     assert OPS["Concat"]().name_inputs(3) == ("args0", "args1", "args2")
-    assert OPS["ConcatParts"]().name_inputs(3) == ("whole", "args0", "args1")
+    assert OPS["ProductOfOthers"]().name_inputs(3) == ("x", "along0", "along1")
     assert OPS["BatchNorm"]().name_inputs(5)[-1] == "moving_var"
 
 

@@ -9,7 +9,6 @@ from scipy.special import softmax
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import check, operator, sym
-from tinygrad_lesson.engine.world import gradient_graph
 from tinygrad_lesson.errors import (
     AttributeValueError,
     DTypeError,
@@ -20,6 +19,7 @@ from tinygrad_lesson.errors import (
 )
 from tinygrad_lesson.graph import Edge, Label, Node
 from tinygrad_lesson.mxnet.custom import Custom
+from tinygrad_lesson.plan import Builder, Passes
 from tinygrad_lesson.run import RUNNERS
 from tinygrad_lesson.viz.network import plot_network
 
@@ -240,9 +240,13 @@ def test_loading_an_unknown_operator_says_which_and_how_to_register_it():
 
 def test_it_is_a_node_of_the_gradient_graph_and_of_pictures():
     net = power(scale=3)
-    cotangent = Edge(Node(None, label=Label("g")))
-    (leaf,) = [Edge(node) for node in net.nodes if node.is_variable]
-    (edge,) = gradient_graph([(net.heads[0], cotangent)], [leaf])
+    F = Builder(Passes(), is_train=True)
+    for node in net.nodes:
+        if node.is_variable:
+            F.leaf(node, X.shape, np.float32)
+    (head,) = F.graph(net.heads)
+    cotangent = F.variable(Node(None, label=Label("g")), X.shape, np.float32)
+    (edge,) = F.gradients([(head, cotangent)], [Edge(node) for node in net.nodes if node.is_variable])
     assert edge.node.op.label() == "CustomBackward(op_type='power', scale='3')"
     back = sym.Symbol([edge])
     assert set(back.list_arguments()) == {"g", "data"}

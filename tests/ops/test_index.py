@@ -5,10 +5,10 @@ import pytest
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, grad
-from tinygrad_lesson.engine.world import gradient_graph
 from tinygrad_lesson.errors import DTypeError, ShapeError
-from tinygrad_lesson.graph import EDGES, Edge, Label, Node, toposort
-from tinygrad_lesson.ops.index import Concat, PutLike, Slice, Split, Stack, freeze, thaw
+from tinygrad_lesson.graph import Label, Node, toposort
+from tinygrad_lesson.ops.index import Concat, Put, Slice, Split, Stack, freeze, thaw
+from tinygrad_lesson.plan import Builder, Passes
 from tinygrad_lesson.run import RUNNERS
 
 X = np.arange(24.0).reshape(2, 3, 4)
@@ -122,7 +122,7 @@ def test_stacked_arrays_get_their_own_gradients():
 
 @pytest.mark.parametrize("key", KEYS, ids=str)
 def test_the_label_of_a_part_is_the_index_as_it_is_typed(key):
-    for op in (Slice(key=freeze(key)), PutLike(key=freeze(key))):
+    for op in (Slice(key=freeze(key)), Put(to=X.shape, key=freeze(key))):
         typed = op.label().removeprefix(f"{op.name}(").removesuffix(")")
         np.testing.assert_array_equal(eval(f"X{typed}", {"X": X}) if typed != "[]" else X[()], X[key])
 
@@ -130,9 +130,10 @@ def test_the_label_of_a_part_is_the_index_as_it_is_typed(key):
 @pytest.mark.parametrize("join", [Concat(dim=0), Stack(axis=0)], ids=str)
 def test_the_gradient_graph_of_joined_arrays_grows_with_their_number_alone(join):
     def edges(count):
-        leaves = [Edge(Node(None, label=Label(f"x{i}"))) for i in range(count)]
-        y = EDGES.apply(join, leaves)
-        found = gradient_graph([(y, Edge(Node(None, label=Label("g"))))], leaves)
+        F = Builder(Passes())
+        leaves = [F.variable(Node(None, label=Label(f"x{i}")), (2,), float) for i in range(count)]
+        y = F.apply(join, leaves)
+        found = F.gradients([(y, F.variable(Node(None, label=Label("g")), F.shape(y), float))], leaves)
         return sum(len(node.inputs) for node in toposort(edge.node for edge in found))
 
     assert edges(400) < 2.5 * edges(200)

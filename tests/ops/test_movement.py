@@ -6,7 +6,7 @@ import pytest
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, grad
 from tinygrad_lesson.errors import ShapeError
-from tinygrad_lesson.ops.movement import AlignAxis, Flatten, Reshape, Squeeze
+from tinygrad_lesson.ops.movement import Flatten, Reshape, Squeeze
 
 X = np.arange(24.0).reshape(2, 3, 4)
 
@@ -83,13 +83,25 @@ def test_a_new_axis_can_stand_anywhere():
         tl.expand_dims(X, 4)
 
 
-def test_a_vector_is_laid_along_an_axis():
-    assert AlignAxis(axis=1).shape((3,), (2, 3, 4)) == (1, 3, 1)
-    with pytest.raises(ShapeError):
-        tl.align_axis(np.ones(3), X, axis=0)
-
-
 def test_views_share_memory_and_copies_do_not():
     x = Tensor(X)
     assert np.shares_memory(x.reshape(4, 6).value, x.value)
     assert not np.shares_memory(tl.identity(x).value, x.value)
+
+
+@pytest.mark.parametrize("to", ["float16", "float32", "float64", "int32", "bool", "complex64"])
+def test_a_cast_is_that_of_numpy_and_its_gradient_has_the_type_of_what_was_cast(to):
+    x = np.array([-1.7, 0.0, 2.5])
+    y = tl.cast(x, dtype=to)
+    assert y.dtype == np.dtype(to)
+    np.testing.assert_array_equal(y.numpy(), x.astype(to))
+    g = grad(lambda t: tl.sum(tl.abs(tl.cast(t, dtype=to)) if to == "complex64" else tl.cast(t, dtype=to)))(
+        x.astype(np.float32)
+    )
+    assert g.dtype == np.float32
+    expected = np.sign(x) if to == "complex64" else np.ones(3) if to.startswith("float") else np.zeros(3)
+    np.testing.assert_allclose(g.numpy(), expected)
+
+
+def test_the_real_part_is_what_a_cast_to_a_real_type_takes():
+    np.testing.assert_array_equal(tl.cast(np.array([1 + 2j]), dtype="float64").numpy(), [1.0])

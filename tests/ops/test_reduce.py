@@ -9,7 +9,7 @@ from scipy import special
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, grad, hessian
 from tinygrad_lesson.errors import ShapeError
-from tinygrad_lesson.ops.reduce import Count, Sum
+from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.run import RUNNERS, available_runners
 
 
@@ -87,11 +87,6 @@ def test_integers_are_summed_as_wide_as_numpy_does():
     assert tl.sum(np.ones(3, np.int16)).dtype == np.int64
     assert tl.sum(np.ones(3, bool)).item() == 3
     assert tl.mean(np.array([1, 2])).item() == 1.5
-
-
-def test_a_count_is_a_number_that_adapts():
-    assert (Tensor(np.float32([1, 2])) / tl.count(np.ones((2, 3)), axis=0)).dtype == np.float32
-    assert Count(axis=1).count((2, 3, 4)) == 3
 
 
 def test_a_sum_over_axes_of_size_1_is_rewritten_to_a_reshape():

@@ -232,11 +232,10 @@ def look_backward(applied: Sequence[Applied], results: Sequence[Tensor]) -> NonF
         for i, (t, gradient) in enumerate(zip(a.inputs, gradients, strict=True)):
             if t.node is None or gradient is None:
                 continue
-            value = gradient() if callable(gradient) else gradient
-            place = None if value is None else bad_place(value)
+            place = bad_place(gradient)
             if place is not None:
                 name = a.op.name_inputs(len(a.inputs))[i]
-                report = described(a, position, "backward", f"its gradient of {name}", value, place)
+                report = described(a, position, "backward", f"its gradient of {name}", gradient, place)
                 report.sizes += [f"incoming gradient {extent(h)}" for h in given if h is not None]
                 report.code = lines(a.op, [t.value for t in a.inputs], given, i, place)
                 return report

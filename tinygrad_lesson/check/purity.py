@@ -102,18 +102,17 @@ class Watching(AsTold):
         self.given: list[tuple[Any, str]] = []
         self.kept: list[Any] = []
 
-    def operands(self, node: Any, g: Any) -> Sequence[Any]:
+    def operands(self, node: Any, gs: Any) -> Sequence[Any]:
         """What was recorded, and may not be written to; nor may the cotangent."""
-        operands = super().operands(node, g)
+        operands = super().operands(node, gs)
         inputs, names = operands[2:], node.op.name_inputs(len(operands) - 2)
         self.given = [(x, f"its input {name!r}") for x, name in zip(inputs, names, strict=True)]
         self.given += [(part, "a result that others still read") for part in arrays_of(node)]
-        incoming = g if node.op.results > 1 else (g,)
-        self.given += [(part, "the incoming gradient, which belongs to others too") for part in incoming]
+        self.given += [(part, "the incoming gradient, which belongs to others too") for part in gs]
         self.kept = [np.array(x) for x, _ in self.given]
         return operands
 
-    def compare(self, node: Node, operands: Any, gradients: Any) -> None:
+    def compare(self, node: Node, operands: Any) -> None:
         """After a rule: what has it written to?"""
         for (x, what), before in zip(self.given, self.kept, strict=True):
             if x is not None and not alike([x], [before]):

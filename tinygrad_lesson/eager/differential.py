@@ -17,8 +17,6 @@ from tinygrad_lesson.eager.tensor import (
     same,
     seed_of,
     sweep,
-    typed,
-    typed_like,
     unhidden,
     wrap,
 )  # fmt: skip
@@ -65,10 +63,8 @@ def gradients(y: Tensor, wrt: Sequence[Any], gradient: Any, create_graph: bool) 
     found: list[Any] = [None] * len(wrt)
     if y.node is not None and create_graph:
         found = recorded_sweep([(y, gradient if isinstance(gradient, Tensor) else wrap(seed))], wrt)
-        found = [g if g is None else typed_like(g, x) for g, x in zip(found, wrt, strict=True)]
     elif y.node is not None:
-        pairs = zip(sweep([(y, seed)], wrt), wrt, strict=True)
-        found = [g if g is None else wrap(np.array(typed(g, x.dtype))) for g, x in pairs]
+        found = [g if g is None else wrap(np.array(g)) for g in sweep([(y, seed)], wrt)]
     return [wrap(np.zeros_like(x.array)) if g is None else g for x, g in zip(wrt, found, strict=True)]
 
 

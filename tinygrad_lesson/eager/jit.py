@@ -20,6 +20,7 @@ from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors
 from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.engine.op import NUMBERS, REPLACED, Op, attr
 from tinygrad_lesson.locks import lock
+from tinygrad_lesson.ops.reduce import filled
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Task
 from tinygrad_lesson.run import runner as find_runner
 
@@ -374,7 +375,7 @@ class Compiled(Op):
             return (None,) * len(args)
         ys, gs = (y, g) if len(program.shapes) > 1 else ((y,), (g,))
         shown = range(program.shown)
-        seeds = [F.full_like(ys[i]) if gs[i] is None else gs[i] for i in shown]
+        seeds = [filled(F, ys[i]) if gs[i] is None else gs[i] for i in shown]
         pulled = F.apply(Compiled(program=pull), (*seeds, *ys[program.shown :], *args))
         gradients = iter(pulled if isinstance(pulled, tuple) else (pulled,))
         return tuple(next(gradients) if x.dtype.kind == "f" else None for x in program.examples)

@@ -27,7 +27,6 @@ from tinygrad_lesson.engine.world import Arrays, World
 from tinygrad_lesson.ops.elementwise import Add, Divide, Multiply, Subtract
 from tinygrad_lesson.ops.index import freeze
 from tinygrad_lesson.ops.linear import FullyConnected
-from tinygrad_lesson.ops.reduce import SumLike
 
 
 class Recording(threading.local):
@@ -690,14 +689,13 @@ class Tensors(World):
             results[0].node.label = node.label
         return results
 
-    def operands(self, node: Any, g: Any) -> Sequence[Any]:
-        """What was recorded, as tensors that are recorded again; the cotangent in the type of what it belongs to."""
-        values = node.values
-        inputs = [recorded_as(t, x) for t, x in zip(node.inputs, operands_of(node), strict=True)]
-        if isinstance(values, tuple):
-            return g, tuple([wrap(v, node, i) for i, v in enumerate(values)]), *inputs
-        y = wrap(values, node)
-        return typed_like(g, y), y, *inputs
+    def results(self, node: Any) -> Sequence[Any]:
+        """What was recorded, as tensors that are recorded again."""
+        return [wrap(y, node, i) for i, y in enumerate(results_of(node))]
+
+    def inputs(self, node: Any) -> Sequence[Any]:
+        """What was recorded, as tensors that are recorded again."""
+        return [recorded_as(t, x) for t, x in zip(node.inputs, operands_of(node), strict=True)]
 
     def shape(self, x: Any) -> tuple[int, ...]:
         """The shape of a tensor, an array or a number."""
@@ -715,21 +713,30 @@ def equal_bits(a: Any, b: Any) -> bool:
     return bool(np.array_equal(a.ravel("K").view(word), b.ravel("K").view(word)))
 
 
-def sum_like(x: Any, like: Any) -> Any:
-    """`SumLike` of arrays, which as a rule have one shape already."""
-    return x if x.shape == like.shape else SUM_LIKE.forward(np, x, like)
-
-
 class Recorded(Arrays):
     """The bare arrays that tensors recorded."""
 
-    def operands(self, node: Any, g: Any) -> Sequence[Any]:
-        """What was recorded; the cotangent in the type of what it belongs to."""
-        values = node.values
-        if values.__class__ is ndarray and g.dtype is not values.dtype:
-            g = typed(g, values.dtype)
-        operands = node.operands
-        return (g, values, node.a, node.b) if operands is None else (g, values, *operands)
+    def operands(self, node: Any, gs: Sequence[Any]) -> Sequence[Any]:
+        """What was recorded; with one result on the shortest way."""
+        y = node.values
+        if y.__class__ is not ndarray:
+            return super().operands(node, gs)
+        g, inputs = gs[0], node.operands
+        if g.dtype is not y.dtype:
+            g = self.typed(g, y.dtype)
+        return (g, y, node.a, node.b) if inputs is None else (g, y, *inputs)
+
+    def results(self, node: Any) -> Sequence[Any]:
+        """What was recorded."""
+        return results_of(node)
+
+    def inputs(self, node: Any) -> Sequence[Any]:
+        """What was recorded."""
+        return operands_of(node)
+
+    def typed(self, g: Any, dtype: Any) -> Any:
+        """A cotangent in the type of what it belongs to; of a real number, the real part."""
+        return typed(g, dtype)
 
 
 class AsTold(Recorded):
@@ -737,15 +744,14 @@ class AsTold(Recorded):
 
     compares = False
 
-    def operands(self, node: Any, g: Any) -> Sequence[Any]:
-        """What was recorded; the cotangent as it is."""
-        return g, node.values, *operands_of(node)
+    def typed(self, g: Any, dtype: Any) -> Any:
+        """The cotangent as it is."""
+        return g
 
 
-SUM_LIKE: Op = SumLike()
 ARRAYS, AS_TOLD = Recorded(), AsTold()
 for _world in (ARRAYS, AS_TOLD):
-    vars(_world).update(sum_like=sum_like, add=np.add)  # called most, so without a way around
+    vars(_world).update(add=np.add)  # called most, so without a way around
 
 
 def arithmetic(cls: type[Op]) -> Any:
@@ -833,7 +839,7 @@ def sweep_as_told(heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any]) -
 
 def typed(g: Any, dtype: Any) -> Any:
     """A cotangent in the type of what it belongs to; of a real number, the real part."""
-    if g.dtype == dtype or dtype.kind not in "fc":
+    if dtype is None or g.dtype == dtype or dtype.kind not in "fc":
         return g
     return (g.real if dtype.kind == "f" else g).astype(dtype)
 
@@ -848,6 +854,12 @@ def operands_of(node: Any) -> Sequence[Any]:
     return (node.a, node.b) if node.operands is None else node.operands
 
 
+def results_of(node: Any) -> Sequence[Any]:
+    """The arrays that a recorded node gave."""
+    values = node.values
+    return values if values.__class__ is tuple else (values,)
+
+
 def recorded_as(tensor: Tensor, array: Any) -> Tensor:
     """An input of a node with what it held when it was recorded."""
     return tensor if getattr(tensor, "kept", None) is array else same(tensor, array)
@@ -859,11 +871,6 @@ def same(tensor: Tensor, array: Any) -> Tensor:
     if hasattr(tensor, "lock"):
         again.lock = tensor.lock
     return again
-
-
-def typed_like(g: Any, x: Tensor) -> Any:
-    """As `typed`, recorded."""
-    return TENSORS.type_like(g, x) if g.dtype != x.dtype and x.dtype.kind in "fc" else g
 
 
 # Functions of tensors that are no single op.

@@ -1,16 +1,18 @@
 """Reverse mode: the one sweep that every gradient in this package comes from."""
 
+import traceback
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.engine.graph import Node, ancestors, between
 from tinygrad_lesson.engine.op import Op
-from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.engine.shapes import Shape, show
 
-Observer = Callable[[Node, Sequence[Any], Sequence[Any]], None]
+Observer = Callable[[Node, Sequence[Any]], None]
 
 
 def backprop(
@@ -19,86 +21,152 @@ def backprop(
     """Cotangents of the edges `wrt`, given pairs (edge, cotangent) of `heads`, by one reverse sweep in a world.
 
     None means that no path leads there. Without `wrt` the answer is for all variables that a path leads to: pairs
-    (node, cotangent). `observe(node, operands, gradients)` is called after each rule.
+    (node, cotangent). `observe(node, operands)` is called after each rule.
     """
-    asked = None if wrt is None else {edge.node for edge in wrt}
-    wanted = None if asked is None else between(ancestors([edge.node for edge, _ in heads]), asked)
-    cotangents: dict[Any, Any] = {}  # by node for its first result, by (node, index) for others
-    queue: list[tuple[int, Node]] = []  # results with a cotangent; of the youngest all users are done
-    take, add = cotangents.pop, F.add  # no cotangent is kept for longer than it is needed
+    asked = {edge.node for edge in wrt or ()}
+    wanted = None if wrt is None else between(ancestors([edge.node for edge, _ in heads]), asked)
+    cotangents: dict[Node, list[Any]] = {}  # of each node one for each result, None where nothing came yet
+    queue: list[tuple[int, Node]] = []  # nodes that have some; of the youngest all users are done
+    add = F.add
     for edge, g in heads:
         accumulate(add, cotangents, queue, edge, g)
     while queue:
         node = heappop(queue)[1]
-        op: Any = node.op
-        inputs = node.inputs
         if wanted is not None and node not in wanted:
             continue
-        g = take(node, None) if op.results == 1 else take_all(cotangents, queue, node)
-        if asked is not None and node in asked:  # but this is an answer
-            give_back(cotangents, node, g)
-        operands = F.operands(node, g)
-        try:
-            if len(operands) == 4:  # most often, and faster than a list
-                g, y, a, b = operands
-                gradients = op.vjp(F, g, y, a, b)
-            else:
-                gradients = op.vjp(F, *operands)
-        except Exception as error:
-            raise named(op, error) from error
-        if not op.ours or len(gradients) != len(inputs) or observe is not None:
-            gradients = checked(F, op, operands, gradients)
-            gradients = gradients if observe is None else observed(observe, node, operands, gradients)
-        for edge, gradient in zip(inputs, gradients):  # noqa: B905  (`strict` costs as much as a product)
+        gs = cotangents[node] if asked and node in asked else cotangents.pop(node)  # none is kept for long
+        operands = F.operands(node, gs)
+        for edge, g in zip(node.inputs, rule(F, node.op, operands)):  # noqa: B905  (`strict` is slow)
             source = edge.node
-            if gradient is None or source is None or (wanted is not None and source not in wanted):
+            if g is None or source is None or (wanted is not None and source not in wanted):
                 continue
-            if gradient.__class__ is FunctionType:
-                gradient = computed(op, gradient)
-                if gradient is None:
+            if g.__class__ is FunctionType:
+                g = computed(node.op, g)
+                if g is None:
                     continue
-            if edge.index:
-                accumulate(add, cotangents, queue, edge, gradient)
-            elif source in cotangents:  # as accumulate does, without the call
-                cotangents[source] = add(cotangents[source], gradient)
+            if source in cotangents:  # as `accumulate` does, without the call
+                gs, i = cotangents[source], edge.index
+                gs[i] = g if gs[i] is None else add(gs[i], g)
+            elif source.op is None or source.op.results > 1:
+                accumulate(add, cotangents, queue, edge, g)
             else:
-                cotangents[source] = gradient
-                if source.op is not None:
-                    heappush(queue, (-source.number, source))
-    return list(cotangents.items()) if wrt is None else found(cotangents, wrt)
+                cotangents[source] = [g]
+                heappush(queue, (-source.number, source))
+        if observe is not None:
+            observe(node, operands)
+    return found(F, cotangents, wrt)
 
 
-def apply_vjp(F: Any, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+def accumulate(add: Any, cotangents: dict[Node, list[Any]], queue: list[Any], edge: Any, g: Any) -> None:
+    """Add to what has come for an edge; with the first its node enters the queue."""
+    node, i = edge.node, edge.index
+    if node not in cotangents:
+        cotangents[node] = [None] * (1 if node.op is None else node.op.results)
+        if node.op is not None:
+            heappush(queue, (-node.number, node))
+    gs = cotangents[node]
+    gs[i] = g if gs[i] is None else add(gs[i], g)
+
+
+def found(F: Any, cotangents: dict[Node, list[Any]], wrt: Sequence[Any] | None) -> list[Any]:
+    """The answer: cotangents in the element types of what they belong to."""
+    if wrt is None:
+        return [(node, gs[0]) for node, gs in cotangents.items()]
+    gs = [cotangents[edge.node][edge.index] if edge.node in cotangents else None for edge in wrt]
+    return [None if g is None else F.typed(g, F.dtype(edge)) for g, edge in zip(gs, wrt, strict=True)]
+
+
+def apply_vjp(F: Any, op: Op, operands: Sequence[Any]) -> list[Any]:
     """The gradients that the rule of one op gives in a world, for a cotangent, its result and its inputs.
 
     Errors
         LessonError naming the op, where its rule fails or gives what fits no input.
     """
+    return [computed(op, g) if g.__class__ is FunctionType else g for g in rule(F, op, operands)]
+
+
+def rule(F: Any, op: Any, operands: Sequence[Any]) -> Sequence[Any]:
+    """What the rule of an op gives: for each input None, or a gradient, or a function that gives it.
+
+    Errors
+        GraphError where it does not give one for each input.
+    """
     try:
-        return checked(F, op, operands, op.vjp(F, *operands))
+        if len(operands) == 4:  # most often, and faster than a list
+            g, y, a, b = operands
+            gradients = op.vjp(F, g, y, a, b)
+        else:
+            gradients = op.vjp(F, *operands)
+    except Exception as error:
+        raise named(op, error) from error
+    return gradients if op.fits else to_be_fitted(F, op, operands, gradients)
+
+
+# What needs an inner scope stands in a function of its own: it would make variables slower.
+
+
+def to_be_fitted(F: Any, op: Any, operands: Sequence[Any], gradients: Any) -> Sequence[Any]:
+    """Functions that give the gradients of a rule in the shapes of its inputs."""
+    count = len(operands) - 2
+    if (type(gradients) not in (tuple, list) and not op.ours) or len(gradients) != count:
+        raise GraphError(miscounted(op, gradients, count))
+    pairs = enumerate(gradients)
+    return [None if g is None else lambda i=i, g=g: fitted(F, op, operands, i, g) for i, g in pairs]
+
+
+def computed(op: Any, gradient: Any) -> Any:
+    """The gradient that a rule gave as a function."""
+    try:
+        return gradient()
     except Exception as error:
         raise named(op, error) from error
 
 
-def checked(F: Any, op: Op, operands: Sequence[Any], gradients: Any) -> Sequence[Any]:
-    """What a rule gave: for each input None, or a gradient, or a function that gives it.
+def fitted(F: Any, op: Any, operands: Sequence[Any], i: int, gradient: Any) -> Any:
+    """The gradient of input `i` in its shape: summed where the input was repeated.
 
-    A user's rule is held to the shapes of its inputs; those of our own ops are by tests.
+    Errors
+        ShapeError where it has neither the shape of the input nor the one to which that was repeated.
     """
-    if not op.ours and F.compares:
-        gradients = compared(F, op, gradients, operands[2:])
-    if len(gradients) != len(operands) - 2:
-        count = len(operands) - 2
-        raise GraphError(
-            f"{op.label()}: vjp gives {len(gradients)} gradients, expected {count}, one per input"
+    gradient = gradient() if gradient.__class__ is FunctionType else gradient
+    shape, wanted = None if gradient is None else F.shape(gradient), F.shape(operands[2 + i])
+    if gradient is None or shape == wanted:
+        return gradient
+    if op.broadcasts is not None and shape == repeated(op, F.shape(operands[1]), wanted):
+        return unbroadcast(F, gradient, shape, wanted)
+    if not F.compares:
+        return gradient
+    name = op.name_inputs(len(operands) - 2)[i]
+    raise ShapeError(
+        f"{op.label()}: vjp gives a gradient of shape {show(shape)} for {name}, which is {show(wanted)}; "
+        f"where an input was repeated, sum the gradient back: F.sum_like(gradient, {name})"
+    )
+
+
+def repeated(op: Any, result: Shape, shape: Shape) -> Shape:
+    """The shape that an input is repeated to: the result's, but for the trailing axes that do not broadcast."""
+    own = op.broadcasts
+    return result if own == 0 else (*result[:-own], *shape[-own:])
+
+
+def unbroadcast(F: Any, x: Any, shape: Shape, wanted: Shape) -> Any:
+    """`x` of one shape summed to another, from which it was repeated."""
+    extra = len(shape) - len(wanted)
+    grown = [a + extra for a, n in enumerate(wanted) if n == 1 != shape[a + extra]]
+    total = F.sum(x, axis=(*range(extra), *grown), keepdims=True)
+    return F.reshape(total, shape=wanted) if extra else total
+
+
+def miscounted(op: Op, gradients: Any, count: int) -> str:
+    """What is wrong with what a rule gave."""
+    if type(gradients) not in (tuple, list):  # an edge is a tuple too
+        return (
+            f"{op.label()}: vjp gives a {type(gradients).__name__}, expected a tuple, one gradient per input"
         )
-    return gradients  # type: ignore[no-any-return]
+    return f"{op.label()}: vjp gives {len(gradients)} gradients, expected {count}, one per input"
 
 
-# What needs an inner scope stands in functions of its own: it would make the sweep's variables slower.
-
-
-def named(op: Any, error: Exception) -> LessonError:
+def named(op: Op, error: Exception) -> LessonError:
     """What went wrong in a rule, as an error that names its op."""
     if isinstance(error, LessonError) and str(error).startswith(op.label()):
         return error
@@ -107,87 +175,12 @@ def named(op: Any, error: Exception) -> LessonError:
         kind = type(error)  # type: ignore[assignment]
     elif isinstance(error, ValueError | TypeError):
         kind = ShapeError if isinstance(error, ValueError) else DTypeError
-    return kind(f"{op.label()}: its vjp fails: {type(error).__name__}: {error}")
+    return kind(f"{op.label()}: its vjp fails: {type(error).__name__}: {error}{line_of(op, error)}")
 
 
-def computed(op: Op, gradient: Any) -> Any:
-    """The gradient that a rule gave as a function."""
-    try:
-        return gradient()
-    except Exception as error:
-        raise named(op, error) from error
-
-
-def observed(
-    observe: Observer, node: Node, operands: Sequence[Any], gradients: Sequence[Any]
-) -> Sequence[Any]:
-    """The gradients that are wanted, after someone has seen them."""
-    asked = [edge.node is not None for edge in node.inputs]
-    gradients = [
-        computed(node.op, d) if d.__class__ is FunctionType and wanted else d  # type: ignore[arg-type]
-        for d, wanted in zip(gradients, asked, strict=True)
-    ]
-    observe(node, operands, gradients)
-    return gradients
-
-
-def compared(F: Any, op: Op, gradients: Any, inputs: Sequence[Any]) -> Sequence[Any]:
-    """The gradients that a rule gives, each compared with its input when it is asked for."""
-    if type(gradients) not in (tuple, list):  # an edge is a tuple too
-        raise GraphError(
-            f"{op.label()}: vjp gives a {type(gradients).__name__}, expected a tuple, one gradient per input"
-        )
-    if len(gradients) != len(inputs):
-        return gradients  # type: ignore[no-any-return]
-
-    def fitting(i: int, gradient: Any) -> Any:
-        gradient = gradient() if gradient.__class__ is FunctionType else gradient
-        if gradient is None:
-            return None
-        found, wanted = F.shape(gradient), F.shape(inputs[i])
-        if found != wanted:
-            name = op.name_inputs(len(inputs))[i]
-            raise ShapeError(
-                f"{op.label()}: vjp gives a gradient of shape {show(found)} for {name}, which is {show(wanted)}; "
-                f"where an input was repeated, sum the gradient back: F.sum_like(gradient, {name})"
-            )
-        return gradient
-
-    # functions without arguments, so that what nobody wants is neither computed nor compared
-    return [None if d is None else lambda i=i, d=d: fitting(i, d) for i, d in enumerate(gradients)]
-
-
-def found(cotangents: dict[Any, Any], wrt: Sequence[Any]) -> list[Any]:
-    """The cotangent of each edge, None where there is none."""
-    return [cotangents.get(key_of(edge)) for edge in wrt]
-
-
-def key_of(edge: Any) -> Any:
-    """Where the cotangent of an edge stands."""
-    return (edge.node, edge.index) if edge.index else edge.node
-
-
-def take_all(cotangents: dict[Any, Any], queue: list[tuple[int, Node]], node: Any) -> tuple[Any, ...]:
-    """The cotangents of all results of a node, which is in the queue once for each."""
-    while queue and queue[0][1] is node:
-        heappop(queue)
-    return (cotangents.pop(node, None), *[cotangents.pop((node, i), None) for i in range(1, node.op.results)])
-
-
-def give_back(cotangents: dict[Any, Any], node: Any, g: Any) -> None:
-    """Undo the taking."""
-    cotangents[node] = g if node.op.results == 1 else g[0]
-    cotangents.update({(node, i): g[i] for i in range(1, node.op.results)})
-
-
-def accumulate(
-    add: Any, cotangents: dict[Any, Any], queue: list[tuple[int, Node]], edge: Any, g: Any
-) -> None:
-    """Add a cotangent to what has come for an edge; with the first its node enters the queue."""
-    key = key_of(edge)
-    if key in cotangents:
-        cotangents[key] = add(cotangents[key], g)
-    else:
-        cotangents[key] = g
-        if edge.node.op is not None:
-            heappush(queue, (-edge.node.number, edge.node))
+def line_of(op: Op, error: Exception) -> str:
+    """Where in the file of a rule an error came up."""
+    code = getattr(op.vjp, "__code__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if code is not None and frame.filename == code.co_filename]
+    return f"; line {lines[-1]} of {Path(code.co_filename).name}" if lines else ""  # type: ignore[union-attr]

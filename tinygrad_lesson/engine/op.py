@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import math
 import re
 import sys
 import weakref
@@ -56,6 +57,8 @@ def in_type(xp: Any, x: Any, dtype: DType) -> Any:
     """`x` in another element type; itself if it has that one, or is Python's number, which adapts."""
     if type(x) in NUMBERS or x.dtype == dtype:
         return x
+    if dtype == np.bool:
+        return xp.not_equal(x, 0)
     return xp.positive(x, dtype=dtype, casting="unsafe")
 
 
@@ -123,7 +126,7 @@ class Op:
     inputs: ClassVar[tuple[str, ...]] = ()
     variadic: ClassVar[bool] = False  # takes any number of inputs
     states: ClassVar[tuple[str, ...]] = ()  # trailing inputs without gradient, updated by training
-    shape_only: ClassVar[tuple[str, ...]] = ()  # inputs of which only the shape is read
+    broadcasts: ClassVar[int | None] = None  # how many trailing axes do not broadcast, where the others do
     differentiable: ClassVar[bool] = True
     is_loss: ClassVar[bool] = False  # the gradient begins here: `vjp` does not read `g`
     random: ClassVar[bool] = False  # `forward` takes a keyword `generator`
@@ -136,9 +139,11 @@ class Op:
     whole: ClassVar[bool] = False  # of integers MXNet keeps the whole part of the result
     analytic: ClassVar[bool] = False  # `vjp` holds for complex numbers too
     ours: ClassVar[bool] = False  # its gradients are held to their shapes by tests, not at every call
+    fits: ClassVar[bool] = False  # no gradient has to be compared with its input, or summed
 
     def __init_subclass__(cls) -> None:
         cls.ours = cls.__module__.startswith(("tinygrad_lesson.ops.", "tinygrad_lesson.engine."))
+        cls.fits = cls.ours and cls.broadcasts is None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -376,6 +381,8 @@ def snake_case(name: str) -> str:
 class Elementwise(Op):
     """An op that treats each element alike; its inputs broadcast. `out` may be one of the inputs."""
 
+    broadcasts: ClassVar[int | None] = 0
+
     def shape(self, *shapes: Shape) -> Shape:
         """The inputs, broadcast."""
         return broadcast(*shapes)
@@ -439,6 +446,16 @@ class Reduction(Op):
         """`x` without the reduced axes, or with size 1 there."""
         shape = reduced(x, self.axes(len(x)), self.keepdims)
         return shape or (1,) if self.vector else shape
+
+    def count(self, x: Shape) -> float:
+        """How many elements become one."""
+        return float(math.prod(x[a] for a in self.axes(len(x))))
+
+    def spread(self, F: Any, y: Any, x: Any) -> Any:
+        """The way back: `y`, of the shape of the result, repeated along the axes that `x` lost."""
+        shape = F.shape(x)
+        kept = reduced(shape, self.axes(len(shape)), keepdims=True)
+        return F.broadcast_to(F.reshape(y, shape=kept), shape=shape)
 
     def reduce(self, reduction: Callable[..., Any], x: Any, out: Any) -> Any:
         """Apply NumPy's or CuPy's `reduction` as the attributes say."""
@@ -561,6 +578,18 @@ def hashable(value: Any) -> Any:
     return tuple(map(hashable, value)) if isinstance(value, list | tuple | np.ndarray) else value
 
 
+class ArrayNamespace(Namespace):
+    """The ops on whatever has a shape and an element type."""
+
+    def shape(self, x: Any) -> Any:
+        """The shape of a value."""
+        return np.shape(x)
+
+    def dtype(self, x: Any) -> DType:
+        """The element type of a value; None for a number, which adapts."""
+        return dtype_of(x)
+
+
 @functools.cache
 def array_namespace(xp: Any) -> Namespace:
     """The ops on bare arrays of `xp`: nothing is recorded."""
@@ -569,7 +598,7 @@ def array_namespace(xp: Any) -> Namespace:
         y = op.forward(xp, *inputs)
         return y.item() if inputs and type(inputs[0]) in NUMBERS and numbers_only(inputs) else y
 
-    return Namespace(apply)
+    return ArrayNamespace(apply)
 
 
 def numbers_only(values: Sequence[Any]) -> bool:

@@ -5,12 +5,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_lesson.engine.backprop import backprop
-from tinygrad_lesson.engine.graph import Edge, Node, outputs_of, record
-from tinygrad_lesson.engine.op import NUMBERS, Namespace, Op, numbers_only
+from tinygrad_lesson.engine.graph import Edge, Node, outputs_of
+from tinygrad_lesson.engine.op import NUMBERS, ArrayNamespace, Op, numbers_only
 
 
-class World(Namespace):
+class World(ArrayNamespace):
     """What the edges of a graph stand for, and how an op is applied to that.
 
     There are worlds of arrays, of tensors (whatever is done is recorded), and of the edges of another graph. `values`
@@ -32,14 +31,30 @@ class World(Namespace):
         y = self.apply(node.op, inputs)  # type: ignore[arg-type]
         return y if isinstance(y, tuple) else (y,)
 
-    def operands(self, node: Node, g: Any) -> Sequence[Any]:
-        """What the rule of a node reads: the cotangent, its result (a tuple of several), and its inputs."""
-        y = self.values[node]
-        return g, y[0] if len(y) == 1 else y, *[self.read(edge) for edge in node.inputs]
+    def results(self, node: Node) -> Sequence[Any]:
+        """What the results of a node are, for its rule."""
+        return self.values[node]
 
-    def shape(self, x: Any) -> Any:
-        """The shape of a value."""
-        return np.shape(x)
+    def inputs(self, node: Node) -> Sequence[Any]:
+        """What the inputs of a node are, for its rule."""
+        return [self.read(edge) for edge in node.inputs]
+
+    def operands(self, node: Node, gs: Sequence[Any]) -> Sequence[Any]:
+        """What the rule of a node reads: the cotangent in the type of the result, the result, and the inputs.
+
+        Where there are several results, both are tuples; a cotangent that did not come is None.
+        """
+        ys = self.results(node)
+        g = tuple([None if g is None else self.typed(g, self.dtype(y)) for g, y in zip(gs, ys, strict=True)])
+        inputs = self.inputs(node)
+        return (g[0], ys[0], *inputs) if len(ys) == 1 else (g, tuple(ys), *inputs)
+
+    def typed(self, g: Any, dtype: Any) -> Any:
+        """A cotangent in the type of what it belongs to; of a real number, the real part."""
+        own = self.dtype(g)
+        if own is None or dtype is None or own == dtype or dtype.kind not in "fc":
+            return g
+        return self.cast(g, dtype=str(dtype))
 
 
 class Arrays(World):
@@ -54,30 +69,6 @@ class Arrays(World):
         op = op if self.is_train is None else op.at_mode(self.is_train)
         y = op.forward(np, *inputs)
         return y.item() if inputs and type(inputs[0]) in NUMBERS and numbers_only(inputs) else y
-
-
-class Edges(World):
-    """Edges of a graph: what is done is a new node. Their shapes are not known."""
-
-    def __init__(self) -> None:
-        super().__init__(record)
-
-    def operands(self, node: Node, g: Any) -> Sequence[Any]:
-        """The edges themselves."""
-        y = outputs_of(node)
-        return g, y[0] if len(y) == 1 else y, *node.inputs
-
-    def shape(self, x: Any) -> Any:
-        """Unknown."""
-        return None
-
-
-GRAPH = Edges()
-
-
-def gradient_graph(heads: Sequence[tuple[Edge, Edge]], wrt: Sequence[Edge]) -> list[Edge | None]:
-    """Gradients as edges of a graph like any other: it can be drawn, compiled, differentiated again."""
-    return backprop(GRAPH, heads, wrt)
 
 
 def values_by_edge(F: World) -> dict[Edge, Any]:

@@ -20,6 +20,7 @@ from tinygrad_lesson.engine.errors import (
 from tinygrad_lesson.engine.op import DType, Op, attr
 from tinygrad_lesson.engine.shapes import Shape, is_complete, merge, show
 from tinygrad_lesson.mxnet.operator import CustomOp, CustomOpProp, make_prop
+from tinygrad_lesson.ops.reduce import filled
 
 
 @dataclasses.dataclass(init=False, frozen=True, eq=False, repr=False)
@@ -218,7 +219,7 @@ class Custom(Op):
         outputs = len(self.outputs)
         y, g = (y, g) if self.results > 1 else ((y,), (g,))
         heads = [
-            F.full_like(yi, value=0) if gi is None else gi
+            filled(F, yi) if gi is None else gi
             for yi, gi in zip(y, () if self.is_loss else g[:outputs], strict=False)
         ]
         back = CustomBackward(self)

@@ -232,7 +232,7 @@ class Im2Col(Dilated):
         return y
 
     def vjp(self, F, g, y, x):
-        return (F.col2im(g, x, **self.window),)
+        return (F.col2im(g, shape=F.shape(x), **self.window),)
 
     @classmethod
     def sample(cls, draw):
@@ -245,30 +245,28 @@ class Col2Im(Dilated):
     """Each column added to what its window sees: the way back from `Im2Col`.
 
     Shapes
-        x (num_group, channel / num_group * window, windows * batch), like (channel, ..., batch) -> as like
+        x (num_group, channel / num_group * window, windows * batch) -> (channel, ..., batch)
     """
 
     function = "col2im"
-    shape_only = ("like",)
+    to: tuple[int, ...] = attr((), alias="shape", doc="shape of the result")
 
-    def shape(self, x, like):
-        return like
+    def shape(self, x):
+        return self.to
 
-    def dtype(self, x, like):
-        return x
-
-    def forward(self, xp, x, like, out=None):
-        split = Im2Col(**self.window).split(like.shape)
+    def forward(self, xp, x, out=None):
+        split = Im2Col(**self.window).split(self.to)
         columns = xp.reshape(x, split)
-        return self.scattered(xp, like.shape, x, (columns[:, i] for i in range(split[1])), out)
+        return self.scattered(xp, self.to, x, (columns[:, i] for i in range(split[1])), out)
 
-    def vjp(self, F, g, y, x, like):
-        return F.im2col(g, **self.window), None
+    def vjp(self, F, g, y, x):
+        return (F.im2col(g, **self.window),)
 
     @classmethod
     def sample(cls, draw):
         op, inputs = Im2Col.sample(draw)
-        return cls(**op.window), {"x": draw.array(op.shape(inputs["x"].shape)), "like": inputs["x"]}
+        to = inputs["x"].shape
+        return cls(**op.window, to=to), {"x": draw.array(op.shape(to))}
 
 
 def sample_image(draw):
@@ -351,10 +349,12 @@ class Convolution(Dilated):
 
         def data_gradient():
             columns = F.matmul(F.swapaxes(self.filters(F, weight), -1, -2), rows)
-            return F.transpose(F.col2im(columns, x, **self.window), axes=batch_first(rank))
+            images = F.col2im(columns, shape=F.shape(x), **self.window)
+            return F.transpose(images, axes=batch_first(rank))
 
         def weight_gradient():
-            return F.reshape_like(F.matmul(rows, F.swapaxes(F.im2col(x, **self.window), -1, -2)), weight)
+            product = F.matmul(rows, F.swapaxes(F.im2col(x, **self.window), -1, -2))
+            return F.reshape(product, shape=F.shape(weight))
 
         rules = data_gradient, weight_gradient, lambda: F.sum(g, axis=1, exclude=True)
         return rules[: len(self.input_names)]

@@ -29,6 +29,10 @@ class Binary(Elementwise):
 
     same_shape: bool = attr(False, shown=False, doc="refuse to broadcast, as MXNet's `a + b` does")
 
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "fits", self.ours and self.same_shape)
+
     def complete(self, shapes: Any, results: Any) -> Any:
         """With `same_shape`, what is known of one input holds for the other and for the result."""
         if not self.same_shape:
@@ -49,17 +53,9 @@ class Binary(Elementwise):
         return cls(), {"a": draw.array(a), "b": draw.array(b)}
 
 
-# Functions of their own, since a rule that makes functions costs more to call, and these are called most.
-
-
-def each_like(F, g, a, b):
-    """`g`, summed to be like `a` and like `b`."""
-    return lambda: F.sum_like(g, a), lambda: F.sum_like(g, b)
-
-
-def products_like(F, g, a, b):
-    """`g` times the other operand, summed to be like `a` and like `b`."""
-    return lambda: F.sum_like(g * b, a), lambda: F.sum_like(g * a, b)
+def products(g, a, b):
+    """`g` times the other operand; by itself, since a rule that makes functions costs more to call."""
+    return lambda: g * b, lambda: g * a
 
 
 def is_nothing(F, x, other):
@@ -78,11 +74,13 @@ def negated(F, x):
 class Add(Binary):
     """Sum of two arrays: ``y = a + b``."""
 
+    analytic = True
+
     def forward(self, xp, a, b, out=None):
         return xp.add(a, b, out=out)
 
     def vjp(self, F, g, y, a, b):
-        return (g, g) if self.same_shape else each_like(F, g, a, b)
+        return g, g
 
     def rewrite(self, F, shapes, a, b):
         if is_nothing(F, a, b) or is_nothing(F, b, a):
@@ -96,11 +94,13 @@ class Add(Binary):
 class Subtract(Binary):
     """Difference of two arrays: ``y = a - b``."""
 
+    analytic = True
+
     def forward(self, xp, a, b, out=None):
         return xp.subtract(a, b, out=out)
 
     def vjp(self, F, g, y, a, b):
-        return (g, lambda: -g) if self.same_shape else (lambda: F.sum_like(g, a), lambda: F.sum_like(-g, b))
+        return g, lambda: -g
 
     def rewrite(self, F, shapes, a, b):
         if F.number(b) == 0 and math.copysign(1, F.number(b)) > 0:  # -0.0 less -0.0 is 0.0
@@ -112,11 +112,13 @@ class Subtract(Binary):
 class Multiply(Binary):
     """Product of two arrays: ``y = a * b``."""
 
+    analytic = True
+
     def forward(self, xp, a, b, out=None):
         return xp.multiply(a, b, out=out)
 
     def vjp(self, F, g, y, a, b):
-        return (g * b, g * a) if self.same_shape else products_like(F, g, a, b)
+        return (g * b, g * a) if self.same_shape else products(g, a, b)
 
     def rewrite(self, F, shapes, a, b):
         if F.number(a) == 1 or F.number(b) == 1:
@@ -130,13 +132,14 @@ class Multiply(Binary):
 class Divide(Binary):
     """Quotient of two arrays: ``y = a / b``."""
 
+    analytic = True
     whole = True
 
     def forward(self, xp, a, b, out=None):
         return xp.divide(a, b, out=out)
 
     def vjp(self, F, g, y, a, b):
-        return lambda: F.sum_like(g / b, a), lambda: F.sum_like(-g * y / b, b)
+        return lambda: g / b, lambda: -g * y / b
 
     def rewrite(self, F, shapes, a, b):
         if F.number(b) == 1:
@@ -167,11 +170,11 @@ class Power(Binary):
     def vjp(self, F, g, y, a, b):
         def base():
             safe = F.where(F.equal(b, 0), F.where(F.equal(a, 0), 1, a), a)  # 0 ** 0: not 0 * 0**-1
-            return F.sum_like(g * (b * safe ** (b - 1)), a)
+            return g * (b * safe ** (b - 1))
 
         def exponent():
             zero = F.equal(a, 0)
-            return F.sum_like(F.where(zero, 0, g * (y * F.log(F.where(zero, 1, a)))), b)
+            return F.where(zero, 0, g * (y * F.log(F.where(zero, 1, a))))
 
         return base, exponent
 
@@ -196,10 +199,7 @@ class Maximum(Binary):
         return xp.maximum(a, b, out=out)
 
     def vjp(self, F, g, y, a, b):
-        return (
-            lambda: F.sum_like(F.where(F.greater_equal(a, b), g, 0), a),
-            lambda: F.sum_like(F.where(F.less(a, b), g, 0), b),
-        )
+        return lambda: F.where(F.greater_equal(a, b), g, 0), lambda: F.where(F.less(a, b), g, 0)
 
     @classmethod
     def sample(cls, draw):
@@ -218,10 +218,7 @@ class Minimum(Binary):
         return xp.minimum(a, b, out=out)
 
     def vjp(self, F, g, y, a, b):
-        return (
-            lambda: F.sum_like(F.where(F.less_equal(a, b), g, 0), a),
-            lambda: F.sum_like(F.where(F.greater(a, b), g, 0), b),
-        )
+        return lambda: F.where(F.less_equal(a, b), g, 0), lambda: F.where(F.greater(a, b), g, 0)
 
     @classmethod
     def sample(cls, draw):
@@ -352,6 +349,7 @@ class Where(Elementwise):
         For `rows`: MXNet 1.9, `where`.
     """
 
+    analytic = True
     mixes_dtypes = True
     rows: bool = attr(False, doc="a condition of one axis chooses rows, one for each, as in MXNet")
 
@@ -380,8 +378,8 @@ class Where(Elementwise):
     def vjp(self, F, g, y, condition, a, b):
         return (
             None,
-            lambda: F.sum_like(F.where(condition, g, 0, rows=self.rows), a),
-            lambda: F.sum_like(F.where(condition, 0, g, rows=self.rows), b),
+            lambda: F.where(condition, g, 0, rows=self.rows),
+            lambda: F.where(condition, 0, g, rows=self.rows),
         )
 
     def dtype(self, condition, a, b):
@@ -417,6 +415,8 @@ def counted(dtype):
 class Unary(Elementwise):
     """A smooth function of one number."""
 
+    broadcasts = None
+
     @classmethod
     def sample(cls, draw):
         return cls(), {"x": draw.array(draw.shape())}
@@ -439,6 +439,8 @@ class FloatUnary(Unary):
 class Negative(Unary):
     """The negative: ``y = -x``."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.negative(x, out=out)
 
@@ -453,6 +455,7 @@ class Negative(Unary):
 class Exp(FloatUnary):
     """The exponential: ``y = exp(x)``."""
 
+    analytic = True
     whole = True
 
     def forward(self, xp, x, out=None):
@@ -507,6 +510,8 @@ class Log1p(PositiveUnary):
 class Sqrt(PositiveUnary):
     """The square root: ``y = sqrt(x)``."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.sqrt(x, out=out)
 
@@ -517,6 +522,8 @@ class Sqrt(PositiveUnary):
 @op
 class Square(Unary):
     """The square: ``y = x * x``."""
+
+    analytic = True
 
     def forward(self, xp, x, out=None):
         return xp.square(x, out=out)
@@ -531,6 +538,8 @@ class Square(Unary):
 @op
 class Tanh(FloatUnary):
     """Hyperbolic tangent of each element: ``y = tanh(x)``."""
+
+    analytic = True
 
     def forward(self, xp, x, out=None):
         return xp.tanh(x, out=out)
@@ -598,6 +607,8 @@ class Abs(Kinked):
 
     Of a complex number it is not analytic: its cotangent is ``g conj(x) / |x|``, see `tensor.sweep`.
     """
+
+    analytic = True
 
     def forward(self, xp, x, out=None):
         return xp.abs(x, out=out)
@@ -697,6 +708,8 @@ class Clip(Elementwise):
 @op
 class Widen(Unary):
     """`x` in a type in which it can be added up: half precision as single, integers as float64."""
+
+    analytic = True
 
     def forward(self, xp, x):
         return with_room(xp, x)

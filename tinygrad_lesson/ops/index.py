@@ -8,6 +8,7 @@ import numpy as np
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Op, attr, op
 from tinygrad_lesson.engine.shapes import merge, normalize_axis, show
+from tinygrad_lesson.ops.reduce import filled
 
 Key = tuple[Any, ...]
 
@@ -46,6 +47,7 @@ def told_part(part: Any) -> str:
 class Slice(Op):
     """A part of `x` by basic indexing: integers, slices, None and Ellipsis."""
 
+    analytic = True
     view = True
     key: Key = attr(doc="the index, as `freeze` makes it")
 
@@ -76,7 +78,7 @@ class Slice(Op):
         return x[(*thaw(self.key), ...)] if ... not in self.key else x[thaw(self.key)]
 
     def vjp(self, F, g, y, x):
-        return (F.put_like(g, x, key=self.key),)
+        return (F.put(g, shape=F.shape(x), key=self.key),)
 
     @classmethod
     def sample(cls, draw):
@@ -90,42 +92,41 @@ class Slice(Op):
 
 
 @op
-class PutLike(Op):
-    """Zeros like `like`, with `x` in the part that `key` names."""
+class Put(Op):
+    """Zeros, with `x` in the part that `key` names."""
 
-    shape_only = ("like",)
+    analytic = True
+    to: tuple[int, ...] = attr(alias="shape", shown=False, doc="shape of the result")
     key: Key = attr(doc="the index, as `freeze` makes it")
 
     def label(self) -> str:
-        """`PutLike([:, 2:])`."""
+        """`Put([:, 2:])`."""
         return f"{self.name}({told_key(self.key)})"
 
-    def shape(self, x, like):
-        return like
+    def shape(self, x):
+        return self.to
 
-    def forward(self, xp, x, like, out=None):
-        y = xp.zeros(like.shape, dtype=x.dtype) if out is None else out
+    def forward(self, xp, x, out=None):
+        y = xp.zeros(self.to, dtype=x.dtype) if out is None else out
         y[...] = 0
         y[thaw(self.key)] = x
         return y
 
-    def vjp(self, F, g, y, x, like):
-        return F.slice(g, key=self.key), None
-
-    def dtype(self, x, like):
-        return x
+    def vjp(self, F, g, y, x):
+        return (F.slice(g, key=self.key),)
 
     @classmethod
     def sample(cls, draw):
         op, inputs = Slice.sample(draw)
-        like = inputs["x"]
-        return cls(key=op.key), {"x": draw.array(op.shape(like.shape)), "like": like}
+        to = inputs["x"].shape
+        return cls(to=to, key=op.key), {"x": draw.array(op.shape(to))}
 
 
 @op
 class Concat(Op):
     """Arrays one after the other along `dim`."""
 
+    analytic = True
     dim: int = attr(1, alias="axis", doc="the axis along which they follow each other")
 
     def shape(self, *args):
@@ -143,8 +144,10 @@ class Concat(Op):
         return xp.concatenate(args, axis=self.dim, out=out)
 
     def vjp(self, F, g, y, *args):
-        parts = F.concat_parts(g, *args, dim=self.dim, count=len(args))  # once for all: each reads all shapes
-        return (parts,) if len(args) == 1 else parts
+        axis = normalize_axis(self.dim, len(F.shape(g)))
+        ends = itertools.accumulate([F.shape(a)[axis] for a in args], initial=0)
+        keys = [freeze((*[slice(None)] * axis, slice(*along))) for along in itertools.pairwise(ends)]
+        return [lambda key=key: F.slice(g, key=key) for key in keys]
 
     @classmethod
     def sample(cls, draw):
@@ -153,56 +156,6 @@ class Concat(Op):
         sizes = [draw.size() for _ in range(draw.choice((1, 2, 3)))]
         parts = [with_size(shape, axis, n) for n in sizes]
         return cls(dim=axis), {f"args{i}": draw.array(part) for i, part in enumerate(parts)}
-
-
-@op
-class ConcatParts(Op):
-    """The parts of `whole` that belong to each of the arrays it would be put together from."""
-
-    view = True
-    shape_only = ("args",)
-    dim: int = attr(1, doc="the axis along which they follow each other")
-    count: int = attr(1, minimum=1, doc="how many arrays")
-
-    @property
-    def outputs(self):
-        """One name for each part."""
-        return tuple(f"output{i}" for i in range(self.count))
-
-    def keys(self, shapes):
-        """Where each part begins and ends."""
-        axis = normalize_axis(self.dim, len(shapes[0]))
-        ends = list(itertools.accumulate((shape[axis] for shape in shapes), initial=0))
-        return [(*[slice(None)] * axis, slice(*along)) for along in itertools.pairwise(ends)]
-
-    def shape(self, whole, *args):
-        return args if self.count > 1 else args[0]
-
-    def forward(self, xp, whole, *args):
-        parts = tuple([whole[key] for key in self.keys([a.shape for a in args])])
-        return parts if self.count > 1 else parts[0]
-
-    def vjp(self, F, g, y, whole, *args):
-        g = g if self.count > 1 else (g,)
-
-        def whole_gradient():
-            parts = [F.full_like(a) if gi is None else gi for gi, a in zip(g, args, strict=True)]
-            return F.concat(*parts, dim=self.dim)
-
-        return whole_gradient, *[None] * len(args)
-
-    def rewrite(self, F, shapes, whole, *args):
-        parts = tuple([F.slice(whole, key=freeze(key)) for key in self.keys(shapes[1:])])
-        return parts if self.count > 1 else parts[0]
-
-    def dtype(self, whole, *args):
-        return whole
-
-    @classmethod
-    def sample(cls, draw):
-        op, args = Concat.sample(draw)
-        whole = draw.array(op.shape(*[a.shape for a in args.values()]))
-        return cls(dim=op.dim, count=len(args)), {"whole": whole, **args}
 
 
 def with_size(shape, axis, size):
@@ -215,6 +168,7 @@ def with_size(shape, axis, size):
 class Split(Op):
     """Equal parts of `x` along `axis`."""
 
+    analytic = True
     num_outputs: int = attr(minimum=1, maximum=1 << 16, doc="how many parts")
     axis: int = attr(0, doc="the axis that is cut")
     squeeze_axis: bool = attr(False, doc="drop the axis, whose size must then be `num_outputs`")
@@ -242,8 +196,8 @@ class Split(Op):
 
     def vjp(self, F, g, y, x):
         if self.num_outputs == 1:
-            return (F.reshape_like(g, x),)
-        parts = [F.full_like(yi) if gi is None else gi for gi, yi in zip(g, y, strict=True)]
+            return (F.reshape(g, shape=F.shape(x)),)
+        parts = [filled(F, yi) if gi is None else gi for gi, yi in zip(g, y, strict=True)]
         if self.squeeze_axis:
             parts = [F.expand_dims(p, axis=self.axis) for p in parts]
         return (F.concat(*parts, dim=self.axis),)
@@ -262,6 +216,7 @@ class Split(Op):
 class Stack(Op):
     """Arrays of one shape side by side along a new axis."""
 
+    analytic = True
     axis: int = attr(0, doc="where the new axis stands in the result")
 
     def shape(self, *args):

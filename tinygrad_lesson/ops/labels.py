@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.op import Op, attr, copied, floating, op, roomy, rounded
+from tinygrad_lesson.engine.op import Op, attr, floating, op, roomy, rounded
 from tinygrad_lesson.engine.shapes import normalize_axis
 from tinygrad_lesson.ops.index import with_size
+from tinygrad_lesson.ops.reduce import filled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,6 @@ class FromLabels(Op):
         whose fraction is cut off, in the place of each vector along `axis`
     """
 
-    shape_only = ("like",)
     axis: int = attr(-1, doc="the axis of the classes")
 
     def spread(self, like):
@@ -74,7 +74,7 @@ class Targets(FromLabels):
         return xp.where(xp.isnan(label), number(math.nan), y) if label.dtype.kind == "f" else y
 
     def vjp(self, F, g, y, label, like):
-        return lambda: F.if_alike(g, label), None
+        return lambda: g if F.shape(label) == F.shape(g) else filled(F, label), None
 
     def rewrite(self, F, shapes, label, like):
         """The same by arithmetic that every runner has: a label names a class from which on it lies, up to the next."""
@@ -184,30 +184,3 @@ class LabelWeights(FromLabels):
             use_ignore=draw.boolean(),
             ignore_label=draw.choice((-1.0, 0.0, 1.0)),
         )
-
-
-@op
-class IfAlike(Op):
-    """`x` if it has the shape of `like`, else zeros like `like`."""
-
-    shape_only = ("like",)
-
-    def shape(self, x, like):
-        return like
-
-    def dtype(self, x, like):
-        return x
-
-    def forward(self, xp, x, like):
-        return copied(xp, x) if x.shape == like.shape else xp.zeros(like.shape, dtype=x.dtype)
-
-    def vjp(self, F, g, y, x, like):
-        return lambda: F.if_alike(g, x), None
-
-    def rewrite(self, F, shapes, x, like):
-        return x if shapes[0] == shapes[1] else F.full(shapes[1], 0.0, str(F.dtypes[x]))
-
-    @classmethod
-    def sample(cls, draw):
-        x = draw.shape()
-        return cls(), {"x": draw.array(x), "like": draw.array(x if draw.boolean() else draw.shape())}

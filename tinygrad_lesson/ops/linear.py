@@ -15,7 +15,9 @@ class MatMul(Op):
         a (..., m, k), b (..., k, n) -> (..., m, n)
     """
 
+    analytic = True
     function = "matmul"
+    broadcasts = 2
 
     def shape(self, a, b):
         if len(a) < 2 or len(b) < 2:
@@ -32,10 +34,7 @@ class MatMul(Op):
         return xp.matmul(a, b, out=out)
 
     def vjp(self, F, g, y, a, b):
-        return (
-            lambda: F.sum_like(F.matmul(g, F.swapaxes(b, -1, -2)), a),
-            lambda: F.sum_like(F.matmul(F.swapaxes(a, -1, -2), g), b),
-        )
+        return lambda: F.matmul(g, F.swapaxes(b, -1, -2)), lambda: F.matmul(F.swapaxes(a, -1, -2), g)
 
     @classmethod
     def sample(cls, draw):
@@ -57,6 +56,7 @@ class FullyConnected(Op):
         MXNet 1.9, `FullyConnected`.
     """
 
+    analytic = True
     num_hidden: int = attr(minimum=1, doc="number of results per row")
     no_bias: bool = attr(False, doc="leave out the bias")
     flatten: bool = attr(True, doc="take all axes but the first as features; else only the last")
@@ -89,7 +89,7 @@ class FullyConnected(Op):
     def vjp(self, F, g, y, data, weight, bias=None):
         g = g if self.flatten else F.flatten(g, axis=-1)  # one row for each row of the result
         rules = (
-            lambda: F.reshape_like(F.matmul(g, weight), data),
+            lambda: F.reshape(F.matmul(g, weight), shape=F.shape(data)),
             lambda: F.matmul(F.swapaxes(g, 0, 1), F.flatten(data, axis=1 if self.flatten else -1)),
             lambda: F.sum(g, axis=0),
         )

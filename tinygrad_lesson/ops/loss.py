@@ -7,6 +7,7 @@ from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Classes, Op, attr, floating, op
 from tinygrad_lesson.engine.shapes import merge, show, size_of
 from tinygrad_lesson.ops.nn import Softmax
+from tinygrad_lesson.ops.reduce import filled
 
 
 @op
@@ -35,13 +36,13 @@ class MakeLoss(Op):
 
     def vjp(self, F, g, y, x):
         if self.normalization == "null":
-            return (F.full_like(x, value=self.grad_scale),)
+            return (filled(F, x, self.grad_scale),)
         wide = F.widen(x)  # in which rows can be counted
-        gradient = F.full_like(wide, value=self.grad_scale)
+        gradient = filled(F, wide, self.grad_scale)
         if self.normalization == "batch":
-            gradient = gradient / F.count(x, axis=0)
+            gradient = gradient / float(F.shape(x)[0] if F.shape(x) else 1)
         if self.normalization == "valid":
-            valid = F.sum(F.where(F.greater(x, self.valid_thresh), F.full_like(wide, value=1.0), 0))
+            valid = F.sum(F.where(F.greater(x, self.valid_thresh), filled(F, wide, 1.0), 0))
             gradient = gradient / F.maximum(valid, 1)
         return (gradient,)
 
@@ -61,6 +62,7 @@ class MakeLoss(Op):
 class StopGradient(Op):
     """`x` itself; no gradient passes."""
 
+    analytic = True
     view = True
     differentiable = False
 
@@ -292,7 +294,6 @@ class SoftmaxLoss(SoftmaxOfLabels):
     """`p` itself, the softmax of `data`, as a loss: what `SoftmaxOutput` becomes once shapes are known."""
 
     view = True
-    shape_only = ("data",)
 
     def forward(self, xp, p, data, label):
         return p

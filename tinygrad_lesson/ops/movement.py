@@ -1,19 +1,25 @@
 """Ops that move elements or repeat them, and compute nothing."""
 
+import numpy as np
+
+from tinygrad_lesson.engine.backprop import unbroadcast
 from tinygrad_lesson.engine.errors import ShapeError
-from tinygrad_lesson.engine.op import Op, attr, copied, op
+from tinygrad_lesson.engine.op import Op, attr, copied, in_type, op
 from tinygrad_lesson.engine.shapes import broadcast, normalize_axis, reshaped, show, size_of
 
 
 class Movement(Op):
     """An op whose result is, as a rule, a view of its first input."""
 
+    analytic = True
     view = True
 
 
 @op
 class Identity(Op):
     """A copy of `x`."""
+
+    analytic = True
 
     def shape(self, x):
         return x
@@ -33,30 +39,36 @@ class Identity(Op):
 
 
 @op
-class TypeLike(Op):
-    """`x` in the element type of `like`; the real part of a complex `x` where that is real."""
+class Cast(Op):
+    """`x` in another element type; of a complex `x` the real part where that is real."""
 
-    shape_only = ("like",)
+    analytic = True
+    type: str = attr(alias="dtype", doc="the element type of the result")
 
-    def shape(self, x, like):
+    @property
+    def differentiable(self):
+        """Whether the result is of real or complex numbers."""
+        return np.dtype(self.type).kind in "fc"
+
+    def shape(self, x):
         return x
 
-    def dtype(self, x, like):
-        return like
+    def dtype(self, x):
+        return np.dtype(self.type)
 
-    def forward(self, xp, x, like):
-        real = x.dtype.kind == "c" and like.dtype.kind != "c"
-        return xp.asarray(xp.real(x) if real else x, dtype=like.dtype)
+    def forward(self, xp, x):
+        dtype = np.dtype(self.type)
+        return in_type(xp, xp.real(x) if x.dtype.kind == "c" != dtype.kind else x, dtype)
 
-    def vjp(self, F, g, y, x, like):
-        return F.type_like(g, x), None
+    def vjp(self, F, g, y, x):
+        return (F.cast(g, dtype=str(F.dtype(x))),)
 
-    def rewrite(self, F, shapes, x, like):
-        return x if F.dtypes[x] == F.dtypes[like] else None
+    def rewrite(self, F, shapes, x):
+        return x if F.dtypes[x] == self.type else None
 
     @classmethod
     def sample(cls, draw):
-        return cls(), {"x": draw.array(draw.shape()), "like": draw.array(draw.shape())}
+        return cls(type="float64"), {"x": draw.array(draw.shape())}  # another would round
 
 
 @op
@@ -79,7 +91,7 @@ class Reshape(Movement):
         return xp.reshape(x, self.shape(x.shape))
 
     def vjp(self, F, g, y, x):
-        return (F.reshape_like(g, x),)
+        return (F.reshape(g, shape=F.shape(x)),)
 
     def rewrite(self, F, shapes, x):
         if self.shape(shapes[0]) == shapes[0]:
@@ -101,8 +113,6 @@ class Reshape(Movement):
 class ReshapeLike(Movement):
     """The elements of `x` under the shape of `like`."""
 
-    shape_only = ("like",)
-
     def shape(self, x, like):
         return reshaped(x, like)
 
@@ -110,7 +120,7 @@ class ReshapeLike(Movement):
         return xp.reshape(x, like.shape)
 
     def vjp(self, F, g, y, x, like):
-        return F.reshape_like(g, x), None
+        return F.reshape(g, shape=F.shape(x)), None
 
     def rewrite(self, F, shapes, x, like):
         return F.reshape(x, shape=shapes[1])
@@ -142,7 +152,7 @@ class Flatten(Movement):
         return xp.reshape(x, self.shape(x.shape))
 
     def vjp(self, F, g, y, x):
-        return (F.reshape_like(g, x),)
+        return (F.reshape(g, shape=F.shape(x)),)
 
     def rewrite(self, F, shapes, x):
         return F.reshape(x, shape=self.shape(shapes[0]))
@@ -234,7 +244,7 @@ class ExpandDims(Movement):
         return xp.expand_dims(x, self.axis)
 
     def vjp(self, F, g, y, x):
-        return (F.reshape_like(g, x),)
+        return (F.reshape(g, shape=F.shape(x)),)
 
     @classmethod
     def sample(cls, draw):
@@ -261,7 +271,7 @@ class Squeeze(Movement):
         return xp.reshape(x, self.shape(x.shape))
 
     def vjp(self, F, g, y, x):
-        return (F.reshape_like(g, x),)
+        return (F.reshape(g, shape=F.shape(x)),)
 
     @classmethod
     def sample(cls, draw):
@@ -284,7 +294,7 @@ class BroadcastTo(Movement):
         return xp.broadcast_to(x, self.to)
 
     def vjp(self, F, g, y, x):
-        return (F.sum_like(g, x),)
+        return (unbroadcast(F, g, self.to, F.shape(x)),)
 
     def rewrite(self, F, shapes, x):
         return x if shapes[0] == self.to else None
@@ -299,8 +309,6 @@ class BroadcastTo(Movement):
 class BroadcastLike(Movement):
     """`x` repeated to the shape of `like`."""
 
-    shape_only = ("like",)
-
     def shape(self, x, like):
         return like
 
@@ -308,7 +316,7 @@ class BroadcastLike(Movement):
         return xp.broadcast_to(x, like.shape)
 
     def vjp(self, F, g, y, x, like):
-        return F.sum_like(g, x), None
+        return unbroadcast(F, g, F.shape(like), F.shape(x)), None
 
     def rewrite(self, F, shapes, x, like):
         return F.broadcast_to(x, shape=shapes[1])
@@ -320,39 +328,3 @@ class BroadcastLike(Movement):
     def sample(cls, draw):
         shape = draw.shape()
         return cls(), {"x": draw.array(shape), "like": draw.array((2, *(3 if n == 1 else n for n in shape)))}
-
-
-@op
-class AlignAxis(Movement):
-    """A vector laid along one axis of `like`, so that the two broadcast.
-
-    Shapes
-        x (n,), like (..., n, ...) -> (1, ..., n, ..., 1)
-    """
-
-    shape_only = ("like",)
-    axis: int = attr(1, doc="the axis of `like` that has the length of `x`")
-
-    def shape(self, x, like):
-        axis = normalize_axis(self.axis, len(like))
-        if len(x) != 1 or (None not in (x[0], like[axis]) and x[0] != like[axis]):
-            raise ShapeError(f"x is {show(x)}, expected {show((like[axis],))} as axis {axis} of {show(like)}")
-        return tuple(x[0] if a == axis else 1 for a in range(len(like)))
-
-    def forward(self, xp, x, like):
-        return xp.reshape(x, self.shape(x.shape, like.shape))
-
-    def vjp(self, F, g, y, x, like):
-        return F.reshape_like(g, x), None
-
-    def rewrite(self, F, shapes, x, like):
-        return F.reshape(x, shape=self.shape(*shapes))
-
-    def dtype(self, x, like):
-        return x
-
-    @classmethod
-    def sample(cls, draw):
-        shape = draw.shape(min_rank=1)
-        axis = draw.axis(len(shape))
-        return cls(axis=axis), {"x": draw.array((shape[axis],)), "like": draw.array(shape)}

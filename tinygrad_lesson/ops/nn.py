@@ -6,8 +6,8 @@ import numpy as np
 
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.op import HALF, Op, attr, dtype_of, floating, op, roomy, rounded, with_room
-from tinygrad_lesson.engine.shapes import normalize_axis, reduced_axes, show
-from tinygrad_lesson.ops.reduce import largest
+from tinygrad_lesson.engine.shapes import normalize_axis, reduced_axes, show, size_of
+from tinygrad_lesson.ops.reduce import filled, largest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,11 +186,12 @@ class BatchNorm(Op):
 
     def vjp(self, F, g, y, data, gamma, beta, moving_mean, moving_var):
         g, g_mean, g_inverse, *_ = g
-        g = F.full_like(data) if g is None else g
-        others = {"axis": self.axis, "exclude": True}
+        g = filled(F, data) if g is None else g
+        shape, others = F.shape(data), {"axis": self.axis, "exclude": True}
+        count = float(size_of(tuple([shape[a] for a in reduced_axes(len(shape), self.axis, exclude=True)])))
 
         def align(vector):
-            return F.align_axis(vector, data, axis=self.axis)
+            return F.reshape(vector, shape=self.aligned(len(shape)))
 
         inverse = y[2]
         centred = data - align(y[1])
@@ -203,14 +204,13 @@ class BatchNorm(Op):
             mean_g, mean_gn = F.mean(g, **others), F.mean(g * normal, **others)
             dx = align(scale) * (g - align(mean_g) - normal * align(mean_gn))
             if g_mean is not None:
-                dx = dx + F.spread_like(g_mean, data, **others, mean=True)
+                dx = dx + align(F.widen(g_mean) / count)
             if g_inverse is not None:
-                share = F.spread_like(g_inverse * inverse * inverse, data, **others, mean=True)
-                dx = dx - share * normal
+                dx = dx - align(F.widen(g_inverse * inverse * inverse) / count) * normal
             return dx
 
         def gamma_gradient():
-            return F.full_like(gamma) if self.fix_gamma else F.sum(g * normal, **others)
+            return filled(F, gamma) if self.fix_gamma else F.sum(g * normal, **others)
 
         return data_gradient, gamma_gradient, lambda: F.sum(g, **others), None, None
 

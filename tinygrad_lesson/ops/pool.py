@@ -150,10 +150,10 @@ class Pooling(Averaging):
         if self.pool_type == "max":
             return (F.place_max(g, data, **self.settings(Pool)),)
         if self.pool_type != "lp":
-            return (F.spread_windows(g, data, **self.settings(Averaging)),)
+            return (F.spread_windows(g, shape=F.shape(data), **self.settings(Averaging)),)
         zero, order = F.equal(y, 0), self.p_value - 1
         each = F.where(zero, 0, g / F.power(F.where(zero, 1, y), order))
-        spread = F.spread_windows(each, data, **self.settings(Averaging))
+        spread = F.spread_windows(each, shape=F.shape(data), **self.settings(Averaging))
         return (spread * F.power(data, order),)
 
     def rewrite(self, F, shapes, data):
@@ -180,33 +180,33 @@ class SpreadWindows(Averaging):
     """Each number given to all that its window covers: the way back from pooling by sum or mean.
 
     Shapes
-        x (`like` after pooling), like (batch, channel, ...) -> as like
+        x, which is `shape` after pooling -> `shape`: (batch, channel, ...)
     """
 
-    shape_only = ("like",)
+    to: tuple[int, ...] = attr((), alias="shape", doc="shape of the result")
 
-    def shape(self, x, like):
-        return like
+    def shape(self, x):
+        return self.to
 
-    def dtype(self, x, like):
+    def dtype(self, x):
         return floating(x) if self.pool_type == "avg" else x
 
-    def forward(self, xp, x, like, out=None):
+    def forward(self, xp, x, out=None):
         dtype, x = x.dtype, with_room(xp, x) if x.dtype == HALF else x
-        divisor = self.divisor(xp, like.shape, x.dtype)
+        divisor = self.divisor(xp, self.to, x.dtype)
         x = x if divisor is None else xp.divide(x, divisor)
         out = None if dtype == HALF else out
-        return rounded(xp, self.scattered(xp, like.shape, x, [x] * len(self.places(like.shape)), out), dtype)
+        return rounded(xp, self.scattered(xp, self.to, x, [x] * len(self.places(self.to)), out), dtype)
 
-    def vjp(self, F, g, y, x, like):
+    def vjp(self, F, g, y, x):
         settings = {**self.settings(Averaging), "pool_type": "avg" if self.pool_type == "avg" else "sum"}
-        return F.pooling(g, **settings), None
+        return (F.pooling(g, **settings),)
 
     @classmethod
     def sample(cls, draw):
         pool, shape = sample_pool(draw)
-        op = cls(**pool, pool_type=draw.choice(("avg", "sum")), count_include_pad=draw.boolean())
-        return op, {"x": draw.array(op.slid(shape)), "like": draw.array(shape)}
+        op = cls(**pool, pool_type=draw.choice(("avg", "sum")), count_include_pad=draw.boolean(), to=shape)
+        return op, {"x": draw.array(op.slid(shape))}
 
 
 @op

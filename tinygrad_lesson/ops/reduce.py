@@ -6,23 +6,23 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.engine.backprop import unbroadcast
 from tinygrad_lesson.engine.constant import Constant  # noqa: F401  (an op like others)
 from tinygrad_lesson.engine.op import (
-    HALF,
     Elementwise,
     Op,
     Reduction,
+    array_namespace,
     attr,
     dtype_of,
     floating,
     has_room,
     in_type,
     op,
-    roomy,
     summed,
     with_room,
 )
-from tinygrad_lesson.engine.shapes import Axis, merge, reduced, reduced_axes, size_of
+from tinygrad_lesson.engine.shapes import Axis, merge, reduced_axes, size_of
 
 
 class SampledReduction(Reduction):
@@ -54,11 +54,13 @@ class FloatReduction(SampledReduction):
 class Sum(WideningReduction):
     """Sum along `axis`."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return self.accumulate(xp, xp.sum, x, out)
 
     def vjp(self, F, g, y, x):
-        return (F.spread_like(g, x, axis=self.axis, exclude=self.exclude),)
+        return (self.spread(F, g, x),)
 
     def rewrite(self, F, shapes, x):
         if any(shapes[0][a] != 1 for a in self.axes(len(shapes[0]))):
@@ -70,19 +72,20 @@ class Sum(WideningReduction):
 class Mean(FloatReduction):
     """Arithmetic mean along `axis`."""
 
+    analytic = True
     whole = True
 
     def forward(self, xp, x, out=None):
         return self.accumulate(xp, xp.mean, x, out)
 
     def vjp(self, F, g, y, x):
-        return (F.spread_like(g, x, axis=self.axis, exclude=self.exclude, mean=True),)
+        return (self.spread(F, F.widen(g) / self.count(F.shape(x)), x),)
 
     def rewrite(self, F, shapes, x):
         if not has_room(F.dtypes[x]):  # the sum alone might overflow
             return None
         total = F.sum(x, **dataclasses.asdict(self))
-        return F.divide(total, F.count(x, axis=self.axis, exclude=self.exclude))
+        return F.divide(total, self.count(shapes[0]))
 
 
 @op
@@ -93,9 +96,8 @@ class Var(FloatReduction):
         return self.accumulate(xp, xp.var, x, out)
 
     def vjp(self, F, g, y, x):
-        along = {"axis": self.axis, "exclude": self.exclude}
-        centred = x - F.mean(x, **along, keepdims=True)
-        return (F.spread_like(g * 2, x, **along, mean=True) * centred,)
+        centred = x - F.mean(x, axis=self.axis, exclude=self.exclude, keepdims=True)
+        return (self.spread(F, F.widen(g * 2) / self.count(F.shape(x)), x) * centred,)
 
     def rewrite(self, F, shapes, x):
         if not has_room(F.dtypes[x]):
@@ -116,8 +118,7 @@ class Max(SampledReduction):
         return self.reduce(xp.max, x, out)
 
     def vjp(self, F, g, y, x):
-        along = {"axis": self.axis, "exclude": self.exclude}
-        return (F.where(F.equal(x, F.spread_like(y, x, **along)), F.spread_like(g, x, **along), 0),)
+        return (F.where(F.equal(x, self.spread(F, y, x)), self.spread(F, g, x), 0),)
 
 
 @op
@@ -132,8 +133,7 @@ class Min(SampledReduction):
         return self.reduce(xp.min, x, out)
 
     def vjp(self, F, g, y, x):
-        along = {"axis": self.axis, "exclude": self.exclude}
-        return (F.where(F.equal(x, F.spread_like(y, x, **along)), F.spread_like(g, x, **along), 0),)
+        return (F.where(F.equal(x, self.spread(F, y, x)), self.spread(F, g, x), 0),)
 
 
 @op
@@ -144,8 +144,7 @@ class Prod(WideningReduction):
         return self.accumulate(xp, xp.prod, x, out)
 
     def vjp(self, F, g, y, x):
-        along = {"axis": self.axis, "exclude": self.exclude}
-        return (F.spread_like(g, x, **along) * F.product_of_others(x, **along),)
+        return (self.spread(F, g, x) * F.product_of_others(x, axis=self.axis, exclude=self.exclude),)
 
     @classmethod
     def sample(cls, draw):
@@ -238,8 +237,7 @@ class LogSumExp(FloatReduction):
         return xp.reshape(in_type(xp, y, floating(dtype)), self.shape(x.shape))
 
     def vjp(self, F, g, y, x):
-        along = {"axis": self.axis, "exclude": self.exclude}
-        return (F.spread_like(g, x, **along) * F.exp_share(x, F.spread_like(y, x, **along)),)
+        return (self.spread(F, g, x) * F.exp_share(x, self.spread(F, y, x)),)
 
 
 @op
@@ -258,7 +256,7 @@ class ExpShare(Elementwise):
         return xp.exp(xp.minimum(xp.subtract(x, total), 0), out=out)
 
     def vjp(self, F, g, y, x, total):
-        return lambda: F.sum_like(g * y, x), lambda: F.sum_like(-g * y, total)
+        return lambda: g * y, lambda: -g * y
 
     def rewrite(self, F, shapes, x, total):
         if F.dtypes[total] is None:
@@ -279,77 +277,22 @@ def largest(dtype):
 
 
 @op
-class SpreadLike(Op):
-    """The way back from a reduction: `x` repeated along the axes that `like` lost.
-
-    Shapes
-        x (`like` reduced along `axis`, with or without size 1 there), like (...) -> shape of `like`
-    """
-
-    shape_only = ("like",)
-    axis: Axis = attr(None, doc="axes that were reduced; None means all")
-    exclude: bool = attr(False, doc="all axes but `axis` were reduced")
-    mean: bool = attr(False, doc="the reduction was a mean, so divide by the number of elements too")
-
-    def kept(self, like):
-        """Shape of `x` with size 1 along the reduced axes."""
-        return reduced(like, reduced_axes(len(like), self.axis, self.exclude), keepdims=True)
-
-    def shape(self, x, like):
-        return like
-
-    def forward(self, xp, x, like):
-        if self.mean:
-            wide = with_room(xp, x)
-            y = xp.divide(wide, float(count_along(like.shape, self.axis, self.exclude)))
-            x = y if wide is x else in_type(xp, y, floating(x.dtype))
-        return xp.broadcast_to(xp.reshape(x, self.kept(like.shape)), like.shape)
-
-    def vjp(self, F, g, y, x, like):
-        reduce = F.mean if self.mean else F.sum
-        return F.reshape_like(reduce(g, axis=self.axis, exclude=self.exclude, keepdims=True), x), None
-
-    def rewrite(self, F, shapes, x, like):
-        if self.mean:
-            if not has_room(F.dtypes[x]):
-                return None
-            x = F.divide(x, F.count(like, axis=self.axis, exclude=self.exclude))
-        return F.broadcast_to(F.reshape(x, shape=self.kept(shapes[1])), shape=shapes[1])
-
-    def dtype(self, x, like):
-        return floating(x) if self.mean else x
-
-    @classmethod
-    def sample(cls, draw):
-        shape = draw.shape()
-        op = cls(axis=draw.axes(len(shape)), exclude=draw.boolean(), mean=draw.boolean())
-        axes = reduced_axes(len(shape), op.axis, op.exclude)
-        return op, {"x": draw.array(reduced(shape, axes, draw.boolean())), "like": draw.array(shape)}
-
-
-@op
 class SumLike(Op):
-    """The way back from broadcasting: `x` summed to the shape of `like`."""
+    """The way back from broadcasting: `x` summed to the shape of `like`. For elementwise ops the sweep does it."""
 
-    shape_only = ("like",)
+    analytic = True
 
     def shape(self, x, like):
         return like
 
     def forward(self, xp, x, like):
-        if x.shape == like.shape:
-            return x
-        total = roomy(HALF) if x.dtype == HALF else x.dtype
-        y = xp.sum(x, axis=spread_axes(x.shape, like.shape), dtype=total, keepdims=True)
-        return in_type(xp, y, x.dtype).reshape(like.shape)
+        return x if x.shape == like.shape else unbroadcast(array_namespace(xp), x, x.shape, like.shape)
 
     def vjp(self, F, g, y, x, like):
-        return F.broadcast_like(g, x), None
+        return F.broadcast_to(g, shape=F.shape(x)), None
 
     def rewrite(self, F, shapes, x, like):
-        if shapes[0] == shapes[1]:
-            return x
-        return F.reshape(F.sum(x, axis=spread_axes(*shapes), keepdims=True), shape=shapes[1])
+        return x if shapes[0] == shapes[1] else unbroadcast(F, x, *shapes)
 
     def dtype(self, x, like):
         return x
@@ -361,56 +304,11 @@ class SumLike(Op):
         return cls(), {"x": draw.array(x), "like": draw.array(like)}
 
 
-def spread_axes(shape, like):
-    """Axes of `shape` along which an array of shape `like` was repeated."""
-    extra = len(shape) - len(like)
-    grown = (a + extra for a, n in enumerate(like) if n == 1 and shape[a + extra] != 1)
-    return (*range(extra), *grown)
-
-
-def count_along(shape, axis, exclude):
-    """Number of elements along the axes of a reduction."""
-    return size_of(tuple([shape[a] for a in reduced_axes(len(shape), axis, exclude)]))
-
-
-@op
-class Count(Op):
-    """Number of elements of `x` along `axis`, as a number."""
-
-    shape_only = ("x",)
-    differentiable = False
-    axis: Axis = attr(None, doc="axis or axes to count along; None means all")
-    exclude: bool = attr(False, doc="count along all axes but `axis`")
-
-    def count(self, shape):
-        """The number for an array of this shape."""
-        return count_along(shape, self.axis, self.exclude)
-
-    def shape(self, x):
-        return ()
-
-    def dtype(self, x):
-        return None
-
-    def forward(self, xp, x):
-        return float(self.count(x.shape))
-
-    def vjp(self, F, g, y, x):
-        return (None,)
-
-    def rewrite(self, F, shapes, x):
-        return F.constant(value=float(self.count(shapes[0])))
-
-    @classmethod
-    def sample(cls, draw):
-        shape = draw.shape()
-        return cls(axis=draw.axes(len(shape)), exclude=draw.boolean()), {"x": draw.array(shape)}
-
-
 @op
 class Full(Op):
     """An array filled with one number."""
 
+    analytic = True
     differentiable = False
     to: tuple[int, ...] = attr(alias="shape", doc="shape of the result")
     value: float = attr(0.0, doc="the number")
@@ -433,11 +331,16 @@ class Full(Op):
         return cls(to=draw.shape(), value=2.5, type=draw.choice(("float64", "float32"))), {}
 
 
+def filled(F: Any, x: Any, value: float = 0.0) -> Any:
+    """An array like `x`, filled with one number, in the world of a rule."""
+    return F.full(shape=F.shape(x), value=value, dtype=str(F.dtype(x)))
+
+
 @op
 class FullLike(Op):
     """An array like `x`, filled with one number."""
 
-    shape_only = ("x",)
+    analytic = True
     differentiable = False
     value: float = attr(0.0, doc="the number")
 

@@ -1,7 +1,7 @@
 """From graph to simpler graph, once all shapes are known.
 
 A graph is emitted anew through a `Builder`, node by node. On the way each op may rewrite itself
-(`sum_like` of equal shapes vanishes, `mean` becomes a sum and a division), equal nodes become one,
+(`mean` becomes a sum and a division), equal nodes become one,
 and what no head needs is never emitted.
 """
 
@@ -112,14 +112,17 @@ class Builder(World):
         """Gradients of emitted edges, given pairs (edge, cotangent) of `heads`; None where no path leads."""
         return backprop(self, heads, wrt)
 
-    def operands(self, node: Node, g: Any) -> Sequence[Any]:
-        """The edges of an emitted node."""
-        y = self.results(node)
-        return g, y[0] if len(y) == 1 else y, *node.inputs
+    def inputs(self, node: Node) -> Sequence[Any]:
+        """The edges that an emitted node reads."""
+        return node.inputs
 
     def shape(self, x: Any) -> Shape:
         """The shape of an edge or a number."""
         return self.shapes[x] if isinstance(x, Edge) else ()
+
+    def dtype(self, x: Any) -> Any:
+        """The element type of an edge; None for a number."""
+        return self.dtypes.get(x) if isinstance(x, Edge) else None
 
     def number(self, edge: Edge) -> Any:
         """The number that an edge stands for, None if it is no constant."""

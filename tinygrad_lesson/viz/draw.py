@@ -35,15 +35,14 @@ def draw(
     tell shape and element type: of a Symbol, as far as `shape` decides them. With `values` and
     `gradients` the boxes hold these too, of all but a Symbol and a Plan: short arrays in full, long ones
     as smallest, largest, mean and histogram. With `backward` the gradient graph is drawn beside the
-    forward one, up along it, orange where a gradient goes; as a rule gives it, and simplified where all shapes
-    are known.
+    forward one, up along it, orange where a gradient goes; of a Symbol, `shape` must then tell all shapes.
 
     Above 100 boxes, blocks that repeat become one, which says how often; ``expand=True`` draws all boxes,
     ``expand=False`` folds smaller graphs too. Boxes whose names begin alike (`stage1_`) stand in a frame.
 
     Errors
         DTypeError for anything else; GraphError for a Tensor that was not recorded, or where values are
-        asked for and there are none.
+        asked for and there are none; ShapeError for `backward` of a Symbol of which a shape is not known.
 
     Example
         >>> import tinygrad_lesson as tl

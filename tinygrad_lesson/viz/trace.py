@@ -10,7 +10,7 @@ from tinygrad_lesson.eager.jit import Jitted
 from tinygrad_lesson.eager.nested import tensors_in
 from tinygrad_lesson.eager.tensor import Tensor, recording, tracing, wrap
 from tinygrad_lesson.engine.backprop import backprop
-from tinygrad_lesson.engine.errors import GraphError
+from tinygrad_lesson.engine.errors import GraphError, ShapeError
 from tinygrad_lesson.engine.graph import (
     Edge,
     Label,
@@ -25,7 +25,8 @@ from tinygrad_lesson.engine.graph import (
 from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.engine.op import NUMBERS
-from tinygrad_lesson.engine.world import Arrays, World, gradient_graph, values_by_edge
+from tinygrad_lesson.engine.shapes import is_complete, show
+from tinygrad_lesson.engine.world import Arrays, World, values_by_edge
 from tinygrad_lesson.mxnet.executor import HEAD, Executor, variables
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan import Builder, Passes
@@ -208,12 +209,19 @@ def is_number(edge: Edge) -> bool:
 
 
 def with_backward(graph: Graph) -> Backward:
-    """The graph with its gradient graph: simplified where all shapes are known, else as the rules give it."""
+    """The graph with its gradient graph, simplified.
+
+    Errors
+        ShapeError where the shape of a variable is not known.
+    """
     forward = toposort(edge.node for edge in graph.heads)
-    if not all(graph.known.shapes.get(Edge(node)) is not None for node in forward if node.is_variable):
-        seeds = [(edge, Edge(Node(None, label=Label(seed_name(edge))))) for edge in graph.heads]
-        found = gradient_graph(seeds, [*graph.wrt, *passed_through(forward, graph.wrt)])
-        return with_carriers(graph, forward, found)
+    for node in forward:
+        shape = graph.known.shapes.get(Edge(node))
+        if node.is_variable and not is_complete(shape):
+            raise ShapeError(
+                f"draw: gradients are taken where shapes are known, but variable {node.name!r} is {show(shape)}; "
+                "give those of the inputs: draw(net, backward=True, shape={'data': (20, 4)})"
+            )
     return simplified(graph, forward)
 
 
