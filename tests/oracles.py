@@ -342,6 +342,7 @@ ORACLES = {
     "Put": put,
     "Concat": lambda op, *args: np.concatenate(args, axis=op.dim),
     "Split": split,
+    "SplitAt": lambda op, x: tuple(np.split(x, op.places, axis=op.axis)),
     "Stack": lambda op, *args: np.stack(args, axis=op.axis),
     "MatMul": lambda op, a, b: np.einsum("...ij,...jk->...ik", a, b),
     "FullyConnected": fully_connected,

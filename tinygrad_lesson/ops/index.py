@@ -144,10 +144,11 @@ class Concat(Op):
         return xp.concatenate(args, axis=self.dim, out=out)
 
     def vjp(self, F, g, y, *args):
+        if len(args) == 1:
+            return (g,)
         axis = normalize_axis(self.dim, len(F.shape(g)))
-        ends = itertools.accumulate([F.shape(a)[axis] for a in args], initial=0)
-        keys = [freeze((*[slice(None)] * axis, slice(*along))) for along in itertools.pairwise(ends)]
-        return [lambda key=key: F.slice(g, key=key) for key in keys]
+        ends = tuple(itertools.accumulate([F.shape(a)[axis] for a in args[:-1]]))
+        return F.split_at(g, places=ends, axis=axis)  # once for all
 
     @classmethod
     def sample(cls, draw):
@@ -156,6 +157,57 @@ class Concat(Op):
         sizes = [draw.size() for _ in range(draw.choice((1, 2, 3)))]
         parts = [with_size(shape, axis, n) for n in sizes]
         return cls(dim=axis), {f"args{i}": draw.array(part) for i, part in enumerate(parts)}
+
+
+@op
+class SplitAt(Op):
+    """Parts of `x` along `axis`, which is cut at `places`."""
+
+    analytic = True
+    view = True
+    places: tuple[int, ...] = attr(doc="where a new part begins, in order")
+    axis: int = attr(0, doc="the axis that is cut")
+
+    @property
+    def outputs(self):
+        """One name for each part."""
+        return tuple(f"output{i}" for i in range(len(self.places) + 1))
+
+    def keys(self, x):
+        """The index of each part of the shape `x`."""
+        axis = normalize_axis(self.axis, len(x))
+        ends = itertools.pairwise((0, *self.places, x[axis]))
+        return [(*[slice(None)] * axis, slice(*along)) for along in ends]
+
+    def shape(self, x):
+        axis = normalize_axis(self.axis, len(x))
+        ends, whole = (0, *self.places), x[axis]
+        if list(ends) != sorted(ends) or (whole is not None and whole < ends[-1]):
+            raise ShapeError(f"axis {axis} of {show(x)} cannot be cut at {self.places}")
+        sizes = [b - a for a, b in itertools.pairwise(ends)] + [None if whole is None else whole - ends[-1]]
+        parts = tuple([with_size(x, axis, size) for size in sizes])
+        return parts if self.places else parts[0]
+
+    def forward(self, xp, x):
+        parts = tuple([x[key] for key in self.keys(x.shape)])
+        return parts if self.places else parts[0]
+
+    def vjp(self, F, g, y, x):
+        if not self.places:
+            return (g,)
+        parts = [filled(F, yi) if gi is None else gi for gi, yi in zip(g, y, strict=True)]
+        return (F.concat(*parts, dim=self.axis),)
+
+    def rewrite(self, F, shapes, x):
+        parts = tuple([F.slice(x, key=freeze(key)) for key in self.keys(shapes[0])])
+        return parts if self.places else parts[0]
+
+    @classmethod
+    def sample(cls, draw):
+        op, args = Concat.sample(draw)
+        ends = itertools.accumulate([x.shape[op.dim] for x in args.values()])
+        x = draw.array(op.shape(*[a.shape for a in args.values()]))
+        return cls(places=tuple(ends)[:-1], axis=op.dim), {"x": x}
 
 
 def with_size(shape, axis, size):
