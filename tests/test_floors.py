@@ -92,13 +92,27 @@ def test_no_two_files_share_a_private_name():
 
 def test_rules_are_called_in_one_file():
     """Beside ops that pass on to the rule of another one."""
-    callers = set()
+    assert {file for file in callers_of("vjp") if not file.startswith("ops/")} == {"engine/backprop.py"}
+
+
+def callers_of(name):
+    """Files in which a method of this name is called, but for calls of `super()`."""
+    found = set()
     for path in modules():
         for node in ast.walk(ast.parse(path.read_text())):
+            called = (
+                node.func if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else None
+            )
             if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr == "vjp"
+                called is not None
+                and called.attr == name
+                and not ast.unparse(called.value).startswith("super(")
             ):
-                callers.add(str(path.relative_to(PACKAGE)))
-    assert {c for c in callers if not c.startswith("ops/")} == {"engine/backprop.py", "eager/jit.py"}
+                found.add(str(path.relative_to(PACKAGE)))
+    return found
+
+
+def test_graphs_are_walked_in_one_file():
+    """Forward: each world says in `evaluate` what a node is there. Backward: in `operands` what its rule reads."""
+    assert callers_of("evaluate") == {"engine/interpret.py"}
+    assert callers_of("operands") == {"engine/backprop.py"}

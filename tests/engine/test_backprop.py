@@ -102,7 +102,7 @@ def test_what_is_not_wanted_is_not_computed():
     asked = []
 
     @op
-    class AskedForTest(Op):
+    class AskedForTest(Elementwise):
         """A sum that notes which of its gradients are asked for."""
 
         def forward(self, xp, a, b):

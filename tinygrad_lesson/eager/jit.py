@@ -12,18 +12,31 @@ import numpy as np
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import real
 from tinygrad_lesson.eager.captured import Captured
+from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.differential import vjp
 from tinygrad_lesson.eager.nested import put_together, take_apart, tensors_in
-from tinygrad_lesson.eager.tensor import RECORDING, Tensor, apply, tracing, unhidden, wrap
+from tinygrad_lesson.eager.tensor import (
+    RECORDING,
+    Tensor,
+    Tensors,
+    apply,
+    results_of,
+    tracing,
+    unhidden,
+    wrap,
+)
+from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError
-from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors
+from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors, constant
 from tinygrad_lesson.engine.interpret import interpret
-from tinygrad_lesson.engine.op import NUMBERS, REPLACED, Op, attr
+from tinygrad_lesson.engine.op import REPLACED, Op, attr
 from tinygrad_lesson.locks import lock
+from tinygrad_lesson.ops.random import Drawn
 from tinygrad_lesson.ops.reduce import filled
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Task
 from tinygrad_lesson.run import runner as find_runner
 
+REALS = (bool, int, float)
 TRACES = 64  # how many combinations of shapes and types a function remembers
 
 
@@ -113,32 +126,55 @@ class Jitted:
         return known
 
 
-class Emission(Builder):
-    """Emits what a function recorded for a program; arrays from outside become arguments of their own."""
+class Traced(Copied):
+    """What a function recorded. What it takes from outside becomes a variable: `outside` has its array."""
 
-    def __init__(self, passes: Passes, program: "Program") -> None:
-        super().__init__(passes)
-        self.program = program
-        self.outside: dict[int, Edge] = {}
-        for leaf, array in zip(program.leaves, program.examples, strict=True):
-            self.leaf(leaf, array.shape, array.dtype)
+    def __init__(self, leaves: Sequence[Node], captured: Captured) -> None:
+        super().__init__()
+        self.values.update({leaf: (Edge(leaf),) for leaf in leaves})
+        self.captured = captured
+        self.outside: dict[Node, Any] = {}
+        self.known: dict[int, Edge] = {}
 
-    def read(self, t: Tensor) -> Edge:
-        """The edge for a tensor."""
-        if type(t.array) in NUMBERS:  # also one that was computed, of numbers alone
-            return self.constant(value=t.array)  # type: ignore[no-any-return]
-        if t.node in self.values:
-            return super().read(t)  # type: ignore[no-any-return]
-        value = self.program.constant(t).array
-        if type(value) in NUMBERS:
-            return self.constant(value=value)  # type: ignore[no-any-return]
-        if value.size == 1 and value.dtype.kind == "f":
-            return self.full(shape=value.shape, value=value.item(), dtype=str(value.dtype))  # type: ignore[no-any-return]
-        if id(value) not in self.outside:
-            node = Node(None, label=Label(f"constant {len(self.outside)}"))
-            self.program.arrays[node.name] = value
-            self.outside[id(value)] = self.variable(node, value.shape, value.dtype)
-        return self.outside[id(value)]
+    def read(self, t: Any) -> Any:
+        """The edge for a tensor; for a number, also one that was computed of numbers alone, a constant."""
+        if type(t.array) in REALS:
+            return constant(t.array)
+        return self.values[t.node][t.index] if t.node in self.values else self.leaf(t)
+
+    def leaf(self, t: Tensor) -> Edge:
+        """What the function took from outside, as it is now.
+
+        Errors
+            GraphError for a recorded tensor, whose gradient would get lost.
+        """
+        if t.node is not None:
+            raise GraphError("jit: the function uses a recorded tensor from outside; pass it as an argument")
+        if id(t.array) not in self.known:
+            node = Node(None, label=Label(f"constant {len(self.known)}"))
+            self.outside[node] = np.array(real(self.captured.copy_of(t.array), "jit: a constant"))
+            self.known[id(t.array)] = Edge(node)
+        return self.known[id(t.array)]
+
+
+class Again(Tensors):
+    """Tensors, for which random ops give what is known of their draws."""
+
+    def __init__(self, draws: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.draws = list(draws)
+
+    def evaluate(self, node: Node, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        """All results of a node, those too that its op does not show."""
+        op: Any = node.op
+        if isinstance(op, Constant):
+            return (wrap(op.value),)
+        if op.random:
+            inputs = (*self.draws[: op.results], *inputs)
+            del self.draws[: op.results]
+            op = Drawn(op=op)
+        y = self.apply(op, inputs)
+        return tuple(all_results((y[0] if isinstance(y, tuple) else y).node))
 
 
 class Program:
@@ -166,42 +202,41 @@ class Program:
         self.form, self.shown = put_together(result, itertools.repeat(wrap(0.0))), len(outputs)
         recorded = ancestors([t.node for t in outputs if t.node is not None])
         draws = [node for node in recorded if node.op is not None and node.op.random]
-        outputs += [t for node in draws for t in results_of(node)]
+        outputs += [t for node in draws for t in all_results(node)]
         self.drawn = [np.array(t.array) for t in outputs[self.shown :]]
         self.shapes = [(t.shape, t.dtype) for t in outputs]
-        self.constants: dict[int, Tensor] = {}
+        F = Traced(self.leaves, captured)
+        self.heads, self.outside = F.graph(outputs), F.outside
+        self.order = [n for n in ancestors([edge.node for edge in self.heads]) if n.op is not None]
         self.arrays = {f"input {i}": np.array(x) for i, x in enumerate(self.examples)}
-        builder = Emission(settings.passes, self)
-        interpret(builder, [node for node in recorded if node.op is not None])
-        edges = [builder.read(t) for t in outputs]
-        self.tape = Tape(self.leaves, recorded, outputs[: self.shown], self.constant)
+        builder = Builder(settings.passes)
+        for leaf, x in zip(self.leaves, self.examples, strict=True):
+            builder.leaf(leaf, x.shape, x.dtype)
+        for node, x in self.outside.items():
+            if x.size == 1 and x.dtype.kind == "f":
+                builder.values[node] = (builder.full(shape=x.shape, value=x.item(), dtype=str(x.dtype)),)
+            else:
+                builder.leaf(node, x.shape, x.dtype)
+                self.arrays[node.name] = x
+        interpret(builder, self.order)
+        edges = [builder.read(edge) for edge in self.heads]
         self.results = [f"output {i}" for i in range(len(edges))]
         targets = dict(zip(self.results, self.shapes, strict=True))
         updates = [(name, edge, False) for name, edge in zip(self.results, edges, strict=True)]
         self.plan = Compiler(builder, settings.passes).compile(Task([], updates, targets))
         builder.forget()
-        self.constants.clear()
         self.arrays.update({name: np.zeros(shape, dtype) for name, (shape, dtype) in targets.items()})
         generator = random.default_generator()
         self.runner = find_runner(settings.runner)(self.plan, self.arrays, generator, movable=True)
         self.pull: Program | None = None
 
-    def constant(self, t: Tensor) -> Tensor:
-        """What the function took from outside, as a tensor of our own.
-
-        Errors
-            GraphError for a recorded tensor, whose gradient would get lost.
-        """
-        if t.node is not None:
-            raise GraphError("jit: the function uses a recorded tensor from outside; pass it as an argument")
-        found = self.constants.get(id(t.array))
-        if found is None:
-            plain = type(t.array) in NUMBERS and not isinstance(t.array, complex)
-            found = wrap(
-                t.array if plain else np.array(real(self.captured.copy_of(t.array), "jit: a constant"))
-            )
-            self.constants[id(t.array)] = found
-        return found
+    def again(self, draws: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The results for other inputs, and given what the random ops draw."""
+        F = Again(draws)
+        F.values.update({leaf: (x,) for leaf, x in zip(self.leaves, inputs, strict=True)})
+        F.values.update({node: (wrap(x),) for node, x in self.outside.items()})
+        interpret(F, self.order)
+        return [F.read(edge) for edge in self.heads[: self.shown]]
 
     def run(self, values: Sequence[Any]) -> list[np.ndarray]:
         """All results for arrays of the traced shapes."""
@@ -225,15 +260,15 @@ class Program:
             def pull(*tensors: Tensor) -> Any:
                 draws, inputs = tensors[self.shown : begin], tensors[begin:]
 
-                def again(i: int, *xs: Tensor) -> Tensor:
+                def result(i: int, *xs: Tensor) -> Tensor:
                     mixed = list(inputs)
                     for place, x in zip(floats, xs, strict=True):
                         mixed[place] = x
-                    return self.tape(draws, mixed)[i]
+                    return self.again(draws, mixed)[i]
 
                 gradients = []
                 for i in heads:
-                    _, back = vjp(functools.partial(again, i), *[inputs[place] for place in floats])
+                    _, back = vjp(functools.partial(result, i), *[inputs[place] for place in floats])
                     gradients.append(back(tensors[i]))
                 return tuple(sum(parts[1:], parts[0]) for parts in zip(*gradients, strict=True))
 
@@ -243,85 +278,9 @@ class Program:
         return self.pull
 
 
-class Tape:
-    """What was traced, as ops over numbered values: first the leaves, then the results of each op."""
-
-    def __init__(
-        self,
-        leaves: Sequence[Node],
-        recorded: Sequence[Node],
-        outputs: Sequence[Tensor],
-        constant: Callable[[Tensor], Tensor],
-    ) -> None:
-        number = {leaf: i for i, leaf in enumerate(leaves)}
-
-        def source(t: Tensor) -> tuple[int, Any]:
-            return (number[t.node], t.index) if t.node in number else (-1, constant(t))
-
-        self.steps: list[tuple[Op, list[tuple[int, Any]]]] = []
-        for node in recorded:
-            if node.op is not None:
-                self.steps.append((node.op, [source(t) for t in node.inputs]))
-                number[node] = len(leaves) + len(self.steps) - 1
-        self.heads = [source(t) for t in outputs]
-
-    def __call__(self, draws: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
-        """The results for other inputs, and given what the random ops draw."""
-        made = [[x] for x in inputs]
-        for op, sources in self.steps:
-            tensors = [made[i][j] if i >= 0 else j for i, j in sources]
-            if op.random:
-                tensors, draws = [*draws[: op.results], *tensors], draws[op.results :]
-                op = Drawn(op=op)
-            y = apply(op, tensors)
-            made.append(results_of((y[0] if isinstance(y, tuple) else y).node))
-        return [made[i][j] if i >= 0 else j for i, j in self.heads]
-
-
-def results_of(node: Any) -> list[Tensor]:
+def all_results(node: Any) -> list[Tensor]:
     """All results of a recorded node, those too that its op does not show."""
-    values = node.values if isinstance(node.values, tuple) else (node.values,)
-    return [wrap(value, node, i) for i, value in enumerate(values)]
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Drawn(Op):
-    """A random op of which the results are known: they are its first inputs."""
-
-    op: Any = attr(doc="the random op")  # noqa: RUF009
-
-    name = "Drawn"
-    function = "drawn"
-    family = "jit"
-    inputs = ("args",)
-    variadic = True
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """As of the random op."""
-        return tuple(f"output{i}" for i in range(self.op.results))
-
-    def shape(self, *args: Any) -> Any:
-        """As known."""
-        return args[: self.op.results] if self.op.results > 1 else args[0]
-
-    def dtype(self, *args: Any) -> Any:
-        """As known."""
-        return self.shape(*args)
-
-    def forward(self, xp: Any, *args: Any) -> Any:
-        """What is known."""
-        return self.shape(*args)
-
-    def rewrite(self, F: Any, shapes: Any, *inputs: Any) -> Any:
-        """What is known."""
-        return self.shape(*inputs)
-
-    def vjp(self, F: Any, g: Any, y: Any, *args: Any) -> Any:
-        """The gradient of the random op, for what was drawn."""
-        count = self.op.results
-        known = args[:count] if count > 1 else args[0]
-        return (*[None] * count, *self.op.vjp(F, g, known, *args[count:]))
+    return [wrap(value, node, i) for i, value in enumerate(results_of(node))]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -661,7 +661,7 @@ def check_parameters(op: Op, tensors: Sequence[Tensor]) -> None:
 def explained(op: Op, tensors: Sequence[Tensor], error: Exception) -> LessonError:
     """An error that names the op and its inputs, from one that NumPy or a rule raised."""
     problem = str(error)
-    with contextlib.suppress(LessonError, NotImplementedError, IndexError):
+    with contextlib.suppress(LessonError, IndexError):
         shapes = [t.shape for t in tensors]
         try:
             op.complete(shapes, [None] * op.results)
@@ -700,6 +700,10 @@ class Tensors(World):
     def shape(self, x: Any) -> tuple[int, ...]:
         """The shape of a tensor, an array or a number."""
         return x.shape if isinstance(x, Tensor) else np.shape(x)
+
+    def holds(self, x: Any) -> bool:
+        """Tensors, and arrays as constants."""
+        return isinstance(x, Tensor | np.ndarray | np.generic)
 
 
 TENSORS = Tensor.F = Tensors()

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.engine.graph import Node, ancestors, between
-from tinygrad_lesson.engine.op import Op
+from tinygrad_lesson.engine.op import NUMBERS, Op
 from tinygrad_lesson.engine.shapes import Shape, show
 
 Observer = Callable[[Node, Sequence[Any]], None]
@@ -126,11 +126,20 @@ def fitted(F: Any, op: Any, operands: Sequence[Any], i: int, gradient: Any) -> A
     """The gradient of input `i` in its shape: summed where the input was repeated.
 
     Errors
-        ShapeError where it has neither the shape of the input nor the one to which that was repeated.
+        ShapeError where it has neither the shape of the input nor the one to which that was repeated; DTypeError where
+        it is nothing that this world computes with.
     """
-    gradient = gradient() if gradient.__class__ is FunctionType else gradient
-    shape, wanted = None if gradient is None else F.shape(gradient), F.shape(operands[2 + i])
-    if gradient is None or shape == wanted:
+    gradient, x = gradient() if gradient.__class__ is FunctionType else gradient, operands[2 + i]
+    if gradient is None:
+        return None
+    if type(gradient) in NUMBERS:
+        gradient = F.full(shape=(), value=gradient, dtype=str(F.dtype(x)))
+    if not F.holds(gradient):
+        name = op.name_inputs(len(operands) - 2)[i]
+        told = f"vjp gives a {type(gradient).__name__} for {name}, expected a gradient computed by F"
+        raise DTypeError(f"{op.label()}: {told}, such as F.exp(y) or g * 2")
+    shape, wanted = F.shape(gradient), F.shape(x)
+    if shape == wanted:
         return gradient
     if op.broadcasts is not None and shape == repeated(op, F.shape(operands[1]), wanted):
         return unbroadcast(F, gradient, shape, wanted)

@@ -28,10 +28,6 @@ class AttributeValueError(LessonError, ValueError):
     """An attribute of an operation that is unknown, missing, or out of its range."""
 
 
-class MissingShapeError(LessonError, NotImplementedError):
-    """An op whose shape rule is needed and was never declared."""
-
-
 class GraphError(LessonError, ValueError):
     """A graph that is not one: a missing argument, a name used twice, a use of what was freed."""
 

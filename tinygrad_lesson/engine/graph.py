@@ -172,22 +172,6 @@ def between(order: Sequence[Node], wrt: Iterable[Node]) -> set[Node]:
     return reached
 
 
-def substitute(heads: Sequence[Edge], rule: Any) -> list[Edge]:
-    """The graph of `heads` rebuilt from its leaves up.
-
-    `rule(node, inputs)` gives the new edges of a node whose inputs became `inputs`, or None to keep it.
-    """
-    new: dict[Edge, Edge] = {}
-    for node in toposort(edge.node for edge in heads):
-        inputs = tuple(new[edge] for edge in node.inputs)
-        edges = rule(node, inputs)
-        if edges is None:
-            same = inputs == tuple(node.inputs)
-            edges = outputs_of(node if same else Node(node.op, inputs, node.label))
-        new.update(zip(outputs_of(node), edges, strict=True))
-    return [new[edge] for edge in heads]
-
-
 def check_names(nodes: Iterable[Node], what: str) -> None:
     """Refuse two nodes of one name.
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, dataclass_
 
 import numpy as np
 
-from tinygrad_lesson.engine.errors import AttributeValueError, LessonError, MissingShapeError, ShapeError
+from tinygrad_lesson.engine.errors import AttributeValueError, LessonError, ShapeError
 from tinygrad_lesson.engine.shapes import Axis, Shape, broadcast, merge, reduced, reduced_axes, show
 
 OPS: dict[str, type["Op"]] = {}
@@ -181,10 +181,7 @@ class Op:
 
     def shape(self, *shapes: Shape) -> Any:
         """Shape of the result (a tuple of shapes where there are several), given those of the inputs."""
-        raise MissingShapeError(
-            f"{self.name} declares no shape rule, which symbols, plans and jit ask for: "
-            f"write `def shape(self, {', '.join(self.input_names)})`, which returns the shape of the result"
-        )
+        raise NotImplementedError
 
     def dtype(self, *dtypes: DType) -> Any:
         """Element type of the results (a tuple where they differ); a number has None and adapts."""
@@ -234,6 +231,10 @@ class Op:
     def at_mode(self, is_train: bool) -> "Op":
         """This op as it acts in training or in prediction."""
         return self
+
+    oracle: ClassVar[Callable[..., Any] | None] = (
+        None  # `oracle(self, *arrays)`: what NumPy, SciPy or `math` says `forward` gives
+    )
 
     def pinned(self) -> dict[str, float]:
         """Inputs that the attributes fix at a number, as BatchNorm's `fix_gamma` does."""
@@ -295,7 +296,7 @@ def op(cls: OpClass, function: str | None = None) -> OpClass:
     """Declare an op: the class becomes a frozen dataclass and enters the table `OPS`.
 
     Errors
-        LessonError if the declaration lacks a docstring, `forward` or `vjp`, or its name is taken.
+        LessonError if the declaration lacks a docstring, `forward`, `vjp` or `shape`, or its name is taken.
     """
     if not cls.__dict__.get("__doc__") and sys.flags.optimize < 2:  # `python -OO` takes docstrings away
         raise LessonError(f"op {cls.__name__} has no docstring, which is its page in the reference")
@@ -324,7 +325,7 @@ def enter(cls: type[Op]) -> None:
     """Enter an op into the tables, in the place of an earlier declaration of the same class.
 
     Errors
-        LessonError if something else has its name, or that of its function.
+        LessonError if something else has its name, or that of its function, or if it declares no shape rule.
     """
     known, called = OPS.get(cls.name), FUNCTIONS.get(cls.function)
     if known is not None and not is_same(known, cls):
@@ -337,6 +338,11 @@ def enter(cls: type[Op]) -> None:
     for name in () if cls.ours else (cls.name, cls.function):
         if name in RESERVED:
             raise LessonError(f"op {cls.name}: `{name}` is {RESERVED[name]} already; choose another name")
+    if cls.shape is Op.shape:
+        raise LessonError(
+            f"op {cls.name} declares no shape rule: write `def shape(self, {', '.join(cls.inputs)})`, which returns "
+            "the shape of the result; an op that treats each element alike derives from Elementwise, which has one"
+        )
     if known is not None and FUNCTIONS.get(known.function) is known:
         del FUNCTIONS[known.function]  # it may have had another function
         REPLACED.append(cls.name)
@@ -588,6 +594,10 @@ class ArrayNamespace(Namespace):
     def dtype(self, x: Any) -> DType:
         """The element type of a value; None for a number, which adapts."""
         return dtype_of(x)
+
+    def holds(self, x: Any) -> bool:
+        """Whether `x` is a value here, and no stray text or list."""
+        return isinstance(x, np.ndarray | np.generic)
 
 
 @functools.cache

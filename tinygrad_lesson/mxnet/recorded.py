@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.tensor import Tensor
+from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, GraphError
-from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors, constant, outputs_of
-from tinygrad_lesson.engine.op import NUMBERS, Op
+from tinygrad_lesson.engine.graph import Edge, Label, Node
+from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.mxnet.register import as_text, find
 from tinygrad_lesson.mxnet.symbol import Symbol, binary
 from tinygrad_lesson.ops import elementwise as e
@@ -43,24 +45,22 @@ def from_tensor(results: Any, **names: Tensor) -> tuple[Symbol, dict[str, np.nda
             raise GraphError(
                 "from_tensor: a tensor was computed without recording; set requires_grad=True on an input"
             )
-    translation = Translation(names)
-    order = ancestors([tensor.node for tensor in heads if tensor.node is not None])
-    for node in order:
-        translation.add(node)
-    missing = [name for name, tensor in names.items() if name not in translation.arrays]
+    F = Translation(names)
+    edges = F.graph(heads)
+    missing = [name for name, tensor in names.items() if name not in F.variables]
     if missing:
         raise GraphError(f"from_tensor: {missing[0]!r} is no part of what made the result")
-    return Symbol([translation.edge(tensor) for tensor in heads]), translation.arrays
+    return Symbol(edges), F.variables
 
 
-class Translation:
-    """Recorded nodes as nodes of a symbol."""
+class Translation(Copied):
+    """Recorded nodes as nodes of a symbol; `variables` are the arrays of its leaves by name."""
 
     def __init__(self, names: Mapping[str, Tensor]) -> None:
+        super().__init__()
         self.names = {id(tensor.node or tensor): name for name, tensor in names.items()}
-        self.nodes: dict[Node, Node] = {}
         self.outside: dict[int, Edge] = {}
-        self.arrays: dict[str, np.ndarray] = {}
+        self.variables: dict[str, np.ndarray] = {}
         self.counts: dict[str, int] = {}
 
     def number(self, kind: str) -> str:
@@ -68,42 +68,30 @@ class Translation:
         count = self.counts[kind] = self.counts.get(kind, -1) + 1
         return f"{kind}{count}"
 
-    def variable(self, name: str, value: Any) -> Node:
-        """A leaf."""
-        self.arrays[name] = np.array(value)
-        return Node(None, label=Label(name))
-
-    def add(self, node: Node) -> None:
-        """The new node for a recorded one."""
-        if node.op is None:
-            tensor = node.values()  # a weak reference
-            if tensor is None:
+    def leaf(self, t: Tensor) -> Edge:
+        """A variable, the same for all that are computed from it."""
+        found = self.outside.get(id(t.node or t))
+        if found is None:
+            kept = t if t.node is None else t.node.values()  # a weak reference
+            if kept is None:
                 raise GraphError(
                     "from_tensor: an input of the graph is gone; keep the tensors that it was made of"
                 )
-            self.nodes[node] = self.variable(self.names.get(id(node)) or self.number("input"), tensor.array)
-            return
-        mxnet_op = WITH_NUMBERS.get(type(node.op))
-        numbers = [t.array if type(t.array) in NUMBERS and t.node is None else None for t in node.inputs]
-        if mxnet_op and any(n is not None for n in numbers):
-            a, b = [
-                Symbol([self.edge(t)]) if n is None else n for t, n in zip(node.inputs, numbers, strict=True)
-            ]
-            self.nodes[node] = binary(mxnet_op, a, b).heads[0].node
-            return
-        edges = tuple(map(self.edge, node.inputs))
-        self.nodes[node] = Node(node.op, edges, label_of(node.op, self.number(node.op.function)))
+            kind = "constant" if t.node is None else "input"
+            name = self.names.get(id(t.node or t)) or self.number(kind)
+            self.variables[name] = np.array(kept.array)
+            found = self.outside[id(t.node or t)] = Edge(Node(None, label=Label(name)))
+        return found
 
-    def edge(self, tensor: Tensor) -> Edge:
-        """The edge for a tensor."""
-        if tensor.node is not None:
-            return outputs_of(self.nodes[tensor.node])[tensor.index]
-        if type(tensor.array) in NUMBERS:
-            return constant(tensor.array)
-        if id(tensor) not in self.outside:
-            name = self.names.get(id(tensor)) or self.number("constant")
-            self.outside[id(tensor)] = Edge(self.variable(name, tensor.array))
-        return self.outside[id(tensor)]
+    def renamed(self, node: Node, inputs: tuple[Edge, ...]) -> Node:
+        """As MXNet spells it, where it has the operator."""
+        mxnet_op = WITH_NUMBERS.get(type(node.op))  # type: ignore[arg-type]
+        numbers = [edge.node.op.value if isinstance(edge.node.op, Constant) else None for edge in inputs]
+        if mxnet_op and any(n is not None for n in numbers):
+            a, b = [Symbol([x]) if n is None else n for x, n in zip(inputs, numbers, strict=True)]
+            return binary(mxnet_op, a, b).heads[0].node
+        assert node.op is not None
+        return Node(node.op, inputs, label_of(node.op, self.number(node.op.function)))
 
 
 def label_of(op: Op, name: str) -> Label:

@@ -26,11 +26,11 @@ from tinygrad_lesson.engine.graph import (
     check_names,
     outputs_of,
     packed,
-    substitute,
     toposort,
     unpacked,
 )
 from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
+from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.engine.shapes import Shape
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.mxnet import binding, serial

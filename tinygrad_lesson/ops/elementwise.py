@@ -235,10 +235,10 @@ class WithScalar(Elementwise):
 
     def label(self) -> str:
         """`WithScalar(Subtract(1.0, x))`."""
-        left, right = self.operands("x")
+        left, right = self.sides("x")
         return f"{self.name}({self.binary.name}({left}, {right}))"
 
-    def operands(self, x):
+    def sides(self, x):
         """The array and the number in their order."""
         return (self.scalar, x) if self.reverse else (x, self.scalar)
 
@@ -270,13 +270,13 @@ class WithScalar(Elementwise):
         return self.binary.dtype(None if x is None else np.result_type(x, type(self.scalar)()))
 
     def forward(self, xp, x, out=None):
-        return self.binary.forward(xp, *self.operands(x), out=out)
+        return self.binary.forward(xp, *self.sides(x), out=out)
 
     def vjp(self, F, g, y, x):
-        return (self.binary.vjp(F, g, y, *self.operands(x))[int(self.reverse)],)
+        return (self.binary.vjp(F, g, y, *self.sides(x))[int(self.reverse)],)
 
     def rewrite(self, F, shapes, x):
-        return F.apply(self.binary, self.operands(x))
+        return F.apply(self.binary, self.sides(x))
 
     @classmethod
     def sample(cls, draw):

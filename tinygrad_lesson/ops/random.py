@@ -1,6 +1,7 @@
 """Ops that draw random numbers."""
 
 import dataclasses
+from typing import Any
 
 from tinygrad_lesson.engine.op import Op, attr, floating, op
 from tinygrad_lesson.engine.shapes import normalize_axis
@@ -59,3 +60,43 @@ class Dropout(Op):
         return cls(p=draw.choice((0.0, 0.3, 1.0)), axes=axes, is_train=draw.boolean()), {
             "data": draw.array(shape)
         }
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Drawn(Op):
+    """A random op of which the results are known: they are its first inputs."""
+
+    op: Any = attr(doc="the random op")  # noqa: RUF009
+
+    name = "Drawn"
+    function = "drawn"
+    family = "random"
+    inputs = ("args",)
+    variadic = True
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """As of the random op."""
+        return tuple(f"output{i}" for i in range(self.op.results))
+
+    def shape(self, *args: Any) -> Any:
+        """As known."""
+        return args[: self.op.results] if self.op.results > 1 else args[0]
+
+    def dtype(self, *args: Any) -> Any:
+        """As known."""
+        return self.shape(*args)
+
+    def forward(self, xp: Any, *args: Any) -> Any:
+        """What is known."""
+        return self.shape(*args)
+
+    def rewrite(self, F: Any, shapes: Any, *inputs: Any) -> Any:
+        """What is known."""
+        return self.shape(*inputs)
+
+    def vjp(self, F: Any, g: Any, y: Any, *args: Any) -> Any:
+        """The gradient of the random op, for what was drawn."""
+        count = self.op.results
+        known = args[:count] if count > 1 else args[0]
+        return (*[None] * count, *self.op.vjp(F, g, known, *args[count:]))

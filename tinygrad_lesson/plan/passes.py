@@ -120,6 +120,10 @@ class Builder(World):
         """The shape of an edge or a number."""
         return self.shapes[x] if isinstance(x, Edge) else ()
 
+    def holds(self, x: Any) -> bool:
+        """Edges that were emitted here."""
+        return x in self.shapes if isinstance(x, Edge) else False
+
     def dtype(self, x: Any) -> Any:
         """The element type of an edge; None for a number."""
         return self.dtypes.get(x) if isinstance(x, Edge) else None

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_lesson.engine.errors import FormatError
-from tinygrad_lesson.engine.graph import Edge, Label, Node, substitute
+from tinygrad_lesson.engine.graph import Edge, Label, Node
 from tinygrad_lesson.engine.infer import infer_shapes
+from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.files import COUNT, FLAG, NUMBER, PARTS, TEXT, Kind, field, is_number, list_of, plain
 from tinygrad_lesson.mxnet.executor import Executor, variables
 from tinygrad_lesson.mxnet.symbol import Symbol

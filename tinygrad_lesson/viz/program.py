@@ -1,20 +1,22 @@
 """`show_program`: forward and backward as straight lines of NumPy, to be read, and run on their own."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
-from tinygrad_lesson.engine.graph import Edge, Node, ancestors, outputs_of
+from tinygrad_lesson.engine.graph import Edge, Node, ancestors, outputs_of, record
+from tinygrad_lesson.engine.interpret import interpret
+from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.engine.world import World
 from tinygrad_lesson.mxnet.executor import Executor, variables
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan.trace import Spec, spec_of, traced
 from tinygrad_lesson.viz import trace
-from tinygrad_lesson.viz.boxes import Known
 from tinygrad_lesson.viz.dot import printable, shortened
 from tinygrad_lesson.viz.printer import Printer, Word, literal
 
@@ -97,10 +99,11 @@ def graph_of(x: Any, inputs: Any, shape: Mapping[str, Any]) -> trace.Graph:
     raise DTypeError(f"show_program: {x!r:.80} is neither a Symbol, nor an Executor, nor a function")
 
 
-class Writer:
-    """Writes one program."""
+class Writer(World):
+    """A world in which a value is a word of a program, and to compute it is to write lines."""
 
     def __init__(self, graph: trace.Graph, is_train: bool) -> None:
+        super().__init__(record)
         self.printer = Printer()
         self.is_train = is_train
         self.wanted = set(graph.wrt)
@@ -110,100 +113,108 @@ class Writer:
         every = [edge for node in order for edge in outputs_of(node)]
         floats = [e for e in every if np.dtype(graph.known.dtypes.get(e, float)).kind in "fc"]
         self.both = trace.simplified(graph._replace(wrt=floats), order, is_train)
+        self.known = self.both.graph.known
         self.states = {node.name for node in variables(order)[1]}
-        self.words: dict[Edge, Word] = {}
+        self.named: dict[Edge, str] = {}  # what gradients are called
+        self.leaf = (
+            self.argument
+        )  # how a leaf is written; in the backward part it is the cotangent of a result
+        self.body: list[str] = []
         self.arguments: dict[str, str] = {}
         self.outputs: list[str] = []
         self.gradients: dict[str, str] = {}
 
     def write(self) -> list[str]:
         """The lines of the program."""
-        known, forward = self.both.graph.known, ancestors([e.node for e in self.both.graph.heads])
-        leaves = [node for node in forward if node.op is None]
-        body = ["import numpy as np", "", "# arguments"]
-        body += [line for node in leaves for line in self.argument(node, known)]
-        if any("draw(" in line or "given" in line for line in body):
-            body.insert(1, "\ngiven, draw = globals(), np.random.default_rng(0).standard_normal")
-        body += ["", "# forward"]
-        body += [line for node in forward if node.op is not None for line in self.lines_of(node, known, {})]
-        self.outputs = [self.words[edge].text for edge in self.both.graph.heads]
+        forward = ancestors([e.node for e in self.both.graph.heads])
+        interpret(self, [node for node in forward if node.op is None])
+        head = ["import numpy as np", "", "# arguments"]
+        if any("draw(" in line or "given" in line for line in self.body):
+            head.insert(1, "\ngiven, draw = globals(), np.random.default_rng(0).standard_normal")
+        self.body += ["", "# forward"]
+        interpret(self, forward)
+        self.outputs = [self.read(edge).text for edge in self.both.graph.heads]
         if self.is_train:
-            body += ["", "# backward", *self.backward(known)]
-        return [line.rstrip() for line in body]
+            self.body += ["", "# backward"]
+            self.backward()
+        return [line.rstrip() for line in (*head, *self.body)]
 
-    def backward(self, known: Known) -> list[str]:
-        """The lines of the gradients that are wanted."""
-        named = {g: f"d_{self.words[edge].text}" for edge, g in self.both.gradients if edge in self.words}
+    def backward(self) -> None:
+        """Write the gradients that are wanted."""
+        pairs = [(edge, g) for edge, g in self.both.gradients if edge.node in self.values]
+        self.named = {g: f"d_{self.read(edge).text}" for edge, g in pairs}
         wanted = [(edge, g) for edge, g in self.both.gradients if edge in self.wanted]
         order = ancestors([g.node for _, g in wanted])
         self.users = Counter(edge.node for node in order for edge in node.inputs)
-        lines: list[str] = []
-        for node in order:
-            if Edge(node) in self.words:
-                continue
-            if node.op is None:
-                name = self.printer.free_name(named.get(Edge(node), node.name))
-                array = np.ones(known.shapes[Edge(node)], known.dtypes[Edge(node)])
-                self.words[Edge(node)] = Word(name)
-                lines.append(f"{name} = np.ones({array.shape}, np.{array.dtype})")
-            else:
-                lines += self.lines_of(node, known, named)
+        self.leaf = self.seed
+        interpret(self, order)
         for edge, g in wanted:
-            self.gradients[edge.node.name] = self.words[g].text
-        return lines
+            self.gradients[edge.node.name] = self.read(g).text
 
-    def argument(self, node: Node, known: Known) -> list[str]:
+    def evaluate(self, node: Node, inputs: Sequence[Any]) -> tuple[Word, ...]:
+        """Write the lines of a node."""
+        if node.op is None:
+            return (self.leaf(node),)
+        if isinstance(node.op, Constant):
+            return (Word(literal(node.op.value)),)
+        return self.results_of(node, node.op, inputs)
+
+    def seed(self, node: Node) -> Word:
+        """The cotangent of a result."""
+        edge = Edge(node)
+        name = self.printer.free_name(self.named.get(edge, node.name))
+        array = np.ones(self.known.shapes[edge], self.known.dtypes[edge])
+        self.body.append(f"{name} = np.ones({array.shape}, np.{array.dtype})")
+        return Word(name)
+
+    def argument(self, node: Node) -> Word:
         """The line that gives an argument its value."""
         edge = Edge(node)
-        shape, dtype = tuple(known.shapes[edge]), np.dtype(known.dtypes.get(edge, np.float32))
+        shape, dtype = tuple(self.known.shapes[edge]), np.dtype(self.known.dtypes.get(edge, np.float32))
         name = self.printer.free_name(node.name or "value")
         array = np.asarray(self.given[edge]) if edge in self.given else np.ones(shape, dtype)
-        self.words[edge] = Word(name)
         self.arguments[node.name] = name
         if edge in self.given and array.size <= SMALL:
-            return [f"{name} = {literal(array)}"]
-        if node.name in self.states or dtype.kind != "f":
-            return [f'{name} = given.get("{name}", np.ones({shape}, np.{dtype}))']
-        drawn = (
-            f"draw({shape}, np.{dtype})"
-            if dtype in (np.float32, np.float64)
-            else f"draw({shape}).astype(np.{dtype})"
-        )
-        return [f'{name} = given.get("{name}", {drawn})']
+            value = literal(array)
+        elif node.name in self.states or dtype.kind != "f":
+            value = f'given.get("{name}", np.ones({shape}, np.{dtype}))'
+        elif dtype in (np.float32, np.float64):
+            value = f'given.get("{name}", draw({shape}, np.{dtype}))'
+        else:
+            value = f'given.get("{name}", draw({shape}).astype(np.{dtype}))'
+        self.body.append(f"{name} = {value}")
+        return Word(name)
 
-    def given_to(self, edge: Edge, known: Known) -> Any:
+    def given_to(self, edge: Edge) -> Any:
         """What a trace has to know of an operand: a number itself, of an array its shape and type."""
         op = edge.node.op
         if isinstance(op, Constant):
             return op.value
-        return spec_of(np.empty(known.shapes[edge], known.dtypes.get(edge, np.float32)))
+        return spec_of(np.empty(self.known.shapes[edge], self.known.dtypes.get(edge, np.float32)))
 
-    def lines_of(self, node: Node, known: Known, named: Mapping[Edge, str]) -> list[str]:
-        """The lines of one op, with a remark."""
-        op, edges = node.op, outputs_of(node)
-        assert op is not None
-        if isinstance(op, Constant):
-            self.words[edges[0]] = Word(literal(op.value))
-            return []
-        wanted = [named.get(edge) or name_of(edge) for edge in edges]
-        if len(edges) == 1 and self.users[node] == 1 and not node.name and edges[0] not in named:
+    def results_of(self, node: Node, op: Op, inputs: Sequence[Any]) -> tuple[Word, ...]:
+        """Write the lines of one op, with a remark."""
+        edges = outputs_of(node)
+        wanted = [self.named.get(edge) or name_of(edge) for edge in edges]
+        if len(edges) == 1 and self.users[node] == 1 and not node.name and edges[0] not in self.named:
             wanted = []  # it stands where it is used
         start = len(self.printer.lines)
         try:
-            given = [self.given_to(edge, known) for edge in node.inputs]
+            given = [self.given_to(edge) for edge in node.inputs]
             made = traced(op, tuple(given), (None,) * op.results, False)
-            words = [self.words[e] for e, x in zip(node.inputs, given, strict=True) if isinstance(x, Spec)]
+            words = [word for word, x in zip(inputs, given, strict=True) if isinstance(x, Spec)]
             found = self.printer.write(made, words, wanted)
         except (LessonError, TypeError, AttributeError) as error:
             problem = DRAWS if op.random else str(error)
             raise GraphError(f"show_program: {node.name or 'an op'} ({op.name}) {problem}") from error
-        self.words.update(zip(edges, found, strict=True))
         lines = self.printer.lines[start:]
         if wanted:
-            remark = shortened(printable(f"{op.label().removesuffix('()')} {show(known.shapes[edges[0]])}"))
+            shape = show(self.known.shapes[edges[0]])
+            remark = shortened(printable(f"{op.label().removesuffix('()')} {shape}"))
             own = next(i for i, line in enumerate(lines) if line.startswith(f"{found[0].text} ="))
             lines[own] = f"{lines[own]:{MARGIN - 1}} # {remark}"
-        return lines
+        self.body += lines
+        return tuple(found)
 
 
 def name_of(edge: Edge) -> str:

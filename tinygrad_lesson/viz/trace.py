@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.jit import Jitted
 from tinygrad_lesson.eager.nested import tensors_in
 from tinygrad_lesson.eager.tensor import Tensor, recording, tracing, wrap
@@ -15,18 +16,15 @@ from tinygrad_lesson.engine.graph import (
     Edge,
     Label,
     Node,
-    ancestors,
     between,
-    constant,
     outputs_of,
-    record,
     toposort,
 )
 from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.engine.op import NUMBERS
 from tinygrad_lesson.engine.shapes import is_complete, show
-from tinygrad_lesson.engine.world import Arrays, World, values_by_edge
+from tinygrad_lesson.engine.world import Arrays, values_by_edge
 from tinygrad_lesson.mxnet.executor import HEAD, Executor, variables
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan import Builder, Passes
@@ -138,46 +136,33 @@ def free_tensors(f: Callable[..., Any]) -> list[tuple[str, Tensor]]:
 
 def of_tensors(outputs: Sequence[Tensor], names: Mapping[Node, str], leaves: Mapping[Node, Tensor]) -> Graph:
     """Tensors with all that made them; `leaves` are known ones, `names` what leaves are called."""
-    F = Copied(names, len(leaves))
+    F = Named(names, len(leaves))
     for leaf, tensor in leaves.items():
         if tensor.node is leaf:
             F.read(tensor)
-    interpret(F, [n for n in ancestors([t.node for t in outputs if t.node is not None]) if n.op is not None])
-    heads, values = [F.read(t) for t in outputs], F.arrays
+    heads, values = F.graph(outputs), F.arrays
     shapes = {edge: np.shape(value) for edge, value in values.items()}
     dtypes = {edge: np.result_type(value) for edge, value in values.items() if type(value) not in NUMBERS}
     wrt = [edges[0] for node, edges in F.values.items() if node.op is None and dtypes[edges[0]].kind in "fc"]
     return Graph(heads, Known(shapes, dtypes, values), wrt, {})
 
 
-class Copied(World):
-    """What tensors recorded, as a graph of edges; `arrays` are their values."""
+class Named(Copied):
+    """What tensors recorded, with names for the leaves."""
 
     def __init__(self, names: Mapping[Node, str], count: int) -> None:
-        super().__init__(record)
-        self.names, self.arrays = names, dict[Edge, Any]()
+        super().__init__()
+        self.names = names
         self.free = iter(f"x{i}" for i in range(count, 1 << 31))
 
-    def read(self, t: Any) -> Any:
-        """The edge for a tensor."""
+    def leaf(self, t: Tensor) -> Edge:
+        """A variable; those of no graph are constants."""
         if t.node is None:
-            if type(t.array) in NUMBERS:
-                return constant(t.array)
-            edge = Edge(Node(None, label=Label("constant")))
-        else:
-            if t.node not in self.values:
-                name = self.names.get(t.node) or next(self.free)
-                self.values[t.node] = (Edge(Node(None, label=Label(name))),)
-            edge = self.values[t.node][t.index]
-        self.arrays.setdefault(edge, t.array)
+            return Edge(Node(None, label=Label("constant")))
+        name = self.names.get(t.node) or next(self.free)
+        edge = Edge(Node(None, label=Label(name)))
+        self.values[t.node] = (edge,)
         return edge
-
-    def evaluate(self, node: Node, inputs: Sequence[Any]) -> tuple[Edge, ...]:
-        """The same op on edges."""
-        edges = outputs_of(Node(node.op, tuple(inputs), node.label))
-        results = node.values if isinstance(node.values, tuple) else (node.values,)
-        self.arrays.update(zip(edges, results, strict=True))
-        return edges
 
 
 def with_gradient_values(graph: Graph) -> Graph:
