@@ -11,9 +11,12 @@ from tinygrad_lesson import errors, graph, operator, ops, random, sym, symbol, t
 from tinygrad_lesson.arrays import Context, NDArray, cpu, gpu
 from tinygrad_lesson.config import show_config
 from tinygrad_lesson.display import Displayed
+from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.differential import grad, hessian, jacobian, jvp, value_and_grad, vjp
 from tinygrad_lesson.eager.jit import jit
-from tinygrad_lesson.eager.tensor import TENSORS, Tensor, batch_norm, dropout, linear, matmul, no_grad
+from tinygrad_lesson.eager.operators import batch_norm, dropout, linear, matmul
+from tinygrad_lesson.eager.recording import no_grad
+from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.mxnet.custom import custom
 from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op

@@ -11,7 +11,7 @@ from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, SHORTEST, STEPS, Lines, Slopes
 from tinygrad_lesson.check.report import Entry
 from tinygrad_lesson.check.subject import Subject, Sweep, is_loss
-from tinygrad_lesson.eager.tensor import sweep_as_told
+from tinygrad_lesson.eager.operators import sweep_as_told
 
 UNIT_ROWS = 64  # results up to which each has a row of its own; else they are weighted at random
 UNIT_COLUMNS = 4096  # elements up to which each is moved on its own; else all are, in random directions

@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.check.subject import SEED, repeatable
-from tinygrad_lesson.eager.tensor import Tensor, apply, recording, sweep
+from tinygrad_lesson.eager.apply import apply
+from tinygrad_lesson.eager.operators import sweep
+from tinygrad_lesson.eager.recording import recording
+from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.graph import Edge, Label, Node, outputs_of
 from tinygrad_lesson.engine.op import Op

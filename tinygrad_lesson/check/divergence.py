@@ -11,7 +11,8 @@ from tinygrad_lesson.arrays import Context
 from tinygrad_lesson.check.precision import ROUNDINGS
 from tinygrad_lesson.check.report import Element
 from tinygrad_lesson.check.subject import SEED, complete_arrays, doubled, evaluate, repeatable
-from tinygrad_lesson.eager.tensor import Tensor, recording
+from tinygrad_lesson.eager.recording import recording
+from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.graph import Edge, Node, outputs_of
 from tinygrad_lesson.engine.op import Op

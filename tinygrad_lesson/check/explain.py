@@ -22,7 +22,7 @@ from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.precision import jitter
 from tinygrad_lesson.check.purity import recorded_nodes
 from tinygrad_lesson.check.subject import Subject
-from tinygrad_lesson.eager.tensor import AS_TOLD
+from tinygrad_lesson.eager.apply import AS_TOLD
 from tinygrad_lesson.engine.backprop import apply_vjp
 from tinygrad_lesson.engine.errors import LessonError
 

@@ -18,7 +18,10 @@ from tinygrad_lesson.check.subject import (
     parameter_names,
     repeatable,
 )
-from tinygrad_lesson.eager.tensor import AS_TOLD, TENSORS, Tensor, recording, sweep
+from tinygrad_lesson.eager.apply import AS_TOLD, TENSORS
+from tinygrad_lesson.eager.operators import sweep
+from tinygrad_lesson.eager.recording import recording
+from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.backprop import apply_vjp
 from tinygrad_lesson.engine.graph import Edge, Node, ancestors
 from tinygrad_lesson.engine.op import Op

@@ -10,7 +10,8 @@ from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.numeric import EPS, FLOOR
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import doubled, name_of, parameter_names, pull_back
-from tinygrad_lesson.eager.tensor import Tensor, recording
+from tinygrad_lesson.eager.recording import recording
+from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import DTypeError, LessonError
 
 Point = list[np.ndarray]

@@ -19,7 +19,7 @@ from tinygrad_lesson.check.strategies import (
     special_numbers,
 )
 from tinygrad_lesson.check.subject import SEED, name_of, repeatable
-from tinygrad_lesson.eager.tensor import TENSORS
+from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.engine.errors import DTypeError, LessonError, ShapeError
 from tinygrad_lesson.engine.op import FUNCTIONS, Elementwise, Op
 from tinygrad_lesson.engine.shapes import show

@@ -8,7 +8,7 @@ import numpy as np
 from tinygrad_lesson.check.compare import Rows, pulled
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import Arrays, Subject, is_loss, pull_back, repeatable
-from tinygrad_lesson.eager.tensor import AsTold
+from tinygrad_lesson.eager.apply import AsTold
 from tinygrad_lesson.engine.backprop import backprop
 from tinygrad_lesson.engine.graph import Node, ancestors
 

@@ -6,20 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.eager.tensor import (
-    RECORDING,
-    TENSORS,
-    UNRECORDED,
-    Tensor,
-    operand,
-    recorded_sweep,
-    recording,
-    same,
-    seed_of,
-    sweep,
-    unhidden,
-    wrap,
-)  # fmt: skip
+from tinygrad_lesson.eager.apply import TENSORS
+from tinygrad_lesson.eager.operators import recorded_sweep, seed_of, sweep
+from tinygrad_lesson.eager.recording import RECORDING, UNRECORDED, recording, unhidden
+from tinygrad_lesson.eager.tensor import Tensor, operand, same, wrap
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.engine.graph import Label, ancestors
 from tinygrad_lesson.engine.shapes import show

@@ -11,20 +11,13 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import real
+from tinygrad_lesson.eager.apply import Tensors, apply
 from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.differential import vjp
 from tinygrad_lesson.eager.nested import put_together, take_apart, tensors_in
-from tinygrad_lesson.eager.tensor import (
-    RECORDING,
-    Tensor,
-    Tensors,
-    apply,
-    results_of,
-    tracing,
-    unhidden,
-    wrap,
-)
+from tinygrad_lesson.eager.recording import RECORDING, tracing, unhidden
+from tinygrad_lesson.eager.tensor import Tensor, results_of, wrap
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError
 from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors, constant

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_lesson.arrays import as_ndarray, cpu
-from tinygrad_lesson.eager.tensor import apply
+from tinygrad_lesson.eager.apply import apply
 from tinygrad_lesson.engine.errors import (
     AttributeValueError,
     DTypeError,

@@ -6,7 +6,8 @@ from typing import Any
 import graphviz
 import numpy as np
 
-from tinygrad_lesson.eager.tensor import UNRECORDED, Tensor
+from tinygrad_lesson.eager.recording import UNRECORDED
+from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import DTypeError, GraphError
 from tinygrad_lesson.engine.graph import Edge, Node, ancestors
 from tinygrad_lesson.engine.shapes import show

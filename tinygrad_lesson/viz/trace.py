@@ -9,7 +9,8 @@ import numpy as np
 from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.jit import Jitted
 from tinygrad_lesson.eager.nested import tensors_in
-from tinygrad_lesson.eager.tensor import Tensor, recording, tracing, wrap
+from tinygrad_lesson.eager.recording import recording, tracing
+from tinygrad_lesson.eager.tensor import Tensor, wrap
 from tinygrad_lesson.engine.backprop import backprop
 from tinygrad_lesson.engine.errors import GraphError, ShapeError
 from tinygrad_lesson.engine.graph import (

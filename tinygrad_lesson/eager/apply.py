@@ -1,0 +1,208 @@
+"""Ops on tensors: computed, and recorded where a gradient may be asked for; and the worlds of what was recorded."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson import random
+from tinygrad_lesson.eager.recording import RECORDING
+from tinygrad_lesson.eager.tensor import (
+    Tensor,
+    as_array,
+    lent,
+    operand,
+    operands_of,
+    recorded_as,
+    results_of,
+    wrap,
+)
+from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
+from tinygrad_lesson.engine.graph import UNNAMED, Node
+from tinygrad_lesson.engine.op import NUMBERS, Op
+from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.engine.world import Arrays, World
+
+ndarray, FLOAT = np.ndarray, np.dtype(float)
+
+
+def apply(op: Op, inputs: Sequence[Any]) -> Any:
+    """Compute `op`, and record it where a gradient may be asked for.
+
+    Errors
+        ShapeError or DTypeError naming the op, its inputs and their shapes.
+    """
+    tensors = tuple([x if x.__class__ is Tensor else operand(x) for x in inputs])
+    extra = {"generator": random.default_generator()} if op.random else {}
+    recorded = is_recorded(op, tensors)
+    arrays: Any = [t.capture() if recorded else t.array for t in tensors]
+    try:
+        if op.learns:
+            check_parameters(op, tensors)
+        result = op.forward(np, *arrays, **extra)
+    except AttributeError:  # a number has no shape
+        if not any(type(x) in NUMBERS for x in arrays):
+            raise
+        return apply(op, [np.asarray(t.array) if type(t.array) in NUMBERS else t for t in tensors])
+    except (ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
+        raise explained(op, tensors, error) from error
+    if recorded and not op.analytic:
+        refuse_complex(op, arrays)
+    if op.results == 1:
+        if result.__class__ is not np.ndarray or not result.ndim:
+            result = as_array(result, tensors)
+        if not recorded:
+            return own(result, tensors)
+        return wrap(result, Node(op, tensors, UNNAMED, result, arrays))
+    result = tuple(as_array(y, tensors) for y in result)
+    if op.states and RECORDING.tracing:
+        raise GraphError(
+            f"jit: {op.label()} changes its states, which a traced function cannot; bind a Symbol for that"
+        )
+    for state, new in zip(tensors[len(tensors) - len(op.states) :], result[len(op.outputs) :], strict=True):
+        update(state, new)
+    node = Node(op, tensors, UNNAMED, result, arrays) if recorded else None
+    shown = tuple(wrap(result[i], node, i) for i in range(op.visible))
+    return shown[0] if len(shown) == 1 else shown
+
+
+def own(value: Any, tensors: Sequence[Tensor]) -> Tensor:
+    """The result of an op that was not recorded, which may be a view of what somebody writes to."""
+    if value.__class__ is ndarray and (value.base is not None or any([value is t.array for t in tensors])):  # noqa: C419
+        return lent(value)
+    return wrap(value)
+
+
+def update(state: Tensor, new: Any) -> None:
+    """Write the new values of a state: into the array that the caller has too, else in the place of that one."""
+    if new is state.array:
+        return
+    if hasattr(state, "kept"):
+        state.array = state.kept = np.array(new, state.dtype)
+    else:
+        np.copyto(state.array, new)
+
+
+def refuse_complex(op: Op, arrays: Sequence[Any]) -> None:
+    """Refuse to record complex numbers that a rule is not made for."""
+    for x in arrays:
+        if x.__class__ is complex or getattr(x, "dtype", FLOAT).kind == "c":
+            raise DTypeError(
+                f"{op.label()} has no gradient for complex numbers; arithmetic, exp, sums, products and abs have one; "
+                f"take detach() of an input that is meant as a constant"
+            )
+
+
+def is_recorded(op: Op, tensors: Sequence[Tensor]) -> bool:
+    """Whether a node is made of what was just computed."""
+    if RECORDING.tracing:
+        return True
+    return RECORDING.on and op.differentiable and any([t.node is not None for t in tensors])  # noqa: C419
+
+
+def check_parameters(op: Op, tensors: Sequence[Tensor]) -> None:
+    """Refuse learnable inputs of other shapes, which might broadcast."""
+    wanted = op.parameters(tensors[0].shape)
+    for name, x in zip(op.input_names, tensors, strict=True):
+        if name in wanted and x.shape != wanted[name]:
+            raise ShapeError(f"{name} is {show(x.shape)}, expected {show(wanted[name])}")
+
+
+def explained(op: Op, tensors: Sequence[Tensor], error: Exception) -> LessonError:
+    """An error that names the op and its inputs, from one that NumPy or a rule raised."""
+    problem = str(error)
+    with contextlib.suppress(LessonError, IndexError):
+        shapes = [t.shape for t in tensors]
+        try:
+            op.complete(shapes, [None] * op.results)
+        except ShapeError as better:
+            problem = str(better)
+    names = op.name_inputs(len(tensors))
+    given = "".join(f"\n  {name}  {show(t.shape)} {t.dtype}" for name, t in zip(names, tensors, strict=False))
+    kind = DTypeError if isinstance(error, TypeError | OverflowError) else ShapeError
+    return kind(f"{op.label()}: {problem}{given}")
+
+
+class Tensors(World):
+    """Tensors: whatever is done is recorded. Ops act as in training or as in prediction, or as they are."""
+
+    def __init__(self, is_train: bool | None = None) -> None:
+        super().__init__(apply)
+        self.is_train = is_train
+
+    def evaluate(self, node: Node, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        """The op of a node; what is recorded has its name, so that a culprit can be named."""
+        op: Any = node.op if self.is_train is None else node.op.at_mode(self.is_train)  # type: ignore[union-attr]
+        y = apply(op, inputs)
+        results = y if isinstance(y, tuple) else (y,)
+        if results[0].node is not None:
+            results[0].node.label = node.label
+        return results
+
+    def results(self, node: Any) -> Sequence[Any]:
+        """What was recorded, as tensors that are recorded again."""
+        return [wrap(y, node, i) for i, y in enumerate(results_of(node))]
+
+    def inputs(self, node: Any) -> Sequence[Any]:
+        """What was recorded, as tensors that are recorded again."""
+        return [recorded_as(t, x) for t, x in zip(node.inputs, operands_of(node), strict=True)]
+
+    def shape(self, x: Any) -> tuple[int, ...]:
+        """The shape of a tensor, an array or a number."""
+        return x.shape if isinstance(x, Tensor) else np.shape(x)
+
+    def holds(self, x: Any) -> bool:
+        """Tensors, and arrays as constants."""
+        return isinstance(x, Tensor | np.ndarray | np.generic)
+
+
+TENSORS = Tensor.F = Tensors()
+
+
+class Recorded(Arrays):
+    """The bare arrays that tensors recorded."""
+
+    def operands(self, node: Any, gs: Sequence[Any]) -> Sequence[Any]:
+        """What was recorded; with one result on the shortest way."""
+        y = node.values
+        if y.__class__ is not ndarray:
+            return super().operands(node, gs)
+        g, inputs = gs[0], node.operands
+        if g.dtype is not y.dtype:
+            g = self.typed(g, y.dtype)
+        return (g, y, node.a, node.b) if inputs is None else (g, y, *inputs)
+
+    def results(self, node: Any) -> Sequence[Any]:
+        """What was recorded."""
+        return results_of(node)
+
+    def inputs(self, node: Any) -> Sequence[Any]:
+        """What was recorded."""
+        return operands_of(node)
+
+    def typed(self, g: Any, dtype: Any) -> Any:
+        """A cotangent in the type of what it belongs to; of a real number, the real part."""
+        return typed(g, dtype)
+
+
+class AsTold(Recorded):
+    """Gradients of whatever shape and type the rules give: for those who look for what is wrong with a rule."""
+
+    compares = False
+
+    def typed(self, g: Any, dtype: Any) -> Any:
+        """The cotangent as it is."""
+        return g
+
+
+def typed(g: Any, dtype: Any) -> Any:
+    """A cotangent in the type of what it belongs to; of a real number, the real part."""
+    if dtype is None or g.dtype == dtype or dtype.kind not in "fc":
+        return g
+    return (g.real if dtype.kind == "f" else g).astype(dtype)
+
+
+ARRAYS, AS_TOLD = Recorded(), AsTold()
+for _world in (ARRAYS, AS_TOLD):
+    vars(_world).update(add=np.add)  # called most, so without a way around

@@ -1,0 +1,165 @@
+"""Python's operators of tensors on the shortest way, `backward`, and functions that are no single op."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.arrays import real
+from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, TENSORS, apply, typed
+from tinygrad_lesson.eager.recording import NEEDS_SLOW_PATH, UNRECORDED
+from tinygrad_lesson.eager.tensor import Tensor, operand, wrap
+from tinygrad_lesson.engine.backprop import backprop
+from tinygrad_lesson.engine.errors import GraphError, ShapeError
+from tinygrad_lesson.engine.graph import COUNT, UNNAMED, Node
+from tinygrad_lesson.engine.op import Op
+from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.ops.elementwise import Add, Divide, Multiply, Subtract
+from tinygrad_lesson.ops.linear import FullyConnected
+
+
+def arithmetic(cls: type[Op]) -> Any:
+    """An operator of two tensors of arrays, on the shortest way; whatever else goes through `apply`."""
+    ufunc, op, alike = getattr(np, cls.function), cls(), cls(same_shape=True)  # type: ignore[call-arg]
+    new, new_node, ndarray = Tensor.__new__, Node.__new__, np.ndarray
+
+    def operator(self: Tensor, other: Any) -> Any:
+        if other.__class__ is Tensor and not NEEDS_SLOW_PATH:
+            try:
+                a, b = self.kept, other.kept
+                value = ufunc(a, b)
+            except (ValueError, TypeError, AttributeError):
+                return apply(op, (self, other))  # which says what is wrong, and copies what others write to
+            if value.__class__ is ndarray:
+                tensor = new(Tensor)
+                tensor.array = tensor.kept = value
+                tensor.index = 0
+                tensor.grad = None
+                left, right = self.node, other.node
+                if left is None and right is None:
+                    tensor.node = None
+                    return tensor
+                tensor.node = node = new_node(Node)
+                if left is None:
+                    self.held = True
+                    node.op = op
+                elif right is None:
+                    other.held = True
+                    node.op = op
+                else:
+                    node.op = alike if a.shape == b.shape else op
+                node.inputs = (self, other)
+                node.label = UNNAMED
+                node.values = value
+                node.operands = None
+                node.a, node.b = a, b
+                node.number = COUNT()
+                return tensor
+        return apply(op, (self, other))
+
+    return operator
+
+
+def seed_of(tensor: Tensor, gradient: Any) -> np.ndarray:
+    """The cotangent of a result: 1 for a single number, else what the caller gives.
+
+    Errors
+        ShapeError if it is missing or does not fit.
+    """
+    if gradient is None:
+        if tensor.size != 1:
+            raise ShapeError(
+                f"backward: a result of shape {show(tensor.shape)} needs its own gradient: "
+                f"give an array of that shape, or reduce it first, e.g. y.sum()"
+            )
+        return np.ones(tensor.shape, tensor.dtype)
+    given = operand(gradient).array
+    if tensor.dtype.kind != "c":
+        given = real(given, "backward: the gradient")
+    value = np.array(given, dtype=tensor.dtype)  # a graph may hold it
+    if value.shape != tensor.shape:
+        raise ShapeError(f"backward: the gradient is {show(value.shape)}, expected {show(tensor.shape)}")
+    return value
+
+
+def sweep(heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any] | None) -> list[Any]:
+    """Gradients as arrays: nothing is recorded."""
+    return backprop(ARRAYS, heads, wrt)
+
+
+def sweep_as_told(heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any]) -> list[Any]:
+    """Gradients of whatever shape and type the rules give."""
+    return backprop(AS_TOLD, heads, wrt)
+
+
+def recorded_sweep(heads: Sequence[tuple[Any, Any]], wrt: Sequence[Any]) -> list[Any]:
+    """Gradients as tensors that can be differentiated again."""
+    return backprop(TENSORS, heads, wrt)
+
+
+def backward(self: Tensor, gradient: Any = None) -> None:
+    """Add to every leaf's `grad` the gradient of this result; `gradient` is its own cotangent.
+
+    Errors
+        GraphError if nothing was recorded; ShapeError if `gradient` is missing or does not fit.
+    """
+    if self.node is None:
+        raise GraphError(f"backward: {UNRECORDED}")
+    for leaf, g in sweep([(self, seed_of(self, gradient))], None):
+        tensor = leaf.values()
+        if tensor is not None and g is not None:
+            g = typed(g, tensor.dtype)
+            tensor.grad = wrap(np.array(g) if tensor.grad is None else tensor.grad.array + g)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """Product of matrices as NumPy's `@`: vectors count as one row or one column."""
+    a, b = operand(a), operand(b)
+    row, column = a.ndim == 1, b.ndim == 1
+    y = TENSORS.matmul(TENSORS.expand_dims(a, 0) if row else a, TENSORS.expand_dims(b, 1) if column else b)
+    axes = tuple(axis for axis, drop in ((-2, row), (-1, column)) if drop)
+    return TENSORS.squeeze(y, axes) if axes else y
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """Affine map of the last axis: ``y = x @ weight.T + bias``.
+
+    Shapes
+        x (..., features), weight (results, features), bias (results,) -> (..., results)
+    """
+    weight = operand(weight)
+    if weight.ndim != 2:
+        raise ShapeError(f"linear: weight is {show(weight.shape)}, expected (results, features)")
+    op = FullyConnected(num_hidden=weight.shape[0], no_bias=bias is None, flatten=False)
+    return apply(op, (x, weight) if bias is None else (x, weight, bias))
+
+
+def batch_norm(
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    moving_mean: Tensor,
+    moving_var: Tensor,
+    *,
+    is_train: bool = True,
+    **more: Any,
+) -> Any:
+    """`BatchNorm` with a gamma that is learnt; training changes `moving_mean` and `moving_var` in place."""
+    more.setdefault("fix_gamma", False)
+    return TENSORS.batch_norm(x, gamma, beta, moving_mean, moving_var, is_train=is_train, **more)
+
+
+def dropout(x: Any, p: float = 0.5, *, is_train: bool = True) -> Any:
+    """`Dropout` in training: elements are dropped with probability `p`, the rest grow to make up for it."""
+    return TENSORS.dropout(x, p, is_train=is_train)
+
+
+for _name, _cls in (("add", Add), ("sub", Subtract), ("mul", Multiply), ("truediv", Divide)):
+    setattr(Tensor, f"__{_name}__", arithmetic(_cls))
+for _name, _function in (
+    ("__matmul__", matmul),
+    ("__rmatmul__", lambda b, a: matmul(a, b)),
+    ("backward", backward),
+):
+    setattr(Tensor, _name, _function)
+vars(TENSORS).update(matmul_of_vectors=matmul)  # what `np.matmul` of an array and a tensor is

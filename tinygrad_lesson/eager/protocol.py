@@ -1,0 +1,137 @@
+"""What the functions of NumPy make of a tensor."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_lesson.arrays import refuse_masked
+from tinygrad_lesson.eager.recording import CUT, HERE, RECORDING, looking
+from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError
+from tinygrad_lesson.engine.op import FUNCTIONS
+
+CONSTANT = {f"np.{name}_like" for name in ("zeros", "ones", "empty")} | {
+    "np.save",
+    "np.savez",
+    "np.savetxt",
+}
+SHAPING = {f"np.{name}" for name in ("broadcast_arrays", "atleast_1d", "atleast_2d")}  # which plotting calls
+INSTEAD = {  # functions of NumPy: what there is here
+    "dot": "x @ y", "vdot": "tl.sum(x * y)", "inner": "x @ y", "outer": "x.reshape(-1, 1) * y", "std": "x.var().sqrt()",
+    "concatenate": "tl.concat(list, axis=0)", "hstack": "tl.concat(list, axis=1)", "vstack": "tl.concat(list, axis=0)",
+    "norm": "tl.sqrt(tl.sum(x * x))", "tensordot": "x @ y", "absolute": "tl.abs",
+}  # fmt: skip
+OPERATORS = {np.matmul: "matmul_of_vectors"} | {  # ufuncs that stand for Python's operators: the op's function
+    getattr(np, name): name
+    for name in (
+        "add", "subtract", "multiply", "divide", "power", "equal", "not_equal", "less", "less_equal", "greater",
+        "greater_equal",
+    )
+}  # fmt: skip
+ALIKE = {  # functions of NumPy that take what ours take
+    f"np.{name}": name
+    for name in (
+        "sum",
+        "mean",
+        "prod",
+        "max",
+        "min",
+        "where",
+        "stack",
+        "squeeze",
+        "expand_dims",
+        "reshape",
+        "clip",
+    )
+}
+
+
+class NumpyProtocol:
+    """The part of a tensor that NumPy calls."""
+
+    __slots__ = ()
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(
+            self.seen("np.asarray(x), which np.array and other functions of NumPy call"), dtype=dtype
+        )
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:  # type: ignore[override]
+        if method == "__call__" and not named:
+            if ufunc in OPERATORS:  # of an array and a tensor
+                return getattr(self.F, OPERATORS[ufunc])(*inputs)
+            if all(types.endswith("?") for types in ufunc.types):  # np.isfinite and the like: answers
+                with looking():
+                    return ufunc(*[np.asarray(x) for x in inputs])
+        name = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
+        raise DTypeError(f"np.{name}: a Tensor does not support ufuncs of NumPy; use {instead_of(name)}")
+
+    @property
+    def _data(self) -> Any:  # what `np.ma` looks for in an operand, before it takes the bare array
+        refuse_masked(np.ma.masked_array(()), "what meets a tensor")
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, named: Any) -> Any:
+        name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+        if name in ALIKE and holds_recorded((inputs, named)):
+            return getattr(self.F, ALIKE[name])(*inputs, **named)
+
+        def call() -> Any:
+            try:
+                return function._implementation(*inputs, **named)
+            except AttributeValueError:  # it calls a method that takes more in NumPy, such as x.max(out=None)
+                return function._implementation(*bare(inputs), **bare(named))
+
+        given = (inputs[1:], named.get("fill_value")) if name == "np.full_like" else (inputs, named)
+        return looked_at(name, given, call)
+
+
+def holds_recorded(x: Any) -> bool:
+    """Whether there is a recorded tensor in a tensor, or in lists, tuples and dicts of them."""
+    if isinstance(x, NumpyProtocol):
+        return x.node is not None
+    parts = x.values() if isinstance(x, dict) else x
+    return isinstance(x, list | tuple | dict) and any(map(holds_recorded, parts))
+
+
+def bare(x: Any) -> Any:
+    """Copies of the arrays of tensors, in lists, tuples and dicts too."""
+    if isinstance(x, dict):
+        return {key: bare(value) for key, value in x.items()}
+    return (
+        type(x)(map(bare, x))
+        if type(x) in (list, tuple)
+        else x.numpy()
+        if isinstance(x, NumpyProtocol)
+        else x
+    )
+
+
+def looked_at(name: str, inputs: Any, call: Any) -> Any:
+    """What a function of NumPy gives for tensors, if it does not depend on them smoothly: answers, places, texts.
+
+    Errors
+        DTypeError for anything else that it makes of recorded tensors: the gradient would end there.
+    """
+    inside = RECORDING.looking
+    with looking():
+        result = call()
+    harmless = CONSTANT if RECORDING.deriving else CONSTANT | SHAPING
+    ends = RECORDING.on and not inside and name not in harmless
+    if ends and holds_recorded(inputs) and holds_floats(result):
+        raise DTypeError(f"{name}: {CUT.replace(HERE, instead_of(name))}")
+    return result
+
+
+def instead_of(name: str) -> str:
+    """What to write here in the place of a function of NumPy."""
+    name = name.rpartition(".")[2]
+    return INSTEAD.get(name) or (f"tl.{name}" if name in FUNCTIONS else HERE)
+
+
+def holds_floats(x: Any) -> bool:
+    """Whether there are floats in what a function of NumPy gave, or it gave nothing and wrote somewhere."""
+    if isinstance(x, list | tuple):
+        return any(map(holds_floats, x))
+    return x is None or (not isinstance(x, NumpyProtocol | str) and np.asarray(x).dtype.kind in "fcO")

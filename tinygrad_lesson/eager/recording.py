@@ -1,0 +1,88 @@
+"""What is recorded, and when a value may leave the graph."""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tinygrad_lesson.engine.errors import GraphError, LessonError
+
+
+class Recording(threading.local):
+    """Whether this thread records what it computes; with `tracing`, all of it, as `jit` needs.
+
+    While a derivative is taken (`deriving`) a value is not let out of the graph, but to be looked at (`looking`).
+    """
+
+    on = True
+    tracing = False
+    deriving = False
+    looking = False
+
+
+RECORDING = Recording()
+NEEDS_SLOW_PATH: list[str] = []  # an entry for every block, of any thread, in which something else holds
+UNRECORDED = (
+    "this tensor was computed without recording: set requires_grad=True on an input, outside of no_grad, "
+    "and use no op without a gradient on the way"
+)
+HERE = "functions and operators of tinygrad_lesson, tl.stack for a list of tensors"
+CUT = (
+    f"the gradient would end here; use {HERE}, or x.detach() for what is meant as a constant "
+    f"(np.asarray(x.detach()) for NumPy)"
+)
+
+
+@contextlib.contextmanager
+def recording(on: bool, deriving: bool | None = None) -> Iterator[None]:
+    """Record, or do not, what this thread computes inside; `deriving` if a derivative of it will be taken."""
+    before = RECORDING.on, RECORDING.deriving
+    NEEDS_SLOW_PATH.append("recording")
+    try:  # Ctrl-C may come after any line: nothing else holds before this one, and first of all it ends
+        RECORDING.on, RECORDING.deriving = on, before[1] if deriving is None else deriving
+        yield
+    finally:
+        RECORDING.on, RECORDING.deriving = before
+        NEEDS_SLOW_PATH.pop()
+
+
+@contextlib.contextmanager
+def tracing() -> Iterator[None]:
+    """Record everything inside, whether or not a gradient may be asked for."""
+    before = RECORDING.tracing
+    NEEDS_SLOW_PATH.append("tracing")
+    try:
+        RECORDING.tracing = True
+        yield
+    finally:
+        RECORDING.tracing = before
+        NEEDS_SLOW_PATH.pop()
+
+
+@contextlib.contextmanager
+def looking() -> Iterator[None]:
+    """Let values out of the graph inside: what is done with them has no gradient, or is looked at by `looked_at`."""
+    before, RECORDING.looking = RECORDING.looking, True
+    try:
+        yield
+    finally:
+        RECORDING.looking = before
+
+
+def no_grad() -> contextlib.AbstractContextManager[None]:
+    """Compute inside without recording: no gradient will reach back through it."""
+    if RECORDING.tracing:
+        raise GraphError(
+            "jit: no_grad has no meaning while a function is traced; use stop_gradient on a value"
+        )
+    return recording(False)
+
+
+def unhidden(f: Any, inputs: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    """The result of `f`. What a tensor refuses NumPy may hide behind an error of its own: `a[0] = x` does."""
+    try:
+        return f(*inputs, **named)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, LessonError) or not isinstance(error.__cause__, LessonError):
+            raise
+        raise error.__cause__ from None
