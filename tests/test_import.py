@@ -30,7 +30,8 @@ os.environ[tl.run.CHOICE] = "numpy"  # or the training loop would be compiled an
 net = sym.SoftmaxOutput(sym.FullyConnected(sym.Variable("data"), num_hidden=3), name="softmax")
 tl.FeedForward(net, num_epoch=1).fit(x, np.array([0, 1, 2, 1]))
 tl.op(type("Twice", (tl.Op,), {
-    "__doc__": "Twice.", "forward": lambda self, xp, x: 2 * x, "vjp": lambda self, F, g, y, x: (2 * g,),
+    "__doc__": "Twice.", "shape": lambda self, x: x,
+    "forward": lambda self, xp, x: 2 * x, "vjp": lambda self, F, g, y, x: (2 * g,),
 }))
 importlib.import_module("tinygrad_lesson.cli").main(["list"])
 """

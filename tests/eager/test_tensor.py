@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, no_grad
 from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
-from tinygrad_lesson.op import FUNCTIONS, OPS, Elementwise, Op
+from tinygrad_lesson.op import FUNCTIONS, OPS, Elementwise
 from tinygrad_lesson.ops.elementwise import Subtract
 
 X = np.array([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0]])
