@@ -145,6 +145,8 @@ def test_what_cannot_be_updated_is_refused():
         bound(product, data=(2, 3)).plan(False, SGD())
     with pytest.raises(BindError, match="an optimizer needs gradients"):
         bound(product, data=(2, 3), grad_req="null").plan(True, SGD())
+    with pytest.raises(BindError, match="plan: optimizer is 'sgd', expected one such as SGD"):
+        bound(product, data=(2, 3)).plan(True, "sgd")
     with pytest.raises(GraphError, match="'rate': a plan with an optimizer calls an array so"):
         bound(sym.sum(sym.Variable("rate") * 2), rate=(2, 3)).plan(True, SGD())
     both = sym.Group(

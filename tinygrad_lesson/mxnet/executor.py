@@ -380,11 +380,14 @@ class Executor:
         remembers of ``fc1_weight`` in ``moment0:fc1_weight``, zero at first.
 
         Errors
-            BindError for an optimizer where nothing is trained; DTypeError for parameters of several types.
+            BindError for what is no optimizer, and for one where nothing is trained; DTypeError for parameters of
+            several types.
         """
         if optimizer is None:
             self.runner(is_train)
             return self.made[is_train][0]
+        if not hasattr(optimizer, "rule") or isinstance(optimizer, type):
+            raise BindError(f"plan: optimizer is {optimizer!r:.80}, expected one such as SGD()")
         if not is_train or not self.gradients:
             raise BindError("plan: an optimizer needs gradients; is_train=True and a grad_req give them")
         with collector_paused():

@@ -102,13 +102,12 @@ class Task(NamedTuple):
 
     An update is (name, edge or None for zero, whether it is added to what is there). Where the name is that of an
     argument, it is written back there. The update part reads what the backward part left by leaves of the same name.
+    `shapes` tells shape and type of the array of an update, where they are not those of its edge.
     """
 
     outputs: Sequence[tuple[str, Edge]]
     updates: Sequence[Update]
-    shapes: Mapping[
-        str, tuple[Shape, Any]
-    ]  # of the arrays that updates go to, where they differ or are no edges
+    shapes: Mapping[str, tuple[Shape, Any]]
     last: Sequence[Update] = ()
 
 
@@ -173,9 +172,8 @@ class Compiler:
         forward = self.lower([edge for _, edge in task.outputs])
         self.outputs.update({name: self.number[edge] for name, edge in task.outputs})
         backward = self.part(task.updates, task)
-        self.number = {
-            x: v for x, v in self.number.items() if x.node.is_variable
-        }  # the update part begins anew
+        known = self.number.items()
+        self.number = {edge: v for edge, v in known if edge.node.is_variable}  # the update part begins anew
         return self.finish(forward, backward, self.part(task.last, task))
 
     def part(self, updates: Sequence[Update], task: Task) -> list[Step]:
@@ -187,7 +185,7 @@ class Compiler:
         made = {v: i for i, step in enumerate(steps) for v in step.targets if v not in shown}
         read = {
             self.buffers[v].owner: i for i, step in enumerate(steps) for v in step.sources
-        }  # for the last time
+        }  # the last time
         moved: dict[int, int] = {}
         copies: list[Step] = []
         for update, source, target in zip(updates, sources, targets, strict=True):

@@ -1,6 +1,6 @@
 """An optimizer's rule in a plan: steps that bring parameters and what is remembered of them to their next values."""
 
-import functools
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from tinygrad_lesson.ops.index import freeze
 from tinygrad_lesson.plan.passes import Builder, Passes
 from tinygrad_lesson.plan.plan import Compiler, Plan, Task, Update
 
+Segments = tuple[tuple[int, int], ...]
 RATE, DECAY, MOMENT = "rate", "decay", "moment"  # what a plan calls the arrays that a rule reads
 
 
@@ -30,7 +31,7 @@ class Given(NamedTuple):
     decay: Any
     lr_mult: Any = None
     wd_mult: Any = None
-    segments: tuple[tuple[int, int], ...] = ()
+    segments: Segments = ()
 
     def per_parameter(self, F: Any, function: Callable[..., Any], *arrays: Any) -> Any:
         """What `function` gives for the parts of `arrays` that are one parameter's: a number, repeated over that part.
@@ -69,18 +70,31 @@ def leaf(F: Builder, name: str, shape: Shape, dtype: Any) -> Edge:
     return F.variable(Node(None, label=Label(name)), shape, dtype)
 
 
-@functools.lru_cache(maxsize=64)
+PLANS: weakref.WeakKeyDictionary[Any, dict[Any, Plan]] = weakref.WeakKeyDictionary()  # by optimizer
+
+
 def update_plan(
+    optimizer: Any, size: int, dtype: Any, scaled: tuple[bool, bool], segments: Segments = ()
+) -> Plan:
+    """A plan whose update part changes the arrays ``weight``, ``moment0``, ... by ``gradient`` and ``rate``.
+
+    `scaled` says whether there are arrays ``lr_mult`` and ``wd_mult``. An optimizer has one for all arrays that are
+    alike.
+    """
+    known, key = PLANS.setdefault(optimizer, {}), (size, dtype, scaled, segments)
+    if key not in known:
+        known[key] = compiled(optimizer, *key)
+    return known[key]
+
+
+def compiled(
     optimizer: Any,
     size: int,
     dtype: Any,
     scaled: tuple[bool, bool],
-    segments: tuple[tuple[int, int], ...] = (),
+    segments: Segments = (),
 ) -> Plan:
-    """A plan whose update part changes the arrays ``weight``, ``moment0``, ... by ``gradient`` and ``rate``.
-
-    `scaled` says whether there are arrays ``lr_mult`` and ``wd_mult``.
-    """
+    """As `update_plan`, anew."""
     F = Builder(Passes())
     lr_mult, wd_mult = (
         leaf(F, name, (size,), dtype) if there else None

@@ -18,13 +18,12 @@ import numpy.typing as npt
 from tinygrad_lesson.engine.errors import DTypeError, OptimizerError, ShapeError
 from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.mxnet.symbol import Symbol
-from tinygrad_lesson.plan.update import DECAY, MOMENT, RATE, Given, update_plan
+from tinygrad_lesson.plan.update import DECAY, MOMENT, RATE, Given, Segments, update_plan
 from tinygrad_lesson.run import NumpyRunner
 from tinygrad_lesson.train.multipliers import Stated, check_factors, is_real
 
 Array = npt.NDArray[Any]
 NUMBER = (int, float, np.floating)
-Segments = tuple[tuple[int, int], ...]
 
 _POSITIVE = (lambda x: 0 < x < math.inf), "a positive number"
 _FRACTION = (lambda x: 0 <= x < 1), "a number in [0, 1)"
@@ -45,7 +44,7 @@ class State:
 
     def __init__(self, weight: Array, count: int) -> None:
         self.moments = tuple([np.zeros_like(weight) for _ in range(count)])
-        self.grad = np.empty_like(weight)
+        self.grad: Array = np.empty(0, weight.dtype)  # a copy of the gradient, where `step` reads it
         self.arrays: tuple[Any, ...] = ()  # those that `step` works on: weights and multipliers
         self.step: Callable[[float, float], None] | None = None
 
@@ -53,6 +52,8 @@ class State:
 @dataclass(frozen=True, eq=False)
 class Optimizer:
     """What all optimizers share: the rate, the decay of weights, and how a gradient is prepared.
+
+    One of your own is a class with a `rule`, and `moments` if it remembers something.
 
     `wd` is the coefficient of weight decay: as in MXNet, it does not apply to parameters whose names end in
     neither ``_weight`` nor ``_gamma``. `lr_mult` and `wd_mult` multiply the rate and the decay of the
@@ -66,6 +67,15 @@ class Optimizer:
         `clip_gradient`, which is in units of the gradient times `rescale_grad`.
     Errors
         OptimizerError if a setting is out of its range.
+
+    Example
+        >>> class SignSGD(Optimizer):
+        ...     def rule(self, F, given, *moments):
+        ...         return given.weight - given.rate * F.sign(given.gradient)
+        >>> weight, optimizer = np.ones(2), SignSGD(0.5)
+        >>> optimizer.update(weight, np.array([3.0, -4.0]), optimizer.create_state(weight), 1)
+        >>> weight
+        array([0.5, 1.5])
     """
 
     learning_rate: float = 0.01
@@ -156,7 +166,6 @@ class Optimizer:
             raise DTypeError(f"{self._name}: weights are {weight.dtype}, expected float32 or float64")
         if weight.ndim != 1:
             raise ShapeError(f"{self._name}: weights are {weight.shape}, expected one axis")
-
         return State(weight, self.moments())
 
     def update(
@@ -181,8 +190,8 @@ class Optimizer:
             wd, wd_mult = wd * float(wd_mult), None
         arrays = weight, lr_mult, wd_mult
         if state.step is None or not all(map(operator.is_, arrays, state.arrays)):
+            state.grad, state.arrays = np.empty_like(weight), arrays
             state.step = bound(NumpyRunner, self, weight, state.grad, state.moments, lr_mult, wd_mult)
-            state.arrays = arrays
         np.copyto(state.grad, grad, casting="same_kind")
         state.step(rate, wd)
 
