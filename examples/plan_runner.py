@@ -1,4 +1,4 @@
-"""A plan in a file is enough to train from: a runner of its own, in plain Python with NumPy.
+"""A plan in a file is enough to train from, its optimizer included: a runner of its own, in plain Python with NumPy.
 
 python examples/plan_runner.py
 
@@ -68,18 +68,20 @@ from tinygrad_lesson.lesson.data import load  # noqa: E402
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy  # noqa: E402
 from tinygrad_lesson.random import MXNetGenerator  # noqa: E402
 from tinygrad_lesson.train.initializer import Uniform  # noqa: E402
+from tinygrad_lesson.train.optimizer import SGD  # noqa: E402
 
 rows, prediction = load(), NETWORKS["res6"].build()
+loss = cross_entropy(prediction)
+trained = dict.fromkeys((n for n in loss.list_arguments() if n not in ("data", "label")), "write")
 with tempfile.TemporaryDirectory() as folder:
-    train = cross_entropy(prediction).simple_bind(data=(20, 4), label=(20, 3))
-    train.plan(is_train=True).save(f"{folder}/train.json")
+    train = loss.simple_bind(grad_req=trained, data=(20, 4), label=(20, 3))
+    train.plan(is_train=True, optimizer=SGD(momentum=0.9)).save(f"{folder}/train.json")
     prediction.simple_bind(data=(50, 4), grad_req="null").plan(is_train=False).save(f"{folder}/predict.json")
     runner, answer = Runner(f"{folder}/train.json"), Runner(f"{folder}/predict.json")
-generator, draw, rate, keep = MXNetGenerator(0), Uniform(0.01), np.float32(0.05), np.float32(0.9)
-weights = {n: runner.named[n] for n in train.arguments if n not in ("data", "label")}
-for name, weight in weights.items():
+generator, draw = MXNetGenerator(0), Uniform(0.01)
+for name, weight in ((name, runner.named[name]) for name in trained):
     weight[...] = draw(name, weight.shape, generator, weight.dtype)
-momenta = {name: np.zeros_like(weight) for name, weight in weights.items()}
+runner.named["rate"][...] = 0.05
 for epoch in range(1, 101):
     losses = []
     for start in range(0, 100, 20):
@@ -88,13 +90,11 @@ for epoch in range(1, 101):
         runner.run("forward")
         losses.append(runner.arrays[runner.plan["outputs"]["output 0"]].mean())
         runner.run("backward")
-        for name, weight in weights.items():
-            momenta[name] = keep * momenta[name] - rate * runner.named[f"gradient {name}"]
-            weight += momenta[name]
+        runner.run("update")
     if epoch in (1, 100):
         print(f"epoch {epoch}: loss {np.mean(losses):.4f}")
-for name, weight in weights.items():
-    answer.named[name][...] = weight
+for name in trained:
+    answer.named[name][...] = runner.named[name]
 answer.named["data"][...] = rows.test_data
 answer.run("forward")
 print("the first test row:", answer.arrays[answer.plan["outputs"]["output 0"]][0])

@@ -43,6 +43,13 @@ def test_the_loaded_calls_compute_what_the_executor_computes(path):
     np.testing.assert_array_equal(arrays[loaded.outputs["output 0"]], bound.forward()[0])
 
 
+def test_a_file_without_an_update_part_is_read_too(path):
+    told = json.loads(path.read_text())
+    assert told.pop("update") == []
+    path.write_text(json.dumps(told))
+    assert Plan.load(path).update == []
+
+
 def test_a_step_that_is_no_list_of_calls_is_named():
     with pytest.raises(GraphError, match=r"plan.save: drop \(Dropout.*draws random numbers"):
         executor(dropped=True).plan(is_train=True).save("never.json")

@@ -4,6 +4,7 @@
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygrad_lesson import sym
 from tinygrad_lesson.errors import DTypeError, OptimizerError, ShapeError
-from tinygrad_lesson.train.optimizer import BLOCK, SGD, Adam, FlatUpdater, create, get_updater
+from tinygrad_lesson.plan.fusion import BLOCK, FEWEST
+from tinygrad_lesson.run import available_runners
+from tinygrad_lesson.train.feedforward import FeedForward
+from tinygrad_lesson.train.initializer import Uniform
+from tinygrad_lesson.train.optimizer import SGD, Adam, FlatUpdater, Optimizer, create, get_updater
 
 DATA = Path(__file__).parents[1] / "data"
 GOLDEN = np.load(DATA / "optimizers.npz")
@@ -84,7 +90,7 @@ def test_all_parameters_at_once_move_as_they_do_one_by_one(kind, momentum, setti
 @pytest.mark.parametrize("kind", [SGD, Adam])
 def test_an_array_of_several_blocks_moves_as_its_parts_do(kind):
     optimizer = kind(0.1, lr_mult={"fc1_bias": 0.5}, **ALL_SETTINGS)
-    flat, single = both_ways(optimizer, [BLOCK + 3, BLOCK // 2, BLOCK])
+    flat, single = both_ways(optimizer, [FEWEST * BLOCK + 3, BLOCK // 2, BLOCK])
     np.testing.assert_allclose(flat, single, rtol=1e-12)
 
 
@@ -115,6 +121,20 @@ def test_weights_that_do_not_lie_together_are_changed_too():
     np.testing.assert_array_equal(weight, 1 - 0.5 * np.arange(12).reshape(3, 4))
 
 
+def test_other_arrays_may_come_under_the_same_index():
+    """Step after step the weights may lie elsewhere, in other order or type of gradient; the state goes on."""
+    rng = np.random.default_rng(2)
+    start, gradients = rng.normal(size=(4, 3)).astype("f"), rng.normal(size=(6, 4, 3)).astype("f")
+    for optimizer in (SGD(0.1, 0.9), Adam(0.1)):
+        usual, updater, plain = start.copy(), get_updater(optimizer), get_updater(optimizer)
+        weight = start.copy()
+        for i, gradient in enumerate(gradients):
+            plain("w", gradient, usual)
+            weight = [weight, weight.copy(), np.asfortranarray(weight), weight.copy()[::1]][i % 4]
+            updater("w", np.asfortranarray(gradient) if i % 2 else gradient, weight)
+            np.testing.assert_array_equal(weight, usual)
+
+
 def test_gradients_are_left_as_they_are():
     gradient = np.linspace(-5, 5, 6)
     for optimizer in (SGD(0.1, 0.9, **ALL_SETTINGS), Adam(0.1, **ALL_SETTINGS)):
@@ -126,7 +146,7 @@ def test_float32_stays_float32():
     weight = np.ones(3, np.float32)
     updater = FlatUpdater(Adam(wd=0.1), weight, np.ones(3, np.float32), [("fc_weight", slice(0, 3))])
     updater.step()
-    assert {array.dtype for array in (*updater.state.moments, updater.state.scratch)} == {weight.dtype}
+    assert {array.dtype for array in updater.state.moments} == {weight.dtype}
 
 
 def test_a_rate_can_be_changed_between_steps():
@@ -171,3 +191,62 @@ def test_weights_of_another_kind_are_refused():
         SGD().create_state(np.ones((2, 2)))
     with pytest.raises(ShapeError, match=r"gradients are \(2,\), weights \(3,\)"):
         get_updater(SGD())(0, np.ones(2), np.ones(3))
+
+
+# A rule of one's own.
+
+
+@dataclass(frozen=True, eq=False)
+class Lars(Optimizer):
+    """Each parameter moves by a share of its own length: ``w - rate * |w| / |g| * g``."""
+
+    def rule(self, F, given, *moments):
+        def share(w, g):
+            return F.sqrt(F.sum(w * w) / F.sum(g * g))
+
+        shares = given.per_parameter(F, share, given.weight, given.gradient)
+        return given.weight - given.rate * shares * given.gradient
+
+
+def lars_in_numpy(weight, gradient, rate, segments):
+    for _, part in segments:
+        w, g = weight[part], gradient[part]
+        w -= rate * np.linalg.norm(w) / np.linalg.norm(g) * g
+
+
+@pytest.mark.parametrize("runner", available_runners())
+def test_a_rule_that_needs_norms_gets_those_of_each_parameter(runner, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", runner)
+    rng = np.random.default_rng(0)
+    segments = [("a", slice(0, 40)), ("b", slice(40, 41)), ("c", slice(41, 100))]
+    weight, gradient = rng.normal(size=100).astype("f"), np.empty(100, np.float32)
+    updater, expected = FlatUpdater(Lars(0.1), weight, gradient, segments), weight.astype(float)
+    for _ in range(3):
+        gradient[:] = rng.normal(size=100)
+        updater.step()
+        lars_in_numpy(expected, gradient.astype(float), 0.1, segments)
+    np.testing.assert_allclose(weight, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("runner", available_runners())
+def test_a_network_is_fitted_by_a_rule_of_ones_own(runner, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", runner)
+    data, label = sym.Variable("data"), sym.Variable("label")
+    hidden = sym.FullyConnected(data, num_hidden=4, no_bias=True, name="fc1")
+    answer = sym.FullyConnected(hidden, num_hidden=1, no_bias=True, name="fc2")
+    loss = sym.MakeLoss(sym.mean(sym.square(answer - label)))
+    x = np.random.default_rng(1).normal(size=(40, 3)).astype("f")
+    y = x @ np.array([[1.0], [-2.0], [0.5]], np.float32)
+    settings = {"num_epoch": 60, "numpy_batch_size": 40, "initializer": Uniform(1), "seed": 0}
+    model = FeedForward(loss, optimizer=Lars(0.05), prediction=answer, **settings)
+    history = model.fit(x, y)
+    assert history.loss[-1] < 0.1 * history.loss[0]
+    weights = {name: history.trained.first[name].astype(float) for name in ("fc1_weight", "fc2_weight")}
+    one, two = weights.values()
+    for _ in range(60):
+        error = 2 * (x @ one.T @ two.T - y) / len(x)
+        gradients = two.T @ error.T @ x, error.T @ (x @ one.T)
+        for w, g in zip((one, two), gradients, strict=True):
+            w -= 0.05 * np.linalg.norm(w) / np.linalg.norm(g) * g
+    for name, w in weights.items():
+        np.testing.assert_allclose(model.arg_params[name], w, rtol=5e-3, atol=1e-3)

@@ -12,6 +12,7 @@ import tinygrad_lesson as tl
 from tinygrad_lesson import sym, viz
 from tinygrad_lesson.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy, mlp, res
+from tinygrad_lesson.train.optimizer import SGD
 from tinygrad_lesson.viz.fold import repeats
 from tinygrad_lesson.viz.render import render_svg
 from tinygrad_lesson.viz.values import in_words
@@ -148,18 +149,19 @@ def test_an_executor_shows_its_own_values_and_gradients():
     assert boxes["m_logloss"][1] == in_words(executor.outputs_now[0])[0]
 
 
-def test_a_plan_is_drawn_step_by_step():
+@pytest.mark.parametrize("optimizer", [None, SGD()])
+def test_a_plan_is_drawn_step_by_step(optimizer):
     executor = cross_entropy(mlp(2)).simple_bind(**SHAPES)
-    plan = executor.plan()
-    drawing = viz.draw(plan)
-    steps = [*plan.setup, *plan.forward, *plan.backward]
+    plan = executor.plan(optimizer=optimizer)
+    drawing = viz.draw(plan, expand=True)
+    steps = [*plan.setup, *plan.forward, *plan.backward, *plan.update]
     ops = [
         box
         for box in labels(drawing)
         if any(line.split("(")[0] in {s.op.name for s in steps} for line in box)
     ]
     assert len(ops) == len(steps)
-    parts = {part for part in ("setup", "forward", "backward") if getattr(plan, part)}
+    parts = {part for part in ("setup", "forward", "backward", "update") if getattr(plan, part)}
     assert parts <= set(re.findall(r"label=(\w+)", drawing.source))
     assert any("in place" in line for box in labels(drawing) for line in box)
     assert ["gradient fc1_weight"] in labels(drawing)

@@ -16,14 +16,13 @@ from tinygrad_lesson.engine.graph import Edge, Label, Node, check_names, outputs
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
 from tinygrad_lesson.mxnet.bound import Listed, Named, as_numbers, assign_all, check_shape
-from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, rematerialized
+from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, parameter_updates, rematerialized
 from tinygrad_lesson.run import runner as find_runner
 
 REQUESTS = ("write", "add", "null")
 OUTPUT = "output "  # what a plan calls the results of its forward part
 HEAD = "head gradient "  # its arguments that stand for the cotangents of these
 GRADIENT = "gradient "  # its updates that are gradients
-STATE = "new "  # and those that are the next values of a state
 
 
 def variables(order: Sequence[Node]) -> tuple[list[Node], list[Node]]:
@@ -112,7 +111,7 @@ class Executor:
         self.order = toposort(edge.node for edge in self.heads)
         check_names((node for node in self.order if node.is_variable), "arguments")
         for name in (*self.arguments, *self.states):
-            if name.startswith((OUTPUT, HEAD, GRADIENT, STATE)):
+            if name.startswith((OUTPUT, HEAD, GRADIENT)):
                 raise GraphError(
                     f"{name!r}: a plan calls arrays of its own so; give the argument another name"
                 )
@@ -361,7 +360,6 @@ class Executor:
                 self.head_gradients[HEAD + str(i)] = np.zeros_like(array)
         arrays = {**self.arguments, **self.states, **self.head_gradients}
         arrays.update({GRADIENT + name: a for name, a in self.gradients.items()})
-        arrays.update({STATE + name: a for name, a in self.states.items()})
         run = find_runner(self.runner_name)(plan, arrays, self.generator)
         names = [OUTPUT + str(i) for i in range(len(self.heads))]
         owners = [plan.buffers[plan.buffers[plan.outputs[name]].owner] for name in names]
@@ -374,12 +372,28 @@ class Executor:
         self.shown[is_train] = [read_only(array) for array in shown], copies
         self.made[is_train] = plan, run
 
-    def plan(self, is_train: bool = True) -> Plan:
-        """The plan of one mode, to be printed or drawn."""
-        self.runner(is_train)
-        return self.made[is_train][0]
+    def plan(self, is_train: bool = True, optimizer: Any = None) -> Plan:
+        """The plan of one mode, to be printed, drawn or saved.
 
-    def compile(self, is_train: bool) -> Plan:
+        With an optimizer also its step over all arguments that have gradients. It reads the rate of each step in an
+        array ``rate``, which is ``optimizer.rate(number)``, the decay ``optimizer.wd`` in ``decay``, and keeps what it
+        remembers of ``fc1_weight`` in ``moment0:fc1_weight``, zero at first.
+
+        Errors
+            BindError for what is no optimizer, and for one where nothing is trained; DTypeError for parameters of
+            several types.
+        """
+        if optimizer is None:
+            self.runner(is_train)
+            return self.made[is_train][0]
+        if not hasattr(optimizer, "rule") or isinstance(optimizer, type):
+            raise BindError(f"plan: optimizer is {optimizer!r:.80}, expected one such as SGD()")
+        if not is_train or not self.gradients:
+            raise BindError("plan: an optimizer needs gradients; is_train=True and a grad_req give them")
+        with collector_paused():
+            return self.compile(is_train, optimizer)
+
+    def compile(self, is_train: bool, optimizer: Any = None) -> Plan:
         """Gradient graph, passes and memory plan of one mode."""
         builder = Builder(self.passes, is_train, self.dtypes)
         for node in self.order:
@@ -389,10 +403,13 @@ class Executor:
         outputs = [(OUTPUT + str(i), edge) for i, edge in enumerate(heads)]
         updates = [*self.gradient_updates(builder, heads), *state_updates(heads)] if is_train else []
         updates = rematerialized(builder, heads, updates) if self.passes.mirror else updates
-        arrays = {GRADIENT + name: a for name, a in self.gradients.items()}
-        arrays.update({STATE + name: a for name, a in self.states.items()})
+        arrays = {**{GRADIENT + name: a for name, a in self.gradients.items()}, **self.states}
         targets = {name: (a.shape, a.dtype) for name, a in arrays.items()}
-        plan = Compiler(builder, self.passes).compile(Task(outputs, updates, targets))
+        last: list[Any] = []
+        if optimizer is not None:
+            gradients = {name: GRADIENT + name for name in self.gradients}
+            last = parameter_updates(builder, optimizer, gradients, optimizer.factors(gradients, self.order))
+        plan = Compiler(builder, self.passes).compile(Task(outputs, updates, targets, last))
         builder.forget()
         return plan
 
@@ -418,7 +435,7 @@ def state_updates(heads: Sequence[Edge]) -> list[Any]:
         if node.op is not None and node.op.states:
             count = len(node.op.states)
             states, values = node.inputs[-count:], outputs_of(node)[-count:]
-            updates += [(STATE + s.node.name, v, False) for s, v in zip(states, values, strict=True)]
+            updates += [(s.node.name, v, False) for s, v in zip(states, values, strict=True)]
     return updates
 
 

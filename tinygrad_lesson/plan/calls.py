@@ -44,6 +44,7 @@ class Program(NamedTuple):
     setup: list[Line]
     forward: list[Line]
     backward: list[Line]
+    update: list[Line]
     outputs: dict[str, int]
     arena: int  # bytes, those between the calls of a step among them
 
@@ -73,11 +74,9 @@ class Lowering:
     def program(self) -> Program:
         """All parts."""
         plan = self.plan
-        setup, forward, backward = (
-            [line for step in part for line in self.lines(step)]
-            for part in (plan.setup, plan.forward, plan.backward)
-        )
-        return Program(self.arrays, setup, forward, backward, plan.outputs, self.end)
+        parts = [plan.setup, plan.forward, plan.backward, plan.update]
+        told = [[line for step in part for line in self.lines(step)] for part in parts]
+        return Program(self.arrays, told[0], told[1], told[2], told[3], plan.outputs, self.end)
 
     def lines(self, step: Step) -> list[Line]:
         """A step, or the steps that are joined in it."""

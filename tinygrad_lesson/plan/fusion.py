@@ -15,6 +15,7 @@ from tinygrad_lesson.plan.memory import place
 from tinygrad_lesson.plan.step import Buffer, Step, takes_out
 
 BLOCK = 16384  # elements; ten such arrays fit into a core's second cache
+WIDE = 65536  # elements, where optimizers work on few arrays
 FEWEST = 4  # blocks; arrays of fewer stay in the cache anyway
 MOST = 256  # blocks, each of which is prepared when bound
 SMALL = 4096  # elements that a step may write which waits until the blocks are done
@@ -69,7 +70,7 @@ class Fusion:
         v = self.origin.get(v, v)
         return v in self.single or (self.buffers[v].owner == v and self.buffers[v].size == size)
 
-    def join(self, steps: Sequence[Step]) -> list[Step]:
+    def join(self, steps: Sequence[Step], block: int = BLOCK) -> list[Step]:
         """`steps` with neighbours joined; small ones between that the others do not need come after them."""
         if all(buffer.size < FEWEST * BLOCK for buffer in self.buffers):
             return list(steps)
@@ -79,14 +80,18 @@ class Fusion:
         late: set[int] = set()  # values that are there when all blocks are done
 
         def finish() -> None:
-            result.extend([self.joined(tuple(group))] if len(group) > 1 else group)
+            result.extend([self.joined(tuple(group), block)] if len(group) > 1 else group)
             result.extend(waiting)
             for done in (group, waiting, late):
                 done.clear()
 
         for step in steps:
             size = self.size(step)
-            if size and group and (late.intersection(step.sources) or size != self.size(group[0])):
+            read = {
+                self.buffers[v].owner for other in waiting for v in other.sources
+            }  # a parameter changes in place
+            after = late.intersection(step.sources) or read.intersection(step.targets)
+            if size and group and (after or size != self.size(group[0])):
                 finish()
             if size:
                 group.append(step)
@@ -104,10 +109,10 @@ class Fusion:
         finish()
         return result
 
-    def joined(self, group: tuple[Step, ...]) -> Step:
+    def joined(self, group: tuple[Step, ...], least: int) -> Step:
         """Steps as one."""
         size = self.size(group[0])
-        block = max(BLOCK, -(-size // (MOST * 16)) * 16)
+        block = max(least, -(-size // (MOST * 16)) * 16)
         targets = dict.fromkeys(v for step in group for v in step.targets)
         sources = dict.fromkeys(v for step in group for v in step.sources if v not in targets)
         return Step(

@@ -1,6 +1,7 @@
 """A plan: steps over numbered buffers. It is data; a runner is a loop over it."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,16 +18,16 @@ from tinygrad_lesson.ops.elementwise import Add
 from tinygrad_lesson.ops.movement import Identity
 from tinygrad_lesson.ops.reduce import Full
 from tinygrad_lesson.plan.calls import Program, program
-from tinygrad_lesson.plan.fusion import Blockwise, Fusion, place_blocks, without_place
+from tinygrad_lesson.plan.fusion import BLOCK, WIDE, Blockwise, Fusion, place_blocks, without_place
 from tinygrad_lesson.plan.memory import place, rounded
 from tinygrad_lesson.plan.passes import Builder, Passes
-from tinygrad_lesson.plan.saved import as_text, from_text
+from tinygrad_lesson.plan.saved import PARTS, as_text, from_text
 from tinygrad_lesson.plan.step import Buffer, Step, takes_out
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan(Displayed):
-    """Steps in order: `setup` when bound, `forward`, then `backward`.
+    """Steps in order: `setup` when bound, `forward`, `backward`, then `update`, in which parameters follow gradients.
 
     `arguments` and `outputs` map names to buffers; `arena` is the size of the arena in bytes.
     """
@@ -38,9 +39,10 @@ class Plan(Displayed):
     arguments: dict[str, int]
     outputs: dict[str, int]
     arena: int
+    update: tuple[Step, ...] = ()
 
     def __str__(self) -> str:
-        lines = [line for part in ("setup", "forward", "backward") for line in self.describe(part)]
+        lines = [line for part in PARTS for line in self.describe(part)]
         own = sum(b.nbytes for i, b in enumerate(self.buffers) if b.offset is not None and b.owner == i)
         return "\n".join([*lines, f"arena: {self.arena} bytes; without sharing {own}"])
 
@@ -92,15 +94,21 @@ class Plan(Displayed):
         return shown(buffer.argument or buffer.output) or f"b{v}"
 
 
-class Task(NamedTuple):
-    """What a plan is to compute: `outputs` in the forward part, `updates` in the backward part.
+Update = tuple[str, Edge | None, bool]
 
-    An update is (name, edge or None for zero, whether it is added to what is there).
+
+class Task(NamedTuple):
+    """What a plan is to compute: `outputs` forward, `updates` backward, `last` in the update part.
+
+    An update is (name, edge or None for zero, whether it is added to what is there). Where the name is that of an
+    argument, it is written back there. The update part reads what the backward part left by leaves of the same name.
+    `shapes` tells shape and type of the array of an update, where they are not those of its edge.
     """
 
     outputs: Sequence[tuple[str, Edge]]
-    updates: Sequence[tuple[str, Edge | None, bool]]
-    shapes: Mapping[str, tuple[Shape, Any]]  # of the arrays that updates go to
+    updates: Sequence[Update]
+    shapes: Mapping[str, tuple[Shape, Any]]
+    last: Sequence[Update] = ()
 
 
 class Compiler:
@@ -140,8 +148,11 @@ class Compiler:
             if edges[0] in self.number:
                 continue
             if op is None:
-                number = self.add(shapes[edges[0]], dtypes[edges[0]], argument=node.name)
-                self.number[edges[0]] = self.arguments[node.name] = number
+                number = self.outputs.get(node.name)  # what an earlier part leaves there
+                if number is None:
+                    number = self.add(shapes[edges[0]], dtypes[edges[0]], argument=node.name)
+                    self.arguments[node.name] = number
+                self.number[edges[0]] = number
                 continue
             if isinstance(op, Constant):  # a number that met nothing is a float32
                 self.number[edges[0]] = self.add((), dtypes[edges[0]] or single, value=op.value)
@@ -160,47 +171,112 @@ class Compiler:
         """The whole plan."""
         forward = self.lower([edge for _, edge in task.outputs])
         self.outputs.update({name: self.number[edge] for name, edge in task.outputs})
-        backward = self.lower([edge for _, edge, _ in task.updates if edge is not None])
-        made = {v for step in backward for v in step.targets} - set(self.outputs.values())
+        backward = self.part(task.updates, task)
+        known = self.number.items()
+        self.number = {edge: v for edge, v in known if edge.node.is_variable}  # the update part begins anew
+        return self.finish(forward, backward, self.part(task.last, task))
+
+    def part(self, updates: Sequence[Update], task: Task) -> list[Step]:
+        """Steps that compute updates and bring each to its array; none for those that can be computed there."""
+        steps = self.lower([edge for _, edge, _ in updates if edge is not None])
+        targets = [self.target(name, edge, task) for name, edge, _ in updates]
+        sources = self.sources(updates, targets, steps)
+        shown = set(self.outputs.values())
+        made = {v: i for i, step in enumerate(steps) for v in step.targets if v not in shown}
+        read = {
+            self.buffers[v].owner: i for i, step in enumerate(steps) for v in step.sources
+        }  # the last time
         moved: dict[int, int] = {}
-        backward += [step for update in task.updates for step in self.store(update, task, made, moved)]
+        copies: list[Step] = []
+        for update, source, target in zip(updates, sources, targets, strict=True):
+            movable = source not in moved and not update[2]
+            chain = self.movable(source, target, steps, made, read) if movable else []
+            moved.update(dict.fromkeys(chain, target))
+            copies += [] if chain else self.copy(update, source, target)
+        return self.renumbered([*steps, *copies], moved)
+
+    def movable(
+        self,
+        source: int,
+        target: int,
+        steps: Sequence[Step],
+        made: Mapping[int, int],
+        read: Mapping[int, int],
+    ) -> list[int]:
+        """`source`, if the step that makes it can write it to `target`: if nobody reads what is there later.
+
+        Of an argument also what `source` is computed from, element by element, as far back as nothing else needs it.
+        """
+        chain: list[int] = []
+        found = source
+        while found in made and made[found] >= read.get(target, 0):
+            step, buffer = steps[made[found]], self.buffers[found]
+            inside = self.in_place_candidates(step)
+            alike = buffer.owner == found and buffer[:2] == self.buffers[target][:2]
+            if not alike or any(self.buffers[v].owner == target and v not in inside for v in step.sources):
+                break
+            chain.append(found)
+            last = [v for v in inside if v in made and read[v] == made[found]]
+            found = last[0] if last and self.buffers[target].argument else -1
+        return chain
+
+    def copy(self, update: Update, source: int, target: int) -> list[Step]:
+        """Steps that bring what is computed to its array."""
+        (name, edge, adds), (shape, dtype) = update, self.buffers[target][:2]
+        if edge is None:
+            return [] if adds else [Step(Full(to=shape, type=str(dtype)), (), (target,), name)]
+        if adds:
+            return [Step(Add(), (target, source), (target,), name)]
+        return [Step(Identity(), (source,), (target,), name)] if source != target else []
+
+    def renumbered(self, steps: Sequence[Step], moved: Mapping[int, int]) -> list[Step]:
+        """Steps that write some values to other buffers."""
         where = [moved.get(v, v) for v in range(len(self.buffers))]
         for v, buffer in enumerate(self.buffers):  # views of what moved move along
             if buffer.owner in moved:
                 self.buffers[v] = buffer._replace(owner=where[buffer.owner])
-        backward = [
+        return [
             Step(op, tuple([where[v] for v in sources]), tuple([where[v] for v in targets]), name)
-            for op, sources, targets, name in backward
+            for op, sources, targets, name in steps
         ]
-        return self.finish(forward, backward)
 
-    def store(self, update: Any, task: Task, made: set[int], moved: dict[int, int]) -> list[Step]:
-        """Steps that bring an update to its array; none if the step that made it can write there itself."""
-        name, edge, adds = update
-        shape, dtype = task.shapes[name]
-        target = self.outputs[name] = self.add(shape, np.dtype(dtype), output=name)
-        if edge is None:
-            return [] if adds else [Step(Full(to=shape, type=str(dtype)), (), (target,), name)]
-        source = self.number[edge]
-        if adds:
-            return [Step(Add(), (target, source), (target,), name)]
-        buffer = self.buffers[source]
-        if source in made and source not in moved and buffer.owner == source and buffer.dtype == dtype:
-            moved[source] = target
-            return []
-        return [Step(Identity(), (source,), (target,), name)]
+    def target(self, name: str, edge: Edge | None, task: Task) -> int:
+        """The array of an update: the argument of that name, or one that is bound from outside."""
+        known = self.arguments.get(name)
+        if known is None:
+            of: Any = edge
+            shape, dtype = task.shapes.get(name) or (self.builder.shapes[of], self.builder.dtypes[of])
+            known = self.add(shape, np.dtype(dtype), output=name)
+        self.outputs[name] = known
+        return known
 
-    def finish(self, forward: list[Step], backward: list[Step]) -> Plan:
+    def sources(self, updates: Sequence[Update], targets: Sequence[int], steps: list[Step]) -> list[int]:
+        """What each update brings; a copy, made before anything is overwritten, of what lies in the array of one."""
+        found, overwritten = [], set(targets)
+        for (name, edge, _), target in zip(updates, targets, strict=True):
+            source = target if edge is None else self.number[edge]
+            if source != target and self.buffers[source].owner in overwritten:
+                made = next((i + 1 for i, step in enumerate(steps) if source in step.targets), 0)
+                copy = self.add(self.buffers[source].shape, self.buffers[source].dtype)
+                steps.insert(made, Step(Identity(), (source,), (copy,), name))
+                source = copy
+            found.append(source)
+        return found
+
+    def finish(self, *parts: list[Step]) -> Plan:
         """Places for all buffers."""
-        made = {v for step in forward for v in step.targets}  # backward can be run again without forward
-        crossing = {v for step in backward for v in step.sources if v in made}
+        made: set[int] = set()
+        crossing: set[int] = set()  # between parts, of which each can be run again without those before
+        for part in parts:
+            crossing.update(v for step in part for v in step.sources if v in made)
+            made.update(v for step in part for v in step.targets)
         kept = {*self.outputs.values(), *self.folded, *crossing}
         if self.passes.block:
-            grouping = Fusion(self.buffers, [*self.setup, *forward, *backward])
-            forward, backward = grouping.join(forward), grouping.join(backward)
-            for v, size in without_place([*forward, *backward], self.buffers, kept).items():
+            grouping = Fusion(self.buffers, list(itertools.chain(self.setup, *parts)))
+            parts = tuple(map(grouping.join, parts, (BLOCK, BLOCK, WIDE)))
+            for v, size in without_place(list(itertools.chain(*parts)), self.buffers, kept).items():
                 self.buffers[v] = self.buffers[v]._replace(block=size)
-        steps, owner = [*self.setup, *forward, *backward], [b.owner for b in self.buffers]
+        steps, owner = list(itertools.chain(self.setup, *parts)), [b.owner for b in self.buffers]
         sizes = [
             b.nbytes if b.owner == v and b.placed and not b.block else None
             for v, b in enumerate(self.buffers)
@@ -211,8 +287,9 @@ class Compiler:
             b if at is None else Buffer._make((*b[:5], at, *b[6:]))
             for b, at in zip(self.buffers, offsets, strict=True)
         ]
-        parts = tuple(self.setup), tuple(forward), tuple(backward)
-        return Plan(tuple(buffers), *parts, self.arguments, self.outputs, arena)
+        forward, backward, update = map(tuple, parts)
+        known = self.arguments, self.outputs
+        return Plan(tuple(buffers), tuple(self.setup), forward, backward, *known, arena, update)
 
     def place_inside(self, steps: Sequence[Step], offsets: list[int | None], arena: int) -> int:
         """Places for what has but a block at a time, the same for all joined steps; the size of the arena then."""

@@ -2,11 +2,11 @@
 
 The text is one object. ``arrays`` lists the arrays; each has ``shape`` and ``dtype``, and one of ``name`` (it is bound
 from outside), ``value`` (a number), ``offset`` (bytes, in an arena of ``arena`` bytes), or ``of`` with ``start`` and
-``strides`` (a view, in elements). ``setup``, ``forward`` and ``backward`` list steps; each has the ``op`` that it comes
-from, and ``calls``: the function ``call``, its operands ``in`` and ``named``, and the number ``out`` of the array that
-takes the result. An operand is a number, a list of operands, or an object: ``{"array": 3}``, ``{"dtype": "<f4"}``,
-``{"slice": [0, 2, null]}``, ``{"float": "nan"}``, ``{"ellipsis": true}``. ``outputs`` tells where results and
-gradients are.
+``strides`` (a view, in elements). ``setup``, ``forward``, ``backward`` and ``update`` (an optimizer's step; it may be
+missing) list steps; each has the ``op`` that it comes from, and ``calls``: the function ``call``, its operands ``in``
+and ``named``, and the number ``out`` of the array that takes the result. An operand is a number, a list of operands,
+or an object: ``{"array": 3}``, ``{"dtype": "<f4"}``, ``{"slice": [0, 2, null]}``, ``{"float": "nan"}``,
+``{"ellipsis": true}``. ``outputs`` tells where results, gradients and what is updated are.
 """
 
 import json
@@ -23,7 +23,7 @@ from tinygrad_lesson.plan.calls import Array, Line, Program
 from tinygrad_lesson.plan.trace import Call, Ref, is_known, numbers_in
 
 FORMAT = "tinygrad_lesson plan 1"
-PARTS = ("setup", "forward", "backward")
+PARTS = ("setup", "forward", "backward", "update")
 
 
 def as_text(program: Program) -> str:
@@ -117,9 +117,9 @@ def from_text(text: str, path: str) -> Program:
         if not isinstance(whole, dict) or whole.get("format") != FORMAT:
             raise FormatError(f"{path}: this is no plan; expected JSON with format {FORMAT!r}")
         arrays = [array_of(told) for told in whole["arrays"]]
-        parts = [[line_of(told) for told in whole[part]] for part in PARTS]
+        parts = [list(map(line_of, {"update": [], **whole}[part])) for part in PARTS]
         outputs = {str(name): int(v) for name, v in whole["outputs"].items()}
-        made = Program(arrays, parts[0], parts[1], parts[2], outputs, int(whole["arena"]))
+        made = Program(arrays, parts[0], parts[1], parts[2], parts[3], outputs, int(whole["arena"]))
         check(made)
     except FormatError:
         raise

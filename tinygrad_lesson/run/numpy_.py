@@ -65,7 +65,7 @@ class NumpyRunner:
             for step in plan.setup:
                 for call in self.prepare(step):
                     call()
-            self.calls = [self.prepare_all(part) for part in (plan.forward, plan.backward)]
+            self.calls = [self.prepare_all(part) for part in (plan.forward, plan.backward, plan.update)]
 
     def prepare_all(self, steps: Sequence[Step]) -> list[Any]:
         """The calls that carry out steps one after the other."""
@@ -178,6 +178,12 @@ class NumpyRunner:
         """Carry out the backward part."""
         with np.errstate(all="ignore"):
             for call in self.calls[1]:
+                call()
+
+    def update(self) -> None:
+        """Carry out the update part."""
+        with np.errstate(all="ignore"):
+            for call in self.calls[2]:
                 call()
 
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:

@@ -53,7 +53,7 @@ class VMRunner(NumpyRunner):
             arrays = {name: np.require(x, requirements=ROWS) for name, x in arrays.items()}
         super().__init__(plan, arrays, generator, movable=movable)
         self.calls = [segments(part, self.memory) for part in self.calls]
-        parts = [call for part in self.calls for call in part]
+        parts = [call for part in self.calls[:2] for call in part]
         self.tape = joined(parts) if all(isinstance(part, Segment) for part in parts) else None
 
     @cached_property
@@ -67,7 +67,8 @@ class VMRunner(NumpyRunner):
     @cached_property
     def readers(self) -> Counter[int]:
         """How often a buffer is read, by steps and from outside."""
-        steps = (*self.plan.setup, *self.plan.forward, *self.plan.backward)
+        plan = self.plan
+        steps = (*plan.setup, *plan.forward, *plan.backward, *plan.update)
         return Counter(v for step in steps for v in step.sources) + Counter(self.plan.outputs.values())
 
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:

@@ -1,18 +1,18 @@
 """Multipliers of the rate and of the decay that parameters were made with: ``Variable("w", lr_mult=0)``."""
 
 import math
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
 from tinygrad_lesson.engine.errors import OptimizerError, near
+from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.mxnet.executor import pinned
 from tinygrad_lesson.mxnet.register import as_factor
-from tinygrad_lesson.mxnet.symbol import Symbol
 
 
 class Stated(NamedTuple):
-    """What the variables of a symbol say of how they are trained."""
+    """What the variables of a graph say of how they are trained."""
 
     lr_mult: Mapping[Hashable, float] = {}
     wd_mult: Mapping[Hashable, float] = {}
@@ -21,15 +21,15 @@ class Stated(NamedTuple):
     )  # at a number by an op, as by BatchNorm's `fix_gamma`: they never decay
 
     @classmethod
-    def by(cls, symbol: Symbol) -> "Stated":
+    def by(cls, nodes: Sequence[Node]) -> "Stated":
         """What they were made with."""
 
         def stated(key: str) -> dict[Hashable, float]:
-            texts = {n.name: n.label.attributes.get(f"__{key}__") for n in symbol.nodes if n.is_variable}
+            texts = {n.name: n.label.attributes.get(f"__{key}__") for n in nodes if n.is_variable}
             told = {name: text for name, text in texts.items() if text is not None}
             return {name: as_factor(text, f"variable {name!r}: {key}") for name, text in told.items()}
 
-        return cls(stated("lr_mult"), stated("wd_mult"), frozenset(pinned(symbol.nodes)))
+        return cls(stated("lr_mult"), stated("wd_mult"), frozenset(pinned(nodes)))
 
     def under(self, other: "Stated") -> "Stated":
         """Both; where they differ, what `other` says."""

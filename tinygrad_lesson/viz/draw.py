@@ -111,7 +111,7 @@ def boxes_of_plan(plan: Plan) -> list[Box]:
     """A box per step; the arrows are the buffers, with where they lie."""
     boxes: list[Box] = []
     writer: dict[int, int] = {}
-    for part in ("setup", "forward", "backward"):
+    for part in ("setup", "forward", "backward", "update"):
         for op, sources, targets, name in getattr(plan, part):
             arrows = []
             for v in sources:

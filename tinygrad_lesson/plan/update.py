@@ -1,0 +1,148 @@
+"""An optimizer's rule in a plan: steps that bring parameters and what is remembered of them to their next values."""
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_lesson.engine.errors import DTypeError, GraphError, OptimizerError
+from tinygrad_lesson.engine.graph import Edge, Label, Node
+from tinygrad_lesson.engine.shapes import Shape, show
+from tinygrad_lesson.ops.index import freeze
+from tinygrad_lesson.plan.passes import Builder, Passes
+from tinygrad_lesson.plan.plan import Compiler, Plan, Task, Update
+
+Segments = tuple[tuple[int, int], ...]
+RATE, DECAY, MOMENT = "rate", "decay", "moment"  # what a plan calls the arrays that a rule reads
+
+
+class Given(NamedTuple):
+    """What a rule reads beside what it remembers.
+
+    `rate` and `decay` are the numbers of this step, arrays without axes in the type of the weights. A multiplier of
+    them is a number, or an array like the weights; None is 1. `segments` are the (start, stop) of each parameter where
+    several lie side by side in one array; empty where the weights are those of one parameter.
+    """
+
+    weight: Any
+    gradient: Any
+    rate: Any
+    decay: Any
+    lr_mult: Any = None
+    wd_mult: Any = None
+    segments: Segments = ()
+
+    def per_parameter(self, F: Any, function: Callable[..., Any], *arrays: Any) -> Any:
+        """What `function` gives for the parts of `arrays` that are one parameter's: a number, repeated over that part.
+
+        ``given.per_parameter(F, lambda w: F.sum(w * w), given.weight)`` is a square of a norm for each parameter.
+        """
+        if not self.segments:
+            return function(*[F.reshape(x, shape=(-1,)) for x in arrays])
+        spread = []
+        for start, stop in self.segments:
+            number = function(*[F.slice(x, key=freeze(slice(start, stop))) for x in arrays])
+            spread.append(F.broadcast_to(number, shape=(stop - start,)))
+        return F.concat(*spread, dim=0)
+
+
+def emitted(F: Builder, optimizer: Any, given: Given, moments: Mapping[str, Edge], name: str) -> list[Update]:
+    """The updates of the weights, called `name`, and of `moments`.
+
+    Errors
+        OptimizerError where the rule does not give a new value of the right shape for each.
+    """
+    new = optimizer.rule(F, given, *moments.values())
+    new = new if isinstance(new, tuple) and not isinstance(new, Edge) else (new,)
+    old = {name: given.weight, **moments}
+    shapes = [F.shape(x) for x in new]
+    if shapes != [F.shape(x) for x in old.values()]:
+        told = ", ".join(show(F.shape(x)) for x in old.values())
+        raise OptimizerError(
+            f"{type(optimizer).__name__}: the rule gives {', '.join(map(show, shapes))}, expected {told}"
+        )
+    return [(of, edge, False) for of, edge in zip(old, new, strict=True)]
+
+
+def leaf(F: Builder, name: str, shape: Shape, dtype: Any) -> Edge:
+    """An array from outside."""
+    return F.variable(Node(None, label=Label(name)), shape, dtype)
+
+
+PLANS: weakref.WeakKeyDictionary[Any, dict[Any, Plan]] = weakref.WeakKeyDictionary()  # by optimizer
+
+
+def update_plan(
+    optimizer: Any, size: int, dtype: Any, scaled: tuple[bool, bool], segments: Segments = ()
+) -> Plan:
+    """A plan whose update part changes the arrays ``weight``, ``moment0``, ... by ``gradient`` and ``rate``.
+
+    `scaled` says whether there are arrays ``lr_mult`` and ``wd_mult``. An optimizer has one for all arrays that are
+    alike.
+    """
+    known, key = PLANS.setdefault(optimizer, {}), (size, dtype, scaled, segments)
+    if key not in known:
+        known[key] = compiled(optimizer, *key)
+    return known[key]
+
+
+def compiled(
+    optimizer: Any,
+    size: int,
+    dtype: Any,
+    scaled: tuple[bool, bool],
+    segments: Segments = (),
+) -> Plan:
+    """As `update_plan`, anew."""
+    F = Builder(Passes())
+    lr_mult, wd_mult = (
+        leaf(F, name, (size,), dtype) if there else None
+        for name, there in zip(("lr_mult", "wd_mult"), scaled, strict=True)
+    )
+    weight, gradient = leaf(F, "weight", (size,), dtype), leaf(F, "gradient", (size,), dtype)
+    given = Given(
+        weight, gradient, leaf(F, RATE, (), dtype), leaf(F, DECAY, (), dtype), lr_mult, wd_mult, segments
+    )
+    moments = {f"{MOMENT}{i}": leaf(F, f"{MOMENT}{i}", (size,), dtype) for i in range(optimizer.moments())}
+    updates = emitted(F, optimizer, given, moments, "weight")
+    plan = Compiler(F, F.passes).compile(Task([], [], {}, updates))
+    F.forget()
+    return plan
+
+
+def parameter_updates(
+    F: Builder, optimizer: Any, gradients: Mapping[str, str], factors: Sequence[tuple[float, float]]
+) -> list[Update]:
+    """The updates of the leaves of `F` that `gradients` names, each with the name of its gradient.
+
+    `factors` are the multipliers of each. What is remembered of ``fc1_weight`` is called ``moment0:fc1_weight``.
+
+    Errors
+        DTypeError for parameters of several types; GraphError where a leaf has a name that the rule takes.
+    """
+    leaves = {edge.node.name: edge for edge in F.shapes if edge.node.is_variable}
+    dtypes = {F.dtype(leaves[name]) for name in gradients}
+    if len(dtypes) > 1:
+        raise DTypeError(
+            f"plan: parameters of several types, {', '.join(sorted(map(str, dtypes)))}; expected one"
+        )
+    for name in (RATE, DECAY):
+        if name in leaves:
+            raise GraphError(
+                f"{name!r}: a plan with an optimizer calls an array so; give the argument another name"
+            )
+    (dtype,) = dtypes or {np.dtype(np.float32)}
+    rate, decay = leaf(F, RATE, (), dtype), leaf(F, DECAY, (), dtype)
+    updates: list[Update] = []
+    for (name, gradient), own in zip(gradients.items(), factors, strict=True):
+        weight = leaves[name]
+        shape = F.shape(weight)
+        moments = {
+            f"{MOMENT}{i}:{name}": leaf(F, f"{MOMENT}{i}:{name}", shape, dtype)
+            for i in range(optimizer.moments())
+        }
+        lr_mult, wd_mult = (None if factor == 1 else float(factor) for factor in own)
+        given = Given(weight, leaf(F, gradient, shape, dtype), rate, decay, lr_mult, wd_mult)
+        updates += emitted(F, optimizer, given, moments, name)
+    return updates

@@ -1,0 +1,344 @@
+"""Optimizers: how weights follow their gradients, each a rule that is written once, in NumPy's words.
+
+A rule is carried out as a plan (`plan/update.py`). The settings are fixed when an optimizer is made, for its states are
+made from them; only the rate can be changed later. The arithmetic is MXNet's, operation by operation, so that float32
+results are its bits.
+"""
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass, field, fields, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygrad_lesson.engine.errors import DTypeError, OptimizerError, ShapeError
+from tinygrad_lesson.engine.graph import Node
+from tinygrad_lesson.mxnet.symbol import Symbol
+from tinygrad_lesson.plan.update import DECAY, MOMENT, RATE, Given, Segments, update_plan
+from tinygrad_lesson.run import NumpyRunner
+from tinygrad_lesson.train.multipliers import Stated, check_factors, is_real
+
+Array = npt.NDArray[Any]
+NUMBER = (int, float, np.floating)
+
+_POSITIVE = (lambda x: 0 < x < math.inf), "a positive number"
+_FRACTION = (lambda x: 0 <= x < 1), "a number in [0, 1)"
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "learning_rate": _POSITIVE,
+    "wd": ((lambda x: 0 <= x < math.inf), "0 or more"),
+    "rescale_grad": (math.isfinite, "a finite number"),
+    "clip_gradient": ((lambda x: x > 0), "a positive number or None"),
+    "momentum": _FRACTION,
+    "beta1": _FRACTION,
+    "beta2": _FRACTION,
+    "epsilon": _POSITIVE,
+}
+
+
+class State:
+    """What an optimizer keeps for one array of weights. Only `moments` is worth saving."""
+
+    def __init__(self, weight: Array, count: int) -> None:
+        self.moments = tuple([np.zeros_like(weight) for _ in range(count)])
+        self.grad: Array = np.empty(0, weight.dtype)  # a copy of the gradient, where `step` reads it
+        self.arrays: tuple[Any, ...] = ()  # those that `step` works on: weights and multipliers
+        self.step: Callable[[float, float], None] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Optimizer:
+    """What all optimizers share: the rate, the decay of weights, and how a gradient is prepared.
+
+    One of your own is a class with a `rule`, and `moments` if it remembers something.
+
+    `wd` is the coefficient of weight decay: as in MXNet, it does not apply to parameters whose names end in
+    neither ``_weight`` nor ``_gamma``. `lr_mult` and `wd_mult` multiply the rate and the decay of the
+    parameters they name, or number; of others the variables of `sym` tell what they were made with
+    (``Variable("w", lr_mult=0)``), as those of a model do when it is fitted. `lr_scheduler` tells the rate
+    from the number of the update, counted from 1. `param_idx2name` gives names to the indices of
+    `get_updater`. `multi_precision` is there for MXNet's sake: float32 and float64 weights need no second copy.
+
+    Units
+        `learning_rate` is in units of the weights per step; the others are pure numbers, but for
+        `clip_gradient`, which is in units of the gradient times `rescale_grad`.
+    Errors
+        OptimizerError if a setting is out of its range.
+
+    Example
+        >>> class SignSGD(Optimizer):
+        ...     def rule(self, F, given, *moments):
+        ...         return given.weight - given.rate * F.sign(given.gradient)
+        >>> weight, optimizer = np.ones(2), SignSGD(0.5)
+        >>> optimizer.update(weight, np.array([3.0, -4.0]), optimizer.create_state(weight), 1)
+        >>> weight
+        array([0.5, 1.5])
+    """
+
+    learning_rate: float = 0.01
+    _: KW_ONLY
+    wd: float = 0.0
+    rescale_grad: float = 1.0
+    clip_gradient: float | None = None
+    lr_scheduler: Callable[[int], float] | None = None
+    lr_mult: Mapping[Hashable, float] = field(default_factory=dict)
+    wd_mult: Mapping[Hashable, float] = field(default_factory=dict)
+    param_idx2name: Mapping[Hashable, str] = field(default_factory=dict)
+    multi_precision: bool = False
+    sym: InitVar[Symbol | None] = None
+
+    stated: ClassVar[Stated] = Stated()  # by `sym`
+    times_set: ClassVar[int] = 0  # how often multipliers were set since it was made
+
+    def __post_init__(self, sym: Symbol | None) -> None:
+        """Refuse settings out of their range."""
+        if sym is not None:
+            object.__setattr__(self, "stated", Stated.by(sym.nodes))
+        for setting in ("lr_mult", "wd_mult"):
+            check_factors(getattr(self, setting), f"{self._name}: {setting}")
+        if self.lr_scheduler is not None and not callable(self.lr_scheduler):
+            raise OptimizerError(
+                f"{self._name}: lr_scheduler is {self.lr_scheduler!r:.80}, expected a function of the update's number"
+            )
+        if not isinstance(self.param_idx2name, Mapping):
+            raise OptimizerError(
+                f"{self._name}: param_idx2name is {self.param_idx2name!r:.80}, expected names by index"
+            )
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if part.name not in _RANGES or (value is None and part.default is None):
+                continue
+            fits, expected = _RANGES[part.name]
+            if not is_real(value) or not fits(value):
+                raise OptimizerError(f"{self._name}: {part.name} is {value!r:.80}, expected {expected}")
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Go on with another rate.
+
+        Errors
+            OptimizerError if the rate is not positive, or a schedule tells it.
+        """
+        if self.lr_scheduler is not None:
+            raise OptimizerError(f"{self._name}: learning_rate cannot be set, for lr_scheduler tells it")
+        replace(self, learning_rate=learning_rate, sym=None)  # refuses a wrong one
+        object.__setattr__(self, "learning_rate", learning_rate)
+
+    def set_lr_mult(self, args_lr_mult: Mapping[Hashable, float]) -> None:
+        """Go on with other multipliers of the rate, by name or index; those of `sym` stay."""
+        self._set_factors("lr_mult", args_lr_mult)
+
+    def set_wd_mult(self, args_wd_mult: Mapping[Hashable, float]) -> None:
+        """Go on with other multipliers of the decay, by name or index; those of `sym` stay."""
+        self._set_factors("wd_mult", args_wd_mult)
+
+    def _set_factors(self, setting: str, factors: Mapping[Hashable, float]) -> None:
+        check_factors(factors, f"{self._name}: {setting}")
+        object.__setattr__(self, setting, dict(factors))
+        object.__setattr__(self, "times_set", self.times_set + 1)
+
+    def multipliers(self, key: Hashable, stated: Stated | None = None) -> tuple[float, float]:
+        """Those of the rate and of the decay, for a parameter's name, or for an index without one.
+
+        `stated` is what the symbol says that is trained, in the place of `sym`.
+        """
+        name = self.param_idx2name.get(key, key)
+        own = self.stated if stated is None else stated
+        lr, wd = self.lr_mult, self.wd_mult
+        rate = lr[key] if key in lr else lr[name] if name in lr else own.lr_mult.get(name, 1.0)
+        if name in own.held:
+            return rate, 0.0
+        if key in wd or name in wd:
+            return rate, wd[key if key in wd else name]
+        decays = not isinstance(name, str) or name.endswith(("_weight", "_gamma"))
+        return rate, own.wd_mult.get(name, float(decays))
+
+    def factors(self, names: Iterable[Hashable], nodes: Sequence[Node] = ()) -> list[tuple[float, float]]:
+        """The multipliers of each parameter, of which `nodes` are the graph that is trained."""
+        stated = Stated.by(nodes).under(self.stated)
+        return [self.multipliers(name, stated) for name in names]
+
+    def create_state(self, weight: Array) -> State:
+        """What `update` needs for `weight`, which has one axis and holds float32 or float64."""
+        if weight.dtype not in (np.float32, np.float64):
+            raise DTypeError(f"{self._name}: weights are {weight.dtype}, expected float32 or float64")
+        if weight.ndim != 1:
+            raise ShapeError(f"{self._name}: weights are {weight.shape}, expected one axis")
+        return State(weight, self.moments())
+
+    def update(
+        self,
+        weight: Array,
+        grad: Array,
+        state: State,
+        num_update: int,
+        lr_mult: float | Array | None = 1.0,
+        wd_mult: float | Array | None = 1.0,
+    ) -> None:
+        """Change `weight` and `state` in place by step number `num_update`, the first being 1.
+
+        A multiplier is one number, or an array with one for every weight; None is 1.
+        """
+        if grad.shape != weight.shape:
+            raise ShapeError(f"{self._name}: gradients are {grad.shape}, weights {weight.shape}")
+        rate, wd = self.rate(num_update), self.wd
+        if isinstance(lr_mult, NUMBER):
+            rate, lr_mult = rate * float(lr_mult), None
+        if isinstance(wd_mult, NUMBER):
+            wd, wd_mult = wd * float(wd_mult), None
+        arrays = weight, lr_mult, wd_mult
+        if state.step is None or not all(map(operator.is_, arrays, state.arrays)):
+            state.grad, state.arrays = np.empty_like(weight), arrays
+            state.step = bound(NumpyRunner, self, weight, state.grad, state.moments, lr_mult, wd_mult)
+        np.copyto(state.grad, grad, casting="same_kind")
+        state.step(rate, wd)
+
+    def rule(self, F: Any, given: Given, *moments: Any) -> Any:
+        """The new weights, then the new value of each of `moments`, in the words of a world `F` (`engine/world.py`).
+
+        It is what an optimizer is: `F` has NumPy's functions, and what it is given knows arithmetic.
+        """
+        raise NotImplementedError
+
+    def moments(self) -> int:
+        """How many arrays like the weights the rule remembers from step to step; they are zero at first."""
+        return 0
+
+    def rate(self, num_update: int) -> float:
+        """The rate that the rule is given in this step, before multipliers; the first step is number 1."""
+        if self.lr_scheduler is None:
+            return self.learning_rate
+        rate = self.lr_scheduler(num_update)
+        if not is_real(rate) or not math.isfinite(rate):
+            raise OptimizerError(
+                f"{self._name}: lr_scheduler gives {rate!r:.80} for update {num_update}, expected a finite number"
+            )
+        return rate
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the gradient is used as it is, neither scaled nor clipped nor beside a decay."""
+        return not self.wd and not self.clip_gradient and self.rescale_grad == 1
+
+
+@dataclass(frozen=True, eq=False)
+class SGD(Optimizer):
+    """Gradient descent: ``m = momentum * m - rate * (g + wd * w)``, then ``w = w + m``.
+
+    The gradient ``g`` is rescaled, then clipped; the decay is added after that.
+
+    Source
+        MXNet 1.9, ``sgd_mom_update``; without momentum it gives the bits of ``sgd_update`` too.
+    """
+
+    momentum: float = 0.0
+
+    def moments(self) -> int:
+        """One, if there is momentum."""
+        return 1 if self.momentum else 0
+
+    def rule(self, F: Any, given: Given, *moments: Any) -> Any:
+        """As the class tells."""
+        weight, grad, rate, decay, lr_mult, wd_mult, _ = given
+        if self.clip_gradient:
+            down = clipped(F, grad * self.rescale_grad, self.clip_gradient) * rate
+        else:
+            down = grad * (rate * self.rescale_grad)
+        down = scaled(down, lr_mult)
+        decayed = scaled(weight * (rate * decay), lr_mult, wd_mult) if self.wd else None
+        if not self.momentum:
+            return weight - (down if decayed is None else down + decayed)
+        moment = moments[0] * self.momentum
+        moment = (moment if decayed is None else moment - decayed) - down
+        return weight + moment, moment
+
+
+@dataclass(frozen=True, eq=False)
+class Adam(Optimizer):
+    """Adam: steps scaled by running means of the gradient and of its square.
+
+    ``m = beta1 * m + (1 - beta1) * g``, ``v = beta2 * v + (1 - beta2) * g * g``,
+    ``w = w - rate * m / (sqrt(v) + epsilon)``, where in step t
+    ``rate = learning_rate * sqrt(1 - beta2**t) / (1 - beta1**t)``.
+    The gradient ``g`` is rescaled, the decay is added, and the sum is clipped.
+
+    Source
+        Kingma and Ba 2015, end of section 2, as in MXNet 1.9: the bias corrections are part of the rate,
+        so `epsilon` is added to the uncorrected root.
+    """
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def rate(self, num_update: int) -> float:
+        """The rate with the corrections of both means."""
+        correction = math.sqrt(1 - self.beta2**num_update) / (1 - self.beta1**num_update)
+        return super().rate(num_update) * correction
+
+    def moments(self) -> int:
+        """The two means."""
+        return 2
+
+    def shares(self, real: Callable[[float], Any]) -> tuple[float, ...]:
+        """`beta1`, what is left of 1, `beta2`, what is left of 1; `real` rounds to the type of the weights."""
+        beta1, beta2 = real(self.beta1), real(self.beta2)
+        return tuple(map(float, (beta1, real(1) - beta1, beta2, real(1) - beta2)))
+
+    def rule(self, F: Any, given: Given, *moments: Any) -> Any:
+        """As the class tells."""
+        weight, grad, rate, decay, lr_mult, wd_mult, _ = given
+        beta1, rest1, beta2, rest2 = self.shares(F.dtype(weight).type)
+        grad = grad * self.rescale_grad
+        if self.wd:
+            grad = grad + scaled(weight * decay, wd_mult)
+        if self.clip_gradient:
+            grad = clipped(F, grad, self.clip_gradient)
+        mean = moments[0] * beta1 + grad * rest1
+        square = moments[1] * beta2 + grad * rest2 * grad
+        down = scaled(mean * rate, lr_mult) / (F.sqrt(square) + self.epsilon)
+        return weight - down, mean, square
+
+
+def scaled(x: Any, *factors: Any) -> Any:
+    """`x` times what there is of `factors`."""
+    return functools.reduce(operator.mul, [f for f in factors if f is not None], x)
+
+
+def clipped(F: Any, x: Any, bound: float) -> Any:
+    """`x` brought into [-bound, bound]."""
+    return F.maximum(F.minimum(x, bound), -bound)
+
+
+def bound(
+    runner: Callable[..., Any],
+    optimizer: Optimizer,
+    weight: Array,
+    grad: Array,
+    moments: tuple[Array, ...],
+    lr_mult: Array | None,
+    wd_mult: Array | None,
+    segments: Segments = (),
+) -> Callable[[float, float], None]:
+    """A function of the rate and the decay that takes one step over these arrays, in place."""
+    scaled = lr_mult is not None, wd_mult is not None
+    plan = update_plan(optimizer, weight.size, weight.dtype, scaled, segments)
+    rate, decay = np.zeros((), weight.dtype), np.zeros((), weight.dtype)
+    arrays = {f"{MOMENT}{i}": moment for i, moment in enumerate(moments)}
+    arrays |= {"weight": weight, "gradient": grad, RATE: rate, DECAY: decay}
+    arrays |= {name: x for name, x in (("lr_mult", lr_mult), ("wd_mult", wd_mult)) if x is not None}
+    update = runner(plan, arrays, None).update
+
+    def step(now: float, decays: float) -> None:
+        rate.fill(now)
+        decay.fill(decays)
+        update()
+
+    return step
