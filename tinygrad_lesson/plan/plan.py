@@ -38,6 +38,7 @@ class Plan(Displayed):
     arguments: dict[str, int]
     outputs: dict[str, int]
     arena: int
+    patterns: bool = True  # whether a runner may carry out steps otherwise than call by call
 
     def __str__(self) -> str:
         lines = [line for part in ("setup", "forward", "backward") for line in self.describe(part)]
@@ -195,7 +196,7 @@ class Compiler:
         made = {v for step in forward for v in step.targets}  # backward can be run again without forward
         crossing = {v for step in backward for v in step.sources if v in made}
         kept = {*self.outputs.values(), *self.folded, *crossing}
-        if self.passes.block:
+        if self.passes.block and self.passes.patterns:
             grouping = Fusion(self.buffers, [*self.setup, *forward, *backward])
             forward, backward = grouping.join(forward), grouping.join(backward)
             for v, size in without_place([*forward, *backward], self.buffers, kept).items():
@@ -212,7 +213,7 @@ class Compiler:
             for b, at in zip(self.buffers, offsets, strict=True)
         ]
         parts = tuple(self.setup), tuple(forward), tuple(backward)
-        return Plan(tuple(buffers), *parts, self.arguments, self.outputs, arena)
+        return Plan(tuple(buffers), *parts, self.arguments, self.outputs, arena, self.passes.patterns)
 
     def place_inside(self, steps: Sequence[Step], offsets: list[int | None], arena: int) -> int:
         """Places for what has but a block at a time, the same for all joined steps; the size of the arena then."""

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tinygrad_lesson.ops import elementwise as e
-from tinygrad_lesson.ops.movement import Identity
 from tinygrad_lesson.run.expressions import EXPRESSIONS, signs
 from tinygrad_lesson.run.microkernels import normalized_columns, product1, product5
 from tinygrad_lesson.run.simd import Vector, elementwise
@@ -83,15 +81,16 @@ def unary_kernel(expression: Callable[[Vector], Vector]) -> Any:
 
 
 add, subtract, multiply, divide, maximum, minimum = (
-    binary_kernel(EXPRESSIONS[op]) for op in (e.Add, e.Subtract, e.Multiply, e.Divide, e.Maximum, e.Minimum)
+    binary_kernel(EXPRESSIONS[name])
+    for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 )
 pass_sign = binary_kernel(lambda g, y: g * signs(y))
 
 negative, square, root, inverse_root, absolute, sign, relu = (
-    unary_kernel(EXPRESSIONS[op]) for op in (e.Negative, e.Square, e.Sqrt, e.Rsqrt, e.Abs, e.Sign, e.Relu)
+    unary_kernel(EXPRESSIONS[name]) for name in ("negative", "square", "sqrt", "rsqrt", "abs", "sign", "relu")
 )
 exponential, logarithm, hyperbolic_tangent, logistic, copied = (
-    unary_kernel(EXPRESSIONS[op]) for op in (e.Exp, e.Log, e.Tanh, e.Sigmoid, Identity)
+    unary_kernel(EXPRESSIONS[name]) for name in ("exp", "log", "tanh", "sigmoid", "copy")
 )
 
 

@@ -191,7 +191,7 @@ class Writer:
         start = len(self.printer.lines)
         try:
             given = [self.given_to(edge, known) for edge in node.inputs]
-            made = traced(op, tuple(given), (None,) * op.results, False)
+            made = traced(op, tuple(given), (None,) * op.results, may_draw=True)
             words = [self.words[e] for e, x in zip(node.inputs, given, strict=True) if isinstance(x, Spec)]
             found = self.printer.write(made, words, wanted)
         except (LessonError, TypeError, AttributeError) as error:
