@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tinygrad_lesson.run.simd import Vector, where
-from tinygrad_lesson.run.transcendental import exp32, log32, sigmoid32, tanh32
+from tinygrad_lesson.run.transcendental import exp32, log1p32, log32, sigmoid32, tanh32
 
 
 def signs(x: Vector) -> Vector:
@@ -33,6 +33,7 @@ EXPRESSIONS: dict[str, Callable[..., Vector]] = {
     "relu": relu,
     "exp": exp32,
     "log": log32,
+    "log1p": log1p32,
     "tanh": tanh32,
     "sigmoid": sigmoid32,
     "copy": lambda x: x,

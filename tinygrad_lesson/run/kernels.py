@@ -4,7 +4,6 @@ Offsets and sizes are unsigned, so that no test for negative indices stands in t
 numba once per machine and cached beside this file.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -89,17 +88,9 @@ pass_sign = binary_kernel(lambda g, y: g * signs(y))
 negative, square, root, inverse_root, absolute, sign, relu = (
     unary_kernel(EXPRESSIONS[name]) for name in ("negative", "square", "sqrt", "rsqrt", "abs", "sign", "relu")
 )
-exponential, logarithm, hyperbolic_tangent, logistic, copied = (
-    unary_kernel(EXPRESSIONS[name]) for name in ("exp", "log", "tanh", "sigmoid", "copy")
+exponential, logarithm, hyperbolic_tangent, logistic, log_1_plus, copied = (
+    unary_kernel(EXPRESSIONS[name]) for name in ("exp", "log", "tanh", "sigmoid", "log1p", "copy")
 )
-
-
-@kernel
-def log_1_plus(A, o, o_row, a, a_row, a_step, m, n):  # type: ignore[no-untyped-def]
-    """`o[i, j] = log(1 + a[i, j])`, by the C library."""
-    for i in range(m):
-        for j in range(n):
-            A[o + i * o_row + j] = F(math.log1p(A[a + i * a_row + j * a_step]))
 
 
 @kernel
