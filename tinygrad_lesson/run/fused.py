@@ -20,8 +20,8 @@ from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, trace
 from tinygrad_lesson.run.expressions import EXPRESSIONS
 from tinygrad_lesson.run.interpreter import CODES, WIDTH
 from tinygrad_lesson.run.lower import KERNELS, NUMBERS, Row, elementwise_inputs
-from tinygrad_lesson.run.patterns import OF_OP
 from tinygrad_lesson.run.simd import F32, I64, LANES, VECTOR, Memory, Vector, constant, declared, splat
+from tinygrad_lesson.run.whole import OF_OP
 
 MOST = 1000  # steps; a hundred compile in a tenth of a second
 CHUNK = 8  # pairs of vectors that are added up before they join the total, so that small numbers are not lost in it

@@ -32,11 +32,11 @@ from tinygrad_lesson.run.lower import (
     spec_like,
 )
 from tinygrad_lesson.run.numpy_ import NumpyRunner
-from tinygrad_lesson.run.patterns import OF_OP, OTHERS, PATTERNS
 from tinygrad_lesson.run.peephole import PAIRS, encode_pair
 from tinygrad_lesson.run.segment import NOTHING, ParallelSegments, Segment, as_tape, joined, segments
 from tinygrad_lesson.run.simd import LINE
 from tinygrad_lesson.run.threads import threads
+from tinygrad_lesson.run.whole import OF_OP, OTHERS, PATTERNS
 
 ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
 LEAST = 1 << 16  # elements of a loop that a thread is woken for
