@@ -113,6 +113,9 @@ NATIVE = {
     "dot": lambda xp, x: xp.dot(x, x.T),
     "add.reduce": lambda xp, x: xp.sum(x, 1, keepdims=True) + xp.sum(x, axis=(0, 1)) + xp.sum(x * x),
     "full": lambda xp, x: x + xp.full((5,), 2.5, dtype="float32"),
+    "zeros": lambda xp, x: xp.zeros(x.shape, x.dtype) + x[0],
+    "ones": lambda xp, x: x * xp.ones((12, 1), dtype=x.dtype),
+    "clip": lambda xp, x: xp.clip(x, None, 1) + xp.clip(x.T[0], -0.5, None)[:, None] * xp.clip(x, -1, 2.5),
     "concatenate": lambda xp, x: xp.concatenate((x, x[:3] * 2, x), -2),
     "add twice": doubled,
     "add down": lambda xp, x: np.add.reduce(x),
@@ -128,6 +131,7 @@ IN_NUMPY = {
     "np.add.reduce of (3, 4, 5) has no instruction": lambda xp, x: xp.sum(xp.reshape(x, (3, 4, 5)), axis=1),
     "np.add of (12, 5) (12, 5) has no instruction": lambda xp, x: xp.add(x, x, dtype="float32"),
     "np.concatenate of (12, 5) (12, 5) has no instruction": lambda xp, x: xp.concatenate((x, x), axis=None),
+    "np.clip of (12, 5) (5,) has no instruction": lambda xp, x: xp.clip(x, x[0], 1),
     "looks at a value to decide what to do": lambda xp, x: x if x[0, 0] > 0 else xp.add(x, 1),
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ import tinygrad_lesson as tl
 from tinygrad_lesson import sym
 from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.run.interpreter import AHEAD, WIDTH
-from tinygrad_lesson.run.lower import Operand, noted
+from tinygrad_lesson.run.operands import Operand, noted
 from tinygrad_lesson.run.prefetch import EARLY, FAR, LARGE, LATE, MOST, far_operands, fetch_ahead
 
 

@@ -19,7 +19,8 @@ from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, traced
 from tinygrad_lesson.run.expressions import EXPRESSIONS
 from tinygrad_lesson.run.interpreter import CODES, WIDTH
-from tinygrad_lesson.run.lower import KERNELS, NUMBERS, Row, elementwise_inputs
+from tinygrad_lesson.run.lower import KERNELS, NUMBERS, elementwise_inputs
+from tinygrad_lesson.run.operands import Row
 from tinygrad_lesson.run.simd import F32, I64, LANES, VECTOR, Memory, Vector, constant, declared, splat
 from tinygrad_lesson.run.whole import OF_OP
 

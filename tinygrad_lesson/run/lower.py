@@ -1,154 +1,28 @@
-"""Calls as instructions of the interpreter: where operands lie, an encoder for each NumPy function with a kernel."""
+"""Calls as instructions of the interpreter: an encoder for each NumPy function that has a kernel."""
 
-import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson.engine.shapes import reduced_axes, show
-from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, Trace, numbers_in
+from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Trace, numbers_in
 from tinygrad_lesson.run.interpreter import CODES
+from tinygrad_lesson.run.operands import (
+    WORD,
+    Memory,
+    Operand,
+    Row,
+    apart,
+    contiguous,
+    in_elements,
+)
 
 Encoder = Callable[..., "list[Row] | None"]
-Row = list[int]  # one instruction: a code, then offsets and sizes
 NUMBERS = (bool, int, float, np.float32)  # types of numbers that leave a result in float32
 LARGEST_PRODUCT = 64**3  # multiplications; above it BLAS is faster
 LONGEST_SUM = 512  # products that are added up one after the other
-WORD = 1 << 64
-F32 = np.dtype(np.float32)
-MOVABLE, PLACES = 1 << 62, 40  # mark of an offset in a movable array; its number is above the lower 40 bits
-
-
-class Operand(NamedTuple):
-    """A float32 array as the kernels see it: where it begins, and its strides, all in elements."""
-
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-class Noted(list[int]):
-    """An instruction that knows the operands of its step."""
-
-    touched: Sequence[Operand] = ()
-
-
-def noted(rows: list[Row], operands: Sequence[Operand]) -> list[Row]:
-    """Instructions for one step, of which the last knows what it touches."""
-    if rows:
-        rows[-1] = last = Noted(rows[-1])
-        last.touched = operands
-    return rows
-
-
-class Memory:
-    """Addresses relative to the base of one array; temporaries and numbers that live as long as the tape."""
-
-    def __init__(self, arena: np.ndarray) -> None:
-        self.base = (
-            np.zeros(16, np.float32) if arena.nbytes < 64 else arena[: arena.nbytes // 4 * 4].view(np.float32)
-        )
-        self.origin = address(self.base)
-        self.kept: list[Any] = []
-        self.vectors: dict[int, Operand] = {}
-        self.matrices: dict[tuple[int, int], Operand] = {}
-        self.between: dict[tuple[int, int], Operand] = {}
-        self.numbers: dict[bytes, np.ndarray] = {}  # by their bits: 0. and -0. are two
-        self.movable: list[tuple[int, int]] = []  # begin and end of arrays that may lie elsewhere next time
-
-    def operand(self, x: Any) -> Operand | None:
-        """An array, or a number, as an operand; None if it is no float32, or not where float32 can be reached."""
-        if not isinstance(x, np.ndarray):
-            x = np.array(x, np.float32)
-            x = self.numbers.setdefault(x.tobytes(), x)
-        if x.dtype != np.float32 or not x.flags.aligned or any(s % 4 for s in x.strides):
-            return None
-        return Operand(self.offset(x), x.shape, tuple(s // 4 % WORD for s in x.strides))
-
-    def offset(self, x: np.ndarray) -> int:
-        """Distance from the base, in elements, as an unsigned word; marked, in a movable array."""
-        at = address(x)
-        for i, (start, stop) in enumerate(self.movable):
-            if start <= at < stop:
-                return MOVABLE | i << PLACES | (at - start) // 4
-        return (at - self.origin) // 4 % WORD
-
-    def temporary(self, *shape: int) -> Operand:
-        """A new array."""
-        self.kept.append(np.zeros(shape, np.float32))
-        found = self.operand(self.kept[-1])
-        assert found is not None
-        return found
-
-    def ones(self, size: int) -> Operand:
-        """A vector of ones; the same for all that ask for its length."""
-        if size not in self.vectors:
-            self.vectors[size] = self.temporary(size)
-            self.kept[-1][:] = 1
-        return self.vectors[size]
-
-    def ones_before(self, w: Operand) -> Operand:
-        """A row of ones, with which a product adds up the rows of `w`."""
-        return Operand(self.ones(w.shape[0]).offset, (1, w.shape[0]), (0, 1))
-
-    def scratch(self, rows: int, columns: int) -> Operand:
-        """A matrix for the very next instruction alone; the same for all that ask for its shape."""
-        if (rows, columns) not in self.matrices:
-            self.matrices[rows, columns] = self.temporary(rows, columns)
-        return self.matrices[rows, columns]
-
-    def value(self, spec: Spec, number: int) -> Operand | None:
-        """Room for value `number` of a trace; the next trace has it again. None if it is no float32."""
-        if spec.dtype != np.float32:
-            return None
-        size = math.prod(spec.shape)
-        if (size, number) not in self.between:
-            self.between[size, number] = self.temporary(size)
-        return self.between[size, number]._replace(shape=spec.shape, strides=in_elements(spec))
-
-
-@functools.cache
-def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of an array whose elements lie one after the other."""
-    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
-
-
-def in_elements(spec: Spec) -> tuple[int, ...]:
-    """The strides of an operand like a float32 array of a trace."""
-    return tuple(s // 4 % WORD for s in spec.strides)
-
-
-@functools.cache
-def spec_like(shape: tuple[int, ...], strides: tuple[int, ...]) -> Spec:
-    """What a trace has to know of an operand like this."""
-    return Spec(shape, F32, tuple([4 * signed(s) for s in strides]))
-
-
-def signed(word: int) -> int:
-    """An unsigned word as the number that it stands for."""
-    return word - WORD if word >= WORD // 2 else word
-
-
-def extent(x: Operand) -> tuple[int, int]:
-    """Where its elements begin and end."""
-    start = signed(x.offset)
-    if x.strides == row_major(x.shape):
-        return start, start + math.prod(x.shape)
-    ends = [(n - 1) * signed(s) for n, s in zip(x.shape, x.strides, strict=True)]
-    return start + sum(min(end, 0) for end in ends), start + sum(max(end, 0) for end in ends) + 1
-
-
-def apart(a: Operand, b: Operand) -> bool:
-    """Whether two operands share no memory."""
-    (start, stop), (begin, end) = extent(a), extent(b)
-    return stop <= begin or end <= start
-
-
-def address(x: np.ndarray) -> int:
-    """Where the elements begin."""
-    return x.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 def spread(x: Operand, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -246,18 +120,6 @@ def matmul(memory: Memory, call: Call, factors: Sequence[Any], target: Operand) 
     return product(memory, a, b, target, None)
 
 
-def contiguous(x: Operand) -> bool:
-    """Whether the elements lie one after the other in row-major order."""
-    if x.strides == row_major(x.shape):
-        return True
-    expected = 1
-    for n, s in zip(x.shape[::-1], x.strides[::-1], strict=True):
-        if n != 1 and s != expected:
-            return False
-        expected *= n
-    return True
-
-
 def total(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
     """A sum over all elements, down the columns, or along the rows."""
     x, rank, named = operands[0], len(operands[0].shape), dict(call.named)
@@ -277,10 +139,26 @@ def total(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) 
 
 
 def full(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
-    """One number everywhere."""
-    value, size = operands[-1], int(np.prod(target.shape, dtype=int))
-    fits = len(operands) == 2 and isinstance(value, Operand) and contiguous(target)
-    return [[CODES["filled"], target.offset, value.offset, size]] if fits else None
+    """One number everywhere, which the call gives or its name says."""
+    number = {"zeros": 0.0, "ones": 1.0}.get(call.name)
+    value = (*operands, None)[1] if number is None else memory.operand(number)
+    if not isinstance(value, Operand) or not contiguous(target):
+        return None
+    return [[CODES["filled"], target.offset, value.offset, math.prod(target.shape)]]
+
+
+def clipped(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
+    """What is between two numbers, of which one may be None."""
+    x, *bounds = operands
+    if call.named or len(bounds) != 2 or any(isinstance(bound, Ref) for bound in call.inputs[1:]):
+        return None
+    rows: list[Row] = []
+    for kernel, bound in zip(("maximum", "minimum"), bounds, strict=True):
+        row = [] if bound is None else elementwise(kernel)(memory, call, [x, bound], target)
+        if row is None:
+            return None
+        x, rows = target if row else x, [*rows, *row]
+    return rows or None
 
 
 def pieces(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
@@ -329,7 +207,8 @@ KERNELS = {"absolute": "abs", "positive": "copy", "copyto": "copy"} | {
 # One row per function. An encoder takes the memory, the call, its operands as they stand in the call, the target; it
 # gives instructions, or None for what they cannot do.
 CALLS: dict[str, Encoder] = {name: by_element(kernel) for name, kernel in KERNELS.items()} | {
-    "matmul": matmul, "dot": matmul, "add.reduce": total, "full": full, "concatenate": pieces,
+    "matmul": matmul, "dot": matmul, "add.reduce": total, "full": full, "zeros": full, "ones": full,
+    "clip": clipped, "concatenate": pieces,
 }  # fmt: skip
 
 

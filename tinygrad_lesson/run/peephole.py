@@ -6,7 +6,8 @@ from typing import Any
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops import linear, nn
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.run.lower import Memory, Operand, Row, apart, elementwise, noted, product
+from tinygrad_lesson.run.lower import elementwise, product
+from tinygrad_lesson.run.operands import Memory, Operand, Row, apart, noted
 from tinygrad_lesson.run.whole import FLAGS, RELU, Pattern, batch_norm, fully_connected
 
 # An encoder takes the memory, the first op, its operands, other operands of the second, all results but that between.

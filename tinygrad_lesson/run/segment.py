@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.run.interpreter import WIDTH, interpret
-from tinygrad_lesson.run.lower import MOVABLE, PLACES, WORD, Memory, Row
+from tinygrad_lesson.run.operands import MOVABLE, PLACES, WORD, Memory, Row
 from tinygrad_lesson.run.prefetch import fetch_ahead
 from tinygrad_lesson.run.threads import Turn
 

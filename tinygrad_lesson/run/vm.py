@@ -19,19 +19,18 @@ from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
 from tinygrad_lesson.run.fused import Loop, compiles
 from tinygrad_lesson.run.interpreter import CODES, train
 from tinygrad_lesson.run.lent import Lender
-from tinygrad_lesson.run.lower import (
+from tinygrad_lesson.run.lower import elementwise, encode_trace
+from tinygrad_lesson.run.numpy_ import NumpyRunner
+from tinygrad_lesson.run.operands import (
     WORD,
     Memory,
     Operand,
     Row,
     address,
-    elementwise,
-    encode_trace,
     noted,
     row_major,
     spec_like,
 )
-from tinygrad_lesson.run.numpy_ import NumpyRunner
 from tinygrad_lesson.run.peephole import PAIRS, encode_pair
 from tinygrad_lesson.run.segment import NOTHING, ParallelSegments, Segment, as_tape, joined, segments
 from tinygrad_lesson.run.simd import LINE

@@ -11,7 +11,8 @@ from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops import linear, nn
 from tinygrad_lesson.run.interpreter import CODES
-from tinygrad_lesson.run.lower import Encoder, Memory, Operand, Row, contiguous, elementwise, product
+from tinygrad_lesson.run.lower import Encoder, elementwise, product
+from tinygrad_lesson.run.operands import Memory, Operand, Row, contiguous
 
 FLAGS = 10  # the word of a product and of a normalization that holds
 RELU = {"product": 2, "batch_norm": 4}  # that the positive part is wanted
