@@ -187,7 +187,9 @@ class Compiler:
             for b, at in zip(self.buffers, offsets, strict=True)
         ]
         parts = tuple(self.setup), tuple(forward), tuple(backward)
-        return Plan(tuple(buffers), *parts, self.arguments, self.outputs, arena, self.passes.patterns)
+        return Plan(
+            tuple(buffers), *parts, self.arguments, self.outputs, arena, patterns=self.passes.patterns
+        )
 
     def place_inside(self, steps: Sequence[Step], offsets: list[int | None], arena: int) -> int:
         """Places for what has but a block at a time, the same for all joined steps; the size of the arena then."""
