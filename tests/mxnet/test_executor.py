@@ -135,7 +135,7 @@ def test_print_of_a_plan_shows_steps_places_and_bytes():
     assert any("fc1" in line and "FullyConnected(num_hidden=4)" in line for line in lines)
     assert any(line.startswith("backward: ") for line in lines)
     assert "in place" in str(executor.plan())
-    assert lines[-1].startswith("arena: ")
+    assert lines[-1].startswith("bytes: arena ")
     assert "without sharing" in lines[-1]
 
 

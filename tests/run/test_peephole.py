@@ -8,7 +8,7 @@ pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
 from tinygrad_lesson.run.interpreter import NAMES
-from tinygrad_lesson.run.lower import WORD, Memory, Operand
+from tinygrad_lesson.run.operands import WORD, Memory, Operand
 from tinygrad_lesson.run.peephole import apart, passed_sign, product_and_sum
 
 GENERATOR = np.random.default_rng(1)

@@ -7,8 +7,9 @@ pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
+from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.run.interpreter import AHEAD, WIDTH
-from tinygrad_lesson.run.lower import Operand, noted
+from tinygrad_lesson.run.operands import Operand, noted
 from tinygrad_lesson.run.prefetch import EARLY, FAR, LARGE, LATE, MOST, far_operands, fetch_ahead
 
 
@@ -70,3 +71,9 @@ def test_large_plans_fetch_ahead_and_give_the_same_numbers(layers, expected):
     assert one.runner(True).tape[:, AHEAD].any() == expected
     for name, gradient in other.gradients.items():
         np.testing.assert_allclose(one.gradients[name], gradient, rtol=1e-4, atol=1e-7, err_msg=name)
+
+
+def test_nothing_is_fetched_ahead_where_patterns_are_off():
+    executor = residual(300).simple_bind(tl.cpu(), data=(20, 4), runner="vm", passes=Passes(patterns=False))
+    executor.forward(is_train=True)
+    assert not executor.runner(True).tape[:, AHEAD].any()

@@ -38,10 +38,15 @@ def exactly(name, x):
     with np.errstate(all="ignore"):
         if name == "logistic":
             return np.where(x >= 0, 1, np.exp(np.minimum(x, 0))) / (1 + np.exp(-np.abs(x)))
-        return {"exponential": np.exp, "logarithm": np.log, "hyperbolic_tangent": np.tanh}[name](x)
+        return {
+            "exponential": np.exp,
+            "logarithm": np.log,
+            "hyperbolic_tangent": np.tanh,
+            "log_1_plus": np.log1p,
+        }[name](x)
 
 
-@pytest.mark.parametrize("name", ["exponential", "logarithm", "hyperbolic_tangent", "logistic"])
+@pytest.mark.parametrize("name", ["exponential", "logarithm", "hyperbolic_tangent", "logistic", "log_1_plus"])
 def test_transcendentals_err_by_two_ulp_at_most_over_all_of_float32(name):
     bits = np.arange(0, 1 << 32, 4093, dtype=np.uint64).astype(np.uint32)
     special = np.array(

@@ -414,10 +414,17 @@ def result_dtypes(op: Op, dtypes: Sequence[DType], numbers: Sequence[Any]) -> tu
     return found if isinstance(found, tuple) else (found,) * op.results
 
 
+@functools.cache
+def attributes(cls: Any) -> tuple[str, ...]:
+    """The names of an op's attributes."""
+    return tuple(field.name for field in dataclasses.fields(cls))
+
+
 def exactly(value: Any) -> Any:
     """What tells values apart that are equal: 0.0 and -0.0, 1 and True; for an op, of all its attributes."""
     if isinstance(value, Op):
-        return type(value), *[exactly(getattr(value, f.name)) for f in dataclasses.fields(value)]
+        cls: Any = type(value)
+        return cls, *[exactly(getattr(value, name)) for name in attributes(cls)]
     return tuple(map(exactly, value)) if isinstance(value, tuple) else (type(value), repr(value))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.memory import rounded
-from tinygrad_lesson.plan.step import Step, writes_to
+from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import Call, NotTraceableError, Spec, renumbered, traced
 
 
@@ -99,16 +99,11 @@ class Lowering:
         op = step.op
         sources = [self.spec(v) for v in step.sources]
         views = [self.arrays[v].of is not None for v in step.targets]
-        if op.random or not op.traceable:
-            return Line(
-                op.label(), step.name, (), "draws random numbers" if op.random else "runs code of its own"
-            )
         targets = [None if view else self.spec(v) for v, view in zip(step.targets, views, strict=True)]
-        writes = targets[0] is not None and writes_to(step, self.plan.buffers, targets[0].dtype)
         if op.view and not isinstance(sources[0], Spec):
             return Line(op.label(), step.name, (), "is a view of a number")
         try:
-            made = traced(op, tuple(sources), tuple(targets), writes)
+            made = traced(op, tuple(sources), tuple(targets))
         except NotTraceableError as error:
             return Line(op.label(), step.name, (), str(error))
         numbers = [v for v, x in zip(step.sources, sources, strict=True) if isinstance(x, Spec)]

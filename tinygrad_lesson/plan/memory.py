@@ -5,7 +5,7 @@ whose lives do not overlap share a place.
 """
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 ALIGNMENT = 64  # bytes; a cache line
@@ -21,6 +21,40 @@ def lifetimes(steps: Sequence[Any], count: int, owner: Sequence[int]) -> list[tu
         for v in step.sources:
             last[owner[v]] = max(last[owner[v]], t)
     return list(zip(first, last, strict=True))
+
+
+def outliving(outputs: Iterable[int], *parts: Sequence[Any]) -> set[int]:
+    """Values that are needed after their part of a plan, of which each can be run again without those before."""
+    made: set[int] = set()
+    kept = set(outputs)
+    for part in parts:
+        kept.update(v for step in part for v in step.sources if v in made)
+        made.update(v for step in part for v in step.targets)
+    return kept
+
+
+def busiest(steps: Sequence[Any], buffers: Sequence[Any], forever: set[int]) -> tuple[int, int]:
+    """The bytes of the arena that are in use at the biggest moment, and the number of that step."""
+    owner = [b.owner for b in buffers]
+    keep = {owner[v] for v in forever}
+    begins: list[list[Any]] = [[] for _ in steps]
+    ends: list[list[Any]] = [[] for _ in (*steps, None)]
+    for v, (first, last) in enumerate(lifetimes(steps, len(buffers), owner)):
+        b = buffers[v]
+        if owner[v] == v and b.offset is not None and not b.block and last >= first:
+            begins[first].append(b)
+            ends[len(steps) if v in keep else last].append(b)
+    now, most, when = 0, 0, 0
+    for t, (step, new, dying) in enumerate(zip(steps, begins, ends, strict=False)):
+        now += sum(b.nbytes for b in new)
+        taken = {b.offset for b in new}  # in place: the result lies where the operand lay
+        here = now - sum(b.nbytes for b in dying if b not in new and b.offset in taken)
+        inside = [buffers[v] for v in step.targets if buffers[v].block]
+        if inside:
+            here += max(b.offset + b.nbytes for b in inside) - min(b.offset for b in inside)
+        most, when = max((most, when), (here, t), key=lambda found: found[0])
+        now -= sum(b.nbytes for b in dying)
+    return most, when
 
 
 class Arena:

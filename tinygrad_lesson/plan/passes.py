@@ -41,6 +41,7 @@ class Passes:
     share: bool = True  # equal nodes are computed once
     fold: bool = True  # what depends on no argument is computed once, when bound
     block: bool = True  # elementwise steps over large arrays run together, block by block
+    patterns: bool = True  # runners do together what they have a kernel for: what `run.patterns()` lists
     mirror: bool = False  # the backward part computes forward values again, for less memory and more time
 
 

@@ -12,16 +12,17 @@ from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import shown
 from tinygrad_lesson.engine.graph import Edge, ancestors
 from tinygrad_lesson.engine.op import Elementwise
-from tinygrad_lesson.engine.shapes import Shape, show
+from tinygrad_lesson.engine.shapes import Shape
 from tinygrad_lesson.files import PathLike, plain, read_text, write_whole
 from tinygrad_lesson.ops.elementwise import Add
 from tinygrad_lesson.ops.movement import Identity
 from tinygrad_lesson.ops.reduce import Full
 from tinygrad_lesson.plan.calls import Program, program
 from tinygrad_lesson.plan.fusion import BLOCK, WIDE, Blockwise, Fusion, place_blocks, without_place
-from tinygrad_lesson.plan.memory import place, rounded
+from tinygrad_lesson.plan.listing import Listing
+from tinygrad_lesson.plan.memory import outliving, place, rounded
 from tinygrad_lesson.plan.passes import Builder, Passes
-from tinygrad_lesson.plan.saved import PARTS, as_text, from_text
+from tinygrad_lesson.plan.saved import as_text, from_text
 from tinygrad_lesson.plan.step import Buffer, Step, takes_out
 
 
@@ -40,11 +41,10 @@ class Plan(Displayed):
     outputs: dict[str, int]
     arena: int
     update: tuple[Step, ...] = ()
+    patterns: bool = True  # whether a runner may carry out steps otherwise than call by call
 
     def __str__(self) -> str:
-        lines = [line for part in PARTS for line in self.describe(part)]
-        own = sum(b.nbytes for i, b in enumerate(self.buffers) if b.offset is not None and b.owner == i)
-        return "\n".join([*lines, f"arena: {self.arena} bytes; without sharing {own}"])
+        return "\n".join(Listing(self).lines())
 
     def save(self, path: PathLike) -> None:
         """Write the plan as JSON: NumPy calls on numbered arrays, for a program in any language (`plan/saved.py`).
@@ -62,29 +62,6 @@ class Plan(Displayed):
             FileError if it cannot be read, FormatError if it holds no plan.
         """
         return from_text(read_text(path), plain(path))
-
-    def describe(self, part: str) -> list[str]:
-        """One line for each step of a part of the plan."""
-        steps = getattr(self, part)
-        lines = [f"{part}: {len(steps)} steps"] if steps else []
-        for number, step in enumerate(steps):
-            if isinstance(step.op, Blockwise):
-                lines.append(f"{number:5}  {shown(step.name) or '-'}  {step.op.label()}")
-                lines += [f"         {self.describe_step(member)}" for member in step.op.steps]
-            else:
-                lines.append(f"{number:5}  {self.describe_step(step)}")
-        return lines
-
-    def describe_step(self, step: Step) -> str:
-        """What a step does, with what, and where the result goes."""
-        op, sources, targets, name = step
-        reads = " ".join(self.show_buffer(v) for v in sources)
-        writes = " ".join(f"{self.show_buffer(v)} {show(self.buffers[v].shape)}" for v in targets)
-        target = self.buffers[targets[0]]
-        shared = target.offset is not None and target.offset in [self.buffers[v].offset for v in sources]
-        how = " view" if target.owner != targets[0] else " in place" if shared else ""
-        how += " one block" if target.block else ""
-        return f"{shown(name) or '-'}  {op.label()}  {reads} -> {writes}{how}"
 
     def show_buffer(self, v: int) -> str:
         """A buffer's name in a listing."""
@@ -265,13 +242,8 @@ class Compiler:
 
     def finish(self, *parts: list[Step]) -> Plan:
         """Places for all buffers."""
-        made: set[int] = set()
-        crossing: set[int] = set()  # between parts, of which each can be run again without those before
-        for part in parts:
-            crossing.update(v for step in part for v in step.sources if v in made)
-            made.update(v for step in part for v in step.targets)
-        kept = {*self.outputs.values(), *self.folded, *crossing}
-        if self.passes.block:
+        kept = outliving([*self.outputs.values(), *self.folded], *parts)
+        if self.passes.block and self.passes.patterns:
             grouping = Fusion(self.buffers, list(itertools.chain(self.setup, *parts)))
             parts = tuple(map(grouping.join, parts, (BLOCK, BLOCK, WIDE)))
             for v, size in without_place(list(itertools.chain(*parts)), self.buffers, kept).items():
@@ -289,7 +261,10 @@ class Compiler:
         ]
         forward, backward, update = map(tuple, parts)
         known = self.arguments, self.outputs
-        return Plan(tuple(buffers), tuple(self.setup), forward, backward, *known, arena, update)
+        patterns = self.passes.patterns
+        return Plan(
+            tuple(buffers), tuple(self.setup), forward, backward, *known, arena, update, patterns=patterns
+        )
 
     def place_inside(self, steps: Sequence[Step], offsets: list[int | None], arena: int) -> int:
         """Places for what has but a block at a time, the same for all joined steps; the size of the arena then."""

@@ -3,12 +3,11 @@
 import functools
 import inspect
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.engine.op import Op, result_dtypes
+from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import Shape
 
 
@@ -53,11 +52,3 @@ class Step(NamedTuple):
 def takes_out(cls: Any) -> bool:
     """Whether `forward` can write into a given array."""
     return "out" in inspect.signature(cls.forward).parameters
-
-
-def writes_to(step: Step, buffers: Sequence[Buffer], dtype: Any) -> bool:
-    """Whether `forward` can write its result where a plan wants it: in that type, which its own must be."""
-    sources = [buffers[v] for v in step.sources]
-    known = [None if b.value is not None else b.dtype for b in sources]
-    natural = result_dtypes(step.op, known, [b.value for b in sources if b.value is not None])[0]
-    return takes_out(type(step.op)) and natural == dtype  # type: ignore[arg-type]

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.engine.errors import LessonError
-from tinygrad_lesson.engine.op import Op, exactly
+from tinygrad_lesson.engine.op import Op, exactly, result_dtypes
 from tinygrad_lesson.engine.shapes import broadcast, reduced, reduced_axes
+from tinygrad_lesson.plan.step import takes_out
 
 CREATING = {"arange", "asarray", "empty", "eye", "full", "identity", "linspace", "ones", "tri", "zeros"}
 REDUCTIONS = {
@@ -375,16 +376,32 @@ def trace(op: Op, sources: Sequence[Any], targets: Sequence[Spec | None], writes
     )
 
 
+def writes_to(op: Op, sources: Sequence[Any], dtype: Any) -> bool:
+    """Whether `forward` can write its result where it is wanted: in that type, which its own must be."""
+    known = [x.dtype if isinstance(x, Spec) else None for x in sources]
+    natural = result_dtypes(op, known, [x for x in sources if not isinstance(x, Spec)])[0]
+    return takes_out(type(op)) and natural == dtype  # type: ignore[arg-type]
+
+
 KNOWN: dict[Any, Trace] = {}  # traces are made once for all layers that are alike
 
 
-def traced(op: Op, sources: tuple[Any, ...], targets: tuple[Spec | None, ...], writes: bool) -> Trace:
-    """As `trace`, which is asked once."""
-    key = exactly(op), tuple([x if isinstance(x, Spec) else exactly(x) for x in sources]), targets, writes
+def traced(
+    op: Op, sources: tuple[Any, ...], targets: tuple[Spec | None, ...], *, may_draw: bool = False
+) -> Trace:
+    """As `trace`, which is asked once.
+
+    Errors
+        As `trace`; and of what runs code that is not NumPy's, or draws random numbers unless it `may_draw`.
+    """
+    if (op.random and not may_draw) or not op.traceable:
+        raise NotTraceableError("draws random numbers" if op.random else "runs code of its own")
+    key = exactly(op), tuple([x if isinstance(x, Spec) else exactly(x) for x in sources]), targets
     found = KNOWN.get(key)
     if found is None:
         if len(KNOWN) >= MOST:
             KNOWN.clear()
+        writes = targets[0] is not None and writes_to(op, sources, targets[0].dtype)
         found = trace(op, sources, targets, writes)
         if not op.ours and trace(op, sources, targets, writes) != found:
             raise NotTraceableError("makes other calls the second time")

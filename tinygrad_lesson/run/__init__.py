@@ -75,6 +75,19 @@ def runner_name(name: str | None = None) -> str:
     return given
 
 
+def patterns() -> str:
+    """What the runners installed here do otherwise than call by call: a line for each, with its name.
+
+    ``Passes(patterns=False)`` switches all of it off; the numbers are the same then, up to rounding.
+    """
+    known = [NumpyRunner, *([compiled_parts()[0]] if has_numba() else [])]
+    return "\n".join(
+        f"{runner.name:6} {name:16} {meaning}"
+        for runner in known
+        for name, meaning in runner.patterns.items()
+    )
+
+
 @functools.cache
 def has_numba() -> bool:
     """Whether what the interpreter is compiled by is installed."""
@@ -86,4 +99,12 @@ def available_runners() -> list[str]:
     return [name for name in RUNNERS if name != "vm" or has_numba()]
 
 
-__all__ = ["RUNNERS", "NumpyRunner", "available_runners", "compiled_update", "runner", "runner_name"]
+__all__ = [
+    "RUNNERS",
+    "NumpyRunner",
+    "available_runners",
+    "compiled_update",
+    "patterns",
+    "runner",
+    "runner_name",
+]

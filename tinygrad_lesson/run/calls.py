@@ -12,6 +12,12 @@ from tinygrad_lesson.plan.trace import CREATING, Call, Ref, Spec, Trace
 
 Run = Callable[[], Any]
 LONGEST = 4096  # rows
+# What is carried out otherwise than called, by name: what is done.
+PATTERNS = {
+    "blocks": "elementwise steps over large arrays run together, block by block",
+    "small_product": "np.dot in the place of np.matmul, for two matrices",
+    "column_sum": "np.dot with ones in the place of a short sum down the columns of a matrix",
+}
 WITH_OUT = {"clip", "concatenate", "cumsum", "dot", "matmul", "mean", "stack", "take", "var"}
 
 
@@ -30,7 +36,8 @@ def function_of(name: str) -> Any:
 class Scratch:
     """Arrays for what lies between the calls of one trace; the next trace has them again."""
 
-    def __init__(self) -> None:
+    def __init__(self, patterns: bool = True) -> None:
+        self.patterns = patterns
         self.arrays: dict[Spec, list[np.ndarray]] = {}
         self.used: Counter[Spec] = Counter()
         self.ones: dict[Any, np.ndarray] = {}  # vectors of ones, by length and type
@@ -90,9 +97,9 @@ class Scratch:
                 return self.chosen(operands, out)
             case "reshape":
                 return [partial(np.copyto, out.reshape(operands[0].shape), operands[0])]
-            case "matmul" if is_small_product(operands, out):
+            case "matmul" if self.patterns and is_small_product(operands, out):
                 return [partial(np.dot, *operands, out)]
-            case "add.reduce" if is_column_sum(operands[0], named, out):
+            case "add.reduce" if self.patterns and is_column_sum(operands[0], named, out):
                 x = operands[0]
                 key = (len(x), x.dtype)
                 ones = self.ones.setdefault(key, np.ones(*key))
@@ -150,7 +157,12 @@ def is_small_product(factors: Any, out: Any) -> bool:
 
 def is_column_sum(x: Any, named: dict[str, Any], out: Any) -> bool:
     """Whether a sum runs down the columns of a matrix, no long ones: a product with ones is faster, but less exact."""
-    down = named.get("axis") in (0, (0,)) and x.ndim == 2 and x.dtype.kind == "f" and "where" not in named
+    down = (
+        named.get("axis") in (0, (0,))
+        and x.ndim == 2
+        and x.dtype.kind == "f"
+        and named.keys() <= {"axis", "keepdims"}
+    )
     return down and x.size < 1 << 16 and len(x) <= LONGEST and out.dtype == x.dtype and dot_takes(out)
 
 

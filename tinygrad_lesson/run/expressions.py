@@ -1,12 +1,9 @@
-"""What an elementwise op computes, said once in vector code: arithmetic on sixteen float32 numbers at a time."""
+"""What an elementwise kernel computes, said once in vector code: arithmetic on sixteen float32 numbers at a time."""
 
 from collections.abc import Callable
 
-from tinygrad_lesson.engine.op import Op
-from tinygrad_lesson.ops import elementwise as e
-from tinygrad_lesson.ops import movement
 from tinygrad_lesson.run.simd import Vector, where
-from tinygrad_lesson.run.transcendental import exp32, log32, sigmoid32, tanh32
+from tinygrad_lesson.run.transcendental import exp32, log1p32, log32, sigmoid32, tanh32
 
 
 def signs(x: Vector) -> Vector:
@@ -20,23 +17,24 @@ def relu(x: Vector) -> Vector:
 
 
 # Of 0 and -0 the second is taken, as NumPy does.
-EXPRESSIONS: dict[type[Op], Callable[..., Vector]] = {
-    e.Add: lambda a, b: a + b,
-    e.Subtract: lambda a, b: a - b,
-    e.Multiply: lambda a, b: a * b,
-    e.Divide: lambda a, b: a / b,
-    e.Maximum: lambda a, b: where((a > b) | (a != a), a, b),
-    e.Minimum: lambda a, b: where((a < b) | (a != a), a, b),
-    e.Negative: lambda x: -x,
-    e.Square: lambda x: x * x,
-    e.Sqrt: lambda x: x.called("sqrt"),
-    e.Rsqrt: lambda x: 1.0 / x.called("sqrt"),
-    e.Abs: lambda x: x.called("fabs"),
-    e.Sign: signs,
-    e.Relu: relu,
-    e.Exp: exp32,
-    e.Log: log32,
-    e.Tanh: tanh32,
-    e.Sigmoid: sigmoid32,
-    movement.Identity: lambda x: x,
+EXPRESSIONS: dict[str, Callable[..., Vector]] = {
+    "add": lambda a, b: a + b,
+    "subtract": lambda a, b: a - b,
+    "multiply": lambda a, b: a * b,
+    "divide": lambda a, b: a / b,
+    "maximum": lambda a, b: where((a > b) | (a != a), a, b),
+    "minimum": lambda a, b: where((a < b) | (a != a), a, b),
+    "negative": lambda x: -x,
+    "square": lambda x: x * x,
+    "sqrt": lambda x: x.called("sqrt"),
+    "rsqrt": lambda x: 1.0 / x.called("sqrt"),
+    "abs": lambda x: x.called("fabs"),
+    "sign": signs,
+    "relu": relu,
+    "exp": exp32,
+    "log": log32,
+    "log1p": log1p32,
+    "tanh": tanh32,
+    "sigmoid": sigmoid32,
+    "copy": lambda x: x,
 }

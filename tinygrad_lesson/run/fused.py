@@ -5,29 +5,78 @@ made good. `Loop.text` is its code, in LLVM's own language, to be read.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step
+from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, traced
 from tinygrad_lesson.run.expressions import EXPRESSIONS
 from tinygrad_lesson.run.interpreter import CODES, WIDTH
-from tinygrad_lesson.run.lower import Row
-from tinygrad_lesson.run.simd import F32, I64, LANES, VECTOR, Memory, Vector, declared, splat
+from tinygrad_lesson.run.lower import KERNELS, NUMBERS, elementwise_inputs
+from tinygrad_lesson.run.operands import Row
+from tinygrad_lesson.run.simd import F32, I64, LANES, VECTOR, Memory, Vector, constant, declared, splat
+from tinygrad_lesson.run.whole import OF_OP
 
 MOST = 1000  # steps; a hundred compile in a tenth of a second
 CHUNK = 8  # pairs of vectors that are added up before they join the total, so that small numbers are not lost in it
 
 
-def compiles(steps: Sequence[Step]) -> bool:
-    """Whether there is vector code for these steps, and LLVM takes no longer than seconds for it."""
-    known = all(type(step.op) is Sum or type(step.op) in EXPRESSIONS for step in steps)
-    return known and len(steps) <= MOST
+SIXTEEN = Spec((LANES,), np.dtype(np.float32), (4,))
+
+
+def compiles(steps: Sequence[Step]) -> None:
+    """Refuse steps for which there is no vector code, or for which LLVM would take longer than seconds.
+
+    Errors
+        NotTraceableError saying why.
+    """
+    if len(steps) > MOST:
+        raise NotTraceableError(f"{len(steps)} steps would compile for long")
+    for step in steps:
+        if type(step.op) is not Sum:
+            vector_code(step)
+
+
+def vector_code(step: Step) -> Callable[..., Vector]:
+    """What a step computes of sixteen elements of each source.
+
+    Errors
+        NotTraceableError naming a call that has no vector code.
+    """
+    pattern = OF_OP.get(type(step.op))
+    if pattern is not None and pattern.name in EXPRESSIONS:
+        return EXPRESSIONS[pattern.name]
+    made = traced(step.op, (SIXTEEN,) * len(step.sources), (SIXTEEN,))
+    for call in made.calls:
+        if not is_vector_code(call) or made.values[call.out] != SIXTEEN:
+            raise NotTraceableError(f"np.{call.name} has no vector code")
+    return functools.partial(carried_out, made.calls, made.results[0])
+
+
+def is_vector_code(call: Call) -> bool:
+    """Whether a call computes element by element what there is an expression for."""
+    inputs = elementwise_inputs(call, call.inputs)
+    known = KERNELS.get(call.name) in EXPRESSIONS and inputs is not None and not call.view
+    return known and all(isinstance(x, Ref) or type(x) in NUMBERS for x in inputs or ())
+
+
+def carried_out(calls: Sequence[Call], result: int, *sources: Vector) -> Vector:
+    """The result of calls, each an expression."""
+    values = dict(enumerate(sources))
+    for call in calls:
+        inputs = elementwise_inputs(call, call.inputs) or ()
+        vectors = [
+            values[x.number] if isinstance(x, Ref) else constant(sources[0].builder, x) for x in inputs
+        ]
+        values[call.out] = EXPRESSIONS[KERNELS[call.name]](*vectors)
+    return values[result]
 
 
 class Loop:
@@ -139,14 +188,15 @@ class Body:
         ]
         for step in self.steps:
             target = step.targets[0]
+            code = None if type(step.op) is Sum else vector_code(step)
             for known in values:
                 sources = [Vector(b, known[v]) for v in step.sources]
-                if type(step.op) is Sum:
+                if code is None:
                     value = sources[0].value
                     value = value if mask is None else b.select(mask, value, memory.zero)
                     b.store(b.fadd(b.load(self.parts[target]), value), self.parts[target])
                 else:
-                    known[target] = EXPRESSIONS[type(step.op)](*sources).value
+                    known[target] = code(*sources).value
         for at, known in zip(places, values, strict=True):
             for v in self.stored:
                 memory.store(b.add(self.offsets[v], at), known[v], mask)

@@ -4,15 +4,12 @@ Offsets and sizes are unsigned, so that no test for negative indices stands in t
 numba once per machine and cached beside this file.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from tinygrad_lesson.ops import elementwise as e
-from tinygrad_lesson.ops.movement import Identity
 from tinygrad_lesson.run.expressions import EXPRESSIONS, signs
 from tinygrad_lesson.run.microkernels import normalized_columns, product1, product5
 from tinygrad_lesson.run.simd import Vector, elementwise
@@ -83,24 +80,17 @@ def unary_kernel(expression: Callable[[Vector], Vector]) -> Any:
 
 
 add, subtract, multiply, divide, maximum, minimum = (
-    binary_kernel(EXPRESSIONS[op]) for op in (e.Add, e.Subtract, e.Multiply, e.Divide, e.Maximum, e.Minimum)
+    binary_kernel(EXPRESSIONS[name])
+    for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 )
 pass_sign = binary_kernel(lambda g, y: g * signs(y))
 
 negative, square, root, inverse_root, absolute, sign, relu = (
-    unary_kernel(EXPRESSIONS[op]) for op in (e.Negative, e.Square, e.Sqrt, e.Rsqrt, e.Abs, e.Sign, e.Relu)
+    unary_kernel(EXPRESSIONS[name]) for name in ("negative", "square", "sqrt", "rsqrt", "abs", "sign", "relu")
 )
-exponential, logarithm, hyperbolic_tangent, logistic, copied = (
-    unary_kernel(EXPRESSIONS[op]) for op in (e.Exp, e.Log, e.Tanh, e.Sigmoid, Identity)
+exponential, logarithm, hyperbolic_tangent, logistic, log_1_plus, copied = (
+    unary_kernel(EXPRESSIONS[name]) for name in ("exp", "log", "tanh", "sigmoid", "log1p", "copy")
 )
-
-
-@kernel
-def log_1_plus(A, o, o_row, a, a_row, a_step, m, n):  # type: ignore[no-untyped-def]
-    """`o[i, j] = log(1 + a[i, j])`, by the C library."""
-    for i in range(m):
-        for j in range(n):
-            A[o + i * o_row + j] = F(math.log1p(A[a + i * a_row + j * a_step]))
 
 
 @kernel

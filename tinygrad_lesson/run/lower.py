@@ -1,113 +1,28 @@
-"""Steps as instructions of the interpreter: where operands lie, and one encoder for each op that has a kernel."""
+"""Calls as instructions of the interpreter: an encoder for each NumPy function that has a kernel."""
 
-import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.engine.op import Op
-from tinygrad_lesson.ops import elementwise as e
-from tinygrad_lesson.ops import index, linear, movement, nn, reduce
+from tinygrad_lesson.engine.shapes import reduced_axes, show
+from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Trace, numbers_in
 from tinygrad_lesson.run.interpreter import CODES
+from tinygrad_lesson.run.operands import (
+    WORD,
+    Memory,
+    Operand,
+    Row,
+    apart,
+    contiguous,
+    in_elements,
+)
 
-Row = list[int]  # one instruction: a code, then offsets and sizes
+Encoder = Callable[..., "list[Row] | None"]
+NUMBERS = (bool, int, float, np.float32)  # types of numbers that leave a result in float32
 LARGEST_PRODUCT = 64**3  # multiplications; above it BLAS is faster
 LONGEST_SUM = 512  # products that are added up one after the other
-WORD = 1 << 64
-FLAGS = 10  # the word of a product and of a normalization that holds
-RELU = {"product": 2, "batch_norm": 4}  # that the positive part is wanted
-MOVABLE, PLACES = 1 << 62, 40  # mark of an offset in a movable array; its number is above the lower 40 bits
-
-
-class Operand(NamedTuple):
-    """A float32 array as the kernels see it: where it begins, and its strides, all in elements."""
-
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-class Noted(list[int]):
-    """An instruction that knows the operands of its step."""
-
-    touched: Sequence[Operand] = ()
-
-
-def noted(rows: list[Row] | None, operands: Sequence[Operand]) -> list[Row] | None:
-    """Instructions for one step, of which the last knows what it touches."""
-    if rows:
-        rows[-1] = last = Noted(rows[-1])
-        last.touched = operands
-    return rows
-
-
-class Memory:
-    """Addresses relative to the base of one array; temporaries and numbers that live as long as the tape."""
-
-    def __init__(self, arena: np.ndarray) -> None:
-        self.base = (
-            np.zeros(16, np.float32) if arena.nbytes < 64 else arena[: arena.nbytes // 4 * 4].view(np.float32)
-        )
-        self.origin = address(self.base)
-        self.kept: list[Any] = []
-        self.vectors: dict[int, Operand] = {}
-        self.matrices: dict[tuple[int, int], Operand] = {}
-        self.numbers: dict[bytes, np.ndarray] = {}  # by their bits: 0. and -0. are two
-        self.movable: list[tuple[int, int]] = []  # begin and end of arrays that may lie elsewhere next time
-
-    def operand(self, x: Any) -> Operand | None:
-        """An array, or a number, as an operand; None if it is no float32, or not where float32 can be reached."""
-        if not isinstance(x, np.ndarray):
-            x = np.array(x, np.float32)
-            x = self.numbers.setdefault(x.tobytes(), x)
-        if x.dtype != np.float32 or not x.flags.aligned or any(s % 4 for s in x.strides):
-            return None
-        return Operand(self.offset(x), x.shape, tuple(s // 4 % WORD for s in x.strides))
-
-    def offset(self, x: np.ndarray) -> int:
-        """Distance from the base, in elements, as an unsigned word; marked, in a movable array."""
-        at = address(x)
-        for i, (start, stop) in enumerate(self.movable):
-            if start <= at < stop:
-                return MOVABLE | i << PLACES | (at - start) // 4
-        return (at - self.origin) // 4 % WORD
-
-    def temporary(self, *shape: int) -> Operand:
-        """A new array."""
-        self.kept.append(np.zeros(shape, np.float32))
-        found = self.operand(self.kept[-1])
-        assert found is not None
-        return found
-
-    def ones(self, size: int) -> Operand:
-        """A vector of ones; the same for all that ask for its length."""
-        if size not in self.vectors:
-            self.vectors[size] = self.temporary(size)
-            self.kept[-1][:] = 1
-        return self.vectors[size]
-
-    def ones_before(self, w: Operand) -> Operand:
-        """A row of ones, with which a product adds up the rows of `w`."""
-        return Operand(self.ones(w.shape[0]).offset, (1, w.shape[0]), (0, 1))
-
-    def scratch(self, rows: int, columns: int) -> Operand:
-        """A matrix for the very next instruction alone; the same for all that ask for its shape."""
-        if (rows, columns) not in self.matrices:
-            self.matrices[rows, columns] = self.temporary(rows, columns)
-        return self.matrices[rows, columns]
-
-
-@functools.cache
-def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of an array whose elements lie one after the other."""
-    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
-
-
-def address(x: np.ndarray) -> int:
-    """Where the elements begin."""
-    return x.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 def spread(x: Operand, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -139,9 +54,9 @@ def as_matrix(
 
 
 def elementwise(name: str) -> Callable[..., list[Row] | None]:
-    """An instruction for an op that treats each element alike."""
+    """An instruction that treats each element alike."""
 
-    def encode(memory: Memory, op: Op, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+    def encode(memory: Memory, what: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
         if contiguous(target) and all(x[1:] == target[1:] for x in sources):
             one_row = [word for x in sources for word in (x.offset, 0, 1)]
             return [[CODES[name], target.offset, 0, *one_row, 1, math.prod(target.shape)]]
@@ -197,39 +112,21 @@ def partial_products(x: Operand, w: Operand, parts: Operand, begin: list[int]) -
     return rows
 
 
-def matmul(memory: Memory, op: Op, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+def matmul(memory: Memory, call: Call, factors: Sequence[Any], target: Operand) -> list[Row] | None:
     """A product of two matrices."""
-    a, b = sources
-    return product(memory, a, b, target, None) if len(a.shape) == len(b.shape) == 2 else None
-
-
-def fully_connected(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
-    """Rows times the transposed weight, plus the bias."""
-    x, weight = sources[:2]
-    if len(x.shape) != 2 or (len(sources) == 3 and sources[2].strides != (1,) and sources[2].shape != (1,)):
+    if call.named or any(not isinstance(x, Operand) or len(x.shape) != 2 for x in factors):
         return None
-    transposed = Operand(weight.offset, weight.shape[::-1], weight.strides[::-1])
-    return product(memory, x, transposed, target, sources[2] if len(sources) == 3 else None)
+    a, b = factors
+    return product(memory, a, b, target, None)
 
 
-def contiguous(x: Operand) -> bool:
-    """Whether the elements lie one after the other in row-major order."""
-    if x.strides == row_major(x.shape):
-        return True
-    expected = 1
-    for n, s in zip(x.shape[::-1], x.strides[::-1], strict=True):
-        if n != 1 and s != expected:
-            return False
-        expected *= n
-    return True
-
-
-def total(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+def total(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
     """A sum over all elements, down the columns, or along the rows."""
-    (x,) = sources
-    axes, rank = op.axes(len(x.shape)), len(x.shape)
-    if not contiguous(target):
+    x, rank, named = operands[0], len(operands[0].shape), dict(call.named)
+    axis = call.inputs[1] if len(operands) > 1 else named.get("axis", 0)
+    if not contiguous(target) or len(operands) > 2 or named.keys() - {"axis", "keepdims"}:
         return None
+    axes = reduced_axes(rank, axis)
     if len(axes) == rank and contiguous(x):
         size = int(np.prod(x.shape, dtype=int))
         return [[CODES["row_sums"], x.offset, 0, 1, target.offset, 1, size]]
@@ -241,52 +138,40 @@ def total(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) 
     return None
 
 
-def softmax(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
-    """Probabilities along the rows of a matrix."""
-    (x,) = sources
-    rank = len(x.shape)
-    if (
-        rank != 2
-        or op.axis not in (1, -1)
-        or op.temperature != 1
-        or not contiguous(target)
-        or x.strides[1] != 1
-    ):
+def full(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
+    """One number everywhere, which the call gives or its name says."""
+    number = {"zeros": 0.0, "ones": 1.0}.get(call.name)
+    value = (*operands, None)[1] if number is None else memory.operand(number)
+    if not isinstance(value, Operand) or not contiguous(target):
         return None
-    return [[CODES["softmax"], x.offset, x.strides[0], target.offset, *x.shape]]
+    return [[CODES["filled"], target.offset, value.offset, math.prod(target.shape)]]
 
 
-def full(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
-    """One number everywhere."""
-    value = memory.operand(op.value)
-    assert value is not None
-    size = int(np.prod(target.shape, dtype=int))
-    return [[CODES["filled"], target.offset, value.offset, size]] if contiguous(target) else None
-
-
-def batch_norm(
-    memory: Memory, op: Any, sources: Sequence[Operand], targets: Sequence[Operand]
-) -> list[Row] | None:
-    """Normalization of the columns of a matrix."""
-    x, gamma, beta, moving_mean, moving_var = sources
-    o, mean, var, new_mean, new_var = targets
-    if len(x.shape) != 2 or op.axis not in (1, -1) or not all(map(contiguous, (*sources, *targets))):
+def clipped(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
+    """What is between two numbers, of which one may be None."""
+    x, *bounds = operands
+    if call.named or len(bounds) != 2 or any(isinstance(bound, Ref) for bound in call.inputs[1:]):
         return None
-    settings = memory.temporary(2)
-    memory.kept[-1][:] = op.eps, op.momentum
-    places = (x, gamma, beta, mean, var, o, new_mean, new_var)
-    row = [CODES["batch_norm"], *(p.offset for p in places), settings.offset]
-    row += [int(op.uses_batch) + 2 * int(op.fix_gamma), *x.shape, moving_mean.offset, moving_var.offset]
-    return [row]
+    rows: list[Row] = []
+    for kernel, bound in zip(("maximum", "minimum"), bounds, strict=True):
+        row = [] if bound is None else elementwise(kernel)(memory, call, [x, bound], target)
+        if row is None:
+            return None
+        x, rows = target if row else x, [*rows, *row]
+    return rows or None
 
 
-def pieces(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+def pieces(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
     """Arrays one after the other: a copy for each."""
     rows: list[Row] = []
-    axis, start = op.dim % len(target.shape), 0
+    (sources,), named = operands[:1], dict(call.named)
+    axis = call.inputs[1] if len(operands) > 1 else named.get("axis", 0)
+    if axis is None or named.keys() - {"axis"} or not all(isinstance(x, Operand) for x in sources):
+        return None
+    start, axis = 0, axis % len(target.shape)
     for x in sources:
         part = Operand((target.offset + start * target.strides[axis]) % WORD, x.shape, target.strides)
-        copy = elementwise("copy")(memory, op, [x], part)
+        copy = elementwise("copy")(memory, call, [x], part)
         if copy is None:
             return None
         rows += copy
@@ -294,14 +179,82 @@ def pieces(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand)
     return rows
 
 
-ENCODERS: dict[type[Op], Callable[..., list[Row] | None]] = {
-    e.Add: elementwise("add"), e.Subtract: elementwise("subtract"), e.Multiply: elementwise("multiply"),
-    e.Divide: elementwise("divide"), e.Maximum: elementwise("maximum"), e.Minimum: elementwise("minimum"),
-    e.Negative: elementwise("negative"), e.Square: elementwise("square"), e.Sqrt: elementwise("sqrt"),
-    e.Rsqrt: elementwise("rsqrt"), e.Abs: elementwise("abs"), e.Sign: elementwise("sign"),
-    e.Relu: elementwise("relu"), e.Exp: elementwise("exp"), e.Log: elementwise("log"),
-    e.Tanh: elementwise("tanh"),
-    e.Sigmoid: elementwise("sigmoid"), e.Log1p: elementwise("log1p"), movement.Identity: elementwise("copy"),
-    linear.MatMul: matmul, linear.FullyConnected: fully_connected, reduce.Sum: total, reduce.Full: full,
-    nn.Softmax: softmax, nn.BatchNorm: batch_norm, index.Concat: pieces,
+def by_element(kernel: str) -> Encoder:
+    """The encoder of an elementwise function."""
+    encode = elementwise(kernel)
+
+    def encode_call(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
+        sources = elementwise_inputs(call, operands)
+        fits = sources is not None and {*map(type, sources)} == {Operand}
+        return encode(memory, call, sources, target) if fits else None
+
+    return encode_call
+
+
+def elementwise_inputs(call: Call, operands: Sequence[Any]) -> Sequence[Any] | None:
+    """What an elementwise call reads; None if it does more than that."""
+    if call.part is not None or (call.named and any(key != "casting" for key, _ in call.named)):
+        return None
+    return operands[1:] if call.name == "copyto" else operands
+
+
+# Elementwise functions, each with its kernel.
+KERNELS = {"absolute": "abs", "positive": "copy", "copyto": "copy"} | {
+    name: name
+    for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "negative", "square", "sqrt", "sign",
+                 "exp", "log", "tanh", "log1p", "copy")
 }  # fmt: skip
+# One row per function. An encoder takes the memory, the call, its operands as they stand in the call, the target; it
+# gives instructions, or None for what they cannot do.
+CALLS: dict[str, Encoder] = {name: by_element(kernel) for name, kernel in KERNELS.items()} | {
+    "matmul": matmul, "dot": matmul, "add.reduce": total, "full": full, "zeros": full, "ones": full,
+    "clip": clipped, "concatenate": pieces,
+}  # fmt: skip
+
+
+def encode_trace(memory: Memory, made: Trace, given: Sequence[Operand]) -> list[Row]:
+    """Instructions for the calls of a trace on these operands, sources and then targets.
+
+    Errors
+        NotTraceableError naming the call for which there are none.
+    """
+    values: list[Operand | None] = list(given)
+    for n in range(len(given), len(made.values)):
+        spec, (root, start) = made.values[n], made.roots[n]
+        x = values[root] if root != n else memory.value(spec, n - len(given))
+        if x is not None and root != n:
+            x = Operand((x.offset + start // 4) % WORD, spec.shape, in_elements(spec))
+        values.append(x)
+    rows: list[Row] = []
+    for call in made.calls:
+        if not call.view:
+            rows += encode_call(memory, made, call, values)
+    return rows
+
+
+def encode_call(memory: Memory, made: Trace, call: Call, values: Sequence[Operand | None]) -> list[Row]:
+    """Instructions for one call."""
+    encoder, target = CALLS.get(call.name), values[call.out]
+    touched = numbers_in(call.inputs)
+    if encoder is None or target is None or None in [values[n] for n in touched]:
+        types = sorted({made.values[n].dtype.name for n in (*touched, call.out)} - {"float32"})
+        raise NotTraceableError(f"np.{call.name} has no instruction{''.join(f' for {t}' for t in types)}")
+    root = made.roots[call.out][0]
+    for x in [values[n] for n in touched if made.roots[n][0] == root]:
+        if not (x == target and call.name in KERNELS) and not apart(x, target):  # type: ignore[arg-type]
+            raise NotTraceableError(f"np.{call.name} writes over what it reads")
+    operands = [resolved(memory, x, values) for x in call.inputs]
+    rows = encoder(memory, call, operands, target) if 0 not in target.shape else None
+    if rows is None:
+        shapes = " ".join([show(made.values[n].shape) for n in touched])
+        raise NotTraceableError(f"np.{call.name} of {shapes} has no instruction")
+    return rows
+
+
+def resolved(memory: Memory, x: Any, values: Sequence[Operand | None]) -> Any:
+    """What stands in a call, values and numbers as operands."""
+    if type(x) is Ref:
+        return values[x.number]
+    if type(x) is tuple:
+        return tuple([values[part.number] if type(part) is Ref else part for part in x])
+    return memory.operand(x) if type(x) in NUMBERS else x

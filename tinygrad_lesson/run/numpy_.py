@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -11,9 +11,10 @@ from tinygrad_lesson.engine.errors import DTypeError, listed
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
-from tinygrad_lesson.plan.step import Buffer, Step, writes_to
+from tinygrad_lesson.plan.step import Buffer, Step
 from tinygrad_lesson.plan.trace import NotTraceableError, spec_of, traced
-from tinygrad_lesson.run.calls import Run, Scratch
+from tinygrad_lesson.run.calls import PATTERNS, Run, Scratch
+from tinygrad_lesson.run.ways import told
 
 
 class Places(dict[int, Any]):
@@ -53,12 +54,15 @@ class NumpyRunner:
     """
 
     name = "numpy"
+    patterns: ClassVar[dict[str, str]] = PATTERNS
 
     def __init__(
         self, plan: Plan, arrays: Mapping[str, np.ndarray], generator: Any, *, movable: bool = False
     ) -> None:
         self.plan, self.generator, self.arrays, self.movable = plan, generator, arrays, movable
-        self.scratch = Scratch()
+        self.scratch = Scratch(plan.patterns)
+        self.ways: dict[int, Any] = {}  # how each step is carried out, by its id: calls, a trace or a word
+        self.reasons: dict[int, str] = {}  # why it is not carried out otherwise
         self.arena = aligned_zeros(plan.arena, np.uint8)
         self.buffers = Places(plan, arrays, self.arena)
         with np.errstate(all="ignore"):
@@ -66,6 +70,9 @@ class NumpyRunner:
                 for call in self.prepare(step):
                     call()
             self.calls = [self.prepare_all(part) for part in (plan.forward, plan.backward, plan.update)]
+
+    def __str__(self) -> str:
+        return told(self)
 
     def prepare_all(self, steps: Sequence[Step]) -> list[Any]:
         """The calls that carry out steps one after the other."""
@@ -77,11 +84,11 @@ class NumpyRunner:
             return self.prepare_blocks(step.op)
         sources = [self.buffers[v] for v in step.sources]
         targets = [self.buffers[v] for v in step.targets]
-        if step.op.traceable and not step.op.random:
-            try:
-                return self.follow(step, sources, targets)
-            except NotTraceableError:
-                pass
+        try:
+            return self.follow(step, sources, targets)
+        except NotTraceableError as error:
+            self.reasons[id(step)] = str(error)
+            self.ways[id(step)] = "its own forward"
         for i, v in enumerate(step.targets):
             if targets[i] is None:  # a view that is copied after all
                 buffer = self.plan.buffers[v]
@@ -136,17 +143,17 @@ class NumpyRunner:
         """The calls that `forward` makes, on the arrays of this step."""
         if step.op.view and not isinstance(sources[0], np.ndarray):
             sources = [np.asarray(sources[0], self.plan.buffers[step.targets[0]].dtype), *sources[1:]]
-        writes = targets[0] is not None and writes_to(step, self.plan.buffers, targets[0].dtype)
         specs = [spec_of(x) if isinstance(x, np.ndarray) else x for x in sources]
         places = [None if x is None else spec_of(x) for x in targets]
         given = [x for x in (*sources, *targets) if isinstance(x, np.ndarray)]
         try:
-            made = traced(step.op, tuple(specs), tuple(places), writes)
+            made = traced(step.op, tuple(specs), tuple(places))
         except TypeError as error:
             known = [None if isinstance(x, float | int) else x.dtype for x in specs]
             raise unsupported(step.op, known, error) from error
         calls, results = self.scratch.prepare(made, given)
         self.buffers.update(zip(step.targets, results, strict=True))
+        self.ways[id(step)] = calls
         return calls
 
     def plainly(self, step: Step, sources: Sequence[Any], targets: Sequence[Any]) -> Run:

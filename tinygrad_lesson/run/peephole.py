@@ -1,46 +1,18 @@
 """Two neighbouring steps as one instruction, where only the second reads what the first makes."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops import linear, nn
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.run.lower import (
-    FLAGS,
-    RELU,
-    WORD,
-    Memory,
-    Operand,
-    Row,
-    batch_norm,
-    elementwise,
-    fully_connected,
-    noted,
-    product,
-    row_major,
-)  # fmt: skip
+from tinygrad_lesson.run.lower import elementwise, product
+from tinygrad_lesson.run.operands import Memory, Operand, Row, apart, noted
+from tinygrad_lesson.run.whole import FLAGS, RELU, Pattern, batch_norm, fully_connected
 
 # An encoder takes the memory, the first op, its operands, other operands of the second, all results but that between.
 Operands = Sequence[Operand]
 Rows = list[Row] | None
-
-
-def extent(x: Operand) -> tuple[int, int]:
-    """Where its elements begin and end."""
-    start = x.offset - WORD if x.offset >= WORD // 2 else x.offset
-    if x.strides == row_major(x.shape):
-        return start, start + math.prod(x.shape)
-    steps = [s - WORD if s >= WORD // 2 else s for s in x.strides]
-    ends = [(n - 1) * s for n, s in zip(x.shape, steps, strict=True)]
-    return start + sum(min(end, 0) for end in ends), start + sum(max(end, 0) for end in ends) + 1
-
-
-def apart(a: Operand, b: Operand) -> bool:
-    """Whether two operands share no memory."""
-    (start, stop), (begin, end) = extent(a), extent(b)
-    return stop <= begin or end <= start
 
 
 def product_and_sum(memory: Memory, op: Any, factors: Operands, others: Operands, targets: Operands) -> Rows:
@@ -82,18 +54,19 @@ def positive(rows: Rows, name: str) -> Rows:
     return rows
 
 
-PAIRS: dict[tuple[type, type], Callable[[Memory, Any, Operands, Operands, Operands], Rows]] = {
-    (linear.MatMul, e.Add): product_and_sum,
-    (e.Sign, e.Multiply): passed_sign,
-    (linear.FullyConnected, e.Relu): positive_layer,
-    (nn.BatchNorm, e.Relu): positive_norm,
-}
+PAIRS = (
+    Pattern("product_and_sum", (linear.MatMul, e.Add), product_and_sum, "a product begins with what is added to it"),
+    Pattern("pass_sign", (e.Sign, e.Multiply), passed_sign, "`g * sign(y)`, the slope of relu, in one loop"),
+    Pattern("positive_layer", (linear.FullyConnected, e.Relu), positive_layer, "a layer gives its positive part"),
+    Pattern("positive_norm", (nn.BatchNorm, e.Relu), positive_norm, "a normalization gives its positive part"),
+)  # fmt: skip
+OF_PAIR = {pattern.ops: pattern for pattern in PAIRS}
 
 
 def encode_pair(first: Step, second: Step, runner: Any) -> Rows:
     """One instruction for both; None where there is none, or where others need the first result."""
-    encoder, between = PAIRS.get((type(first.op), type(second.op))), first.targets[0]
-    if encoder is None or runner.readers[between] != 1 or between not in second.sources:
+    pattern, between = OF_PAIR.get((type(first.op), type(second.op))), first.targets[0]
+    if pattern is None or runner.readers[between] != 1 or between not in second.sources:
         return None
     others = [v for v in second.sources if v != between]
     values = first.sources, others, (*second.targets, *first.targets[1:])
@@ -101,4 +74,9 @@ def encode_pair(first: Step, second: Step, runner: Any) -> Rows:
     operands = [*sources, *rest, *targets]
     if None in operands or any(0 in x.shape for x in operands):
         return None
-    return noted(encoder(runner.memory, first.op, sources, rest, targets), operands)
+    rows: Rows = pattern.encode(runner.memory, first.op, sources, rest, targets)
+    if rows is None:
+        return None
+    runner.ways[id(first)] = way = f"pattern {pattern.name}"
+    runner.ways[id(second)] = f"{way}, with the step before"
+    return noted(rows, operands)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from tinygrad_lesson.run.interpreter import AHEAD
-from tinygrad_lesson.run.lower import Noted, Operand, Row
+from tinygrad_lesson.run.operands import Noted, Operand, Row
 from tinygrad_lesson.run.simd import LINE
 
 FAR = 256  # instructions; what was not touched in so many has left the first cache

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.run.interpreter import WIDTH, interpret
-from tinygrad_lesson.run.lower import MOVABLE, PLACES, WORD, Memory, Row
+from tinygrad_lesson.run.operands import MOVABLE, PLACES, WORD, Memory, Row
 from tinygrad_lesson.run.prefetch import fetch_ahead
 from tinygrad_lesson.run.threads import Turn
 
@@ -60,13 +60,13 @@ class ParallelSegments:
             turn.close()
 
 
-def segments(calls: Sequence[Any], memory: Memory) -> list[Any]:
-    """Neighbouring instructions joined into stretches."""
+def segments(calls: Sequence[Any], memory: Memory, *, ahead: bool = True) -> list[Any]:
+    """Neighbouring instructions joined into stretches, which fetch `ahead` what lies far away."""
     joined: list[Any] = []
     for instructions, some in itertools.groupby(calls, lambda call: isinstance(call, list)):
         if instructions:
             rows = list(some)
-            if not memory.movable:
+            if ahead and not memory.movable:
                 fetch_ahead(rows)
             joined.append(Segment(as_tape(rows), memory))
         else:

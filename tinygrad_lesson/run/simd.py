@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -150,6 +151,12 @@ def where(answers: V, a: Any, b: Any) -> V:
     if not isinstance(some, Vector):
         some = Vector(answers.builder, ir.Constant(VECTOR, [F32(0.0)] * LANES))
     return type(answers)(answers.builder, answers.builder.select(answers.value, some.lift(a), some.lift(b)))
+
+
+def constant(builder: Any, number: float) -> Vector:
+    """A number in all lanes."""
+    with np.errstate(over="ignore"):
+        return Vector(builder, ir.Constant(VECTOR, [F32(float(np.float32(number)))] * LANES))
 
 
 class Memory:

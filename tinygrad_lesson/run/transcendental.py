@@ -73,6 +73,15 @@ def log32(x: Vector) -> Vector:
     return where((x != x) | (x == math.inf), x, y)
 
 
+def log1p32(x: Vector) -> Vector:
+    """log(1 + x), within 1.5 ulp: what is lost where 1 + x is rounded to u is made good."""
+    x = Vector(x.builder, x.value)
+    u = x + 1.0
+    y = Vector(x.builder, log32(u).value) + (x - (u - 1.0)) / u
+    y = where(u == 0.0, -math.inf, y)
+    return where((u == 1.0) | (x == math.inf), x, y)
+
+
 def tanh32(x: Vector) -> Vector:
     """Hyperbolic tangent, within 2 ulp."""
     x = Contracted(x.builder, x.value)

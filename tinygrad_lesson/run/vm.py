@@ -7,7 +7,7 @@ declared twice to work, only to be faster.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,25 +15,27 @@ from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
+from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
 from tinygrad_lesson.run.fused import Loop, compiles
 from tinygrad_lesson.run.interpreter import CODES, train
 from tinygrad_lesson.run.lent import Lender
-from tinygrad_lesson.run.lower import (
-    ENCODERS,
+from tinygrad_lesson.run.lower import elementwise, encode_trace
+from tinygrad_lesson.run.numpy_ import NumpyRunner
+from tinygrad_lesson.run.operands import (
     WORD,
     Memory,
     Operand,
     Row,
     address,
-    elementwise,
     noted,
     row_major,
+    spec_like,
 )
-from tinygrad_lesson.run.numpy_ import NumpyRunner
-from tinygrad_lesson.run.peephole import encode_pair
+from tinygrad_lesson.run.peephole import PAIRS, encode_pair
 from tinygrad_lesson.run.segment import NOTHING, ParallelSegments, Segment, as_tape, joined, segments
 from tinygrad_lesson.run.simd import LINE
 from tinygrad_lesson.run.threads import threads
+from tinygrad_lesson.run.whole import OF_OP, OTHERS, PATTERNS
 
 ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
 LEAST = 1 << 16  # elements of a loop that a thread is woken for
@@ -43,6 +45,9 @@ class VMRunner(NumpyRunner):
     """Carries out a plan by the interpreter where it has kernels, by NumPy elsewhere."""
 
     name = "vm"
+    patterns: ClassVar[dict[str, str]] = {
+        p.name: f"{p.of()}: {p.meaning}" for p in (*PATTERNS, *PAIRS)
+    } | OTHERS
 
     def __init__(
         self, plan: Plan, arrays: Mapping[str, np.ndarray], generator: Any, *, movable: bool = False
@@ -52,7 +57,7 @@ class VMRunner(NumpyRunner):
         if movable:  # what comes in their places is row-major, so instructions may count on nothing else
             arrays = {name: np.require(x, requirements=ROWS) for name, x in arrays.items()}
         super().__init__(plan, arrays, generator, movable=movable)
-        self.calls = [segments(part, self.memory) for part in self.calls]
+        self.calls = [segments(part, self.memory, ahead=plan.patterns) for part in self.calls]
         parts = [call for part in self.calls[:2] for call in part]
         self.tape = joined(parts) if all(isinstance(part, Segment) for part in parts) else None
 
@@ -98,7 +103,8 @@ class VMRunner(NumpyRunner):
         pending: list[Step] = []
         for step in steps:
             view = self.prepare(step) if step.op.view else []
-            pair = pending and not step.op.view and encode_pair(pending[0], step, self)
+            paired = pending and self.plan.patterns and not step.op.view
+            pair = paired and encode_pair(pending[0], step, self)
             if pair:
                 calls += pair
                 pending = []
@@ -116,20 +122,31 @@ class VMRunner(NumpyRunner):
         """Instructions for one step where there is a kernel, else calls."""
         if step.op.view or self.early.issuperset(step.targets):
             return super().prepare(step)
-        rows = self.encode_blocks(step.op) if isinstance(step.op, Blockwise) else self.encode(step)
-        return super().prepare(step) if rows is None else rows
+        try:
+            return self.encode_blocks(step) if isinstance(step.op, Blockwise) else self.encode(step)
+        except NotTraceableError as error:
+            calls = super().prepare(step)
+            self.reasons[id(step)] = str(error)
+            return calls
 
-    def encode_blocks(self, op: Blockwise) -> list[Any] | None:
-        """Joined steps as one compiled loop; None where there is no vector code for one of them."""
+    def encode_blocks(self, step: Step) -> list[Any]:
+        """Joined steps as one compiled loop.
+
+        Errors
+            NotTraceableError where there is no vector code for one of them.
+        """
+        op: Any = step.op
         flat, memory = self.in_order(op), self.memory
-        if flat is None or not compiles(op.steps):
-            return None
+        if flat is None:
+            raise NotTraceableError("an array does not lie in one row")
+        compiles(op.steps)
         found = dict.fromkeys(v for step in op.steps for v in (*step.sources, *step.targets))
         values = [v for v in found if not self.plan.buffers[v].block]
         operands = [memory.operand(flat.get(v, self.buffers[v])) for v in values]
         offsets = {v: x.offset for v, x in zip(values, operands, strict=True) if x is not None}
         if len(offsets) < len(values):
-            return None
+            raise NotTraceableError("not all of it is float32")
+        self.ways[id(step)] = "pattern joined_loop"
         moving = [v for v in values if v in flat and flat[v].size > 1 and any(flat[v].strides)]
         loop = Loop(op.steps, moving, [v for v in values if v not in moving])
         memory.kept.append(loop)
@@ -156,16 +173,37 @@ class VMRunner(NumpyRunner):
                 rows += elementwise("add")(memory, op, [so_far, place], target) or []
         return [ParallelSegments(parts), *rows]
 
-    def encode(self, step: Step) -> list[Row] | None:
-        """Instructions for one step; None where there is no kernel for it."""
-        encoder = ENCODERS.get(type(step.op))
-        if encoder is None:
-            return None
+    def encode(self, step: Step) -> list[Row]:
+        """Instructions for one step: those of a pattern, or of its calls.
+
+        Errors
+            NotTraceableError where there are none for one of them.
+        """
         sources, targets = [self.operand(v) for v in step.sources], [self.operand(v) for v in step.targets]
-        if None in sources or None in targets or any(0 in x.shape for x in targets if x):
-            return None
-        rows = encoder(self.memory, step.op, sources, targets if len(targets) > 1 else targets[0])
-        return noted(rows, [x for x in (*sources, *targets) if x])
+        operands = [x for x in (*sources, *targets) if x is not None]
+        if len(operands) < len(sources) + len(targets):
+            raise NotTraceableError("not all of it is float32")
+        if any(0 in x.shape for x in operands[len(sources) :]):
+            raise NotTraceableError("it has no elements")
+        pattern = OF_OP.get(type(step.op)) if self.plan.patterns else None
+        if pattern is not None:
+            given = operands[len(sources) :] if len(targets) > 1 else targets[0]
+            rows = pattern.encode(self.memory, step.op, operands[: len(sources)], given)
+            if rows is not None:
+                self.ways[id(step)] = f"pattern {pattern.name}"
+                return noted(rows, operands)
+        return noted(self.encode_calls(step, operands), operands)
+
+    def encode_calls(self, step: Step, operands: Sequence[Operand]) -> list[Row]:
+        """Instructions for what `forward` calls."""
+        numbers, count = [self.plan.buffers[v].value for v in step.sources], len(step.sources)
+        specs: list[Any] = [spec_like(*x[1:]) for x in operands]
+        for i in [i for i, number in enumerate(numbers) if number is not None]:
+            specs[i] = numbers[i]
+        made = traced(step.op, tuple(specs[:count]), tuple(specs[count:]))
+        self.ways[id(step)] = made
+        given = [x for x, spec in zip(operands, specs, strict=True) if isinstance(spec, Spec)]
+        return encode_trace(self.memory, made, given)
 
     def operand(self, v: int) -> Operand | None:
         """A buffer as the kernels see it; None if it is no float32, or a view that is still to be made."""

@@ -201,7 +201,7 @@ class Writer(World):
         start = len(self.printer.lines)
         try:
             given = [self.given_to(edge) for edge in node.inputs]
-            made = traced(op, tuple(given), (None,) * op.results, False)
+            made = traced(op, tuple(given), (None,) * op.results, may_draw=True)
             words = [word for word, x in zip(inputs, given, strict=True) if isinstance(x, Spec)]
             found = self.printer.write(made, words, wanted)
         except (LessonError, TypeError, AttributeError) as error:
