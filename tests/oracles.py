@@ -360,6 +360,11 @@ ORACLES = {
 }
 
 
+def oracle_of(cls):
+    """What `forward` of an op must give: as it declares itself, or as it stands here."""
+    return cls.oracle or ORACLES.get(cls.name)
+
+
 def make_loss(op, x):
     share = {"null": 1, "batch": len(x) if x.ndim else 1, "valid": max((x > op.valid_thresh).sum(), 1)}
     return [np.full_like(x, op.grad_scale / share[op.normalization])]

@@ -1,14 +1,16 @@
 """MXNet's operators as spellings of our ops."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.op import RESERVED, Op, Reduction
 from tinygrad_lesson.mxnet.custom import Custom
 from tinygrad_lesson.mxnet.register import COUNTED, DTYPE_CODES, OPERATORS, operator
-from tinygrad_lesson.ops import conv, index, linear, loss, movement, nn, pool, random, reduce
+from tinygrad_lesson.ops import conv, index, linear, loss, movement, nn, pool, random, reduce, rounding
 from tinygrad_lesson.ops import elementwise as e
+from tinygrad_lesson.ops import functions as f
 
 ACTIVATIONS = {
     "relu": e.Relu(), "sigmoid": e.Sigmoid(), "tanh": e.Tanh(), "softrelu": e.Softplus(), "softsign": e.Softsign(),
@@ -24,8 +26,13 @@ COMPARISONS = {
 UNARY = {
     "exp": e.Exp, "log": e.Log, "log1p": e.Log1p, "expm1": e.Expm1, "sqrt": e.Sqrt, "rsqrt": e.Rsqrt,
     "square": e.Square, "abs": e.Abs, "sign": e.Sign, "negative": e.Negative, "tanh": e.Tanh,
-    "sigmoid": e.Sigmoid, "relu": e.Relu, "softsign": e.Softsign,
+    "sigmoid": e.Sigmoid, "relu": e.Relu, "softsign": e.Softsign, "sin": f.Sin, "cos": f.Cos, "tan": f.Tan,
+    "arcsin": f.Arcsin, "arccos": f.Arccos, "arctan": f.Arctan, "sinh": f.Sinh, "cosh": f.Cosh, "arcsinh": f.Arcsinh,
+    "arccosh": f.Arccosh, "arctanh": f.Arctanh, "degrees": f.Degrees, "radians": f.Radians, "log2": f.Log2,
+    "log10": f.Log10, "cbrt": f.Cbrt, "rcbrt": f.Rcbrt, "reciprocal": f.Reciprocal, "floor": rounding.Floor,
+    "ceil": rounding.Ceil, "trunc": rounding.Trunc, "fix": rounding.Trunc, "logical_not": rounding.LogicalNot,
 }  # fmt: skip
+LOGIC = {"and": rounding.LogicalAnd, "or": rounding.LogicalOr, "xor": rounding.LogicalXor}
 REDUCTIONS = {
     "sum": reduce.Sum,
     "mean": reduce.Mean,
@@ -185,6 +192,13 @@ def broadcast_to(shape: tuple[int, ...]) -> Op:
     return movement.BroadcastTo(to=shape)
 
 
+def cast(dtype: str) -> Op:
+    """The op behind `Cast`."""
+    if dtype not in DTYPE_CODES:
+        raise AttributeValueError(f"dtype is {dtype[:80]!r}, expected one of {', '.join(DTYPE_CODES)}")
+    return movement.Cast(type=dtype)
+
+
 def split(num_outputs: int, axis: int = 1, squeeze_axis: bool = False) -> Op:
     """The op behind `SliceChannel`."""
     return index.Split(num_outputs=num_outputs, axis=axis, squeeze_axis=squeeze_axis)
@@ -245,6 +259,8 @@ def declare() -> None:
     operator("Custom", custom, ignored=COUNTED)
     operator("_zeros", filled(0.0), ignored=frozenset({"ctx"}))
     operator("_ones", filled(1.0), ignored=frozenset({"ctx"}))
+    operator("rint", lambda: rounding.Rint(ties="down"), inputs=("data",))
+    operator("round", lambda: rounding.Rint(ties="away"), inputs=("data",))
     for name, unary in UNARY.items():
         operator(name, unary, inputs=("data",))
     for name, cls in REDUCTIONS.items():
@@ -254,6 +270,18 @@ def declare() -> None:
             *{"max": ("max_axis",), "min": ("min_axis",)}.get(name, ()),
             inputs=("data",),
         )
+    for name, logical in LOGIC.items():
+        operator(f"_logical_{name}", logical, inputs=SIDES)
+        operator(f"broadcast_logical_{name}", logical, inputs=SIDES)
+        operator(f"_logical_{name}_scalar", with_scalar(logical()), inputs=("data",))
+    for name, function in (("hypot", f.Hypot), ("mod", partial(rounding.Remainder, zero=True))):
+        operator(f"_{name}", partial(function, same_shape=True), inputs=SIDES)
+        operator(f"broadcast_{name}", partial(function), inputs=SIDES)
+        operator(f"_{name}_scalar", with_scalar(function()), inputs=("data",))
+    operator("_rmod_scalar", with_scalar(rounding.Remainder(zero=True), True), inputs=("data",))
+    operator("Cast", cast, "cast", inputs=("data",))
+    operator("zeros_like", lambda: reduce.FullLike(value=0.0), inputs=("data",))
+    operator("ones_like", lambda: reduce.FullLike(value=1.0), inputs=("data",))
     for name, (old, binary) in BINARY.items():
         strict = f"elemwise_{name}" if name in ("add", "sub", "mul", "div") else f"_{name}"
         operator(strict, same_shape(binary), f"_{old}", f"_{old.title()}", inputs=SIDES)

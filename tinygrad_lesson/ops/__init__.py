@@ -3,6 +3,7 @@
 from tinygrad_lesson.ops import (
     conv,
     elementwise,
+    functions,
     index,
     labels,
     linear,
@@ -12,11 +13,13 @@ from tinygrad_lesson.ops import (
     pool,
     random,
     reduce,
+    rounding,
 )
 
 __all__ = [
     "conv",
     "elementwise",
+    "functions",
     "index",
     "labels",
     "linear",
@@ -26,4 +29,5 @@ __all__ = [
     "pool",
     "random",
     "reduce",
+    "rounding",
 ]
