@@ -8,7 +8,21 @@ from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.op import RESERVED, Op, Reduction
 from tinygrad_lesson.mxnet.custom import Custom
 from tinygrad_lesson.mxnet.register import COUNTED, DTYPE_CODES, OPERATORS, operator
-from tinygrad_lesson.ops import conv, index, linear, loss, movement, nn, pool, random, reduce, rounding
+from tinygrad_lesson.ops import (
+    conv,
+    gather,
+    index,
+    linear,
+    loss,
+    movement,
+    nn,
+    order,
+    pool,
+    random,
+    reduce,
+    repeated,
+    rounding,
+)  # fmt: skip
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops import functions as f
 
@@ -192,6 +206,60 @@ def broadcast_to(shape: tuple[int, ...]) -> Op:
     return movement.BroadcastTo(to=shape)
 
 
+def pad(pad_width: tuple[int, ...], mode: str = "constant", constant_value: float = 0.0) -> Op:
+    """The op behind `Pad`: widths in pairs, one after the other."""
+    if len(pad_width) % 2:
+        raise AttributeValueError(f"pad_width has {len(pad_width)} numbers, expected two for each axis")
+    pairs = tuple(zip(pad_width[::2], pad_width[1::2], strict=True))
+    return repeated.Pad(pad_width=pairs, mode=mode, constant_values=constant_value)
+
+
+def sliced(begin: tuple[Any, ...], end: tuple[Any, ...], step: tuple[Any, ...] = ()) -> Op:
+    """The op behind `slice`."""
+    if len(begin) != len(end) or (step and len(step) != len(begin)):
+        raise AttributeValueError(
+            f"begin is {begin}, end {end}, step {step}; expected as many numbers in each"
+        )
+    step = step or (None,) * len(begin)
+    return index.Slice(key=index.freeze(tuple(map(slice, begin, end, step))))
+
+
+def slice_axis(axis: int, begin: int, end: int | None) -> Op:
+    """The op behind `slice_axis`."""
+    part, every = slice(begin, end), slice(None)
+    key = (*[every] * axis, part) if axis >= 0 else (..., part, *[every] * (-axis - 1))
+    return index.Slice(key=index.freeze(key))
+
+
+def flip(axis: int | tuple[int, ...]) -> Op:
+    """The op behind `reverse`."""
+    return repeated.Flip(axis=axis)
+
+
+def take(axis: int = 0, mode: str = "clip") -> Op:
+    """The op behind `take`."""
+    return gather.Take(axis=axis, mode=mode)
+
+
+def place_of(cls: Callable[..., Op]) -> Callable[..., Op]:
+    """Where an extreme is, as MXNet gives it: in the element type of the data."""
+
+    def build(axis: int | None = None, keepdims: bool = False) -> Op:
+        return cls(axis=axis, keepdims=keepdims, vector=True)
+
+    return build
+
+
+def sort(axis: int | None = -1, is_ascend: bool = True) -> Op:
+    """The op behind `sort`."""
+    return order.Sort(axis=axis, descending=not is_ascend)
+
+
+def argsort(axis: int | None = -1, is_ascend: bool = True, dtype: str = "float32") -> Op:
+    """The op behind `argsort`."""
+    return order.Argsort(axis=axis, descending=not is_ascend, type=dtype)
+
+
 def cast(dtype: str) -> Op:
     """The op behind `Cast`."""
     if dtype not in DTYPE_CODES:
@@ -280,6 +348,27 @@ def declare() -> None:
         operator(f"_{name}_scalar", with_scalar(function()), inputs=("data",))
     operator("_rmod_scalar", with_scalar(rounding.Remainder(zero=True), True), inputs=("data",))
     operator("Cast", cast, "cast", inputs=("data",))
+    operator("Pad", pad, "pad", inputs=("data",))
+    operator("slice", sliced, "crop", inputs=("data",))
+    operator("slice_axis", slice_axis, inputs=("data",))
+    operator("slice_like", repeated.SliceLike, inputs=("data", "shape_like"))
+    operator("reverse", flip, "flip", inputs=("data",))
+    operator("tile", repeated.Tile, inputs=("data",))
+    operator("repeat", repeated.Repeat, inputs=("data",))
+    operator("diag", repeated.Diag, inputs=("data",))
+    operator("take", take, inputs=("a", "indices"))
+    operator("pick", gather.Pick, inputs=("data", "index"))
+    operator("choose_element_0index", lambda: gather.Pick(axis=1), inputs=("lhs", "rhs"))
+    operator("batch_take", lambda: gather.Pick(axis=1), inputs=("a", "indices"))
+    operator("one_hot", gather.OneHot, inputs=("indices",))
+    operator("Embedding", gather.Embedding, ignored=frozenset({"dtype", "sparse_grad"}))
+    operator("gather_nd", gather.GatherNd, inputs=("data", "indices"))
+    operator("scatter_nd", gather.ScatterNd, inputs=("data", "indices"))
+    operator("argmax", place_of(order.Argmax), inputs=("data",))
+    operator("argmin", place_of(order.Argmin), inputs=("data",))
+    operator("argmax_channel", lambda: order.Argmax(axis=1, vector=True), inputs=("data",))
+    operator("sort", sort, inputs=("data",), outputs=("output0",))
+    operator("argsort", argsort, inputs=("data",))
     operator("zeros_like", lambda: reduce.FullLike(value=0.0), inputs=("data",))
     operator("ones_like", lambda: reduce.FullLike(value=1.0), inputs=("data",))
     for name, (old, binary) in BINARY.items():
