@@ -390,7 +390,22 @@ def softmax_gradient(op, p, label):
     return np.moveaxis(gradient, -1, axis) * op.grad_scale / inside / share[op.normalization]
 
 
+def regression(slope):
+    """The mean over the numbers of a row of a difference's slope."""
+
+    def gradient(op, data, label):
+        return [
+            slope(data, label.reshape(data.shape)) * op.grad_scale / max(1, math.prod(data.shape[1:])),
+            None,
+        ]
+
+    return gradient
+
+
 LOSS_GRADIENTS = {
+    "LinearRegressionOutput": regression(lambda data, label: data - label),
+    "MAERegressionOutput": regression(lambda data, label: np.sign(data - label)),
+    "LogisticRegressionOutput": regression(lambda data, label: special.expit(data) - label),
     "MakeLoss": make_loss,
     "SoftmaxOutput": lambda op, data, label: [
         softmax_gradient(op, softmax_output(op, data, label), label),

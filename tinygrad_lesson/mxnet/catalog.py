@@ -9,6 +9,7 @@ from tinygrad_lesson.engine.op import RESERVED, Op, Reduction
 from tinygrad_lesson.mxnet.custom import Custom
 from tinygrad_lesson.mxnet.register import COUNTED, DTYPE_CODES, OPERATORS, operator
 from tinygrad_lesson.ops import (
+    activations,
     conv,
     gather,
     index,
@@ -16,10 +17,12 @@ from tinygrad_lesson.ops import (
     loss,
     movement,
     nn,
+    norms,
     order,
     pool,
     random,
     reduce,
+    regression,
     repeated,
     rounding,
 )  # fmt: skip
@@ -53,6 +56,8 @@ REDUCTIONS = {
     "max": reduce.Max,
     "min": reduce.Min,
     "prod": reduce.Prod,
+    "nansum": reduce.Nansum,
+    "nanprod": reduce.Nanprod,
 }
 SIDES = ("lhs", "rhs")
 
@@ -260,6 +265,31 @@ def argsort(axis: int | None = -1, is_ascend: bool = True, dtype: str = "float32
     return order.Argsort(axis=axis, descending=not is_ascend, type=dtype)
 
 
+def norm(ord: int = 2, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Op:
+    """The op behind `norm`."""
+    axis = None if axis == () else axis
+    return norms.Norm(ord=ord, axis=axis, keepdims=keepdims, vector=True, steep=True)
+
+
+def layer_norm(axis: int = -1, eps: float = 1e-5, output_mean_var: bool = False) -> Op:
+    """The op behind `LayerNorm`."""
+    if output_mean_var:
+        raise AttributeValueError(
+            "output_mean_var is True, expected False; take mean and var of data instead"
+        )
+    return norms.LayerNorm(axis=axis, eps=eps)
+
+
+def instance_norm(eps: float = 1e-3) -> Op:
+    """The op behind `InstanceNorm`."""
+    return norms.InstanceNorm(eps=eps)
+
+
+def l2_normalization(eps: float = 1e-10, mode: str = "instance") -> Op:
+    """The op behind `L2Normalization`."""
+    return norms.L2Normalization(eps=eps, mode=mode)
+
+
 def cast(dtype: str) -> Op:
     """The op behind `Cast`."""
     if dtype not in DTYPE_CODES:
@@ -349,6 +379,17 @@ def declare() -> None:
     operator("_rmod_scalar", with_scalar(rounding.Remainder(zero=True), True), inputs=("data",))
     operator("Cast", cast, "cast", inputs=("data",))
     operator("Pad", pad, "pad", inputs=("data",))
+    operator("norm", norm, inputs=("data",))
+    operator("cumsum", reduce.Cumsum, "_np_cumsum", inputs=("a",))
+    operator("LayerNorm", layer_norm)
+    operator("InstanceNorm", instance_norm)
+    operator("L2Normalization", l2_normalization, inputs=("data",))
+    operator("smooth_l1", activations.SmoothL1, inputs=("data",))
+    operator("hard_sigmoid", activations.HardSigmoid, inputs=("data",))
+    operator("LinearRegressionOutput", regression.LinearRegressionOutput)
+    operator("MAERegressionOutput", regression.MAERegressionOutput)
+    operator("LogisticRegressionOutput", regression.LogisticRegressionOutput)
+    operator("_grad_add", same_shape(e.Add), inputs=SIDES)
     operator("slice", sliced, "crop", inputs=("data",))
     operator("slice_axis", slice_axis, inputs=("data",))
     operator("slice_like", repeated.SliceLike, inputs=("data", "shape_like"))

@@ -1,6 +1,7 @@
 """The operations, declared once each, by family."""
 
 from tinygrad_lesson.ops import (
+    activations,
     conv,
     elementwise,
     functions,
@@ -11,15 +12,18 @@ from tinygrad_lesson.ops import (
     loss,
     movement,
     nn,
+    norms,
     order,
     pool,
     random,
     reduce,
+    regression,
     repeated,
     rounding,
 )
 
 __all__ = [
+    "activations",
     "conv",
     "elementwise",
     "functions",
@@ -30,10 +34,12 @@ __all__ = [
     "loss",
     "movement",
     "nn",
+    "norms",
     "order",
     "pool",
     "random",
     "reduce",
+    "regression",
     "repeated",
     "rounding",
 ]

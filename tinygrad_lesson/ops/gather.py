@@ -1,6 +1,7 @@
 """Elements chosen by integers that are arrays themselves, and put where these say."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +120,7 @@ class AddAt(AlongIndices):
     def oracle(self, x, indices):
         axis, y = self.axis % len(self.to), np.zeros(self.to)
         for i in np.ndindex(indices.shape):
-            key = (slice(None),) * axis
+            key: Any = (slice(None),) * axis
             y[(*key, int(indices[i]))] += x[(*key, *i)]
         return y
 

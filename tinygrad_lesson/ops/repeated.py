@@ -1,6 +1,8 @@
 """Elements in another order, repeated, or surrounded by others."""
 
+import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -115,10 +117,13 @@ class Repeat(Op):
 MODES = ("constant", "edge", "reflect")
 
 
+@dataclasses.dataclass(frozen=True)
 class Margins(Op):
     """What `Pad` and `Unpad` have in common: how wide the margins are."""
 
     analytic = True
+    pad_width: tuple[tuple[int, int], ...] = attr(doc="how much before and after, for each axis")
+    mode: str = attr("constant", choices=MODES, doc="what stands in the margins")
 
     def check(self, shape):
         """Refuse margins that `shape` cannot have.
@@ -146,8 +151,6 @@ class Margins(Op):
 class Pad(Margins):
     """`x` with margins: of one number, of its edge, or of its reflection, which leaves out the edge itself."""
 
-    pad_width: tuple[tuple[int, int], ...] = attr(doc="how much before and after, for each axis")
-    mode: str = attr("constant", choices=MODES, doc="what stands in the margins")
     constant_values: float = attr(0.0, doc="the number of mode 'constant'")
 
     def shape(self, x):
@@ -190,9 +193,6 @@ class Pad(Margins):
 @op
 class Unpad(Margins):
     """The way back from `Pad`: the margins are added to what they were made of, or dropped."""
-
-    pad_width: tuple[tuple[int, int], ...] = attr(doc="how much before and after, for each axis")
-    mode: str = attr("constant", choices=MODES, doc="what the margins were made of")
 
     def shape(self, x):
         shape = tuple(None if n is None else n - a - b for n, (a, b) in zip(x, self.pad_width, strict=True))
@@ -301,7 +301,7 @@ class PutDiagonal(Op):
         a, b, _, length = Diagonal(k=self.k, a=self.a, b=self.b).ends(self.to)
         rows, columns = max(0, -self.k), max(0, self.k)
         for i in range(length):
-            key = [slice(None)] * len(self.to)
+            key: list[Any] = [slice(None)] * len(self.to)
             key[a], key[b] = rows + i, columns + i
             y[tuple(key)] = x[..., i]
         return y
@@ -341,7 +341,7 @@ class Diag(Op):
         """The op that does it for an input of this shape."""
         if len(x) != 1:
             return Diagonal(k=self.k, a=self.a, b=self.b)
-        size = None if x[0] is None else x[0] + abs(self.k)
+        size: Any = None if x[0] is None else x[0] + abs(self.k)
         return PutDiagonal(to=(size, size), k=self.k)
 
     def shape(self, x):
