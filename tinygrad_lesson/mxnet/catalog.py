@@ -1,14 +1,33 @@
 """MXNet's operators as spellings of our ops."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.op import RESERVED, Op, Reduction
 from tinygrad_lesson.mxnet.custom import Custom
 from tinygrad_lesson.mxnet.register import COUNTED, DTYPE_CODES, OPERATORS, operator
-from tinygrad_lesson.ops import conv, index, linear, loss, movement, nn, pool, random, reduce
+from tinygrad_lesson.ops import (
+    activations,
+    conv,
+    gather,
+    index,
+    linear,
+    loss,
+    movement,
+    nn,
+    norms,
+    order,
+    pool,
+    random,
+    reduce,
+    regression,
+    repeated,
+    rounding,
+)  # fmt: skip
 from tinygrad_lesson.ops import elementwise as e
+from tinygrad_lesson.ops import functions as f
 
 ACTIVATIONS = {
     "relu": e.Relu(), "sigmoid": e.Sigmoid(), "tanh": e.Tanh(), "softrelu": e.Softplus(), "softsign": e.Softsign(),
@@ -24,14 +43,21 @@ COMPARISONS = {
 UNARY = {
     "exp": e.Exp, "log": e.Log, "log1p": e.Log1p, "expm1": e.Expm1, "sqrt": e.Sqrt, "rsqrt": e.Rsqrt,
     "square": e.Square, "abs": e.Abs, "sign": e.Sign, "negative": e.Negative, "tanh": e.Tanh,
-    "sigmoid": e.Sigmoid, "relu": e.Relu, "softsign": e.Softsign,
+    "sigmoid": e.Sigmoid, "relu": e.Relu, "softsign": e.Softsign, "sin": f.Sin, "cos": f.Cos, "tan": f.Tan,
+    "arcsin": f.Arcsin, "arccos": f.Arccos, "arctan": f.Arctan, "sinh": f.Sinh, "cosh": f.Cosh, "arcsinh": f.Arcsinh,
+    "arccosh": f.Arccosh, "arctanh": f.Arctanh, "degrees": f.Degrees, "radians": f.Radians, "log2": f.Log2,
+    "log10": f.Log10, "cbrt": f.Cbrt, "rcbrt": f.Rcbrt, "reciprocal": f.Reciprocal, "floor": rounding.Floor,
+    "ceil": rounding.Ceil, "trunc": rounding.Trunc, "fix": rounding.Trunc, "logical_not": rounding.LogicalNot,
 }  # fmt: skip
+LOGIC = {"and": rounding.LogicalAnd, "or": rounding.LogicalOr, "xor": rounding.LogicalXor}
 REDUCTIONS = {
     "sum": reduce.Sum,
     "mean": reduce.Mean,
     "max": reduce.Max,
     "min": reduce.Min,
     "prod": reduce.Prod,
+    "nansum": reduce.Nansum,
+    "nanprod": reduce.Nanprod,
 }
 SIDES = ("lhs", "rhs")
 
@@ -185,6 +211,92 @@ def broadcast_to(shape: tuple[int, ...]) -> Op:
     return movement.BroadcastTo(to=shape)
 
 
+def pad(pad_width: tuple[int, ...], mode: str = "constant", constant_value: float = 0.0) -> Op:
+    """The op behind `Pad`: widths in pairs, one after the other."""
+    if len(pad_width) % 2:
+        raise AttributeValueError(f"pad_width has {len(pad_width)} numbers, expected two for each axis")
+    pairs = tuple(zip(pad_width[::2], pad_width[1::2], strict=True))
+    return repeated.Pad(pad_width=pairs, mode=mode, constant_values=constant_value)
+
+
+def sliced(begin: tuple[Any, ...], end: tuple[Any, ...], step: tuple[Any, ...] = ()) -> Op:
+    """The op behind `slice`."""
+    if len(begin) != len(end) or (step and len(step) != len(begin)):
+        raise AttributeValueError(
+            f"begin is {begin}, end {end}, step {step}; expected as many numbers in each"
+        )
+    step = step or (None,) * len(begin)
+    return index.Slice(key=index.freeze(tuple(map(slice, begin, end, step))))
+
+
+def slice_axis(axis: int, begin: int, end: int | None) -> Op:
+    """The op behind `slice_axis`."""
+    part, every = slice(begin, end), slice(None)
+    key = (*[every] * axis, part) if axis >= 0 else (..., part, *[every] * (-axis - 1))
+    return index.Slice(key=index.freeze(key))
+
+
+def flip(axis: int | tuple[int, ...]) -> Op:
+    """The op behind `reverse`."""
+    return repeated.Flip(axis=axis)
+
+
+def take(axis: int = 0, mode: str = "clip") -> Op:
+    """The op behind `take`."""
+    return gather.Take(axis=axis, mode=mode)
+
+
+def place_of(cls: Callable[..., Op]) -> Callable[..., Op]:
+    """Where an extreme is, as MXNet gives it: in the element type of the data."""
+
+    def build(axis: int | None = None, keepdims: bool = False) -> Op:
+        return cls(axis=axis, keepdims=keepdims, vector=True)
+
+    return build
+
+
+def sort(axis: int | None = -1, is_ascend: bool = True) -> Op:
+    """The op behind `sort`."""
+    return order.Sort(axis=axis, descending=not is_ascend)
+
+
+def argsort(axis: int | None = -1, is_ascend: bool = True, dtype: str = "float32") -> Op:
+    """The op behind `argsort`."""
+    return order.Argsort(axis=axis, descending=not is_ascend, type=dtype)
+
+
+def norm(ord: int = 2, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Op:
+    """The op behind `norm`."""
+    axis = None if axis == () else axis
+    return norms.Norm(ord=ord, axis=axis, keepdims=keepdims, vector=True, steep=True)
+
+
+def layer_norm(axis: int = -1, eps: float = 1e-5, output_mean_var: bool = False) -> Op:
+    """The op behind `LayerNorm`."""
+    if output_mean_var:
+        raise AttributeValueError(
+            "output_mean_var is True, expected False; take mean and var of data instead"
+        )
+    return norms.LayerNorm(axis=axis, eps=eps)
+
+
+def instance_norm(eps: float = 1e-3) -> Op:
+    """The op behind `InstanceNorm`."""
+    return norms.InstanceNorm(eps=eps)
+
+
+def l2_normalization(eps: float = 1e-10, mode: str = "instance") -> Op:
+    """The op behind `L2Normalization`."""
+    return norms.L2Normalization(eps=eps, mode=mode)
+
+
+def cast(dtype: str) -> Op:
+    """The op behind `Cast`."""
+    if dtype not in DTYPE_CODES:
+        raise AttributeValueError(f"dtype is {dtype[:80]!r}, expected one of {', '.join(DTYPE_CODES)}")
+    return movement.Cast(type=dtype)
+
+
 def split(num_outputs: int, axis: int = 1, squeeze_axis: bool = False) -> Op:
     """The op behind `SliceChannel`."""
     return index.Split(num_outputs=num_outputs, axis=axis, squeeze_axis=squeeze_axis)
@@ -245,6 +357,8 @@ def declare() -> None:
     operator("Custom", custom, ignored=COUNTED)
     operator("_zeros", filled(0.0), ignored=frozenset({"ctx"}))
     operator("_ones", filled(1.0), ignored=frozenset({"ctx"}))
+    operator("rint", lambda: rounding.Rint(ties="down"), inputs=("data",))
+    operator("round", lambda: rounding.Rint(ties="away"), inputs=("data",))
     for name, unary in UNARY.items():
         operator(name, unary, inputs=("data",))
     for name, cls in REDUCTIONS.items():
@@ -254,6 +368,50 @@ def declare() -> None:
             *{"max": ("max_axis",), "min": ("min_axis",)}.get(name, ()),
             inputs=("data",),
         )
+    for name, logical in LOGIC.items():
+        operator(f"_logical_{name}", logical, inputs=SIDES)
+        operator(f"broadcast_logical_{name}", logical, inputs=SIDES)
+        operator(f"_logical_{name}_scalar", with_scalar(logical()), inputs=("data",))
+    for name, function in (("hypot", f.Hypot), ("mod", partial(rounding.Remainder, zero=True))):
+        operator(f"_{name}", partial(function, same_shape=True), inputs=SIDES)
+        operator(f"broadcast_{name}", partial(function), inputs=SIDES)
+        operator(f"_{name}_scalar", with_scalar(function()), inputs=("data",))
+    operator("_rmod_scalar", with_scalar(rounding.Remainder(zero=True), True), inputs=("data",))
+    operator("Cast", cast, "cast", inputs=("data",))
+    operator("Pad", pad, "pad", inputs=("data",))
+    operator("norm", norm, inputs=("data",))
+    operator("cumsum", reduce.Cumsum, "_np_cumsum", inputs=("a",))
+    operator("LayerNorm", layer_norm)
+    operator("InstanceNorm", instance_norm)
+    operator("L2Normalization", l2_normalization, inputs=("data",))
+    operator("smooth_l1", activations.SmoothL1, inputs=("data",))
+    operator("hard_sigmoid", activations.HardSigmoid, inputs=("data",))
+    operator("LinearRegressionOutput", regression.LinearRegressionOutput)
+    operator("MAERegressionOutput", regression.MAERegressionOutput)
+    operator("LogisticRegressionOutput", regression.LogisticRegressionOutput)
+    operator("_grad_add", same_shape(e.Add), inputs=SIDES)
+    operator("slice", sliced, "crop", inputs=("data",))
+    operator("slice_axis", slice_axis, inputs=("data",))
+    operator("slice_like", repeated.SliceLike, inputs=("data", "shape_like"))
+    operator("reverse", flip, "flip", inputs=("data",))
+    operator("tile", repeated.Tile, inputs=("data",))
+    operator("repeat", repeated.Repeat, inputs=("data",))
+    operator("diag", repeated.Diag, inputs=("data",))
+    operator("take", take, inputs=("a", "indices"))
+    operator("pick", gather.Pick, inputs=("data", "index"))
+    operator("choose_element_0index", lambda: gather.Pick(axis=1), inputs=("lhs", "rhs"))
+    operator("batch_take", lambda: gather.Pick(axis=1), inputs=("a", "indices"))
+    operator("one_hot", gather.OneHot, inputs=("indices",))
+    operator("Embedding", gather.Embedding, ignored=frozenset({"dtype", "sparse_grad"}))
+    operator("gather_nd", gather.GatherNd, inputs=("data", "indices"))
+    operator("scatter_nd", gather.ScatterNd, inputs=("data", "indices"))
+    operator("argmax", place_of(order.Argmax), inputs=("data",))
+    operator("argmin", place_of(order.Argmin), inputs=("data",))
+    operator("argmax_channel", lambda: order.Argmax(axis=1, vector=True), inputs=("data",))
+    operator("sort", sort, inputs=("data",), outputs=("output0",))
+    operator("argsort", argsort, inputs=("data",))
+    operator("zeros_like", lambda: reduce.FullLike(value=0.0), inputs=("data",))
+    operator("ones_like", lambda: reduce.FullLike(value=1.0), inputs=("data",))
     for name, (old, binary) in BINARY.items():
         strict = f"elemwise_{name}" if name in ("add", "sub", "mul", "div") else f"_{name}"
         operator(strict, same_shape(binary), f"_{old}", f"_{old.title()}", inputs=SIDES)

@@ -43,6 +43,7 @@ class Cast(Op):
     """`x` in another element type; of a complex `x` the real part where that is real."""
 
     analytic = True
+    mixes_dtypes = True
     type: str = attr(alias="dtype", doc="the element type of the result")
 
     @property

@@ -22,7 +22,7 @@ from tinygrad_lesson.engine.op import (
     summed,
     with_room,
 )
-from tinygrad_lesson.engine.shapes import Axis, merge, reduced_axes, size_of
+from tinygrad_lesson.engine.shapes import Axis, merge, normalize_axis, reduced_axes, size_of
 
 
 class SampledReduction(Reduction):
@@ -219,6 +219,77 @@ def marked_product(a, b):
             if not m & n:
                 y[m | n] = y[m | n] + p * q if m | n in y else p * q
     return y
+
+
+@op
+class Nansum(WideningReduction):
+    """Sum along `axis`, in which NaN counts as 0."""
+
+    def forward(self, xp, x, out=None):
+        return self.accumulate(xp, xp.sum, xp.where(xp.isnan(x), 0, x) if x.dtype.kind == "f" else x, out)
+
+    def vjp(self, F, g, y, x):
+        return (F.where(F.isnan(x), 0, self.spread(F, g, x)),)
+
+    def oracle(self, x):
+        return np.reshape(np.nansum(x, axis=self.axes(x.ndim)), self.shape(x.shape))
+
+
+@op
+class Nanprod(WideningReduction):
+    """Product along `axis`, in which NaN counts as 1; right for zeros too."""
+
+    def forward(self, xp, x, out=None):
+        return self.accumulate(xp, xp.prod, xp.where(xp.isnan(x), 1, x) if x.dtype.kind == "f" else x, out)
+
+    def vjp(self, F, g, y, x):
+        known = F.where(F.isnan(x), 1, x)
+        others = F.product_of_others(known, axis=self.axis, exclude=self.exclude)
+        return (F.where(F.isnan(x), 0, self.spread(F, g, x) * others),)
+
+    def oracle(self, x):
+        return np.reshape(np.nanprod(x, axis=self.axes(x.ndim)), self.shape(x.shape))
+
+    @classmethod
+    def sample(cls, draw):
+        op, inputs = super().sample(draw)
+        return op, {"x": draw.array(inputs["x"].shape)}
+
+
+@op
+class Cumsum(Op):
+    """Sums of all elements up to each one, along `axis`; without one, of all elements in row-major order."""
+
+    analytic = True
+    axis: int | None = attr(None, doc="the axis; None flattens `x` first")
+
+    def shape(self, x):
+        if self.axis is None:
+            return (size_of(x),)
+        normalize_axis(self.axis, len(x))
+        return x
+
+    def dtype(self, x):
+        return summed(x)
+
+    def forward(self, xp, x):
+        wide = with_room(xp, x) if x.dtype.kind in "fc" else x
+        return in_type(xp, xp.cumsum(wide, axis=self.axis), summed(x.dtype))
+
+    def vjp(self, F, g, y, x):
+        axis = self.axis or 0
+        back = F.flip(F.cumsum(F.flip(g, axis=axis), axis=axis), axis=axis)
+        return (F.reshape(back, shape=F.shape(x)),)
+
+    def oracle(self, x):
+        x, axis = (x.ravel(), 0) if self.axis is None else (x, self.axis)
+        parts = [np.take(x, range(i + 1), axis=axis).sum(axis=axis) for i in range(x.shape[axis])]
+        return np.stack(parts, axis=axis)
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape(min_rank=1)
+        return cls(axis=draw.axis(len(shape)) if draw.boolean() else None), {"x": draw.array(shape)}
 
 
 @op

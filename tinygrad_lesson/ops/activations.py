@@ -1,0 +1,75 @@
+"""Functions of one number between the layers of a network, in pieces."""
+
+import numpy as np
+
+from tinygrad_lesson.engine.errors import AttributeValueError
+from tinygrad_lesson.engine.op import attr, floating, op
+from tinygrad_lesson.ops.elementwise import Kinked
+
+
+@op
+class SmoothL1(Kinked):
+    """Half the square near 0, the distance from it further off: ``y = (s x)**2 / 2`` up to ``|x| = 1 / s**2``.
+
+    Beyond, ``y = |x| - 1 / (2 s**2)``.
+
+    Source
+        MXNet 1.9, `smooth_l1`.
+    """
+
+    function = "smooth_l1"
+    scalar: float = attr(1.0, doc="s")
+
+    def dtype(self, x):
+        return floating(x)
+
+    def forward(self, xp, x):
+        square = self.scalar**2
+        far = xp.greater(xp.abs(x), 1 / square)
+        return xp.where(far, xp.subtract(xp.abs(x), 0.5 / square), xp.multiply(xp.square(x), 0.5 * square))
+
+    def vjp(self, F, g, y, x):
+        return (g * F.clip(x * self.scalar**2, -1.0, 1.0),)
+
+    def oracle(self, x):
+        s = self.scalar
+        return np.where(abs(x) < 1 / s**2, (s * x) ** 2 / 2, abs(x) - 0.5 / s**2)
+
+    @classmethod
+    def sample(cls, draw):
+        s = draw.choice((1.0, 2.0))
+        return cls(scalar=s), {"x": draw.array(draw.shape(), away_from=(-1 / s**2, 1 / s**2))}
+
+
+@op
+class HardSigmoid(Kinked):
+    """A line between 0 and 1: ``y = alpha * x + beta``, kept between them.
+
+    Source
+        MXNet 1.9, `hard_sigmoid`.
+    """
+
+    alpha: float = attr(0.2, doc="its slope")
+    beta: float = attr(0.5, doc="its value at 0")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.alpha:
+            raise AttributeValueError(f"{self.name}: alpha is 0, expected another number")
+
+    def dtype(self, x):
+        return floating(x)
+
+    def forward(self, xp, x):
+        return xp.minimum(xp.maximum(xp.add(xp.multiply(x, self.alpha), self.beta), 0), 1)
+
+    def vjp(self, F, g, y, x):
+        inside = F.logical_and(F.greater(y, 0), F.less(y, 1))
+        return (F.where(inside, g * self.alpha, 0),)
+
+    def oracle(self, x):
+        return np.clip(self.alpha * x + self.beta, 0, 1)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(alpha=0.5, beta=0.25), {"x": draw.array(draw.shape(), away_from=(-0.5, 1.5))}

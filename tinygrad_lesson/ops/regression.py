@@ -1,0 +1,113 @@
+"""Answers of regressions, at which gradients begin."""
+
+import dataclasses
+
+import numpy as np
+
+from tinygrad_lesson.engine.errors import ShapeError
+from tinygrad_lesson.engine.op import Op, attr, floating, op
+from tinygrad_lesson.engine.shapes import merge, show
+from tinygrad_lesson.ops.elementwise import floated
+
+
+@dataclasses.dataclass(frozen=True)
+class RegressionOutput(Op):
+    """An answer, as a loss: the gradient of `data` begins here, as a mean over the numbers of each row."""
+
+    is_loss = True
+    grad_scale: float = attr(1.0, doc="multiplies the gradient")
+
+    def complete(self, shapes, results):
+        """Data, label and result have one shape; a label may leave out axes of size 1."""
+        data = merge(shapes[0], results[0])
+        label = shapes[1]
+        if data is None or label is None:
+            return [data, data if label is None else label], [data]
+        if None not in (*data, *label) and np.prod(data, dtype=int) != np.prod(label, dtype=int):
+            raise ShapeError(f"label is {show(label)}, expected {show(data)}")
+        return [data, label], [data]
+
+    def shape(self, data, label):
+        return self.complete([data, label], [None])[1][0]
+
+    def dtype(self, data, label):
+        return floating(data)
+
+    def answer(self, F, data):
+        """The result, by the ops in `F`."""
+        return F.identity(data)
+
+    def vjp(self, F, g, y, data, label):
+        shape = F.shape(data)
+
+        def gradient():
+            each = float(max(1, np.prod(shape[1:], dtype=int)))
+            difference = self.answer(F, data) - F.reshape(label, shape=shape)
+            return self.slope(F, difference) * (self.grad_scale / each)
+
+        return gradient, None
+
+    def slope(self, F, difference):
+        """The gradient for a difference between answer and label."""
+        return difference
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape(min_rank=1)
+        inputs = {"data": draw.array(shape), "label": draw.array(shape, low=3, high=4)}
+        return cls(grad_scale=draw.choice((1.0, 2.5))), inputs
+
+
+@op
+class LinearRegressionOutput(RegressionOutput):
+    """`data`, as the answer of a regression: the gradient of half the squared distance from `label` begins here.
+
+    Source
+        MXNet 1.9, `LinearRegressionOutput`.
+    """
+
+    def forward(self, xp, data, label):
+        return xp.positive(floated(xp, data))
+
+    def oracle(self, data, label):
+        return data
+
+
+@op
+class MAERegressionOutput(RegressionOutput):
+    """`data`, as the answer of a regression: the gradient of the distance from `label` begins here.
+
+    Source
+        MXNet 1.9, `MAERegressionOutput`.
+    """
+
+    function = "mae_regression_output"
+
+    def forward(self, xp, data, label):
+        return xp.positive(floated(xp, data))
+
+    def oracle(self, data, label):
+        return data
+
+    def slope(self, F, difference):
+        return F.sign(difference)
+
+
+@op
+class LogisticRegressionOutput(RegressionOutput):
+    """Probabilities, the sigmoid of `data`: the gradient of the cross-entropy with `label` begins here.
+
+    Source
+        MXNet 1.9, `LogisticRegressionOutput`.
+    """
+
+    def forward(self, xp, data, label):
+        data = floated(xp, data)
+        return xp.divide(xp.exp(xp.minimum(data, 0)), 1 + xp.exp(-xp.abs(data)))
+
+    def oracle(self, data, label):
+        return 1 / (1 + np.exp(-data))
+
+    def answer(self, F, data):
+        """The sigmoid."""
+        return F.sigmoid(data)
