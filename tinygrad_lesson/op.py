@@ -1,3 +1,7 @@
-"""What an op is: see `engine/op.py`."""
+"""What an op is, and how one is declared: see `engine/op.py` and `engine/declare.py`."""
 
+from tinygrad_lesson.engine.declare import *  # noqa: F403
+from tinygrad_lesson.engine.dtypes import *  # noqa: F403
+from tinygrad_lesson.engine.kinds import *  # noqa: F403
+from tinygrad_lesson.engine.namespace import *  # noqa: F403
 from tinygrad_lesson.engine.op import *  # noqa: F403

@@ -21,6 +21,10 @@ WITH_NUMBERS = [
     ("_equal_scalar", 1.5, [1, 0, 0]), ("_not_equal_scalar", 1.5, [0, 1, 1]), ("_greater_scalar", 1.5, [0, 0, 1]),
     ("_greater_equal_scalar", 1.5, [1, 0, 1]), ("_lesser_scalar", -1.5, [0, 1, 0]),
     ("_lesser_equal_scalar", -1.5, [0, 1, 0]),
+    # By `mshadow_op.h`, where `mod` has the sign of the divisor and `hypot` is cut off.
+    ("_mod_scalar", 2.5, [1, 1, 1]), ("_mod_scalar", -2.5, [-1, -1, -1]), ("_rmod_scalar", 2.5, [0, -3, 2]),
+    ("_hypot_scalar", 2.5, [2, 5, 3]), ("_logical_and_scalar", 2.5, [1, 1, 1]), ("_logical_and_scalar", 0.5, [0, 0, 0]),
+    ("_logical_or_scalar", 0.5, [1, 1, 1]), ("_logical_xor_scalar", 2.5, [0, 0, 0]),
 ]  # fmt: skip
 SHORT = [  # the same for other types: type, numbers, operator, number, result and its type
     ("uint8", [1, 0, 1], "_plus_scalar", 300.0, [45, 44, 45], "uint8"),

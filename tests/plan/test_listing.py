@@ -8,7 +8,8 @@ import pytest
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
-from tinygrad_lesson.engine.op import FUNCTIONS, OPS, Op, op
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.op import FUNCTIONS, OPS, Op
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
 from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.plan.calls import program

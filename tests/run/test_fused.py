@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.[fast]'")
 
 from tinygrad_lesson.check.draw import Draw
-from tinygrad_lesson.engine.op import OPS, Elementwise
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.op import OPS
 from tinygrad_lesson.ops.elementwise import Add, Exp, Multiply, Square
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step, takes_out

@@ -9,7 +9,9 @@ pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
-from tinygrad_lesson.engine.op import FUNCTIONS, OPS, Elementwise, Op, op
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.op import FUNCTIONS, OPS, Op
 from tinygrad_lesson.run.lower import CALLS, KERNELS
 from tinygrad_lesson.run.segment import Segment
 

@@ -9,7 +9,8 @@ import numpy as np
 from tinygrad_lesson.check.report import Element, as_code
 from tinygrad_lesson.eager.apply import AS_TOLD
 from tinygrad_lesson.engine.backprop import apply_vjp
-from tinygrad_lesson.engine.op import FUNCTIONS, Elementwise, Op
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.op import FUNCTIONS, Op
 
 Arrays = Sequence[Any]
 

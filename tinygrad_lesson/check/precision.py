@@ -12,7 +12,8 @@ from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, below_
 from tinygrad_lesson.engine.backprop import backprop
 from tinygrad_lesson.engine.graph import Node, ancestors
 from tinygrad_lesson.engine.interpret import interpret
-from tinygrad_lesson.engine.op import Op, Reduction
+from tinygrad_lesson.engine.kinds import Reduction
+from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.world import World
 from tinygrad_lesson.ops.elementwise import Add, Subtract
 from tinygrad_lesson.ops.reduce import SumLike

@@ -21,7 +21,8 @@ from tinygrad_lesson.check.strategies import (
 from tinygrad_lesson.check.subject import SEED, name_of, repeatable
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.engine.errors import DTypeError, LessonError, ShapeError
-from tinygrad_lesson.engine.op import FUNCTIONS, Elementwise, Op
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.op import FUNCTIONS, Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.mxnet.custom import Custom
 from tinygrad_lesson.mxnet.operator import CustomOpProp, registered_as

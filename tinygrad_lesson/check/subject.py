@@ -18,7 +18,8 @@ from tinygrad_lesson.engine.backprop import apply_vjp
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError
 from tinygrad_lesson.engine.graph import Edge, Node, ancestors
 from tinygrad_lesson.engine.interpret import interpret
-from tinygrad_lesson.engine.op import Elementwise, Op
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import Executor, variables

@@ -18,9 +18,10 @@ from tinygrad_lesson.eager.tensor import (
     results_of,
     wrap,
 )
+from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.engine.graph import UNNAMED, Node
-from tinygrad_lesson.engine.op import NUMBERS, Op
+from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.engine.world import Arrays, World
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lesson.eager.tensor import Tensor, results_of
+from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.graph import Edge, Node, ancestors, constant, outputs_of, record
 from tinygrad_lesson.engine.interpret import interpret
-from tinygrad_lesson.engine.op import NUMBERS
 from tinygrad_lesson.engine.world import World
 
 

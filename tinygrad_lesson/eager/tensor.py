@@ -10,9 +10,11 @@ from tinygrad_lesson.arrays import refuse_masked
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.eager.protocol import NumpyProtocol, holds_recorded
 from tinygrad_lesson.eager.recording import CUT, RECORDING, looking
+from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.engine.graph import Node
-from tinygrad_lesson.engine.op import FUNCTIONS, NUMBERS, Arithmetic, Methods, numbers_only
+from tinygrad_lesson.engine.namespace import Arithmetic, Methods, numbers_only
+from tinygrad_lesson.engine.op import FUNCTIONS
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.ops.index import freeze
 

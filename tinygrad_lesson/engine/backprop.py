@@ -7,9 +7,10 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.engine.graph import Node, ancestors, between
-from tinygrad_lesson.engine.op import NUMBERS, Op
+from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import Shape, show
 
 Observer = Callable[[Node, Sequence[Any]], None]

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tinygrad_lesson.engine.op import Op, attr, op
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import Shape
 
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, shown
-from tinygrad_lesson.engine.op import Arithmetic, Elementwise, Namespace, Op
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.namespace import Arithmetic, Namespace
+from tinygrad_lesson.engine.op import Op
 
 NO_ATTRIBUTES: dict[str, str] = {}
 

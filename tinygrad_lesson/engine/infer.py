@@ -8,7 +8,8 @@ import numpy as np
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, LessonError, ShapeError, shown
 from tinygrad_lesson.engine.graph import Edge, Node, outputs_of
-from tinygrad_lesson.engine.op import Op, result_dtypes
+from tinygrad_lesson.engine.kinds import result_dtypes
+from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import Shape, show
 
 Shapes = dict[Edge, Shape | None]

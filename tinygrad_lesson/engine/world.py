@@ -5,8 +5,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.graph import Edge, Node, outputs_of
-from tinygrad_lesson.engine.op import NUMBERS, ArrayNamespace, Op, numbers_only
+from tinygrad_lesson.engine.namespace import ArrayNamespace, numbers_only
+from tinygrad_lesson.engine.op import Op
 
 
 class World(ArrayNamespace):

@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 from tinygrad_lesson.engine.errors import AttributeValueError
-from tinygrad_lesson.engine.op import RESERVED, Op, Reduction
+from tinygrad_lesson.engine.kinds import Reduction
+from tinygrad_lesson.engine.op import RESERVED, Op
 from tinygrad_lesson.mxnet.custom import Custom
 from tinygrad_lesson.mxnet.register import COUNTED, DTYPE_CODES, OPERATORS, operator
 from tinygrad_lesson.ops import (

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_lesson.arrays import as_ndarray, cpu
 from tinygrad_lesson.eager.apply import apply
+from tinygrad_lesson.engine.dtypes import DType
 from tinygrad_lesson.engine.errors import (
     AttributeValueError,
     DTypeError,
@@ -17,7 +18,7 @@ from tinygrad_lesson.engine.errors import (
     ShapeError,
     shown,
 )
-from tinygrad_lesson.engine.op import DType, Op, attr
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import Shape, is_complete, merge, show
 from tinygrad_lesson.mxnet.operator import CustomOp, CustomOpProp, make_prop
 from tinygrad_lesson.ops.reduce import filled

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tinygrad_lesson.engine.errors import AttributeValueError, near, shown
-from tinygrad_lesson.engine.op import FUNCTIONS, OPS, Op, hashable
+from tinygrad_lesson.engine.namespace import hashable
+from tinygrad_lesson.engine.op import FUNCTIONS, OPS, Op
 
 DTYPE_CODES = (
     "float32",

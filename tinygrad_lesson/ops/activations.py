@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import AttributeValueError
-from tinygrad_lesson.engine.op import attr, floating, op
+from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.ops.elementwise import Kinked
 
 

@@ -12,8 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import HALF, roomy, rounded
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
-from tinygrad_lesson.engine.op import HALF, Elementwise, Op, array_namespace, attr, op, roomy, rounded
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.namespace import array_namespace
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import show, size_of
 from tinygrad_lesson.ops.movement import Transpose
 

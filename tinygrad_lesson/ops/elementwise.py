@@ -6,20 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type, roomy, with_room
 from tinygrad_lesson.engine.errors import DTypeError, ShapeError
-from tinygrad_lesson.engine.op import (
-    Comparison,
-    Elementwise,
-    Op,
-    attr,
-    dtype_of,
-    floating,
-    has_room,
-    in_type,
-    op,
-    roomy,
-    with_room,
-)
+from tinygrad_lesson.engine.kinds import Comparison, Elementwise
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import broadcast, merge, show
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.op import op
+from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.ops.elementwise import Binary, FloatUnary, Kinked, PositiveUnary
 
 
@@ -144,6 +144,8 @@ class Arctan2(FloatBinary):
 @op
 class Hypot(FloatBinary):
     """The length of a vector, without overflow: ``y = sqrt(a * a + b * b)``; its slope at the origin is taken as 0."""
+
+    whole = True
 
     def forward(self, xp, a, b, out=None):
         return xp.hypot(a, b, out=out)

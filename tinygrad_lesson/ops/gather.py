@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.errors import ShapeError
-from tinygrad_lesson.engine.op import Op, attr, op
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import merge, normalize_axis, show
 from tinygrad_lesson.ops.index import with_size
 

@@ -5,7 +5,9 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.op import Op, attr, floating, op, roomy, rounded
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import floating, roomy, rounded
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import normalize_axis
 from tinygrad_lesson.ops.index import with_size
 from tinygrad_lesson.ops.reduce import filled

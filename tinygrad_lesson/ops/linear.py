@@ -2,8 +2,9 @@
 
 import math
 
+from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.errors import ShapeError
-from tinygrad_lesson.engine.op import Op, attr, op
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import broadcast, merge, show
 
 

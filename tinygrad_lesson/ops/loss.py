@@ -3,8 +3,10 @@
 import dataclasses
 import math
 
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import ShapeError
-from tinygrad_lesson.engine.op import Classes, Op, attr, floating, op
+from tinygrad_lesson.engine.op import Classes, Op, attr
 from tinygrad_lesson.engine.shapes import merge, show, size_of
 from tinygrad_lesson.ops.nn import Softmax
 from tinygrad_lesson.ops.reduce import filled

@@ -3,8 +3,10 @@
 import numpy as np
 
 from tinygrad_lesson.engine.backprop import unbroadcast
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import copied, in_type
 from tinygrad_lesson.engine.errors import ShapeError
-from tinygrad_lesson.engine.op import Op, attr, copied, in_type, op
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import broadcast, normalize_axis, reshaped, show, size_of
 
 

@@ -4,8 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import floating, rounded, with_room
 from tinygrad_lesson.engine.errors import ShapeError
-from tinygrad_lesson.engine.op import Op, attr, floating, op, rounded, with_room
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import normalize_axis, show
 from tinygrad_lesson.ops.reduce import FloatReduction
 

@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from tinygrad_lesson.engine.op import Op, attr, op
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import normalize_axis, reduced, size_of
 
 

@@ -5,7 +5,9 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.op import HALF, attr, floating, in_type, op, roomy, rounded, summed, with_room
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import HALF, floating, in_type, roomy, rounded, summed, with_room
+from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.engine.shapes import merge
 from tinygrad_lesson.ops.conv import Sliding, Window, batch_first, batch_last, with_batch_last
 from tinygrad_lesson.ops.elementwise import Relu

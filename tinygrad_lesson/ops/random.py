@@ -3,7 +3,9 @@
 import dataclasses
 from typing import Any
 
-from tinygrad_lesson.engine.op import Op, attr, floating, op
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import floating
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import normalize_axis
 
 

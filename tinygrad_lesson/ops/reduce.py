@@ -8,20 +8,11 @@ import numpy as np
 
 from tinygrad_lesson.engine.backprop import unbroadcast
 from tinygrad_lesson.engine.constant import Constant  # noqa: F401  (an op like others)
-from tinygrad_lesson.engine.op import (
-    Elementwise,
-    Op,
-    Reduction,
-    array_namespace,
-    attr,
-    dtype_of,
-    floating,
-    has_room,
-    in_type,
-    op,
-    summed,
-    with_room,
-)
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type, summed, with_room
+from tinygrad_lesson.engine.kinds import Elementwise, Reduction
+from tinygrad_lesson.engine.namespace import array_namespace
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import Axis, merge, normalize_axis, reduced_axes, size_of
 
 

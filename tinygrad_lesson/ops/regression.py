@@ -4,8 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import ShapeError
-from tinygrad_lesson.engine.op import Op, attr, floating, op
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import merge, show
 from tinygrad_lesson.ops.elementwise import floated
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
-from tinygrad_lesson.engine.op import Op, attr, op
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import Axis, normalize_axis, reduced_axes, show, size_of
 from tinygrad_lesson.ops.index import freeze, with_size
 from tinygrad_lesson.ops.movement import Movement

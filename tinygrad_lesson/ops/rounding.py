@@ -4,7 +4,10 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.op import Comparison, attr, floating, op
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import floating
+from tinygrad_lesson.engine.kinds import Comparison
+from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.ops.elementwise import Binary, Kinked, Unary
 from tinygrad_lesson.ops.functions import each
 

@@ -8,7 +8,9 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from tinygrad_lesson.engine.op import Elementwise, Op, attr, has_room
+from tinygrad_lesson.engine.dtypes import has_room
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.ops.movement import BroadcastTo, Reshape
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.memory import place

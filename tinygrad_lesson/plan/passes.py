@@ -27,7 +27,8 @@ from tinygrad_lesson.engine.graph import (
 )
 from tinygrad_lesson.engine.infer import describe
 from tinygrad_lesson.engine.interpret import interpret
-from tinygrad_lesson.engine.op import Elementwise, Op, exactly, result_dtypes
+from tinygrad_lesson.engine.kinds import Elementwise, result_dtypes
+from tinygrad_lesson.engine.op import Op, exactly
 from tinygrad_lesson.engine.shapes import Shape, show
 from tinygrad_lesson.engine.world import World
 from tinygrad_lesson.ops.reduce import Full

@@ -11,7 +11,7 @@ from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import shown
 from tinygrad_lesson.engine.graph import Edge, ancestors
-from tinygrad_lesson.engine.op import Elementwise
+from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.shapes import Shape
 from tinygrad_lesson.files import PathLike, plain, read_text, write_whole
 from tinygrad_lesson.ops.elementwise import Add

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.engine.errors import LessonError
-from tinygrad_lesson.engine.op import Op, exactly, result_dtypes
+from tinygrad_lesson.engine.kinds import result_dtypes
+from tinygrad_lesson.engine.op import Op, exactly
 from tinygrad_lesson.engine.shapes import broadcast, reduced, reduced_axes
 from tinygrad_lesson.plan.step import takes_out
 

@@ -12,6 +12,7 @@ from tinygrad_lesson.eager.nested import tensors_in
 from tinygrad_lesson.eager.recording import recording, tracing
 from tinygrad_lesson.eager.tensor import Tensor, wrap
 from tinygrad_lesson.engine.backprop import backprop
+from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import GraphError, ShapeError
 from tinygrad_lesson.engine.graph import (
     Edge,
@@ -23,7 +24,6 @@ from tinygrad_lesson.engine.graph import (
 )
 from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.interpret import interpret
-from tinygrad_lesson.engine.op import NUMBERS
 from tinygrad_lesson.engine.shapes import is_complete, show
 from tinygrad_lesson.engine.world import Arrays, values_by_edge
 from tinygrad_lesson.mxnet.executor import HEAD, Executor, variables
