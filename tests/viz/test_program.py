@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from one_op import forward
 
 import tinygrad_lesson as tl
-from tinygrad_lesson import sym
+from tinygrad_lesson import sym, viz
+from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.check.strategies import samples
-from tinygrad_lesson.errors import DTypeError, GraphError, ShapeError
+from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
 from tinygrad_lesson.op import OPS, Elementwise, Op, op
 from tinygrad_lesson.plan.trace import spec_of, trace
@@ -122,7 +123,16 @@ def test_names_of_any_kind_become_names_of_python():
     assert "import os" not in re.sub("#.*", "", program)
 
 
-PLAIN = [cls for cls in OPS.values() if not cls.random]
+PLAIN = [cls for cls in OPS.values() if not cls.random and cls.traceable]
+
+
+@pytest.mark.parametrize(
+    "cls", [cls for cls in OPS.values() if not cls.traceable and cls.ours], ids=lambda cls: cls.name
+)
+def test_an_op_that_runs_code_of_its_own_is_named_where_a_program_is_wanted(cls):
+    op, arrays = Draw(0).sample(cls)
+    with pytest.raises(LessonError, match=cls.name):
+        viz.show_program(lambda *inputs: tl.sum(inputs[0].F.apply(op, inputs)), *arrays.values())
 
 
 @pytest.mark.parametrize("cls", PLAIN, ids=lambda cls: cls.name)

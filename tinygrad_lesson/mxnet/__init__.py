@@ -7,6 +7,7 @@ from tinygrad_lesson.mxnet.functions import (
     Group,
     Variable,
     group,
+    hypot,
     load,
     load_json,
     maximum,
@@ -37,5 +38,5 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "catalog", "from_tensor", "group",
-    "load", "load_json", "maximum", "minimum", "ones", "operator", "pow", "power", "var", "variable", "zeros",
+    "hypot", "load", "load_json", "maximum", "minimum", "ones", "operator", "pow", "power", "var", "variable", "zeros",
 ]  # fmt: skip

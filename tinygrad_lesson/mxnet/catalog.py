@@ -11,6 +11,7 @@ from tinygrad_lesson.mxnet.custom import Custom
 from tinygrad_lesson.mxnet.register import COUNTED, DTYPE_CODES, OPERATORS, operator
 from tinygrad_lesson.ops import (
     activations,
+    composed,
     conv,
     gather,
     index,
@@ -71,8 +72,10 @@ def activation(act_type: str) -> Op:
 def leaky_relu(
     act_type: str = "leaky", slope: float = 0.25, lower_bound: float = 0.125, upper_bound: float = 0.334
 ) -> Op:
-    """The op behind `LeakyReLU`; the bounds matter to act_type rrelu only."""
-    return choose("act_type", act_type, {"leaky": e.LeakyReLU(slope=slope)})
+    """The op behind `LeakyReLU`; the bounds matter to act_type rrelu only, which is not there, nor is prelu."""
+    return choose("act_type", act_type, {
+        "leaky": e.LeakyReLU(slope=slope), "elu": composed.Elu(slope=slope),
+    })  # fmt: skip
 
 
 def choose(key: str, value: str, table: Mapping[str, Op]) -> Op:
@@ -291,6 +294,21 @@ def l2_normalization(eps: float = 1e-10, mode: str = "instance") -> Op:
     return norms.L2Normalization(eps=eps, mode=mode)
 
 
+def softmin(axis: int = -1, temperature: float | None = None) -> Op:
+    """The op behind `softmin`."""
+    return composed.Softmin(axis=axis, temperature=1.0 if temperature is None else temperature)
+
+
+def batch_dot(transpose_a: bool = False, transpose_b: bool = False) -> Op:
+    """The op behind `batch_dot`."""
+    return composed.BatchDot(transpose_a=transpose_a, transpose_b=transpose_b)
+
+
+def gemm2(transpose_a: bool = False, transpose_b: bool = False, alpha: float = 1.0) -> Op:
+    """The op behind `linalg_gemm2`."""
+    return composed.BatchDot(transpose_a=transpose_a, transpose_b=transpose_b, alpha=alpha)
+
+
 def cast(dtype: str) -> Op:
     """The op behind `Cast`."""
     if dtype not in DTYPE_CODES:
@@ -376,10 +394,25 @@ def declare() -> None:
     for name, function in (("hypot", f.Hypot), ("mod", partial(rounding.Remainder, zero=True))):
         operator(f"_{name}", partial(function, same_shape=True), inputs=SIDES)
         operator(f"broadcast_{name}", partial(function), inputs=SIDES)
-        operator(f"_{name}_scalar", with_scalar(function()), inputs=("data",))
-    operator("_rmod_scalar", with_scalar(rounding.Remainder(zero=True), True), inputs=("data",))
+        old = name.title()
+        operator(f"_{name}_scalar", with_scalar(function()), f"_{old}Scalar", inputs=("data",))
+    zero = rounding.Remainder(zero=True)
+    operator("_rmod_scalar", with_scalar(zero, True), "_RModScalar", inputs=("data",))
     operator("Cast", cast, "cast", inputs=("data",))
     operator("Pad", pad, "pad", inputs=("data",))
+    operator("softmin", softmin, inputs=("data",))
+    operator("dot", composed.Contract, inputs=SIDES)
+    operator("batch_dot", batch_dot, inputs=SIDES)
+    operator("linalg_gemm2", gemm2, "_linalg_gemm2", inputs=("A", "B"))
+    operator("add_n", composed.AddN, "ElementWiseSum", ignored=COUNTED)
+    operator("_contrib_quadratic", composed.Quadratic, inputs=("data",))
+    operator("LRN", composed.LRN, inputs=("data",))
+    operator("GroupNorm", composed.GroupNorm)
+    operator("softmax_cross_entropy", composed.SoftmaxCrossEntropy)
+    operator("SequenceMask", composed.SequenceMask)
+    operator("SequenceLast", composed.SequenceLast)
+    operator("SequenceReverse", composed.SequenceReverse)
+    operator("space_to_depth", composed.SpaceToDepth, inputs=("data",))
     operator("norm", norm, inputs=("data",))
     operator("cumsum", reduce.Cumsum, "_np_cumsum", inputs=("a",))
     operator("LayerNorm", layer_norm)

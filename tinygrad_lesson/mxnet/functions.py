@@ -50,6 +50,11 @@ def pow(base: Any, exp: Any) -> Symbol:
 power = pow
 
 
+def hypot(left: Any, right: Any) -> Symbol:
+    """The length of vectors of two components; one of them may be a number."""
+    return binary("_Hypot", left, right)
+
+
 def zeros(shape: Any, dtype: str | None = None, **more: Any) -> Symbol:
     """An array of zeros."""
     return apply("_zeros", shape=as_shape(shape), dtype=dtype or "float32", **more)
@@ -93,6 +98,6 @@ def operator_function(name: str) -> Callable[..., Symbol]:
 
 
 __all__ = [
-    "Group", "Variable", "group", "load", "load_json", "maximum", "minimum", "ones", "pow", "power", "var",
+    "Group", "Variable", "group", "hypot", "load", "load_json", "maximum", "minimum", "ones", "pow", "power", "var",
     "variable", "zeros",
 ]  # fmt: skip

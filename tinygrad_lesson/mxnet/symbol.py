@@ -350,6 +350,16 @@ class Symbol(Displayed):
     def __rtruediv__(self, other: Any) -> "Symbol":
         return binary("_Div", other, self)
 
+    def __mod__(self, other: Any) -> "Symbol":
+        return binary("_Mod", self, other)
+
+    def __rmod__(self, other: Any) -> "Symbol":
+        return binary("_Mod", other, self)
+
+    def astype(self, dtype: Any) -> "Symbol":
+        """The same numbers in another element type."""
+        return apply("Cast", self, dtype=np.dtype(dtype).name)
+
     def __pow__(self, other: Any) -> "Symbol":
         return binary("_Power", self, other)
 
@@ -531,7 +541,7 @@ def binary(mxnet_op: str, a: Any, b: Any) -> Symbol:
     number = number.item() if isinstance(number, np.number) else number
     if not mxnet_op[1].isupper():
         return apply(f"{mxnet_op}_scalar", symbol, scalar=number)
-    reverse = reverse and mxnet_op in ("_Minus", "_Div", "_Power")
+    reverse = reverse and mxnet_op in ("_Minus", "_Div", "_Power", "_Mod")
     return apply(f"_R{mxnet_op[1:]}Scalar" if reverse else f"{mxnet_op}Scalar", symbol, scalar=number)
 
 

@@ -2,6 +2,7 @@
 
 from tinygrad_lesson.ops import (
     activations,
+    composed,
     conv,
     elementwise,
     functions,
@@ -24,6 +25,7 @@ from tinygrad_lesson.ops import (
 
 __all__ = [
     "activations",
+    "composed",
     "conv",
     "elementwise",
     "functions",

@@ -342,7 +342,7 @@ class Rcbrt(Kinked, FloatUnary):
 
 
 @op
-class Reciprocal(Kinked, FloatUnary):
+class Reciprocal(PositiveUnary):
     """One by `x`: ``y = 1 / x``, for integers too; infinite at 0."""
 
     def forward(self, xp, x, out=None):

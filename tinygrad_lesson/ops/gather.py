@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import in_type
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import merge, normalize_axis, show
@@ -22,7 +23,7 @@ def places(xp, indices, size, mode):
         if mode == "wrap"
         else whole
     )
-    return whole.astype(np.int64)
+    return in_type(xp, whole, np.dtype(np.int64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,26 +32,12 @@ class AlongIndices(Op):
 
     analytic = True
     mixes_dtypes = True
-    traceable = False  # integers of any type are made int64 on the way
     axis: int = attr(0, doc="the axis along which elements are chosen")
     mode: str = attr(
         "raise",
         choices=("raise", "clip", "wrap"),
         doc="what a place beyond the ends is: an error, the end, counted on",
     )
-
-    def checked(self, xp, indices, size):
-        """The places as integers.
-
-        Errors
-            IndexError for one beyond the ends, in mode 'raise'.
-        """
-        at = places(xp, indices, size, self.mode)
-        if self.mode == "raise" and at.size and (at.min() < -size or at.max() >= size):
-            raise IndexError(
-                f"index {at.min() if at.min() < -size else at.max()} is beyond an axis of size {size}"
-            )
-        return at
 
 
 @op
@@ -69,7 +56,7 @@ class Take(AlongIndices):
         return x
 
     def forward(self, xp, x, indices):
-        return xp.take(x, self.checked(xp, indices, x.shape[self.axis]), axis=self.axis)
+        return xp.take(x, places(xp, indices, x.shape[self.axis], self.mode), axis=self.axis)
 
     def vjp(self, F, g, y, x, indices):
         return lambda: F.add_at(g, indices, shape=F.shape(x), axis=self.axis, mode=self.mode), None
@@ -98,6 +85,7 @@ class Take(AlongIndices):
 class AddAt(AlongIndices):
     """Zeros, to which the parts of `x` are added at `indices` along `axis`: the way back from `Take`."""
 
+    traceable = False  # `add.at` is no call that gives a result
     to: tuple[int, ...] = attr((), alias="shape", doc="shape of the result")
 
     def shape(self, x, indices):
@@ -108,7 +96,7 @@ class AddAt(AlongIndices):
 
     def forward(self, xp, x, indices):
         axis = normalize_axis(self.axis, len(self.to))
-        at, rank = self.checked(xp, indices, self.to[axis]), indices.ndim
+        at, rank = places(xp, indices, self.to[axis], self.mode), indices.ndim
         rest = (*self.to[:axis], *self.to[axis + 1 :])
         rows = xp.moveaxis(x, tuple(range(axis, axis + rank)), tuple(range(rank)))
         y = xp.zeros((self.to[axis], *rest), dtype=x.dtype)
@@ -178,8 +166,6 @@ class Embedding(Op):
 
     def rewrite(self, F, shapes, data, weight):
         return F.apply(self.taken, (weight, data))
-
-    traceable = False
 
     def oracle(self, data, weight):
         return np.array([weight[int(i)] for i in data.ravel()]).reshape((*data.shape, self.output_dim))
@@ -268,10 +254,8 @@ class Pick(Op):
         size = x.shape[self.axis]
         whole = xp.clip(whole, 0, size - 1) if self.mode == "clip" else xp.remainder(whole, size)
         at = xp.reshape(whole, self.spread(x.shape))
-        y = xp.take_along_axis(x, at.astype(np.int64), self.axis)
+        y = xp.take_along_axis(x, in_type(xp, at, np.dtype(np.int64)), self.axis)
         return y if self.keepdims else xp.squeeze(y, self.axis)
-
-    traceable = False
 
     def vjp(self, F, g, y, x, index):
         def gradient():
@@ -329,7 +313,7 @@ class GatherNd(Op):
         return x
 
     def forward(self, xp, x, indices):
-        return x[tuple(np.trunc(indices).astype(np.int64))]
+        return x[tuple(places(xp, indices, 0, "raise"))]
 
     def vjp(self, F, g, y, x, indices):
         return lambda: F.scatter_nd(g, indices, shape=F.shape(x)), None
@@ -369,7 +353,7 @@ class ScatterNd(Op):
 
     def forward(self, xp, x, indices):
         y = xp.zeros(self.to, dtype=x.dtype)
-        xp.add.at(y, tuple(np.trunc(indices).astype(np.int64)), x)
+        xp.add.at(y, tuple(places(xp, indices, 0, "raise")), x)
         return y
 
     def vjp(self, F, g, y, x, indices):

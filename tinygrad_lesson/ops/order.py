@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import in_type
 from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import normalize_axis, reduced, size_of
 
@@ -36,9 +37,7 @@ class PlaceOfExtreme(Op):
     def found(self, xp, function, x):
         """The places."""
         y = xp.reshape(function(x, axis=self.axis), self.shape(x.shape))
-        return y.astype(x.dtype) if self.vector else y
-
-    traceable = False
+        return in_type(xp, y, x.dtype) if self.vector else y
 
     def oracle_of(self, function, x):
         """What NumPy says."""
@@ -110,10 +109,9 @@ class Argsort(Ordered):
         return np.dtype(self.type)
 
     def forward(self, xp, x):
-        return self.order(xp, x)[0].astype(self.type)
+        return in_type(xp, self.order(xp, x)[0], np.dtype(self.type))
 
     mixes_dtypes = True
-    traceable = False
 
     def vjp(self, F, g, y, x):
         return (None,)
@@ -125,8 +123,6 @@ class Argsort(Ordered):
 @op
 class Sort(Ordered):
     """The elements along `axis` in their order of size; each gradient goes to where its element came from."""
-
-    traceable = False
 
     def forward(self, xp, x):
         at, x, axis = self.order(xp, x)
@@ -154,7 +150,6 @@ class TakeAlongAxis(Op):
 
     analytic = True
     mixes_dtypes = True
-    traceable = False
     axis: int = attr(-1, doc="the axis along which elements are chosen")
 
     def shape(self, x, indices):
@@ -164,7 +159,7 @@ class TakeAlongAxis(Op):
         return x
 
     def forward(self, xp, x, indices):
-        return xp.take_along_axis(x, indices.astype(np.int64), self.axis)
+        return xp.take_along_axis(x, in_type(xp, indices, np.dtype(np.int64)), self.axis)
 
     def vjp(self, F, g, y, x, indices):
         return lambda: F.add_along_axis(g, indices, shape=F.shape(x), axis=self.axis), None
