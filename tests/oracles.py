@@ -402,7 +402,21 @@ def regression(slope):
     return gradient
 
 
+def svm(op, data, label):
+    """MXNet 1.9.1's `svm_output-inl.h`, number by number."""
+    gradient = np.zeros(data.shape)
+    for i, k in np.ndindex(data.shape):
+        x, right = data[i, k], k == int(label[i])
+        far = op.margin > (x if right else -x)
+        if op.use_linear:
+            gradient[i, k] = (-1 if right else 1) * far
+        else:
+            gradient[i, k] = -2 * (op.margin - x) * far if right else 2 * (op.margin + x) * far
+    return [gradient * op.regularization_coefficient, None]
+
+
 LOSS_GRADIENTS = {
+    "SVMOutput": svm,
     "LinearRegressionOutput": regression(lambda data, label: data - label),
     "MAERegressionOutput": regression(lambda data, label: np.sign(data - label)),
     "LogisticRegressionOutput": regression(lambda data, label: special.expit(data) - label),

@@ -13,8 +13,10 @@ from tinygrad_lesson.ops import (
     activations,
     composed,
     conv,
+    deconv,
     gather,
     index,
+    linalg,
     linear,
     loss,
     movement,
@@ -193,11 +195,11 @@ def clip(a_min: float, a_max: float) -> Op:
     return e.Clip(low=a_min, high=a_max)
 
 
-def reshape(shape: tuple[int, ...]) -> Op:
+def reshape(shape: tuple[int, ...], reverse: bool = False) -> Op:
     """The op behind `Reshape`."""
-    if min(shape, default=0) < -1:
-        raise AttributeValueError(f"shape is {shape}, expected sizes, 0 to keep one, or one -1")
-    return movement.Reshape(to=shape, zero_keeps=True)
+    if min(shape, default=0) < -4:
+        raise AttributeValueError(f"shape is {shape}, expected sizes, 0 to keep one, or a code from -1 to -4")
+    return movement.Reshape(to=shape, zero_keeps=True, reverse=reverse)
 
 
 def transpose(axes: tuple[int, ...] | None = None) -> Op:
@@ -309,6 +311,29 @@ def gemm2(transpose_a: bool = False, transpose_b: bool = False, alpha: float = 1
     return composed.BatchDot(transpose_a=transpose_a, transpose_b=transpose_b, alpha=alpha)
 
 
+def top_k(
+    axis: int | None = -1,
+    k: int = 1,
+    ret_typ: str = "indices",
+    is_ascend: bool = False,
+    dtype: str = "float32",
+) -> Op:
+    """The op behind `topk`."""
+    values = composed.TopValues(k=k, axis=axis, ascending=is_ascend)
+    places = composed.TopPlaces(k=k, axis=axis, ascending=is_ascend, type=dtype)
+    return choose("ret_typ", ret_typ, {"value": values, "indices": places})
+
+
+def full(shape: tuple[int, ...], value: float, dtype: str = "float32") -> Op:
+    """The op behind `_full`."""
+    return filled(value)(shape, dtype)
+
+
+def extract_diagonal(offset: int = 0) -> Op:
+    """The op behind `linalg_extractdiag`."""
+    return repeated.Diagonal(k=offset, a=-2, b=-1)
+
+
 def cast(dtype: str) -> Op:
     """The op behind `Cast`."""
     if dtype not in DTYPE_CODES:
@@ -400,6 +425,24 @@ def declare() -> None:
     operator("_rmod_scalar", with_scalar(zero, True), "_RModScalar", inputs=("data",))
     operator("Cast", cast, "cast", inputs=("data",))
     operator("Pad", pad, "pad", inputs=("data",))
+    operator("topk", top_k, inputs=("data",))
+    operator("_full", full, ignored=frozenset({"ctx"}))
+    operator("broadcast_like", composed.BroadcastAxesLike, inputs=SIDES)
+    operator("linalg_gemm", composed.Gemm, "_linalg_gemm", inputs=("A", "B", "C"))
+    operator("linalg_syrk", composed.Syrk, "_linalg_syrk", inputs=("A",))
+    operator(
+        "linalg_det", lambda: linalg.Det(vector=True), "_linalg_det", inputs=("A",), outputs=("output0",)
+    )
+    operator("linalg_inverse", linalg.Inverse, "_linalg_inverse", inputs=("A",))
+    operator("linalg_extractdiag", extract_diagonal, "_linalg_extractdiag", inputs=("A",))
+    operator("khatri_rao", composed.KhatriRao, ignored=COUNTED)
+    operator("SVMOutput", regression.SVMOutput)
+    operator("_contrib_gradientmultiplier", regression.GradientMultiplier, inputs=("data",))
+    operator(
+        "Deconvolution",
+        deconv.Deconvolution,
+        ignored=frozenset({"workspace", "cudnn_tune", "cudnn_off", "layout"}),
+    )
     operator("softmin", softmin, inputs=("data",))
     operator("dot", composed.Contract, inputs=SIDES)
     operator("batch_dot", batch_dot, inputs=SIDES)

@@ -77,6 +77,13 @@ class Operator(NamedTuple):
         """The attributes that have an effect, by name."""
         return named_parameters_of(self.build)
 
+    def means_none(self, key: str) -> bool:
+        """Whether None for an attribute says something else than to leave it out."""
+        parameter = self.parameters.get(key)
+        if parameter is None or parameter.default is None:
+            return False
+        return type(None) in typing.get_args(parameter.annotation)
+
     @property
     def takes_any(self) -> bool:
         """Whether it has attributes of any name, as `Custom` does."""

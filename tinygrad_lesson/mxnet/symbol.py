@@ -475,7 +475,7 @@ def apply(mxnet_op: str, *positional: Any, name: str | None = None, attr: Any = 
     inputs = {key: value for key, value in named.items() if isinstance(value, Symbol)}
     if isinstance(named.get("data"), list | tuple):  # MXNet's R spelling of concat
         positional = tuple(named.pop("data"))
-    given = {k: v for k, v in named.items() if k not in inputs and v is not None}
+    given = {k: v for k, v in named.items() if k not in inputs and (v is not None or known.means_none(k))}
     told = {k: as_text(given.pop(k)) for k in list(given) if is_hidden(k)}
     told = scoped(attr, told, f"{shown(name)} ({mxnet_op})" if name else mxnet_op)
     own = {**{k: text for k, text in told.items() if k in known.parameters}, **given}

@@ -1,6 +1,7 @@
 """Operations that are a few others one after the other: products, normalizations, sequences, activations."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating, summed
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import attr
-from tinygrad_lesson.engine.shapes import merge, normalize_axis, show
+from tinygrad_lesson.engine.shapes import merge, normalize_axis, show, size_of
 
 
 class FloatComposite(Composite):
@@ -132,6 +133,219 @@ class AddN(Composite):
     def sample(cls, draw):
         shape = draw.shape()
         return cls(), {f"args{i}": draw.array(shape) for i in range(draw.integer(1, 3))}
+
+
+@op
+class Gemm(Composite):
+    """``alpha * a @ b + beta * c``, batch by batch, `a` and `b` transposed if wanted.
+
+    Source
+        BLAS, `gemm`; MXNet 1.9, `linalg_gemm`.
+    """
+
+    transpose_a: bool = attr(False, doc="take `a` with its last two axes exchanged")
+    transpose_b: bool = attr(False, doc="take `b` with its last two axes exchanged")
+    alpha: float = attr(1.0, doc="multiplies the product")
+    beta: float = attr(1.0, doc="multiplies `c`")
+
+    def compose(self, F, a, b, c):
+        a = F.swapaxes(a, -1, -2) if self.transpose_a else a
+        b = F.swapaxes(b, -1, -2) if self.transpose_b else b
+        return self.alpha * F.matmul(a, b) + self.beta * c
+
+    def dtype(self, *dtypes):
+        return floating(super().dtype(*dtypes))
+
+    def oracle(self, a, b, c):
+        a = a.swapaxes(-1, -2) if self.transpose_a else a
+        b = b.swapaxes(-1, -2) if self.transpose_b else b
+        return self.alpha * np.einsum("...mk,...kn->...mn", a, b) + self.beta * c
+
+    @classmethod
+    def sample(cls, draw):
+        batch, m, k, n = draw.shape(max_rank=1), *(draw.size() for _ in range(3))
+        made = cls(transpose_a=draw.boolean(), transpose_b=draw.boolean(), alpha=0.5, beta=2.0)
+        a = (*batch, k, m) if made.transpose_a else (*batch, m, k)
+        b = (*batch, n, k) if made.transpose_b else (*batch, k, n)
+        return made, {"a": draw.array(a), "b": draw.array(b), "c": draw.array((*batch, m, n))}
+
+
+@op
+class Syrk(Composite):
+    """``alpha * a @ a.T``, batch by batch; ``alpha * a.T @ a`` with `transpose`.
+
+    Source
+        BLAS, `syrk`; MXNet 1.9, `linalg_syrk`.
+    """
+
+    transpose: bool = attr(False, doc="the transposed matrix comes first")
+    alpha: float = attr(1.0, doc="multiplies the product")
+
+    def compose(self, F, a):
+        back = F.swapaxes(a, -1, -2)
+        return self.alpha * (F.matmul(back, a) if self.transpose else F.matmul(a, back))
+
+    def dtype(self, a):
+        return floating(a)
+
+    def oracle(self, a):
+        return self.alpha * np.einsum("...ki,...kj->...ij" if self.transpose else "...ik,...jk->...ij", a, a)
+
+    @classmethod
+    def sample(cls, draw):
+        shape = (*draw.shape(max_rank=1), draw.size(), draw.size())
+        return cls(transpose=draw.boolean(), alpha=draw.choice((1.0, 2.5))), {"a": draw.array(shape)}
+
+
+@op
+class BroadcastAxesLike(Composite):
+    """`x` repeated along some axes of size 1, as often as `like` is long along others; without axes, to its shape.
+
+    Source
+        MXNet 1.9, `broadcast_like`.
+    """
+
+    mixes_dtypes = True
+    lhs_axes: tuple[int, ...] = attr((), doc="axes of `x`")
+    rhs_axes: tuple[int, ...] = attr((), doc="axes of `like`, one for each")
+
+    def target(self, x, like):
+        """The shape of the result."""
+        shape, sizes = list(x), like
+        if len(self.lhs_axes) != len(self.rhs_axes):
+            raise ShapeError(
+                f"lhs_axes are {self.lhs_axes}, rhs_axes {self.rhs_axes}; expected as many of each"
+            )
+        for a, b in zip(self.lhs_axes, self.rhs_axes, strict=True):
+            shape[normalize_axis(a, len(shape))] = sizes[normalize_axis(b, len(sizes))]
+        return tuple(shape) if self.lhs_axes else sizes
+
+    def compose(self, F, x, like):
+        return F.broadcast_to(x, shape=self.target(F.shape(x), F.shape(like)))
+
+    def shape(self, x, like):
+        return self.target(x, like) if None in (*x, *like) else super().shape(x, like)
+
+    def dtype(self, x, like):
+        return x
+
+    def oracle(self, x, like):
+        shape = list(x.shape) if self.lhs_axes else list(like.shape)
+        for a, b in zip(self.lhs_axes, self.rhs_axes, strict=True):
+            shape[a] = like.shape[b]
+        return x * np.ones(shape)
+
+    @classmethod
+    def sample(cls, draw):
+        like = draw.shape(min_rank=1)
+        if draw.boolean():
+            x = tuple(1 if draw.boolean() else n for n in like)
+            return cls(), {"x": draw.array(x), "like": draw.array(like)}
+        axis = draw.axis(len(like))
+        x = (draw.size(), 1, draw.size())
+        return cls(lhs_axes=(1,), rhs_axes=(axis,)), {"x": draw.array(x), "like": draw.array(like)}
+
+
+@op
+class KhatriRao(Composite):
+    """The columns of matrices times each other, each with each of its own: ``y[:, j] = kron(a[:, j], b[:, j])``."""
+
+    def compose(self, F, *args):
+        y = args[0]
+        for b in args[1:]:
+            (m, k), (n, _) = F.shape(y), F.shape(b)
+            merge((k,), F.shape(b)[1:])
+            y = F.reshape(F.reshape(y, shape=(m, 1, k)) * F.reshape(b, shape=(1, n, k)), shape=(m * n, k))
+        return F.identity(y) if len(args) == 1 else y
+
+    def shape(self, *args):
+        rows = size_of(tuple([a[0] for a in args]))
+        return (rows, args[0][1])
+
+    def oracle(self, *args):
+        return np.stack(
+            [functools.reduce(np.kron, [a[:, j] for a in args]) for j in range(args[0].shape[1])], axis=1
+        )
+
+    @classmethod
+    def sample(cls, draw):
+        k = draw.size()
+        return cls(), {f"args{i}": draw.array((draw.size(), k)) for i in range(draw.integer(1, 3))}
+
+
+# The largest of a vector.
+
+
+@dataclasses.dataclass(frozen=True)
+class Top(Composite):
+    """An op about the `k` largest elements of each vector along `axis`."""
+
+    k: int = attr(1, minimum=0, doc="how many; 0 means all")
+    axis: int | None = attr(-1, doc="the axis of the vectors; None takes all elements as one")
+    ascending: bool = attr(False, doc="the smallest instead")
+
+    def first(self, F, y):
+        """The first `k` along the axis."""
+        axis = 0 if self.axis is None else normalize_axis(self.axis, len(F.shape(y)))
+        size = F.shape(y)[axis]
+        if size is not None and self.k > size:
+            raise ShapeError(f"k is {self.k}, expected at most {size}, the size of axis {axis}")
+        return slices(F, y, axis, 0, self.k or size) if size is not None else y
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape(min_rank=1)
+        axis = draw.axis(len(shape)) if draw.boolean() else None
+        size = math.prod(shape) if axis is None else shape[axis]
+        made = cls(k=draw.integer(0, size), axis=axis, ascending=draw.boolean())
+        return made, {"x": draw.distinct(shape)}
+
+
+@op
+class TopValues(Top):
+    """The `k` largest elements of each vector along `axis`, the largest first."""
+
+    outputs = ("output0",)
+    k: int = attr(1, minimum=0, doc="how many; 0 means all")
+    axis: int | None = attr(-1, doc="the axis of the vectors; None takes all elements as one")
+    ascending: bool = attr(False, doc="the smallest instead")
+
+    def compose(self, F, x):
+        return self.first(F, F.sort(x, axis=self.axis, descending=not self.ascending))
+
+    def oracle(self, x):
+        y = np.sort(x, axis=self.axis)
+        axis = 0 if self.axis is None else self.axis
+        y = y if self.ascending else np.flip(y, axis)
+        return np.take(y, range(self.k or y.shape[axis]), axis=axis)
+
+
+@op
+class TopPlaces(Top):
+    """Where the `k` largest elements of each vector along `axis` are, the largest first; without gradient."""
+
+    differentiable = False
+    k: int = attr(1, minimum=0, doc="how many; 0 means all")
+    axis: int | None = attr(-1, doc="the axis of the vectors; None takes all elements as one")
+    ascending: bool = attr(False, doc="the smallest instead")
+    type: str = attr("int64", alias="dtype", doc="element type of the result")
+
+    mixes_dtypes = True
+
+    def compose(self, F, x):
+        places = F.argsort(x, axis=self.axis, descending=not self.ascending, dtype=self.type)
+        return self.first(F, places)
+
+    def dtype(self, x):
+        return np.dtype(self.type)
+
+    def vjp(self, F, g, y, x):
+        return (None,)
+
+    def oracle(self, x):
+        y = np.argsort(x if self.ascending else -x, axis=self.axis, kind="stable")
+        axis = 0 if self.axis is None else self.axis
+        return np.take(y, range(self.k or y.shape[axis]), axis=axis)
 
 
 # Between layers.

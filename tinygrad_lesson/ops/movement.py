@@ -79,16 +79,18 @@ class Reshape(Movement):
     """The same elements in row-major order under another shape; one size may be -1."""
 
     to: tuple[int, ...] = attr(alias="shape", doc="the new shape; one size may be -1")
-    zero_keeps: bool = attr(False, doc="a 0 stands for the size that this axis has, as in MXNet")
+    zero_keeps: bool = attr(False, doc="sizes of 0 and below -1 are codes, as in MXNet: see `decoded`")
+    reverse: bool = attr(False, doc="codes are read from the last axis to the first")
 
     def __post_init__(self):
         object.__setattr__(self, "to", (self.to,) if isinstance(self.to, int) else tuple(self.to))
 
     def shape(self, x):
-        if self.zero_keeps and any(n == 0 and a >= len(x) for a, n in enumerate(self.to)):
-            raise ShapeError(f"{show(self.to)} keeps an axis that {show(x)} does not have")
-        to = [x[a] if self.zero_keeps and n == 0 else n for a, n in enumerate(self.to)]
-        return reshaped(x, to)
+        if not self.zero_keeps:
+            return reshaped(x, self.to)
+        if not self.reverse:
+            return reshaped(x, decoded(x, self.to))
+        return reshaped(x, decoded(x[::-1], self.to[::-1])[::-1])
 
     def forward(self, xp, x):
         return xp.reshape(x, self.shape(x.shape))
@@ -110,6 +112,42 @@ class Reshape(Movement):
         first = shape[:1] and (0,) if zero_keeps else (1, -1)
         to = draw.choice(((-1,), shape[::-1], (*first, *shape[1:])))
         return cls(to=to, zero_keeps=zero_keeps), {"x": draw.array(shape)}
+
+
+def decoded(x, codes):
+    """The sizes that MXNet's codes stand for, as the axes of `x` are gone through.
+
+    0 keeps an axis, -2 keeps all that are left, -3 makes one of two, -4 makes two of one, whose sizes follow (one of
+    them may be -1); -1 is what is left over.
+
+    Errors
+        ShapeError where `x` has too few axes.
+    """
+    sizes, left, told, codes = [], list(x), tuple(codes), list(codes)
+    while codes:
+        code = codes.pop(0)
+        if code in (0, -3, -4) and len(left) < (2 if code == -3 else 1):
+            raise ShapeError(f"{show(told)} keeps an axis that {show(x)} does not have")
+        if code == 0:
+            sizes.append(left.pop(0))
+        elif code == -2:
+            sizes, left = [*sizes, *left], []
+        elif code == -3:
+            pair = left.pop(0), left.pop(0)
+            sizes.append(None if None in pair else pair[0] * pair[1])
+        elif code == -4:
+            if len(codes) < 2:
+                raise ShapeError("-4 makes two axes of one, expected their two sizes behind it")
+            whole, first, second = left.pop(0), codes.pop(0), codes.pop(0)
+            if -1 in (first, second) and whole is not None:
+                known = max(first, second)
+                first, second = (whole // known if n == -1 else n for n in (first, second))
+            sizes += [None if n == -1 else n for n in (first, second)]
+        else:
+            sizes.append(code)
+            if left:
+                left.pop(0)
+    return tuple(sizes)
 
 
 @op

@@ -113,3 +113,89 @@ class LogisticRegressionOutput(RegressionOutput):
     def answer(self, F, data):
         """The sigmoid."""
         return F.sigmoid(data)
+
+
+@op
+class SVMOutput(Op):
+    """`data`, as the answer of a support vector machine: the gradient of its hinge loss begins here.
+
+    Shapes
+        data (batch, classes), label (batch,) -> as data
+
+    Source
+        MXNet 1.9, `SVMOutput`.
+    """
+
+    function = "svm_output"
+    is_loss = True
+    mixes_dtypes = True
+    margin: float = attr(1.0, doc="how far right and wrong shall be apart")
+    regularization_coefficient: float = attr(1.0, doc="multiplies the gradient")
+    use_linear: bool = attr(False, doc="the hinge itself; else its square")
+
+    def shape(self, data, label):
+        if len(data) != 2:
+            raise ShapeError(f"data is {show(data)}, expected (batch, classes)")
+        merge(label, data[:1])
+        return data
+
+    def complete(self, shapes, results):
+        """The label from the data."""
+        data, label = merge(shapes[0], results[0]), shapes[1]
+        if data is not None and len(data) == 2:
+            label = merge(label, data[:1])
+        return super().complete([data, label], results)
+
+    def dtype(self, data, label):
+        return floating(data)
+
+    def forward(self, xp, data, label):
+        return xp.positive(floated(xp, data))
+
+    def vjp(self, F, g, y, data, label):
+        def gradient():
+            sign = 2 * F.targets(label, data, axis=1) - 1
+            away = self.margin - sign * data
+            slope = F.greater(away, 0) if self.use_linear else 2 * F.maximum(away, 0)
+            return -self.regularization_coefficient * (sign * slope)
+
+        return gradient, None
+
+    def oracle(self, data, label):
+        return data
+
+    @classmethod
+    def sample(cls, draw):
+        rows, kinds = draw.size(), draw.size()
+        label = np.floor(draw.array((rows,), low=0, high=kinds - 0.01)).astype(np.int64)
+        linear = draw.boolean()
+        data = draw.array((rows, kinds), away_from=(-1, 1))
+        return cls(regularization_coefficient=1.5, use_linear=linear), {"data": data, "label": label}
+
+
+@op
+class GradientMultiplier(Op):
+    """`x` itself; its gradient is multiplied by `scalar`, as for training against an adversary.
+
+    Source
+        Ganin and Lempitsky 2015; MXNet 1.9, `contrib.gradientmultiplier`.
+    """
+
+    is_loss = False
+    scalar: float = attr(1.0, doc="multiplies the gradient")
+
+    def shape(self, x):
+        return x
+
+    def forward(self, xp, x):
+        return xp.positive(x)
+
+    def vjp(self, F, g, y, x):
+        return (g * self.scalar,)
+
+    def oracle(self, x):
+        return x
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape())}  # another number is no derivative
