@@ -1,5 +1,6 @@
 """What an op is, and how one is declared: see `engine/op.py` and `engine/declare.py`."""
 
+from tinygrad_lesson.engine.composite import Composite  # noqa: F401
 from tinygrad_lesson.engine.declare import *  # noqa: F403
 from tinygrad_lesson.engine.dtypes import *  # noqa: F403
 from tinygrad_lesson.engine.kinds import *  # noqa: F403
