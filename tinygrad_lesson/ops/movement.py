@@ -327,7 +327,7 @@ class BroadcastTo(Movement):
     to: tuple[int, ...] = attr(alias="shape", doc="shape of the result")
 
     def shape(self, x):
-        if broadcast(x, self.to) != self.to:
+        if None not in x and broadcast(x, self.to) != self.to:
             raise ShapeError(f"{show(x)} cannot be repeated to {show(self.to)}")
         return self.to
 

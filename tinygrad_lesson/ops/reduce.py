@@ -348,7 +348,9 @@ class SumLike(Op):
         return like
 
     def forward(self, xp, x, like):
-        return x if x.shape == like.shape else unbroadcast(array_namespace(xp), x, x.shape, like.shape)
+        if x.shape == like.shape:
+            return x
+        return in_type(xp, unbroadcast(array_namespace(xp), x, x.shape, like.shape), x.dtype)
 
     def vjp(self, F, g, y, x, like):
         return F.broadcast_to(g, shape=F.shape(x)), None
