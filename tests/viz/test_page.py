@@ -380,6 +380,7 @@ def test_dragging_and_the_wheel_move_and_zoom_the_network(visit, written):
     tab.mouse.down()
     tab.mouse.move(x + 30, y - 120, steps=4)
     tab.mouse.up()
+    tab.wait_for_timeout(400)  # the page draws in its own time, as after the wheel
     moved = drawing.bounding_box()
     assert moved["y"] == pytest.approx(before["y"] - 120, abs=3)
     tab.mouse.wheel(0, -200)

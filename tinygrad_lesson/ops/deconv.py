@@ -1,5 +1,9 @@
 """The way back from a convolution, as a layer."""
 
+import itertools
+
+import numpy as np
+
 from tinygrad_lesson.engine.composite import Composite
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
@@ -91,10 +95,6 @@ class Deconvolution(Dilated, Composite):
         return y if bias is None else F.add(y, F.reshape(bias, shape=(-1, *[1] * (rank - 2))))
 
     def oracle(self, data, weight, bias=None):
-        import itertools
-
-        import numpy as np
-
         pad, space = self.placed(data.shape)
         rank, groups = len(self.kernel), self.num_group
         stride, dilate = self.stride or (1,) * rank, self.dilate or (1,) * rank
