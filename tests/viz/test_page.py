@@ -388,6 +388,20 @@ def test_dragging_and_the_wheel_move_and_zoom_the_network(visit, written):
     assert drawing.bounding_box()["height"] > moved["height"]
 
 
+def test_a_slow_browser_shows_the_first_layers_too(visit, written):
+    tab = visit(written)
+    tab.evaluate("""() => {
+        const frame = window.requestAnimationFrame.bind(window), later = window.setTimeout.bind(window);
+        let inTimer = false;  // what is drawn from a timer comes 300 ms late
+        window.setTimeout = (f, ms) => later(() => { inTimer = true; f(); inTimer = false; }, ms);
+        window.requestAnimationFrame = (f) => frame(inTimer ? () => later(f, 300) : f);
+    }""")
+    choose_tab(tab, "res25")
+    tab.wait_for_timeout(1500)
+    stage, first = (tab.locator(place).bounding_box() for place in ("#stage", "#drawing g.chosen"))
+    assert stage["y"] <= first["y"] <= stage["y"] + stage["height"]
+
+
 def test_the_heat_map_chooses_layer_and_epoch_and_play_goes_on(visit, written):
     tab = visit(written)
     choose_tab(tab, "mlp8")

@@ -88,11 +88,18 @@ function startAt(svg, box) { // a tall network begins at its first layers, large
   if (scale > 1) {
     panzoom.zoom(scale, { animate: false });
     const down = stage.height / 2 * (1 - 1 / scale);
-    setTimeout(() => panzoom?.pan(0, down, { animate: false, force: true }));
-    setTimeout(reveal, 100); // when it has moved there
+    setTimeout(() => { // after Panzoom's own start
+      panzoom?.pan(0, down, { animate: false, force: true });
+      reveal();
+    });
   }
 }
+let asked; // the frame that reveals
 function reveal() { // move the network so far that the chosen layer is seen
+  cancelAnimationFrame(asked);
+  asked = requestAnimationFrame(moveToChosen); // Panzoom draws a move in the next frame; only then can places be measured
+}
+function moveToChosen() {
   const [group] = [...membersOf].find(([, members]) => members.includes(layer)) ?? [];
   if (!group || !panzoom) return;
   for (const id of ["stage", "drawing"]) byId(id).scrollTo(0, 0); // where the focus has scrolled it
