@@ -12,12 +12,13 @@ from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, S
 from tinygrad_lesson.engine.graph import Node, ancestors, between
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import Shape, show
+from tinygrad_lesson.engine.world import World
 
 Observer = Callable[[Node, Sequence[Any]], None]
 
 
 def backprop(
-    F: Any, heads: Sequence[tuple[Any, Any]], wrt: Sequence[Any] | None, observe: Observer | None = None
+    F: World, heads: Sequence[tuple[Any, Any]], wrt: Sequence[Any] | None, observe: Observer | None = None
 ) -> list[Any]:
     """Cotangents of the edges `wrt`, given pairs (edge, cotangent) of `heads`, by one reverse sweep in a world.
 
@@ -28,45 +29,39 @@ def backprop(
     wanted = None if wrt is None else between(ancestors([edge.node for edge, _ in heads]), asked)
     cotangents: dict[Node, list[Any]] = {}  # of each node one for each result, None where nothing came yet
     queue: list[tuple[int, Node]] = []  # nodes that have some; of the youngest all users are done
-    add = F.add
-    for edge, g in heads:
-        accumulate(add, cotangents, queue, edge, g)
-    while queue:
-        node = heappop(queue)[1]
-        if wanted is not None and node not in wanted:
-            continue
-        gs = cotangents[node] if asked and node in asked else cotangents.pop(node)  # none is kept for long
-        operands = F.operands(node, gs)
-        for edge, g in zip(node.inputs, rule(F, node.op, operands)):  # noqa: B905  (`strict` is slow)
-            source = edge.node
-            if g is None or source is None or (wanted is not None and source not in wanted):
+    add, op, arriving = F.add, None, iter(heads)
+    while True:
+        for edge, g in arriving:
+            node = edge.node
+            if g is None or node is None or (wanted is not None and node not in wanted):
                 continue
             if g.__class__ is FunctionType:
-                g = computed(node.op, g)
+                g = computed(op, g)
                 if g is None:
                     continue
-            if source in cotangents:  # as `accumulate` does, without the call
-                gs, i = cotangents[source], edge.index
+            if node in cotangents:
+                gs, i = cotangents[node], edge.index
                 gs[i] = g if gs[i] is None else add(gs[i], g)
-            elif source.op is None or source.op.results > 1:
-                accumulate(add, cotangents, queue, edge, g)
+            elif node.op is None:
+                cotangents[node] = [g]
             else:
-                cotangents[source] = [g]
-                heappush(queue, (-source.number, source))
+                count = node.op.results
+                cotangents[node] = [g] if count == 1 else one_of(count, edge.index, g)
+                heappush(queue, (-node.number, node))
+        del arriving  # with the arrays that the functions hold
+        if not queue:
+            return found(F, cotangents, wrt)
+        node = heappop(queue)[1]
+        op = node.op
+        operands = F.operands(node, cotangents[node] if node in asked else cotangents.pop(node))
+        arriving = zip(node.inputs, rule(F, op, operands))  # noqa: B905  (`strict` is slow)
         if observe is not None:
             observe(node, operands)
-    return found(F, cotangents, wrt)
 
 
-def accumulate(add: Any, cotangents: dict[Node, list[Any]], queue: list[Any], edge: Any, g: Any) -> None:
-    """Add to what has come for an edge; with the first its node enters the queue."""
-    node, i = edge.node, edge.index
-    if node not in cotangents:
-        cotangents[node] = [None] * (1 if node.op is None else node.op.results)
-        if node.op is not None:
-            heappush(queue, (-node.number, node))
-    gs = cotangents[node]
-    gs[i] = g if gs[i] is None else add(gs[i], g)
+def one_of(count: int, i: int, g: Any) -> list[Any]:
+    """Cotangents of `count` results, of which number `i` is the first that came."""
+    return [None] * i + [g] + [None] * (count - 1 - i)
 
 
 def found(F: Any, cotangents: dict[Node, list[Any]], wrt: Sequence[Any] | None) -> list[Any]:

@@ -35,7 +35,8 @@ class Node:
 
     In the eager face `values` holds the result (a tuple where there are several) and `operands` the arrays that it
     was computed from, whatever the tensors among `inputs` hold by now; they are None and empty else. Arithmetic, which
-    is recorded most, has its two operands in `a` and `b`, and None in `operands`: a tuple less for each node.
+    is recorded most, has its two operands in `a` and `b`, and None in `operands`: a tuple less for each node
+    (`eager/operators.py` writes them, `eager/apply.py` reads them).
     """
 
     __slots__ = ("__weakref__", "a", "b", "inputs", "label", "number", "op", "operands", "values")

@@ -16,9 +16,9 @@ from tinygrad_lesson.engine.dtypes import DType
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.shapes import Shape, merge, show
 
-OPS: dict[str, type["Op"]] = {}
-FUNCTIONS: dict[str, type["Op"]] = {}
-REPLACED: list[str] = []  # ops that were declared again, for those who keep something that was made of one
+OPS: dict[str, type["Op"]] = {}  # by name; `engine/declare.py` enters them
+FUNCTIONS: dict[str, type["Op"]] = {}  # by the name of the function
+REPLACED: list[str] = []  # names of ops that were declared again, for caches of what was made of one
 RESERVED: dict[str, str] = {}  # names that an op may not take -> what has them
 
 
@@ -34,8 +34,9 @@ def attr(
 ) -> Any:
     """An attribute of an op: a dataclass field that knows its range and what it means.
 
-    It stands in an op's label if `shown`. A caller may also use `alias`, for a name (`shape`, `dtype`) that a rule has taken.
-    """  # noqa: E501
+    It stands in an op's label if `shown`. `alias` is a second name for callers, where a rule (`shape`, `dtype`) has the
+    first.
+    """
     metadata = {"minimum": minimum, "maximum": maximum, "choices": choices, "alias": alias}
     metadata |= {"shown": shown, "doc": doc}
     return dataclasses.field(default=default, metadata=metadata)
@@ -69,9 +70,7 @@ class Op:
     differentiable: ClassVar[bool] = True
     is_loss: ClassVar[bool] = False  # the gradient begins here: `vjp` does not read `g`
     random: ClassVar[bool] = False  # `forward` takes a keyword `generator`
-    traceable: ClassVar[bool] = (
-        True  # whether what `forward` calls may be noted once and carried out ever after
-    )
+    traceable: ClassVar[bool] = True  # what `forward` calls may be noted once and carried out ever after
     learns: ClassVar[bool] = False  # declares `parameters`; set by `op`
     view: ClassVar[bool] = False  # `forward` returns a view of its first input
     mixes_dtypes: ClassVar[bool] = False  # inputs may differ in element type in MXNet too
@@ -92,7 +91,8 @@ class Op:
 
     forward: ClassVar[Callable[..., Any]]
     vjp: ClassVar[Callable[..., Any]]
-    sample: ClassVar[Callable[..., Any]]
+    sample: ClassVar[Callable[..., Any]]  # `sample(cls, draw)`: an op and inputs at which it is smooth
+    oracle: ClassVar[Callable[..., Any] | None] = None  # what NumPy or SciPy say: `oracle(self, *arrays)`
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -163,17 +163,13 @@ class Op:
     def rewrite(self, F: Any, shapes: Sequence[Shape], *inputs: Any) -> Any:
         """An equal and simpler expression now that the shapes of the inputs are known, or None.
 
-        `F` emits ops into the new graph; `F.dtypes[x]` is the element type of an input.
+        `F` emits ops into the new graph (`plan/passes.py`); `F.dtypes[x]` is the element type of an input.
         """
         return None
 
     def at_mode(self, is_train: bool) -> "Op":
         """This op as it acts in training or in prediction."""
         return self
-
-    oracle: ClassVar[Callable[..., Any] | None] = (
-        None  # `oracle(self, *arrays)`: what NumPy, SciPy or `math` says `forward` gives
-    )
 
     def pinned(self) -> dict[str, float]:
         """Inputs that the attributes fix at a number, as BatchNorm's `fix_gamma` does."""
