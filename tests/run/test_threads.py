@@ -14,12 +14,14 @@ import pytest
 pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.[fast]'")
 
 import tinygrad_lesson as tl
-from tinygrad_lesson.run.threads import THREADS, Turn
+from tinygrad_lesson.run.segment import ParallelSegments
+from tinygrad_lesson.run.threads import THREADS
 
 START = """
 import atexit, os, signal, sys, threading, time
 import numpy as np
 import tinygrad_lesson as tl
+from tinygrad_lesson.run.segment import Segment
 
 x = np.linspace(-3, 3, 400_001, dtype=np.float32)
 chain = lambda a: (tl.exp(a) * tl.tanh(a) + a, tl.sum(tl.exp(a) * a))
@@ -61,7 +63,17 @@ def test_interrupts_at_any_time_leave_a_function_that_still_gives_the_right_numb
                 inside.clear()
                 raise KeyboardInterrupt
 
-        inside, caught, thread = [], 0, threading.Thread(target=disturb)
+        def watched(segment):
+            if threading.get_ident() == main:
+                return carry_out(segment)
+            running.append(segment)
+            try:
+                carry_out(segment)
+            finally:
+                running.pop()
+
+        carry_out, Segment.__call__ = Segment.__call__, watched
+        running, inside, caught, thread = [], [], 0, threading.Thread(target=disturb)
         signal.signal(signal.SIGINT, hear)
         thread.start()
         while not over.is_set():
@@ -71,6 +83,7 @@ def test_interrupts_at_any_time_leave_a_function_that_still_gives_the_right_numb
                     f(x)
             except KeyboardInterrupt:
                 caught += 1
+                assert not running
         thread.join()
         check()
         print(caught > 20)
@@ -149,18 +162,9 @@ def test_what_a_part_raises_is_raised_where_the_work_was_asked_for_and_after_all
         begun.wait(10)
         raise ValueError("broken")
 
-    parts = [broken, slow]  # the last is taken first
-    turn = Turn(parts if first == "main" else parts[::-1])
-
-    def carry_out():
-        turn.begin()
-        try:
-            turn.finish()
-        finally:
-            turn.close()
-
+    parts = [broken, slow]  # the first is carried out here
     with pytest.raises(ValueError, match="broken"):
-        carry_out()
+        ParallelSegments(parts if first == "main" else parts[::-1])()
     assert ended == [True]
 
 
