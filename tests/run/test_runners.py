@@ -104,6 +104,15 @@ def test_a_function_traced_and_called_with_arrays_that_lie_anywhere(runner, name
             x = as_it_lies(y.draw, np.array(x, order="C"))
 
 
+@pytest.mark.parametrize("turned", [np.transpose, np.flip, np.asfortranarray], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_how_the_first_array_lies_says_nothing_of_the_next(runner, name, turned):
+    f, x = FUNCTIONS[name], np.arange(6, dtype="f4").reshape(2, 3) / 5
+    made = tl.jit(f, runner=runner)
+    for a in (turned(x), np.array(turned(x), order="C"), turned(x) + 1):
+        np.testing.assert_allclose(made(a).numpy(), f(tl.Tensor(a)).numpy(), rtol=1e-5, atol=1e-6)
+
+
 @given(draw=st.data())
 def test_arrays_of_the_user_are_bound_where_they_lie(runner, draw):
     shape = draw.draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
@@ -341,9 +350,10 @@ def test_constants_that_differ_by_their_sign_alone_are_told_apart(runner):
     assert other.tolist() == [-math.inf, math.inf]
 
 
-@pytest.mark.parametrize("name", ["log1p", "where", "max", "softmax"])
+@pytest.mark.parametrize("name", ["arctan", "log1p", "where", "max", "softmax"])
 def test_long_chains_through_ops_without_vector_code(runner, name):
     chain = {
+        "arctan": lambda x: tl.arctan(x * x) * tl.exp(x) + x,
         "log1p": lambda x: tl.log1p(x * x) * tl.exp(x) + x,
         "where": lambda x: tl.where(x > 0, x * x, tl.exp(x)) * x + x,
         "max": lambda x: tl.maximum(x * x, tl.exp(x) - tl.log1p(x * x)) + tl.sum(x * x),

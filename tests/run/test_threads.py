@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -165,6 +166,22 @@ def test_what_a_part_raises_is_raised_where_the_work_was_asked_for_and_after_all
     parts = [broken, slow]  # the first is carried out here
     with pytest.raises(ValueError, match="broken"):
         ParallelSegments(parts if first == "main" else parts[::-1])()
+    assert ended == [True]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system sends no signals to threads")
+def test_ctrl_c_while_others_work_is_raised_when_they_have_ended():
+    begun, ended, main = threading.Event(), [], threading.get_ident()
+
+    def slow():
+        begun.set()
+        time.sleep(0.1)
+        signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.2)
+        ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        ParallelSegments([begun.wait, slow])()
     assert ended == [True]
 
 
