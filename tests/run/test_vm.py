@@ -167,6 +167,12 @@ def test_a_plan_in_float64_runs_in_numpy_at_full_precision():
     np.testing.assert_allclose(executor.grad_dict["a"], b * (1 - np.tanh(a) ** 2), rtol=1e-14)
 
 
+def test_a_long_sum_keeps_its_digits_whatever_lies_between_its_elements():
+    x = np.random.default_rng(0).uniform(0.5, 1, (500_000, 2)).astype("f4")
+    found = tl.jit(lambda x: tl.sum(tl.transpose(x), axis=1), runner="vm")(x).numpy()
+    np.testing.assert_allclose(found, x.sum(axis=0, dtype=float), rtol=4e-7)
+
+
 def test_nan_and_infinity_pass_through_relu_and_maximum():
     net = sym.relu(sym.Variable("a"))
     executor = net.simple_bind(tl.cpu(), grad_req="null", a=(5,))

@@ -22,11 +22,8 @@ class Rounding(Unary):
 
     @classmethod
     def sample(cls, draw):
-        return cls(), {
-            "x": draw.array(
-                draw.shape(), low=-2.9, high=2.9, away_from=(-2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2)
-            )
-        }
+        jumps = [n / 2 for n in range(-5, 6)]
+        return cls(), {"x": draw.array(draw.shape(), low=-2.9, high=2.9, away_from=jumps)}
 
 
 @op
