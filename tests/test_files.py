@@ -385,10 +385,12 @@ def test_who_waits_for_a_saver_that_stands_still_goes_on_after_a_while(tmp_path,
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait()
-    with files.alone_in(tmp_path, reading=True):
-        assert time.monotonic() - began >= 0.2
-    done.set()
-    thread.join()
+    try:
+        with files.alone_in(tmp_path, reading=True):
+            assert time.monotonic() - began >= 0.2
+    finally:
+        done.set()
+        thread.join()
     with files.alone_in(tmp_path, reading=True), files.alone_in(tmp_path, reading=True):
         pass  # readers do not wait for each other
     with contextlib.suppress(LessonError), files.alone_in(tmp_path / "nowhere"):

@@ -62,12 +62,14 @@ def test_a_child_keeps_the_locks_that_its_own_thread_holds_and_finds_others_open
     thread = threading.Thread(target=hold)
     thread.start()
     taken.wait()
-    with mine:
-        child = os.fork()
-        if not child:
-            os._exit(0 if other.acquire(timeout=5) and mine._is_owned() else 1)
-        assert os.waitpid(child, 0)[1] == 0
-        assert mine._is_owned()
-        assert not other.acquire(blocking=False)
-    done.set()
-    thread.join()
+    try:
+        with mine:
+            child = os.fork()
+            if not child:
+                os._exit(0 if other.acquire(timeout=5) and mine._is_owned() else 1)
+            assert os.waitpid(child, 0)[1] == 0
+            assert mine._is_owned()
+            assert not other.acquire(blocking=False)
+    finally:
+        done.set()
+        thread.join()

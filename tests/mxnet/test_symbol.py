@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import cpu, sym
+from tinygrad_lesson.engine.graph import toposort
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, GraphError, ShapeError
+from tinygrad_lesson.mxnet import symbol
 from tinygrad_lesson.run import available_runners
 from tinygrad_lesson.symbol import NameManager
 
@@ -259,13 +261,18 @@ def test_everything_works_on_ten_thousand_layers():
     assert x.debug_str().count("\n") > 10_000
 
 
-def test_threads_can_ask_one_symbol_at_once():
+def test_threads_can_ask_one_symbol_at_once(monkeypatch):
+    def slowly(heads):
+        time.sleep(1e-3)  # another thread may go on here
+        return toposort(heads)
+
     def ask(i):
         values = np.full((4, i % 5 + 1), i, np.float32)
         shapes = net.infer_shape(data=values.shape)[1]
         return shapes[0], (sym.sum(x * x, axis=1) + i).eval(x=values)[0].asnumpy()
 
     net, x = two_layers(), sym.Variable("x")
+    monkeypatch.setattr(symbol, "toposort", slowly)
     with ThreadPoolExecutor(8) as pool:
         for i, (shape, y) in enumerate(pool.map(ask, range(60))):
             assert shape == (4, 3)
