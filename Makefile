@@ -21,7 +21,7 @@ $(VENV)/.base: pyproject.toml
 
 $(VENV)/.test: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
-	-$(BIN)/python -m pip install --quiet --editable '.[fast]'  # where numba has no wheel, its tests are skipped
+	-$(BIN)/python -m pip install --quiet --editable '.[fast]'  # where llvmlite has no wheel, its tests are skipped
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.test
@@ -34,7 +34,7 @@ lesson: $(VENV)/.base
 test: $(VENV)/.test
 	$(BIN)/python $(PYTEST)
 
-# make test-plain     every test without numba and the other extras; TESTS="tests/eager/test_jit.py ..." runs some
+# make test-plain     every test without llvmlite and the other extras; TESTS="tests/eager/test_jit.py ..." runs some
 $(PLAIN)/.test: pyproject.toml
 	test -x $(PLAIN)/bin/python || $(PYTHON) -m venv $(PLAIN)
 	$(PLAIN)/bin/python -m pip install --quiet --editable '.[test]'
@@ -43,7 +43,6 @@ $(PLAIN)/.test: pyproject.toml
 test-plain: $(PLAIN)/.test
 	$(PLAIN)/bin/python $(PYTEST) $(TESTS)
 
-# The oldest numba keeps what it compiles apart, or it and the newest would throw away each other's.
 # make test-lowest    every test with the oldest version of everything that pyproject.toml admits (Python 3.11 or 3.12)
 $(LOWEST)/.test: pyproject.toml .ci/lowest.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13) and $(TOO_NEW))'
@@ -53,7 +52,7 @@ $(LOWEST)/.test: pyproject.toml .ci/lowest.py
 	touch $@
 
 test-lowest: $(LOWEST)/.test
-	NUMBA_CACHE_DIR=$(CURDIR)/$(LOWEST)/numba $(LOWEST)/bin/python $(PYTEST) $(TESTS)
+	$(LOWEST)/bin/python $(PYTEST) $(TESTS)
 
 # make test-packages  wheel and source archive, each installed alone on each of PYTHONS: the lesson and the archive's tests
 PYTHONS ?= $(PYTHON)

@@ -35,7 +35,7 @@ tl.op(type("Twice", (tl.Op,), {
 }))
 importlib.import_module("tinygrad_lesson.cli").main(["list"])
 """
-    without = () if importlib.util.find_spec("numba") else ("tinygrad_lesson.run.",)
+    without = () if importlib.util.find_spec("llvmlite") else ("tinygrad_lesson.run.",)
     code = code.replace("LEFT_OUT", repr((*without, "tinygrad_lesson.check.plugin")))
     done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

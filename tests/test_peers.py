@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 PEERS = Path(__file__).parent / "benchmarks" / "peers.py"
-NEEDS_NUMBA = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
+NEEDS_LLVM = pytest.mark.skipif(
+    importlib.util.find_spec("llvmlite") is None, reason="llvmlite is not installed"
+)
 NEEDS_COMPILER = pytest.mark.skipif(
     not (shutil.which("gcc") or shutil.which("clang")), reason="there is no C compiler"
 )
@@ -37,7 +39,7 @@ def test_absent_peers_are_named_and_the_rest_is_measured(tmp_path):
     assert "| mlp4 |" in printed
 
 
-@pytest.mark.parametrize("mode", ["ours:numpy", pytest.param("ours:fit", marks=NEEDS_NUMBA)])
+@pytest.mark.parametrize("mode", ["ours:numpy", pytest.param("ours:fit", marks=NEEDS_LLVM)])
 def test_our_work_is_that_of_the_peers(mode, tmp_path):
     _, results = compare(tmp_path, "-p", mode, "-w", ",".join(LOSSES))
     found = {w: r[mode]["loss"] for w, r in results.items()}

@@ -25,7 +25,7 @@ def show_config() -> None:
         "threads of BLAS": of_blas,
         "threads of loops": f"{threads()}; {THREADS} sets another number",
         "numpy": np.__version__,
-        "numba": version("numba") if "vm" in available_runners() else "not installed",
+        "llvmlite": version("llvmlite") if "vm" in available_runners() else "not installed",
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {platform.system()}",
     }.items():

@@ -17,10 +17,12 @@ from tinygrad_lesson.train.guard import first_batches
 from tinygrad_lesson.train.history import History
 from tinygrad_lesson.train.initializer import Uniform
 
-NEEDS_NUMBA = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
+NEEDS_LLVM = pytest.mark.skipif(
+    importlib.util.find_spec("llvmlite") is None, reason="llvmlite is not installed"
+)
 
 
-@pytest.mark.parametrize("runner", ["numpy", pytest.param("vm", marks=NEEDS_NUMBA)])
+@pytest.mark.parametrize("runner", ["numpy", pytest.param("vm", marks=NEEDS_LLVM)])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_epoch_of_training(name, runner, benchmark, monkeypatch):
     monkeypatch.setenv(CHOICE, runner)

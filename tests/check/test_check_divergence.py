@@ -13,7 +13,7 @@ WAYS = ["numpy", "vm", "eager", "float32", {"runner": "vm", "dtype": "float32"}]
 
 @pytest.mark.parametrize("name", ["bn8", "res25", "dense6"])
 def test_runners_and_dtypes_agree(name):
-    pytest.importorskip("numba")
+    pytest.importorskip("llvmlite")
     symbol, inputs = network(name)
     found = check.where_parted(symbol, WAYS, inputs)
     assert found.ok, str(found)

@@ -1,63 +1,63 @@
-"""What was compiled is kept, checked, and compiled anew, with a word, where that is not possible."""
+"""Machine code is kept, checked, and compiled anew where that is not possible; a line says so, once."""
 
-import importlib.util
 import os
 import signal
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.[fast]'")
+pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
-from tinygrad_lesson.run import cache
+from tinygrad_lesson.run.tape import loops, machine
 
-SOURCE = """
-from tinygrad_lesson.run.cache import kept
+KEY = (loops.elementwise, "add", "float32", ("float32",) * 3, ("dense",) * 3, False)
 
-version = 1
 
-def build(version):
-    @kept(nogil=True)
-    def double(x):
-        return version * 2 * x
-    return double
+ENGINES = []  # whose code may still be called
+REMEMBERED = (machine.engine, machine.address, machine.folder, machine.say, machine.runner)
 
-double = build(version)
-"""
+
+def forget():
+    """As in a new process."""
+    ENGINES.append(machine.engine())
+    for remembered in REMEMBERED:
+        remembered.cache_clear()
 
 
 @pytest.fixture
 def start(tmp_path, monkeypatch, capsys):
-    """A function that loads a module with a kernel as a new process would; and what was said and kept."""
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    monkeypatch.setattr("numba.config.CACHE_DIR", "")  # what numba has read of that already
-    path = tmp_path / "kernels.py"
-    path.write_text(SOURCE)
+    """A function that adds by a kernel as a new process would; and what was said, and the file that was kept."""
+    place = tmp_path / "cache"
+    monkeypatch.setenv(machine.CACHE, str(place))
 
     def load():
-        cache.announce.cache_clear()
-        spec = importlib.util.spec_from_file_location("kernels", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        forget()
         capsys.readouterr()
-        return module.double, lambda: capsys.readouterr().err.splitlines()
+        result = added()
+        files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else []
+        return result, capsys.readouterr().err.splitlines(), files
 
-    return load
+    yield load
+    forget()
 
 
-def files(folder):
-    return sorted((folder / "__pycache__").glob("*.nbc"))
+def added():
+    """1 + 2, by the kernel."""
+    x = np.array([1, 2, 0], np.float32)
+    kernel = machine.address(*KEY)
+    words = np.array([kernel, 10, 8, 0, 0, 0, 4, 0, 1, 1], np.uint64)
+    ends = np.array([words.ctypes.data, words.ctypes.data + words.nbytes, 0, 1], np.uint64)
+    machine.runner()(x.ctypes.data, ends.ctypes.data, 0)
+    return x[2]
 
 
-def test_what_one_process_has_compiled_the_next_one_loads_without_a_word(start, tmp_path):
-    double, said = start()
-    assert double(4) == 8
-    (line,) = said()
-    assert "compiling the interpreter, once on this machine" in line
-    assert str(tmp_path) in line
-    double, said = start()
-    assert double(4) == 8
-    assert said() == []
-    assert list(double.stats.cache_hits.values()) == [1]
+def test_what_one_process_has_compiled_the_next_one_loads(start, monkeypatch):
+    result, said, files = start()
+    assert (result, said, len(files)) == (3, [], 2)  # the kernel, and the loop over tapes
+    monkeypatch.setattr(machine, "compiled", None)
+    assert start() == (3, [], files)
 
 
 def replaced_by_a_folder(file):
@@ -74,76 +74,134 @@ def flipped(file, at):
 DAMAGE = {
     "empty": lambda file: file.write_bytes(b""),
     "a few bytes": lambda file: file.write_bytes(file.read_bytes()[:20]),
-    "the head alone": lambda file: file.write_bytes(file.read_bytes()[:64]),
+    "the head alone": lambda file: file.write_bytes(file.read_bytes()[:32]),
     "half": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
     "longer": lambda file: file.write_bytes(file.read_bytes() + b"0"),
     "zeros": lambda file: file.write_bytes(bytes(file.stat().st_size)),
     "a folder": replaced_by_a_folder,
-} | {f"flipped at {at}": lambda file, at=at: flipped(file, at) for at in (3, 40, 64, 500, 3000, -9, -1)}
+} | {f"flipped at {at}": lambda file, at=at: flipped(file, at) for at in (3, 40, 64, 500, -9, -1)}
 
 
 @pytest.mark.parametrize("how", DAMAGE)
-def test_a_damaged_file_is_compiled_again_with_one_line(how, start, tmp_path):
-    start()[0](4)
-    (file,) = files(tmp_path)
-    DAMAGE[how](file)
-    double, said = start()
-    assert double(4) == 8
-    (line,) = said()
-    assert "compiling the interpreter" in line
-    double, said = start()
-    assert double(4) == 8
-    assert len(said()) == (how == "a folder")
+def test_a_damaged_file_is_compiled_again_with_one_line_at_most(how, start):
+    for file in start()[2]:
+        DAMAGE[how](file)
+    result, said, _ = start()
+    assert result == 3
+    assert len(said) == (0 if how == "a folder" else 1)
+    assert all("is damaged; compiling it again" in line for line in said)
+    assert start()[:2] == (3, [])
 
 
-def test_where_no_folder_can_be_written_nothing_is_kept(start, tmp_path, monkeypatch):
-    (tmp_path / "__pycache__").write_text("a file, in which even root makes no other")
-    monkeypatch.setenv("XDG_CACHE_HOME", os.devnull + "/cache")
-    monkeypatch.setenv("HOME", os.devnull)
+def test_one_kernels_file_under_the_name_of_another_is_no_such_file(start):
+    one, other = start()[2]
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    result, said, _ = start()
+    assert result == 3
+    assert len(said) == 1
+
+
+def test_a_thousand_damaged_files_harm_nothing(start):
+    """Bits flipped anywhere, ends cut off: the digest is looked at before LLVM sees a byte."""
+    files = start()[2]
+    whole = {file: file.read_bytes() for file in files}
+    names = {file: file.name for file in files}
+    generator = np.random.default_rng(0)
+    for _ in range(500):
+        for file, content in whole.items():
+            damaged = bytearray(content[: generator.integers(len(content) + 1)])
+            for at in generator.integers(0, max(len(damaged), 1), 3) if damaged else ():
+                damaged[at] ^= 1 << generator.integers(8)
+            if bytes(damaged) == content:
+                continue
+            file.write_bytes(damaged)
+            machine.say.cache_clear()
+            assert machine.kept(names[file]) is None
+
+
+def test_where_no_folder_can_be_written_nothing_is_kept(start, monkeypatch, tmp_path):
+    (tmp_path / "cache").write_text("a file, in which even root makes no other")
     for _ in range(2):
-        double, said = start()
-        assert double(4) == 8
-        (line,) = said()
-        assert "for this process alone" in line
-        assert "NUMBA_CACHE_DIR" in line
+        result, said, files = start()
+        assert (result, files) == (3, [])
+        (line,) = said
+        assert "compiled for this process alone" in line
+        assert machine.CACHE in line
 
 
-def test_other_sources_are_compiled_anew_and_take_the_place_of_the_old(start, tmp_path):
-    start()[0](4)
-    source = tmp_path / "kernels.py"
-    source.write_text(SOURCE.replace("version = 1", "version = 3"))
-    double, said = start()
-    assert double(4) == 24
-    assert len(said()) == 1
-    assert len(files(tmp_path)) == 1
-    source.write_text(SOURCE.replace("2 * x", "5 * x"))
-    assert start()[0](4) == 20
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other rights")
+def test_a_folder_that_others_may_write_is_not_used(start, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o777)
+    result, said, files = start()
+    assert (result, files) == (3, [])
+    assert "others may write there" in said[0]
 
 
-def test_a_full_disk_keeps_nothing_and_harms_nothing(start, tmp_path, monkeypatch):
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other rights")
+def test_a_file_that_others_may_write_is_not_opened(start, monkeypatch):
+    for file in start()[2]:
+        file.chmod(0o666)
+    seen = []
+    monkeypatch.setattr(machine, "compiled", lambda text, make=machine.compiled: seen.append(1) or make(text))
+    assert start()[0] == 3
+    assert len(seen) == 2
+
+
+def test_other_sources_are_compiled_anew(start, monkeypatch):
+    before = start()[2]
+    monkeypatch.setattr(machine, "sources", lambda: "other code")
+    assert start()[0] == 3
+    assert len(start()[2]) == 2 * len(before)
+
+
+def test_a_full_disk_keeps_nothing_and_harms_nothing(start, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache, "write_whole", full)
-    assert start()[0](4) == 8
-    assert files(tmp_path) == []
+    monkeypatch.setattr(machine, "write_whole", full)
+    assert start() == (3, [], [])
 
 
-@pytest.mark.parametrize("where", ["announce", "write_whole"])
-def test_compiling_that_was_interrupted_is_told_of_again_and_leaves_nothing(
-    where, start, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize("where", ["compiled", "write_whole"])
+def test_compiling_that_was_interrupted_leaves_nothing(where, start, monkeypatch, tmp_path):
     def interrupted(*arguments):
         signal.raise_signal(signal.SIGINT)
 
-    for _ in range(2):
-        double, said = start()
-        with monkeypatch.context() as patch:
-            patch.setattr(cache, where, interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                double(4)
-        assert len(said()) == (where == "write_whole")
-        assert [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "kernels.py"] == []
-    assert double(4) == 8  # in the same process
-    assert len(said()) == (where == "announce")  # else it was said a moment ago
-    assert start()[0](4) == 8
+    with monkeypatch.context() as patch:
+        patch.setattr(machine, where, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            start()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert added() == 3  # in the same process
+    assert start()[0] == 3
+
+
+PROGRAM = """
+import numpy as np
+import tinygrad_lesson as tl
+f = tl.jit(lambda x: tl.sum(tl.tanh(x @ x) * tl.exp(-x)), runner="vm")
+x = np.linspace(-1, 1, 36, dtype=np.float32).reshape(6, 6)
+print(float(f(tl.Tensor(x)).item()))
+"""
+
+
+def test_eight_processes_at_once_and_some_that_are_killed_all_give_the_right_number(tmp_path):
+    env = os.environ | {machine.CACHE: str(tmp_path / "cache")}
+    x = np.linspace(-1, 1, 36).reshape(6, 6)
+    expected = (np.tanh(x @ x) * np.exp(-x)).sum()
+
+    def run():
+        return subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, env=env, text=True)
+
+    killed = [run() for _ in range(4)]
+    for number, process in enumerate(killed):
+        try:
+            process.communicate(timeout=0.4 + 0.2 * number)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+    for process in [run() for _ in range(8)]:
+        assert float(process.communicate(timeout=120)[0]) == pytest.approx(expected, rel=1e-5)

@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.[fast]'")
+pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
 from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.engine.kinds import Elementwise
@@ -15,8 +15,10 @@ from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step, takes_out
 from tinygrad_lesson.plan.trace import NotTraceableError
 from tinygrad_lesson.run.fused import CHUNK, MOST, Loop, compiles, given_and_made, vector_code
-from tinygrad_lesson.run.simd import LANES
+from tinygrad_lesson.run.tape.vector import lanes_of
 
+KIND = "float32"
+LANES = lanes_of(KIND)
 SIZES = (1, 15, 16, 17, 31, 32, 40, 2 * CHUNK * LANES - 1, 2 * CHUNK * LANES, 6 * CHUNK * LANES + 21)
 
 
@@ -25,7 +27,7 @@ def has_vector_code(cls):
     try:
         for size in SIZES:
             op, inputs = Draw(size).sample(cls)
-            vector_code(Step(op, tuple(range(len(inputs))), (len(inputs),)))
+            vector_code(Step(op, tuple(range(len(inputs))), (len(inputs),)), KIND)
     except NotTraceableError:
         return False
     return True
@@ -44,23 +46,28 @@ def run(steps, values, size):
         steps,
         [v for v in outside if values[v].size > 1 or size == 1],
         [v for v in outside if values[v].size == 1 < size],
+        next(iter(values.values())).dtype.name,
     )
-    memory = np.zeros(1, np.float32)
-    words = [size, *[(values[v].ctypes.data - memory.ctypes.data) // 4 for v in loop.places]]
-    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(loop.address)
-    function(memory.ctypes.data, np.array(words, np.int64).ctypes.data)
+    words = [size, *[values[v].ctypes.data for v in loop.places]]
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(loop.address)
+    function(0, np.array(words, np.int64).ctypes.data, 0)
     return loop
 
 
 @pytest.mark.parametrize("cls", VECTOR_OPS, ids=lambda cls: cls.name)
 @pytest.mark.parametrize("size", SIZES)
-def test_an_expression_gives_what_forward_gives_and_writes_nothing_beyond(cls, size):
+@pytest.mark.parametrize(("kind", "ulps"), [("float32", 5e-7), ("float64", 1e-15)])
+def test_an_expression_gives_what_forward_gives_and_writes_nothing_beyond(cls, size, kind, ulps):
     op, inputs = Draw(size).sample(cls)
-    sources = [np.resize(x, size).astype(np.float32) for x in inputs.values()]
-    target = np.full(size + 16, np.float32(7))
+    sources = [np.resize(x, size).astype(kind) for x in inputs.values()]
+    target = np.full(size + 16, 7, kind)
     values = dict(enumerate([*sources, target[:size]]))
     run([Step(op, tuple(range(len(sources))), (len(sources),), "")], values, size)
-    np.testing.assert_allclose(target[:size], op.forward(np, *sources), rtol=5e-7)
+    exact = op.forward(np, *[x.astype(np.longdouble) for x in sources])
+    allowed = np.maximum(
+        ulps * np.abs(exact), 2 * np.abs(op.forward(np, *sources) - exact)
+    )  # NumPy's error, at most
+    assert (np.abs(target[:size] - exact) <= allowed).all()
     assert (target[size:] == 7).all()
 
 
@@ -102,6 +109,6 @@ def test_equal_loops_are_compiled_once_and_their_code_can_be_read():
 
 def test_what_would_compile_for_long_is_left_to_numpy():
     steps = [Step(Exp(), (i,), (i + 1,), "") for i in range(MOST + 1)]
-    compiles(steps[:-1])
+    compiles(steps[:-1], KIND)
     with pytest.raises(NotTraceableError, match="would compile for long"):
-        compiles(steps)
+        compiles(steps, KIND)

@@ -46,7 +46,7 @@ def test_without_patterns_the_numbers_are_the_same_up_to_rounding(name, runner):
 
 
 def test_a_runner_says_which_pattern_matched_and_none_where_they_are_off():
-    pytest.importorskip("numba")
+    pytest.importorskip("llvmlite")
     on, off = (
         str(trained("bn8", "vm", passes).runner(True)) for passes in (Passes(), Passes(patterns=False))
     )
@@ -54,8 +54,7 @@ def test_a_runner_says_which_pattern_matched_and_none_where_they_are_off():
         assert f"  pattern {name}" in on
     assert "pattern" not in off
     assert "BatchNorm(is_train=True)  calls: add.reduce divide subtract square" in off
-    assert "Softmax(axis=1)  NumPy: maximum.reduce subtract exp" in off
-    assert "(np.maximum.reduce has no instruction)" in off
+    assert "Softmax(axis=1)  calls: maximum.reduce subtract exp add.reduce divide" in off
 
 
 @pytest.mark.parametrize("runner", available_runners())

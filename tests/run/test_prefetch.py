@@ -3,19 +3,21 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.[fast]'")
+pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
 from tinygrad_lesson.plan import Passes
-from tinygrad_lesson.run.interpreter import AHEAD, WIDTH
 from tinygrad_lesson.run.operands import Operand, noted
-from tinygrad_lesson.run.prefetch import EARLY, FAR, LARGE, LATE, MOST, far_operands, fetch_ahead
+from tinygrad_lesson.run.prefetch import EARLY, FAR, LARGE, MOST, far_operands, fetch_ahead
+from tinygrad_lesson.run.segment import told
+from tinygrad_lesson.run.tape import loops
+from tinygrad_lesson.run.tape.machine import address
 
 
 def touching(*offsets, size=100):
     """An instruction that touches arrays at these offsets."""
-    return noted([[1, 2, 3]], [Operand(at, (size,), (1,)) for at in offsets])[0]
+    return noted([[1, 2, 3]], [Operand(at, (size,), (4,)) for at in offsets])[0]
 
 
 def test_what_was_touched_lately_is_near():
@@ -27,25 +29,17 @@ def test_an_earlier_instruction_fetches_whole_lines_and_what_lies_right_behind_c
     rows = [
         touching(0),
         *[touching(7)] * 50,
-        touching(1000),
-        touching(1100, size=10),
-        touching(10**6, size=LARGE),
+        touching(4000),
+        touching(4400, size=10),
+        touching(4 * 10**6, size=LARGE // 4),
     ]
-    rows = [noted([list(row)], row.touched)[0] for row in rows]
-    fetch_ahead(rows)
-    found = {r: (row[AHEAD] % (1 << 48), row[AHEAD] >> 48) for r, row in enumerate(rows) if len(row) > AHEAD}
-    assert found == {51 - EARLY: (1000, 8), 53 - EARLY: (10**6, MOST)}
-    assert all(len(row) <= WIDTH for row in rows)
-
-
-def test_instructions_whose_words_are_taken_are_left_alone():
-    rows = [touching(7) for _ in range(20)]
-    rows += [touching(10**6, size=LARGE)]
-    for r in range(20 - EARLY, 20 - LATE):
-        rows[r] += [0] * (WIDTH - len(rows[r]))
-    before = [list(row) for row in rows]
-    fetch_ahead(rows)
-    assert rows == before
+    found = fetch_ahead(rows)
+    fetches = {i: row for i, row in enumerate(found) if row[0] == address(loops.fetched)}
+    assert fetches == {
+        51 - EARLY: [address(loops.fetched), 4000, 8],
+        53 - EARLY + 1: [address(loops.fetched), 4 * 10**6, MOST],
+    }
+    assert [row for row in found if row not in fetches.values()] == rows
 
 
 def residual(layers):
@@ -68,7 +62,7 @@ def test_large_plans_fetch_ahead_and_give_the_same_numbers(layers, expected):
         executor.backward()
         seen.append(executor)
     one, other = seen
-    assert one.runner(True).tape[:, AHEAD].any() == expected
+    assert ("fetched" in told(one.runner(True).tape)) == expected
     for name, gradient in other.gradients.items():
         np.testing.assert_allclose(one.gradients[name], gradient, rtol=1e-4, atol=1e-7, err_msg=name)
 
@@ -76,4 +70,4 @@ def test_large_plans_fetch_ahead_and_give_the_same_numbers(layers, expected):
 def test_nothing_is_fetched_ahead_where_patterns_are_off():
     executor = residual(300).simple_bind(tl.cpu(), data=(20, 4), runner="vm", passes=Passes(patterns=False))
     executor.forward(is_train=True)
-    assert not executor.runner(True).tape[:, AHEAD].any()
+    assert "fetched" not in told(executor.runner(True).tape)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="the interpreter is an extra: pip install '.[fast]'")
+pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym

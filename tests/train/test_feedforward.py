@@ -347,7 +347,7 @@ def test_a_network_that_ends_in_softmax_output_learns_as_in_mxnet(fact, runner, 
     np.testing.assert_allclose(m.predict(X), fact["predicted"], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.skipif("vm" not in available_runners(), reason="numba is not installed")
+@pytest.mark.skipif("vm" not in available_runners(), reason="llvmlite is not installed")
 def test_a_step_with_softmax_output_is_interpreted_as_a_whole():
     m = tl.FeedForward(classifier(), seed=0)
     executor = m.bind_training({"data": X, "softmax_label": Y.astype(np.float32)})

@@ -91,7 +91,7 @@ def test_a_step_that_was_begun_is_ended(where, calls, runner, more, monkeypatch)
 
 @pytest.mark.parametrize("more", SETTINGS[:2], ids=str)
 @pytest.mark.parametrize("calls", [1, 2, 3, 4, 5])
-@pytest.mark.skipif("vm" not in available_runners(), reason="numba is not installed")
+@pytest.mark.skipif("vm" not in available_runners(), reason="llvmlite is not installed")
 def test_a_call_of_many_steps_is_ended_and_counted(calls, more, monkeypatch):
     real, left = Executor.train, [calls]
 

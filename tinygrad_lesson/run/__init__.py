@@ -1,4 +1,4 @@
-"""Runners: loops over a plan. The NumPy runner is its meaning; the interpreter is the faster one."""
+"""Runners: loops over a plan. The NumPy runner is its meaning; the tape is the faster one."""
 
 import contextlib
 import functools
@@ -17,9 +17,9 @@ CHOICE = "TINYGRAD_LESSON_RUNNER"  # environment variable that names a runner
 
 @functools.cache
 def compiled_parts() -> tuple[Any, Any]:
-    """The interpreter's runner, and its optimizer step; numba is imported when they are first wanted.
+    """The tape's runner, and its optimizer step; LLVM is imported when they are first wanted.
 
-    That is done in a thread of its own, which Ctrl-C does not reach: a numba imported by half fails ever after.
+    That is done in a thread of its own, which Ctrl-C does not reach: a module imported by half fails ever after.
     """
 
     def load() -> tuple[Any, Any]:
@@ -37,8 +37,8 @@ def compiled_parts() -> tuple[Any, Any]:
     return load()
 
 
-def interpreted(plan: Plan, arrays: Any, generator: Any, **settings: Any) -> Any:
-    """The interpreter's runner."""
+def taped(plan: Plan, arrays: Any, generator: Any, **settings: Any) -> Any:
+    """The runner of tapes."""
     return compiled_parts()[0](plan, arrays, generator, **settings)
 
 
@@ -49,7 +49,7 @@ def compiled_update(update: Any) -> Callable[[float], None] | None:
     return compiled_parts()[1](update)  # type: ignore[no-any-return]
 
 
-RUNNERS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner, "vm": interpreted}
+RUNNERS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner, "vm": taped}
 
 
 def runner(name: str | None) -> Callable[..., Any]:
@@ -59,8 +59,8 @@ def runner(name: str | None) -> Callable[..., Any]:
         LessonError naming those that exist, or what to install.
     """
     name = runner_name(name)
-    if name == "vm" and not has_numba():
-        raise LessonError("the runner 'vm' needs numba: pip install 'tinygrad_lesson[fast]'")
+    if name == "vm" and not has_llvm():
+        raise LessonError("the runner 'vm' needs llvmlite: pip install 'tinygrad_lesson[fast]'")
     return RUNNERS[name]
 
 
@@ -68,7 +68,7 @@ def runner_name(name: str | None = None) -> str:
     """The name of the runner that `runner(name)` gives."""
     given = os.environ.get(CHOICE) if name is None else name
     if name is None and not given:
-        return "vm" if has_numba() else "numpy"
+        return "vm" if has_llvm() else "numpy"
     if not isinstance(given, str) or given not in RUNNERS:
         origin = f" ({CHOICE} says so)" if name is None else ""
         raise LessonError(f"there is no runner {given!r}{origin}; {near(str(given), RUNNERS)}")
@@ -80,7 +80,7 @@ def patterns() -> str:
 
     ``Passes(patterns=False)`` switches all of it off; the numbers are the same then, up to rounding.
     """
-    known = [NumpyRunner, *([compiled_parts()[0]] if has_numba() else [])]
+    known = [NumpyRunner, *([compiled_parts()[0]] if has_llvm() else [])]
     return "\n".join(
         f"{runner.name:6} {name:16} {meaning}"
         for runner in known
@@ -89,14 +89,14 @@ def patterns() -> str:
 
 
 @functools.cache
-def has_numba() -> bool:
-    """Whether what the interpreter is compiled by is installed."""
-    return importlib.util.find_spec("numba") is not None
+def has_llvm() -> bool:
+    """Whether what compiles kernels is installed."""
+    return importlib.util.find_spec("llvmlite") is not None
 
 
 def available_runners() -> list[str]:
     """The names of the runners that can be used here."""
-    return [name for name in RUNNERS if name != "vm" or has_numba()]
+    return [name for name in RUNNERS if name != "vm" or has_llvm()]
 
 
 __all__ = [

@@ -1,28 +1,49 @@
-"""Calls as instructions of the interpreter: an encoder for each NumPy function that has a kernel."""
+"""Calls as instructions: an encoder for each NumPy function that has a kernel."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_lesson.engine.shapes import reduced_axes, show
 from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Trace, numbers_in
-from tinygrad_lesson.run.interpreter import CODES
-from tinygrad_lesson.run.operands import (
-    WORD,
-    Memory,
-    Operand,
-    Row,
-    apart,
-    contiguous,
-    in_elements,
-)
+from tinygrad_lesson.run.calls import function_of
+from tinygrad_lesson.run.operands import WORD, Memory, Operand, Row, apart, contiguous, kind_of, signed
+from tinygrad_lesson.run.tape import loops, products, reductions
+from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY
+from tinygrad_lesson.run.tape.loops import APART, DENSE, SINGLE
+from tinygrad_lesson.run.tape.machine import address
+from tinygrad_lesson.run.tape.vector import lanes_of
 
 Encoder = Callable[..., "list[Row] | None"]
-NUMBERS = (bool, int, float, np.float32)  # types of numbers that leave a result in float32
+FLOATS = ("float32", "float64")
 LARGEST_PRODUCT = 64**3  # multiplications; above it BLAS is faster
 LONGEST_SUM = 512  # products that are added up one after the other
+
+
+class Loops(NamedTuple):
+    """Loops over some operands: the sizes of the axes, outermost first, and for each the stride of each operand."""
+
+    sizes: list[int]
+    strides: list[list[int]]
+
+
+def loops_over(shape: tuple[int, ...], *strides: tuple[int, ...]) -> Loops:
+    """As few loops as will do: an axis joins the one before if its elements follow on in all operands."""
+    sizes: list[int] = []
+    along: list[list[int]] = []
+    for a, n in enumerate(shape):
+        if n == 1:
+            continue
+        mine = [s[a] for s in strides]
+        if sizes and all(outer == inner * n % WORD for outer, inner in zip(along[-1], mine, strict=True)):
+            sizes[-1], along[-1] = sizes[-1] * n, mine
+        else:
+            sizes.append(n)
+            along.append(mine)
+    return Loops(sizes, along)
 
 
 def spread(x: Operand, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -32,133 +53,193 @@ def spread(x: Operand, shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(0 if n == 1 else s for n, s in zip(sizes, padded, strict=True))
 
 
-def as_matrix(
-    shape: tuple[int, ...], *strides: tuple[int, ...]
-) -> tuple[int, int, list[tuple[int, int]]] | None:
-    """Rows, columns and strides of loops over `shape`; None if two loops are not enough."""
-    axes: list[tuple[int, list[int]]] = []  # (size, stride of each operand), outermost first
-    for a, n in enumerate(shape):
-        if n == 1:
-            continue
-        mine = [s[a] for s in strides]
-        if axes and all(outer == inner * n % WORD for outer, inner in zip(axes[-1][1], mine, strict=True)):
-            axes[-1] = (axes[-1][0] * n, mine)
-        else:
-            axes.append((n, mine))
-    if len(axes) > 2:
-        return None
-    while len(axes) < 2:
-        axes.insert(0, (1, [0] * len(strides)))
-    (m, rows), (n, steps) = axes
-    return m, n, list(zip(rows, steps, strict=True))
+def repeated(row: Row, offsets: Sequence[int], sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> Row:
+    """An instruction again and again along more axes; its words number `offsets` say where its operands begin."""
+    if not sizes:
+        return row
+    count = len(row) - 1
+    kernel = address(loops.repeated, len(sizes), tuple(i - 1 for i in offsets), count)
+    return [kernel, *sizes, *[s for by in strides for s in by], *row]
 
 
-def elementwise(name: str) -> Callable[..., list[Row] | None]:
-    """An instruction that treats each element alike."""
+def way(stride: int, n: int, x: Operand) -> str:
+    """How an operand lies along a row of `n`."""
+    return DENSE if stride == x.itemsize or n == 1 else SINGLE if stride == 0 else APART
+
+
+def elementwise(name: str, inside: str | None = None) -> Callable[..., list[Row] | None]:
+    """An instruction that treats each element alike, once it is of the type `inside`, or that of the last operand."""
 
     def encode(memory: Memory, what: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+        operands = (target, *sources)
         if contiguous(target) and all(x[1:] == target[1:] for x in sources):
-            one_row = [word for x in sources for word in (x.offset, 0, 1)]
-            return [[CODES[name], target.offset, 0, *one_row, 1, math.prod(target.shape)]]
-        loops = as_matrix(target.shape, target.strides, *(spread(x, target.shape) for x in sources))
-        if loops is None or (loops[2][0][1] != 1 and loops[1] != 1):
-            return None
-        m, n, (to, *others) = loops
-        row = [CODES[name], target.offset, to[0]]
-        for x, strides in zip(sources, others, strict=True):
-            row += [x.offset, *strides]
-        return [[*row, m, n]]
+            found = Loops([target.size], [[x.itemsize for x in operands]])
+        else:
+            found = loops_over(target.shape, target.strides, *[spread(x, target.shape) for x in sources])
+        *outer, m, n = (1, 1, *found.sizes)[-max(2, len(found.sizes)) :]
+        nothing = [0] * len(operands)
+        *around, rows, steps = [nothing, nothing, *found.strides][-max(2, len(found.sizes)) :]
+        ways = tuple([way(s, n, x) for s, x in zip(steps, operands, strict=True)])
+        kinds = tuple([x.kind for x in operands])
+        kind = inside or kinds[-1]
+        row, offsets = [address(loops.elementwise, name, kind, kinds, ways, n < lanes_of(kind, *kinds))], []
+        for x, by, step, how in zip(operands, rows, steps, ways, strict=True):
+            offsets.append(len(row))
+            row += [x.offset, by, step] if how == APART else [x.offset, by]
+        return [repeated([*row, m, n], offsets, outer, around)]
 
     return encode
 
 
 def rows_of(memory: Memory, w: Operand) -> tuple[list[Row], Operand] | None:
-    """A matrix with contiguous rows: `w` itself, or a copy that instructions make of its transpose."""
+    """A matrix with dense rows: `w` itself, or a copy that instructions make of its transpose."""
     k, n = w.shape
-    if w.strides[1] == 1 or n == 1:
+    if w.strides[1] == w.itemsize or n == 1:
         return [], w
-    if w.strides[0] != 1:
+    if w.strides[0] != w.itemsize:
         return None
-    copy = memory.scratch(k, n)
-    return [[CODES["transposed"], w.offset, w.strides[1], copy.offset, n, k]], copy
+    copy = memory.scratch(k, n, kind=w.kind)
+    return [[address(products.transposed, w.kind), w.offset, w.strides[1], copy.offset, n, k]], copy
 
 
-def product(memory: Memory, x: Operand, w: Operand, o: Operand, start: Operand | None) -> list[Row] | None:
-    """``o = x @ w``, plus `start`, in every row if it is a vector."""
+def product(
+    memory: Memory, x: Operand, w: Operand, o: Operand, start: Operand | None, positive: bool = False
+) -> list[Row] | None:
+    """``o = x @ w``, plus `start`, in every row if it is a vector; the positive part if that is wanted."""
     (m, k), n = x.shape, w.shape[1]
+    kinds = {v.kind for v in (x, w, o, start) if v is not None}
+    if len(kinds) != 1 or o.kind not in FLOATS or m * k * n > LARGEST_PRODUCT:
+        return None
     packed = rows_of(memory, w)
-    if m * k * n > LARGEST_PRODUCT or packed is None or (o.strides[1] != 1 and n != 1):
+    if packed is None or (o.strides[1] != o.itemsize and n != 1):
         return None
     before, w = packed
-    begin = [o.offset, 0, 0]
-    if start is not None:  # a bias, the same for every row, or a matrix
-        begin = [start.offset, start.strides[0] if len(start.shape) == 2 else 0, 1]
-    if k > LONGEST_SUM and (m == 1 or o.strides[0] == n):
-        parts = memory.temporary(-(-k // LONGEST_SUM), m * n)
-        before, begin = [*before, *partial_products(x, w, parts, begin)], [0, 0, 0]
-        x, w = memory.ones_before(parts), parts
-        o, m, k, n = Operand(o.offset, (1, m * n), (m * n, 1)), 1, parts.shape[0], m * n
-    at = [x.offset, *x.strides, w.offset, w.strides[0], o.offset, o.strides[0], *begin]
-    return [*before, [CODES["product"], *at, m, k, n]]
-
-
-def partial_products(x: Operand, w: Operand, parts: Operand, begin: list[int]) -> list[Row]:
-    """``x @ w`` in parts along the inner axis, a row of `parts` for each: a long sum loses small numbers."""
-    (m, k), n, rows = x.shape, w.shape[1], []
-    for i, first in enumerate(range(0, k, LONGEST_SUM)):
-        of_x, of_w = ((v.offset + first * step) % WORD for v, step in ((x, x.strides[1]), (w, w.strides[0])))
-        at = [of_x, *x.strides, of_w, w.strides[0], parts.offset + i * m * n, n, *([0, 0, 0] if i else begin)]
-        rows.append([CODES["product"], *at, m, min(LONGEST_SUM, k - first), n])
+    begin = [] if start is None else [start.offset, start.strides[0] if len(start.shape) == 2 else 0]
+    rows, size = list(before), o.itemsize
+    for first in range(0, k, LONGEST_SUM):  # a long sum loses small numbers: parts of it, which are added up
+        last = first + LONGEST_SUM >= k
+        kernel = address(products.product, o.kind, bool(begin), positive and last)
+        of_x, of_w = ((v.offset + first * s) % WORD for v, s in ((x, x.strides[1]), (w, w.strides[0])))
+        to = (o.offset, o.strides[0])
+        if not last or first:
+            part = memory.scratch(2, m, n, kind=o.kind)
+            begin = [] if first else begin
+            to = (part.offset + (m * n * size if first else 0), n * size)
+            kernel = address(products.product, o.kind, bool(begin), False)
+        rows.append(
+            [kernel, of_x, *x.strides, of_w, w.strides[0], *to, *begin, m, min(LONGEST_SUM, k - first), n]
+        )
+        if first:
+            sum_so_far, new = (
+                Operand(part.offset + i * m * n * size, (m, n), (n * size, size), o.kind) for i in (0, 1)
+            )
+            rows += elementwise("add")(memory, None, [sum_so_far, new], o if last else sum_so_far) or []
+    if positive and k > LONGEST_SUM:
+        rows += elementwise("relu")(memory, None, [o], o) or []
     return rows
 
 
 def matmul(memory: Memory, call: Call, factors: Sequence[Any], target: Operand) -> list[Row] | None:
-    """A product of two matrices."""
-    if call.named or any(not isinstance(x, Operand) or len(x.shape) != 2 for x in factors):
+    """A product of two matrices, or of two stacks of them."""
+    if call.named or any(not isinstance(x, Operand) or len(x.shape) < 2 for x in factors):
         return None
     a, b = factors
-    return product(memory, a, b, target, None)
-
-
-def total(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
-    """A sum over all elements, down the columns, or along the rows."""
-    x, rank, named = operands[0], len(operands[0].shape), dict(call.named)
-    axis = call.inputs[1] if len(operands) > 1 else named.get("axis", 0)
-    if not contiguous(target) or len(operands) > 2 or named.keys() - {"axis", "keepdims"}:
+    stack = target.shape[:-2]
+    if not stack:
+        return product(memory, a, b, target, None)
+    if call.name == "dot":
         return None
-    axes = reduced_axes(rank, axis)
-    if len(axes) == rank and contiguous(x):
-        size = int(np.prod(x.shape, dtype=int))
-        return [[CODES["row_sums"], x.offset, 0, 1, target.offset, 1, size]]
-    if rank == 2 and axes == (0,) and (x.strides[1] == 1 or x.shape[1] == 1):
-        row = Operand(target.offset, (1, x.shape[1]), (x.shape[1], 1))
-        return product(memory, memory.ones_before(x), x, row, None)
-    if rank == 2 and axes == (1,):
-        return [[CODES["row_sums"], x.offset, *x.strides, target.offset, *x.shape]]
-    return None
+    before: list[Row] = []
+    if b.strides[-1] != b.itemsize and b.shape[-1] > 1:  # rows that are not dense: copied once
+        dense = memory.scratch(*b.shape, kind=b.kind)
+        before, b = elementwise("positive")(memory, call, [b], dense) or [], dense
+    x, w, o = [Operand(x.offset, x.shape[-2:], x.strides[-2:], x.kind) for x in (a, b, target)]
+    rows = product(memory, x, w, o, None)
+    if rows is None or len(rows) > 1:
+        return None
+    rest = [Operand(x.offset, x.shape[:-2], x.strides[:-2], x.kind) for x in (a, b, target)]
+    along = loops_over(stack, *[spread(x, stack) for x in rest])
+    return [*before, repeated(rows[0], (1, 4, 6), *along)]
+
+
+def reduction(name: str) -> Encoder:
+    """A sum, a product, an extreme over some axes."""
+
+    def encode(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
+        x, rank, named = operands[0], len(operands[0].shape), dict(call.named)
+        axis = call.inputs[1] if len(operands) > 1 else named.get("axis", 0)
+        if (
+            not contiguous(target)
+            or len(operands) > 2
+            or named.keys() - {"axis", "keepdims", "dtype"}
+            or 0 in x.shape
+        ):
+            return None
+        if name in ("maximum", "minimum") and x.kind != target.kind:
+            return None
+        if name in ("add", "multiply") and x.kind in FLOATS and x.kind != target.kind:
+            return None
+        if x.kind not in FLOATS and target.kind in FLOATS:
+            return None
+        axes = set(reduced_axes(rank, axis))
+        shape = tuple(n for a, n in enumerate(x.shape) if a not in axes)
+        kept = tuple(s for a, s in enumerate(x.strides) if a not in axes)
+        gone = [(n, s) for a, (n, s) in enumerate(zip(x.shape, x.strides, strict=True)) if a in axes]
+        return fold(memory, name, Operand(x.offset, shape, kept, x.kind), gone, target)
+
+    return encode
+
+
+def fold(
+    memory: Memory, name: str, x: Operand, gone: Sequence[tuple[int, int]], target: Operand
+) -> list[Row] | None:
+    """Instructions that fold the axes `gone`, pairs of size and stride, of an operand with other axes beside."""
+    inner = loops_over(tuple(n for n, _ in gone), tuple(s for _, s in gone))
+    if len(inner.sizes) > 1:  # the last of them first
+        n, (s,) = inner.sizes[-1], inner.strides[-1]
+        shape = (*inner.sizes[:-1], *x.shape)
+        part = memory.temporary(*shape, kind=target.kind)
+        strides = (*[by[0] for by in inner.strides[:-1]], *x.strides)
+        first = fold(memory, name, Operand(x.offset, shape, strides, x.kind), [(n, s)], part)
+        count = len(inner.sizes) - 1
+        rest = list(zip(part.shape[:count], part.strides[:count], strict=True))
+        then = fold(
+            memory, name, Operand(part.offset, x.shape, part.strides[count:], part.kind), rest, target
+        )
+        return None if first is None or then is None else [*first, *then]
+    n, (s,) = (inner.sizes[0], inner.strides[0]) if inner.sizes else (1, [x.itemsize])
+    to = row_major_like(x.shape, target)
+    found = loops_over(x.shape, x.strides, to)
+    *outer, m = (1, *found.sizes)[-max(1, len(found.sizes)) :]
+    *around, (across, over) = [[0, target.itemsize], *found.strides][-max(1, len(found.sizes)) :]
+    down = across == x.itemsize and over == target.itemsize and s != x.itemsize and m > 1
+    floats = name == "add" and x.kind in FLOATS
+    if down and x.kind == target.kind:
+        kernel = address(reductions.down, name, x.kind)
+    elif over != target.itemsize:
+        return None
+    elif floats:
+        kernel = address(reductions.sums, x.kind, DENSE if s == x.itemsize or n == 1 else APART)
+    else:
+        kernel = address(reductions.folded, name, x.kind, target.kind)
+    return [repeated([kernel, x.offset, across, s, target.offset, m, n], (1, 4), outer, around)]
+
+
+def row_major_like(shape: tuple[int, ...], target: Operand) -> tuple[int, ...]:
+    """The strides of a contiguous target as one of this shape."""
+    return tuple(target.itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
 def full(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
     """One number everywhere, which the call gives or its name says."""
-    number = {"zeros": 0.0, "ones": 1.0}.get(call.name)
-    value = (*operands, None)[1] if number is None else memory.operand(number)
-    if not isinstance(value, Operand) or not contiguous(target):
+    number = {"zeros": 0, "ones": 1}.get(call.name.removesuffix("_like"))
+    value = (*operands, None)[1] if number is None else number
+    if isinstance(value, Operand):
+        return elementwise("positive")(memory, call, [value], target)
+    if type(value) not in (bool, int, float) or not contiguous(target):
         return None
-    return [[CODES["filled"], target.offset, value.offset, math.prod(target.shape)]]
-
-
-def clipped(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
-    """What is between two numbers, of which one may be None."""
-    x, *bounds = operands
-    if call.named or len(bounds) != 2 or any(isinstance(bound, Ref) for bound in call.inputs[1:]):
-        return None
-    rows: list[Row] = []
-    for kernel, bound in zip(("maximum", "minimum"), bounds, strict=True):
-        row = [] if bound is None else elementwise(kernel)(memory, call, [x, bound], target)
-        if row is None:
-            return None
-        x, rows = target if row else x, [*rows, *row]
-    return rows or None
+    value = memory.number(value, target.kind)
+    return [[address(loops.filled, target.kind), target.offset, value.offset, target.size]]
 
 
 def pieces(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
@@ -170,45 +251,156 @@ def pieces(memory: Memory, call: Call, operands: Sequence[Any], target: Operand)
         return None
     start, axis = 0, axis % len(target.shape)
     for x in sources:
-        part = Operand((target.offset + start * target.strides[axis]) % WORD, x.shape, target.strides)
-        copy = elementwise("copy")(memory, call, [x], part)
-        if copy is None:
-            return None
-        rows += copy
+        part = target._replace(offset=(target.offset + start * target.strides[axis]) % WORD, shape=x.shape)
+        if x.size:
+            rows += elementwise("positive")(memory, call, [x], part) or []
         start += x.shape[axis]
     return rows
 
 
-def by_element(kernel: str) -> Encoder:
+def stacked(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
+    """Arrays side by side along a new axis: a copy for each."""
+    (sources,), named = operands[:1], dict(call.named)
+    axis = call.inputs[1] if len(operands) > 1 else named.get("axis", 0)
+    if named.keys() - {"axis"} or not all(isinstance(x, Operand) for x in sources):
+        return None
+    axis %= len(target.shape)
+    strides, step = (*target.strides[:axis], *target.strides[axis + 1 :]), target.strides[axis]
+    rows: list[Row] = []
+    for i, x in enumerate(sources):
+        place = Operand((target.offset + i * step) % WORD, x.shape, strides, target.kind)
+        rows += elementwise("positive")(memory, call, [x], place) or []
+    return rows
+
+
+def moved(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
+    """Elements of one array in other places, which are known beforehand: what the call makes of their offsets."""
+    arrays = [x for x in operands if isinstance(x, Operand)]
+    if len(arrays) != 1 or not contiguous(target) or arrays[0].kind != target.kind or moves_constants(call):
+        return None
+    (x,) = arrays
+    places = np.zeros(x.shape, np.int64)
+    for a, (n, stride) in enumerate(zip(x.shape, x.strides, strict=True)):
+        places += np.arange(n).reshape(-1, *[1] * (len(x.shape) - a - 1)) * signed(stride)
+    try:
+        table = function_of(call.name)(*[places if v is x else v for v in operands], **dict(call.named))
+    except (TypeError, ValueError, IndexError):
+        return None
+    table = np.ascontiguousarray(table if call.part is None else table[call.part])
+    if table.size != target.size:
+        return None
+    memory.kept.append(table)
+    return [[address(loops.taken, x.kind), target.offset, x.offset, memory.offset(table), target.size]]
+
+
+def moves_constants(call: Call) -> bool:
+    """Whether more than elements of the array comes out: a `pad` may fill with a number, or with means."""
+    modes = ("edge", "reflect", "symmetric", "wrap")
+    return call.name == "pad" and (*call.inputs[2:3], dict(call.named).get("mode"))[0] not in modes
+
+
+def padded(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
+    """Numbers around an array: the number everywhere, then the array; or elements of its own around it."""
+    if not moves_constants(call):
+        return moved(memory, call, operands, target)
+    x, named = operands[0], dict(call.named)
+    mode = (*call.inputs[2:3], named.get("mode", "constant"))[0]
+    value = named.get("constant_values", 0)
+    if (
+        mode != "constant"
+        or type(value) not in (int, float)
+        or x.kind != target.kind
+        or not contiguous(target)
+    ):
+        return None
+    before = np.broadcast_to(np.asarray(operands[1]), (len(x.shape), 2))[:, 0]
+    number = memory.number(value, target.kind)
+    start = sum(int(n) * s for n, s in zip(before, target.strides, strict=True))
+    inner = Operand((target.offset + start) % WORD, x.shape, target.strides, target.kind)
+    rows: list[Row] = [[address(loops.filled, target.kind), target.offset, number.offset, target.size]]
+    return rows + (elementwise("positive")(memory, call, [x], inner) or [])
+
+
+def clipped(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
+    """What is between two others, of which one may be None."""
+    x, *bounds = operands
+    if call.named or len(bounds) != 2:
+        return None
+    rows: list[Row] = []
+    for name, bound in zip(("maximum", "minimum"), bounds, strict=True):
+        if bound is not None:
+            more = of_elements(memory, name, [x, bound], target)
+            if more is None:
+                return None
+            x, rows = target, [*rows, *more]
+    return rows or None
+
+
+def by_element(name: str) -> Encoder:
     """The encoder of an elementwise function."""
-    encode = elementwise(kernel)
 
     def encode_call(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
         sources = elementwise_inputs(call, operands)
-        fits = sources is not None and {*map(type, sources)} == {Operand}
-        return encode(memory, call, sources, target) if fits else None
+        inside = dict(call.named).get("dtype")
+        return None if sources is None else of_elements(memory, name, sources, target, inside)
 
     return encode_call
 
 
 def elementwise_inputs(call: Call, operands: Sequence[Any]) -> Sequence[Any] | None:
     """What an elementwise call reads; None if it does more than that."""
-    if call.part is not None or (call.named and any(key != "casting" for key, _ in call.named)):
+    if call.part is not None or (
+        call.named and any(key not in ("casting", "dtype") for key, _ in call.named)
+    ):
         return None
     return operands[1:] if call.name == "copyto" else operands
 
 
-# Elementwise functions, each with its kernel.
-KERNELS = {"absolute": "abs", "positive": "copy", "copyto": "copy"} | {
-    name: name
-    for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "negative", "square", "sqrt", "sign",
-                 "exp", "log", "tanh", "log1p", "copy")
-}  # fmt: skip
+def of_elements(
+    memory: Memory, name: str, inputs: Sequence[Any], target: Operand, inside: Any = None
+) -> list[Row] | None:
+    """Instructions for arrays and numbers: converted to the type that NumPy computes in, then the function."""
+    fixed = 1 if name == "where" else 0  # the answers keep their type
+    types = [x.kind if isinstance(x, Operand) else x for x in inputs[fixed:]]
+    if inside is not None and name != "positive":
+        types = [np.dtype(inside).name]
+    common = common_kind(name, types, target.kind)
+    if common is None:
+        return None
+    sources = [
+        x if isinstance(x, Operand) else memory.number(x, common if i >= fixed else "bool")
+        for i, x in enumerate(inputs)
+    ]
+    return elementwise(name, common)(memory, None, sources, target)
+
+
+def common_kind(name: str, inputs: Sequence[Any], target: str) -> str | None:
+    """The element type that NumPy computes in; None where no kernel does. Numbers adapt to the types of arrays."""
+    if not all(isinstance(x, str | bool | int | float | np.generic) for x in inputs):
+        return None
+    common = np.result_type(*[np.dtype(x) if type(x) is str else x for x in inputs]).name
+    if name == "positive":
+        return common if common in BY_TARGET or common == "bool" else None
+    if common in FLOATS:
+        return common if not (name in ANSWERS and target != "bool") else None
+    known = common in BY_TARGET or (common == "bool" and name in (*ANSWERS, "where"))
+    return common if known and name not in FLOATS_ONLY else None
+
+
+BY_TARGET = ("float32", "float64", "int32", "int64")
+# Functions that have another name where they are emitted.
+KERNELS = {"copyto": "positive", "copy": "positive"} | {
+    name: name for name in EXPRESSIONS if name not in ("relu", "rsqrt", "sigmoid", "pass_sign", "clip")
+}
 # One row per function. An encoder takes the memory, the call, its operands as they stand in the call, the target; it
 # gives instructions, or None for what they cannot do.
 CALLS: dict[str, Encoder] = {name: by_element(kernel) for name, kernel in KERNELS.items()} | {
-    "matmul": matmul, "dot": matmul, "add.reduce": total, "full": full, "zeros": full, "ones": full,
-    "clip": clipped, "concatenate": pieces,
+    f"{name}.reduce": reduction(name) for name in reductions.FOLDS
+} | {
+    "matmul": matmul, "dot": matmul, "full": full, "zeros": full, "ones": full, "zeros_like": full, "ones_like": full,
+    "full_like": full, "clip": clipped, "concatenate": pieces, "stack": stacked, "pad": padded, "[]": moved,
+    "reshape": moved, "repeat": moved, "tile": moved, "roll": moved, "ravel": moved,
+    "take": moved,
 }  # fmt: skip
 
 
@@ -218,43 +410,74 @@ def encode_trace(memory: Memory, made: Trace, given: Sequence[Operand]) -> list[
     Errors
         NotTraceableError naming the call for which there are none.
     """
+    known = constants(made, len(given))
     values: list[Operand | None] = list(given)
     for n in range(len(given), len(made.values)):
         spec, (root, start) = made.values[n], made.roots[n]
-        x = values[root] if root != n else memory.value(spec, n - len(given))
-        if x is not None and root != n:
-            x = Operand((x.offset + start // 4) % WORD, spec.shape, in_elements(spec))
+        if n in known:
+            memory.kept.append(known[n])
+            x = memory.operand(known[n])
+        elif root == n:
+            x = memory.value(spec, n - len(given))
+        else:
+            x = values[root]
+            strides = tuple([s % WORD for s in spec.strides])
+            x = x and Operand((x.offset + start) % WORD, spec.shape, strides, x.kind)
+            x = x if x and kind_of(spec.dtype) == x.kind else None
         values.append(x)
     rows: list[Row] = []
     for call in made.calls:
-        if not call.view:
-            rows += encode_call(memory, made, call, values)
+        if not call.view and call.out not in known:
+            rows += encode_call(memory, made, call, values, known)
     return rows
 
 
-def encode_call(memory: Memory, made: Trace, call: Call, values: Sequence[Operand | None]) -> list[Row]:
+def constants(made: Trace, given: int) -> dict[int, np.ndarray]:
+    """The values of a trace that depend on no array and are written once, or are views of such: made now."""
+    writes = Counter([made.roots[call.out][0] for call in made.calls if not call.view])
+    known: dict[int, np.ndarray] = {}
+    for call in made.calls:
+        touched = numbers_in(call.inputs)
+        settled = (
+            call.name in CONSTANTS and not touched if not call.view else all(n in known for n in touched)
+        )
+        if settled and call.out >= given and writes[made.roots[call.out][0]] == 1:
+            inputs = [known[x.number] if isinstance(x, Ref) else x for x in call.inputs]
+            found = function_of(call.name)(*inputs, **dict(call.named))
+            known[call.out] = np.asarray(found if call.part is None else found[call.part])
+    return known
+
+
+def encode_call(
+    memory: Memory, made: Trace, call: Call, values: Sequence[Operand | None], known: Mapping[int, np.ndarray]
+) -> list[Row]:
     """Instructions for one call."""
     encoder, target = CALLS.get(call.name), values[call.out]
-    touched = numbers_in(call.inputs)
+    fixed = known if encoder is moved else {}
+    touched = [n for n in numbers_in(call.inputs) if n not in fixed]
     if encoder is None or target is None or None in [values[n] for n in touched]:
-        types = sorted({made.values[n].dtype.name for n in (*touched, call.out)} - {"float32"})
+        types = sorted(
+            {n for n in [made.values[n].dtype.name for n in (*touched, call.out)] if n not in CALLABLE}
+        )
         raise NotTraceableError(f"np.{call.name} has no instruction{''.join(f' for {t}' for t in types)}")
     root = made.roots[call.out][0]
     for x in [values[n] for n in touched if made.roots[n][0] == root]:
         if not (x == target and call.name in KERNELS) and not apart(x, target):  # type: ignore[arg-type]
             raise NotTraceableError(f"np.{call.name} writes over what it reads")
-    operands = [resolved(memory, x, values) for x in call.inputs]
-    rows = encoder(memory, call, operands, target) if 0 not in target.shape else None
+    operands = [resolved(x, values, fixed) for x in call.inputs]
+    rows = encoder(memory, call, operands, target) if 0 not in target.shape else []
     if rows is None:
         shapes = " ".join([show(made.values[n].shape) for n in touched])
         raise NotTraceableError(f"np.{call.name} of {shapes} has no instruction")
     return rows
 
 
-def resolved(memory: Memory, x: Any, values: Sequence[Operand | None]) -> Any:
-    """What stands in a call, values and numbers as operands."""
+CALLABLE = {*BY_TARGET, "bool"}
+CONSTANTS = {"arange", "array", "asarray", "eye", "identity", "linspace", "tri"}  # of numbers alone
+
+
+def resolved(x: Any, values: Sequence[Operand | None], known: Mapping[int, np.ndarray]) -> Any:
+    """What stands in a call: values as operands, or as the arrays that are known."""
     if type(x) is Ref:
-        return values[x.number]
-    if type(x) is tuple:
-        return tuple([values[part.number] if type(part) is Ref else part for part in x])
-    return memory.operand(x) if type(x) in NUMBERS else x
+        return known.get(x.number, values[x.number])
+    return tuple([resolved(part, values, known) for part in x]) if type(x) is tuple else x

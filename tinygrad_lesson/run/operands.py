@@ -1,4 +1,4 @@
-"""Where the operands of instructions lie: offsets from the arena and strides, in elements; what else is allocated."""
+"""Where the operands of instructions lie: offsets from the arena and strides, in bytes; what else is allocated."""
 
 import functools
 import math
@@ -7,20 +7,40 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.plan.trace import Spec
 
-Row = list[int]  # one instruction: a code, then offsets and sizes
+Row = list[int]  # one instruction: the address of a kernel, then offsets, strides and sizes
 WORD = 1 << 64
-F32 = np.dtype(np.float32)
+KINDS = frozenset(
+    ("float32", "float64", "int32", "int64", "bool")
+)  # element types that there are kernels for
+ITEMSIZE = {kind: np.dtype(kind).itemsize for kind in KINDS}
 MOVABLE, PLACES = 1 << 62, 40  # mark of an offset in a movable array; its number is above the lower 40 bits
 
 
+def kind_of(dtype: Any) -> str | None:
+    """The element type as kernels call it; None if there are none for it, or its bytes lie the other way round."""
+    return dtype.name if dtype is not None and dtype.name in KINDS and dtype.isnative else None
+
+
 class Operand(NamedTuple):
-    """A float32 array as the kernels see it: where it begins, and its strides, all in elements."""
+    """An array as the kernels see it: where it begins, its shape, its strides in bytes, its element type."""
 
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    kind: str = "float32"
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return ITEMSIZE[self.kind]
+
+    @property
+    def size(self) -> int:
+        """How many elements there are."""
+        return math.prod(self.shape)
 
 
 class Noted(list[int]):
@@ -41,83 +61,69 @@ class Memory:
     """Addresses relative to the base of one array; temporaries and numbers that live as long as the tape."""
 
     def __init__(self, arena: np.ndarray) -> None:
-        self.base = (
-            np.zeros(16, np.float32) if arena.nbytes < 64 else arena[: arena.nbytes // 4 * 4].view(np.float32)
-        )
-        self.origin = address(self.base)
+        self.base = arena
+        self.origin = address(arena)
         self.kept: list[Any] = []
-        self.vectors: dict[int, Operand] = {}
-        self.matrices: dict[tuple[int, int], Operand] = {}
+        self.scratches: dict[tuple[tuple[int, ...], str], Operand] = {}
         self.between: dict[tuple[int, int], Operand] = {}
-        self.numbers: dict[bytes, np.ndarray] = {}  # by their bits: 0. and -0. are two
+        self.numbers: dict[tuple[str, bytes], np.ndarray] = {}  # by their bits: 0. and -0. are two
         self.movable: list[tuple[int, int]] = []  # begin and end of arrays that may lie elsewhere next time
 
-    def operand(self, x: Any) -> Operand | None:
-        """An array, or a number, as an operand; None if it is no float32, or not where float32 can be reached."""
-        if not isinstance(x, np.ndarray):
-            x = np.array(x, np.float32)
-            x = self.numbers.setdefault(x.tobytes(), x)
-        if x.dtype != np.float32 or not x.flags.aligned or any(s % 4 for s in x.strides):
-            return None
-        return Operand(self.offset(x), x.shape, tuple(s // 4 % WORD for s in x.strides))
+    def operand(self, x: np.ndarray) -> Operand | None:
+        """An array as an operand; None if there are no kernels for its element type."""
+        kind = kind_of(x.dtype)
+        return kind and Operand(self.offset(x), x.shape, tuple(s % WORD for s in x.strides), kind)  # type: ignore[return-value]
+
+    def number(self, x: Any, kind: str) -> Operand:
+        """A number as an operand of some type."""
+        with np.errstate(over="ignore"):
+            array = np.array(x, kind)
+        array = self.numbers.setdefault((kind, array.tobytes()), array)
+        return Operand(self.offset(array), (), (), kind)
 
     def offset(self, x: np.ndarray) -> int:
-        """Distance from the base, in elements, as an unsigned word; marked, in a movable array."""
+        """Distance from the base, in bytes, as an unsigned word; marked, in a movable array."""
         at = address(x)
         for i, (start, stop) in enumerate(self.movable):
             if start <= at < stop:
-                return MOVABLE | i << PLACES | (at - start) // 4
-        return (at - self.origin) // 4 % WORD
+                return MOVABLE | i << PLACES | (at - start)
+        return (at - self.origin) % WORD
 
-    def temporary(self, *shape: int) -> Operand:
+    def temporary(self, *shape: int, kind: str = "float32") -> Operand:
         """A new array."""
-        self.kept.append(np.zeros(shape, np.float32))
+        self.kept.append(aligned_zeros(math.prod(shape), np.dtype(kind)).reshape(shape))
         found = self.operand(self.kept[-1])
         assert found is not None
         return found
 
-    def ones(self, size: int) -> Operand:
-        """A vector of ones; the same for all that ask for its length."""
-        if size not in self.vectors:
-            self.vectors[size] = self.temporary(size)
-            self.kept[-1][:] = 1
-        return self.vectors[size]
-
-    def ones_before(self, w: Operand) -> Operand:
-        """A row of ones, with which a product adds up the rows of `w`."""
-        return Operand(self.ones(w.shape[0]).offset, (1, w.shape[0]), (0, 1))
-
-    def scratch(self, rows: int, columns: int) -> Operand:
-        """A matrix for the very next instruction alone; the same for all that ask for its shape."""
-        if (rows, columns) not in self.matrices:
-            self.matrices[rows, columns] = self.temporary(rows, columns)
-        return self.matrices[rows, columns]
+    def scratch(self, *shape: int, kind: str) -> Operand:
+        """An array for the very next instruction alone; the same for all that ask for its shape."""
+        if (shape, kind) not in self.scratches:
+            self.scratches[shape, kind] = self.temporary(*shape, kind=kind)
+        return self.scratches[shape, kind]
 
     def value(self, spec: Spec, number: int) -> Operand | None:
-        """Room for value `number` of a trace; the next trace has it again. None if it is no float32."""
-        if spec.dtype != np.float32:
+        """Room for value `number` of a trace, which the next trace has again; None if no kernel knows its type."""
+        kind = kind_of(spec.dtype)
+        if kind is None:
             return None
-        size = math.prod(spec.shape)
+        size = math.prod(spec.shape) * spec.dtype.itemsize
         if (size, number) not in self.between:
-            self.between[size, number] = self.temporary(size)
-        return self.between[size, number]._replace(shape=spec.shape, strides=in_elements(spec))
+            self.between[size, number] = self.temporary(-(-size // 8), kind="int64")
+        at = self.between[size, number].offset
+        return Operand(at, spec.shape, tuple([s % WORD for s in spec.strides]), kind)
 
 
 @functools.cache
-def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+def row_major(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Strides of an array whose elements lie one after the other."""
-    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
-
-
-def in_elements(spec: Spec) -> tuple[int, ...]:
-    """The strides of an operand like a float32 array of a trace."""
-    return tuple(s // 4 % WORD for s in spec.strides)
+    return tuple(itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
 @functools.cache
-def spec_like(shape: tuple[int, ...], strides: tuple[int, ...]) -> Spec:
+def spec_like(x: Operand) -> Spec:
     """What a trace has to know of an operand like this."""
-    return Spec(shape, F32, tuple([4 * signed(s) for s in strides]))
+    return Spec(x.shape, np.dtype(x.kind), tuple([signed(s) for s in x.strides]))
 
 
 def signed(word: int) -> int:
@@ -128,10 +134,10 @@ def signed(word: int) -> int:
 def extent(x: Operand) -> tuple[int, int]:
     """Where its elements begin and end."""
     start = signed(x.offset)
-    if x.strides == row_major(x.shape):
-        return start, start + math.prod(x.shape)
+    if x.strides == row_major(x.shape, x.itemsize):
+        return start, start + x.size * x.itemsize
     ends = [(n - 1) * signed(s) for n, s in zip(x.shape, x.strides, strict=True)]
-    return start + sum(min(end, 0) for end in ends), start + sum(max(end, 0) for end in ends) + 1
+    return start + sum(min(end, 0) for end in ends), start + sum(max(end, 0) for end in ends) + x.itemsize
 
 
 def apart(a: Operand, b: Operand) -> bool:
@@ -147,9 +153,9 @@ def address(x: np.ndarray) -> int:
 
 def contiguous(x: Operand) -> bool:
     """Whether the elements lie one after the other in row-major order."""
-    if x.strides == row_major(x.shape):
+    if x.strides == row_major(x.shape, x.itemsize):
         return True
-    expected = 1
+    expected = x.itemsize
     for n, s in zip(x.shape[::-1], x.strides[::-1], strict=True):
         if n != 1 and s != expected:
             return False

@@ -6,9 +6,9 @@ from typing import Any
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops import linear, nn
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.run.lower import elementwise, product
+from tinygrad_lesson.run.lower import product
 from tinygrad_lesson.run.operands import Memory, Operand, Row, apart, noted
-from tinygrad_lesson.run.whole import FLAGS, RELU, Pattern, batch_norm, fully_connected
+from tinygrad_lesson.run.whole import Pattern, batch_norm, fully_connected, of_floats
 
 # An encoder takes the memory, the first op, its operands, other operands of the second, all results but that between.
 Operands = Sequence[Operand]
@@ -20,38 +20,26 @@ def product_and_sum(memory: Memory, op: Any, factors: Operands, others: Operands
     (x, w), (other,), (target,) = factors, others, targets
     fits = len(x.shape) == len(w.shape) == len(other.shape) == 2 and other.shape == target.shape
     fits = fits and (other == target or apart(other, target)) and apart(x, target) and apart(w, target)
-    return (
-        product(memory, x, w, target, other) if fits and (other.strides[1] == 1 or w.shape[1] == 1) else None
-    )
+    dense = fits and (other.strides[1] == other.itemsize or w.shape[1] == 1)
+    return product(memory, x, w, target, other) if dense else None
 
 
 def passed_sign(memory: Memory, op: Any, signed: Operands, others: Operands, targets: Operands) -> Rows:
     """``g * sign(y)``."""
     safe = all(x == targets[0] or apart(x, targets[0]) for x in (*others, *signed))
-    return elementwise("pass_sign")(memory, op, [*others, *signed], targets[0]) if safe else None
+    return of_floats("pass_sign")(memory, op, [*others, *signed], targets[0]) if safe else None
 
 
 def positive_layer(memory: Memory, op: Any, sources: Operands, others: Operands, targets: Operands) -> Rows:
     """Relu of a fully connected layer."""
-    rows = (
-        fully_connected(memory, op, sources, targets[0])
-        if all(apart(x, targets[0]) for x in sources)
-        else None
-    )
-    return positive(rows, "product")
+    safe = all(apart(x, targets[0]) for x in sources)
+    return fully_connected(memory, op, sources, targets[0], positive=True) if safe else None
 
 
 def positive_norm(memory: Memory, op: Any, sources: Operands, others: Operands, targets: Operands) -> Rows:
     """Relu of a normalization."""
     safe = sources[0] == targets[0] or apart(sources[0], targets[0])
-    return positive(batch_norm(memory, op, sources, targets) if safe else None, "batch_norm")
-
-
-def positive(rows: Rows, name: str) -> Rows:
-    """Instructions of which the last gives the positive part."""
-    if rows:
-        rows[-1][FLAGS] |= RELU[name]
-    return rows
+    return batch_norm(memory, op, sources, targets, positive=True) if safe else None
 
 
 PAIRS = (

@@ -4,33 +4,35 @@ The processor guesses well where a forward part will read on. Of a backward part
 last to the first but through each of their arrays from the front, it guesses wrong.
 """
 
-import math
 from collections.abc import Sequence
 
-from tinygrad_lesson.run.interpreter import AHEAD
 from tinygrad_lesson.run.operands import Noted, Operand, Row
-from tinygrad_lesson.run.simd import LINE
+from tinygrad_lesson.run.tape import loops
+from tinygrad_lesson.run.tape.machine import address
 
 FAR = 256  # instructions; what was not touched in so many has left the first cache
-LARGE = 1 << 17  # elements; plans that touch less stay in the second cache
+LARGE = 1 << 19  # bytes; plans that touch less stay in the second cache
 EARLY, LATE = 8, 2  # instructions in advance; earlier than this it has left the cache again
-MOST = 15  # lines
+LINE, MOST = 64, 15  # bytes of a cache line; lines
 
 
-def fetch_ahead(rows: Sequence[Row]) -> None:
-    """Write into instructions what to fetch for later ones."""
-    far = [(r, x.offset, math.prod(x.shape)) for r, x in far_operands(rows)]
+def fetch_ahead(rows: Sequence[Row]) -> list[Row]:
+    """Instructions with others between them that fetch what later ones need."""
+    far = [(r, x.offset, x.size * x.itemsize) for r, x in far_operands(rows)]
     if sum(size for _, _, size in far) < LARGE:
-        return
+        return list(rows)
+    kernel = address(loops.fetched)
+    fetches: dict[int, Row] = {}
     fetched = range(0)
     for r, offset, size in far:
         if offset in fetched and offset + size <= fetched.stop:
             continue  # a bias, say, right behind its weight
-        at = next((i for i in range(max(r - EARLY, 0), r - LATE) if len(rows[i]) <= AHEAD), None)
+        at = next((i for i in range(max(r - EARLY, 0), r - LATE) if i not in fetches), None)
         if at is not None:
             lines = min(-(-size // LINE) + 1, MOST)
             fetched = range(offset, offset + lines * LINE)
-            rows[at] += [0] * (AHEAD - len(rows[at])) + [offset % (1 << 48) | lines << 48]
+            fetches[at] = [kernel, offset, lines]
+    return [row for r, own in enumerate(rows) for row in (*([fetches[r]] if r in fetches else []), own)]
 
 
 def far_operands(rows: Sequence[Row]) -> list[tuple[int, Operand]]:

@@ -7,35 +7,41 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.run.interpreter import WIDTH, interpret
 from tinygrad_lesson.run.operands import MOVABLE, PLACES, WORD, Memory, Row
 from tinygrad_lesson.run.prefetch import fetch_ahead
+from tinygrad_lesson.run.tape.machine import NAMES, runner
 from tinygrad_lesson.run.threads import Turn
 
-STEP = np.uint64(0)
-NOTHING = np.zeros((0, WIDTH), np.uint64)
-REST = [(0,) * (WIDTH - n) for n in range(WIDTH + 1)]
+NOTHING = np.zeros(0, np.uint64)
 
 
 class Segment:
     """Instructions that run in one go."""
 
     def __init__(self, tape: np.ndarray, memory: Memory) -> None:
-        self.tape, self.base, self.origin = tape, memory.base, memory.origin
-        self.places = np.nonzero(tape >> np.uint64(62) == 1)
+        self.memory, self.run = memory, runner()
+        self.place(tape)
+        self.places = np.nonzero(tape >> np.uint64(62) == 1)[0]
         marked = tape[self.places] & np.uint64(MOVABLE - 1)
         self.numbers, self.within = marked >> np.uint64(PLACES), marked & np.uint64((1 << PLACES) - 1)
         self.move([start for start, _ in memory.movable])
 
+    def place(self, tape: np.ndarray) -> None:
+        """Let the instructions stand there."""
+        self.tape = tape
+        begin = tape.ctypes.data
+        self.words = np.array([begin, begin + tape.nbytes, 0, 1], np.uint64)
+        self.arguments = self.memory.origin, self.words.ctypes.data, 0
+
     def move(self, addresses: Sequence[int]) -> None:
         """Let the movable arrays begin there."""
         if len(self.numbers):
-            starts = np.array([(at - self.origin) // 4 % WORD for at in addresses], np.uint64)
+            starts = np.array([(at - self.memory.origin) % WORD for at in addresses], np.uint64)
             self.tape[self.places] = starts[self.numbers] + self.within
 
     def __call__(self) -> None:
         """Carry them out."""
-        interpret(self.tape, self.base, STEP)
+        self.run(*self.arguments)
 
 
 class ParallelSegments:
@@ -67,7 +73,7 @@ def segments(calls: Sequence[Any], memory: Memory, *, ahead: bool = True) -> lis
         if instructions:
             rows = list(some)
             if ahead and not memory.movable:
-                fetch_ahead(rows)
+                rows = fetch_ahead(rows)
             joined.append(Segment(as_tape(rows), memory))
         else:
             joined += some
@@ -80,11 +86,29 @@ def joined(parts: Sequence[Segment]) -> np.ndarray:
     end = 0
     for part in parts:
         start, end = end, end + len(part.tape)
-        part.tape = tape[start:end]
+        part.place(tape[start:end])
     return tape
 
 
 def as_tape(rows: Sequence[Row]) -> np.ndarray:
-    """Instructions as one array of unsigned words."""
-    words = array("Q", [word for row in rows for word in (*row, *REST[len(row)])])  # quicker than np.array
-    return np.frombuffer(words, np.uint64).reshape(len(rows), WIDTH)
+    """Instructions one after the other: the address of a kernel, the words to the next instruction, its own words."""
+    words = array(
+        "Q", [word for row in rows for word in (row[0], len(row) + 1, *row[1:])]
+    )  # quicker than np.array
+    return np.frombuffer(words, np.uint64)
+
+
+def told(tape: np.ndarray) -> list[str]:
+    """The names of the kernels that a tape calls."""
+    names, at = [], 0
+    while at < len(tape):
+        names.append(NAMES[int(tape[at])])
+        at += int(tape[at + 1])
+    return names
+
+
+def run_steps(rows: Sequence[np.ndarray], memory: Memory, steps: int) -> None:
+    """Carry out some tapes one after the other, all of them so many times."""
+    segment = Segment(np.concatenate(rows), memory)
+    segment.words[3] = steps
+    segment()

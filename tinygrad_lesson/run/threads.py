@@ -1,4 +1,4 @@
-"""How many threads the interpreter's large loops are shared among, and the threads that wait for their parts."""
+"""How many threads large loops are shared among, and the threads that wait for their parts."""
 
 import contextlib
 import functools

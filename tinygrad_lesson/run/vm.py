@@ -1,7 +1,7 @@
-"""The interpreter's runner: a plan as a tape for one compiled function.
+"""The tape's runner: a plan as instructions, each the address of a kernel and the words it needs.
 
-What has no kernel there runs as NumPy steps between two interpreted stretches, so an op never has to be
-declared twice to work, only to be faster.
+What has no kernel runs as NumPy steps between two stretches of instructions, so an op never has to be declared twice to
+work, only to be faster.
 """
 
 from collections import Counter
@@ -11,13 +11,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
 from tinygrad_lesson.run.fused import Loop, compiles
-from tinygrad_lesson.run.interpreter import CODES, train
 from tinygrad_lesson.run.lent import Lender
 from tinygrad_lesson.run.lower import elementwise, encode_trace
 from tinygrad_lesson.run.numpy_ import NumpyRunner
@@ -27,22 +25,25 @@ from tinygrad_lesson.run.operands import (
     Operand,
     Row,
     address,
+    kind_of,
     noted,
     row_major,
     spec_like,
 )
 from tinygrad_lesson.run.peephole import PAIRS, encode_pair
-from tinygrad_lesson.run.segment import NOTHING, ParallelSegments, Segment, as_tape, joined, segments
-from tinygrad_lesson.run.simd import LINE
+from tinygrad_lesson.run.segment import ParallelSegments, Segment, as_tape, joined, run_steps, segments
+from tinygrad_lesson.run.tape import loops, machine, reductions, updates
 from tinygrad_lesson.run.threads import threads
 from tinygrad_lesson.run.whole import OF_OP, OTHERS, PATTERNS
 
 ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
 LEAST = 1 << 16  # elements of a loop that a thread is woken for
+LINE = 16  # elements, of which a part for a thread has a multiple
+UPDATES: dict[int, Any] = {1: updates.sgd, 2: updates.adam}
 
 
 class VMRunner(NumpyRunner):
-    """Carries out a plan by the interpreter where it has kernels, by NumPy elsewhere."""
+    """Carries out a plan by instructions where there are kernels, by NumPy elsewhere."""
 
     name = "vm"
     patterns: ClassVar[dict[str, str]] = {
@@ -77,7 +78,7 @@ class VMRunner(NumpyRunner):
         return Counter(v for step in steps for v in step.sources) + Counter(self.plan.outputs.values())
 
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
-        """As on NumPy, but where every step is interpreted nothing is copied."""
+        """As on NumPy, but where every step is an instruction nothing is copied."""
         parts = [part for part in self.calls[1] if isinstance(part, Segment | ParallelSegments)]
         if len(parts) < len(self.calls[1]):
             return super().call(values, results)
@@ -124,7 +125,10 @@ class VMRunner(NumpyRunner):
             return super().prepare(step)
         try:
             return self.encode_blocks(step) if isinstance(step.op, Blockwise) else self.encode(step)
-        except NotTraceableError as error:
+        except (
+            NotTraceableError,
+            TypeError,
+        ) as error:  # a type that the op refuses is refused by NumPy in words
             calls = super().prepare(step)
             self.reasons[id(step)] = str(error)
             return calls
@@ -139,36 +143,46 @@ class VMRunner(NumpyRunner):
         flat, memory = self.in_order(op), self.memory
         if flat is None:
             raise NotTraceableError("an array does not lie in one row")
-        compiles(op.steps)
+        kind = kind_of(self.plan.buffers[op.steps[0].targets[0]].dtype) or "no kernel"
+        compiles(op.steps, kind)
         found = dict.fromkeys(v for step in op.steps for v in (*step.sources, *step.targets))
         values = [v for v in found if not self.plan.buffers[v].block]
-        operands = [memory.operand(flat.get(v, self.buffers[v])) for v in values]
+        operands = [self.flat_operand(v, flat, kind) for v in values]
         offsets = {v: x.offset for v, x in zip(values, operands, strict=True) if x is not None}
         if len(offsets) < len(values):
-            raise NotTraceableError("not all of it is float32")
+            raise NotTraceableError("there are no kernels for all of its element types")
         self.ways[id(step)] = "pattern joined_loop"
         moving = [v for v in values if v in flat and flat[v].size > 1 and any(flat[v].strides)]
-        loop = Loop(op.steps, moving, [v for v in values if v not in moving])
+        loop = Loop(op.steps, moving, [v for v in values if v not in moving], kind)
         memory.kept.append(loop)
         count = min(threads(), op.size // LEAST)
         if count < 2:
             return loop.rows(op.size, offsets)
         return self.shared(loop, op, offsets, moving, count)
 
+    def flat_operand(self, v: int, flat: Mapping[int, np.ndarray], kind: str) -> Operand | None:
+        """An array of a loop, or a number; None if it is of another type."""
+        value = self.plan.buffers[v].value
+        if value is not None:
+            return self.memory.number(value, kind)
+        found = self.memory.operand(flat.get(v, self.buffers[v]))  # type: ignore[arg-type]
+        return found if found is not None and found.kind == kind else None
+
     def shared(
         self, loop: Loop, op: Blockwise, offsets: Mapping[int, int], moving: Sequence[int], count: int
     ) -> list[Any]:
         """A loop in parts for threads, each with sums of its own, which are added up when all are done."""
         memory, length = self.memory, -(-op.size // (count * LINE)) * LINE
-        sums = {v: [memory.temporary(1) for _ in range(count)] for v in loop.sums}
+        sums = {v: [memory.temporary(1, kind=loop.kind) for _ in range(count)] for v in loop.sums}
         parts = []
         for i, start in enumerate(range(0, op.size, length)):
-            mine = {v: (at + start) % WORD if v in moving else at for v, at in offsets.items()}
+            begun = start * np.dtype(loop.kind).itemsize
+            mine = {v: (at + begun) % WORD if v in moving else at for v, at in offsets.items()}
             mine |= {v: places[i].offset for v, places in sums.items()}
             parts.append(Segment(as_tape(loop.rows(min(length, op.size - start), mine)), memory))
         rows: list[Row] = []
         for v, places in sums.items():
-            target = Operand(offsets[v], (1,), (1,))
+            target = places[0]._replace(offset=offsets[v])
             for so_far, place in zip([places[0], *[target] * count], places[1:], strict=False):
                 rows += elementwise("add")(memory, op, [so_far, place], target) or []
         return [ParallelSegments(parts), *rows]
@@ -182,7 +196,7 @@ class VMRunner(NumpyRunner):
         sources, targets = [self.operand(v) for v in step.sources], [self.operand(v) for v in step.targets]
         operands = [x for x in (*sources, *targets) if x is not None]
         if len(operands) < len(sources) + len(targets):
-            raise NotTraceableError("not all of it is float32")
+            raise NotTraceableError("there are no kernels for all of its element types")
         if any(0 in x.shape for x in operands[len(sources) :]):
             raise NotTraceableError("it has no elements")
         pattern = OF_OP.get(type(step.op)) if self.plan.patterns else None
@@ -197,7 +211,7 @@ class VMRunner(NumpyRunner):
     def encode_calls(self, step: Step, operands: Sequence[Operand]) -> list[Row]:
         """Instructions for what `forward` calls."""
         numbers, count = [self.plan.buffers[v].value for v in step.sources], len(step.sources)
-        specs: list[Any] = [spec_like(*x[1:]) for x in operands]
+        specs: list[Any] = [spec_like(x._replace(offset=0)) for x in operands]
         for i in [i for i, number in enumerate(numbers) if number is not None]:
             specs[i] = numbers[i]
         made = traced(step.op, tuple(specs[:count]), tuple(specs[count:]))
@@ -206,15 +220,20 @@ class VMRunner(NumpyRunner):
         return encode_trace(self.memory, made, given)
 
     def operand(self, v: int) -> Operand | None:
-        """A buffer as the kernels see it; None if it is no float32, or a view that is still to be made."""
+        """A buffer as the kernels see it; None if they do not know its type, or it is a view yet to be made."""
         if v in self.operands:
             return self.operands[v]
         buffer = self.plan.buffers[v]
-        if buffer.offset is not None and not buffer.block and buffer.dtype == np.float32:
-            shape, at = buffer.shape, buffer.offset // 4  # places count from the arena's start
-            found: Operand | None = Operand(at, shape, row_major(shape))
+        kind = kind_of(buffer.dtype)
+        if buffer.offset is not None and not buffer.block and kind is not None:
+            shape = buffer.shape  # places count from the arena's start
+            found: Operand | None = Operand(
+                buffer.offset, shape, row_major(shape, buffer.dtype.itemsize), kind
+            )
         elif self.buffers[v] is None:
             return None
+        elif buffer.value is not None:
+            found = self.memory.number(buffer.value, kind) if kind else None
         else:
             found = self.memory.operand(self.buffers[v])
         self.operands[v] = found
@@ -239,18 +258,19 @@ class VMRunner(NumpyRunner):
             return None
         kept = {name: np.require(batches[name], x.dtype, ROWS) for name, x in inputs.items()}
         losses, magnitudes = np.empty(steps, np.float32), np.empty((steps, len(watched)), np.float32)
-        tail = Tail(memory, update, result, watched)
-        if self.tape is not None and all(x.dtype == np.float32 and x.flags.carray for x in inputs.values()):
-            rows = [[CODES["gather"], memory.offset(x), memory.offset(kept[name]), x.size, len(kept[name])]
+        tail = Tail(memory, update, result, watched, losses, magnitudes)
+        if self.tape is not None and all(x.flags.c_contiguous for x in inputs.values()):
+            gather = machine.address(loops.gathered)
+            rows = [[gather, memory.offset(x), memory.offset(kept[name]), x.nbytes, len(kept[name])]
                     for name, x in inputs.items()]  # fmt: skip
-            tail(as_tape(rows), self.tape, steps, losses, magnitudes, update.rates)
+            run_steps([as_tape(rows), self.tape, as_tape(tail.rows(0))], memory, steps)
             return losses, magnitudes
         for i in range(steps):
             for name, x in inputs.items():
                 np.copyto(x, kept[name][i % len(kept[name])])
             self.forward()
             self.backward()
-            tail(NOTHING, NOTHING, 1, losses[i:], magnitudes[i:], update.rates[i : i + 1])
+            run_steps([as_tape(tail.rows(i))], memory, 1)
         return losses, magnitudes
 
 
@@ -260,52 +280,62 @@ class Tail:
     `watched` are the (start, size) of gradients whose mean magnitude is wanted.
     """
 
-    def __init__(self, memory: Memory, update: Any, result: np.ndarray, watched: Any = ()) -> None:
-        self.memory, self.update = memory, update
-        moments = [*update.moments, *[update.weight] * (2 - len(update.moments))]
-        self.constants = np.array(update.constants, np.float32)
-        places = map(memory.offset, (update.weight, update.grad, *moments))
-        code = [update.kind, *places, update.weight.size, memory.offset(self.constants)]
-        self.code = np.array(code, np.uint64)
-        self.result = np.array([memory.offset(result), result.size], np.uint64)
-        self.watched = np.array(watched, np.uint64).reshape(-1, 2)
-
-    def __call__(
-        self, gather: np.ndarray, tape: np.ndarray, steps: int, losses: Any, magnitudes: Any, rates: Any
+    def __init__(
+        self,
+        memory: Memory,
+        update: Any,
+        result: np.ndarray,
+        watched: Any,
+        losses: np.ndarray,
+        magnitudes: np.ndarray,
     ) -> None:
-        """Carry out both tapes and this so many times."""
-        at, rates = self.memory.offset, np.array(rates, np.float32)
-        train(
-            gather, tape, self.memory.base, np.uint64(steps), self.code, np.uint64(at(rates)), np.uint64(at(losses)),
-            self.result, np.uint64(at(magnitudes)), self.watched,
-        )  # fmt: skip
+        self.memory, self.update, self.losses, self.magnitudes = memory, update, losses, magnitudes
+        self.rates = np.array(update.rates, np.float32)
+        moments = [*update.moments, *[update.weight] * (2 - len(update.moments))]
+        moments = moments[:1] if update.kind == 1 else moments
+        self.constants = np.array(update.constants, np.float32)
+        self.places = [memory.offset(x) for x in (update.weight, update.grad, *moments)]
+        self.result = np.array([[memory.offset(result), result.size]], np.uint64)
+        grad = memory.offset(update.grad)
+        self.watched = np.array([[grad + 4 * int(at), size] for at, size in watched], np.uint64).reshape(
+            -1, 2
+        )
+
+    def rows(self, first: int) -> list[Row]:
+        """Instructions for the steps from number `first` on."""
+        at = self.memory.offset
+        rows: list[Row] = [
+            [
+                machine.address(reductions.average, "float32", False),
+                at(self.losses[first:]),
+                1,
+                at(self.result),
+            ]
+        ]
+        if self.update.kind in UPDATES:
+            kernel = machine.address(UPDATES[self.update.kind], "float32")
+            rates = at(self.rates[first:])
+            rows.append([kernel, *self.places, self.update.weight.size, at(self.constants), rates])
+        if len(self.watched):
+            kernel = machine.address(reductions.average, "float32", True)
+            rows.append([kernel, at(self.magnitudes[first:]), len(self.watched), at(self.watched)])
+        return rows
 
 
 class Update:
-    """An optimizer's step over flat arrays, by the interpreter."""
+    """An optimizer's step over flat arrays, as one instruction."""
 
     def __init__(self, update: Any) -> None:
-        memory = Memory(aligned_zeros(16, np.float32).view(np.uint8))
-        self.rates, losses = np.zeros(1, np.float32), np.zeros(1, np.float32)
-        tail = Tail(memory, update, losses)
-        at = [np.uint64(memory.offset(x)) for x in (self.rates, losses)]
-        self.kept = tail, losses
-        self.arguments = (
-            NOTHING,
-            NOTHING,
-            memory.base,
-            np.uint64(1),
-            tail.code,
-            *at,
-            tail.result,
-            at[1],
-            tail.watched,
+        memory = Memory(np.zeros(64, np.uint8))
+        self.tail = Tail(
+            memory, update._replace(rates=(0.0,)), np.zeros(1, np.float32), (), *np.zeros((2, 1), "f")
         )
+        self.segment = Segment(as_tape(self.tail.rows(0)[1:]), memory)
 
     def __call__(self, rate: float) -> None:
         """Take a step with this rate."""
-        self.rates[0] = rate
-        train(*self.arguments)
+        self.tail.rates[0] = rate
+        self.segment()
 
 
-__all__ = ["Update", "VMRunner", "train"]
+__all__ = ["Update", "VMRunner"]

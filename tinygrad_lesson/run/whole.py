@@ -10,12 +10,10 @@ from typing import Any, NamedTuple
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops import linear, nn
-from tinygrad_lesson.run.interpreter import CODES
-from tinygrad_lesson.run.lower import Encoder, elementwise, product
+from tinygrad_lesson.run.lower import FLOATS, Encoder, elementwise, product
 from tinygrad_lesson.run.operands import Memory, Operand, Row, contiguous
-
-FLAGS = 10  # the word of a product and of a normalization that holds
-RELU = {"product": 2, "batch_norm": 4}  # that the positive part is wanted
+from tinygrad_lesson.run.tape import normalization, reductions
+from tinygrad_lesson.run.tape.machine import address
 
 
 class Pattern(NamedTuple):
@@ -34,53 +32,62 @@ class Pattern(NamedTuple):
         return " and ".join([op.name for op in self.ops])
 
 
-def fully_connected(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+def fully_connected(
+    memory: Memory, op: Any, sources: Sequence[Operand], target: Operand, positive: bool = False
+) -> list[Row] | None:
     """Rows times the transposed weight, plus the bias."""
     x, weight = sources[:2]
-    if len(x.shape) != 2 or (len(sources) == 3 and sources[2].strides != (1,) and sources[2].shape != (1,)):
+    bias = sources[2] if len(sources) == 3 else None
+    if len(x.shape) != 2 or (bias is not None and bias.strides != (bias.itemsize,) and bias.shape != (1,)):
         return None
-    transposed = Operand(weight.offset, weight.shape[::-1], weight.strides[::-1])
-    return product(memory, x, transposed, target, sources[2] if len(sources) == 3 else None)
+    transposed = weight._replace(shape=weight.shape[::-1], strides=weight.strides[::-1])
+    return product(memory, x, transposed, target, bias, positive)
 
 
 def softmax(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
     """Probabilities along the rows of a matrix."""
     (x,) = sources
-    rank = len(x.shape)
-    if (
-        rank != 2
-        or op.axis not in (1, -1)
-        or op.temperature != 1
-        or not contiguous(target)
-        or x.strides[1] != 1
-    ):
+    plain = len(x.shape) == 2 and op.axis in (1, -1) and op.temperature == 1 and x.kind == target.kind
+    if not plain or x.kind not in FLOATS or not contiguous(target) or x.strides[1] != x.itemsize:
         return None
-    return [[CODES["softmax"], x.offset, x.strides[0], target.offset, *x.shape]]
+    return [[address(reductions.softmax, x.kind), x.offset, x.strides[0], target.offset, *x.shape]]
 
 
 def batch_norm(
-    memory: Memory, op: Any, sources: Sequence[Operand], targets: Sequence[Operand]
+    memory: Memory, op: Any, sources: Sequence[Operand], targets: Sequence[Operand], positive: bool = False
 ) -> list[Row] | None:
     """Normalization of the columns of a matrix."""
     x, gamma, beta, moving_mean, moving_var = sources
     o, mean, var, new_mean, new_var = targets
-    if len(x.shape) != 2 or op.axis not in (1, -1) or not all(map(contiguous, (*sources, *targets))):
+    all_of_them = (*sources, *targets)
+    if len(x.shape) != 2 or op.axis not in (1, -1) or not all(map(contiguous, all_of_them)):
         return None
-    settings = memory.temporary(2)
+    if x.kind not in FLOATS or any(v.kind != x.kind for v in all_of_them):
+        return None
+    settings = memory.temporary(2, kind=x.kind)
     memory.kept[-1][:] = op.eps, op.momentum
-    places = (x, gamma, beta, mean, var, o, new_mean, new_var)
-    row = [CODES["batch_norm"], *(p.offset for p in places), settings.offset]
-    row += [int(op.uses_batch) + 2 * int(op.fix_gamma), *x.shape, moving_mean.offset, moving_var.offset]
-    return [row]
+    places = (x, gamma, beta, mean, var, o, new_mean, new_var, settings, moving_mean, moving_var)
+    kernel = address(normalization.batch_norm, x.kind, bool(op.uses_batch), bool(op.fix_gamma), positive)
+    return [[kernel, *[p.offset for p in places], *x.shape]]
+
+
+def of_floats(name: str) -> Encoder:
+    """An elementwise function of floats of one type."""
+
+    def encode(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+        fits = target.kind in FLOATS and all(x.kind == target.kind for x in sources)
+        return elementwise(name)(memory, op, sources, target) if fits else None
+
+    return encode
 
 
 PATTERNS = (
     Pattern("fully_connected", (linear.FullyConnected,), fully_connected, "a product begins with its bias"),
     Pattern("softmax", (nn.Softmax,), softmax, "all rows of a softmax in one instruction"),
     Pattern("batch_norm", (nn.BatchNorm,), batch_norm, "a normalization with its statistics in two passes"),
-    Pattern("relu", (e.Relu,), elementwise("relu"), "the positive part reads one operand"),
-    Pattern("rsqrt", (e.Rsqrt,), elementwise("rsqrt"), "a root and its reciprocal in one loop"),
-    Pattern("sigmoid", (e.Sigmoid,), elementwise("sigmoid"), "the logistic function in one loop, to two ulp"),
+    Pattern("relu", (e.Relu,), of_floats("relu"), "the positive part reads one operand"),
+    Pattern("rsqrt", (e.Rsqrt,), of_floats("rsqrt"), "a root and its reciprocal in one loop"),
+    Pattern("sigmoid", (e.Sigmoid,), of_floats("sigmoid"), "the logistic function in one loop, to two ulp"),
 )
 OTHERS = {
     "joined_loop": "elementwise steps over large arrays as one loop in machine code",

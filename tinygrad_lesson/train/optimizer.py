@@ -15,7 +15,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}
 
 
 class FusedUpdate(NamedTuple):
-    """What the interpreter needs to take several steps of an optimizer by itself.
+    """What the tape needs to take several steps of an optimizer by itself.
 
     `kind` and `constants` are those of its pattern; one of `rates` per step.
     """
@@ -31,7 +31,7 @@ class FusedUpdate(NamedTuple):
 PATTERNS: dict[type[Optimizer], tuple[int, Callable[[Any], tuple[float, ...]]]] = {
     SGD: (1, lambda sgd: (sgd.momentum,)),
     Adam: (2, lambda adam: (*adam.shares(np.float32), adam.epsilon)),
-}  # the rules that the interpreter has in one pass, with the numbers in them; every other one runs as its plan
+}  # the rules that the tape has in one pass, with the numbers in them; every other one runs as its plan
 
 
 def create(name: str, **settings: Any) -> Optimizer:
@@ -170,7 +170,7 @@ class FlatUpdater:
         return FusedUpdate(kind, self.weight, self.grad, moments, constants(optimizer), rates)
 
     def _made(self) -> Callable[[float, float], None]:
-        """What takes a step of this rate and decay: one pass of the interpreter, or the plan of the rule."""
+        """What takes a step of this rate and decay: one pass of the tape, or the plan of the rule."""
         fused = self._fused(())
         compiled = fused and compiled_update(fused)
         if compiled:

@@ -11,7 +11,7 @@ from tinygrad_lesson.locks import lock
 from tinygrad_lesson.mxnet.bound import assign_all, check_shape
 from tinygrad_lesson.mxnet.executor import Executor
 
-KEPT = 4  # executors: for whole batches, for the last one, for a single row; the interpreter's repack the weights
+KEPT = 4  # executors: for whole batches, for the last one, for a single row; the tape's repack the weights
 
 
 class Predictor(NamedTuple):

@@ -1,0 +1,1 @@
+"""Kernels: functions in machine code, each made by a few lines of a small vector language, called by address."""

@@ -1,0 +1,176 @@
+"""Loops that treat each element alike, over rows and columns, and the loop around a kernel for more axes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from tinygrad_lesson.run.tape.expressions import EXPRESSIONS, converted
+from tinygrad_lesson.run.tape.machine import BYTES, KERNEL
+from tinygrad_lesson.run.tape.vector import (
+    I64,
+    IN_MEMORY,
+    NOUGHT,
+    ROWS_AT_ONCE,
+    Memory,
+    Vector,
+    in_parts,
+    itemsize,
+    lanes_of,
+    loop,
+)
+
+# How an operand lies along a row: its elements one after the other, one number, or so many bytes apart.
+DENSE, SINGLE, APART = "dense", "single", "apart"
+
+
+def elementwise(
+    builder: Any, base: Any, words: Any, step: Any, name: str, inside: str, kinds: Sequence[str], ways: Sequence[str],
+    narrow: bool,
+) -> None:  # fmt: skip
+    """``o[i, j] = expression(a[i, j], ...)``: a kernel.
+
+    `kinds` and `ways` are those of the result and of each operand; the operands become `inside` before anything is
+    done, but for answers that choose. Words: of the result and each operand the offset,
+    the stride between rows, and, if its elements lie apart, that between columns; the numbers of rows and of columns.
+    `narrow` rows are shorter than a vector. An operand may be the result itself.
+    """
+    memory = Memory(builder, base, words, lanes_of(inside, *kinds))
+    places = [memory.take(3 if way == APART else 2) for way in ways]
+    m, n = memory.take(2)
+    expression = EXPRESSIONS[name]
+
+    def starts(row: Any) -> list[Any]:
+        """Where a row of each begins, or its one number."""
+        begun = [memory.at(offset, row, stride) for offset, stride, *_ in places]
+        alone = zip(begun[1:], kinds[1:], ways[1:], strict=True)
+        return begun[:1] + [memory.number(at, kind) if way == SINGLE else at for at, kind, way in alone]
+
+    def result(begun: Sequence[Any], j: Any, mask: Any, count: Any) -> Any:
+        """What the expression gives from column `j` of a row on."""
+        loaded: list[Vector] = []
+        for at, kind, way, place in zip(begun[1:], kinds[1:], ways[1:], places[1:], strict=True):
+            if way == DENSE:
+                at = memory.load(memory.at(at, j, I64(itemsize(kind))), kind, mask)
+            elif way == APART:
+                at = memory.apart(memory.at(at, j, place[2]), place[2], kind, count)
+            value = Vector(builder, at)
+            loaded.append(value if name == "where" and not loaded else converted(value, inside))
+        return converted(expression(*loaded), kinds[0]).value
+
+    def put(begun: Sequence[Any], j: Any, value: Any, mask: Any, count: Any) -> None:
+        """Leave it in the result."""
+        if ways[0] == DENSE:
+            memory.store(memory.at(begun[0], j, I64(itemsize(kinds[0]))), value, kinds[0], mask)
+        else:
+            memory.put_apart(memory.at(begun[0], j, places[0][2]), places[0][2], value, kinds[0], count)
+
+    first = NOUGHT
+    if narrow and APART not in ways:
+        groups, mask = builder.udiv(m, I64(ROWS_AT_ONCE)), memory.first(n)
+        with loop(builder, groups) as group:
+            several = [
+                builder.add(builder.mul(group, I64(ROWS_AT_ONCE)), I64(r)) for r in range(ROWS_AT_ONCE)
+            ]
+            begun = [starts(row) for row in several]
+            for each, value in [(each, result(each, NOUGHT, mask, n)) for each in begun]:
+                put(each, NOUGHT, value, mask, n)
+        first = builder.mul(groups, I64(ROWS_AT_ONCE))
+    with loop(builder, m, first) as row:
+        begun = starts(row)
+
+        def part(j: Any, mask: Any, count: Any, begun: Any = begun) -> None:
+            put(begun, j, result(begun, j, mask, count), mask, count)
+
+        if narrow:
+            part(NOUGHT, memory.first(n), n)
+        else:
+            in_parts(memory, n, part)
+
+
+def repeated(
+    builder: Any, base: Any, words: Any, step: Any, axes: int, offsets: Sequence[int], count: int
+) -> None:
+    """Another kernel again and again, along so many axes of its operands: a kernel.
+
+    Words: the sizes of the axes; for each axis the stride of each operand; the address of the kernel, and its `count`
+    words, of which those numbered `offsets` say where its operands begin.
+    """
+    memory = Memory(builder, base, words, 1)
+    sizes = memory.take(axes)
+    strides = [memory.take(len(offsets)) for _ in range(axes)]
+    (kernel,) = memory.take(1)
+    inner = memory.take(count)
+    with builder.goto_entry_block():
+        copy = builder.alloca(I64, count)
+    for i, word in enumerate(inner):
+        if i not in offsets:
+            builder.store(word, builder.gep(copy, [I64(i)]))
+    function = builder.inttoptr(kernel, KERNEL.as_pointer())
+
+    def along(axis: int, begun: Sequence[Any]) -> None:
+        """The axes from this one on."""
+        if axis == axes:
+            for i, at in zip(offsets, begun, strict=True):
+                builder.store(at, builder.gep(copy, [I64(i)]))
+            builder.call(function, [base, copy, step])
+            return
+        with loop(builder, sizes[axis]) as i:
+            along(axis + 1, [memory.at(at, i, by) for at, by in zip(begun, strides[axis], strict=True)])
+
+    along(0, [inner[i] for i in offsets])
+
+
+def filled(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
+    """All elements become one number: a kernel. Words: the offset of the result, that of the number, how many."""
+    memory = Memory(builder, base, words, lanes_of(kind))
+    o, value, n = memory.take(3)
+    number = memory.number(value, kind)
+    size = I64(itemsize(kind))
+    in_parts(memory, n, lambda j, mask, _: memory.store(memory.at(o, j, size), number, kind, mask))
+
+
+def taken(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
+    """Elements from places that a table tells: a kernel.
+
+    Words: the offset of the dense result, that of the source, that of a table of bytes beyond it, how many.
+    """
+    memory = Memory(builder, base, words, 1)
+    o, x, table, n = memory.take(4)
+    element, size = IN_MEMORY[kind], I64(itemsize(kind))
+    with loop(builder, n) as i:
+        beyond = builder.load(memory.pointer(memory.at(table, i, I64(8)), I64), align=1)
+        value = builder.load(memory.pointer(builder.add(x, beyond), element), align=1)
+        builder.store(value, memory.pointer(memory.at(o, i, size), element), align=1)
+
+
+def gathered(builder: Any, base: Any, words: Any, step: Any) -> None:
+    """A batch: a kernel. Words: the offset of the result, of all batches, bytes of one, how many there are."""
+    memory = Memory(builder, base, words, 64)
+    o, source, size, batches = memory.take(4)
+    begin = memory.at(source, builder.urem(step, batches), size)
+    copied(memory, o, begin, size)
+
+
+def copied(memory: Memory, o: Any, source: Any, size: Any) -> None:
+    """So many bytes from one place to another."""
+    builder = memory.builder
+    name, kinds = "llvm.memcpy.p0.p0.i64", [BYTES, BYTES, I64, ir.IntType(1)]
+    module = builder.module
+    function = module.globals.get(name) or ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+    builder.call(
+        function, [builder.gep(memory.base, [o]), builder.gep(memory.base, [source]), size, ir.IntType(1)(0)]
+    )
+
+
+def fetched(builder: Any, base: Any, words: Any, step: Any) -> None:
+    """Ask for cache lines, to be there when they are read: a kernel. Words: an offset, how many lines."""
+    memory = Memory(builder, base, words, 1)
+    offset, lines = memory.take(2)
+    i32 = ir.IntType(32)
+    kinds = [BYTES, i32, i32, i32]
+    module = builder.module
+    fetch = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "llvm.prefetch.p0")
+    with loop(builder, lines) as line:
+        read, kept, data = i32(0), i32(3), i32(1)
+        builder.call(fetch, [builder.gep(base, [memory.at(offset, line, I64(64))]), read, kept, data])

@@ -1,0 +1,78 @@
+"""Products of small matrices: a block of rows and a panel of columns stay in registers."""
+
+from typing import Any
+
+from tinygrad_lesson.run.tape.expressions import relu
+from tinygrad_lesson.run.tape.vector import (
+    I64,
+    IN_MEMORY,
+    Contracted,
+    Memory,
+    itemsize,
+    lanes_of,
+    loop,
+    slot,
+    smaller,
+    splat,
+    vector_of,
+)
+
+BLOCK = 5  # rows
+
+
+def product(builder: Any, base: Any, words: Any, step: Any, kind: str, started: bool, positive: bool) -> None:
+    """``o[i, :] = start[i, :] + sum_k x[i, k] * w[k, :]``, or relu of it: a kernel. Rows of w, o and start are dense.
+
+    Words: the offset, row stride and column stride of x; offset and row stride of w, of o, and of the start if there
+    is one; the sizes m, k, n.
+    """
+    memory = Memory(builder, base, words, lanes_of(kind))
+    x, x_row, x_step, w, w_row, o, o_row = memory.take(7)
+    start, start_row = memory.take(2) if started else (None, None)
+    m, k, n = memory.take(3)
+    lanes, size, vector = I64(memory.lanes), itemsize(kind), vector_of(kind, memory.lanes)
+
+    def block(rows: int, i: Any, j: Any, mask: Any) -> None:
+        """So many rows from row `i` on, one panel from byte `j` of each on."""
+        sums = [slot(builder, vector) for _ in range(rows)]
+        numbers = [builder.add(i, I64(r)) for r in range(rows)]
+        for row, total in zip(numbers, sums, strict=True):
+            at = builder.add(memory.at(start, row, start_row), j) if started else None
+            builder.store(memory.load(at, kind, mask) if started else memory.zero(kind), total)
+        begun = [memory.at(x, row, x_row) for row in numbers]
+        panel = builder.add(w, j)
+        with loop(builder, k) as along:
+            weights = memory.load(memory.at(panel, along, w_row), kind, mask)
+            for at, total in zip(begun, sums, strict=True):
+                factor = builder.load(memory.pointer(memory.at(at, along, x_step), IN_MEMORY[kind]), align=1)
+                term = builder.fmul(splat(builder, factor, memory.lanes), weights, flags=("contract",))
+                builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
+        for row, total in zip(numbers, sums, strict=True):
+            value = Contracted(builder, builder.load(total))
+            value = relu(value) if positive else value
+            memory.store(builder.add(memory.at(o, row, o_row), j), value.value, kind, mask)
+
+    blocks = builder.udiv(m, I64(BLOCK))
+    done = builder.mul(blocks, I64(BLOCK))
+    panels = builder.udiv(builder.add(n, I64(memory.lanes - 1)), lanes)
+    with loop(builder, panels) as number:
+        first = builder.mul(number, lanes)
+        mask = memory.first(smaller(builder, builder.sub(n, first), lanes))
+        j = builder.mul(first, I64(size))
+        with loop(builder, blocks) as some:
+            block(BLOCK, builder.mul(some, I64(BLOCK)), j, mask)
+        with loop(builder, m, done) as i:
+            block(1, i, j, mask)
+
+
+def transposed(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
+    """``o[j, i] = x[i, j]``, both with dense rows but for the stride of x: a kernel."""
+    memory = Memory(builder, base, words, 1)
+    x, x_row, o, m, n = memory.take(5)
+    size, element = I64(itemsize(kind)), IN_MEMORY[kind]
+    across = builder.mul(m, size)
+    with loop(builder, m) as i:
+        source, target = memory.at(x, i, x_row), memory.at(o, i, size)
+        with loop(builder, n) as j:
+            value = builder.load(memory.pointer(memory.at(source, j, size), element), align=1)
+            builder.store(value, memory.pointer(memory.at(target, j, across), element), align=1)

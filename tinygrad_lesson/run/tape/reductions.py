@@ -1,0 +1,256 @@
+"""Sums and extremes over rows; softmax; what comes after a training step."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from tinygrad_lesson.run.tape import functions
+from tinygrad_lesson.run.tape.expressions import absolute, larger, lesser, truth
+from tinygrad_lesson.run.tape.loops import APART
+from tinygrad_lesson.run.tape.vector import (
+    I1,
+    I64,
+    IN_MEMORY,
+    NOUGHT,
+    Memory,
+    Vector,
+    declared,
+    in_parts,
+    itemsize,
+    lanes_of,
+    loop,
+    slot,
+    smaller,
+    splat,
+    suffix,
+    vector_of,
+)
+
+BLOCK = 64  # vectors that are added up before they join a total
+ROWS = 128  # rows, likewise
+
+
+class Total:
+    """A sum of many vectors: parts join a total, and what rounding takes from one is given to the next (Kahan 1965)."""
+
+    def __init__(self, memory: Memory, kind: str) -> None:
+        self.memory, self.builder, self.kind = memory, memory.builder, kind
+        vector = vector_of(kind, memory.lanes)
+        self.zero = ir.Constant(vector, None)
+        self.total, self.lost, self.part = (slot(self.builder, vector) for _ in range(3))
+        for place in (self.total, self.lost, self.part):
+            self.builder.store(self.zero, place)
+
+    def add(self, value: Any) -> None:
+        """Add to the part."""
+        self.builder.store(self.builder.fadd(self.builder.load(self.part), value), self.part)
+
+    def collect(self) -> None:
+        """The part joins the total."""
+        b = self.builder
+        total, part = b.load(self.total), b.fsub(b.load(self.part), b.load(self.lost))
+        new = b.fadd(total, part)
+        b.store(b.fsub(b.fsub(new, total), part), self.lost)
+        b.store(new, self.total)
+        b.store(self.zero, self.part)
+
+    def sum(self) -> Any:
+        """The sum of all lanes."""
+        return across(self.builder, "fadd", self.builder.load(self.total))
+
+
+def across(builder: Any, name: str, vector: Any) -> Any:
+    """One number from all lanes, by LLVM's reduction of that name."""
+    kind, element = vector.type, vector.type.element
+    if name == "fadd":
+        add = declared(builder, f"llvm.vector.reduce.fadd.{suffix(kind)}", element, [element, kind])
+        return builder.call(add, [ir.Constant(element, -0.0), vector], fastmath=("reassoc",))
+    return builder.call(
+        declared(builder, f"llvm.vector.reduce.{name}.{suffix(kind)}", element, [kind]), [vector]
+    )
+
+
+def summed(memory: Memory, at: Any, count: Any, kind: str, of: Callable[[Any], Any], step: Any = None) -> Any:
+    """The sum of `of` elements from `at` on, dense or `step` bytes apart."""
+    b, lanes, size = memory.builder, I64(memory.lanes), I64(itemsize(kind))
+    total = Total(memory, kind)
+    block = I64(BLOCK * memory.lanes)
+
+    def part(j: Any, mask: Any, some: Any) -> None:
+        if step is None:
+            value = of(Vector(b, memory.load(memory.at(at, j, size), kind, mask))).value
+        else:
+            value = of(Vector(b, memory.apart(memory.at(at, j, step), step, kind, some))).value
+        inside = memory.first(some) if mask is None and step is not None else mask
+        total.add(value if inside is None else b.select(inside, value, total.zero))
+
+    with loop(b, b.udiv(count, block)) as number:
+        first = b.mul(number, block)
+        with loop(b, I64(BLOCK)) as one:
+            part(b.add(first, b.mul(one, lanes)), None, lanes)
+        total.collect()
+    done = b.mul(b.udiv(count, block), block)
+    in_parts(memory, b.sub(count, done), lambda j, mask, some: part(b.add(done, j), mask, some))
+    total.collect()
+    return total.sum()
+
+
+def sums(builder: Any, base: Any, words: Any, step: Any, kind: str, way: str) -> None:
+    """``o[i] = sum_j x[i, j]``: a kernel. Words: offset, row stride and column stride of x; offset of o; m, n."""
+    memory = Memory(builder, base, words, lanes_of(kind))
+    x, x_row, x_step, o, m, n = memory.take(6)
+    with loop(builder, m) as i:
+        total = summed(memory, memory.at(x, i, x_row), n, kind, lambda v: v, x_step if way == APART else None)
+        builder.store(total, memory.pointer(memory.at(o, i, I64(itemsize(kind))), IN_MEMORY[kind]), align=1)
+
+
+def folded(builder: Any, base: Any, words: Any, step: Any, name: str, kind: str, to: str) -> None:
+    """Largest, smallest, product, sum of integers, all, any along rows, one element after the other: a kernel.
+
+    Words as for `sums`.
+    """
+    memory = Memory(builder, base, words, 1)
+    x, x_row, x_step, o, m, n = memory.take(6)
+    fold, begin = FOLDS[name]
+    register = vector_of(to, 1)
+    so_far = slot(builder, register)
+    with loop(builder, m) as i:
+        row = memory.at(x, i, x_row)
+
+        def element(j: Any, row: Any = row) -> Vector:
+            value = Vector(builder, memory.number(memory.at(row, j, x_step), kind))
+            return truth(value) if to == "bool" else widened(value, to)
+
+        first = (
+            element(NOUGHT).value
+            if begin is None
+            else Vector(builder, ir.Constant(register, None)).lift(begin)
+        )
+        builder.store(first, so_far)
+        with loop(builder, n, I64(1 if begin is None else 0)) as j:
+            builder.store(fold(Vector(builder, builder.load(so_far)), element(j)).value, so_far)
+        place = memory.at(o, i, I64(itemsize(to)))
+        memory.store(place, builder.load(so_far), to)
+
+
+def down(builder: Any, base: Any, words: Any, step: Any, name: str, kind: str) -> None:
+    """``o[j] = fold of x[i, j] over i``, both dense along j: a kernel. Words: as for `sums`, x turned around."""
+    memory = Memory(builder, base, words, lanes_of(kind))
+    x, _, x_row, o, m, n = memory.take(6)
+    size, vector = I64(itemsize(kind)), vector_of(kind, memory.lanes)
+    fold, begin = FOLDS[name]
+    so_far = slot(builder, vector)
+
+    def columns(j: Any, mask: Any, _: Any) -> None:
+        """One panel."""
+        at = memory.at(x, j, size)
+
+        def row(i: Any) -> Vector:
+            return Vector(builder, memory.load(memory.at(at, i, x_row), kind, mask))
+
+        if name == "add" and kind in ("float32", "float64"):
+            total = Total(memory, kind)
+            with loop(builder, builder.udiv(builder.add(n, I64(ROWS - 1)), I64(ROWS))) as block:
+                first = builder.mul(block, I64(ROWS))
+                with loop(builder, smaller(builder, builder.sub(n, first), I64(ROWS))) as i:
+                    total.add(row(builder.add(first, i)).value)
+                total.collect()
+            value = builder.load(total.total)
+        else:
+            start = row(NOUGHT) if begin is None else Vector(builder, ir.Constant(vector, None))
+            builder.store(start.value if begin is None else start.lift(begin), so_far)
+            with loop(builder, n, I64(1 if begin is None else 0)) as i:
+                builder.store(fold(Vector(builder, builder.load(so_far)), row(i)).value, so_far)
+            value = builder.load(so_far)
+        memory.store(memory.at(o, j, size), value, kind, mask)
+
+    in_parts(memory, m, columns)
+
+
+def widened(x: Vector, kind: str) -> Vector:
+    """Integers, or answers, as wider integers."""
+    to = IN_MEMORY[kind]
+    if x.kind == to:
+        return x
+    return x.cast("zext" if x.kind == I1 else "sext", to)
+
+
+FOLDS: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {
+    "maximum": (larger, None),
+    "minimum": (lesser, None),
+    "multiply": (lambda a, b: a * b, 1),
+    "add": (lambda a, b: a + b, 0),
+    "logical_and": (lambda a, b: a & b, 1),
+    "logical_or": (lambda a, b: a | b, 0),
+}
+
+
+def softmax(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
+    """Probabilities along rows: a kernel. Words: offset and row stride of x; offset of the dense o; m, n."""
+    memory = Memory(builder, base, words, lanes_of(kind))
+    x, x_row, o, m, n = memory.take(5)
+    b, size, element = builder, I64(itemsize(kind)), IN_MEMORY[kind]
+    o_row = b.mul(n, size)
+    top = slot(b, element)
+    with loop(b, m) as i:
+        source, target = memory.at(x, i, x_row), memory.at(o, i, o_row)
+        b.store(element(-math.inf), top)
+        with loop(b, n) as j:
+            value = b.load(memory.pointer(memory.at(source, j, size), element), align=1)
+            so_far = b.load(top)
+            chosen = b.or_(b.fcmp_ordered(">", so_far, value), b.fcmp_unordered("!=", so_far, so_far))
+            b.store(b.select(chosen, so_far, value), top)
+        most = Vector(b, splat_of(memory, b.load(top)))
+
+        def less(
+            j: Any, mask: Any, _: Any, source: Any = source, target: Any = target, most: Any = most
+        ) -> None:
+            value = Vector(b, memory.load(memory.at(source, j, size), kind, mask)) - most
+            memory.store(memory.at(target, j, size), value.value, kind, mask)
+
+        in_parts(memory, n, less)
+
+    def exponential(j: Any, mask: Any, _: Any) -> None:
+        at = memory.at(o, j, size)
+        memory.store(at, functions.exp(Vector(b, memory.load(at, kind, mask))).value, kind, mask)
+
+    in_parts(memory, b.mul(m, n), exponential)
+    with loop(b, m) as i:
+        target = memory.at(o, i, o_row)
+        total = Vector(b, splat_of(memory, summed(memory, target, n, kind, lambda v: v)))
+
+        def share(j: Any, mask: Any, _: Any, target: Any = target, total: Any = total) -> None:
+            at = memory.at(target, j, size)
+            value = Vector(b, memory.load(at, kind, mask)) / total
+            memory.store(at, value.value, kind, mask)
+
+        in_parts(memory, n, share)
+
+
+def splat_of(memory: Memory, value: Any) -> Any:
+    """One number in all lanes."""
+    return splat(memory.builder, value, memory.lanes)
+
+
+# What comes after a training step.
+
+
+def average(builder: Any, base: Any, words: Any, step: Any, kind: str, magnitudes: bool) -> None:
+    """Means of elements, or of their magnitudes, kept for each step: a kernel.
+
+    Words: the offset where the first step's means go, and how many there are; of each part the offset and the size
+    follow in memory behind a third word, an offset too.
+    """
+    memory = Memory(builder, base, words, lanes_of(kind))
+    o, count, parts = memory.take(3)
+    size = I64(itemsize(kind))
+    first = memory.at(o, builder.mul(step, count), size)
+    with loop(builder, count) as i:
+        about = memory.at(parts, i, I64(16))
+        at, n = (builder.load(memory.pointer(builder.add(about, I64(8 * k)), I64), align=1) for k in range(2))
+        of = absolute if magnitudes else lambda v: v
+        total = summed(memory, at, n, kind, of)
+        mean = builder.fdiv(total, builder.uitofp(n, total.type))
+        builder.store(mean, memory.pointer(memory.at(first, i, size), total.type), align=1)
