@@ -7,6 +7,7 @@ import operator
 import numpy as np
 from one_op import SEED
 from scipy import signal, special
+from updates import ORACLES_OF_UPDATES
 
 from tinygrad_lesson.random import MXNetGenerator
 
@@ -109,6 +110,29 @@ def dropout(op, data):
         return 0 * data, np.zeros(shape)
     kept = MXNetGenerator(SEED).uniform(0, 1, tuple(shape)) < 1 - op.p
     return data * kept / (1 - op.p), kept / (1 - op.p)
+
+
+def drawn(op, *parameters):
+    """The numbers that a distribution gives for the seed of the tests, scaled by hand."""
+    generator = MXNetGenerator(SEED)
+    if op.distribution == "uniform":
+        shape = parameters[0].shape if parameters else op.to
+        low, high = op.given
+        return (low + (high - low) * generator.uniform(0, 1, shape)).astype(
+            parameters[0].dtype if parameters else op.type
+        )
+    shape = (*parameters[0].shape, *op.to)
+    mean, *spread = [np.reshape(x, (*x.shape, *[1] * len(op.to))) * np.ones(shape) for x in parameters]
+    if op.distribution == "normal":
+        return (mean + spread[0] * generator.normal(0, 1, shape)).astype(op.type)
+    seed = generator.uniform(0, 2**24, (4,)).astype(int)
+    return (np.random.default_rng(seed).exponential(1, shape) / mean).astype(op.type)
+
+
+def shuffled(op, data):
+    seed = MXNetGenerator(SEED).uniform(0, 2**24, (4,)).astype(int)
+    places = np.random.default_rng(seed).permutation(len(data))
+    return np.array([data[i] for i in places]), places
 
 
 def indices(op, length, axis):
@@ -357,7 +381,13 @@ ORACLES = {
     "LogSoftmax": lambda op, x: special.log_softmax(x / op.temperature, axis=op.axis),
     "BatchNorm": batch_norm,
     "Dropout": dropout,
+    "RandomNumbers": drawn,
+    "RandomLike": drawn,
+    "SampleOfOne": drawn,
+    "SampleOfTwo": drawn,
+    "Shuffle": shuffled,
 }
+ORACLES |= ORACLES_OF_UPDATES
 
 
 def oracle_of(cls):

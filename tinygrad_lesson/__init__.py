@@ -13,6 +13,7 @@ from tinygrad_lesson.config import show_config
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.differential import grad, hessian, jacobian, jvp, value_and_grad, vjp
+from tinygrad_lesson.eager.functions import NAMES, fft, linalg
 from tinygrad_lesson.eager.jit import jit
 from tinygrad_lesson.eager.operators import batch_norm, dropout, linear, matmul
 from tinygrad_lesson.eager.recording import no_grad
@@ -30,6 +31,8 @@ LATE = {"check": "check", "viz": "viz", "visualization": "viz", "show_program": 
 
 
 def __getattr__(name: str) -> Any:
+    if name in NAMES:
+        return NAMES[name]
     if name in FUNCTIONS:
         return getattr(TENSORS, name)
     if name in LATE:
@@ -40,7 +43,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *FUNCTIONS, *LATE})
+    return sorted({*globals(), *FUNCTIONS, *NAMES, *LATE})
 
 
 def _painted(x: Any) -> dict[str, str]:
@@ -69,6 +72,7 @@ __all__ = [
     "diagnose",
     "dropout",
     "errors",
+    "fft",
     "gpu",
     "grad",
     "graph",
@@ -76,6 +80,7 @@ __all__ = [
     "jacobian",
     "jit",
     "jvp",
+    "linalg",
     "linear",
     "matmul",
     "no_grad",

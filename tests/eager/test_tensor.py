@@ -333,7 +333,7 @@ def test_a_copied_leaf_has_a_gradient_of_its_own(again):
         (lambda: Tensor([1.0]).tangh(), AttributeError, "no attribute 'tangh'"),
         (lambda: Tensor([1.0]).nonsense, AttributeError, "'Tensor' object has no attribute 'nonsense'$"),
         (lambda: Tensor([1.0]).__setitem__(0, 2), TypeError, r"do not change: use where\(\) or concat\(\)"),
-        (lambda: np.exp(Tensor([1.0])), TypeError, "does not support ufuncs"),
+        (lambda: np.spacing(Tensor([1.0])), TypeError, "does not support this ufunc"),
     ],
 )  # fmt: skip
 def test_an_error_says_what_is_wrong(make, error, message):
@@ -687,14 +687,11 @@ def away(name):
 
 
 CUT_EVERYWHERE = [
-    (lambda x: np.dot(x, x), "np.dot: .*use x @ y"), (lambda x: np.linalg.norm(x), "np.linalg.norm: .*tl.sqrt"),
-    (lambda x: np.linalg.inv(x.reshape(2, 1) @ x.reshape(1, 2) + np.eye(2)), "np.linalg.inv: "),
-    (lambda x: np.concatenate([x, x])[:2], "np.concatenate: .*tl.concat"), (lambda x: np.outer(x, x), "np.outer"),
-    (lambda x: np.einsum("i,i", x, x), "np.einsum"), (lambda x: np.cumsum(x), "np.cumsum"),
-    (lambda x: np.sort(x), "np.sort"), (lambda x: np.linspace(0, x[0], 2), "np.linspace"),
-    (lambda x: np.copyto(np.zeros(2), x) or 1.0, "np.copyto"), (lambda x: np.median(x), "np.median"),
-    (lambda x: np.exp(x), "np.exp: a Tensor does not support ufuncs of NumPy; use tl.exp"),
-    (lambda x: np.add.reduce(x), "np.add.reduce: "), (lambda x: np.tensordot(x, x, 1), "np.tensordot: .*x @ y"),
+    (lambda x: np.roots(x), "np.roots: "), (lambda x: np.linalg.eig(x * np.eye(2))[0], "np.linalg.eig: "),
+    (lambda x: np.histogram(x)[1][:2], "np.histogram: "), (lambda x: np.sort_complex(x), "np.sort_complex: "),
+    (lambda x: np.copyto(np.zeros(2), x) or 1.0, "np.copyto"), (lambda x: np.union1d(x, x), "np.union1d: "),
+    (lambda x: np.spacing(x), "np.spacing: a Tensor does not support this ufunc of NumPy"),
+    (lambda x: np.add.reduce(x), "np.add.reduce: "),
     (lambda x: tl.Tensor([[x[0], x[1]]]), "a list of recorded tensors is no array"),
     (lambda x: [[x[0], x[1]]] * x, "a list of recorded tensors is no array"),
 ]  # fmt: skip
@@ -820,9 +817,6 @@ def test_functions_of_numpy_give_for_a_plain_tensor_what_they_give_for_its_array
 
 
 @pytest.mark.parametrize(("f", "named"), [
-    (np.var, "np.var: the gradient would end here; use tl.var"),
-    (lambda x: np.full_like(x, x[0]), "np.full_like: the gradient would end here"),
-    (lambda x: np.full_like(x, fill_value=x[0]), "np.full_like: the gradient would end here"),
     (lambda x: x.value, "x.value: the gradient would end here"),
     (lambda x: write_into(np.zeros(3), x[0]), "float.x., which"),
 ])  # fmt: skip

@@ -1,5 +1,6 @@
 """Declaring ops, and calling them as functions."""
 
+import inspect
 from unittest import mock
 
 import numpy as np
@@ -9,6 +10,7 @@ import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, attr, check, grad, op, sym
 from tinygrad_lesson.errors import AttributeValueError, LessonError
 from tinygrad_lesson.graph import EDGES, Edge, Node
+from tinygrad_lesson.mxnet.register import OPERATORS
 from tinygrad_lesson.op import (
     FUNCTIONS,
     OPS,
@@ -88,12 +90,12 @@ def test_a_name_that_is_taken_is_refused():
             "Dropout: mode is 'never', expected one of 'training', 'always'",
         ),
         (
-            lambda: tl.sum(1.0, axes=0),
+            lambda: F.sum(1.0, axes=0),
             "sum: unknown attribute axes; it takes x, axis, keepdims, exclude, vector",
         ),
-        (lambda: tl.sum(1.0, 0, False, False, False, 5), "sum: unknown attribute 5"),
+        (lambda: F.sum(1.0, 0, False, False, False, 5), "sum: unknown attribute 5"),
         (
-            lambda: tl.expand_dims(1.0),
+            lambda: F.expand_dims(1.0),
             r"expand_dims: axis is missing \(where the new axis stands in the result\)",
         ),
         (lambda: tl.add(1.0), "add: 1 inputs given, expected a, b"),
@@ -104,6 +106,14 @@ def test_a_name_that_is_taken_is_refused():
 def test_a_call_with_wrong_attributes_or_inputs_says_what_is_right(make, message):
     with pytest.raises(AttributeValueError, match=message):
         make()
+
+
+def test_help_shows_the_signature_with_defaults_and_what_each_attribute_means():
+    assert str(inspect.signature(tl.layer_norm)) == "(data, gamma, beta, eps=1e-05, axis=-1)"
+    assert str(inspect.signature(tl.broadcast_axes_like)) == "(x, like, lhs_axes=(), rhs_axes=())"
+    assert str(inspect.signature(F.concat)) == "(*args, axis=1)"
+    assert "eps: added to the variance (at least 0)" in tl.layer_norm.__doc__
+    assert "(one of 'training', 'always')" in F.dropout.__doc__
 
 
 def test_inputs_can_be_given_by_name_and_attributes_by_position_or_alias():
@@ -254,7 +264,7 @@ def test_an_op_whose_function_or_spelling_is_taken_is_refused_and_leaves_nothing
 
 
 def test_every_name_of_the_catalog_is_reserved():
-    for name in sym.OPERATORS:
+    for name in OPERATORS:
         if name not in OPS and name not in FUNCTIONS and name.isidentifier():
             with pytest.raises(LessonError, match=f"`{name}` is an operator of MXNet already"):
                 op(scaled(name, 2.0))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tinygrad_lesson import cpu, sym
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, LessonError
 from tinygrad_lesson.mxnet.register import OPERATORS, parameters_of, parse
+from tinygrad_lesson.op import FUNCTIONS, OPS, Elementwise, op
 from tinygrad_lesson.symbol import AttrScope, NameManager, Prefix
 from tinygrad_lesson.train import initializer
 
@@ -277,3 +278,41 @@ def test_an_operator_is_a_method_too():
         x.summ()
     with pytest.raises(AttributeError, match="there is no operator 'Convolutoin'"):
         sym.Convolutoin
+
+
+def test_ops_that_mxnet_does_not_have_are_no_operators():
+    x = sym.Variable("x")
+    inner = {name for table in (OPS, FUNCTIONS) for name, cls in table.items() if cls.ours}
+    assert len(inner - set(OPERATORS)) > 200  # otherwise the test says nothing
+    for name in inner - set(OPERATORS) - set(sym.__all__):
+        with pytest.raises(AttributeError):
+            getattr(sym, name)
+        assert name not in dir(sym)
+        if name.islower():
+            with pytest.raises(AttributeError):
+                getattr(x, name)
+
+
+def test_the_near_name_is_told():
+    with pytest.raises(AttributeError, match=r"no operator 'top_k'; did you mean 'topk'\?"):
+        sym.top_k
+
+
+def test_an_op_of_a_user_is_an_operator_at_once():
+    @op
+    class Thricefold(Elementwise):
+        """Three times `x`."""
+
+        def forward(self, xp, x, out=None):
+            return xp.multiply(x, 3, out=out)
+
+        def vjp(self, F, g, y, x):
+            return (g * 3,)
+
+    try:
+        assert {"Thricefold", "thricefold"} <= set(dir(sym))
+        x = sym.Variable("x")
+        for made in (sym.Thricefold(x), sym.thricefold(x), x.thricefold()):
+            np.testing.assert_array_equal(made.eval(cpu(), x=np.ones(2, np.float32))[0], [3, 3])
+    finally:
+        del OPS["Thricefold"], FUNCTIONS["thricefold"], sym.mxnet.Thricefold, sym.mxnet.thricefold

@@ -8,6 +8,7 @@ from scipy import special
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, grad, hessian, sym
+from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.errors import DTypeError, ShapeError
 from tinygrad_lesson.op import OPS
 from tinygrad_lesson.ops.elementwise import Add, Subtract, Unary, WithScalar
@@ -24,11 +25,11 @@ def slopes(f, x):
 
 
 @pytest.mark.parametrize("name", ["maximum", "minimum"])
-def test_on_a_tie_the_gradient_goes_to_the_left_side(name):
-    f = getattr(tl, name)
-    da, db = grad(lambda a, b: f(a, b).sum(), (0, 1))(np.array([1.0, 2.0]), np.array([1.0, 2.0]))
-    assert da.numpy().tolist() == [1, 1]
-    assert db.numpy().tolist() == [0, 0]
+def test_on_a_tie_both_sides_share_the_gradient_and_in_the_ops_of_mxnet_the_left_one_has_it(name):
+    for f, left in ((getattr(tl, name), 0.5), (getattr(TENSORS, name), 1)):
+        da, db = grad(lambda a, b, f=f: f(a, b).sum(), (0, 1))(np.array([1.0, 2.0]), np.array([1.0, 2.0]))
+        assert da.numpy().tolist() == [left, left]
+        assert db.numpy().tolist() == [1 - left, 1 - left]
 
 
 def test_slopes_at_kinks_are_those_of_mxnet():

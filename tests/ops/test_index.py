@@ -58,9 +58,9 @@ def test_a_part_that_is_not_there_is_named(key, message):
         Tensor(X)[key]
 
 
-@pytest.mark.parametrize("key", [[0, 1], np.array([0]), 1.0, True, "a", (0, [1])], ids=str)
-def test_an_index_that_is_no_basic_one_is_refused(key):
-    with pytest.raises(DTypeError, match="is no integer, slice, None or Ellipsis"):
+@pytest.mark.parametrize("key", [1.0, np.array([0.5]), (0, np.True_), [0.0]], ids=str)
+def test_an_index_that_is_none_is_refused(key):
+    with pytest.raises(DTypeError, match="is no integer, slice, None, Ellipsis, array of integers or mask"):
         Tensor(X)[key]
 
 
@@ -144,7 +144,7 @@ def test_each_of_thousands_of_joined_arrays_gets_its_own_gradient(runner):
     xs = [np.full(2, float(i)) for i in range(1000)]
 
     def f(whole):
-        parts = tl.split(whole, num_outputs=len(xs), axis=0)
+        parts = tl.split(whole, len(xs), axis=0)
         y = tl.concat([part * i for i, part in enumerate(parts)], dim=0)
         return tl.sum(y * y)
 

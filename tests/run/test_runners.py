@@ -332,6 +332,11 @@ def test_zeros_infinities_and_nan_keep_their_meaning_beside_others(runner, name,
     }[way]
     f = TWO[name]
     found, wanted = tl.jit(f, runner=runner)(a, b).numpy(), f(tl.Tensor(a), tl.Tensor(b)).numpy()
+    if (
+        name == "**"
+    ):  # NumPy takes a root if one exponent lies beside many numbers: of -0 and -inf that is another answer
+        root = (b == 0.5) & ((a == -np.inf) | ((a == 0) & np.signbit(a)))
+        found, wanted = np.where(root, 0, found), np.where(root, 0, wanted)
     agrees(
         found, wanted, signs=name not in ("max", "min")
     )  # which of 0 and -0 NumPy takes depends on the processor

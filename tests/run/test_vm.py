@@ -17,11 +17,14 @@ from tinygrad_lesson.train.monitor import GradientMonitor
 from tinygrad_lesson.train.optimizer import FlatUpdater, create
 
 
-def bound(name, runner, rows=20):
+def bound(name, runner, rows=20, kind="float32"):
     """A network of the lesson, bound with the first weights of seed 0, one batch in place."""
     symbol = cross_entropy(NETWORKS[name].build())
     requests = {n: "null" if n in ("data", "label") else "write" for n in symbol.list_arguments()}
-    executor = symbol.simple_bind(tl.cpu(), grad_req=requests, data=(rows, 4), label=(rows, 3))
+    types = dict.fromkeys(symbol.list_arguments(), kind)
+    executor = symbol.simple_bind(
+        tl.cpu(), grad_req=requests, type_dict=types, data=(rows, 4), label=(rows, 3)
+    )
     executor.runner_name = runner
     generator = MXNetGenerator(0)
     for n, array in [*executor.arguments.items(), *executor.states.items()]:
@@ -71,14 +74,15 @@ def test_these_networks_run_without_a_step_in_numpy(name):
         ("dense6", "sgd", {"learning_rate": 0.05}),
     ],
 )
-def test_many_steps_in_one_call_are_the_steps_one_by_one(name, optimizer, settings):
+@pytest.mark.parametrize(("kind", "tolerance"), [("float32", 1), ("float64", 1e-6)])
+def test_many_steps_in_one_call_are_the_steps_one_by_one(name, optimizer, settings, kind, tolerance):
     data = load()
     batches = {"data": data.train_data.reshape(5, 20, 4), "label": data.train_label.reshape(5, 20, 3)}
-    executors = [bound(name, "vm") for _ in range(2)]
+    executors = [bound(name, "vm", kind=kind) for _ in range(2)]
     updaters, monitors = [], []
     for executor in executors:
-        weight = executor.flat_parameters.buffers[np.dtype("float32")]
-        grad = executor.flat_gradients.buffers[np.dtype("float32")]
+        weight = executor.flat_parameters.buffers[np.dtype(kind)]
+        grad = executor.flat_gradients.buffers[np.dtype(kind)]
         segments = executor.flat_parameters.segments
         updaters.append(FlatUpdater(create(optimizer, **settings), weight, grad, list(segments.items())))
         monitors.append(GradientMonitor(grad, segments))
@@ -90,10 +94,16 @@ def test_many_steps_in_one_call_are_the_steps_one_by_one(name, optimizer, settin
         one_by_one.append(executors[1].outputs[0][0])
         updaters[1].step()
         monitors[1].batch()
-    np.testing.assert_allclose(at_once, one_by_one, rtol=1e-5)
-    np.testing.assert_allclose(updaters[0].weight, updaters[1].weight, rtol=1e-3, atol=1e-5)
+    assert np.asarray(at_once).dtype == kind
+    np.testing.assert_allclose(at_once, one_by_one, rtol=1e-5 * tolerance)
     np.testing.assert_allclose(
-        np.array(monitors[0].batches), np.array(monitors[1].batches), rtol=1e-3, atol=1e-8
+        updaters[0].weight, updaters[1].weight, rtol=1e-3 * tolerance, atol=1e-5 * tolerance
+    )
+    np.testing.assert_allclose(
+        np.array(monitors[0].batches),
+        np.array(monitors[1].batches),
+        rtol=1e-3 * tolerance,
+        atol=1e-8 * tolerance,
     )
     assert updaters[0].num_update == updaters[1].num_update == 12
 

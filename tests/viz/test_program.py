@@ -131,8 +131,13 @@ PLAIN = [cls for cls in OPS.values() if not cls.random and cls.traceable]
 )
 def test_an_op_that_runs_code_of_its_own_is_named_where_a_program_is_wanted(cls):
     op, arrays = Draw(0).sample(cls)
+
+    def f(*inputs):
+        y = inputs[0].F.apply(op, inputs)
+        return tl.sum(y[0] if isinstance(y, tuple) else y)
+
     with pytest.raises(LessonError, match=cls.name):
-        viz.show_program(lambda *inputs: tl.sum(inputs[0].F.apply(op, inputs)), *arrays.values())
+        viz.show_program(f, *arrays.values())
 
 
 @pytest.mark.parametrize("cls", PLAIN, ids=lambda cls: cls.name)

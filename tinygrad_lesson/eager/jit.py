@@ -1,6 +1,5 @@
 """A function of tensors as a plan: traced once per shape and type, then run without its Python."""
 
-import dataclasses
 import functools
 import itertools
 from collections import OrderedDict
@@ -22,7 +21,7 @@ from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError
 from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors, constant
 from tinygrad_lesson.engine.interpret import interpret
-from tinygrad_lesson.engine.op import REPLACED, Op, attr
+from tinygrad_lesson.engine.op import REPLACED, Op, attr, declares
 from tinygrad_lesson.locks import lock
 from tinygrad_lesson.ops.random import Drawn
 from tinygrad_lesson.ops.reduce import filled
@@ -276,12 +275,12 @@ def all_results(node: Any) -> list[Tensor]:
     return [wrap(value, node, i) for i, value in enumerate(results_of(node))]
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@declares
 class Compiled(Op):
     """A traced function as one op; its gradient is a traced function too."""
 
     traceable: ClassVar[bool] = False
-    program: Any = attr(doc="the plan")  # noqa: RUF009
+    program: Any = attr(doc="the plan")
 
     name = "Compiled"
     function = "compiled"

@@ -162,4 +162,8 @@ for _name, _function in (
     ("backward", backward),
 ):
     setattr(Tensor, _name, _function)
+for _name, _ours in (("mod", "remainder"), ("floordiv", "floor_divide")):
+    setattr(Tensor, f"__{_name}__", lambda a, b, ours=_ours: getattr(TENSORS, ours)(a, b))
+    setattr(Tensor, f"__r{_name}__", lambda b, a, ours=_ours: getattr(TENSORS, ours)(a, b))
+setattr(Tensor, "__divmod__", lambda a, b: (a // b, a % b))  # noqa: B010
 vars(TENSORS).update(matmul_of_vectors=matmul)  # what `np.matmul` of an array and a tensor is

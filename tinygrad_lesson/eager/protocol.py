@@ -15,34 +15,7 @@ CONSTANT = {f"np.{name}_like" for name in ("zeros", "ones", "empty")} | {
     "np.savetxt",
 }
 SHAPING = {f"np.{name}" for name in ("broadcast_arrays", "atleast_1d", "atleast_2d")}  # which plotting calls
-INSTEAD = {  # functions of NumPy: what there is here
-    "dot": "x @ y", "vdot": "tl.sum(x * y)", "inner": "x @ y", "outer": "x.reshape(-1, 1) * y", "std": "x.var().sqrt()",
-    "concatenate": "tl.concat(list, axis=0)", "hstack": "tl.concat(list, axis=1)", "vstack": "tl.concat(list, axis=0)",
-    "norm": "tl.sqrt(tl.sum(x * x))", "tensordot": "x @ y", "absolute": "tl.abs",
-}  # fmt: skip
-OPERATORS = {np.matmul: "matmul_of_vectors"} | {  # ufuncs that stand for Python's operators: the op's function
-    getattr(np, name): name
-    for name in (
-        "add", "subtract", "multiply", "divide", "power", "equal", "not_equal", "less", "less_equal", "greater",
-        "greater_equal",
-    )
-}  # fmt: skip
-ALIKE = {  # functions of NumPy that take what ours take
-    f"np.{name}": name
-    for name in (
-        "sum",
-        "mean",
-        "prod",
-        "max",
-        "min",
-        "where",
-        "stack",
-        "squeeze",
-        "expand_dims",
-        "reshape",
-        "clip",
-    )
-}
+NUMPY: dict[str, Any] = {}  # "np.sum" -> what it is for tensors; filled by `functions`
 
 
 class NumpyProtocol:
@@ -59,14 +32,14 @@ class NumpyProtocol:
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:  # type: ignore[override]
-        if method == "__call__" and not named:
-            if ufunc in OPERATORS:  # of an array and a tensor
-                return getattr(self.F, OPERATORS[ufunc])(*inputs)
-            if all(types.endswith("?") for types in ufunc.types):  # np.isfinite and the like: answers
-                with looking():
-                    return ufunc(*[np.asarray(x) for x in inputs])
-        name = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
-        raise DTypeError(f"np.{name}: a Tensor does not support ufuncs of NumPy; use {instead_of(name)}")
+        name = f"np.{ufunc.__name__}"
+        if method == "__call__" and name in NUMPY and "out" not in named:
+            return NUMPY[name](*inputs, **named)
+        if method == "__call__" and not named and all(types.endswith("?") for types in ufunc.types):
+            with looking():  # np.isnat and the like: answers
+                return ufunc(*[np.asarray(x) for x in inputs])
+        told = name + (" into an array" if "out" in named else "" if method == "__call__" else f".{method}")
+        raise DTypeError(f"{told}: a Tensor does not support this ufunc of NumPy; use {instead_of(told)}")
 
     @property
     def _data(self) -> Any:  # what `np.ma` looks for in an operand, before it takes the bare array
@@ -74,8 +47,8 @@ class NumpyProtocol:
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, named: Any) -> Any:
         name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
-        if name in ALIKE and holds_recorded((inputs, named)):
-            return getattr(self.F, ALIKE[name])(*inputs, **named)
+        if name in NUMPY:
+            return NUMPY[name](*inputs, **named)
 
         def call() -> Any:
             try:
@@ -127,7 +100,7 @@ def looked_at(name: str, inputs: Any, call: Any) -> Any:
 def instead_of(name: str) -> str:
     """What to write here in the place of a function of NumPy."""
     name = name.rpartition(".")[2]
-    return INSTEAD.get(name) or (f"tl.{name}" if name in FUNCTIONS else HERE)
+    return f"tl.{name}" if name in FUNCTIONS or f"np.{name}" in NUMPY else HERE
 
 
 def holds_floats(x: Any) -> bool:

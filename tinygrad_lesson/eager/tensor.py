@@ -16,13 +16,12 @@ from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.namespace import Arithmetic, Methods, numbers_only
 from tinygrad_lesson.engine.op import FUNCTIONS
 from tinygrad_lesson.engine.shapes import show
-from tinygrad_lesson.ops.index import freeze
+from tinygrad_lesson.ops.index import Key, freeze
 
 ndarray, KINDS = np.ndarray, "biufc"  # kinds of element types to compute with
 FEW = 4096  # elements up to which a copy costs less than to look whether it is needed
 ELSEWHERE = {  # what other libraries have: what there is here
-    "astype": "Tensor(x.numpy(), dtype=...)", "clamp": "clip", "clone": "identity", "copy": "identity",
-    "dot": "@", "mm": "@", "permute": "transpose", "ravel": "reshape(-1)", "std": "var().sqrt()",
+    "clamp": "clip", "clone": "identity", "copy": "identity", "mm": "@", "permute": "transpose",
     "tolist": "numpy().tolist()", "unsqueeze": "expand_dims", "view": "reshape", "zero_grad": "x.grad = None",
 }  # fmt: skip
 
@@ -198,6 +197,13 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Displayed):  # type: ignore[mis
     def __int__(self) -> int:
         return int(self.one("int(x)"))
 
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu" or self.ndim:
+            raise DTypeError(
+                f"a tensor of {self.dtype} with shape {show(self.shape)} is no integer to index with"
+            )
+        return int(self.one("x as an index"))
+
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ShapeError(f"a tensor of shape {show(self.shape)} has no single truth value")
@@ -227,11 +233,14 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Displayed):  # type: ignore[mis
 
     def __getitem__(self, key: Any) -> Any:
         parts = key if isinstance(key, tuple) else (key,)
-        for part in parts:
-            basic = part is None or part is ... or isinstance(part, slice | int | np.integer)
-            if not basic or isinstance(part, bool):
-                raise DTypeError(f"Slice: index {part!r} is no integer, slice, None or Ellipsis")
-        return self.F.slice(self, freeze(key))
+        if all([p is None or p is ... or isinstance(p, slice | int | np.integer) for p in parts]) and not any(  # noqa: C419
+            [isinstance(p, bool) for p in parts]  # noqa: C419
+        ):
+            return self.F.slice(self, freeze(key))
+        if len(parts) == 1 and isinstance(parts[0], bool | np.bool):
+            return self[None] if parts[0] else self[None][:0]
+        plain, arrays = separated(parts)
+        return self.F.advanced_slice(self, *arrays, key=plain)
 
     def __iter__(self) -> Iterator["Tensor"]:
         return (self[i] for i in range(len(self)))
@@ -288,6 +297,39 @@ class Elsewhere:
 
 for _name, _instead in ELSEWHERE.items():
     setattr(Tensor, _name, Elsewhere(_name, _instead))
+
+
+def separated(parts: Sequence[Any]) -> tuple[Key, list[Any]]:
+    """An index with numbers in the places of its arrays, and these; a mask becomes the places where it holds.
+
+    Errors
+        DTypeError if a part is nothing to index with.
+    """
+    key: list[Any] = []
+    arrays: list[Any] = []
+    for part in parts:
+        if (
+            part is None
+            or part is ...
+            or (isinstance(part, slice | int | np.integer) and not isinstance(part, bool))
+        ):
+            key += freeze(part)
+            continue
+        x = part if isinstance(part, Tensor) else operand(whole(part))
+        if x.dtype.kind not in "iub" or (x.dtype.kind == "b" and not x.ndim):
+            raise DTypeError(
+                f"index {part!r:.80} is no integer, slice, None, Ellipsis, array of integers or mask"
+            )
+        found = np.nonzero(np.asarray(x.detach().seen("x[mask]"))) if x.dtype.kind == "b" else (x,)
+        key += [("array", len(arrays) + i) for i in range(len(found))]
+        arrays += found
+    return tuple(key), arrays
+
+
+def whole(part: Any) -> np.ndarray:
+    """A list of places as an array; an empty one holds integers."""
+    array = np.asarray(part)
+    return array if array.size or not isinstance(part, list | tuple) else array.astype(int)
 
 
 def wrap(value: Any, node: Node | None = None, index: int = 0) -> Tensor:

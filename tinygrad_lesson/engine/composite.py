@@ -112,7 +112,7 @@ class Beneath(World):
 
 
 class Composite(Op):
-    """An op of one result that is written in other ops: ``compose(self, F, x, ...)`` says how."""
+    """An op that is written in other ops: ``compose(self, F, x, ...)`` says how; several results as a tuple."""
 
     compose: ClassVar[Callable[..., Any]]
 
@@ -129,7 +129,8 @@ class Composite(Op):
 
     def shape(self, *shapes: Shape) -> Any:
         """As `compose` makes it."""
-        return self.compose(ABSTRACT, *[Told(shape, FLOAT) for shape in shapes]).shape
+        made = self.compose(ABSTRACT, *[Told(shape, FLOAT) for shape in shapes])
+        return made.shape if self.results == 1 else tuple([part.shape for part in made])
 
     def rewrite(self, F: Any, shapes: Sequence[Shape], *inputs: Any) -> Any:
         """The ops themselves."""
@@ -142,6 +143,8 @@ class Composite(Op):
         def gradients() -> list[Any]:
             above = Taped(F)
             leaves = [above.leaf(x) for x in inputs]
-            return backprop(Beneath(above), [(self.compose(above, *leaves), g)], leaves)
+            made = self.compose(above, *leaves)
+            heads = [(made, g)] if self.results == 1 else zip(made, g, strict=True)
+            return backprop(Beneath(above), [pair for pair in heads if pair[1] is not None], leaves)
 
         return [lambda i=i: gradients()[i] for i in range(len(inputs))]

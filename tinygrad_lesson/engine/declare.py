@@ -1,6 +1,5 @@
 """Declaring an op: the class becomes a frozen dataclass and enters the tables, unless its name is taken."""
 
-import dataclasses
 import inspect
 import re
 import sys
@@ -8,7 +7,7 @@ from typing import TypeVar, dataclass_transform
 
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.namespace import NAMESPACES, Methods, as_method
-from tinygrad_lesson.engine.op import FUNCTIONS, OPS, REPLACED, RESERVED, Op
+from tinygrad_lesson.engine.op import FUNCTIONS, OPS, REPLACED, RESERVED, Op, declares
 
 OpClass = TypeVar("OpClass", bound=type["Op"])
 
@@ -23,7 +22,7 @@ def op(cls: OpClass, function: str | None = None) -> OpClass:
     if not cls.__dict__.get("__doc__") and sys.flags.optimize < 2:  # `python -OO` takes docstrings away
         raise LessonError(f"op {cls.__name__} has no docstring, which is its page in the reference")
     if inspect.get_annotations(cls):  # without attributes of its own a class inherits all that this makes
-        dataclasses.dataclass(frozen=True, repr=False)(cls)
+        declares(cls)
     cls.__repr__ = cls.label  # type: ignore[method-assign, assignment]
     cls.name = cls.__name__
     cls.function = function or cls.__dict__.get("function") or snake_case(cls.__name__)

@@ -1,6 +1,5 @@
 """Kinds of ops that share their shape rule: elementwise ones, comparisons, reductions."""
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ import numpy as np
 
 from tinygrad_lesson.engine.dtypes import HALF, DType, in_type, roomy
 from tinygrad_lesson.engine.namespace import Namespace
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import Axis, Shape, broadcast, merge, reduced, reduced_axes
 
 
@@ -58,11 +57,11 @@ class Comparison(Elementwise):
         return (None,) * len(inputs)
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class Reduction(Op):
     """An op that turns the elements along `axis` into one."""
 
-    axis: Axis = attr(None, doc="axis or axes to reduce; None means all")  # noqa: RUF009
+    axis: Axis = attr(None, doc="axis or axes to reduce; None means all")
     keepdims: bool = attr(False, doc="keep the reduced axes with size 1")
     exclude: bool = attr(False, doc="reduce over all axes but `axis`")
     vector: bool = attr(False, doc="a result without axes gets shape (1,), as in MXNet")

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import inspect
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -93,8 +94,43 @@ def as_function(cls: type[Op], apply: Callable[[Op, Sequence[Any]], Any]) -> Cal
                     known[key] = made
         return apply(made, inputs)
 
-    function.__name__, function.__doc__ = cls.function, cls.__doc__
+    function.__name__, function.__doc__ = cls.function, documentation(cls)
+    function.__signature__, function.op = signature(cls), cls  # type: ignore[attr-defined]
     return function
+
+
+def signature(cls: type[Op]) -> inspect.Signature:
+    """How an op is called: inputs first, then attributes with their defaults, by the names that callers use."""
+    kind, empty = inspect.Parameter, inspect.Parameter.empty
+    inputs = [kind(name, kind.POSITIONAL_OR_KEYWORD) for name in cls.inputs]
+    if cls.variadic:
+        inputs[-1] = inputs[-1].replace(kind=kind.VAR_POSITIONAL)
+    how = kind.KEYWORD_ONLY if cls.variadic else kind.POSITIONAL_OR_KEYWORD
+    fields = [(f.metadata.get("alias") or f.name, f.default) for f in dataclasses.fields(cls)]
+    missing = dataclasses.MISSING
+    found = [kind(name, how, default=empty if value is missing else value) for name, value in fields]
+    found.sort(key=lambda p: p.default is not empty and how is kind.POSITIONAL_OR_KEYWORD)
+    return inspect.Signature(inputs + found)
+
+
+ENDS = {"minimum": "least", "maximum": "most"}
+
+
+def documentation(cls: type[Op]) -> str | None:
+    """What an op is, with the meaning and the range of each attribute."""
+    if not cls.__doc__:  # `python -OO`
+        return cls.__doc__
+    lines = []
+    for field in dataclasses.fields(cls):
+        told = field.metadata
+        ends = [f"at {word} {told[e]}" for e, word in ENDS.items() if told.get(e) is not None]
+        if told.get("choices"):
+            ends = [f"one of {', '.join(map(repr, told['choices']))}"]
+        extent = f" ({', '.join(ends)})" if ends else ""
+        lines.append(f"        {told.get('alias') or field.name}: {told.get('doc', '')}{extent}")
+    return (
+        cls.__doc__ if not lines else "\n".join([cls.__doc__.rstrip(), "", "    Attributes", *lines, "    "])
+    )
 
 
 def is_delicate(value: Any) -> bool:

@@ -8,7 +8,7 @@ attributes and whose `forward` names the inputs.
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -50,7 +50,20 @@ class Classes(NamedTuple):
     ignored: float | None
 
 
-@dataclasses.dataclass(frozen=True)
+Class = TypeVar("Class", bound=type)
+
+
+@dataclass_transform(frozen_default=True)
+def declares(cls: Class) -> Class:
+    """A class of ops with attributes of its own, as a dataclass.
+
+    What `dataclasses` would write anew for each class, `Op` has once for all: that would take a third of the import.
+    """
+    dataclasses.dataclass(init=False, eq=False, repr=False)(cls)
+    return cls
+
+
+@declares
 class Op:
     """An operation on arrays: what it computes, and how a cotangent travels back through it.
 
@@ -60,12 +73,15 @@ class Op:
     results `g` and `y` are tuples, and `g` holds None for a result that nobody used.
     """
 
+    if TYPE_CHECKING:
+        __dataclass_fields__: ClassVar[dict[str, "dataclasses.Field[Any]"]]
     name: ClassVar[str] = ""  # CamelCase, as in pictures and errors
     function: ClassVar[str] = ""  # snake_case, as called
     family: ClassVar[str] = ""  # the file it is declared in
     inputs: ClassVar[tuple[str, ...]] = ()
     variadic: ClassVar[bool] = False  # takes any number of inputs
     states: ClassVar[tuple[str, ...]] = ()  # trailing inputs without gradient, updated by training
+    immediate: ClassVar[bool] = False  # states change in every forward run, not by the gradients of training
     broadcasts: ClassVar[int | None] = None  # how many trailing axes do not broadcast, where the others do
     differentiable: ClassVar[bool] = True
     is_loss: ClassVar[bool] = False  # the gradient begins here: `vjp` does not read `g`
@@ -83,9 +99,34 @@ class Op:
         cls.ours = cls.__module__.startswith(("tinygrad_lesson.ops.", "tinygrad_lesson.engine."))
         cls.fits = cls.ours and cls.broadcasts is None
 
+    def __init__(self, *given: Any, **named: Any) -> None:
+        cls: Any = type(self)
+        known = defaults(cls)
+        values = {**known, **dict(zip(known, given, strict=False)), **named}
+        missing = [name for name, value in values.items() if value is dataclasses.MISSING]
+        if missing or len(given) > len(known) or len(values) > len(known):
+            expected = ", ".join(known) or "no attributes"
+            raise TypeError(f"{cls.__name__} takes {expected}; given {given}, {named}")
+        vars(self).update(values)
+        self.__post_init__()
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             check_attribute(self, field, getattr(self, field.name))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return values(self) == values(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), values(self)))
 
     # What a declaration states.
 
@@ -230,6 +271,18 @@ def check_attribute(op: Op, field: "dataclasses.Field[Any]", value: Any) -> None
 def attributes(cls: Any) -> tuple[str, ...]:
     """The names of an op's attributes."""
     return tuple(field.name for field in dataclasses.fields(cls))
+
+
+def values(op: Any) -> tuple[Any, ...]:
+    """The attributes of an op, in that order; no method, since a declaration may have one of that name."""
+    cls: Any = type(op)
+    return tuple([getattr(op, name) for name in attributes(cls)])
+
+
+@functools.cache
+def defaults(cls: Any) -> dict[str, Any]:
+    """What each attribute of an op is if nothing is given."""
+    return {field.name: field.default for field in dataclasses.fields(cls)}
 
 
 def exactly(value: Any) -> Any:

@@ -6,8 +6,14 @@ from tinygrad_lesson.mxnet import catalog
 from tinygrad_lesson.mxnet.functions import (
     Group,
     Variable,
+    arange,
+    contrib,
+    eye,
+    full,
     group,
     hypot,
+    linalg,
+    linspace,
     load,
     load_json,
     maximum,
@@ -16,13 +22,14 @@ from tinygrad_lesson.mxnet.functions import (
     operator_function,
     pow,
     power,
+    random,
     var,
     variable,
     zeros,
 )
 from tinygrad_lesson.mxnet.naming import AttrScope, NameManager, Prefix
 from tinygrad_lesson.mxnet.recorded import from_tensor
-from tinygrad_lesson.mxnet.register import OPERATORS, operator
+from tinygrad_lesson.mxnet.register import offered_names, operator
 from tinygrad_lesson.mxnet.symbol import Symbol
 
 
@@ -33,10 +40,11 @@ def __getattr__(name: str) -> Callable[..., Symbol]:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *OPERATORS})
+    return sorted({*globals(), *offered_names()})
 
 
 __all__ = [
-    "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "catalog", "from_tensor", "group",
-    "hypot", "load", "load_json", "maximum", "minimum", "ones", "operator", "pow", "power", "var", "variable", "zeros",
+    "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "arange", "catalog", "contrib", "eye",
+    "from_tensor", "full", "group", "hypot", "linalg", "linspace", "load", "load_json", "maximum", "minimum", "ones",
+    "operator", "pow", "power", "random", "var", "variable", "zeros",
 ]  # fmt: skip

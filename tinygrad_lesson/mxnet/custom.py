@@ -1,6 +1,5 @@
 """`Custom`: operators of a user's own, registered with `tinygrad_lesson.mxnet.operator`, as ops like any other."""
 
-import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar
@@ -18,13 +17,13 @@ from tinygrad_lesson.engine.errors import (
     ShapeError,
     shown,
 )
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import Shape, is_complete, merge, show
 from tinygrad_lesson.mxnet.operator import CustomOp, CustomOpProp, make_prop
 from tinygrad_lesson.ops.reduce import filled
 
 
-@dataclasses.dataclass(init=False, frozen=True, eq=False, repr=False)
+@declares
 class Custom(Op):
     """An operator that was registered as `op_type`; other attributes go to its `CustomOpProp`, as texts.
 
@@ -243,12 +242,12 @@ class Unread(list[Any]):
         )
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@declares
 class CustomBackward(Op):
     """The backward of a custom operator: gradients from above, outputs, arguments and states to gradients."""
 
     traceable: ClassVar[bool] = False
-    custom: Custom = attr(doc="the operator")  # noqa: RUF009
+    custom: Custom = attr(doc="the operator")
 
     name: ClassVar[str] = "CustomBackward"
     function: ClassVar[str] = "custom_backward"

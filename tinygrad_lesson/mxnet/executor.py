@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, as_ndarray, read_only, require_device
 from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, listed, near, shown
-from tinygrad_lesson.engine.graph import Edge, Label, Node, check_names, outputs_of, toposort
+from tinygrad_lesson.engine.graph import Edge, Label, Node, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
 from tinygrad_lesson.mxnet.bound import Listed, Named, as_numbers, assign_all, check_shape
@@ -23,6 +23,7 @@ REQUESTS = ("write", "add", "null")
 OUTPUT = "output "  # what a plan calls the results of its forward part
 HEAD = "head gradient "  # its arguments that stand for the cotangents of these
 GRADIENT = "gradient "  # its updates that are gradients
+STATE = "state "  # its outputs that are new values of states
 
 
 def variables(order: Sequence[Node]) -> tuple[list[Node], list[Node]]:
@@ -111,7 +112,7 @@ class Executor:
         self.order = toposort(edge.node for edge in self.heads)
         check_names((node for node in self.order if node.is_variable), "arguments")
         for name in (*self.arguments, *self.states):
-            if name.startswith((OUTPUT, HEAD, GRADIENT)):
+            if name.startswith((OUTPUT, HEAD, GRADIENT, STATE)):
                 raise GraphError(
                     f"{name!r}: a plan calls arrays of its own so; give the argument another name"
                 )
@@ -274,7 +275,8 @@ class Executor:
         Each array of `batches` has one more leading axis, over the batches, which are gone through in turn.
         """
         run = self.runner(True)
-        if not hasattr(run, "train") or any(name not in self.arguments for name in batches):
+        changes = any(node.op is not None and node.op.immediate for node in self.order)
+        if changes or not hasattr(run, "train") or any(name not in self.arguments for name in batches):
             return None
         for name, values in batches.items():
             check_shape(self.arguments[name], values[0], f"train: {name!r}")
@@ -369,6 +371,8 @@ class Executor:
             if owner.argument:  # the user may write there, and still reads the result
                 copies.append((np.empty_like(shown[i]), shown[i]))
                 shown[i] = copies[-1][0]
+        states = [name for name in plan.outputs if name.startswith(STATE)]
+        copies += [(self.states[name.removeprefix(STATE)], run.result(name)) for name in states]
         self.shown[is_train] = [read_only(array) for array in shown], copies
         self.made[is_train] = plan, run
 
@@ -401,7 +405,9 @@ class Executor:
                 builder.leaf(node, self.shapes[Edge(node)], self.dtypes[Edge(node)])  # type: ignore[arg-type]
         heads = builder.graph(self.heads)
         outputs = [(OUTPUT + str(i), edge) for i, edge in enumerate(heads)]
-        updates = [*self.gradient_updates(builder, heads), *state_updates(heads)] if is_train else []
+        outputs += [(STATE + name, edge) for name, edge in new_states(builder, self.order, True)]
+        updates = self.gradient_updates(builder, heads) if is_train else []
+        updates += [(name, edge, False) for name, edge in new_states(builder, self.order, False) if is_train]
         updates = rematerialized(builder, heads, updates) if self.passes.mirror else updates
         arrays = {**{GRADIENT + name: a for name, a in self.gradients.items()}, **self.states}
         targets = {name: (a.shape, a.dtype) for name, a in arrays.items()}
@@ -428,15 +434,15 @@ class Executor:
         ]
 
 
-def state_updates(heads: Sequence[Edge]) -> list[Any]:
-    """For each auxiliary state its array and the edge that holds its next value."""
-    updates = []
-    for node in toposort(edge.node for edge in heads):
-        if node.op is not None and node.op.states:
+def new_states(builder: Builder, order: Sequence[Node], immediate: bool) -> list[tuple[str, Edge]]:
+    """For each auxiliary state its name and the edge that holds its next value."""
+    found = []
+    for node in order:
+        if node.op is not None and node.op.states and node.op.immediate is immediate:
             count = len(node.op.states)
-            states, values = node.inputs[-count:], outputs_of(node)[-count:]
-            updates += [(s.node.name, v, False) for s, v in zip(states, values, strict=True)]
-    return updates
+            values = builder.values[node][-count:]
+            found += [(s.node.name, v) for s, v in zip(node.inputs[-count:], values, strict=True)]
+    return found
 
 
 def pinned(order: Sequence[Node]) -> dict[str, float]:

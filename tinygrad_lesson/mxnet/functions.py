@@ -4,10 +4,12 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad_lesson.engine.errors import DTypeError
+from tinygrad_lesson.engine.errors import DTypeError, near
 from tinygrad_lesson.files import as_path, plain, read_text
 from tinygrad_lesson.mxnet import serial
-from tinygrad_lesson.mxnet.register import find
+from tinygrad_lesson.mxnet.creating import DRAWN
+from tinygrad_lesson.mxnet.naming import NameManager
+from tinygrad_lesson.mxnet.register import OPERATORS, offered, offered_names
 from tinygrad_lesson.mxnet.symbol import Symbol, apply, binary, group, variable
 
 Variable = var = variable
@@ -65,6 +67,37 @@ def ones(shape: Any, dtype: str | None = None, **more: Any) -> Symbol:
     return apply("_ones", shape=as_shape(shape), dtype=dtype or "float32", **more)
 
 
+def full(shape: Any, val: float, dtype: str | None = None, **more: Any) -> Symbol:
+    """An array of one number."""
+    return apply("_full", shape=as_shape(shape), value=float(val), dtype=dtype or "float32", **more)
+
+
+def eye(N: int, M: int = 0, k: int = 0, dtype: str | None = None, **more: Any) -> Symbol:
+    """A matrix of zeros with ones on diagonal `k`."""
+    return apply("_eye", N=N, M=M, k=k, dtype=dtype or "float32", **more)
+
+
+def arange(
+    start: float,
+    stop: float | None = None,
+    step: float = 1.0,
+    repeat: int = 1,
+    dtype: str | None = None,
+    **more: Any,
+) -> Symbol:
+    """Numbers from `start` up to `stop`, `step` apart, each `repeat` times."""
+    found: dict[str, Any] = {"start": start, "stop": stop, "step": step, "repeat": repeat}
+    return apply("_arange", **found, dtype=dtype or "float32", **more)
+
+
+def linspace(
+    start: float, stop: float, num: int, endpoint: bool = True, dtype: str | None = None, **more: Any
+) -> Symbol:
+    """`num` numbers from `start` to `stop`."""
+    found: dict[str, Any] = {"start": start, "stop": stop, "num": num, "endpoint": endpoint}
+    return apply("_linspace", **found, dtype=dtype or "float32", **more)
+
+
 def as_shape(shape: Any) -> tuple[int, ...]:
     """A shape from a tuple or one size.
 
@@ -78,26 +111,63 @@ def as_shape(shape: Any) -> tuple[int, ...]:
     raise DTypeError(f"shape is {shape!r}, expected a tuple of sizes")
 
 
-def operator_function(name: str) -> Callable[..., Symbol]:
-    """The operator called `name` as a function of symbols.
+def operator_function(mxnet_op: str, hint: str = "") -> Callable[..., Symbol]:
+    """The operator called `mxnet_op` as a function of symbols, whose nodes without a name are called after `hint`.
 
     Errors
         AttributeError if there is none.
     """
-    known = find(name)
+    known = offered(mxnet_op)
     if known is None:
-        raise AttributeError(f"there is no operator {name!r}")
+        raise AttributeError(f"there is no operator {mxnet_op!r}; {near(mxnet_op, sorted(offered_names()))}")
 
     def function(*inputs: Any, name: str | None = None, attr: Any = None, **named: Any) -> Symbol:
+        name = NameManager.current().get(name, hint) if hint else name
         return apply(mxnet_op, *inputs, name=name, attr=attr, **named)
 
-    mxnet_op = name
-    function.__name__ = name
+    function.__name__ = hint or mxnet_op
     function.__doc__ = known.build.__doc__
     return function
 
 
+class Prefixed:
+    """The operators whose names begin alike, without that beginning: `sym.contrib.quadratic`, `sym.linalg.gemm2`."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def __getattr__(self, name: str) -> Callable[..., Symbol]:
+        return operator_function(self.prefix + name, name.lower())
+
+    def __dir__(self) -> list[str]:
+        return sorted(name.removeprefix(self.prefix) for name in OPERATORS if name.startswith(self.prefix))
+
+
+class Random:
+    """MXNet's `sym.random`: a distribution of numbers is drawn once, one of symbols for each of their elements."""
+
+    def __getattr__(self, name: str) -> Callable[..., Symbol]:
+        names = {"randint": "_random_randint", "shuffle": "_shuffle"}
+        plain = operator_function(names.get(name, f"_random_{name}"), f"random_{name}")
+        if name not in DRAWN and name != "randint":
+            return plain
+        known = (*DRAWN.get(name, ("low", "high")), "shape", "dtype")
+
+        def draw(*given: Any, **more: Any) -> Symbol:
+            if any(isinstance(value, Symbol) for value in (*given, *more.values())):
+                return operator_function(f"_sample_{name}", f"sample_{name}")(*given, **more)
+            return plain(**dict(zip(known, given, strict=False)), **more)
+
+        return draw
+
+    def __dir__(self) -> list[str]:
+        return [*DRAWN, *(f"{name}_like" for name in DRAWN), "randint", "shuffle"]
+
+
+random = Random()
+contrib, linalg = Prefixed("_contrib_"), Prefixed("_linalg_")
+
 __all__ = [
-    "Group", "Variable", "group", "hypot", "load", "load_json", "maximum", "minimum", "ones", "pow", "power", "var",
-    "variable", "zeros",
+    "Group", "Variable", "arange", "contrib", "eye", "full", "group", "hypot", "linalg", "linspace", "load",
+    "load_json", "maximum", "minimum", "ones", "pow", "power", "random", "var", "variable", "zeros",
 ]  # fmt: skip

@@ -9,7 +9,8 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tinygrad_lesson.engine.errors import AttributeValueError, near, shown
@@ -41,6 +42,8 @@ class Operator(NamedTuple):
     outputs: tuple[str, ...] | None = None
     ignored: frozenset[str] = frozenset()
     hidden: int = 0  # outputs that MXNet counts in its files and we do not have
+    order: str = ""  # the attributes as MXNet has them by position, if not as `build` has
+    initial: Mapping[str, str] = MappingProxyType({})  # how inputs that are not given are first filled
 
     def make(self, attributes: dict[str, Any], node: str = "", count: int | None = None) -> Op:
         """The op with these attributes, given as values or as MXNet's texts, for `count` inputs.
@@ -72,6 +75,27 @@ class Operator(NamedTuple):
             raise AttributeValueError(f"{where}: num_args is {stated!s:.80}, but {count} inputs are given")
         return op
 
+    def by_position(
+        self, given: Sequence[Any], named: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Inputs and attributes of a call without names: MXNet counts the attributes on behind all inputs.
+
+        Errors
+            AttributeValueError for an attribute that is given twice, or one too many.
+        """
+        known = self.inputs or getattr(self.build, "inputs", ())
+        order = self.order.split() or list(self.parameters)
+        if getattr(self.build, "variadic", False) or not known or not order:
+            return tuple(given), {}
+        values = given[len(known) :]
+        if len(values) > len(order):
+            told = f"{len(given)} inputs and attributes given, it takes {', '.join((*known, *order))}"
+            raise AttributeValueError(f"{self.name}: {told}")
+        attributes = dict(zip(order, values, strict=False))
+        if twice := attributes.keys() & named.keys():
+            raise AttributeValueError(f"{self.name}: {twice.pop()} is given twice")
+        return tuple(given[: len(known)]), attributes
+
     @property
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The attributes that have an effect, by name."""
@@ -97,7 +121,7 @@ class Operator(NamedTuple):
         """Names of the inputs, as many as `op` has, or as were given where it takes any number."""
         if op.variadic:
             return tuple(f"arg{i}" for i in range(given))
-        return self.inputs or op.input_names
+        return (self.inputs or op.input_names)[: len(op.input_names)]
 
     def output_names(self, op: Op) -> tuple[str, ...]:
         """Names of the outputs."""
@@ -141,8 +165,10 @@ def parse(value: Any, kind: Any, where: str) -> Any:
     if not isinstance(value, str):
         value = hashable(value)
     elif kind is not str:
-        value = read_literal(value)
-        value = value if fits(value, kind) else given
+        value = float(value) if kind is float and value in INFINITE else read_literal(value)
+        value = value if fits(value, kind) or fits((value,), kind) else given
+    if isinstance(value, int) and not fits(value, kind) and fits((value,), kind):
+        value = (value,)  # of a shape with one axis MXNet takes the size
     if fits(value, kind):
         with contextlib.suppress(OverflowError):  # a whole number that is too large for a float
             return bool(value) if kind is bool else float(value) if kind is float else value
@@ -212,6 +238,7 @@ def describe(kind: Any) -> str:
     return words.get(kind) or str(kind).replace("typing.", "")
 
 
+INFINITE = ("inf", "-inf")  # numbers that Python writes, and does not read as literals
 OPERATORS: dict[str, Operator] = {}
 COUNTED = frozenset({"num_args"})  # what MXNet writes where an operator takes any number of inputs
 
@@ -230,3 +257,16 @@ def find(name: str) -> Operator | None:
         return OPERATORS[name]
     cls = OPS.get(name) or FUNCTIONS.get(name)
     return None if cls is None else Operator(cls.name, cls, ignored=COUNTED if cls.variadic else frozenset())
+
+
+def offered(name: str) -> Operator | None:
+    """The operator of that name in `sym`: MXNet's, or an op that a user declared; the other ops here have none."""
+    known = find(name)
+    if known is None or name in OPERATORS or not known.build.__module__.startswith("tinygrad_lesson."):
+        return known
+    return None
+
+
+def offered_names() -> set[str]:
+    """The names of all of these."""
+    return {name for name in (*OPERATORS, *OPS, *FUNCTIONS) if offered(name) is not None}

@@ -36,7 +36,7 @@ from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.mxnet import binding, serial
 from tinygrad_lesson.mxnet.executor import Executor, collector_paused, variables
 from tinygrad_lesson.mxnet.naming import HIDDEN, NameManager, is_hidden, is_wrapped, scoped, wrapped
-from tinygrad_lesson.mxnet.register import DTYPE_CODES, Operator, as_factor, as_text, find
+from tinygrad_lesson.mxnet.register import DTYPE_CODES, Operator, as_factor, as_text, find, offered
 from tinygrad_lesson.plan import Passes
 
 
@@ -322,7 +322,7 @@ class Symbol(Displayed):
 
     def __getattr__(self, name: str) -> Any:
         """An operator as a method: `x.sum(axis=1)`."""
-        if name.startswith("_") or not name.islower() or find(name) is None:
+        if name.startswith("_") or not name.islower() or offered(name) is None:
             raise AttributeError(f"a Symbol has no {name!r}")
         return partial(apply, name, self)
 
@@ -472,6 +472,8 @@ def apply(mxnet_op: str, *positional: Any, name: str | None = None, attr: Any = 
         raise DTypeError(f"{mxnet_op}: the name must be a string, not {name!r}")
     if len(positional) == 1 and isinstance(positional[0], list | tuple):
         positional = tuple(positional[0])
+    positional, by_position = known.by_position(positional, named)
+    named |= by_position
     inputs = {key: value for key, value in named.items() if isinstance(value, Symbol)}
     if isinstance(named.get("data"), list | tuple):  # MXNet's R spelling of concat
         positional = tuple(named.pop("data"))
@@ -500,6 +502,8 @@ def gather(
 ) -> tuple[Edge, ...]:
     """The input edges of a new node; those that are missing become variables named after it."""
     names = known.input_names(op, len(positional) + len(inputs))
+    while len(positional) > len(names) and positional[-1] is None:
+        positional = positional[:-1]
     where = f"{shown(label)} ({known.name})"
     if len(positional) > len(names):
         raise AttributeValueError(f"{where}: {len(positional)} inputs given, it takes {listed(names)}")
@@ -517,7 +521,9 @@ def gather(
         value = positional[i] if i < len(positional) else inputs.get(input_name)
         if value is None:
             texts = dict(attributes)
-            if input_name in op.states:
+            if input_name in known.initial:
+                texts["__init__"] = known.initial[input_name]
+            elif input_name in op.states:
                 texts["__init__"] = '["one", {}]' if input_name.endswith("var") else '["zero", {}]'
             edges.append(Edge(Node(None, label=Label(f"{label}_{input_name}", attributes=texts))))
         else:

@@ -17,7 +17,7 @@ from tinygrad_lesson.engine.dtypes import HALF, roomy, rounded
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.namespace import array_namespace
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import show, size_of
 from tinygrad_lesson.ops.movement import Transpose
 
@@ -69,7 +69,7 @@ class Window(NamedTuple):
         return end - start if include_pad else np.minimum(end, self.length) - np.maximum(start, 0)
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class Sliding(Op):
     """An op that has a window."""
 
@@ -186,7 +186,7 @@ def with_batch_last(F, x):
     return y
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class Dilated(Sliding):
     """A window with gaps, in groups of channels."""
 

@@ -10,11 +10,11 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type, roomy, with_room
 from tinygrad_lesson.engine.errors import DTypeError, ShapeError
 from tinygrad_lesson.engine.kinds import Comparison, Elementwise
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import broadcast, merge, show
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class Binary(Elementwise):
     """An elementwise op of two inputs."""
 
@@ -178,42 +178,63 @@ class Power(Binary):
         return cls(), {"a": draw.array(a, low=0.2, high=3), "b": draw.array(b)}
 
 
+class Extremum(Binary):
+    """One of two arrays, element by element."""
+
+    ties = "first"
+
+    def shares(self, F, y, a, b):
+        """Where the gradient goes to `a` on a tie, and where to `b`."""
+        raise NotImplementedError
+
+    def vjp(self, F, g, y, a, b):
+        to_a, to_b = self.shares(F, y, a, b)
+        if self.ties == "first":
+            return lambda: F.where(to_a, g, 0), lambda: F.where(to_b, g, 0)
+        half = F.where(F.equal(a, b), g * 0.5, g)
+        return lambda: F.where(to_a, half, 0), lambda: F.where(F.logical_or(to_b, F.equal(a, b)), half, 0)
+
+    @classmethod
+    def sample(cls, draw):
+        return dataclasses.replace(cls(), **{"ties": draw.choice(("first", "share"))}), draw.apart("a", "b")
+
+
 @op
-class Maximum(Binary):
-    """The larger of two arrays; on a tie the gradient goes to `a`.
+class Maximum(Extremum):
+    """The larger of two arrays; on a tie the gradient goes to `a`, or half of it to each.
 
     Source
-        MXNet 1.9, `broadcast_maximum`.
+        MXNet 1.9, `broadcast_maximum`, where it goes to `a`.
     """
+
+    ties: str = attr(
+        "first", choices=("first", "share"), shown=False, doc="which of two that tie get the gradient"
+    )
 
     def forward(self, xp, a, b, out=None):
         return xp.maximum(a, b, out=out)
 
-    def vjp(self, F, g, y, a, b):
-        return lambda: F.where(F.greater_equal(a, b), g, 0), lambda: F.where(F.less(a, b), g, 0)
-
-    @classmethod
-    def sample(cls, draw):
-        return cls(), draw.apart("a", "b")
+    def shares(self, F, y, a, b):
+        return F.greater_equal(a, b), F.less(a, b)
 
 
 @op
-class Minimum(Binary):
-    """The smaller of two arrays; on a tie the gradient goes to `a`.
+class Minimum(Extremum):
+    """The smaller of two arrays; on a tie the gradient goes to `a`, or half of it to each.
 
     Source
-        MXNet 1.9, `broadcast_minimum`.
+        MXNet 1.9, `broadcast_minimum`, where it goes to `a`.
     """
+
+    ties: str = attr(
+        "first", choices=("first", "share"), shown=False, doc="which of two that tie get the gradient"
+    )
 
     def forward(self, xp, a, b, out=None):
         return xp.minimum(a, b, out=out)
 
-    def vjp(self, F, g, y, a, b):
-        return lambda: F.where(F.less_equal(a, b), g, 0), lambda: F.where(F.greater(a, b), g, 0)
-
-    @classmethod
-    def sample(cls, draw):
-        return cls(), draw.apart("a", "b")
+    def shares(self, F, y, a, b):
+        return F.less_equal(a, b), F.greater(a, b)
 
 
 @op

@@ -1,6 +1,5 @@
 """Elements chosen by integers that are arrays themselves, and put where these say."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import in_type
 from tinygrad_lesson.engine.errors import ShapeError
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import merge, normalize_axis, show
 from tinygrad_lesson.ops.index import with_size
 
@@ -26,7 +25,7 @@ def places(xp, indices, size, mode):
     return in_type(xp, whole, np.dtype(np.int64))
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class AlongIndices(Op):
     """An op whose second input holds places along `axis` of the first, which get no gradient."""
 

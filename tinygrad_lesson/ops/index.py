@@ -141,6 +141,20 @@ class Concat(Op):
             sizes.append(shape[axis])
         return with_size(known, axis, None if None in sizes else sum(sizes))
 
+    def complete(self, shapes, results):
+        """Sizes but that along `dim` are those of any part and of the result; along it one follows from the others."""
+        known = [x for x in (*shapes, results[0]) if x is not None]
+        if not known or all(x is not None and None not in x for x in shapes):
+            return super().complete(shapes, results)
+        axis = normalize_axis(self.dim, len(known[0]))
+        common: Any = (None,) * len(known[0])
+        for x in known:
+            common = merge(common, with_size(x, axis, None))
+        sizes = [None if x is None else x[axis] for x in shapes]
+        if sizes.count(None) == 1 and results[0] is not None and results[0][axis] is not None:
+            sizes[sizes.index(None)] = results[0][axis] - sum(n for n in sizes if n is not None)
+        return super().complete([with_size(common, axis, n) for n in sizes], results)
+
     def forward(self, xp, *args, out=None):
         return xp.concatenate(args, axis=self.dim, out=out)
 

@@ -7,13 +7,13 @@ import numpy as np
 
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating, roomy, rounded
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import normalize_axis
 from tinygrad_lesson.ops.index import with_size
 from tinygrad_lesson.ops.reduce import filled
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class FromLabels(Op):
     """What labels say of numbers `like` those that a softmax gives along `axis`.
 

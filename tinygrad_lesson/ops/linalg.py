@@ -57,6 +57,7 @@ class Inverse(OfMatrices):
         return x
 
     def forward(self, xp, x):
+        self.check(x.shape)
         return rounded(xp, or_nan(xp.linalg.inv, with_room(xp, x)), x.dtype)
 
     def vjp(self, F, g, y, x):

@@ -1,8 +1,12 @@
 """Products of matrices."""
 
 import math
+from typing import Any
+
+import numpy as np
 
 from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import in_type, roomy
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import broadcast, merge, show
@@ -100,3 +104,120 @@ class FullyConnected(Op):
     def sample(cls, draw):
         op = cls(num_hidden=draw.size(), no_bias=draw.boolean(), flatten=draw.boolean())
         return op, {"data": draw.array(draw.shape(min_rank=2))}
+
+
+@op
+class Einsum(Op):
+    """Sums of products over axes named by letters, each once in an operand and elsewhere too: "ij,jk->ik".
+
+    Source
+        NumPy, `einsum`; `tl.einsum` takes every form of it and brings it into this one.
+    """
+
+    analytic = True
+    traceable = False
+    subscripts: str = attr(doc="letters for the axes of each operand, and after `->` of the result")
+
+    @property
+    def terms(self):
+        """The letters of each operand, and those of the result."""
+        before, _, result = self.subscripts.partition("->")
+        return before.split(","), result
+
+    def shape(self, *operands):
+        terms, result = self.terms
+        sizes: dict[str, Any] = {}
+        for term, shape in zip(terms, operands, strict=True):
+            if len(term) != len(shape):
+                raise ShapeError(f"{term!r} names {len(term)} axes of {show(shape)}")
+            for letter, n in zip(term, shape, strict=True):
+                sizes[letter] = merge((sizes.get(letter),), (n,))[0]  # type: ignore[index]
+        return tuple(sizes[letter] for letter in result)
+
+    def forward(self, xp, *operands):
+        self.shape(*[x.shape for x in operands])
+        kind = np.result_type(*operands)
+        y = xp.einsum(self.subscripts, *[in_type(xp, x, roomy(kind)) for x in operands], optimize=True)
+        return in_type(xp, y, kind)
+
+    def vjp(self, F, g, y, *operands):
+        terms, result = self.terms
+
+        def gradient(i):
+            others = [j for j in range(len(terms)) if j != i]
+            form = f"{','.join([result, *[terms[j] for j in others]])}->{terms[i]}"
+            return F.einsum(g, *[operands[j] for j in others], subscripts=form)
+
+        return tuple(lambda i=i: gradient(i) for i in range(len(terms)))
+
+    def oracle(self, *operands):
+        terms, result = self.terms
+        sizes = {
+            t: n for term, x in zip(terms, operands, strict=True) for t, n in zip(term, x.shape, strict=True)
+        }
+        letters, y = list(sizes), np.zeros([sizes[t] for t in result])
+        for places in np.ndindex(*sizes.values()):
+            at = dict(zip(letters, places, strict=True))
+            y[tuple(at[t] for t in result)] += math.prod(
+                x[tuple(at[t] for t in term)] for term, x in zip(terms, operands, strict=True)
+            )
+        return y
+
+    @classmethod
+    def sample(cls, draw):
+        form = draw.choice(("ij,jk->ik", "bij,bjk->kbi", "i,j->ij", "ij,ij->ij", "i,ij,jk->k", "ij,ij->"))
+        sizes = {letter: draw.size() for letter in "bijk"}
+        terms = form.partition("->")[0].split(",")
+        arrays = [draw.array([sizes[t] for t in term]) for term in terms]
+        return cls(subscripts=form), {f"operands{i}": x for i, x in enumerate(arrays)}
+
+
+@op
+class Convolve(Op):
+    """Sums of products of two vectors, the second backwards along the first, wherever they meet, or meet in full.
+
+    Shapes
+        a (n,), v (m,) -> (n + m - 1,); with mode "valid" (n - m + 1,), n at least m
+
+    Source
+        NumPy, `convolve`.
+    """
+
+    analytic = True
+    traceable = False
+    mode: str = attr(
+        "full", choices=("full", "valid"), doc="all places where they meet, or those where all of `v` does"
+    )
+
+    def shape(self, a, v):
+        valid = self.mode == "valid"
+        if len(a) != 1 or len(v) != 1 or 0 in (a[0], v[0]):
+            raise ShapeError(f"a is {show(a)} and v is {show(v)}, expected two vectors that are not empty")
+        if None in (a[0], v[0]):
+            return (None,)
+        if valid and a[0] < v[0]:
+            raise ShapeError(f"a is {show(a)} and v is {show(v)}, expected a to be as long")
+        return (a[0] - v[0] + 1 if valid else a[0] + v[0] - 1,)
+
+    def forward(self, xp, a, v):
+        self.shape(a.shape, v.shape)
+        return in_type(xp, xp.convolve(a, v, self.mode), np.result_type(a, v))
+
+    def vjp(self, F, g, y, a, v):
+        if self.mode == "full":
+            return lambda: F.convolve(g, F.flip(v), mode="valid"), lambda: F.convolve(
+                g, F.flip(a), mode="valid"
+            )
+        return lambda: F.convolve(g, F.flip(v)), lambda: F.flip(F.convolve(a, F.flip(g), mode="valid"))
+
+    def oracle(self, a, v):
+        y = np.zeros(len(a) + len(v) - 1)
+        for i, j in np.ndindex(len(a), len(v)):
+            y[i + j] += a[i] * v[j]
+        return y if self.mode == "full" else y[len(v) - 1 : len(a)]
+
+    @classmethod
+    def sample(cls, draw):
+        made, m = cls(mode=draw.choice(("full", "valid"))), draw.size(1, 4)
+        n = draw.size(m if made.mode == "valid" else 1, 5)
+        return made, {"a": draw.array((n,)), "v": draw.array((m,))}

@@ -6,7 +6,7 @@ import math
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import ShapeError
-from tinygrad_lesson.engine.op import Classes, Op, attr
+from tinygrad_lesson.engine.op import Classes, Op, attr, declares
 from tinygrad_lesson.engine.shapes import merge, show, size_of
 from tinygrad_lesson.ops.nn import Softmax
 from tinygrad_lesson.ops.reduce import filled
@@ -82,7 +82,7 @@ class StopGradient(Op):
         return cls(), {"x": draw.array(draw.shape())}
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class SoftmaxOfLabels(Op):
     """A softmax whose gradient is that of the cross-entropy with labels, by what the softmax was taken of."""
 

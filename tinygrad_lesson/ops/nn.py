@@ -7,12 +7,12 @@ import numpy as np
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import HALF, dtype_of, floating, roomy, rounded, with_room
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import normalize_axis, reduced_axes, show, size_of
 from tinygrad_lesson.ops.reduce import filled, largest
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class AlongAxis(Op):
     """A map of each vector along `axis` to a vector of the same length."""
 

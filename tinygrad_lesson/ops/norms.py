@@ -7,7 +7,7 @@ import numpy as np
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating, rounded, with_room
 from tinygrad_lesson.engine.errors import ShapeError
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import normalize_axis, show
 from tinygrad_lesson.ops.reduce import FloatReduction
 
@@ -52,7 +52,7 @@ class Norm(FloatReduction):
         return np.linalg.norm(parts, self.ord, axis=0).reshape(self.shape(x.shape))
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class Normalization(Op):
     """Numbers brought to mean 0 and deviation 1 in groups, then to `gamma` and `beta`."""
 
@@ -128,6 +128,54 @@ class LayerNorm(Normalization):
     def sample(cls, draw):
         shape = draw.shape(min_rank=1, min_size=2)
         return cls(axis=draw.axis(len(shape)), eps=0.1), {"data": draw.array(shape)}
+
+
+@op
+class LayerNormMoments(LayerNorm):
+    """As `LayerNorm`, with the mean of each vector and its deviation as further results.
+
+    Source
+        MXNet 1.9, `LayerNorm` with output_mean_var; there the gradient leaves out what comes from the further results.
+    """
+
+    outputs = ("output", "mean", "std")
+
+    def shape(self, data, gamma, beta):
+        axis = normalize_axis(self.axis, len(data))
+        kept = (*data[:axis], 1, *data[axis + 1 :])
+        return data, kept, kept
+
+    def forward(self, xp, data, gamma, beta):
+        axes, _ = self.groups(data.shape)
+        wide = with_room(xp, data)
+        mean = xp.mean(wide, axis=axes, keepdims=True)
+        variance = xp.mean(xp.square(xp.subtract(wide, mean)), axis=axes, keepdims=True)
+        std = xp.sqrt(xp.add(variance, self.eps))
+        return super().forward(xp, data, gamma, beta), *[rounded(xp, m, data.dtype) for m in (mean, std)]
+
+    def vjp(self, F, g, y, data, gamma, beta):
+        axes, _ = self.groups(F.shape(data))
+        size = F.shape(data)[axes[0]]
+        none = (None, None, None)
+        through, *of_parameters = none if g[0] is None else super().vjp(F, g[0], y[0], data, gamma, beta)
+
+        def data_gradient():
+            parts = [] if through is None else [through()]
+            if g[1] is not None:
+                parts.append(F.broadcast_to(g[1] / size, shape=F.shape(data)))
+            if g[2] is not None:
+                parts.append(g[2] * (data - y[1]) / (y[2] * size))
+            return F.add_n(*parts)
+
+        return data_gradient, *of_parameters
+
+    def oracle(self, data, gamma, beta):
+        mean = data.mean(axis=self.axis, keepdims=True)
+        return (
+            super().oracle(data, gamma, beta),
+            mean,
+            np.sqrt(data.var(axis=self.axis, keepdims=True) + self.eps),
+        )
 
 
 @op

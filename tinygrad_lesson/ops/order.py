@@ -1,16 +1,14 @@
 """Where the largest is, and elements in order of size."""
 
-import dataclasses
-
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import in_type
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import normalize_axis, reduced, size_of
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class PlaceOfExtreme(Op):
     """A place along `axis`, the first of several that tie; it has no gradient."""
 
@@ -72,7 +70,7 @@ class Argmin(PlaceOfExtreme):
         return self.oracle_of(np.argmin, x)
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class Ordered(Op):
     """An op that puts the elements along `axis` in order; those that tie stay in their order."""
 

@@ -7,13 +7,13 @@ import numpy as np
 
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import HALF, floating, in_type, roomy, rounded, summed, with_room
-from tinygrad_lesson.engine.op import attr
+from tinygrad_lesson.engine.op import attr, declares
 from tinygrad_lesson.engine.shapes import merge
 from tinygrad_lesson.ops.conv import Sliding, Window, batch_first, batch_last, with_batch_last
 from tinygrad_lesson.ops.elementwise import Relu
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class Pool(Sliding):
     """Windows as pooling places them."""
 
@@ -58,7 +58,7 @@ class Pool(Sliding):
             yield first
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class Averaging(Pool):
     """Windows whose elements are added, or averaged."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import normalize_axis
 
 
@@ -64,11 +64,11 @@ class Dropout(Op):
         }
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@declares
 class Drawn(Op):
     """A random op of which the results are known: they are its first inputs."""
 
-    op: Any = attr(doc="the random op")  # noqa: RUF009
+    op: Any = attr(doc="the random op")
 
     name = "Drawn"
     function = "drawn"

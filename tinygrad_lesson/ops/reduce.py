@@ -97,34 +97,59 @@ class Var(FloatReduction):
         return F.mean(F.square(F.subtract(x, mean)), **dataclasses.asdict(self))
 
 
+TIES = ("whole", "share")
+
+
+class Extreme(SampledReduction):
+    """The largest or smallest element."""
+
+    ties = "whole"
+
+    def vjp(self, F, g, y, x):
+        chosen = F.equal(x, self.spread(F, y, x))
+        if self.ties == "share":
+            counts = F.sum(
+                F.cast(chosen, dtype=str(F.dtype(y))), axis=self.axis, exclude=self.exclude, keepdims=True
+            )
+            g = g / F.reshape(counts, shape=F.shape(y))
+        return (F.where(chosen, self.spread(F, g, x), 0),)
+
+    @classmethod
+    def sample(cls, draw):
+        made, inputs = super().sample(draw)
+        return dataclasses.replace(made, ties=draw.choice(TIES)), inputs
+
+
 @op
-class Max(SampledReduction):
-    """Largest element along `axis`; every one of several that tie gets the whole gradient.
+class Max(Extreme):
+    """Largest element along `axis`; each of several that tie gets the whole gradient, or an equal share.
 
     Source
-        MXNet 1.9, `max`.
+        MXNet 1.9, `max`, for the whole one.
     """
+
+    ties: str = attr(
+        "whole", choices=TIES, shown=False, doc="what each of several that tie gets: all, or a share"
+    )
 
     def forward(self, xp, x, out=None):
         return self.reduce(xp.max, x, out)
 
-    def vjp(self, F, g, y, x):
-        return (F.where(F.equal(x, self.spread(F, y, x)), self.spread(F, g, x), 0),)
-
 
 @op
-class Min(SampledReduction):
-    """Smallest element along `axis`; every one of several that tie gets the whole gradient.
+class Min(Extreme):
+    """Smallest element along `axis`; each of several that tie gets the whole gradient, or an equal share.
 
     Source
-        MXNet 1.9, `min`.
+        MXNet 1.9, `min`, for the whole one.
     """
+
+    ties: str = attr(
+        "whole", choices=TIES, shown=False, doc="what each of several that tie gets: all, or a share"
+    )
 
     def forward(self, xp, x, out=None):
         return self.reduce(xp.min, x, out)
-
-    def vjp(self, F, g, y, x):
-        return (F.where(F.equal(x, self.spread(F, y, x)), self.spread(F, g, x), 0),)
 
 
 @op

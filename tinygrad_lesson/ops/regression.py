@@ -1,18 +1,16 @@
 """Answers of regressions, at which gradients begin."""
 
-import dataclasses
-
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import ShapeError
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import merge, show
 from tinygrad_lesson.ops.elementwise import floated
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class RegressionOutput(Op):
     """An answer, as a loss: the gradient of `data` begins here, as a mean over the numbers of each row."""
 

@@ -1,6 +1,5 @@
 """Elements in another order, repeated, or surrounded by others."""
 
-import dataclasses
 import itertools
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import Axis, normalize_axis, reduced_axes, show, size_of
 from tinygrad_lesson.ops.index import freeze, with_size
 from tinygrad_lesson.ops.movement import Movement
@@ -118,7 +117,7 @@ class Repeat(Op):
 MODES = ("constant", "edge", "reflect")
 
 
-@dataclasses.dataclass(frozen=True)
+@declares
 class Margins(Op):
     """What `Pad` and `Unpad` have in common: how wide the margins are."""
 

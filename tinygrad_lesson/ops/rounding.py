@@ -8,7 +8,7 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.kinds import Comparison
 from tinygrad_lesson.engine.op import attr
-from tinygrad_lesson.ops.elementwise import Binary, Kinked, Unary
+from tinygrad_lesson.ops.elementwise import Binary, Extremum, Kinked, Unary
 from tinygrad_lesson.ops.functions import each
 
 
@@ -166,39 +166,39 @@ class FloorDivide(Binary):
 
 
 @op
-class Fmax(Binary):
-    """The larger of two numbers, the other one where one is NaN; on a tie the gradient goes to `a`."""
+class Fmax(Extremum):
+    """The larger of two numbers, the other one where one is NaN; on a tie `a` has the gradient, or each half of it."""
+
+    ties: str = attr(
+        "first", choices=("first", "share"), shown=False, doc="which of two that tie get the gradient"
+    )
 
     def forward(self, xp, a, b, out=None):
         return xp.fmax(a, b, out=out)
 
-    def vjp(self, F, g, y, a, b):
-        return lambda: F.where(F.equal(a, y), g, 0), lambda: F.where(F.equal(a, y), 0, g)
+    def shares(self, F, y, a, b):
+        return F.equal(a, y), F.not_equal(a, y)
 
     def oracle(self, a, b):
         return each(max, a, b)
 
-    @classmethod
-    def sample(cls, draw):
-        return cls(), draw.apart("a", "b")
-
 
 @op
-class Fmin(Binary):
-    """The smaller of two numbers, the other one where one is NaN; on a tie the gradient goes to `a`."""
+class Fmin(Extremum):
+    """The smaller of two numbers, the other one where one is NaN; on a tie `a` has the gradient, or each half of it."""
+
+    ties: str = attr(
+        "first", choices=("first", "share"), shown=False, doc="which of two that tie get the gradient"
+    )
 
     def forward(self, xp, a, b, out=None):
         return xp.fmin(a, b, out=out)
 
-    def vjp(self, F, g, y, a, b):
-        return lambda: F.where(F.equal(a, y), g, 0), lambda: F.where(F.equal(a, y), 0, g)
+    def shares(self, F, y, a, b):
+        return F.equal(a, y), F.not_equal(a, y)
 
     def oracle(self, a, b):
         return each(min, a, b)
-
-    @classmethod
-    def sample(cls, draw):
-        return cls(), draw.apart("a", "b")
 
 
 @op

@@ -4,13 +4,12 @@ A block of each array that the steps share stays in the processor's cache, and w
 written to memory: it has a place for one block alone.
 """
 
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tinygrad_lesson.engine.dtypes import has_room
 from tinygrad_lesson.engine.kinds import Elementwise
-from tinygrad_lesson.engine.op import Op, attr
+from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.ops.movement import BroadcastTo, Reshape
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.memory import place
@@ -23,7 +22,7 @@ MOST = 256  # blocks, each of which is prepared when bound
 SMALL = 4096  # elements that a step may write which waits until the blocks are done
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@declares
 class Blockwise(Op):
     """Steps that are carried out together, one block of elements after the other."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, traced
-from tinygrad_lesson.run.lower import FLOATS, KERNELS, common_kind, elementwise_inputs
+from tinygrad_lesson.run.lower import FLOATS, KERNELS, as_numpy_does, common_kind, elementwise_inputs
 from tinygrad_lesson.run.operands import Row
 from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS
 from tinygrad_lesson.run.tape.machine import address_of_text, text_of
@@ -63,7 +63,8 @@ def is_vector_code(call: Call, kinds: Sequence[str]) -> bool:
     inputs = elementwise_inputs(call, call.inputs)
     if call.view or inputs is None or KERNELS.get(call.name) not in EXPRESSIONS:
         return False
-    name, target = KERNELS[call.name], kinds[call.out]
+    name, inputs = as_numpy_does(KERNELS[call.name], inputs)
+    target = kinds[call.out]
     told = [kinds[x.number] if isinstance(x, Ref) else x for x in inputs]
     if name == "where":
         told = told[1:] if told[0] == "bool" else [None]
@@ -76,11 +77,11 @@ def carried_out(calls: Sequence[Call], result: int, *sources: Vector) -> Vector:
     """The result of calls, each an expression."""
     values = dict(enumerate(sources))
     for call in calls:
-        inputs = elementwise_inputs(call, call.inputs) or ()
+        name, inputs = as_numpy_does(KERNELS[call.name], elementwise_inputs(call, call.inputs) or ())
         found = [values[x.number] if isinstance(x, Ref) else x for x in inputs]
         like = next(x for x in found[::-1] if isinstance(x, Vector))
         vectors = [x if isinstance(x, Vector) else like.like(like.lift(x)) for x in found]
-        values[call.out] = EXPRESSIONS[KERNELS[call.name]](*vectors)
+        values[call.out] = EXPRESSIONS[name](*vectors)
     return values[result]
 
 

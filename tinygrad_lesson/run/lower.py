@@ -360,6 +360,7 @@ def of_elements(
     memory: Memory, name: str, inputs: Sequence[Any], target: Operand, inside: Any = None
 ) -> list[Row] | None:
     """Instructions for arrays and numbers: converted to the type that NumPy computes in, then the function."""
+    name, inputs = as_numpy_does(name, inputs)
     fixed = 1 if name == "where" else 0  # the answers keep their type
     types = [x.kind if isinstance(x, Operand) else x for x in inputs[fixed:]]
     if inside is not None and name != "positive":
@@ -372,6 +373,12 @@ def of_elements(
         for i, x in enumerate(inputs)
     ]
     return elementwise(name, common)(memory, None, sources, target)
+
+
+def as_numpy_does(name: str, inputs: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+    """Powers by 2 and by 0.5 as NumPy computes them: as a square and as a root, of -0 and minus infinity too."""
+    known = {2: "square", 0.5: "sqrt"} if name == "power" and type(inputs[1]) in (int, float) else {}
+    return (known[inputs[1]], inputs[:1]) if known and inputs[1] in known else (name, inputs)
 
 
 def common_kind(name: str, inputs: Sequence[Any], target: str) -> str | None:

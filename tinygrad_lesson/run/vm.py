@@ -253,11 +253,12 @@ class VMRunner(NumpyRunner):
         known = self.plan.arguments
         inputs = {name: self.buffers[known[name]] for name in batches if name in known}
         result, memory = np.asarray(self.result(loss)), self.memory
-        update = updater.take(steps) if result.dtype == np.float32 and result.flags.carray else None
+        fits = result.dtype == updater.weight.dtype and result.flags.carray
+        update = updater.take(steps) if fits else None
         if update is None:
             return None
         kept = {name: np.require(batches[name], x.dtype, ROWS) for name, x in inputs.items()}
-        losses, magnitudes = np.empty(steps, np.float32), np.empty((steps, len(watched)), np.float32)
+        losses, magnitudes = np.empty(steps, result.dtype), np.empty((steps, len(watched)), result.dtype)
         tail = Tail(memory, update, result, watched, losses, magnitudes)
         if self.tape is not None and all(x.flags.c_contiguous for x in inputs.values()):
             gather = machine.address(loops.gathered)
@@ -290,34 +291,35 @@ class Tail:
         magnitudes: np.ndarray,
     ) -> None:
         self.memory, self.update, self.losses, self.magnitudes = memory, update, losses, magnitudes
-        self.rates = np.array(update.rates, np.float32)
+        dtype = update.weight.dtype
+        self.kind, self.rates = dtype.name, np.array(update.rates, dtype)
         moments = [*update.moments, *[update.weight] * (2 - len(update.moments))]
         moments = moments[:1] if update.kind == 1 else moments
-        self.constants = np.array(update.constants, np.float32)
+        self.constants = np.array(update.constants, dtype)
         self.places = [memory.offset(x) for x in (update.weight, update.grad, *moments)]
         self.result = np.array([[memory.offset(result), result.size]], np.uint64)
         grad = memory.offset(update.grad)
-        self.watched = np.array([[grad + 4 * int(at), size] for at, size in watched], np.uint64).reshape(
-            -1, 2
-        )
+        self.watched = np.array(
+            [[grad + dtype.itemsize * int(at), size] for at, size in watched], np.uint64
+        ).reshape(-1, 2)
 
     def rows(self, first: int) -> list[Row]:
         """Instructions for the steps from number `first` on."""
         at = self.memory.offset
         rows: list[Row] = [
             [
-                machine.address(reductions.average, "float32", False),
+                machine.address(reductions.average, self.kind, False),
                 at(self.losses[first:]),
                 1,
                 at(self.result),
             ]
         ]
         if self.update.kind in UPDATES:
-            kernel = machine.address(UPDATES[self.update.kind], "float32")
+            kernel = machine.address(UPDATES[self.update.kind], self.kind)
             rates = at(self.rates[first:])
             rows.append([kernel, *self.places, self.update.weight.size, at(self.constants), rates])
         if len(self.watched):
-            kernel = machine.address(reductions.average, "float32", True)
+            kernel = machine.address(reductions.average, self.kind, True)
             rows.append([kernel, at(self.magnitudes[first:]), len(self.watched), at(self.watched)])
         return rows
 
@@ -327,9 +329,8 @@ class Update:
 
     def __init__(self, update: Any) -> None:
         memory = Memory(np.zeros(64, np.uint8))
-        self.tail = Tail(
-            memory, update._replace(rates=(0.0,)), np.zeros(1, np.float32), (), *np.zeros((2, 1), "f")
-        )
+        nothing = np.zeros(1, update.weight.dtype)
+        self.tail = Tail(memory, update._replace(rates=(0.0,)), nothing, (), nothing, nothing)
         self.segment = Segment(as_tape(self.tail.rows(0)[1:]), memory)
 
     def __call__(self, rate: float) -> None:

@@ -28,9 +28,9 @@ class FusedUpdate(NamedTuple):
     rates: tuple[float, ...]
 
 
-PATTERNS: dict[type[Optimizer], tuple[int, Callable[[Any], tuple[float, ...]]]] = {
-    SGD: (1, lambda sgd: (sgd.momentum,)),
-    Adam: (2, lambda adam: (*adam.shares(np.float32), adam.epsilon)),
+PATTERNS: dict[type[Optimizer], tuple[int, Callable[[Any, Any], tuple[float, ...]]]] = {
+    SGD: (1, lambda sgd, real: (sgd.momentum,)),
+    Adam: (2, lambda adam, real: (*adam.shares(real), adam.epsilon)),
 }  # the rules that the tape has in one pass, with the numbers in them; every other one runs as its plan
 
 
@@ -162,12 +162,14 @@ class FlatUpdater:
         optimizer = self.optimizer
         if type(optimizer) not in PATTERNS or not optimizer.is_plain or self._lr_mult is not None:
             return None
-        if self.weight.dtype != np.float32 or not self.weight.flags.c_contiguous:
+        if self.weight.dtype not in (np.float32, np.float64) or not self.weight.flags.c_contiguous:
             return None
         kind, constants = PATTERNS[type(optimizer)]
         rates = tuple(optimizer.rate(number) * self._lr for number in numbers)
         moments = self.state.moments or (np.zeros_like(self.weight),)
-        return FusedUpdate(kind, self.weight, self.grad, moments, constants(optimizer), rates)
+        return FusedUpdate(
+            kind, self.weight, self.grad, moments, constants(optimizer, self.weight.dtype.type), rates
+        )
 
     def _made(self) -> Callable[[float, float], None]:
         """What takes a step of this rate and decay: one pass of the tape, or the plan of the rule."""

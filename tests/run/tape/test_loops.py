@@ -113,6 +113,27 @@ def test_powers_err_by_few_ulp_however_large_they_are(kind, ulps):
     assert errors.max() <= ulps
 
 
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_powers_that_are_whole_numbers_are_exact(kind):
+    x, y = (v.ravel() for v in np.meshgrid(np.arange(-60.0, 61), np.arange(0.0, 30)))
+    exact = np.array([int(a) ** int(b) for a, b in zip(x, y, strict=True)], float)
+    fits = np.abs(exact) <= 2.0 ** (np.finfo(kind).nmant + 1)
+    x, y, exact = (v[fits].astype(kind) for v in (x, y, exact))
+    found = np.empty_like(x)
+    carry_out("power", found, x, y)
+    np.testing.assert_array_equal(found, exact)
+
+
+def test_roots_and_logarithms_that_are_whole_numbers_are_exact():
+    whole = np.arange(-300.0, 301)
+    known = {"cbrt": (whole**3, whole), "log10": (10.0 ** np.arange(23), np.arange(23.0)),
+             "log2": (2.0**whole, whole), "exp2": (whole, 2.0**whole)}  # fmt: skip
+    for name, (x, exact) in known.items():
+        found = np.empty_like(exact)
+        carry_out(name, found, x)
+        np.testing.assert_array_equal(found, exact, err_msg=name)
+
+
 LAYOUTS = {
     "row-major": lambda x: x,
     "columns first": lambda x: np.asfortranarray(x),

@@ -8,6 +8,7 @@ from tinygrad_lesson.run.tape import functions
 from tinygrad_lesson.run.tape.functions import exp, expm1, log, log1p
 from tinygrad_lesson.run.tape.vector import FLOATS, I64, Vector, contracted, where
 
+OF_TEN, OF_TEN_LOW = 0.4342944819032518, 1.098319650216765e-17  # 1 / log(10) in two parts
 LN2_LOW = 2.319046813846299558e-17  # what log(2) has beyond double precision
 
 
@@ -72,8 +73,13 @@ def log2(x: Vector) -> Any:
 
 
 def log10(x: Vector) -> Any:
-    """Logarithm of base 10."""
-    return of_base(x, math.log10(2), 1 / math.log(10))
+    """Logarithm of base 10; exact of powers of 10."""
+    high, low = logarithm_in_parts(*parted(where((x > 0.0) & (x < math.inf), x, 1.0)))
+    product = high * OF_TEN
+    lost = high.called("fma", one_like(x) * OF_TEN, -product)
+    y = product + (lost + (high * OF_TEN_LOW + low * OF_TEN))
+    y = where(x == 0.0, -math.inf, where(x < 0.0, math.nan, y))
+    return where((x != x) | (x == math.inf), x, y)
 
 
 def power(x: Vector, y: Vector) -> Any:
@@ -81,13 +87,11 @@ def power(x: Vector, y: Vector) -> Any:
     a = x.called("fabs")
     e, m = parted(where(a < math.inf, a, 1.0))
     high, low = logarithm_in_parts(e, m)
-    fma = lambda p, q, r: p.called("fma", q, r)  # noqa: E731
     product = y * high
-    rest = fma(y, high, -product) + y * low
+    rest = y.called("fma", high, -product) + y * low
     product = where(product < 800.0, where(product > -800.0, product, -800.0), 800.0)
     rest = where((rest.called("fabs") < 1.0), rest, 0.0)
-    scaled = exp(product)
-    size = where((scaled == 0.0) | (scaled == math.inf), scaled, fma(scaled, rest, scaled))
+    size = exp_of_parts(product, rest)
     whole = y == y.called("rint")
     half = y * 0.5
     odd = whole & (half != half.called("rint"))
@@ -100,6 +104,20 @@ def power(x: Vector, y: Vector) -> Any:
     size = where(steep, where(a == 1.0, 1.0, where((a > 1.0) ^ up, one_like(x) * 0.0, math.inf)), size)
     size = where((x != x) | (y != y), x + y, size)
     return where((y == 0.0) | (x == 1.0), 1.0, size)
+
+
+def exp_of_parts(x: Any, rest: Any) -> Any:
+    """``exp(x + rest)``, rounded once: what can be exact is."""
+    f, minus = functions.DOUBLE, -(x * (1 / math.log(2))).called("rint")
+    left = x + minus * functions.EXP_LN2[0]  # exact
+    r = minus.called("fma", functions.EXP_LN2[1], left)
+    rest = rest + minus.called("fma", functions.EXP_LN2[1], left - r)
+    tail = r * r * functions.polynomial([1 / math.factorial(n) for n in range(15, 1, -1)], r)
+    one = r + 1.0
+    y = one + (((1.0 - one) + r) + (tail + rest * (one + tail)))
+    k = -minus.cast("fptosi", f.integer)
+    half = k >> 1
+    return y * functions.power_of_two(half, f, x.kind) * functions.power_of_two(k - half, f, x.kind)
 
 
 def logarithm_in_parts(e: Any, m: Any) -> tuple[Any, Any]:
@@ -142,7 +160,10 @@ def cbrt(x: Vector) -> Any:
     for _ in range(4):
         cube = y * y * y
         y = y * (cube + m * 2.0) / (cube * 2.0 + m)
-    y = y - (y * y * y - m) / (y * y * 3.0)
+    z = y * y
+    cube = z * y
+    lost = z.called("fma", y, -cube) + y.called("fma", y, -z) * y
+    y = y - ((cube - m) + lost) / (z * 3.0)
     k = third.cast("fptosi", I64)
     y = y * functions.power_of_two(k, functions.DOUBLE, x.kind)
     return where((x == 0.0) | (a == math.inf) | (x != x), x, y.called("copysign", x))

@@ -1,0 +1,120 @@
+"""Special functions against mpmath, over their whole range, and SciPy at poles and ends."""
+
+import sys
+
+import numpy as np
+import pytest
+from mpmath import mp
+from scipy import special
+
+import tinygrad_lesson as tl
+from tinygrad_lesson.errors import DTypeError, LessonError
+
+ENDS = [0.0, -0.0, 1.0, 2.0, -1.0, -2.0, -3.5, 1e20, -1e20, np.inf, -np.inf, np.nan]
+
+
+def spread(low, high, *small):
+    """Numbers of a range, evenly, and near places given as (place, smallest power of ten, sign)."""
+    random = np.random.default_rng(5)
+    near = [at + sign * 10.0 ** random.uniform(least, -0.7, 100) for at, least, sign in small]
+    return np.concatenate([random.uniform(low, high, 400), *near])
+
+
+def erfcinv(q):
+    """By the equation, in logarithms where `q` is small."""
+    if q > 0.01:
+        return mp.erfinv(1 - q)
+    return mp.findroot(lambda t: mp.log(mp.erfc(t)) - mp.log(q), mp.sqrt(-mp.log(q)) * 0.97)
+
+
+CASES = {
+    "erf": (mp.erf, spread(-6, 6, (0, -300, 1))),
+    "erfc": (mp.erfc, spread(-6, 26.5, (0, -300, 1))),
+    "erfcx": (lambda x: mp.exp(x * x) * mp.erfc(x), spread(-26, 60, (0, -300, -1))),
+    "erfinv": (mp.erfinv, spread(-1, 1, (0, -300, 1), (1, -15.9, -1), (-1, -15.9, 1))),
+    "erfcinv": (erfcinv, spread(0, 2, (0, -300, 1), (1, -15, 1), (2, -15, -1))),
+    "expit": (lambda x: 1 / (1 + mp.exp(-x)), spread(-700, 700, (0, -300, 1))),
+    "gammaln": (lambda x: mp.log(abs(mp.gamma(x))), spread(-30, 60, (0, -300, 1), (1, -15, 1), (2, -15, -1))),
+    "digamma": (mp.digamma, spread(-30, 60, (0, -300, 1), (1.4616321449683622, -15, 1))),
+    "logit": (lambda x: mp.log(x / (1 - x)), spread(0, 1, (0, -300, 1), (0.5, -15, -1))),
+    "log_ndtr": (lambda x: mp.log(mp.erfc(-x / mp.sqrt(2)) / 2), spread(-1000, 6, (0, -300, 1))),
+}
+
+
+def exact(name, x):
+    """What mpmath says, in 40 digits."""
+    with mp.workdps(40):
+        return [CASES[name][0](mp.mpf(float(v))) for v in x]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float64_is_right_to_14_digits(name):
+    x = CASES[name][1]
+    for v, y, z in zip(x, getattr(tl, name)(x).numpy(), exact(name, x), strict=True):
+        near_zeros = v < 0 and name in ("gammaln", "digamma")  # where a sum of larger parts is nearly 0
+        assert abs(mp.mpf(float(y)) - z) <= 1e-14 * max(abs(z), 1 if near_zeros else 0), (
+            f"{name}({v!r}) is {y!r}"
+        )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float32_is_right_to_4_units_of_its_last_place(name):
+    with np.errstate(all="ignore"):
+        x = CASES[name][1].astype(np.float32)
+        x = x[(np.abs(x) > 1e-37) & (np.abs(x) != 1)] if name != "erfcx" else x[np.abs(x) < 9]
+        y = getattr(tl, name)(x).numpy()
+        z = np.array([float(v) for v in exact(name, x)])
+        step = np.spacing(np.maximum(np.abs(z.astype(np.float32)), np.float32(1e-37)))
+    assert y.dtype == np.float32
+    usual = np.abs(z) < 3e38
+    assert np.all(np.abs(y[usual].astype(float) - z[usual]) <= 4 * step[usual])
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "erfcinv"])
+def test_poles_and_ends_are_those_of_scipy(name):
+    with np.errstate(all="ignore"):
+        y = getattr(tl, name)(np.array(ENDS)).numpy()
+        expected = getattr(special, name)(ENDS)
+    np.testing.assert_allclose(y, expected, rtol=1e-14)
+    poles = np.isinf(expected)
+    np.testing.assert_array_equal(np.signbit(y)[poles], np.signbit(expected)[poles])
+
+
+def test_ends_of_erfcinv():
+    y = tl.erfcinv(np.array([0.0, 1.0, 2.0, -0.1, 2.1, np.nan])).numpy()
+    np.testing.assert_array_equal(y, [np.inf, 0, -np.inf, np.nan, np.nan, np.nan])
+
+
+@pytest.mark.parametrize("name", ["gamma", "i0", "i1", "j0", "j1"])
+def test_a_library_call_keeps_the_type_and_gives_what_the_library_says(name):
+    x = np.linspace(0.1, 6, 50)
+    for kind in (np.float64, np.float32):
+        y = getattr(tl, name)(x.astype(kind)).numpy()
+        assert y.dtype == kind
+        np.testing.assert_allclose(y, getattr(special, name)(x.astype(kind)), rtol=1e-7)
+
+
+def test_a_function_whose_library_is_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    with pytest.raises(LessonError, match=r"j0 is computed by SciPy.*tinygrad_lesson\[special\]"):
+        tl.j0(np.ones(2))
+    assert tl.erf(np.array([np.inf])).numpy() == 1
+
+
+def test_complex_numbers_are_refused():
+    with pytest.raises(DTypeError, match=r"erf: x is complex128, expected real numbers"):
+        tl.erf(np.array([1j]))
+
+
+@pytest.mark.parametrize(("name", "at_zero"), [("xlogy", [0, np.nan]), ("xlog1py", [0, np.nan])])
+def test_nothing_times_a_logarithm_is_nothing_but_of_nan(name, at_zero):
+    y = getattr(tl, name)(np.zeros(2), np.array([-0.0, np.nan])).numpy()
+    np.testing.assert_array_equal(y, at_zero)
+
+
+def test_a_plan_carries_out_the_error_function_by_numpys_calls():
+    x = np.linspace(-3, 3, 50)
+    f = tl.jit(tl.grad(lambda a: tl.sum(tl.erf(a) * tl.digamma(a + 4))))
+    expected = 2 / np.sqrt(np.pi) * np.exp(-x * x) * special.digamma(x + 4)
+    expected += special.erf(x) * special.polygamma(1, x + 4)
+    np.testing.assert_allclose(f(x).numpy(), expected, rtol=1e-12, atol=1e-15)

@@ -1,0 +1,68 @@
+"""NumPy's functions for tensors, with NumPy's parameters, by family; `TABLE` has them by their names there.
+
+They are also what NumPy's own functions do with a tensor (`np.sin(x)`), and methods where arrays have them.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.eager.functions import (
+    calculus,
+    diagonals,
+    elementwise,
+    fft,
+    indexing,
+    joins,
+    linalg,
+    moves,
+    polynomials,
+    products,
+    quantiles,
+    reductions,
+)
+from tinygrad_lesson.eager.functions.at import At
+from tinygrad_lesson.eager.functions.indexing import put_along_axis
+from tinygrad_lesson.eager.functions.linalg import expm
+from tinygrad_lesson.eager.functions.table import TABLE
+from tinygrad_lesson.eager.protocol import NUMPY
+from tinygrad_lesson.eager.tensor import Tensor
+
+NAMES: dict[str, Any] = {name.removeprefix("np."): f for name, f in TABLE.items() if name.count(".") == 1}
+del NAMES["concat"]  # ours is MXNet's, along axis 1
+NAMES |= {"put_along_axis": put_along_axis, "expm": expm}
+NUMPY.update(TABLE)
+
+KEPT = {
+    "compress",
+    "sort",
+    "partition",
+    "resize",
+    "copy",
+}  # arrays have methods of these names that do something else
+for _name, _function in NAMES.items():
+    _own = _name in ("reshape", "transpose") or _name in KEPT
+    if hasattr(np.ndarray, _name) and not _own:
+        setattr(Tensor, _name, _function)
+Tensor.compress = lambda x, condition, axis=None: indexing.compress(condition, x, axis)  # type: ignore[attr-defined]
+Tensor.at = property(At, doc="The places of a tensor: `x.at[i].set(value)` is a new one.")  # type: ignore[attr-defined]
+Tensor.real = property(elementwise.real)  # type: ignore[attr-defined]
+Tensor.imag = property(elementwise.imag)  # type: ignore[attr-defined]
+Tensor.mT = property(moves.matrix_transpose)  # type: ignore[attr-defined]
+
+__all__ = [
+    "NAMES",
+    "TABLE",
+    "calculus",
+    "diagonals",
+    "elementwise",
+    "fft",
+    "indexing",
+    "joins",
+    "linalg",
+    "moves",
+    "polynomials",
+    "products",
+    "quantiles",
+    "reductions",
+]

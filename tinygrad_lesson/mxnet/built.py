@@ -1,0 +1,370 @@
+"""What MXNet's attributes mean: each function makes our op from the attributes of one of its operators."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tinygrad_lesson.engine.errors import AttributeValueError
+from tinygrad_lesson.engine.kinds import Reduction
+from tinygrad_lesson.engine.op import Op
+from tinygrad_lesson.mxnet.custom import Custom
+from tinygrad_lesson.mxnet.register import DTYPE_CODES
+from tinygrad_lesson.ops import (
+    adaptive,
+    conv,
+    deconv,
+    gather,
+    index,
+    layers,
+    legacy,
+    masked,
+    movement,
+    nn,
+    norms,
+    order,
+    pool,
+    products,
+    random,
+    repeated,
+    spatial,
+    special,
+    top,
+)
+from tinygrad_lesson.ops import elementwise as e
+
+ACTIVATIONS = {
+    "relu": e.Relu(), "sigmoid": e.Sigmoid(), "tanh": e.Tanh(), "softrelu": e.Softplus(), "softsign": e.Softsign(),
+}  # fmt: skip
+SELU = (1.6732632423543772, 1.0507009873554805)  # Klambauer et al. 2017
+
+
+def activation(act_type: str) -> Op:
+    """The op behind `Activation`."""
+    return choose("act_type", act_type, ACTIVATIONS)
+
+
+def leaky_relu(
+    act_type: str = "leaky", slope: float = 0.25, lower_bound: float = 0.125, upper_bound: float = 0.334
+) -> Op:
+    """The op behind `LeakyReLU`; the bounds matter to act_type rrelu only, which is not there."""
+    return choose("act_type", act_type, {
+        "leaky": e.LeakyReLU(slope=slope), "elu": layers.Elu(slope=slope), "prelu": layers.Prelu(),
+        "selu": layers.Elu(slope=SELU[0], scale=SELU[1]), "gelu": special.Gelu(),
+    })  # fmt: skip
+
+
+def choose(key: str, value: str, table: Mapping[str, Op]) -> Op:
+    """A row of a table.
+
+    Errors
+        AttributeValueError naming the rows there are.
+    """
+    if value not in table:
+        raise AttributeValueError(f"{key} is {value!r}, expected one of {', '.join(table)}")
+    return table[value]
+
+
+def batch_norm(
+    eps: float = 1e-3,
+    momentum: float = 0.9,
+    fix_gamma: bool = True,
+    use_global_stats: bool = False,
+    output_mean_var: bool = False,
+    axis: int = 1,
+) -> Op:
+    """The op behind `BatchNorm`."""
+    return nn.BatchNorm(
+        eps=eps,
+        momentum=momentum,
+        fix_gamma=fix_gamma,
+        use_global_stats=use_global_stats,
+        output_mean_var=output_mean_var,
+        axis=axis,
+    )
+
+
+def convolution(
+    kernel: tuple[int, ...],
+    num_filter: int,
+    stride: tuple[int, ...] = (),
+    dilate: tuple[int, ...] = (),
+    pad: tuple[int, ...] = (),
+    num_group: int = 1,
+    no_bias: bool = False,
+    layout: str | None = None,
+) -> Op:
+    """The op behind `Convolution`."""
+    check_layout(layout)
+    return conv.Convolution(
+        kernel=kernel, stride=stride, dilate=dilate, pad=pad,
+        num_group=num_group, num_filter=num_filter, no_bias=no_bias,
+    )  # fmt: skip
+
+
+def pooling(
+    kernel: tuple[int, ...] = (),
+    pool_type: str = "max",
+    global_pool: bool = False,
+    pooling_convention: str = "valid",
+    stride: tuple[int, ...] = (),
+    pad: tuple[int, ...] = (),
+    p_value: int | None = None,
+    count_include_pad: bool | None = None,
+    layout: str | None = None,
+) -> Op:
+    """The op behind `Pooling`; a window over the whole image has neither stride nor padding."""
+    check_layout(layout)
+    if pool_type == "lp" and p_value is None:
+        raise AttributeValueError("p_value is missing, expected an integer for pool_type 'lp'")
+    if global_pool:
+        stride = pad = ()
+    return pool.Pooling(
+        kernel=kernel, stride=stride, pad=pad, pooling_convention=pooling_convention, global_pool=global_pool,
+        pool_type=pool_type, p_value=p_value or 2, count_include_pad=count_include_pad is not False,
+    )  # fmt: skip
+
+
+def check_layout(layout: str | None) -> None:
+    """Refuse images whose channels do not follow the batch."""
+    if layout not in (None, "None", "NCW", "NCHW", "NCDHW"):
+        raise AttributeValueError(f"layout is {layout!r}, expected one of NCW, NCHW, NCDHW")
+
+
+def dropout(p: float = 0.5, mode: str = "training", axes: tuple[int, ...] = ()) -> Op:
+    """The op behind `Dropout`."""
+    return random.Dropout(p=p, mode=mode, axes=axes)
+
+
+def along(cls: Callable[..., Op], log: bool = False) -> Callable[..., Op]:
+    """An op along one axis, with MXNet's optional temperature, and the element type of its result."""
+
+    def build(
+        axis: int = -1, temperature: float | None = None, dtype: str | None = None, use_length: bool = False
+    ) -> Op:
+        divisor = 1.0 if temperature is None else temperature
+        if use_length and log:
+            raise AttributeValueError("use_length is True, expected False")
+        if use_length or dtype is not None:
+            return masked.MaskedSoftmax(
+                axis=axis, temperature=divisor, log=log, use_length=use_length, type=dtype
+            )
+        return cls(axis=axis, temperature=divisor)
+
+    return build
+
+
+def softmax_activation(mode: str = "instance") -> Op:
+    """The op behind `SoftmaxActivation`: along the last axis, or along that of the channels."""
+    return choose("mode", mode, {"instance": nn.Softmax(axis=-1), "channel": nn.Softmax(axis=1)})
+
+
+def reduction(cls: type[Reduction]) -> Callable[..., Op]:
+    """A reduction as MXNet counts its axes: none given, or an empty tuple, means all."""
+
+    def build(axis: int | tuple[int, ...] | None = None, keepdims: bool = False, exclude: bool = False) -> Op:
+        axis = None if axis == () else axis
+        return cls(axis=axis, keepdims=keepdims, exclude=exclude and axis is not None, vector=True)
+
+    return build
+
+
+def with_scalar(binary: Op, reverse: bool = False) -> Callable[..., Op]:
+    """A binary op with a number on one side."""
+
+    def build(scalar: float) -> Op:
+        return e.WithScalar(binary=binary, scalar=scalar, reverse=reverse)
+
+    return build
+
+
+def clip(a_min: float, a_max: float) -> Op:
+    """The op behind `clip`."""
+    return e.Clip(low=a_min, high=a_max)
+
+
+def reshape(shape: tuple[int, ...], reverse: bool = False) -> Op:
+    """The op behind `Reshape`."""
+    if min(shape, default=0) < -4:
+        raise AttributeValueError(f"shape is {shape}, expected sizes, 0 to keep one, or a code from -1 to -4")
+    return movement.Reshape(to=shape, zero_keeps=True, reverse=reverse)
+
+
+def transpose(axes: tuple[int, ...] | None = None) -> Op:
+    """The op behind `transpose`."""
+    return movement.Transpose(axes=axes or None)
+
+
+def swap_axes(dim1: int = 0, dim2: int = 0) -> Op:
+    """The op behind `SwapAxis`."""
+    return movement.SwapAxes(a=dim1, b=dim2)
+
+
+def broadcast_to(shape: tuple[int, ...]) -> Op:
+    """The op behind `broadcast_to`; 0 keeps a size."""
+    return legacy.BroadcastKeeping(to=shape) if 0 in shape else movement.BroadcastTo(to=shape)
+
+
+def pad(pad_width: tuple[int, ...], mode: str = "constant", constant_value: float = 0.0) -> Op:
+    """The op behind `Pad`: widths in pairs, one after the other."""
+    if len(pad_width) % 2:
+        raise AttributeValueError(f"pad_width has {len(pad_width)} numbers, expected two for each axis")
+    pairs = tuple(zip(pad_width[::2], pad_width[1::2], strict=True))
+    return repeated.Pad(pad_width=pairs, mode=mode, constant_values=constant_value)
+
+
+def sliced(begin: tuple[Any, ...], end: tuple[Any, ...], step: tuple[Any, ...] = ()) -> Op:
+    """The op behind `slice`."""
+    if len(begin) != len(end) or (step and len(step) != len(begin)):
+        raise AttributeValueError(
+            f"begin is {begin}, end {end}, step {step}; expected as many numbers in each"
+        )
+    step = step or (None,) * len(begin)
+    return index.Slice(key=index.freeze(tuple(map(slice, begin, end, step))))
+
+
+def slice_axis(axis: int, begin: int, end: int | None) -> Op:
+    """The op behind `slice_axis`."""
+    part, every = slice(begin, end), slice(None)
+    key = (*[every] * axis, part) if axis >= 0 else (..., part, *[every] * (-axis - 1))
+    return index.Slice(key=index.freeze(key))
+
+
+def flip(axis: int | tuple[int, ...]) -> Op:
+    """The op behind `reverse`."""
+    return repeated.Flip(axis=axis)
+
+
+def take(axis: int = 0, mode: str = "clip") -> Op:
+    """The op behind `take`."""
+    return gather.Take(axis=axis, mode=mode)
+
+
+def place_of(cls: Callable[..., Op]) -> Callable[..., Op]:
+    """Where an extreme is, as MXNet gives it: in the element type of the data."""
+
+    def build(axis: int | None = None, keepdims: bool = False) -> Op:
+        return cls(axis=axis, keepdims=keepdims, vector=True)
+
+    return build
+
+
+def sort(axis: int | None = -1, is_ascend: bool = True) -> Op:
+    """The op behind `sort`."""
+    return order.Sort(axis=axis, descending=not is_ascend)
+
+
+def argsort(axis: int | None = -1, is_ascend: bool = True, dtype: str = "float32") -> Op:
+    """The op behind `argsort`."""
+    return order.Argsort(axis=axis, descending=not is_ascend, type=dtype)
+
+
+def norm(ord: int = 2, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Op:
+    """The op behind `norm`."""
+    axis = None if axis == () else axis
+    return norms.Norm(ord=ord, axis=axis, keepdims=keepdims, vector=True, steep=True)
+
+
+def layer_norm(axis: int = -1, eps: float = 1e-5, output_mean_var: bool = False) -> Op:
+    """The op behind `LayerNorm`."""
+    return (norms.LayerNormMoments if output_mean_var else norms.LayerNorm)(axis=axis, eps=eps)
+
+
+def softmin(axis: int = -1, temperature: float | None = None) -> Op:
+    """The op behind `softmin`."""
+    return layers.Softmin(axis=axis, temperature=1.0 if temperature is None else temperature)
+
+
+def batch_dot(transpose_a: bool = False, transpose_b: bool = False) -> Op:
+    """The op behind `batch_dot`."""
+    return products.BatchDot(transpose_a=transpose_a, transpose_b=transpose_b)
+
+
+def top_k(
+    axis: int | None = -1,
+    k: int = 1,
+    ret_typ: str = "indices",
+    is_ascend: bool = False,
+    dtype: str = "float32",
+) -> Op:
+    """The op behind `topk`."""
+    values = top.TopValues(k=k, axis=axis, ascending=is_ascend)
+    places = top.TopPlaces(k=k, axis=axis, ascending=is_ascend, type=dtype)
+    mask = top.TopMask(k=k, axis=axis, ascending=is_ascend)
+    both = top.TopK(k=k, axis=axis, ascending=is_ascend, type=dtype)
+    return choose("ret_typ", ret_typ, {"value": values, "indices": places, "mask": mask, "both": both})
+
+
+def one_hot(depth: int, on_value: float = 1.0, off_value: float = 0.0, dtype: str = "float32") -> Op:
+    """The op behind `one_hot`."""
+    return gather.OneHot(depth=depth, on_value=on_value, off_value=off_value, type=dtype)
+
+
+def of_shape(cls: Callable[..., Op], field: str) -> Callable[..., Op]:
+    """An op that calls MXNet's `shape` otherwise."""
+
+    def build(shape: tuple[int, ...]) -> Op:
+        return cls(**{field: shape})
+
+    return build
+
+
+def upsampling(
+    scale: int,
+    num_filter: int = 0,
+    sample_type: str = "nearest",
+    multi_input_mode: str = "concat",
+) -> Op:
+    """The op behind `UpSampling`: bilinear is a deconvolution, whose weight is an input."""
+    kernel, pad = 2 * scale - scale % 2, scale // 2
+    if sample_type == "bilinear":
+        return deconv.Deconvolution(
+            kernel=(kernel,) * 2, stride=(scale,) * 2, pad=(pad,) * 2, num_filter=num_filter, num_group=num_filter,
+        )  # fmt: skip
+    nearest = spatial.Enlarge(scale=scale, multi_input_mode=multi_input_mode)
+    return choose("sample_type", sample_type, {"nearest": nearest})
+
+
+def extract_diagonal(offset: int = 0) -> Op:
+    """The op behind `linalg_extractdiag`."""
+    return repeated.Diagonal(k=offset, a=-2, b=-1)
+
+
+def cast(dtype: str) -> Op:
+    """The op behind `Cast`."""
+    if dtype not in DTYPE_CODES:
+        raise AttributeValueError(f"dtype is {dtype[:80]!r}, expected one of {', '.join(DTYPE_CODES)}")
+    return movement.Cast(type=dtype)
+
+
+def split(num_outputs: int, axis: int = 1, squeeze_axis: bool = False) -> Op:
+    """The op behind `SliceChannel`."""
+    return index.Split(num_outputs=num_outputs, axis=axis, squeeze_axis=squeeze_axis)
+
+
+def custom(op_type: str, **arguments: Any) -> Op:
+    """An operator that the user registered as `op_type`; other attributes are its own, as texts."""
+    return Custom(op_type, **arguments)
+
+
+def ftml_update(
+    lr: float,
+    t: int,
+    beta1: float = 0.6,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    wd: float = 0.0,
+    rescale_grad: float = 1.0,
+    clip_grad: float = -1.0,
+) -> Op:
+    """The op behind `ftml_update`, which calls `clip_gradient` otherwise."""
+    more = {"wd": wd, "rescale_grad": rescale_grad, "clip_gradient": clip_grad}
+    return adaptive.FtmlUpdate(lr=lr, t=t, beta1=beta1, beta2=beta2, epsilon=epsilon, **more)
+
+
+def same_shape(cls: Callable[..., Op], **more: bool) -> Callable[[], Op]:
+    """A binary op that does not broadcast."""
+    return lambda: cls(same_shape=True, **more)
+
+
+def broadcasting(cls: Callable[..., Op], **more: bool) -> Callable[[], Op]:
+    """A binary op that broadcasts."""
+    return lambda: cls(**more)

@@ -1,0 +1,199 @@
+"""The gamma function and what belongs to it: its logarithm and slope in NumPy alone, the rest by SciPy."""
+
+import math
+
+import numpy as np
+
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import in_type
+from tinygrad_lesson.engine.op import attr
+from tinygrad_lesson.ops.by_scipy import ByScipy, library, narrow, wide
+from tinygrad_lesson.ops.elementwise import FloatUnary
+from tinygrad_lesson.ops.functions import FloatBinary
+from tinygrad_lesson.ops.special import Special, quotient
+
+# gammaln(x) / ((x - 1) (x - 2)) from 1/2 to 3: 2e-16.
+GAMMALN = (
+    (2.7240344432094075, 106.13198507845128, 873.3223601266254, 2382.6797237927226, 2496.273396600479,
+     1018.5290373425037, 147.94420834258645, 5.724845940210584, 0.013226520237811247),
+    (1.0, 64.30434025499453, 779.5482508121479, 3043.641611270366, 4607.863950951059, 2887.31386646883,
+     733.1129959382313, 66.65249519484985, 1.51041388013843),
+)  # fmt: skip
+# What Stirling's formula leaves of gammaln(x), times x, from 3 on, in 1 / x**2: 3e-16.
+STIRLING = (
+    (0.0833333333333333, 0.711826649176208, 1.4960206343966906, 0.776162644151485, 0.05093718613974453),
+    (1.0, 8.575253123447203, 18.228565574206044, 9.847044340088642, 0.8170277885396678),
+)
+# digamma(x) / (x - zero) from 1/2 to 3: 2e-15.
+DIGAMMA = (
+    (0.6841667098251714, 2.1684951583747742, 1.9041433287618748, 0.6217961309864007, 0.07465753521933201,
+     0.0025044020151755468, 4.694409844673275e-06),
+    (3.610801203818912e-09, 1.0, 1.9081602314720276, 1.158174421280036, 0.2729232450745926, 0.023505338169455846,
+     0.0005242087093447794),
+)  # fmt: skip
+ZERO = (1.4616321449683622, 9.549995429965697e-17)  # of digamma, in two parts
+# (log(x) - 1 / (2 x) - digamma(x)) * x**2 from 3 on, in 1 / x**2: 4e-15.
+DIGAMMA_FAR = (
+    (0.08333333333333301, 0.8280191734355394, 2.0814234415179533, 1.3379728935745776, 0.10925652660776201),
+    (1.0, 10.036230081219307, 25.933085260929435, 18.221067264586626, 2.3091953199664035),
+)
+
+
+def mirrored(xp, x):
+    """`x`, or below 1/2 ``1 - x``, from which all follows; whether that is so; how far the next whole number is."""
+    below = xp.less(x, 0.5)
+    return xp.where(below, 1 - x, x), below, xp.where(below, x - xp.rint(x), 0.5)
+
+
+@op
+class Gammaln(Special):
+    """The logarithm of the absolute value of the gamma function: ``y = log(|gamma(x)|)``; infinite at 0, -1, -2, ..."""
+
+    def values(self, xp, x):
+        z, below, apart = mirrored(xp, xp.maximum(x, -1e300))
+        near = xp.minimum(z, 3)
+        near = (near - 1) * (near - 2) * quotient(GAMMALN, near)
+        far = xp.maximum(z, 3)
+        inverse = 1 / far
+        rest = math.log(2 * math.pi) / 2 + inverse * quotient(STIRLING, inverse * inverse)
+        far = (far - 0.5) * (xp.log(far) - 1) + (rest - 0.5)
+        y = xp.where(xp.less(z, 3), near, far)
+        sine = xp.abs(xp.sin(math.pi * apart))
+        turned = xp.log(math.pi / xp.where(xp.equal(sine, 0), 1, sine)) - y
+        turned = xp.where(xp.equal(sine, 0), math.inf, turned)
+        y = xp.where(below, turned, y)
+        return xp.where(xp.equal(x, -math.inf), x, y)
+
+    def vjp(self, F, g, y, x):
+        return (g * F.digamma(x),)
+
+    def oracle(self, x):
+        return np.vectorize(math.lgamma, otypes=[float])(x)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape(), low=-2.7, high=6, away_from=(-2, -1, 0))}
+
+
+@op
+class Digamma(Special):
+    """The slope of `gammaln`: ``y = gamma'(x) / gamma(x)``; infinite at 0, NaN at -1, -2, ..."""
+
+    def values(self, xp, x):
+        z, below, apart = mirrored(xp, x)
+        near = xp.minimum(z, 3)
+        near = ((near - ZERO[0]) - ZERO[1]) * quotient(DIGAMMA, near)
+        far = xp.maximum(z, 3)
+        inverse = 1 / far
+        square = inverse * inverse
+        far = xp.log(far) - (0.5 * inverse + square * quotient(DIGAMMA_FAR, square))
+        y = xp.where(xp.less(z, 3), near, far)
+        whole = xp.equal(apart, 0)
+        turned = y - math.pi / xp.tan(math.pi * xp.where(whole, 0.5, apart))
+        pole = xp.where(xp.equal(x, 0), xp.copysign(math.inf, -x), math.nan)
+        return xp.where(below, xp.where(whole, pole, turned), y)
+
+    def vjp(self, F, g, y, x):
+        return (g * F.polygamma(x, n=1),)
+
+    def oracle(self, x):
+        y = np.zeros_like(x)
+        for k in range(40):
+            y -= 1 / (x + k)
+        z = x + 40
+        return y + np.log(z) - 1 / (2 * z) - 1 / (12 * z**2) + 1 / (120 * z**4) - 1 / (252 * z**6)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape(), low=-2.7, high=6, away_from=(-2, -1, 0))}
+
+
+@op
+class Gamma(ByScipy):
+    """The gamma function: ``y = integral of t ** (x - 1) * exp(-t) from 0``, so that ``gamma(n + 1) = n!``."""
+
+    def vjp(self, F, g, y, x):
+        return (g * (y * F.digamma(x)),)
+
+    def oracle(self, x):
+        return np.vectorize(math.gamma, otypes=[float])(x)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape(), low=-2.7, high=4, away_from=(-2, -1, 0))}
+
+
+@op
+class Polygamma(FloatUnary):
+    """Derivative number `n` of `digamma`."""
+
+    traceable = False
+    n: int = attr(1, minimum=0, doc="how often `digamma` is differentiated")
+
+    def forward(self, xp, x):
+        y = library(xp, "polygamma").polygamma(self.n, in_type(xp, x, np.dtype(float)))
+        return narrow(xp, y, x, dtype=self.dtype(getattr(x, "dtype", None)))
+
+    def vjp(self, F, g, y, x):
+        return (g * F.polygamma(x, n=self.n + 1),)
+
+    def oracle(self, x):
+        if not self.n:
+            return slopes_of_digamma(0, x)
+        sign = (-1) ** (self.n + 1) * math.factorial(self.n)
+        return sign * slopes_of_digamma(self.n, x)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(n=draw.integer(0, 2)), {"x": draw.array(draw.shape(), low=0.6, high=6)}
+
+
+def slopes_of_digamma(n, x):
+    """Sums of ``1 / (x + k) ** (n + 1)``, by Euler and Maclaurin; for `n` 0 `digamma`."""
+    z, p = x + 40, n + 1
+    y = sum(1 / (x + k) ** p for k in range(40))
+    rest = 1 / (2 * z**p) + p / (12 * z ** (p + 1)) - p * (p + 1) * (p + 2) / (720 * z ** (p + 3))
+    rest = rest + p * (p + 1) * (p + 2) * (p + 3) * (p + 4) / (30240 * z ** (p + 5))
+    return y + rest + z ** (1 - p) / (p - 1) if n else np.log(z) - rest - y
+
+
+class OfTwo(FloatBinary):
+    """A function of two positive numbers, by a library call."""
+
+    traceable = False
+
+    def forward(self, xp, a, b):
+        found = getattr(library(xp, self.function), self.function)(wide(xp, a), wide(xp, b))
+        kinds = [getattr(x, "dtype", None) for x in (a, b)]
+        return narrow(xp, found, a, b, dtype=self.dtype(*kinds))
+
+    @classmethod
+    def sample(cls, draw):
+        a, b = draw.broadcasting(2)
+        return cls(), {"a": draw.array(a, low=0.5, high=4), "b": draw.array(b, low=0.5, high=4)}
+
+
+@op
+class Beta(OfTwo):
+    """The beta function: ``y = gamma(a) * gamma(b) / gamma(a + b)``."""
+
+    def vjp(self, F, g, y, a, b):
+        both = F.digamma(a + b)
+        return lambda: g * (y * (F.digamma(a) - both)), lambda: g * (y * (F.digamma(b) - both))
+
+    def oracle(self, a, b):
+        return np.vectorize(lambda s, t: math.gamma(s) * math.gamma(t) / math.gamma(s + t), otypes=[float])(
+            a, b
+        )
+
+
+@op
+class Betaln(OfTwo):
+    """The logarithm of the beta function: ``y = log(|beta(a, b)|)``."""
+
+    def vjp(self, F, g, y, a, b):
+        both = F.digamma(a + b)
+        return lambda: g * (F.digamma(a) - both), lambda: g * (F.digamma(b) - both)
+
+    def oracle(self, a, b):
+        return np.log(Beta().oracle(a, b))

@@ -1,0 +1,348 @@
+"""The error function, with what belongs to it, in NumPy alone.
+
+Everything is computed in float64 and then rounded to the element type of `x`. The quotients of polynomials were
+fitted for this file, in 50 digits with mpmath: least squares on Chebyshev points, made nearly minimax by iterated
+weights (Sanathanan and Koerner 1963, Lawson 1961). Next to each stands its largest relative error.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygrad_lesson.engine.composite import Composite
+from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import in_type
+from tinygrad_lesson.engine.errors import DTypeError
+from tinygrad_lesson.engine.namespace import Methods, as_method
+from tinygrad_lesson.engine.op import FUNCTIONS
+from tinygrad_lesson.ops.elementwise import FloatUnary, Sigmoid
+from tinygrad_lesson.ops.functions import FloatBinary, WithinOne
+
+FUNCTIONS["expit"] = Sigmoid  # SciPy's name for it
+Methods.expit = as_method(Sigmoid)  # type: ignore[attr-defined]
+
+# erf(x) / x up to 1, in x**2: 8e-17.
+ERF = (
+    (1.1283791670955126, 0.08822304914913398, 0.03818025231780661, -0.00016211173367665688, 0.00011881126413538361,
+     -3.0865970600644983e-06),
+    (1.0, 0.4115189749348205, 0.07100935927016228, 0.006183744947995962, 0.00023404738843023774),
+)  # fmt: skip
+# exp(x**2) erfc(x) / t from 1/2 on, in t = 1 / (1 + x): 5e-16.
+ERFCX = (
+    (0.5641895835477566, 2.759013434224999, 13.948400228000859, 40.017203301922315, 96.55862217406295,
+     164.31975286947377, 212.47688913226378, 183.87857821691284, 87.49946342421235, -0.23458841994026683),
+    (1.0, 3.890223986192955, 20.332671711677364, 49.150862414187536, 115.02361407277678, 166.92929582095235,
+     200.25216281473453, 151.43973269914613, 76.75714491838622, 17.01181813686593),
+)  # fmt: skip
+# erfinv(x) / x up to 3/4, in 9/16 - x**2: 5e-17.
+ERFINV = (
+    (1.0845597967968246, 6.1424160443577644, 12.615610744619959, 11.435769874682356, 4.429433151067932,
+     0.5848797141202806, 0.011916443030513969),
+    (1.0, 6.1822588050121805, 14.219684637155996, 15.028728562705275, 7.281627501411505, 1.3941898363291543,
+     0.06768164465840375),
+)  # fmt: skip
+# The x for which erfc(x) = q is at most 1/4, in sqrt(-log(q)): 3e-9, before a step of Newton's.
+ERFCINV = (
+    (-0.027168968162073027, 0.1804256197610098, 0.3644951295819361, 1.9640072031548985, 0.7908618725813853,
+     0.052852635168586674),
+    (1.0, 1.2999628704886852, 2.0784879533384575, 0.791554839584184, 0.05284552973526855, 4.622398666316365e-08),
+)  # fmt: skip
+
+
+def quotient(coefficients, t):
+    """One polynomial by another, the lowest coefficients first."""
+    over, under = coefficients
+    return horner(over, t) / horner(under, t)
+
+
+def horner(coefficients, t):
+    """A polynomial."""
+    y = coefficients[-1]
+    for c in coefficients[-2::-1]:
+        y = y * t + c
+    return y
+
+
+class Special(FloatUnary):
+    """A function of one number that is computed in float64, by `values(xp, x)`."""
+
+    values: ClassVar[Callable[..., Any]]
+
+    def forward(self, xp, x):
+        dtype = getattr(x, "dtype", None)
+        if dtype is not None and dtype.kind == "c":
+            raise DTypeError(f"{self.function}: x is {dtype}, expected real numbers")
+        y = self.values(xp, in_type(xp, x, np.dtype(float)))
+        return y if dtype is None else in_type(xp, y, self.dtype(dtype))
+
+
+# The error function. Pieces are given numbers of their own range only, so that none overflows where it is not used.
+
+
+def bell(xp, x, sign):
+    """``exp(sign * x * x)``; the square in two parts, since its rounding would be felt."""
+    near = xp.floor(x * 16) / 16
+    return xp.exp(sign * near * near) * xp.exp(sign * (x - near) * (x + near))
+
+
+def scaled(x):
+    """``exp(x**2) * erfc(x)`` from 1/2 on."""
+    t = 1 / (1 + x)
+    return t * quotient(ERFCX, t)
+
+
+def inner(xp, x, bound):
+    """`erf` up to `bound`, which is at most 1."""
+    x = xp.clip(x, -bound, bound)
+    return x * quotient(ERF, x * x)
+
+
+def outer(xp, x, bound):
+    """`erfc` of `x` from `bound` on; from 30 on it is 0."""
+    x = xp.clip(x, bound, 30.0)
+    return bell(xp, x, -1) * scaled(x)
+
+
+@op
+class Erf(Special):
+    """The error function: ``y = 2 / sqrt(pi) * integral of exp(-t * t) from 0 to x``."""
+
+    def values(self, xp, x):
+        size = xp.abs(x)
+        far = xp.copysign(1 - outer(xp, size, 1.0), x)
+        return xp.where(xp.less(size, 1), inner(xp, x, 1.0), far)
+
+    def vjp(self, F, g, y, x):
+        return (g * (2 / math.sqrt(math.pi) * F.exp(-x * x)),)
+
+    def oracle(self, x):
+        return np.vectorize(math.erf, otypes=[float])(x)
+
+
+@op
+class Erfc(Special):
+    """What the error function lacks to 1: ``y = 1 - erf(x)``, with all digits where that is small."""
+
+    def values(self, xp, x):
+        tail = outer(xp, xp.abs(x), 0.5)
+        far = xp.where(xp.less(x, 0), 2 - tail, tail)
+        return xp.where(xp.less(xp.abs(x), 0.5), 1 - inner(xp, x, 0.5), far)
+
+    def vjp(self, F, g, y, x):
+        return (g * (-2 / math.sqrt(math.pi) * F.exp(-x * x)),)
+
+    def oracle(self, x):
+        return np.vectorize(math.erfc, otypes=[float])(x)
+
+
+@op
+class Erfcx(Special):
+    """`erfc` without its bell: ``y = exp(x * x) * erfc(x)``."""
+
+    def values(self, xp, x):
+        far = scaled(xp.maximum(xp.abs(x), 0.5))
+        near = bell(xp, xp.clip(x, -0.5, 0.5), 1) * (1 - inner(xp, x, 0.5))
+        far = xp.where(xp.less(x, 0), 2 * bell(xp, xp.clip(x, -30.0, 0.0), 1) - far, far)
+        return xp.where(xp.less(xp.abs(x), 0.5), near, far)
+
+    def vjp(self, F, g, y, x):
+        return (g * (2 * x * y - 2 / math.sqrt(math.pi)),)
+
+    def oracle(self, x):
+        return np.vectorize(lambda t: math.exp(t * t) * math.erfc(t), otypes=[float])(x)
+
+
+def middle(xp, x):
+    """`erfinv` up to 3/4."""
+    x = xp.clip(x, -0.75, 0.75)
+    return x * quotient(ERFINV, 0.5625 - x * x)
+
+
+def quantile(xp, q):
+    """The number whose `erfc` is `q`, at most 1/4: one step of Newton's in logarithms from a good guess."""
+    log = -xp.log(xp.clip(q, 5e-324, 0.25))
+    y = quotient(ERFCINV, xp.sqrt(log))
+    e = scaled(y)
+    y = y - (y * y - xp.log(e) - log) * (math.sqrt(math.pi) / 2) * e
+    return xp.where(xp.greater(q, 0), y, xp.where(xp.equal(q, 0), math.inf, math.nan))
+
+
+@op
+class Erfinv(Special, WithinOne):
+    """The number whose `erf` is `x`; infinite at -1 and 1, NaN beyond."""
+
+    def values(self, xp, x):
+        far = xp.copysign(quantile(xp, 1 - xp.abs(x)), x)
+        return xp.where(xp.less_equal(xp.abs(x), 0.75), middle(xp, x), far)
+
+    def vjp(self, F, g, y, x):
+        return (g * (math.sqrt(math.pi) / 2 * F.exp(y * y)),)
+
+    def oracle(self, x):
+        return bisected(lambda y: math.erf(y), x, 1)
+
+
+@op
+class Erfcinv(Special):
+    """The number whose `erfc` is `x`; infinite at 0 and 2, NaN beyond."""
+
+    def values(self, xp, x):
+        far = xp.copysign(quantile(xp, xp.minimum(x, 2 - x)), 1 - x)
+        return xp.where(xp.less_equal(xp.abs(1 - x), 0.75), middle(xp, 1 - x), far)
+
+    def vjp(self, F, g, y, x):
+        return (g * (-math.sqrt(math.pi) / 2 * F.exp(y * y)),)
+
+    def oracle(self, x):
+        return bisected(lambda y: math.erfc(y), x, -1)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape(), low=0.1, high=1.9)}
+
+
+def bisected(function, x, sign):
+    """Where a function that rises (`sign` 1) or falls has the values `x`."""
+    low, high = np.full(np.shape(x), -8.0), np.full(np.shape(x), 8.0)
+    for _ in range(80):
+        half = (low + high) / 2
+        above = sign * np.vectorize(function, otypes=[float])(half) > sign * np.asarray(x)
+        low, high = np.where(above, low, half), np.where(above, half, high)
+    return (low + high) / 2
+
+
+# Probabilities.
+
+
+@op
+class Logit(WithinOne):
+    """The number whose `sigmoid` is `x`: ``y = log(x / (1 - x))``, with all digits near 1/2; NaN beyond 0 and 1."""
+
+    def forward(self, xp, x):
+        middle = 2 * xp.arctanh(2 * (xp.clip(x, 0.25, 0.75) - 0.5))
+        return xp.where(xp.less(xp.abs(x - 0.5), 0.25), middle, xp.log(x / (1 - x)))
+
+    def vjp(self, F, g, y, x):
+        return (g / (x * (1 - x)),)
+
+    def oracle(self, x):
+        return np.log(x) - np.log1p(-x)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape(), low=0.1, high=0.9)}
+
+
+class Smooth(Composite):
+    """A smooth function of one number, in other ops."""
+
+    def dtype(self, x):
+        return None if x is None else np.result_type(x, np.float16)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape())}
+
+
+@op
+class LogExpit(Smooth):
+    """The logarithm of the `sigmoid`: ``y = -log(1 + exp(-x))``, without overflow."""
+
+    def compose(self, F, x):
+        return F.negative(F.softplus(F.negative(x)))
+
+    def dtype(self, x):
+        return Sigmoid().dtype(x)
+
+    def oracle(self, x):
+        return np.log(1 / (1 + np.exp(-x)))
+
+
+@op
+class Ndtr(Smooth):
+    """The probability that a standard normal number is at most `x`."""
+
+    def compose(self, F, x):
+        return 0.5 * F.erfc(x * -math.sqrt(0.5))
+
+    def oracle(self, x):
+        return np.vectorize(lambda t: (1 + math.erf(t / math.sqrt(2))) / 2, otypes=[float])(x)
+
+
+@op
+class LogNdtr(Special):
+    """The logarithm of `ndtr`, where that is too small for a number too."""
+
+    def values(self, xp, x):
+        x = x * -math.sqrt(0.5)
+        near = xp.log1p(-0.5 * Erfc().values(xp, -xp.minimum(x, 0.5)))
+        far = xp.maximum(x, 0.5)
+        return xp.where(xp.less(x, 0.5), near, xp.log(0.5 * scaled(far)) - far * far)
+
+    def vjp(self, F, g, y, x):
+        below = F.less(x, 0)
+        low = math.sqrt(2 / math.pi) / F.erfcx(F.where(below, x, 0) * -math.sqrt(0.5))
+        x = F.where(below, 0, x)
+        return (g * F.where(below, low, F.exp(-0.5 * x * x - F.where(below, 0, y)) / math.sqrt(2 * math.pi)),)
+
+    def oracle(self, x):
+        return np.log(Ndtr().oracle(x))
+
+
+@op
+class Gelu(Smooth):
+    """`x` times the probability that a standard normal number is less: a smooth kin of `relu`.
+
+    Source
+        Hendrycks and Gimpel 2016; MXNet 1.9, `LeakyReLU` with act_type gelu.
+    """
+
+    def compose(self, F, x):
+        return 0.5 * x * F.erfc(x * -math.sqrt(0.5))
+
+    def oracle(self, x):
+        return x * Ndtr().oracle(x)
+
+
+@op
+class Xlogy(FloatBinary):
+    """``y = a * log(b)``, and 0 where `a` is 0 and `b` is a number."""
+
+    def forward(self, xp, a, b):
+        nothing = xp.logical_and(xp.equal(a, 0), xp.equal(b, b))
+        return xp.where(nothing, 0, a * xp.log(xp.where(nothing, 1, b)))
+
+    def vjp(self, F, g, y, a, b):
+        return lambda: g * F.log(b), lambda: g * (a / b)
+
+    def oracle(self, a, b):
+        return a * np.log(b)
+
+    @classmethod
+    def sample(cls, draw):
+        a, b = draw.broadcasting(2)
+        return cls(), {"a": draw.array(a), "b": draw.array(b, low=0.2, high=3)}
+
+
+@op
+class Xlog1py(FloatBinary):
+    """``y = a * log(1 + b)``, and 0 where `a` is 0 and `b` is a number."""
+
+    function = "xlog1py"
+
+    def forward(self, xp, a, b):
+        nothing = xp.logical_and(xp.equal(a, 0), xp.equal(b, b))
+        return xp.where(nothing, 0, a * xp.log1p(xp.where(nothing, 0, b)))
+
+    def vjp(self, F, g, y, a, b):
+        return lambda: g * F.log1p(b), lambda: g * (a / (1 + b))
+
+    def oracle(self, a, b):
+        return a * np.log1p(b)
+
+    @classmethod
+    def sample(cls, draw):
+        a, b = draw.broadcasting(2)
+        return cls(), {"a": draw.array(a), "b": draw.array(b, low=-0.7, high=3)}
