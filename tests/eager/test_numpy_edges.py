@@ -88,6 +88,11 @@ def test_unusual_arrays_give_what_numpy_gives_or_an_error_as_there(expression):
 
 
 def test_what_is_said_to_be_different_is():
+    alike = (
+        {"cross"} if np.lib.NumpyVersion(np.__version__) >= "2.5.0" else set()
+    )  # there NumPy has given them up
     for function, (_, *names) in DIFFERENT.items():
+        if function in alike:
+            continue
         calls = [e for e in EXPRESSIONS if e.startswith(f"np.{function}(")]
         assert all(any(differs(call, name) for call in calls) for name in names), function
