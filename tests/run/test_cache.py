@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
+import tinygrad_lesson as tl
 from tinygrad_lesson.run.tape import loops, machine
 
 KEY = (loops.elementwise, "add", "float32", ("float32",) * 3, ("dense",) * 3, False)
@@ -177,6 +178,24 @@ def test_compiling_that_was_interrupted_leaves_nothing(where, start, monkeypatch
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert added() == 3  # in the same process
     assert start()[0] == 3
+
+
+def test_where_machine_code_does_not_run_numpy_does_with_one_line(monkeypatch, capsys):
+    def refused():
+        raise OSError("no executable memory")
+
+    monkeypatch.setattr(machine.llvm, "check_jit_execution", refused)
+    machine.works.cache_clear()
+    try:
+        f = tl.jit(lambda x: tl.exp(x) * 2, runner="vm")
+        for _ in range(2):
+            np.testing.assert_array_equal(f(np.zeros(3, np.float32)), 2)
+        (program,) = f.programs.values()
+        assert program.runner.name == "numpy"
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "no executable memory" in line
+    finally:
+        machine.works.cache_clear()
 
 
 PROGRAM = """

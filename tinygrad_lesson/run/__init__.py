@@ -38,15 +38,17 @@ def compiled_parts() -> tuple[Any, Any]:
 
 
 def taped(plan: Plan, arrays: Any, generator: Any, **settings: Any) -> Any:
-    """The runner of tapes."""
-    return compiled_parts()[0](plan, arrays, generator, **settings)
+    """The runner of tapes; that of NumPy where machine code does not run."""
+    made = compiled_parts()[0]
+    return (made if made.works() else NumpyRunner)(plan, arrays, generator, **settings)
 
 
 def compiled_update(update: Any) -> Callable[[float], None] | None:
     """A function of the rate that takes an optimizer's step in one pass; None where nothing is compiled."""
     if runner_name() != "vm":
         return None
-    return compiled_parts()[1](update)  # type: ignore[no-any-return]
+    runs, step = compiled_parts()
+    return step(update) if runs.works() else None
 
 
 RUNNERS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner, "vm": taped}

@@ -1,6 +1,5 @@
 """Calls as instructions: an encoder for each NumPy function that has a kernel."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +9,18 @@ import numpy as np
 from tinygrad_lesson.engine.shapes import reduced_axes, show
 from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Trace, numbers_in
 from tinygrad_lesson.run.calls import function_of
-from tinygrad_lesson.run.operands import WORD, Memory, Operand, Row, apart, contiguous, kind_of, signed
+from tinygrad_lesson.run.operands import (
+    KINDS,
+    WORD,
+    Memory,
+    Operand,
+    Row,
+    apart,
+    contiguous,
+    kind_of,
+    row_major,
+    signed,
+)
 from tinygrad_lesson.run.tape import loops, products, reductions
 from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY
 from tinygrad_lesson.run.tape.loops import APART, DENSE, SINGLE
@@ -208,7 +218,7 @@ def fold(
         )
         return None if first is None or then is None else [*first, *then]
     n, (s,) = (inner.sizes[0], inner.strides[0]) if inner.sizes else (1, [x.itemsize])
-    to = row_major_like(x.shape, target)
+    to = row_major(x.shape, target.itemsize)
     found = loops_over(x.shape, x.strides, to)
     *outer, m = (1, *found.sizes)[-max(1, len(found.sizes)) :]
     *around, (across, over) = [[0, target.itemsize], *found.strides][-max(1, len(found.sizes)) :]
@@ -223,11 +233,6 @@ def fold(
     else:
         kernel = address(reductions.folded, name, x.kind, target.kind)
     return [repeated([kernel, x.offset, across, s, target.offset, m, n], (1, 4), outer, around)]
-
-
-def row_major_like(shape: tuple[int, ...], target: Operand) -> tuple[int, ...]:
-    """The strides of a contiguous target as one of this shape."""
-    return tuple(target.itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
 def full(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
@@ -387,14 +392,13 @@ def common_kind(name: str, inputs: Sequence[Any], target: str) -> str | None:
         return None
     common = np.result_type(*[np.dtype(x) if type(x) is str else x for x in inputs]).name
     if name == "positive":
-        return common if common in BY_TARGET or common == "bool" else None
+        return common if common in KINDS else None
     if common in FLOATS:
         return common if not (name in ANSWERS and target != "bool") else None
-    known = common in BY_TARGET or (common == "bool" and name in (*ANSWERS, "where"))
+    known = common in KINDS and (common != "bool" or name in (*ANSWERS, "where"))
     return common if known and name not in FLOATS_ONLY else None
 
 
-BY_TARGET = ("float32", "float64", "int32", "int64")
 # Functions that have another name where they are emitted.
 KERNELS = {"copyto": "positive", "copy": "positive"} | {
     name: name for name in EXPRESSIONS if name not in ("relu", "rsqrt", "sigmoid", "pass_sign", "clip")
@@ -464,7 +468,7 @@ def encode_call(
     touched = [n for n in numbers_in(call.inputs) if n not in fixed]
     if encoder is None or target is None or None in [values[n] for n in touched]:
         types = sorted(
-            {n for n in [made.values[n].dtype.name for n in (*touched, call.out)] if n not in CALLABLE}
+            {n for n in [made.values[n].dtype.name for n in (*touched, call.out)] if n not in KINDS}
         )
         raise NotTraceableError(f"np.{call.name} has no instruction{''.join(f' for {t}' for t in types)}")
     root = made.roots[call.out][0]
@@ -479,7 +483,6 @@ def encode_call(
     return rows
 
 
-CALLABLE = {*BY_TARGET, "bool"}
 CONSTANTS = {"arange", "array", "asarray", "eye", "identity", "linspace", "tri"}  # of numbers alone
 
 

@@ -46,6 +46,7 @@ class VMRunner(NumpyRunner):
     """Carries out a plan by instructions where there are kernels, by NumPy elsewhere."""
 
     name = "vm"
+    works = staticmethod(machine.works)
     patterns: ClassVar[dict[str, str]] = {
         p.name: f"{p.of()}: {p.meaning}" for p in (*PATTERNS, *PAIRS)
     } | OTHERS

@@ -8,12 +8,15 @@ from llvmlite import ir
 from tinygrad_lesson.run.tape.expressions import EXPRESSIONS, converted
 from tinygrad_lesson.run.tape.machine import BYTES, KERNEL
 from tinygrad_lesson.run.tape.vector import (
+    I1,
+    I32,
     I64,
     IN_MEMORY,
     NOUGHT,
     ROWS_AT_ONCE,
     Memory,
     Vector,
+    declared,
     in_parts,
     itemsize,
     lanes_of,
@@ -155,22 +158,16 @@ def gathered(builder: Any, base: Any, words: Any, step: Any) -> None:
 def copied(memory: Memory, o: Any, source: Any, size: Any) -> None:
     """So many bytes from one place to another."""
     builder = memory.builder
-    name, kinds = "llvm.memcpy.p0.p0.i64", [BYTES, BYTES, I64, ir.IntType(1)]
-    module = builder.module
-    function = module.globals.get(name) or ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
-    builder.call(
-        function, [builder.gep(memory.base, [o]), builder.gep(memory.base, [source]), size, ir.IntType(1)(0)]
-    )
+    function = declared(builder, "llvm.memcpy.p0.p0.i64", ir.VoidType(), [BYTES, BYTES, I64, I1])
+    places = [builder.gep(memory.base, [at]) for at in (o, source)]
+    builder.call(function, [*places, size, I1(0)])
 
 
 def fetched(builder: Any, base: Any, words: Any, step: Any) -> None:
     """Ask for cache lines, to be there when they are read: a kernel. Words: an offset, how many lines."""
     memory = Memory(builder, base, words, 1)
     offset, lines = memory.take(2)
-    i32 = ir.IntType(32)
-    kinds = [BYTES, i32, i32, i32]
-    module = builder.module
-    fetch = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "llvm.prefetch.p0")
+    fetch = declared(builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, I32, I32, I32])
     with loop(builder, lines) as line:
-        read, kept, data = i32(0), i32(3), i32(1)
+        read, kept, data = I32(0), I32(3), I32(1)
         builder.call(fetch, [builder.gep(base, [memory.at(offset, line, I64(64))]), read, kept, data])
