@@ -9,11 +9,11 @@ import numpy as np
 from tinygrad_lesson import random
 from tinygrad_lesson.eager.recording import RECORDING
 from tinygrad_lesson.eager.tensor import (
+    Pair,
     Tensor,
     as_array,
     lent,
     operand,
-    operands_of,
     recorded_as,
     results_of,
     wrap,
@@ -147,7 +147,7 @@ class Tensors(World):
 
     def inputs(self, node: Any) -> Sequence[Any]:
         """What was recorded, as tensors that are recorded again."""
-        return [recorded_as(t, x) for t, x in zip(node.inputs, operands_of(node), strict=True)]
+        return [recorded_as(t, x) for t, x in zip(node.inputs, node.operands, strict=True)]
 
     def shape(self, x: Any) -> tuple[int, ...]:
         """The shape of a tensor, an array or a number."""
@@ -169,10 +169,12 @@ class Recorded(Arrays):
         y = node.values
         if y.__class__ is not ndarray:
             return super().operands(node, gs)
-        g, inputs = gs[0], node.operands
+        g = gs[0]
         if g.dtype is not y.dtype:
             g = self.typed(g, y.dtype)
-        return (g, y, node.a, node.b) if inputs is None else (g, y, *inputs)
+        if node.__class__ is Pair:
+            return g, y, node.a, node.b
+        return g, y, *node.operands
 
     def results(self, node: Any) -> Sequence[Any]:
         """What was recorded."""
@@ -180,7 +182,7 @@ class Recorded(Arrays):
 
     def inputs(self, node: Any) -> Sequence[Any]:
         """What was recorded."""
-        return operands_of(node)
+        return node.operands  # type: ignore[no-any-return]
 
     def typed(self, g: Any, dtype: Any) -> Any:
         """A cotangent in the type of what it belongs to; of a real number, the real part."""

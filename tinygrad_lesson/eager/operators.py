@@ -8,10 +8,10 @@ import numpy as np
 from tinygrad_lesson.arrays import real
 from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, TENSORS, apply, typed
 from tinygrad_lesson.eager.recording import NEEDS_SLOW_PATH, UNRECORDED
-from tinygrad_lesson.eager.tensor import Tensor, operand, wrap
+from tinygrad_lesson.eager.tensor import Pair, Tensor, operand, wrap
 from tinygrad_lesson.engine.backprop import backprop
 from tinygrad_lesson.engine.errors import GraphError, ShapeError
-from tinygrad_lesson.engine.graph import COUNT, UNNAMED, Node
+from tinygrad_lesson.engine.graph import COUNT
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.ops.elementwise import Add, Divide, Multiply, Subtract
@@ -21,7 +21,7 @@ from tinygrad_lesson.ops.linear import FullyConnected
 def arithmetic(cls: type[Op]) -> Any:
     """An operator of two tensors of arrays, on the shortest way; whatever else goes through `apply`."""
     ufunc, op, alike = getattr(np, cls.function), cls(), cls(same_shape=True)  # type: ignore[call-arg]
-    new, new_node, ndarray = Tensor.__new__, Node.__new__, np.ndarray
+    new, new_node, ndarray = Tensor.__new__, Pair.__new__, np.ndarray
 
     def operator(self: Tensor, other: Any) -> Any:
         if other.__class__ is Tensor and not NEEDS_SLOW_PATH:
@@ -39,7 +39,7 @@ def arithmetic(cls: type[Op]) -> Any:
                 if left is None and right is None:
                     tensor.node = None
                     return tensor
-                tensor.node = node = new_node(Node)
+                tensor.node = node = new_node(Pair)
                 if left is None:
                     self.held = True
                     node.op = op
@@ -49,9 +49,7 @@ def arithmetic(cls: type[Op]) -> Any:
                 else:
                     node.op = alike if a.shape == b.shape else op
                 node.inputs = (self, other)
-                node.label = UNNAMED
                 node.values = value
-                node.operands = None
                 node.a, node.b = a, b
                 node.number = COUNT()
                 return tensor

@@ -12,7 +12,7 @@ from tinygrad_lesson.eager.protocol import NumpyProtocol, holds_recorded
 from tinygrad_lesson.eager.recording import CUT, RECORDING, looking
 from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
-from tinygrad_lesson.engine.graph import Node
+from tinygrad_lesson.engine.graph import UNNAMED, Node
 from tinygrad_lesson.engine.namespace import Arithmetic, Methods, numbers_only
 from tinygrad_lesson.engine.op import FUNCTIONS
 from tinygrad_lesson.engine.shapes import show
@@ -427,9 +427,18 @@ def equal_bits(a: Any, b: Any) -> bool:
     return bool(np.array_equal(a.ravel("K").view(word), b.ravel("K").view(word)))
 
 
-def operands_of(node: Any) -> Sequence[Any]:
-    """The arrays that a recorded node was computed from."""
-    return (node.a, node.b) if node.operands is None else node.operands
+class Pair(Node):
+    """What Python's operators record, most of all nodes: what is the same for all of them costs nothing here."""
+
+    __slots__ = ("a", "b")
+    a: Any  # the arrays that it was computed from
+    b: Any
+    label = UNNAMED  # type: ignore[misc]
+
+    @property
+    def operands(self) -> Sequence[Any]:  # type: ignore[override]
+        """The arrays that it was computed from."""
+        return self.a, self.b
 
 
 def results_of(node: Any) -> Sequence[Any]:

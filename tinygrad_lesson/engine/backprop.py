@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
-from tinygrad_lesson.engine.graph import Node, ancestors, between
+from tinygrad_lesson.engine.graph import Edge, Node, ancestors, between
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import Shape, show
 from tinygrad_lesson.engine.world import World
@@ -24,39 +24,56 @@ def backprop(
 
     None means that no path leads there. Without `wrt` the answer is for all variables that a path leads to: pairs
     (node, cotangent). `observe(node, operands)` is called after each rule.
+
+    Errors
+        LessonError naming the op whose rule fails, or gives what fits no input.
     """
     asked = {edge.node for edge in wrt or ()}
     wanted = None if wrt is None else between(ancestors([edge.node for edge, _ in heads]), asked)
     cotangents: dict[Node, list[Any]] = {}  # of each node one for each result, None where nothing came yet
     queue: list[tuple[int, Node]] = []  # nodes that have some; of the youngest all users are done
-    add, op, arriving = F.add, None, iter(heads)
-    while True:
-        for edge, g in arriving:
-            node = edge.node
-            if g is None or node is None or (wanted is not None and node not in wanted):
-                continue
-            if g.__class__ is FunctionType:
-                g = computed(op, g)
-                if g is None:
+    add, take, arriving = F.add, cotangents.pop, iter(heads)
+    op: Any = None  # whose gradients arrive
+    try:
+        while True:
+            for edge, g in arriving:
+                node = edge.node
+                if g is None or node is None or (wanted is not None and node not in wanted):
                     continue
-            if node in cotangents:
-                gs, i = cotangents[node], edge.index
-                gs[i] = g if gs[i] is None else add(gs[i], g)
-            elif node.op is None:
-                cotangents[node] = [g]
+                if g.__class__ is FunctionType:
+                    g = g()
+                    if g is None:
+                        continue
+                if node in cotangents:
+                    gs, i = cotangents[node], edge.index
+                    gs[i] = g if gs[i] is None else add(gs[i], g)
+                elif node.op is None:
+                    cotangents[node] = [g]
+                else:
+                    count = node.op.results
+                    cotangents[node] = [g] if count == 1 else one_of(count, edge.index, g)
+                    heappush(queue, (node.number, node))
+            del arriving  # with the arrays that the functions hold
+            if not queue:
+                break
+            node = heappop(queue)[1]
+            op = node.op
+            operands = F.operands(node, cotangents[node] if asked and node in asked else take(node))
+            if len(operands) == 4:  # most often, and faster than a list
+                g, y, a, b = operands
+                gradients = op.vjp(F, g, y, a, b)
             else:
-                count = node.op.results
-                cotangents[node] = [g] if count == 1 else one_of(count, edge.index, g)
-                heappush(queue, (-node.number, node))
-        del arriving  # with the arrays that the functions hold
-        if not queue:
-            return found(F, cotangents, wrt)
-        node = heappop(queue)[1]
-        op = node.op
-        operands = F.operands(node, cotangents[node] if node in asked else cotangents.pop(node))
-        arriving = zip(node.inputs, rule(F, op, operands))  # noqa: B905  (`strict` is slow)
-        if observe is not None:
-            observe(node, operands)
+                gradients = op.vjp(F, *operands)
+            if not op.fits:
+                gradients = to_be_fitted(F, op, operands, gradients)
+            arriving = zip(node.inputs, gradients)  # noqa: B905  (`strict` is slow)
+            if observe is not None:
+                observe(node, operands)
+    except Exception as error:
+        if op is None:
+            raise
+        raise named(op, error) from error
+    return found(F, cotangents, wrt)
 
 
 def one_of(count: int, i: int, g: Any) -> list[Any]:
@@ -72,30 +89,19 @@ def found(F: Any, cotangents: dict[Node, list[Any]], wrt: Sequence[Any] | None) 
     return [None if g is None else F.typed(g, F.dtype(edge)) for g, edge in zip(gs, wrt, strict=True)]
 
 
-def apply_vjp(F: Any, op: Op, operands: Sequence[Any]) -> list[Any]:
-    """The gradients that the rule of one op gives in a world, for a cotangent, its result and its inputs.
+def apply_vjp(F: World, op: Op, operands: Sequence[Any]) -> list[Any]:
+    """The gradients that the rule of one op gives for a cotangent, its result and its inputs: a sweep over it alone.
+
+    `F` is a world that reads what a node has recorded.
 
     Errors
         LessonError naming the op, where its rule fails or gives what fits no input.
     """
-    return [computed(op, g) if g.__class__ is FunctionType else g for g in rule(F, op, operands)]
-
-
-def rule(F: Any, op: Any, operands: Sequence[Any]) -> Sequence[Any]:
-    """What the rule of an op gives: for each input None, or a gradient, or a function that gives it.
-
-    Errors
-        GraphError where it does not give one for each input.
-    """
-    try:
-        if len(operands) == 4:  # most often, and faster than a list
-            g, y, a, b = operands
-            gradients = op.vjp(F, g, y, a, b)
-        else:
-            gradients = op.vjp(F, *operands)
-    except Exception as error:
-        raise named(op, error) from error
-    return gradients if op.fits else to_be_fitted(F, op, operands, gradients)
+    g, y, *inputs = operands
+    node = Node(op, [Edge(Node(None)) for _ in inputs], values=y, operands=inputs)
+    heads = [(Edge(node, i), part) for i, part in enumerate(g if op.results > 1 else (g,))]
+    found = dict(backprop(F, heads, None))
+    return [found.get(edge.node) for edge in node.inputs]
 
 
 # What needs an inner scope stands in a function of its own: it would make variables slower.
@@ -108,14 +114,6 @@ def to_be_fitted(F: Any, op: Any, operands: Sequence[Any], gradients: Any) -> Se
         raise GraphError(miscounted(op, gradients, count))
     pairs = enumerate(gradients)
     return [None if g is None else lambda i=i, g=g: fitted(F, op, operands, i, g) for i, g in pairs]
-
-
-def computed(op: Any, gradient: Any) -> Any:
-    """The gradient that a rule gave as a function."""
-    try:
-        return gradient()
-    except Exception as error:
-        raise named(op, error) from error
 
 
 def fitted(F: Any, op: Any, operands: Sequence[Any], i: int, gradient: Any) -> Any:

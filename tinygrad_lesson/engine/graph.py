@@ -27,22 +27,17 @@ class Label(NamedTuple):
 UNNAMED = Label()
 
 
-COUNT = itertools.count().__next__
+COUNT = itertools.count(0, -1).__next__  # down, so that the youngest node has the least number
 
 
 class Node:
     """An op applied to edges, or a variable, which has no op.
 
     In the eager face `values` holds the result (a tuple where there are several) and `operands` the arrays that it
-    was computed from, whatever the tensors among `inputs` hold by now; they are None and empty else. Arithmetic, which
-    is recorded most, has its two operands in `a` and `b`, and None in `operands`: a tuple less for each node
-    (`eager/operators.py` writes them, `eager/apply.py` reads them).
+    was computed from, whatever the tensors among `inputs` hold by now; they are None and empty else.
     """
 
-    __slots__ = ("__weakref__", "a", "b", "inputs", "label", "number", "op", "operands", "values")
-
-    a: Any
-    b: Any
+    __slots__ = ("__weakref__", "inputs", "label", "number", "op", "operands", "values")
 
     def __init__(
         self,
@@ -50,14 +45,14 @@ class Node:
         inputs: Sequence[Any] = (),
         label: Label = UNNAMED,
         values: Any = None,
-        operands: Sequence[Any] | None = (),
+        operands: Sequence[Any] = (),
     ) -> None:
         self.op = op
         self.inputs = inputs
         self.label = label
         self.values = values
         self.operands = operands
-        self.number = COUNT()  # inputs are older than their users, so this order is topological
+        self.number = COUNT()  # users are younger than their inputs, so this order is topological
 
     @property
     def name(self) -> str:
@@ -161,7 +156,7 @@ def ancestors(heads: Iterable[Node]) -> list[Node]:
             if node not in found and node is not None:
                 found.add(node)
                 stack.append(node)
-    return sorted(found, key=attrgetter("number"))
+    return sorted(found, key=attrgetter("number"), reverse=True)
 
 
 def between(order: Sequence[Node], wrt: Iterable[Node]) -> set[Node]:
