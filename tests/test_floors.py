@@ -17,7 +17,20 @@ FLOORS = [
     ["eager", "mxnet"],
     ["check", "train"],
     ["viz"],
-    ["errors", "op", "graph", "tensor", "operator", "symbol", "sym", "lesson", "cli", "__init__", "__main__"],
+    [
+        "errors",
+        "op",
+        "graph",
+        "tensor",
+        "operator",
+        "numpy",
+        "symbol",
+        "sym",
+        "lesson",
+        "cli",
+        "__init__",
+        "__main__",
+    ],
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
 LAZY = {("run/__init__.py", "tinygrad_lesson.run.vm")}  # LLVM is imported when it is first wanted

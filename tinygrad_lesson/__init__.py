@@ -12,9 +12,10 @@ from tinygrad_lesson.arrays import Context, NDArray, cpu, gpu
 from tinygrad_lesson.config import show_config
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.eager.apply import TENSORS
-from tinygrad_lesson.eager.differential import grad, hessian, jacobian, jvp, value_and_grad, vjp
+from tinygrad_lesson.eager.differential import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_lesson.eager.functions import NAMES, fft, linalg
 from tinygrad_lesson.eager.jit import jit
+from tinygrad_lesson.eager.methods import CONSTANTS
 from tinygrad_lesson.eager.operators import batch_norm, dropout, linear, matmul
 from tinygrad_lesson.eager.recording import no_grad
 from tinygrad_lesson.eager.tensor import Tensor
@@ -27,12 +28,20 @@ __version__ = "0.1.0"
 
 
 # Imported when first used: they bring more than NumPy, or take their time.
-LATE = {"check": "check", "viz": "viz", "visualization": "viz", "show_program": "viz.program"}
+LATE = {
+    "check": "check",
+    "viz": "viz",
+    "visualization": "viz",
+    "show_program": "viz.program",
+    "numpy": "numpy",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in NAMES:
         return NAMES[name]
+    if name in CONSTANTS:
+        return CONSTANTS[name]
     if name in FUNCTIONS:
         return getattr(TENSORS, name)
     if name in LATE:
@@ -43,7 +52,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *FUNCTIONS, *NAMES, *LATE})
+    return sorted({*globals(), *FUNCTIONS, *NAMES, *CONSTANTS, *LATE})
 
 
 def _painted(x: Any) -> dict[str, str]:
@@ -77,6 +86,7 @@ __all__ = [
     "grad",
     "graph",
     "hessian",
+    "hvp",
     "jacobian",
     "jit",
     "jvp",

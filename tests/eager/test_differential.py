@@ -1,5 +1,8 @@
 """Derivatives of functions, nested as one likes, against formulas and NumPy."""
 
+import collections
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -223,3 +226,104 @@ def test_a_penalty_on_a_derivative_is_still_recorded_for_a_leaf_that_asks():
     y = grad(lambda x: w * w * x * x)(3.0)  # 2 w^2 x
     y.backward()
     assert w.grad.item() == pytest.approx(4 * 0.7 * 3)
+
+
+# Trees, several arguments and results.
+
+
+@dataclasses.dataclass
+class Layer:
+    """Weights, and what is none."""
+
+    w: object
+    b: object
+    name: str = "layer"
+
+
+Pair = collections.namedtuple("Pair", "a b")
+
+
+def test_a_gradient_is_built_like_its_argument():
+    x = np.array([[1.0, 2.0]])
+    params = {"first": Layer(A[:2], np.zeros(3)), "rest": [Pair(A[0], 2.0), (None, 3, "relu")]}
+
+    def f(p, x):
+        y = tl.tanh(x @ p["first"].w + p["first"].b) * p["rest"][0].a
+        return (y * p["rest"][0].b).sum()
+
+    g = grad(f)(params, x)
+    inner = np.tanh(x @ A[:2])
+    slope = 2 * A[0] * (1 - inner**2)
+    np.testing.assert_allclose(g["first"].w.numpy(), x.T @ slope)
+    np.testing.assert_allclose(g["first"].b.numpy(), slope[0])
+    np.testing.assert_allclose(g["rest"][0].a.numpy(), 2 * inner[0])
+    np.testing.assert_allclose(g["rest"][0].b.item(), (inner * A[0]).sum())
+    assert g["first"].name is None
+    assert g["rest"][1] == (None, None, None)
+    both = grad(f, argnums=(1, 0))(params, x)
+    np.testing.assert_allclose(both[0].numpy(), slope @ A[:2].T)
+    np.testing.assert_allclose(both[1]["first"].b.numpy(), slope[0])
+
+
+def test_lists_of_numbers_alone_are_an_array():
+    assert grad(lambda x: (x * x).sum())([1.0, 2.0]).numpy().tolist() == [2, 4]
+    found = grad(lambda x: (x[0] * x[1]).sum())([np.array([1.0]), np.array([2.0, 3.0])])
+    assert [g.numpy().tolist() for g in found] == [[5], [1, 1]]
+
+
+def test_a_gradient_of_a_tree_is_differentiated_again():
+    slope = lambda a: grad(lambda d: d["a"] ** 3 * d["b"])({"a": a, "b": 2.0})["a"]  # noqa: E731
+    assert grad(slope)(2.0).item() == 2 * 6 * 2
+
+
+def test_a_function_may_give_more_than_its_result():
+    f = lambda x: (x**2, {"cube": x**3, "text": "t"})  # noqa: E731
+    g, more = grad(f, has_aux=True)(2.0)
+    assert (g.item(), more["cube"].item(), more["text"]) == (4, 8, "t")
+    assert not more["cube"].requires_grad
+    (value, more), g = value_and_grad(f, has_aux=True)(2.0)
+    assert (value.item(), more["cube"].item(), g.item()) == (4, 8, 4)
+    with pytest.raises(DTypeError, match=r"has_aux: the function gave Tensor.*expected a pair"):
+        grad(lambda x: x * x, has_aux=True)(1.0)
+
+
+def test_a_missing_argument_is_named():
+    with pytest.raises(ShapeError, match="argument 2 is asked for, and 1 are given by position"):
+        grad(lambda x: x * x, argnums=2)(1.0)
+
+
+def test_a_pullback_takes_and_gives_trees():
+    y, pull = vjp(lambda p, x: (p["w"] * x, {"sum": p["w"].sum()}), {"w": V, "n": 3}, V)
+    np.testing.assert_allclose(y[0].numpy(), V * V)
+    dp, dx = pull((A[0], {"sum": 2.0}))
+    np.testing.assert_allclose(dp["w"].numpy(), A[0] * V + 2)
+    np.testing.assert_allclose(dx.numpy(), A[0] * V)
+    assert dp["n"] is None
+    with pytest.raises(DTypeError, match="is not built like"):
+        pull(A[0])
+    with pytest.raises(ShapeError, match=r"the gradient is \(2,\), expected \(3,\)"):
+        pull((np.ones(2), {"sum": 1.0}))
+
+
+def test_derivatives_of_functions_are_functions():
+    f = lambda x, y: (x**2 * y).sum()  # noqa: E731
+    x, y = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    np.testing.assert_allclose(jacobian(lambda x: x**2)(x).numpy(), np.diag(2 * x))
+    np.testing.assert_allclose(jacobian(lambda x, y: x * y, argnums=1)(x, y).numpy(), np.diag(x))
+    np.testing.assert_allclose(hessian(f)(x, y).numpy(), np.diag(2 * y))
+    blocks = hessian(f, x, y)
+    expected = [[np.diag(2 * y), np.diag(2 * x)], [np.diag(2 * x), np.zeros((2, 2))]]
+    np.testing.assert_allclose([[b.numpy() for b in row] for row in blocks], expected)
+    again = hessian(f, argnums=(0, 1))(x, y)
+    np.testing.assert_allclose([[b.numpy() for b in row] for row in again], expected)
+
+
+def test_a_hessian_is_multiplied_without_being_made():
+    f = lambda x: tl.sum(tl.exp(x) * x[0] * x[2])  # noqa: E731
+    v = np.array([0.3, -1.0, 2.0])
+    np.testing.assert_allclose(tl.hvp(f, V, v).numpy(), hessian(f, V).numpy() @ v)
+    pair = tl.hvp(lambda x, y: (x**2 * y).sum(), (V, A[0]), (v, v))
+    np.testing.assert_allclose(pair[0].numpy(), 2 * A[0] * v + 2 * V * v)
+    np.testing.assert_allclose(pair[1].numpy(), 2 * V * v)
+    with pytest.raises(ShapeError, match="1 vectors for 2 inputs"):
+        tl.hvp(lambda x, y: x * y, (V, V), (V,))

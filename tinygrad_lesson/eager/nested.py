@@ -60,7 +60,11 @@ def put_together(x: Any, arrays: Iterator[Any]) -> Any:
     parts = parts_of(x)
     if parts is None:
         return x
-    values = [put_together(value, arrays) for value in parts[1]]
+    return rebuilt(x, parts[0], [put_together(value, arrays) for value in parts[1]])
+
+
+def rebuilt(x: Any, names: Sequence[Any], values: Sequence[Any]) -> Any:
+    """A container like `x` that holds other values."""
     if type(x) is tuple or type(x) is list:
         return type(x)(values)
     if isinstance(x, tuple):
@@ -69,11 +73,41 @@ def put_together(x: Any, arrays: Iterator[Any]) -> Any:
     if isinstance(x, list):
         new[:] = values
     elif isinstance(x, dict):
-        new.update(zip(parts[0], values, strict=True))
+        new.update(zip(names, values, strict=True))
     else:
-        for name, value in zip(parts[0], values, strict=True):
+        for name, value in zip(names, values, strict=True):
             object.__setattr__(new, name, value)
     return new
+
+
+def is_tree(x: Any) -> bool:
+    """Whether it is a container of arrays, nested as it may be. Lists of numbers alone are an array."""
+    parts = parts_of(x)
+    return parts is not None and not (isinstance(x, list | tuple) and x and is_numbers(x))
+
+
+def is_numbers(x: Any) -> bool:
+    """Whether it is a number, or lists of them."""
+    if isinstance(x, list | tuple):
+        return all(map(is_numbers, x))
+    return isinstance(x, bool | int | float | complex | np.generic)
+
+
+def mapped(f: Any, x: Any, *others: Any) -> Any:
+    """A tree like `x` of what `f` gives for each leaf of it, and for the leaves of others in the same places.
+
+    Errors
+        DTypeError if another is not built like `x`.
+    """
+    if not is_tree(x):
+        return f(x, *others)
+    names, values = parts_of(x)  # type: ignore[misc]
+    branches = [parts_of(other) for other in others]
+    for branch, other in zip(branches, others, strict=True):
+        if branch is None or tuple(branch[0]) != tuple(names):
+            raise DTypeError(f"{other!r:.200} is not built like {x!r:.200}")
+    columns = zip(values, *[branch[1] for branch in branches if branch], strict=True)
+    return rebuilt(x, names, [mapped(f, *column) for column in columns])
 
 
 def tensors_in(result: Any) -> list[Tensor]:

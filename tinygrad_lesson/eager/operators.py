@@ -1,5 +1,6 @@
 """Python's operators of tensors on the shortest way, `backward`, and functions that are no single op."""
 
+import operator as python
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,9 +8,11 @@ import numpy as np
 
 from tinygrad_lesson.arrays import real
 from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, TENSORS, apply, typed
-from tinygrad_lesson.eager.recording import NEEDS_SLOW_PATH, UNRECORDED
+from tinygrad_lesson.eager.hooks import hooked
+from tinygrad_lesson.eager.recording import NEEDS_SLOW_PATH, RECORDING, UNRECORDED
 from tinygrad_lesson.eager.tensor import Pair, Tensor, operand, wrap
 from tinygrad_lesson.engine.backprop import backprop
+from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import GraphError, ShapeError
 from tinygrad_lesson.engine.graph import COUNT
 from tinygrad_lesson.engine.op import Op
@@ -95,19 +98,55 @@ def recorded_sweep(heads: Sequence[tuple[Any, Any]], wrt: Sequence[Any]) -> list
     return backprop(TENSORS, heads, wrt)
 
 
-def backward(self: Tensor, gradient: Any = None) -> None:
+def backward(
+    self: Tensor, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
+) -> None:
     """Add to every leaf's `grad` the gradient of this result; `gradient` is its own cotangent.
 
+    A graph lives as long as its results do, whatever `retain_graph` says, as PyTorch's users write it.
+
     Errors
-        GraphError if nothing was recorded; ShapeError if `gradient` is missing or does not fit.
+        GraphError if nothing was recorded, or for `create_graph`; ShapeError if `gradient` is missing or does not fit.
     """
     if self.node is None:
         raise GraphError(f"backward: {UNRECORDED}")
+    if create_graph:
+        raise GraphError("backward: x.grad is not recorded; write tl.grad(y, [x], create_graph=True)")
     for leaf, g in sweep([(self, seed_of(self, gradient))], None):
         tensor = leaf.values()
         if tensor is not None and g is not None:
-            g = typed(g, tensor.dtype)
+            g = hooked(leaf, typed(g, tensor.dtype))
             tensor.grad = wrap(np.array(g) if tensor.grad is None else tensor.grad.array + g)
+
+
+def changing(sign: str, function: Any) -> Any:
+    """An operator such as `x -= y`: a tensor that asks for no gradient, or is a leaf in `no_grad`, is changed itself.
+
+    Elsewhere it is `x = x - y`, as while a derivative is taken.
+    """
+
+    def operator(self: Tensor, other: Any) -> Any:
+        is_leaf = self.node is None or self.node.is_variable
+        if not is_leaf or RECORDING.tracing or RECORDING.deriving or type(self.array) in NUMBERS:
+            return function(self, other)
+        if self.node is not None and RECORDING.on:
+            raise GraphError(
+                f"x {sign}= y: a leaf that asks for a gradient is not changed while its uses are recorded; write "
+                f"`with tl.no_grad(): x {sign}= y` to change it, or `x = x {sign} y` for a new tensor"
+            )
+        y = function(self, other)
+        if y.node is not None:
+            return y
+        if y.shape != self.shape or not np.can_cast(y.dtype, self.dtype, "same_kind"):
+            raise ShapeError(
+                f"x {sign}= y: the result is {show(y.shape)} {y.dtype}, expected {show(self.shape)} {self.dtype}; "
+                f"write `x = x {sign} y` for a new tensor"
+            )
+        self.value = np.array(y.array, self.dtype)
+        self.kept = self.array  # nobody else has it
+        return self
+
+    return operator
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -154,6 +193,11 @@ def dropout(x: Any, p: float = 0.5, *, is_train: bool = True) -> Any:
 
 for _name, _cls in (("add", Add), ("sub", Subtract), ("mul", Multiply), ("truediv", Divide)):
     setattr(Tensor, f"__{_name}__", arithmetic(_cls))
+for _name, _sign in (
+    ("add", "+"), ("sub", "-"), ("mul", "*"), ("truediv", "/"), ("pow", "**"), ("matmul", "@"), ("mod", "%"),
+    ("floordiv", "//"), ("and", "&"), ("or", "|"), ("xor", "^"),
+):  # fmt: skip
+    setattr(Tensor, f"__i{_name}__", changing(_sign, getattr(python, f"__{_name}__")))
 for _name, _function in (
     ("__matmul__", matmul),
     ("__rmatmul__", lambda b, a: matmul(a, b)),

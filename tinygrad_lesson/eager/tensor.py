@@ -14,19 +14,20 @@ from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.engine.graph import UNNAMED, Node
 from tinygrad_lesson.engine.namespace import Arithmetic, Methods, numbers_only
-from tinygrad_lesson.engine.op import FUNCTIONS
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.ops.index import Key, freeze
 
 ndarray, KINDS = np.ndarray, "biufc"  # kinds of element types to compute with
 FEW = 4096  # elements up to which a copy costs less than to look whether it is needed
-ELSEWHERE = {  # what other libraries have: what there is here
-    "clamp": "clip", "clone": "identity", "copy": "identity", "mm": "@", "permute": "transpose",
-    "tolist": "numpy().tolist()", "unsqueeze": "expand_dims", "view": "reshape", "zero_grad": "x.grad = None",
-}  # fmt: skip
 
 
-class Tensor(NumpyProtocol, Arithmetic, Methods, Displayed):  # type: ignore[misc]
+class Spellings:
+    """What other libraries call their methods: `eager/methods.py`. An op of the user's goes before them."""
+
+    __slots__ = ()
+
+
+class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type: ignore[misc]
     """An array, and if a gradient may be asked for, the node of the graph that made it.
 
     `Tensor(data, requires_grad=True)` is a leaf; `backward` on a result adds to its `grad`.
@@ -79,10 +80,9 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Displayed):  # type: ignore[mis
         self.requires_grad = wanted
         return self
 
-    def __reduce__(self) -> Any:  # for copy and pickle
-        if self.node is not None and not self.node.is_variable:
-            raise GraphError("only a leaf can be copied or pickled; use detach() on a result")
-        return Tensor, (self.seen("a copy"), self.requires_grad)
+    def __reduce__(self) -> Any:  # for copy and pickle: a result is copied without its graph
+        is_leaf = self.node is not None and self.node.is_variable
+        return Tensor, (self.seen("a copy; x.detach() is meant, or tl.identity(x)"), is_leaf)
 
     # What it holds.
 
@@ -246,10 +246,10 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Displayed):  # type: ignore[mis
         return (self[i] for i in range(len(self)))
 
     def __eq__(self, other: object) -> Any:
-        return self.F.equal(self, other)
+        return NotImplemented if other is None or isinstance(other, str) else self.F.equal(self, other)
 
     def __ne__(self, other: object) -> Any:
-        return self.F.not_equal(self, other)
+        return NotImplemented if other is None or isinstance(other, str) else self.F.not_equal(self, other)
 
     def __gt__(self, other: Any) -> Any:
         return self.F.greater(self, other)
@@ -281,22 +281,6 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Displayed):  # type: ignore[mis
     def T(self) -> Any:  # noqa: N802
         """Axes reversed."""
         return self.F.transpose(self)
-
-
-class Elsewhere:
-    """A name that other libraries have: whoever looks for it is told what there is here."""
-
-    def __init__(self, name: str, instead: str) -> None:
-        self.name, self.instead = name, instead
-
-    def __get__(self, tensor: Any, owner: Any) -> Any:
-        if tensor is not None and self.name in FUNCTIONS:  # an op of the user's
-            return getattr(super(Tensor, tensor), self.name)
-        raise AttributeError(f"a Tensor has no {self.name!r}; try {self.instead}")
-
-
-for _name, _instead in ELSEWHERE.items():
-    setattr(Tensor, _name, Elsewhere(_name, _instead))
 
 
 def separated(parts: Sequence[Any]) -> tuple[Key, list[Any]]:

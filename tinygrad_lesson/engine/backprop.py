@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
-from tinygrad_lesson.engine.graph import Edge, Node, ancestors, between
+from tinygrad_lesson.engine.graph import Node, ancestors, between
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import Shape, show
 from tinygrad_lesson.engine.world import World
@@ -89,19 +89,19 @@ def found(F: Any, cotangents: dict[Node, list[Any]], wrt: Sequence[Any] | None) 
     return [None if g is None else F.typed(g, F.dtype(edge)) for g, edge in zip(gs, wrt, strict=True)]
 
 
-def apply_vjp(F: World, op: Op, operands: Sequence[Any]) -> list[Any]:
-    """The gradients that the rule of one op gives for a cotangent, its result and its inputs: a sweep over it alone.
-
-    `F` is a world that reads what a node has recorded.
+def apply_vjp(F: Any, op: Op, operands: Sequence[Any]) -> list[Any]:
+    """The gradients that the rule of one op gives in a world, for a cotangent, its result and its inputs.
 
     Errors
         LessonError naming the op, where its rule fails or gives what fits no input.
     """
-    g, y, *inputs = operands
-    node = Node(op, [Edge(Node(None)) for _ in inputs], values=y, operands=inputs)
-    heads = [(Edge(node, i), part) for i, part in enumerate(g if op.results > 1 else (g,))]
-    found = dict(backprop(F, heads, None))
-    return [found.get(edge.node) for edge in node.inputs]
+    try:
+        gradients = op.vjp(F, *operands)
+        if not op.fits:
+            gradients = to_be_fitted(F, op, operands, gradients)
+        return [g() if g.__class__ is FunctionType else g for g in gradients]
+    except Exception as error:
+        raise named(op, error) from error
 
 
 # What needs an inner scope stands in a function of its own: it would make variables slower.

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.eager.functions import (
+    bits,
     calculus,
+    creation,
     diagonals,
     elementwise,
     fft,
@@ -30,7 +32,7 @@ from tinygrad_lesson.eager.tensor import Tensor
 
 NAMES: dict[str, Any] = {name.removeprefix("np."): f for name, f in TABLE.items() if name.count(".") == 1}
 del NAMES["concat"]  # ours is MXNet's, along axis 1
-NAMES |= {"put_along_axis": put_along_axis, "expm": expm}
+NAMES |= {"put_along_axis": put_along_axis, "expm": expm} | creation.CREATION
 NUMPY.update(TABLE)
 
 KEPT = {
@@ -53,7 +55,9 @@ Tensor.mT = property(moves.matrix_transpose)  # type: ignore[attr-defined]
 __all__ = [
     "NAMES",
     "TABLE",
+    "bits",
     "calculus",
+    "creation",
     "diagonals",
     "elementwise",
     "fft",

@@ -1,0 +1,99 @@
+"""New tensors, with NumPy's parameters and element types: float64 unless another is asked for, as `Tensor([1.0])`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.eager.apply import TENSORS as F
+from tinygrad_lesson.eager.functions.table import known, tensor
+from tinygrad_lesson.eager.tensor import Tensor, numbers_in, wrap
+from tinygrad_lesson.engine.errors import AttributeValueError
+
+Shape = int | Sequence[int]
+
+
+def full(shape: Shape, fill_value: Any = 0.0, dtype: Any = None) -> Any:
+    """A tensor filled with one number, whose element type it takes where none is given."""
+    if not isinstance(fill_value, bool | int | float | np.generic):
+        return F.broadcast_to(cast_to(tensor(fill_value), dtype), shape=sizes(shape))
+    kind = (
+        np.result_type(type(fill_value)) if isinstance(fill_value, bool | int | float) else fill_value.dtype
+    )
+    return F.full(shape=sizes(shape), value=float(fill_value), dtype=str(np.dtype(dtype or kind)))
+
+
+def sizes(shape: Shape) -> tuple[int, ...]:
+    """A shape as a tuple."""
+    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
+
+
+def cast_to(x: Tensor, dtype: Any) -> Tensor:
+    """`x` in another element type, if one is wanted."""
+    return x if dtype is None else x.astype(dtype)  # type: ignore[no-any-return]
+
+
+def filled(name: str, value: float) -> Callable[..., Any]:
+    """`zeros` or `ones`."""
+
+    def function(shape: Shape, dtype: Any = None, *more: Any) -> Any:
+        if isinstance(dtype, int):
+            given = ", ".join(map(str, (shape, dtype, *more)))
+            raise AttributeValueError(f"{name}: give the shape as one tuple: {name}(({given}))")
+        return full(shape, value, np.float64 if dtype is None else dtype)
+
+    function.__name__ = name
+    function.__doc__ = f"A tensor of {name} of a shape, float64 unless another element type is asked for."
+    return function
+
+
+def filled_like(name: str, value: float) -> Callable[..., Any]:
+    """`zeros_like` or `ones_like`."""
+
+    def function(a: Any, dtype: Any = None, shape: Shape | None = None) -> Any:
+        a = tensor(a)
+        return full(a.shape if shape is None else shape, value, a.dtype if dtype is None else dtype)
+
+    function.__name__ = f"{name}_like"
+    function.__doc__ = f"A tensor of {name} in the shape and element type of another."
+    return function
+
+
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Tensor:
+    """Numbers from `start` up to `stop`, which is not reached; of one number alone, from 0 up to it."""
+    first, end = (0, start) if stop is None else (start, stop)
+    return wrap(np.arange(known(first), known(end), known(step), dtype=dtype))
+
+
+def array(object: Any, dtype: Any = None, copy: bool | None = True) -> Any:
+    """A tensor of an array, of numbers, or of nested lists of them, tensors among them: their gradients are kept."""
+    if isinstance(object, Tensor) or (isinstance(object, list | tuple) and object):
+        x = tensor(object)
+        return F.identity(x) if x is object and dtype is None and copy else cast_to(x, dtype)
+    return Tensor(object, dtype=dtype)
+
+
+def asarray(a: Any, dtype: Any = None) -> Any:
+    """A tensor of `a`; what is one already comes back as it is."""
+    return cast_to(a, dtype) if isinstance(a, Tensor) else array(a, dtype, copy=None)
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A tensor of the array of another library."""
+    return Tensor(numbers_in(np.from_dlpack(x), None))
+
+
+CREATION: dict[str, Callable[..., Any]] = {
+    "arange": arange,
+    "array": array,
+    "asarray": asarray,
+    "empty": filled("zeros", 0.0),  # nobody may write to a tensor
+    "from_dlpack": from_dlpack,
+    "from_numpy": asarray,
+    "full": full,
+    "ones": filled("ones", 1.0),
+    "ones_like": filled_like("ones", 1.0),
+    "zeros": filled("zeros", 0.0),
+    "zeros_like": filled_like("zeros", 0.0),
+}
+CREATION["empty_like"] = CREATION["zeros_like"]

@@ -1,0 +1,200 @@
+"""Methods and names that users of NumPy and PyTorch type, each a line over what there is."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.arrays import Context, cpu, require_device
+from tinygrad_lesson.eager.apply import TENSORS as F
+from tinygrad_lesson.eager.functions import NAMES
+from tinygrad_lesson.eager.functions.table import known
+from tinygrad_lesson.eager.tensor import Spellings, Tensor, wrap
+from tinygrad_lesson.engine.errors import AttributeValueError
+
+METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where it has one: what it does
+    "clone": lambda x: F.identity(x),
+    "copy": lambda x, order="C": F.identity(x),
+    "contiguous": lambda x: x,
+    "cpu": lambda x: x,
+    "view": lambda x, *shape: x.reshape(*shape),
+    "unsqueeze": lambda x, dim: F.expand_dims(x, dim),
+    "permute": lambda x, *dims: x.transpose(*dims),
+    "expand": lambda x, *sizes: expanded(x, listed(sizes)),
+    "unbind": lambda x, dim=0: tuple(NAMES["moveaxis"](x, dim, 0)),
+    "chunk": lambda x, chunks, dim=0: tuple(NAMES["split"](x, chunked(x.shape[dim], chunks), dim)),
+    "narrow": lambda x, dim, start, length: NAMES["take"](x, np.arange(start, start + length), dim),
+    "index_select": lambda x, dim, index: NAMES["take"](x, known(index), dim),
+    "gather": lambda x, dim, index: NAMES["take_along_axis"](x, known(index), dim),
+    "masked_fill": lambda x, mask, value: F.where(mask, value, x),
+    "masked_select": lambda x, mask: x[mask],
+    "roll": lambda x, shifts, dims=None: NAMES["roll"](x, shifts, dims),
+    "ptp": lambda x, axis=None, keepdims=False: NAMES["ptp"](x, axis, keepdims=keepdims),
+    "clamp": lambda x, min=None, max=None: NAMES["clip"](x, min, max),
+    "pow": lambda x, exponent: x**exponent,
+    "neg": lambda x: -x,
+    "sub": lambda x, other: x - other,
+    "mul": lambda x, other: x * other,
+    "div": lambda x, other: x / other,
+    "mm": lambda x, other: x @ other,
+    "bmm": lambda x, other: x @ other,
+    "t": lambda x: x.T,
+    "eq": lambda x, other: F.equal(x, other),
+    "ne": lambda x, other: F.not_equal(x, other),
+    "gt": lambda x, other: F.greater(x, other),
+    "ge": lambda x, other: F.greater_equal(x, other),
+    "lt": lambda x, other: F.less(x, other),
+    "le": lambda x, other: F.less_equal(x, other),
+    "dim": lambda x: x.ndim,
+    "ndimension": lambda x: x.ndim,
+    "numel": lambda x: x.size,
+    "element_size": lambda x: x.itemsize,
+    "is_contiguous": lambda x: bool(np.asarray(x.array).flags.c_contiguous),
+    "is_floating_point": lambda x: x.dtype.kind == "f",
+    "tolist": lambda x: np.asarray(x.seen("x.tolist()")).tolist(),
+    "__round__": lambda x, digits=0: NAMES["round"](x, digits),
+    "__and__": lambda x, other: NAMES["bitwise_and"](x, other),
+    "__or__": lambda x, other: NAMES["bitwise_or"](x, other),
+    "__xor__": lambda x, other: NAMES["bitwise_xor"](x, other),
+    "__rand__": lambda x, other: NAMES["bitwise_and"](other, x),
+    "__ror__": lambda x, other: NAMES["bitwise_or"](other, x),
+    "__rxor__": lambda x, other: NAMES["bitwise_xor"](other, x),
+    "__invert__": lambda x: NAMES["invert"](x),
+    "__contains__": lambda x, item: bool(np.any(np.asarray(x.array) == known(item))),
+}
+TYPES = {
+    "float": "float32", "double": "float64", "half": "float16", "int": "int32", "long": "int64",
+    "short": "int16", "bool": "bool",
+}  # fmt: skip
+FIELDS: dict[str, Callable[[Any], Any]] = {  # what an array tells of itself
+    "nbytes": lambda x: np.asarray(x.array).nbytes,
+    "itemsize": lambda x: x.dtype.itemsize,
+    "strides": lambda x: np.asarray(x.array).strides,
+    "device": lambda x: cpu(),
+    "is_leaf": lambda x: x.node is None or x.node.is_variable,
+    "H": lambda x: NAMES["conj"](x.T),
+}
+WORDS = {"dim": "axis", "keepdim": "keepdims"}
+ALIKE = (
+    "all", "any", "argmax", "argmin", "argsort", "cumprod", "cumsum", "flip", "log_softmax", "logsumexp", "mean",
+    "norm", "prod", "softmax", "squeeze", "sum",
+)  # fmt: skip
+PLACES = "gives the values and their places; write x.{0}(axis=...) for the values, x.arg{0}(axis=...) for the places"
+UNLIKE = {  # what it does otherwise in PyTorch if it is given `dim`
+    "max": PLACES.format("max"),
+    "min": PLACES.format("min"),
+    "sort": "gives the values and their places; write tl.sort(x, axis=...) or x.argsort(axis=...)",
+    "std": "divides by one less; write x.std(axis=..., ddof=1)",
+    "var": "divides by one less; write x.var(axis=..., ddof=1)",
+}
+ELSEWHERE = {  # what other libraries have and is not done here: what to write
+    "add_": "x += y",
+    "copy_": "x.value = y",
+    "cuda": "x.to(tl.gpu(0))",
+    "data": "x.detach(), or x.value, which may be written to",
+    "fill": "x.value[...] = number",
+    "fill_": "x.value[...] = number",
+    "grad_fn": "tl.viz.draw(x), a picture of what made it",
+    "itemset": "x.at[i].set(y), which gives a new tensor",
+    "mul_": "x *= y",
+    "normal_": "x.value = generator.normal(size=x.shape), where generator = np.random.default_generator()",
+    "numpy_": "x.numpy()",
+    "partition": "tl.partition(x, k)",
+    "sub_": "x -= y",
+    "type": "x.astype(dtype), or x.dtype",
+    "zero_": "x.value[...] = 0",
+}
+
+
+class Elsewhere:
+    """A name that other libraries have: whoever looks for it is told what there is here."""
+
+    def __init__(self, name: str, instead: str) -> None:
+        self.name, self.instead = name, instead
+
+    def __get__(self, tensor: Any, owner: Any) -> Any:
+        raise AttributeError(f"a Tensor has no {self.name!r}; try {self.instead}")
+
+
+def listed(sizes: Sequence[Any]) -> Sequence[Any]:
+    """Sizes that were given one by one, or as one sequence."""
+    return sizes[0] if len(sizes) == 1 and isinstance(sizes[0], list | tuple) else sizes
+
+
+def expanded(x: Tensor, sizes: Sequence[int]) -> Any:
+    """`x` repeated along axes of size 1; -1 keeps a size."""
+    own = (1,) * (len(sizes) - x.ndim) + x.shape
+    return F.broadcast_to(x, shape=tuple(m if n == -1 else n for n, m in zip(sizes, own, strict=True)))
+
+
+def chunked(size: int, chunks: int) -> list[int]:
+    """Where `chunks` equal parts end, of which the last may be shorter."""
+    part = -(-size // chunks)
+    return list(range(part, size, part))
+
+
+def to(x: Tensor, target: Any = None, *, dtype: Any = None, device: Any = None) -> Any:
+    """The same elements on a device, or in another element type, whichever `target` names.
+
+    Errors
+        DeviceError for a device that is not there.
+    """
+    if isinstance(target, Tensor):
+        target = target.dtype
+    if isinstance(target, str) and target.partition(":")[0] in ("cpu", "gpu", "cuda"):
+        target = Context.parse(target.replace("cuda", "gpu"))
+    if isinstance(target, Context) or device is not None:
+        require_device(target if isinstance(target, Context) else device)
+        target = None
+    wanted = target if dtype is None else dtype
+    return x if wanted is None else x.astype(wanted)
+
+
+def zero_grad(x: Tensor, set_to_none: bool = True) -> None:
+    """Forget the gradient, so that the next `backward` does not add to it."""
+    x.grad = None if set_to_none or x.grad is None else wrap(np.zeros_like(x.grad.array))
+
+
+def in_words_of_torch(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that takes `dim` and `keepdim` for `axis` and `keepdims`."""
+
+    @functools.wraps(method)
+    def spelled(x: Any, *inputs: Any, **named: Any) -> Any:
+        if "dim" in named or "keepdim" in named:
+            if name in UNLIKE:
+                raise AttributeValueError(f"{name}: with `dim` PyTorch's {UNLIKE[name]}")
+            named = {WORDS.get(key, key): value for key, value in named.items()}
+        return method(x, *inputs, **named)
+
+    return spelled
+
+
+def dlpack(x: Tensor, **named: Any) -> Any:
+    """The elements for another library, in the same memory: DLPack's protocol."""
+    return np.asarray(x.seen("x.__dlpack__(), which from_dlpack calls")).__dlpack__(**named)
+
+
+METHODS |= {name: lambda x, dtype=dtype: x.astype(dtype) for name, dtype in TYPES.items()}
+METHODS |= {
+    "to": to,
+    "zero_grad": zero_grad,
+    "__dlpack__": dlpack,
+    "__dlpack_device__": lambda x: np.asarray(x.array).__dlpack_device__(),
+}
+for _name, _method in METHODS.items():
+    setattr(Spellings, _name, _method)
+for _name, _field in FIELDS.items():
+    setattr(Spellings, _name, property(_field))
+for _name, _instead in ELSEWHERE.items():
+    setattr(Spellings, _name, Elsewhere(_name, _instead))
+for _name in (*ALIKE, *UNLIKE):
+    setattr(Tensor, _name, in_words_of_torch(_name, getattr(Tensor, _name)))
+
+CONSTANTS: dict[str, Any] = {  # NumPy's element types and numbers, under its names
+    name: getattr(np, name)
+    for name in (
+        "bool_", "complex128", "complex64", "e", "euler_gamma", "finfo", "float16", "float32", "float64", "iinfo",
+        "inf", "int16", "int32", "int64", "int8", "nan", "newaxis", "pi", "uint16", "uint32", "uint64", "uint8",
+    )
+}  # fmt: skip

@@ -1,0 +1,64 @@
+"""NumPy's names with derivatives: `import tinygrad_lesson.numpy as np` makes a script differentiable.
+
+A function of NumPy that has a rule here gives a `Tensor` where it is given one; everything else is NumPy's own. Arrays
+are NumPy's until a derivative is asked for: `tl.grad(f)(x)` gives `f` tensors.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from tinygrad_lesson.eager.functions import TABLE, creation
+from tinygrad_lesson.eager.functions.table import holds_tensors
+
+
+class Names:
+    """The names of one of NumPy's modules, such as `np.linalg`."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def __getattr__(self, name: str) -> Any:
+        found = of_numpy(self.module, name)
+        setattr(self, name, found)
+        return found
+
+    def __dir__(self) -> list[str]:
+        return dir(self.module)
+
+
+def of_numpy(module: Any, name: str) -> Any:
+    """What a name of NumPy's stands for: its own, but for tensors ours."""
+    own = getattr(module, name)
+    ours = TABLE.get(f"{module.__name__.replace('numpy', 'np', 1)}.{name}")
+    if ours is not None:
+        return chosen(own, ours)
+    return Names(own) if name in ("linalg", "fft") else own
+
+
+def chosen(own: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that is `ours` where a tensor is among what it is given, else NumPy's own."""
+
+    @functools.wraps(own)
+    def function(*inputs: Any, **named: Any) -> Any:
+        if any(map(holds_tensors, inputs)) or any(map(holds_tensors, named.values())):
+            return ours(*inputs, **named)
+        return own(*inputs, **named)
+
+    return function
+
+
+def __getattr__(name: str) -> Any:
+    found = of_numpy(numpy, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return dir(numpy)
+
+
+array = chosen(numpy.array, creation.array)
+asarray = chosen(numpy.asarray, creation.asarray)
