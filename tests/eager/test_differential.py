@@ -287,13 +287,18 @@ def test_a_function_may_give_more_than_its_result():
         grad(lambda x: x * x, has_aux=True)(1.0)
 
 
+def test_an_argument_may_be_asked_for_twice_and_from_the_end():
+    f = lambda x, y: x * x * y  # noqa: E731
+    assert [g.item() for g in grad(f, (0, 0, -1, -2))(3.0, 5.0)] == [30, 30, 9, 30]
+
+
 def test_a_missing_argument_is_named():
     with pytest.raises(ShapeError, match="argument 2 is asked for, and 1 are given by position"):
         grad(lambda x: x * x, argnums=2)(1.0)
 
 
 def test_a_pullback_takes_and_gives_trees():
-    y, pull = vjp(lambda p, x: (p["w"] * x, {"sum": p["w"].sum()}), {"w": V, "n": 3}, V)
+    y, pull = vjp(lambda p, x: (p["w"] * x, {"sum": p["w"].sum()}), {"w": V, "n": np.array([3])}, V)
     np.testing.assert_allclose(y[0].numpy(), V * V)
     dp, dx = pull((A[0], {"sum": 2.0}))
     np.testing.assert_allclose(dp["w"].numpy(), A[0] * V + 2)

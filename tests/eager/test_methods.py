@@ -19,6 +19,7 @@ from tinygrad_lesson.errors import (
 )
 
 A = np.arange(1.0, 7.0).reshape(2, 3)
+V0 = np.float32(0.1)
 MASK = np.array([[True, False, True], [False, False, True]])
 
 
@@ -211,7 +212,7 @@ def test_truth_values_are_changed_by_logic():
     y = x
     x &= ~MASK
     assert y.numpy().any() == False  # noqa: E712
-    with pytest.raises(ShapeError, match=r"x \+= y: the result is \(2,\) float64, expected \(2,\) int64"):
+    with pytest.raises(DTypeError, match=r"x \+= y: the result is \(2,\) float64, expected \(2,\) int64"):
         exec("x += 0.5", {"x": Tensor([1, 2])})
     with pytest.raises(ShapeError, match=r"the result is \(2, 3\) float64, expected \(3,\) float64"):
         exec("x += a", {"x": Tensor([1.0, 2.0, 3.0]), "a": A})
@@ -328,6 +329,10 @@ def test_a_result_is_copied_without_its_graph(again):
         (lambda np: np.full(2, True), np.full(2, True)),
         (lambda np: np.full((2, 3), [1.0, 2.0, 3.0]), np.full((2, 3), [1.0, 2.0, 3.0])),
         (lambda np: np.full(2, -0.0), np.full(2, -0.0)),
+        (lambda np: np.full(2, 2**62 + 1), np.full(2, 2**62 + 1)),
+        (lambda np: np.full(2, 1 + 2j), np.full(2, 1 + 2j)),
+        (lambda np: np.full(2, 3, "float32"), np.full(2, 3, "float32")),
+        (lambda np: np.full(2, V0), np.full(2, V0)),
         (lambda np: np.arange(5), np.arange(5)),
         (lambda np: np.arange(2, 5), np.arange(2, 5)),
         (lambda np: np.arange(0, 1, 0.25), np.arange(0, 1, 0.25)),

@@ -271,3 +271,13 @@ def test_unsummed_gradients_are_refused_wherever_an_input_was_repeated(data):
             of_tensors(UNSUMMED, a, b)
     else:
         assert [g.shape for g in of_tensors(UNSUMMED, a, b)] == list(shapes)
+
+
+def test_what_an_observer_raises_is_no_fault_of_a_rule():
+    def observe(node, operands):
+        raise ValueError("the observer's own")
+
+    x = tl.Tensor([1.0], requires_grad=True)
+    with pytest.raises(ValueError, match="^the observer's own$") as caught:
+        backprop(ARRAYS, [(x * x, np.ones(1))], None, observe)
+    assert caught.type is ValueError

@@ -87,13 +87,12 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, *, has_aux: bo
     numbers = tuple(argnums) if not isinstance(argnums, int) else (argnums,)
 
     def function(*inputs: Any, **named: Any) -> Any:
-        given, wrt = list(inputs), []
         for i in numbers:
             if not -len(inputs) <= i < len(inputs):
                 raise ShapeError(f"grad: argument {i} is asked for, and {len(inputs)} are given by position")
-            given[i], found = watched(inputs[i])
-            wrt.append(found)
-        flat = [x for found in wrt for x in found]
+        places = {i % len(inputs): watched(inputs[i]) for i in numbers}  # one may be asked for twice
+        given = [places[i][0] if i in places else x for i, x in enumerate(inputs)]
+        flat = [x for i in numbers for x in places[i % len(inputs)][1]]
         y, more = recorded(f, given, named, has_aux)
         if y.size != 1:
             raise ShapeError(f"grad: the function gave {show(y.shape)}, expected a tensor with one element")

@@ -13,7 +13,7 @@ from tinygrad_lesson.eager.recording import NEEDS_SLOW_PATH, RECORDING, UNRECORD
 from tinygrad_lesson.eager.tensor import Pair, Tensor, operand, wrap
 from tinygrad_lesson.engine.backprop import backprop
 from tinygrad_lesson.engine.dtypes import NUMBERS
-from tinygrad_lesson.engine.errors import GraphError, ShapeError
+from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.engine.graph import COUNT
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
@@ -138,7 +138,8 @@ def changing(sign: str, function: Any) -> Any:
         if y.node is not None:
             return y
         if y.shape != self.shape or not np.can_cast(y.dtype, self.dtype, "same_kind"):
-            raise ShapeError(
+            kind = ShapeError if y.shape != self.shape else DTypeError
+            raise kind(
                 f"x {sign}= y: the result is {show(y.shape)} {y.dtype}, expected {show(self.shape)} {self.dtype}; "
                 f"write `x = x {sign} y` for a new tensor"
             )

@@ -34,46 +34,46 @@ def backprop(
     queue: list[tuple[int, Node]] = []  # nodes that have some; of the youngest all users are done
     add, take, arriving = F.add, cotangents.pop, iter(heads)
     op: Any = None  # whose gradients arrive
-    try:
-        while True:
-            for edge, g in arriving:
-                node = edge.node
-                if g is None or node is None or (wanted is not None and node not in wanted):
-                    continue
-                if g.__class__ is FunctionType:
+    while True:
+        for edge, g in arriving:
+            node = edge.node
+            if g is None or node is None or (wanted is not None and node not in wanted):
+                continue
+            if g.__class__ is FunctionType:
+                try:
                     g = g()
-                    if g is None:
-                        continue
-                if node in cotangents:
-                    gs, i = cotangents[node], edge.index
-                    gs[i] = g if gs[i] is None else add(gs[i], g)
-                elif node.op is None:
-                    cotangents[node] = [g]
-                else:
-                    count = node.op.results
-                    cotangents[node] = [g] if count == 1 else one_of(count, edge.index, g)
-                    heappush(queue, (node.number, node))
-            del arriving  # with the arrays that the functions hold
-            if not queue:
-                break
-            node = heappop(queue)[1]
-            op = node.op
-            operands = F.operands(node, cotangents[node] if asked and node in asked else take(node))
+                except Exception as error:
+                    raise named(op, error) from error
+                if g is None:
+                    continue
+            if node in cotangents:
+                gs, i = cotangents[node], edge.index
+                gs[i] = g if gs[i] is None else add(gs[i], g)
+            elif node.op is None:
+                cotangents[node] = [g]
+            else:
+                count = node.op.results
+                cotangents[node] = [g] if count == 1 else one_of(count, edge.index, g)
+                heappush(queue, (node.number, node))
+        del arriving  # with the arrays that the functions hold
+        if not queue:
+            return found(F, cotangents, wrt)
+        node = heappop(queue)[1]
+        op = node.op
+        operands = F.operands(node, cotangents[node] if asked and node in asked else take(node))
+        try:
             if len(operands) == 4:  # most often, and faster than a list
                 g, y, a, b = operands
                 gradients = op.vjp(F, g, y, a, b)
             else:
                 gradients = op.vjp(F, *operands)
-            if not op.fits:
-                gradients = to_be_fitted(F, op, operands, gradients)
-            arriving = zip(node.inputs, gradients)  # noqa: B905  (`strict` is slow)
-            if observe is not None:
-                observe(node, operands)
-    except Exception as error:
-        if op is None:
-            raise
-        raise named(op, error) from error
-    return found(F, cotangents, wrt)
+        except Exception as error:
+            raise named(op, error) from error
+        if not op.fits:
+            gradients = to_be_fitted(F, op, operands, gradients)
+        arriving = zip(node.inputs, gradients)  # noqa: B905  (`strict` is slow)
+        if observe is not None:
+            observe(node, operands)
 
 
 def one_of(count: int, i: int, g: Any) -> list[Any]:

@@ -15,12 +15,10 @@ Shape = int | Sequence[int]
 
 def full(shape: Shape, fill_value: Any = 0.0, dtype: Any = None) -> Any:
     """A tensor filled with one number, whose element type it takes where none is given."""
-    if not isinstance(fill_value, bool | int | float | np.generic):
-        return F.broadcast_to(cast_to(tensor(fill_value), dtype), shape=sizes(shape))
-    kind = (
-        np.result_type(type(fill_value)) if isinstance(fill_value, bool | int | float) else fill_value.dtype
-    )
-    return F.full(shape=sizes(shape), value=float(fill_value), dtype=str(np.dtype(dtype or kind)))
+    if isinstance(fill_value, float | np.floating):
+        own = np.result_type(type(fill_value))
+        return F.full(shape=sizes(shape), value=float(fill_value), dtype=str(np.dtype(dtype or own)))
+    return F.broadcast_to(cast_to(tensor(fill_value), dtype), shape=sizes(shape))
 
 
 def sizes(shape: Shape) -> tuple[int, ...]:
