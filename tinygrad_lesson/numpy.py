@@ -50,10 +50,11 @@ def chosen(own: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., A
     return function
 
 
+NUMPY = Names(numpy)  # not this module's own names: `any` and `sum` are Python's here
+
+
 def __getattr__(name: str) -> Any:
-    found = of_numpy(numpy, name)
-    globals()[name] = found
-    return found
+    return getattr(NUMPY, name)
 
 
 def __dir__() -> list[str]:

@@ -25,6 +25,13 @@ def test_a_script_gives_numpys_numbers_and_a_gradient():
     numpy.testing.assert_allclose(tl.grad(lambda x: script(np, x))(x).numpy(), slope, rtol=1e-7)
 
 
+def test_names_that_python_has_too_do_not_hide_pythons():
+    for name in ("any", "all", "sum", "max", "min", "abs", "round"):
+        assert callable(getattr(np, name))
+    assert np.sum(numpy.ones(3)) == 3
+    assert tl.grad(lambda x: np.max(np.abs(x)))([1.0, -3.0]).numpy().tolist() == [0, -1]
+
+
 def test_names_are_numpys():
     assert np.float32 is numpy.float32
     assert np.random is numpy.random

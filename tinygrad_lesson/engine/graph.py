@@ -156,7 +156,12 @@ def ancestors(heads: Iterable[Node]) -> list[Node]:
             if node not in found and node is not None:
                 found.add(node)
                 stack.append(node)
-    return sorted(found, key=attrgetter("number"), reverse=True)
+    return in_order(found)
+
+
+def in_order(nodes: Iterable[Node]) -> list[Node]:
+    """Nodes in the order in which they were made: inputs before users."""
+    return sorted(nodes, key=attrgetter("number"), reverse=True)
 
 
 def between(order: Sequence[Node], wrt: Iterable[Node]) -> set[Node]:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tinygrad_lesson.engine.graph import Edge, Node, ancestors, outputs_of
+from tinygrad_lesson.engine.graph import Edge, Node, ancestors, in_order, outputs_of
 from tinygrad_lesson.plan.passes import Builder
 
 Update = tuple[str, Edge | None, bool]
@@ -112,4 +112,4 @@ class Recompute:
                 ):
                     found.add(source)
                     stack.append(source)
-        return sorted(found, key=lambda source: source.number)
+        return in_order(found)
