@@ -5,6 +5,7 @@ import math
 import operator
 
 import numpy as np
+from detection import ORACLES_OF_DETECTION
 from one_op import SEED
 from scipy import signal, special
 from updates import ORACLES_OF_UPDATES
@@ -110,6 +111,28 @@ def dropout(op, data):
         return 0 * data, np.zeros(shape)
     kept = MXNetGenerator(SEED).uniform(0, 1, tuple(shape)) < 1 - op.p
     return data * kept / (1 - op.p), kept / (1 - op.p)
+
+
+def rrelu(op, x):
+    mean = np.full(x.shape, (op.lower_bound + op.upper_bound) / 2)
+    slopes = MXNetGenerator(SEED).uniform(op.lower_bound, op.upper_bound, x.shape) if op.is_train else mean
+    return each(lambda x, slope: max(x, 0) + slope * min(x, 0))(op, x, slopes), slopes
+
+
+def multinomial(op, data):
+    """One draw after the other: the first class at which the sum of probabilities exceeds it."""
+    each_row, rows = math.prod(op.to), data.reshape(-1, data.shape[-1])
+    draws, found = iter(MXNetGenerator(SEED).uniform(0, 1, (len(rows) * each_row,))), []
+    for row in np.repeat(rows, each_row, axis=0):
+        drawn, left = next(draws), 0.0
+        k = -1
+        while left <= drawn and k + 1 < len(row):
+            k += 1
+            left += row[k]
+        found.append((k, math.log(row[k])))
+    shape = (*data.shape[:-1], *op.to) or (1,)
+    classes, logs = np.array(found).reshape(-1, 2).T
+    return (classes.reshape(shape), logs.reshape(shape)) if len(op.outputs) > 1 else classes.reshape(shape)
 
 
 def drawn(op, *parameters):
@@ -385,9 +408,12 @@ ORACLES = {
     "RandomLike": drawn,
     "SampleOfOne": drawn,
     "SampleOfTwo": drawn,
+    "Rrelu": rrelu,
+    "SampleMultinomial": multinomial,
+    "SampleMultinomialLog": multinomial,
     "Shuffle": shuffled,
 }
-ORACLES |= ORACLES_OF_UPDATES
+ORACLES |= ORACLES_OF_UPDATES | ORACLES_OF_DETECTION
 
 
 def oracle_of(cls):

@@ -1,5 +1,7 @@
 """What MXNet's update operators must give, as its documentation writes them, in NumPy."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
 
@@ -105,9 +107,36 @@ def lamb2(op, w, g, r1, r2):
     return w - op.lr * (1 if r1 == 0 or r2[0] == 0 else r1 / r2[0]) * g
 
 
-def multi_sgd(op, *data):
-    pairs = zip(data[::2], data[1::2], op.lrs, op.wds, strict=True)
-    return tuple(w - lr * (rescaled(op, g) + wd * w) for w, g, lr, wd in pairs)
+def mp_lamb1(op, w, grad, mean, var, w32):
+    return (*lamb1(op, w32, grad, mean, var), w32)
+
+
+def mp_lamb2(op, w, g, r1, r2, w32):
+    y = lamb2(op, w32, g, r1, r2)
+    return y, y
+
+
+def several(rule, each, preloaded=False):
+    """A rule for one weight, for several of them: pairs first, then rates, then what each remembers."""
+
+    def oracle(op, *data):
+        n, data = op.num_weights, list(data)
+        pairs, behind = data[: 2 * n], data[2 * n :]
+        lrs, wds = (behind.pop(0), behind.pop(0)) if preloaded else (op.lrs, op.wds)
+        results = []
+        for i in range(n):
+            one = SimpleNamespace(
+                lr=lrs[i],
+                wd=wds[i],
+                momentum=getattr(op, "momentum", 0),
+                rescale_grad=op.rescale_grad,
+                clip_gradient=op.clip_gradient,
+            )
+            y = rule(one, *pairs[2 * i : 2 * i + 2], *behind[i * each : (i + 1) * each])
+            results.append(y if isinstance(y, tuple) else (y,))
+        return (*[y[0] for y in results], *[state for y in results for state in y[1:]])
+
+    return oracle
 
 
 ORACLES_OF_UPDATES = {
@@ -119,7 +148,16 @@ ORACLES_OF_UPDATES = {
     "MpNagMomUpdate": of_copy(nesterov),
     "SignsgdUpdate": lambda op, w, grad: (1 - op.lr * op.wd) * w - op.lr * np.sign(op.rescale_grad * grad),
     "SignumUpdate": signum,
-    "MultiSgdUpdate": multi_sgd,
+    "MultiSgdUpdate": several(sgd, 0),
+    "MultiSgdMomUpdate": several(momentum, 1),
+    "MultiMpSgdUpdate": several(of_copy(sgd), 1),
+    "MultiMpSgdMomUpdate": several(of_copy(momentum), 2),
+    "PreloadedMultiSgdUpdate": several(sgd, 0, True),
+    "PreloadedMultiSgdMomUpdate": several(momentum, 1, True),
+    "PreloadedMultiMpSgdUpdate": several(of_copy(sgd), 1, True),
+    "PreloadedMultiMpSgdMomUpdate": several(of_copy(momentum), 2, True),
+    "MpLambUpdatePhase1": mp_lamb1,
+    "MpLambUpdatePhase2": mp_lamb2,
     "AdamUpdate": adam,
     "RmspropUpdate": rmsprop,
     "RmspropalexUpdate": rmspropalex,

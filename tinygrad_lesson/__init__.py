@@ -14,6 +14,7 @@ from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.differential import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_lesson.eager.functions import NAMES, fft, linalg
+from tinygrad_lesson.eager.functions.drawing import RANDOM
 from tinygrad_lesson.eager.jit import jit
 from tinygrad_lesson.eager.methods import CONSTANTS
 from tinygrad_lesson.eager.operators import batch_norm, dropout, linear, matmul
@@ -25,6 +26,7 @@ from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
 from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
+vars(random).update(RANDOM)  # which are functions of tensors, and so are declared above that room
 
 
 # Imported when first used: they bring more than NumPy, or take their time.
@@ -38,7 +40,7 @@ LATE = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in NAMES:
+    if name in NAMES and (name not in FUNCTIONS or FUNCTIONS[name].ours):
         return NAMES[name]
     if name in CONSTANTS:
         return CONSTANTS[name]

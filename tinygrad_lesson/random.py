@@ -111,6 +111,11 @@ class MXNetGenerator:
         z: Array = y * np.sqrt(np.float32(-2) * _logf(r2) / r2)
         return (z * np.float32(scale) + np.float32(loc)).reshape(shape).astype(dtype, copy=False)
 
+    def split(self, count: int) -> list["MXNetGenerator"]:
+        """`count` generators of their own, which begin where this one is; it goes on."""
+        seeds = self._words(_dealt(count)) >> np.uint64(1)
+        return [MXNetGenerator(int(seed)) for seed in seeds]
+
     def permutation(self, n: int) -> npt.NDArray[np.intp]:
         """The numbers 0 to ``n - 1`` in random order: that of `n` random words."""
         return np.argsort(self._words(_dealt(n)), kind="stable")

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+import tinygrad_lesson as tl
 from tinygrad_lesson.tensor import Tensor
 
 INPUTS = {
@@ -96,3 +97,65 @@ def test_what_is_said_to_be_different_is():
             continue
         calls = [e for e in EXPRESSIONS if e.startswith(f"np.{function}(")]
         assert all(any(differs(call, name) for call in calls) for name in names), function
+
+
+METHODS = {  # of NumPy's functions of two numbers, with a function of the same meaning
+    "add.reduce": (lambda x: np.add.reduce(x), lambda x: tl.sum(x, axis=0)),
+    "add.reduce, kept": (lambda x: np.add.reduce(x, 1, keepdims=True), lambda x: tl.sum(x, axis=1, keepdims=True)),
+    "add.reduce, all": (lambda x: np.add.reduce(x, axis=None), lambda x: tl.sum(x)),
+    "multiply.reduce": (lambda x: np.multiply.reduce(x, axis=1), lambda x: tl.prod(x, axis=1)),
+    "maximum.reduce": (lambda x: np.maximum.reduce(x), lambda x: tl.max(x, axis=0)),
+    "minimum.reduce": (lambda x: np.minimum.reduce(x, (0, 1)), lambda x: tl.min(x)),
+    "add.accumulate": (lambda x: np.add.accumulate(x, axis=1), lambda x: tl.cumsum(x, axis=1)),
+    "multiply.accumulate": (lambda x: np.multiply.accumulate(x), lambda x: tl.cumprod(x, axis=0)),
+    "multiply.outer": (lambda x: np.multiply.outer(W, x), lambda x: W[:, None, None] * x),
+    "subtract.outer": (lambda x: np.subtract.outer(x, x), lambda x: x[:, :, None, None] - x),
+    "power.outer": (lambda x: np.power.outer(x, [1.0, 2.0]), lambda x: tl.stack([x, x * x], axis=-1)),
+}  # fmt: skip
+W = np.array([0.5, -1.0])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_of_numpys_functions_are_functions_of_tensors(name):
+    f, same = METHODS[name]
+    x = np.array([[1.0, 2.0, 3.0], [4.0, 5.5, 7.0]])
+    leaf = tl.Tensor(x, requires_grad=True)
+    found = f(leaf)
+    np.testing.assert_allclose(found.numpy(), f(x), rtol=1e-15)
+    g = np.arange(1.0, found.size + 1).reshape(found.shape)
+    gradients = [tl.grad(lambda x, h=h: tl.sum(h(x) * g))(leaf).numpy() for h in (f, same)]
+    np.testing.assert_allclose(*gradients, rtol=1e-13)
+
+
+POINTS = np.array([0.4, 0.9]), np.array([0.7, 0.3])
+OF_COMPLEX = {  # of z = a + bi, whose parts are real leaves; each off the cuts
+    name: getattr(tl, name)
+    for name in (
+        "exp", "log", "sin", "cos", "tan", "sqrt", "sinh", "cosh", "tanh", "log2", "log10", "log1p", "expm1", "exp2",
+        "reciprocal", "abs", "conj", "real", "imag", "angle", "arcsin", "arccos", "arctan", "arccosh", "arctanh",
+    )
+} | {
+    "z**2": lambda z: z**2, "z**(1 - 2i)": lambda z: z ** (1 - 2j), "2**z": lambda z: 2.0**z, "z**z": lambda z: z**z,
+    "z/conj(z)": lambda z: z / tl.conj(z), "z*(1 + i)": lambda z: z * (1 + 1j),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_COMPLEX)
+def test_gradients_of_complex_numbers_agree_with_differences_through_real_leaves(name):
+    def f(a, b):
+        y = OF_COMPLEX[name](a + 1j * b)
+        return tl.sum(tl.real(y) * POINTS[0] - tl.imag(y) * POINTS[1])
+
+    leaves = [tl.Tensor(x, requires_grad=True) for x in POINTS]
+    found = tl.grad(f(*leaves), leaves)
+    for i, g in enumerate(found):
+        for k in range(2):
+            step = np.zeros((2, 2))
+            step[i, k] = 1e-6
+            high, low = (f(*map(tl.Tensor, np.add(POINTS, s))).item() for s in (step, -step))
+            assert g.numpy()[k] == pytest.approx((high - low) / 2e-6, rel=1e-7, abs=1e-8)
+
+
+def test_the_sign_of_complex_numbers_is_refused_since_it_is_not_flat():
+    with pytest.raises(TypeError, match=r"write x / abs\(x\), which has a gradient"):
+        tl.sign(tl.Tensor(POINTS[0]) * 1j)

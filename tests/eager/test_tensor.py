@@ -694,7 +694,9 @@ CUT_EVERYWHERE = [
     (lambda x: np.histogram(x)[1][:2], "np.histogram: "), (lambda x: np.sort_complex(x), "np.sort_complex: "),
     (lambda x: np.copyto(np.zeros(2), x) or 1.0, "np.copyto"), (lambda x: np.union1d(x, x), "np.union1d: "),
     (lambda x: np.spacing(x), "np.spacing: a Tensor does not support this ufunc of NumPy"),
-    (lambda x: np.add.reduce(x), "np.add.reduce: "),
+    (lambda x: np.logaddexp.reduce(x), r"np.logaddexp.reduce: a Tensor does not support this ufunc of NumPy; use a loop"),
+    (lambda x: np.add.reduceat(x, [0, 1]), r"np.add.reduceat: .*this ufunc.* use sums of parts, x\[i:j\].sum\(\)"),
+    (lambda x: np.add.at(x, [0], 1.0), r"np.add.at: .*this ufunc.* use x.at\[i\].add\(value\)"),
     (lambda x: tl.Tensor([[x[0], x[1]]]), "a list of recorded tensors is no array"),
     (lambda x: [[x[0], x[1]]] * x, "a list of recorded tensors is no array"),
 ]  # fmt: skip

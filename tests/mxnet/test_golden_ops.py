@@ -8,7 +8,7 @@ from tinygrad_lesson import cpu, sym
 from tinygrad_lesson.errors import AttributeValueError
 from tinygrad_lesson.mxnet.register import OPERATORS
 
-CASES = load_cases("golden_ops")
+CASES = load_cases("golden_ops") | load_cases("golden_vision")
 TOLERANCE = {"float16": 4e-3, "float32": 1e-5, "float64": 1e-12}  # relative to the largest number of an array
 
 

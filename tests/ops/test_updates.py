@@ -123,6 +123,90 @@ def test_a_weight_in_half_precision_follows_its_copy_in_single():
     np.testing.assert_array_equal(arrays["weight"], states["weight32"].astype(np.float16))
 
 
+def several(name):
+    """Inputs of an operator for two weights, in MXNet's order, and its attributes, as `multi_updates` was recorded."""
+    half, momentum, given = "_mp_" in name, "_mom_" in name, {"rescale_grad": 0.5, "clip_gradient": 0.4}
+    kind, arguments, states = np.float16 if half else np.float32, {}, {}
+    names = []
+    for i in range(2):
+        arguments |= {f"w{i}": RECORDED[f"W{i}"].astype(kind), f"g{i}": RECORDED[f"G{i}"].astype(kind)}
+        own = {f"m{i}": RECORDED[f"M{i}"]} if momentum else {}
+        own |= {f"c{i}": RECORDED[f"W{i}"]} if half else {}
+        states |= {key: x.copy() for key, x in own.items()}
+        names += [f"w{i}", f"g{i}", *own]
+    if momentum:
+        given["momentum"] = 0.9
+    if name.startswith("preloaded"):
+        arguments |= {"lrs": np.array([0.1, 0.3], np.float32), "wds": np.array([0, 0.05], np.float32)}
+        names += ["lrs", "wds"]
+    else:
+        given |= {"lrs": (0.1, 0.3), "wds": (0.0, 0.05)}
+    return names, arguments, states, given | {"num_weights": 2}
+
+
+with np.load(DATA / "multi_updates.npz") as _file:
+    RECORDED = dict(
+        _file
+    )  # by MXNet 1.9.1, `mx.nd.multi_sgd_mom_update(w0, g0, m0, w1, g1, m1, ...)` and its kin
+MULTI = sorted(name for name in OPERATORS if "multi_" in name and "sgd" in name)
+
+
+@pytest.mark.parametrize("name", MULTI)
+def test_steps_of_several_weights_are_those_of_mxnet_in_its_order_and_after_a_file(name):
+    names, arguments, states, given = several(name)
+    symbol = getattr(sym, name)(*map(sym.Variable, names), **given)
+    again = sym.load_json(symbol.tojson())
+    inputs = json.loads(symbol.tojson())["nodes"][-1]["inputs"]
+    assert [place for place, _, _ in inputs] == [json_places(symbol).index(key) for key in names]
+    assert "num_args" not in symbol.attr_dict()[symbol.name]
+    for made in (symbol, again):
+        assert (made.list_arguments(), made.list_auxiliary_states()) == (list(arguments), list(states))
+        left = {key: x.copy() for key, x in states.items()}
+        executor = made.bind(cpu(), arguments, grad_req="null", aux_states=left)
+        for i, y in enumerate(executor.forward()):
+            assert y.dtype == arguments[f"w{i}"].dtype
+            np.testing.assert_allclose(y, RECORDED[f"{name}_w{i}"], rtol=2e-6, atol=1e-7)
+        for key, x in left.items():
+            np.testing.assert_allclose(x, RECORDED[f"{name}_{key}"], rtol=2e-6, atol=1e-7)
+
+
+def json_places(symbol):
+    """The names of the nodes of a file, in its order."""
+    return [node["name"] for node in json.loads(symbol.tojson())["nodes"]]
+
+
+def test_the_steps_of_several_weights_were_all_recorded():
+    assert len(MULTI) == 8
+
+
+def test_too_few_inputs_for_several_weights_are_counted():
+    w, g = sym.Variable("w"), sym.Variable("g")
+    with pytest.raises(AttributeValueError, match="2 inputs given, expected 4 for num_weights 2"):
+        sym.multi_sgd_update(w, g, lrs=(0.1, 0.1), wds=(0, 0), num_weights=2)
+    with pytest.raises(AttributeValueError, match="lrs has 1 numbers, expected num_weights, 2"):
+        sym.multi_sgd_update(w, g, w, g, lrs=0.1, wds=(0, 0), num_weights=2)
+
+
+def test_lamb_in_half_precision_is_that_of_mxnet_but_keeps_the_copy_as_it_is_documented():
+    w, grad = RECORDED["W0"].astype(np.float16), RECORDED["G0"].astype(np.float16)
+    moments = {"mean": np.zeros(3, np.float32), "var": np.zeros(3, np.float32)}
+    for t in (1, 2):
+        w32 = RECORDED["W0"].copy()  # MXNet documents `weight32 = weight32 - lr * g`, and leaves it as it was
+        given = {"t": t, "wd": 0.1, "rescale_grad": 0.5, "clip_gradient": 0.4}
+        states = moments | {"weight32": w32}
+        g = step("mp_lamb_update_phase1", given, {"weight": w, "grad": grad}, states).copy()
+        assert g.dtype == np.float32
+        np.testing.assert_allclose(g, RECORDED[f"lamb_direction{t}"], rtol=2e-5)
+        norms = {key: np.array([np.linalg.norm(x)], np.float32) for key, x in (("r1", w32), ("r2", g))}
+        w = step(
+            "mp_lamb_update_phase2", {"lr": 0.2}, {"weight": w, "g": g, **norms}, {"weight32": w32}
+        ).copy()
+        np.testing.assert_array_equal(w, RECORDED[f"lamb_w{t}"])
+        np.testing.assert_array_equal(w, w32.astype(np.float16))
+    np.testing.assert_allclose(moments["mean"], RECORDED["lamb_mean"], rtol=2e-5)
+    np.testing.assert_allclose(moments["var"], RECORDED["lamb_var"], rtol=2e-5)
+
+
 def test_what_is_remembered_changes_in_every_run_and_once_in_training():
     w, g = sym.Variable("w"), sym.Variable("g")
     made = sym.sgd_mom_update(w, g, lr=1.0, momentum=0.5, name="up").simple_bind(cpu(), w=(2,), g=(2,))

@@ -90,7 +90,8 @@ def refuse_complex(op: Op, arrays: Sequence[Any]) -> None:
     for x in arrays:
         if x.__class__ is complex or getattr(x, "dtype", FLOAT).kind == "c":
             raise DTypeError(
-                f"{op.label()} has no gradient for complex numbers; arithmetic, exp, sums, products and abs have one; "
+                f"{op.label()} has no gradient for complex numbers; arithmetic, powers, exp, log, sines, "
+                f"sums, products and abs have one; "
                 f"take detach() of an input that is meant as a constant"
             )
 

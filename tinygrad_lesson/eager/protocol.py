@@ -16,6 +16,16 @@ CONSTANT = {f"np.{name}_like" for name in ("zeros", "ones", "empty")} | {
 }
 SHAPING = {f"np.{name}" for name in ("broadcast_arrays", "atleast_1d", "atleast_2d")}  # which plotting calls
 NUMPY: dict[str, Any] = {}  # "np.sum" -> what it is for tensors; filled by `functions`
+ALONG = {  # methods of NumPy's functions of two numbers: which function they are
+    "reduce": {
+        "add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any",
+    },
+    "accumulate": {"add": "cumsum", "multiply": "cumprod"},
+}  # fmt: skip
+INSTEAD = {
+    "at": "x.at[i].add(value)", "reduceat": "sums of parts, x[i:j].sum()",
+    "reduce": "a loop over x", "accumulate": "a loop over x, and tl.stack",
+}  # fmt: skip
 
 
 class NumpyProtocol:
@@ -38,8 +48,14 @@ class NumpyProtocol:
         if method == "__call__" and not named and all(types.endswith("?") for types in ufunc.types):
             with looking():  # np.isnat and the like: answers
                 return ufunc(*[np.asarray(x) for x in inputs])
+        if method == "outer" and name in NUMPY and not named:
+            return outer(NUMPY[name], *inputs)
+        if (along := ALONG.get(method, {}).get(ufunc.__name__)) and "out" not in named:
+            return NUMPY[f"np.{along}"](*inputs, **{"axis": 0, **named})
         told = name + (" into an array" if "out" in named else "" if method == "__call__" else f".{method}")
-        raise DTypeError(f"{told}: a Tensor does not support this ufunc of NumPy; use {instead_of(told)}")
+        raise DTypeError(
+            f"{told}: a Tensor does not support this ufunc of NumPy; use {INSTEAD.get(method) or instead_of(told)}"
+        )
 
     @property
     def _data(self) -> Any:  # what `np.ma` looks for in an operand, before it takes the bare array
@@ -58,6 +74,11 @@ class NumpyProtocol:
 
         given = (inputs[1:], named.get("fill_value")) if name == "np.full_like" else (inputs, named)
         return looked_at(name, given, call)
+
+
+def outer(function: Any, a: Any, b: Any) -> Any:
+    """A function of two numbers, of every element of `a` with every element of `b`."""
+    return function(NUMPY["np.reshape"](a, (*np.shape(a), *[1] * np.ndim(b))), b)
 
 
 def holds_recorded(x: Any) -> bool:

@@ -45,10 +45,11 @@ def activation(act_type: str) -> Op:
 def leaky_relu(
     act_type: str = "leaky", slope: float = 0.25, lower_bound: float = 0.125, upper_bound: float = 0.334
 ) -> Op:
-    """The op behind `LeakyReLU`; the bounds matter to act_type rrelu only, which is not there."""
+    """The op behind `LeakyReLU`; the bounds matter to act_type rrelu only."""
     return choose("act_type", act_type, {
         "leaky": e.LeakyReLU(slope=slope), "elu": layers.Elu(slope=slope), "prelu": layers.Prelu(),
         "selu": layers.Elu(slope=SELU[0], scale=SELU[1]), "gelu": special.Gelu(),
+        "rrelu": random.Rrelu(lower_bound=lower_bound, upper_bound=upper_bound),
     })  # fmt: skip
 
 

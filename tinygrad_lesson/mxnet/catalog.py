@@ -6,10 +6,12 @@ from tinygrad_lesson.mxnet.register import COUNTED, OPERATORS, operator
 from tinygrad_lesson.ops import (
     activations,
     adaptive,
+    aligned,
     columns,
     creation,
     decompositions,
     deconv,
+    detection,
     draws,
     factors,
     gamma,
@@ -24,6 +26,7 @@ from tinygrad_lesson.ops import (
     loss,
     masked,
     movement,
+    multi,
     nn,
     norms,
     order,
@@ -92,8 +95,16 @@ UPDATES: dict[str, tuple[type[Op], str]] = {  # with the order of their attribut
     "ftrl_update": (adaptive.FtrlUpdate, f"lr lamda1 beta {PREPARED}"),
     "_sparse_adagrad_update": (adaptive.SparseAdagradUpdate, f"lr epsilon {PREPARED}"),
     "lamb_update_phase1": (adaptive.LambUpdatePhase1, LAMB),
+    "mp_lamb_update_phase1": (adaptive.MpLambUpdatePhase1, LAMB),
+    "mp_lamb_update_phase2": (adaptive.MpLambUpdatePhase2, "lr lower_bound upper_bound"),
     "lamb_update_phase2": (adaptive.LambUpdatePhase2, "lr lower_bound upper_bound"),
 }
+
+MULTI = (
+    multi.MultiSgdUpdate, multi.MultiSgdMomUpdate, multi.MultiMpSgdUpdate, multi.MultiMpSgdMomUpdate,
+    multi.PreloadedMultiSgdUpdate, multi.PreloadedMultiSgdMomUpdate, multi.PreloadedMultiMpSgdUpdate,
+    multi.PreloadedMultiMpSgdMomUpdate,
+)  # fmt: skip
 
 
 def declare_updates() -> None:
@@ -101,8 +112,14 @@ def declare_updates() -> None:
     zero = dict.fromkeys(("mean", "var"), '["zero", {}]')
     for name, (cls, order_) in UPDATES.items():
         operator(name, cls, ignored=frozenset({"lazy_update"}), order=order_, initial=zero)
-    operator("ftml_update", built.ftml_update, order="lr beta1 beta2 epsilon t wd rescale_grad clip_grad")
-    operator("multi_sgd_update", updates.MultiSgdUpdate)
+    operator(
+        "ftml_update",
+        built.ftml_update,
+        inputs=("weight", "grad", "d", "v", "z"),
+        order="lr beta1 beta2 epsilon t wd rescale_grad clip_grad",
+    )
+    for cls in MULTI:
+        operator(cls.function, cls)
 
 
 def declare_draws() -> None:
@@ -111,11 +128,14 @@ def declare_draws() -> None:
     for name, parameters in creating.DRAWN.items():
         aliases = {"uniform": ("uniform",), "normal": ("normal",)}.get(name, ())
         build = creating.random_numbers(name)
-        operator(f"_random_{name}", build, f"random_{name}", *aliases, ignored=device)
+        order_ = f"{' '.join(parameters)} shape ctx dtype"
+        operator(f"_random_{name}", build, f"random_{name}", *aliases, ignored=device, order=order_)
         operator(f"_random_{name}_like", creating.random_numbers(name, like=True), inputs=("data",))
         inputs = ("mu", "sigma") if name == "normal" else tuple(parameters)
         operator(f"_sample_{name}", creating.sample(name), f"sample_{name}", inputs=inputs)
-    operator("_random_randint", creating.random_integers, "random_randint", ignored=device)
+    order_ = "low high shape ctx dtype"
+    operator("_random_randint", creating.random_integers, "random_randint", ignored=device, order=order_)
+    operator("_sample_multinomial", creating.multinomial, "sample_multinomial", inputs=("data",))
     operator("_shuffle", draws.Shuffle, "shuffle")
 
 
@@ -283,6 +303,14 @@ def declare() -> None:
     operator("SpatialTransformer", spatial.SpatialTransformer, ignored=frozenset({"cudnn_off"}))
     operator("RNN", recurrent.RNN)
     operator("ROIPooling", regions.ROIPooling)
+    operator(
+        "_contrib_ROIAlign", aligned.ROIAlign,
+        order="pooled_size spatial_scale sample_ratio position_sensitive aligned",
+    )  # fmt: skip
+    operator("Correlation", aligned.Correlation, hidden=2)
+    operator("_contrib_MultiBoxPrior", detection.MultiBoxPrior)
+    operator("_contrib_MultiBoxTarget", detection.MultiBoxTarget)
+    operator("_contrib_MultiBoxDetection", detection.MultiBoxDetection)
     operator("im2col", columns.Columns, inputs=("data",))
     operator("col2im", columns.FromColumns, inputs=("data",))
     operator(

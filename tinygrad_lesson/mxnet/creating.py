@@ -119,3 +119,8 @@ def sample(distribution: str) -> Callable[..., Op]:
         return cls(distribution=distribution, to=shape, type="float32" if dtype == "None" else dtype)
 
     return build
+
+
+def multinomial(shape: tuple[int, ...] = (), get_prob: bool = False, dtype: str = "int32") -> Op:
+    """The op behind `_sample_multinomial`: class numbers, and with `get_prob` the logarithms of their probabilities."""
+    return (draws.SampleMultinomialLog if get_prob else draws.SampleMultinomial)(to=shape, type=dtype)

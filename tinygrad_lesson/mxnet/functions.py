@@ -147,8 +147,8 @@ class Random:
     """MXNet's `sym.random`: a distribution of numbers is drawn once, one of symbols for each of their elements."""
 
     def __getattr__(self, name: str) -> Callable[..., Symbol]:
-        names = {"randint": "_random_randint", "shuffle": "_shuffle"}
-        plain = operator_function(names.get(name, f"_random_{name}"), f"random_{name}")
+        named = {"randint": "_random_randint", "shuffle": "_shuffle"}
+        plain = operator_function(named.get(name, f"_random_{name}"), f"random_{name}")
         if name not in DRAWN and name != "randint":
             return plain
         known = (*DRAWN.get(name, ("low", "high")), "shape", "dtype")
@@ -158,10 +158,26 @@ class Random:
                 return operator_function(f"_sample_{name}", f"sample_{name}")(*given, **more)
             return plain(**dict(zip(known, given, strict=False)), **more)
 
+        draw.__name__, draw.__doc__ = name, plain.__doc__
         return draw
 
+    def exponential(self, scale: Any = 1.0, *given: Any, **more: Any) -> Symbol:
+        """Numbers of the exponential distribution with mean `scale`; or with `lam`, which is 1 over it."""
+        draw = self.__getattr__("exponential")
+        return draw(*given, **more) if "lam" in more else draw(1 / scale, *given, **more)
+
+    def randn(self, *shape: int, loc: float = 0.0, scale: float = 1.0, **more: Any) -> Symbol:
+        """Normal numbers, in an array whose sizes are given one by one."""
+        return self.normal(loc, scale, shape=shape, **more)
+
+    def multinomial(self, data: Symbol, shape: Any = (), get_prob: bool = True, **more: Any) -> Symbol:
+        """Class numbers for each vector of probabilities, and unless `get_prob` is False their logarithms."""
+        sampled = operator_function("_sample_multinomial", "sample_multinomial")
+        return sampled(data, shape=shape, get_prob=get_prob, **more)
+
     def __dir__(self) -> list[str]:
-        return [*DRAWN, *(f"{name}_like" for name in DRAWN), "randint", "shuffle"]
+        names = [*DRAWN, *(f"{name}_like" for name in DRAWN), "multinomial", "randint", "randn", "shuffle"]
+        return sorted({*names, "exponential"})
 
 
 random = Random()

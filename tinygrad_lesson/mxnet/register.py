@@ -83,9 +83,9 @@ class Operator(NamedTuple):
         Errors
             AttributeValueError for an attribute that is given twice, or one too many.
         """
-        known = self.inputs or getattr(self.build, "inputs", ())
+        known: Any = self.inputs or getattr(self.build, "inputs", ())
         order = self.order.split() or list(self.parameters)
-        if getattr(self.build, "variadic", False) or not known or not order:
+        if getattr(self.build, "variadic", False) or not (known or self.order) or not order:
             return tuple(given), {}
         values = given[len(known) :]
         if len(values) > len(order):
@@ -122,6 +122,19 @@ class Operator(NamedTuple):
         if op.variadic:
             return tuple(f"arg{i}" for i in range(given))
         return (self.inputs or op.input_names)[: len(op.input_names)]
+
+    def arranged(self, op: Op, given: Sequence[Any], back: bool = False) -> tuple[Any, ...]:
+        """Inputs in the order of `op`, which may have other places for what it remembers; `back`: in MXNet's.
+
+        Errors
+            ShapeError for another number of them.
+        """
+        if not hasattr(op, "arranged"):
+            return tuple(given)
+        places = op.arranged(len(given))
+        if not back:
+            return tuple([given[i] for i in places])
+        return tuple([x for _, x in sorted(zip(places, given, strict=True), key=lambda pair: pair[0])])
 
     def output_names(self, op: Op) -> tuple[str, ...]:
         """Names of the outputs."""
@@ -167,7 +180,7 @@ def parse(value: Any, kind: Any, where: str) -> Any:
     elif kind is not str:
         value = float(value) if kind is float and value in INFINITE else read_literal(value)
         value = value if fits(value, kind) or fits((value,), kind) else given
-    if isinstance(value, int) and not fits(value, kind) and fits((value,), kind):
+    if isinstance(value, int | float) and not fits(value, kind) and fits((value,), kind):
         value = (value,)  # of a shape with one axis MXNet takes the size
     if fits(value, kind):
         with contextlib.suppress(OverflowError):  # a whole number that is too large for a float

@@ -5,11 +5,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tinygrad_lesson.engine.errors import AttributeValueError, FormatError, shown
+from tinygrad_lesson.engine.errors import AttributeValueError, FormatError, ShapeError, shown
 from tinygrad_lesson.engine.graph import Edge, Label, Node, toposort
 from tinygrad_lesson.files import parsed, plain
 from tinygrad_lesson.mxnet.naming import stored, suffix, wrapped
-from tinygrad_lesson.mxnet.register import DTYPE_CODES, find
+from tinygrad_lesson.mxnet.register import DTYPE_CODES, Operator, find
 
 VERSION = 10901  # MXNet 1.9.1, whose format this is
 
@@ -31,9 +31,7 @@ def to_json(heads: Sequence[Edge]) -> str:
                     for key, text in node.label.attributes.items()
                 )
             )
-        states = 0 if node.op is None else len(node.op.states)
-        fixed = len(node.inputs) - states
-        entry["inputs"] = [[number[e.node], e.index, int(i >= fixed)] for i, e in enumerate(node.inputs)]
+        entry["inputs"] = [[number[e.node], e.index, version] for e, version in inputs_of(node, known)]
         nodes.append(entry)
         more = known.hidden if known else 0
         pointers.append(pointers[-1] + more + (1 if node.op is None else len(node.op.outputs)))
@@ -47,6 +45,13 @@ def to_json(heads: Sequence[Edge]) -> str:
     return json.dumps(graph, indent=2)
 
 
+def inputs_of(node: Node, known: Operator | None) -> Sequence[tuple[Edge, int]]:
+    """The inputs of a node in MXNet's order, each with 1 behind it if it is a state, else with 0."""
+    fixed = len(node.inputs) - (0 if node.op is None else len(node.op.states))
+    pairs = [(edge, int(i >= fixed)) for i, edge in enumerate(node.inputs)]
+    return pairs if known is None or node.op is None else known.arranged(node.op, pairs, back=True)
+
+
 def to_text(heads: Sequence[Edge]) -> str:
     """The graph of `heads` in words, one paragraph for each operator."""
     lines = ["Symbol Outputs:"]
@@ -56,7 +61,7 @@ def to_text(heads: Sequence[Edge]) -> str:
             lines.append(f"Variable:{shown(node.name)}")
             continue
         lines += ["-" * 20, f"Op:{node.label.mxnet_op}, Name={shown(node.name)}", "Inputs:"]
-        for i, edge in enumerate(node.inputs):
+        for i, (edge, _) in enumerate(inputs_of(node, find(node.label.mxnet_op))):
             version = " version=0" if edge.node.is_variable else ""
             lines.append(f"\targ[{i}]={shown(edge.node.name)}({edge.index}){version}")
         if node.label.attributes:
@@ -132,6 +137,10 @@ def read_node(entry: dict[str, Any], nodes: Sequence[Node], place: str) -> Node:
         if key[: -len(suffix(key)) - 1] in names:  # before 1.0 `weight_lr_mult` stood at the layer
             part = edges[names.index(key[: -len(suffix(key)) - 1])].node
             part.label.attributes[f"__{suffix(key)}__"] = attributes.pop(key)
+    try:
+        edges = known.arranged(op, edges)
+    except ShapeError as error:
+        raise FormatError(f"{place}: {error}") from None
     return Node(op, edges, Label(entry["name"], known.name, attributes))
 
 

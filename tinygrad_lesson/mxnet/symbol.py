@@ -483,7 +483,7 @@ def apply(mxnet_op: str, *positional: Any, name: str | None = None, attr: Any = 
     own = {**{k: text for k, text in told.items() if k in known.parameters}, **given}
     op = known.make(own, name or "", len(positional) + len(inputs))
     texts = {k: as_text(v) for k, v in sorted(own.items())}
-    if op.variadic:
+    if op.variadic and "num_args" in known.ignored:
         texts["num_args"] = str(len(positional) + len(inputs))
     label = NameManager.current().get(name, mxnet_op.lower().replace("scalar_", "scalar"))
     attributes = texts | {wrapped(k): text for k, text in told.items() if k not in known.parameters}
@@ -528,7 +528,10 @@ def gather(
             edges.append(Edge(Node(None, label=Label(f"{label}_{input_name}", attributes=texts))))
         else:
             edges.append(single(value, f"{where}: input {input_name}"))
-    return tuple(edges)
+    try:
+        return known.arranged(op, edges)
+    except ShapeError as error:
+        raise AttributeValueError(f"{where}: {error}") from None
 
 
 def binary(mxnet_op: str, a: Any, b: Any) -> Symbol:

@@ -4,9 +4,12 @@ Source
     MXNet 1.9.1, ``optimizer_op-inl.h`` and ``contrib/optimizer_op.cc``.
 """
 
+from typing import ClassVar
+
 from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.op import attr
-from tinygrad_lesson.ops.updates import RateUpdate, Step, Update
+from tinygrad_lesson.ops.updates import Precise, RateUpdate, Step, Update
 
 
 @op
@@ -180,7 +183,7 @@ class LambUpdatePhase1(Update):
     """
 
     function = "lamb_update_phase1"
-    states = ("mean", "var")
+    states: ClassVar[tuple[str, ...]] = ("mean", "var")
     beta1: float = attr(0.9, doc="what is kept of the running mean")
     beta2: float = attr(0.999, doc="what is kept of the running mean of squares")
     epsilon: float = attr(1e-6, doc="added to the root")
@@ -199,6 +202,25 @@ class LambUpdatePhase1(Update):
     def settings(cls, draw, **more):
         found = super().settings(draw, t=draw.choice((1, 5)), bias_correction=draw.boolean(), **more)
         return {key: value for key, value in found.items() if key != "lr"}
+
+
+@op
+class MpLambUpdatePhase1(LambUpdatePhase1, Precise):
+    """`LambUpdatePhase1` of a weight in half precision, of which `weight32` is the copy in single.
+
+    The direction is in single precision; the copy stays, until `MpLambUpdatePhase2` has taken the step.
+    """
+
+    function = "mp_lamb_update_phase1"
+    states = ("mean", "var", "weight32")
+
+    def compose(self, F, weight, grad, mean, var, weight32):
+        grad = F.cast(grad, dtype=str(F.dtype(weight32)))
+        return (*LambUpdatePhase1.compose(self, F, weight32, grad, mean, var), weight32)
+
+    def dtype(self, weight, grad, *remembered):
+        kinds = tuple(map(floating, remembered))
+        return kinds[-1], *kinds
 
 
 @op
@@ -233,3 +255,30 @@ class LambUpdatePhase2(Step):
         norms = {name: draw.array((1,), low=0.5, high=2.0, away_from=(0.75, 1.25)) for name in ("r1", "r2")}
         shape = draw.shape()
         return made, {"weight": draw.array(shape), "g": draw.array(shape), **norms}
+
+
+@op
+class MpLambUpdatePhase2(LambUpdatePhase2, Precise):
+    """`LambUpdatePhase2` of a weight in half precision, of which `weight32` is the copy in single."""
+
+    function = "mp_lamb_update_phase2"
+    states = ("weight32",)
+
+    def parameters(self, weight):
+        return super().parameters(weight) | {"weight32": weight}
+
+    def compose(self, F, weight, g, r1, r2, weight32):
+        new = super().compose(F, weight32, g, r1, r2)
+        return F.cast(new, dtype=str(F.dtype(weight))), new
+
+    def dtype(self, weight, g, r1, r2, weight32):
+        return floating(weight), floating(weight32)
+
+    def input_dtype(self, i, first):
+        """All but the weight is in single precision."""
+        return "float32" if i else first
+
+    @classmethod
+    def sample(cls, draw):
+        made, arrays = super().sample(draw)
+        return made, arrays | {"weight32": draw.array(arrays["weight"].shape)}

@@ -1,12 +1,14 @@
 """Ops that draw numbers from a distribution, with the generator of the executor."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op
-from tinygrad_lesson.engine.errors import AttributeValueError
+from tinygrad_lesson.engine.dtypes import floating
+from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.op import Op, attr, declares
 
 
@@ -181,3 +183,101 @@ class Shuffle(Op):
     @classmethod
     def sample(cls, draw):
         return cls(), {"data": draw.array(draw.shape(min_rank=1))}
+
+
+@declares
+class Classes(Op):
+    """Class numbers for vectors of probabilities: the first class at which their sum exceeds a draw."""
+
+    random = True
+    mixes_dtypes = True
+    to: tuple[int, ...] = attr((), alias="shape", doc="shape of the numbers for each vector")
+    type: str = attr("int32", alias="dtype", doc="element type of the class numbers")
+
+    def drawn_shape(self, data):
+        """The shape of the class numbers."""
+        if not data:
+            raise ShapeError("data has no axes, expected (..., classes)")
+        return (*data[:-1], *self.to) or (1,)
+
+    def places(self, data, generator):
+        """Rows of probabilities, and for each row the class numbers that are drawn."""
+        rows = np.asarray(data).reshape(-1, data.shape[-1])
+        count = math.prod(self.to)
+        draws = generator.uniform(0, 1, (len(rows) * count,)).reshape(len(rows), count)
+        below = np.cumsum(rows, axis=1)[:, None, :] <= draws[:, :, None]
+        first = np.argmin(below, axis=2)
+        return rows, np.where(below.all(axis=2), rows.shape[1] - 1, first)
+
+    @classmethod
+    def sample(cls, draw):  # no draw lies where a class begins: each is the first whose sum is positive
+        shape = (*draw.shape(max_rank=2), draw.size(1, 3))
+        data = draw.array(shape, low=-1.0, high=-0.5)
+        chosen = np.floor(draw.array((*shape[:-1], 1), low=0, high=shape[-1] - 0.01)).astype(np.int64)
+        np.put_along_axis(data, chosen, 5.0 + draw.array(chosen.shape), axis=-1)
+        return cls(to=draw.shape(max_rank=1)), {"data": data}
+
+
+@op
+class SampleMultinomial(Classes):
+    """For each vector of probabilities class numbers that have them; those that MXNet draws on the CPU for a seed.
+
+    Shapes
+        data (..., classes), each summing to 1 -> (..., *shape); of one vector and no `shape` (1,)
+
+    Source
+        MXNet 1.9, `sample_multinomial`.
+    """
+
+    differentiable = False
+
+    def shape(self, data):
+        return self.drawn_shape(data)
+
+    def dtype(self, data):
+        return np.dtype(self.type)
+
+    def forward(self, xp, data, *, generator=None):
+        places = self.places(data, generator)[1]
+        return xp.asarray(places.reshape(self.shape(data.shape)).astype(self.type))
+
+    def vjp(self, F, g, y, data):
+        return (None,)
+
+
+@op
+class SampleMultinomialLog(Classes):
+    """`SampleMultinomial`, and as a second result the logarithms of the probabilities, which have a gradient.
+
+    Times a reward it is that of the expected reward: Williams 1992.
+
+    Shapes
+        data (..., classes), each summing to 1 -> twice (..., *shape); of one vector and no `shape` (1,)
+    """
+
+    outputs = ("output0", "output1")
+
+    def shape(self, data):
+        return self.drawn_shape(data), self.drawn_shape(data)
+
+    def dtype(self, data):
+        return np.dtype(self.type), floating(data)
+
+    def forward(self, xp, data, *, generator=None):
+        rows, places = self.places(data, generator)
+        shape, kind = self.drawn_shape(data.shape), floating(data.dtype)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of what is no probability
+            logs = np.log(np.take_along_axis(rows, places, axis=1).astype(kind))
+        return xp.asarray(places.reshape(shape).astype(self.type)), xp.asarray(logs.reshape(shape))
+
+    def vjp(self, F, g, y, data):
+        def gradient():
+            shape = F.shape(data)
+            rows, count = math.prod(shape[:-1]), math.prod(self.to)
+            places = F.reshape(F.cast(y[0], dtype="int64"), shape=(rows, count))
+            chosen = F.take_along_axis(F.reshape(data, shape=(rows, shape[-1])), places, axis=1)
+            slopes = F.reshape(g[1], shape=(rows, count)) / chosen
+            where = F.one_hot(places, depth=shape[-1], dtype=str(F.dtype(data)))
+            return F.reshape(F.sum(where * F.expand_dims(slopes, axis=2), axis=1), shape=shape)
+
+        return (None if g[1] is None else gradient,)

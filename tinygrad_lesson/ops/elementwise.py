@@ -153,6 +153,7 @@ class Power(Binary):
     The gradient for the exponent is 0 where the base is 0.
     """
 
+    analytic = True
     whole = True
 
     def forward(self, xp, a, b, out=None):
@@ -481,6 +482,8 @@ class Exp(FloatUnary):
 class Expm1(FloatUnary):
     """``y = exp(x) - 1``, exact near 0."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.expm1(x, out=out)
 
@@ -500,6 +503,8 @@ class PositiveUnary(FloatUnary):
 class Log(PositiveUnary):
     """The natural logarithm: ``y = log(x)``."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.log(x, out=out)
 
@@ -510,6 +515,8 @@ class Log(PositiveUnary):
 @op
 class Log1p(PositiveUnary):
     """``y = log(1 + x)``, exact near 0."""
+
+    analytic = True
 
     def forward(self, xp, x, out=None):
         return xp.log1p(x, out=out)
@@ -634,11 +641,19 @@ class Abs(Kinked):
 
 @op
 class Sign(Kinked):
-    """-1, 0 or 1, as `x` is negative, zero or positive."""
+    """-1, 0 or 1, as `x` is negative, zero or positive.
+
+    Errors
+        TypeError for complex numbers, of which NumPy gives ``x / abs(x)``: that is not flat, and has a gradient.
+    """
 
     differentiable = False
 
     def forward(self, xp, x, out=None):
+        if getattr(x, "dtype", None) is not None and x.dtype.kind == "c":
+            raise TypeError(
+                "the numbers are complex, expected real ones; write x / abs(x), which has a gradient"
+            )
         return xp.sign(x, out=out)
 
     def vjp(self, F, g, y, x):

@@ -28,6 +28,8 @@ class FloatBinary(Binary):
 class Sin(FloatUnary):
     """The sine of an angle in radians: ``y = sin(x)``."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.sin(x, out=out)
 
@@ -42,6 +44,8 @@ class Sin(FloatUnary):
 class Cos(FloatUnary):
     """The cosine of an angle in radians: ``y = cos(x)``."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.cos(x, out=out)
 
@@ -55,6 +59,8 @@ class Cos(FloatUnary):
 @op
 class Tan(FloatUnary):
     """The tangent of an angle in radians: ``y = tan(x)``; infinitely steep at odd multiples of pi / 2."""
+
+    analytic = True
 
     def forward(self, xp, x, out=None):
         return xp.tan(x, out=out)
@@ -82,6 +88,8 @@ class WithinOne(FloatUnary):
 class Arcsin(WithinOne):
     """The angle in radians whose sine is `x`, from -pi / 2 to pi / 2; NaN beyond -1 and 1, infinitely steep there."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.arcsin(x, out=out)
 
@@ -96,6 +104,8 @@ class Arcsin(WithinOne):
 class Arccos(WithinOne):
     """The angle in radians whose cosine is `x`, from 0 to pi; NaN beyond -1 and 1, infinitely steep there."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.arccos(x, out=out)
 
@@ -109,6 +119,8 @@ class Arccos(WithinOne):
 @op
 class Arctan(FloatUnary):
     """The angle in radians whose tangent is `x`, from -pi / 2 to pi / 2."""
+
+    analytic = True
 
     def forward(self, xp, x, out=None):
         return xp.arctan(x, out=out)
@@ -198,6 +210,8 @@ class Radians(FloatUnary):
 class Sinh(FloatUnary):
     """The hyperbolic sine: ``y = (exp(x) - exp(-x)) / 2``."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.sinh(x, out=out)
 
@@ -211,6 +225,8 @@ class Sinh(FloatUnary):
 @op
 class Cosh(FloatUnary):
     """The hyperbolic cosine: ``y = (exp(x) + exp(-x)) / 2``."""
+
+    analytic = True
 
     def forward(self, xp, x, out=None):
         return xp.cosh(x, out=out)
@@ -240,6 +256,8 @@ class Arcsinh(FloatUnary):
 class Arccosh(FloatUnary):
     """The number of at least 0 whose hyperbolic cosine is `x`; NaN below 1, infinitely steep there."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.arccosh(x, out=out)
 
@@ -258,6 +276,8 @@ class Arccosh(FloatUnary):
 class Arctanh(WithinOne):
     """The number whose hyperbolic tangent is `x`; infinite at -1 and 1, NaN beyond."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.arctanh(x, out=out)
 
@@ -275,6 +295,8 @@ class Arctanh(WithinOne):
 class Exp2(FloatUnary):
     """Two to the power `x`: ``y = 2 ** x``."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.exp2(x, out=out)
 
@@ -289,6 +311,8 @@ class Exp2(FloatUnary):
 class Log2(PositiveUnary):
     """The logarithm to base 2."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return xp.log2(x, out=out)
 
@@ -302,6 +326,8 @@ class Log2(PositiveUnary):
 @op
 class Log10(PositiveUnary):
     """The logarithm to base 10."""
+
+    analytic = True
 
     def forward(self, xp, x, out=None):
         return xp.log10(x, out=out)
@@ -344,6 +370,8 @@ class Rcbrt(Kinked, FloatUnary):
 @op
 class Reciprocal(PositiveUnary):
     """One by `x`: ``y = 1 / x``, for integers too; infinite at 0."""
+
+    analytic = True
 
     def forward(self, xp, x, out=None):
         return xp.divide(1, x, out=out)

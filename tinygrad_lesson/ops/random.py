@@ -64,6 +64,52 @@ class Dropout(Op):
         }
 
 
+@op
+class Rrelu(Op):
+    """`x` where it is positive, else `x` times a slope: drawn in training, else the mean of the bounds.
+
+    Shapes
+        x (...) -> as x; a further result is the slopes.
+
+    Source
+        Xu et al. 2015; MXNet 1.9, `LeakyReLU` with act_type rrelu.
+    """
+
+    random = True
+    lower_bound: float = attr(0.125, doc="the smallest slope")
+    upper_bound: float = attr(0.334, doc="the largest slope")
+    is_train: bool = attr(False, doc="whether slopes are drawn; set when bound")
+
+    outputs = ("output", "mask")
+    visible = 1
+
+    def at_mode(self, is_train):
+        """Slopes are drawn in training."""
+        return dataclasses.replace(self, is_train=is_train)
+
+    def shape(self, x):
+        return x, x
+
+    def dtype(self, x):
+        return floating(x)
+
+    def forward(self, xp, x, *, generator=None):
+        low, high = self.lower_bound, self.upper_bound
+        x = xp.asarray(x, dtype=floating(x.dtype))
+        if self.is_train:
+            slopes = xp.asarray(generator.uniform(low, high, x.shape)).astype(x.dtype)
+        else:
+            slopes = xp.full(x.shape, (low + high) / 2, dtype=x.dtype)
+        return xp.where(x > 0, x, x * slopes), slopes
+
+    def vjp(self, F, g, y, x):
+        return (None if g[0] is None else F.where(F.greater(x, 0), g[0], g[0] * y[1]),)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(is_train=draw.boolean()), {"x": draw.array(draw.shape(), away_from=0)}
+
+
 @declares
 class Drawn(Op):
     """A random op of which the results are known: they are its first inputs."""

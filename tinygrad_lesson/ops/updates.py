@@ -8,8 +8,6 @@ Source
     MXNet 1.9.1, ``optimizer_op-inl.h``.
 """
 
-from typing import Any
-
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.op import attr, declares
@@ -211,36 +209,3 @@ class SignumUpdate(MomentumUpdate):
     def sample(cls, draw):  # where no running mean is near 0
         made = cls(**cls.settings(draw, wd_lh=draw.choice((0.0, 0.1))) | {"wd": 0.0})
         return made, cls.arrays(draw, low=1.0)
-
-
-@op
-class MultiSgdUpdate(Step):
-    """`SgdUpdate` of several weights, which are given each with its gradient behind it."""
-
-    lrs: tuple[float, ...] = attr(doc="the rate of each weight")
-    wds: tuple[float, ...] = attr(doc="the decay of each")
-    rescale_grad: float = attr(1.0, doc="multiplies the gradients first")
-    clip_gradient: float = attr(
-        -1.0, doc="the largest size of an element of a gradient; below 0 there is none"
-    )
-    num_weights: int = attr(1, minimum=1, doc="how many weights there are")
-
-    @property
-    def outputs(self):
-        """One name for each weight."""
-        return tuple(f"output{i}" for i in range(self.num_weights))
-
-    def compose(self, F, *data):
-        shared = {"rescale_grad": self.rescale_grad, "clip_gradient": self.clip_gradient}
-        pairs = zip(data[::2], data[1::2], self.lrs, self.wds, strict=True)
-        made = [SgdUpdate(lr=lr, wd=wd, **shared).compose(F, w, g) for w, g, lr, wd in pairs]
-        return made[0] if self.num_weights == 1 else tuple(made)
-
-    @classmethod
-    def sample(cls, draw):
-        made = cls(lrs=(0.5, 0.1), wds=(0.0, 0.1), num_weights=2)
-        arrays: dict[str, Any] = {}
-        for i in range(2):
-            shape = draw.shape()
-            arrays |= {f"data{2 * i}": draw.array(shape), f"data{2 * i + 1}": draw.array(shape)}
-        return made, arrays

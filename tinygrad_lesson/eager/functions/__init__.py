@@ -26,13 +26,14 @@ from tinygrad_lesson.eager.functions import (
 from tinygrad_lesson.eager.functions.at import At
 from tinygrad_lesson.eager.functions.indexing import put_along_axis
 from tinygrad_lesson.eager.functions.linalg import expm
+from tinygrad_lesson.eager.functions.networks import NETWORKS
 from tinygrad_lesson.eager.functions.table import TABLE
 from tinygrad_lesson.eager.protocol import NUMPY
 from tinygrad_lesson.eager.tensor import Tensor
 
 NAMES: dict[str, Any] = {name.removeprefix("np."): f for name, f in TABLE.items() if name.count(".") == 1}
 del NAMES["concat"]  # ours is MXNet's, along axis 1
-NAMES |= {"put_along_axis": put_along_axis, "expm": expm} | creation.CREATION
+NAMES |= {"put_along_axis": put_along_axis, "expm": expm} | creation.CREATION | NETWORKS
 NUMPY.update(TABLE)
 
 KEPT = {

@@ -1,0 +1,142 @@
+"""Random tensors, with the parameters of NumPy's generators; `tl.random` has them.
+
+Numbers come from the generator of `tl.random.seed`, or from one that is given: the same seed gives the same numbers.
+Where a number is a smooth function of a parameter and of what was drawn, it has a gradient: `loc` and `scale` of
+normal numbers, the ends of uniform ones, `scale` of exponential and gamma ones. Other parameters are constants.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson import random
+from tinygrad_lesson.eager.apply import TENSORS as F
+from tinygrad_lesson.eager.functions.table import constant, tensor
+from tinygrad_lesson.engine.errors import AttributeValueError
+from tinygrad_lesson.ops.draws import numpys
+
+RANDOM: dict[str, Callable[..., Any]] = {}
+
+
+def drawing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Enter a function under its name."""
+    RANDOM[function.__name__] = function
+    return function
+
+
+def drawn(name: str, generator: Any, *parameters: Any, size: Any, **more: Any) -> Any:
+    """Numbers of NumPy's generator that begins where ours is.
+
+    Errors
+        AttributeValueError for parameters that the distribution does not have.
+    """
+    numpy = numpys(random.default_generator() if generator is None else generator)
+    try:
+        return np.asarray(getattr(numpy, name)(*parameters, size=size, **more))
+    except ValueError as error:
+        raise AttributeValueError(f"{name}: {error}") from None
+
+
+def sized(size: Any, *parameters: Any) -> Any:
+    """The shape of the result: as told, or that of the parameters together."""
+    return np.broadcast_shapes(*map(np.shape, parameters)) if size is None else size
+
+
+@drawing
+def uniform(low: Any = 0.0, high: Any = 1.0, size: Any = None, *, generator: Any = None) -> Any:
+    """Numbers from `low` up to, but not including, `high`; both have a gradient."""
+    low, high = tensor(low), tensor(high)
+    return low + (high - low) * drawn("random", generator, size=sized(size, low, high))
+
+
+@drawing
+def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, generator: Any = None) -> Any:
+    """Numbers with mean `loc` and standard deviation `scale`; both have a gradient."""
+    loc, scale = tensor(loc), tensor(scale)
+    return loc + scale * drawn("standard_normal", generator, size=sized(size, loc, scale))
+
+
+@drawing
+def exponential(scale: Any = 1.0, size: Any = None, *, generator: Any = None) -> Any:
+    """Numbers of the exponential distribution with mean `scale`, which has a gradient."""
+    scale = tensor(scale)
+    return scale * drawn("standard_exponential", generator, size=sized(size, scale))
+
+
+@drawing
+def gamma(shape: Any, scale: Any = 1.0, size: Any = None, *, generator: Any = None) -> Any:
+    """Numbers of the gamma distribution with mean ``shape * scale``; `scale` has a gradient."""
+    scale, shape = tensor(scale), constant("gamma: shape", shape)
+    return scale * drawn("standard_gamma", generator, shape, size=sized(size, shape, scale))
+
+
+@drawing
+def beta(a: Any, b: Any, size: Any = None, *, generator: Any = None) -> Any:
+    """Numbers between 0 and 1 of the beta distribution with mean ``a / (a + b)``; constants."""
+    a, b = constant("beta: a", a), constant("beta: b", b)
+    return tensor(drawn("beta", generator, a, b, size=sized(size, a, b)))
+
+
+@drawing
+def poisson(lam: Any = 1.0, size: Any = None, *, generator: Any = None) -> Any:
+    """Counts of events of which `lam` are expected; integers."""
+    lam = constant("poisson: lam", lam)
+    return tensor(drawn("poisson", generator, lam, size=sized(size, lam)))
+
+
+@drawing
+def negative_binomial(n: Any, p: Any, size: Any = None, *, generator: Any = None) -> Any:
+    """Counts of failures before success number `n`, each of probability `p`; integers."""
+    n, p = constant("negative_binomial: n", n), constant("negative_binomial: p", p)
+    return tensor(drawn("negative_binomial", generator, n, p, size=sized(size, n, p)))
+
+
+@drawing
+def multinomial(n: Any, pvals: Any, size: Any = None, *, generator: Any = None) -> Any:
+    """How often each class comes up in `n` draws with probabilities `pvals`, along the last axis; integers."""
+    pvals = constant("multinomial: pvals", pvals)
+    return tensor(drawn("multinomial", generator, n, pvals, size=size))
+
+
+@drawing
+def bernoulli(p: Any = 0.5, size: Any = None, *, generator: Any = None) -> Any:
+    """Truth values, True with probability `p`."""
+    p = constant("bernoulli: p", p)
+    if not (np.all(p >= 0) and np.all(p <= 1)):
+        raise AttributeValueError("bernoulli: p has numbers outside of 0 to 1")
+    return tensor(drawn("random", generator, size=sized(size, p)) < p)
+
+
+@drawing
+def randint(low: Any, high: Any = None, size: Any = None, dtype: Any = int, *, generator: Any = None) -> Any:
+    """Integers from `low` up to, but not including, `high`; with one number from 0 up to that."""
+    return tensor(drawn("integers", generator, low, high, size=size, dtype=dtype))
+
+
+@drawing
+def permutation(x: Any, axis: int = 0, *, generator: Any = None) -> Any:
+    """The parts of `x` along `axis` in random order, each with its gradient; of a number `n` those of ``arange(n)``."""
+    x = tensor(np.arange(x) if isinstance(x, int | np.integer) else x)
+    numpy = numpys(random.default_generator() if generator is None else generator)
+    return F.take(x, numpy.permutation(x.shape[axis]), axis=axis)
+
+
+@drawing
+def shuffle(x: Any, axis: int = 0, *, generator: Any = None) -> Any:
+    """As `permutation`: the elements of a tensor do not change, so another one is given back."""
+    return permutation(x, axis, generator=generator)
+
+
+@drawing
+def choice(
+    a: Any, size: Any = None, replace: bool = True, p: Any = None, axis: int = 0, *, generator: Any = None
+) -> Any:
+    """Parts of `a` along `axis`, with probabilities `p`; without `replace` none twice. Each has its gradient.
+
+    Of a number `n` those of ``arange(n)``.
+    """
+    a = tensor(np.arange(a) if isinstance(a, int | np.integer) else a)
+    p = None if p is None else constant("choice: p", p)
+    places = drawn("choice", generator, a.shape[axis], size=size, replace=replace, p=p)
+    return F.take(a, places, axis=axis)
