@@ -198,6 +198,28 @@ def col2im(op, x):
     return np.array([(im2col(op, u) * x).sum() for u in unit]).reshape(op.to)
 
 
+def sliding_product(op, x, weight, bias=None):
+    groups = op.num_group
+    y = weight.reshape(groups, len(weight) // groups, -1) @ im2col(op, x)
+    windows = [len(indices(op, n, axis)) for axis, n in enumerate(x.shape[1:-1])]
+    y = y.reshape(len(weight), *windows, x.shape[-1])
+    return y if bias is None else y + bias.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def sliding_product_data(op, x, weight):
+    """The transpose of the matrix of `sliding_product`, column by column."""
+    size = math.prod(op.to)
+    unit = np.eye(size).reshape(size, *op.to)
+    return np.array([(sliding_product(op, u, weight) * x).sum() for u in unit]).reshape(op.to)
+
+
+def sliding_product_weight(op, x, g):
+    """Likewise."""
+    shape = (len(g), len(x) // op.num_group, *op.kernel)
+    unit = np.eye(math.prod(shape)).reshape(-1, *shape)
+    return np.array([(sliding_product(op, x, u) * g).sum() for u in unit]).reshape(shape)
+
+
 def convolution(op, data, weight, bias=None):
     rank = len(op.kernel)
     stride, dilate, pad = (s or (d,) * rank for s, d in ((op.stride, 1), (op.dilate, 1), (op.pad, 0)))
@@ -395,6 +417,9 @@ ORACLES = {
     "FullyConnected": fully_connected,
     "Im2Col": im2col,
     "Col2Im": col2im,
+    "SlidingProduct": sliding_product,
+    "SlidingProductData": sliding_product_data,
+    "SlidingProductWeight": sliding_product_weight,
     "Convolution": convolution,
     "Pooling": pooling,
     "SpreadWindows": spread_windows,

@@ -20,6 +20,7 @@ from tinygrad_lesson.engine.namespace import array_namespace
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import show, size_of
 from tinygrad_lesson.ops.movement import Transpose
+from tinygrad_lesson.ops.nn import BatchNorm
 
 
 class Window(NamedTuple):
@@ -168,22 +169,50 @@ def batch_first(rank):
     return (rank - 1, *range(rank - 1))
 
 
+def turned(F, x):
+    """What a transposition to batch first makes `x` of, and the unary elementwise ops between; None without one."""
+    source, between = x, []
+    while isinstance(source.node.op, Elementwise) and len(source.node.inputs) == 1:
+        between.append(source.node.op)
+        (source,) = source.node.inputs
+    if source.node.op != Transpose(axes=batch_first(len(F.shapes[x]))):
+        return None
+    return source.node.inputs[0], between[::-1]
+
+
 def with_batch_last(F, x):
     """`x` of a plan with its batch last.
 
     It is taken from before the transposition to batch first where only unary elementwise ops have followed:
     these are done anew on it, and the others are left out if nobody else wants them.
     """
-    rank, source, between = len(F.shapes[x]), x, []
-    while isinstance(source.node.op, Elementwise) and len(source.node.inputs) == 1:
-        between.append(source.node.op)
-        (source,) = source.node.inputs
-    if source.node.op != Transpose(axes=batch_first(rank)):
-        return F.transpose(x, axes=batch_last(rank))
-    (y,) = source.node.inputs
-    for operation in reversed(between):
+    found = turned(F, x)
+    if found is None:
+        return F.transpose(x, axes=batch_last(len(F.shapes[x])))
+    y, between = found
+    for operation in between:
         y = F.apply(operation, (y,))
     return y
+
+
+def with_images_turned(F: Any, op: Any, inputs: Any) -> Any:
+    """`op` on images with the batch last, and its result turned; None unless all images come from there.
+
+    Convolution and pooling compute so; what is between them then needs no turning.
+    """
+    images = [x for x in inputs if F.shapes[x]]
+    rank = len(F.shapes[inputs[0]]) if inputs else 0
+    if rank < 3 or turned(F, inputs[0]) is None:
+        return None
+    if isinstance(op, BatchNorm) and op.axis % rank == 1:
+        new = dataclasses.replace(op, axis=0)
+        first, *others = F.apply(new, (with_batch_last(F, inputs[0]), *inputs[1:]))
+        return F.transpose(first, axes=batch_first(rank)), *others
+    alike = len({F.shapes[x] for x in images}) == 1 and all(turned(F, x) is not None for x in images)
+    if not isinstance(op, Elementwise) or len(inputs) < 2 or not alike:
+        return None
+    y = F.apply(op, tuple([with_batch_last(F, x) if F.shapes[x] else x for x in inputs]))
+    return F.transpose(y, axes=batch_first(rank))
 
 
 @declares
@@ -283,6 +312,137 @@ def sample_image(draw):
     return window, (draw.size(), groups * draw.size(1, 2), *space)
 
 
+@declares
+class Products(Dilated):
+    """Products of windows and filters, of images whose batch is last."""
+
+    def filters(self, F, weight):
+        """The weight, or whatever has its first axis, as one matrix per group."""
+        first = F.shape(weight)[0]
+        return F.reshape(weight, shape=(self.num_group, first // self.num_group, -1))
+
+    @classmethod
+    def drawn(cls, draw):
+        """A window, and the shapes of an image, of filters and of their products."""
+        window, (batch, channels, *space) = sample_image(draw)
+        image, groups = (channels, *space, batch), window["num_group"]
+        filters = (groups * draw.size(1, 2), channels // groups, *window["kernel"])
+        return window, image, filters, SlidingProduct(**window, no_bias=True).shape(image, filters)
+
+
+@op
+class SlidingProduct(Products):
+    """Each window's products with each filter, summed, of images whose batch is last.
+
+    Shapes
+        x (channel, ..., batch), weight (num_filter, channel / num_group, *kernel), bias (num_filter,)
+        -> (num_filter, ..., batch)
+
+    Source
+        Chellapilla et al. 2006, section 3: one product of matrices per group.
+    """
+
+    function = "sliding_product"
+    no_bias: bool = attr(False, doc="leave out the bias")
+
+    @property
+    def input_names(self):
+        """The bias may be left out."""
+        return self.inputs[:2] if self.no_bias else self.inputs
+
+    def shape(self, x, weight, bias=None):
+        self.check_groups(x, x[0])
+        return (weight[0], *self.slid(x)[1:])
+
+    def forward(self, xp, x, weight, bias=None):
+        F = array_namespace(xp)
+        y = F.matmul(self.filters(F, weight), F.im2col(x, **self.window))
+        y = F.reshape(y, shape=self.shape(x.shape, weight.shape))
+        if bias is None:
+            return y
+        bias = F.reshape(bias, shape=(-1, *[1] * (x.ndim - 1)))
+        return xp.add(y, bias, out=y if np.result_type(y, bias) == y.dtype else None)
+
+    def vjp(self, F, g, y, x, weight, bias=None):
+        rules = (
+            lambda: F.sliding_product_data(g, weight, shape=F.shape(x), **self.window),
+            lambda: F.sliding_product_weight(x, g, **self.window),
+            lambda: F.sum(g, axis=0, exclude=True),
+        )
+        return rules[: len(self.input_names)]
+
+    @classmethod
+    def sample(cls, draw):
+        window, image, filters, _ = cls.drawn(draw)
+        bias = {} if draw.boolean() else {"bias": draw.array(filters[:1])}
+        return cls(**window, no_bias=not bias), {
+            "x": draw.array(image),
+            "weight": draw.array(filters),
+            **bias,
+        }
+
+
+@op
+class SlidingProductData(Products):
+    """The way back from `SlidingProduct` to what windows slide over: each number times each filter, added up there.
+
+    Shapes
+        x (num_filter, ..., batch), weight (num_filter, channel / num_group, *kernel) -> (channel, ..., batch)
+    """
+
+    function = "sliding_product_data"
+    to: tuple[int, ...] = attr((), alias="shape", doc="shape of the result")
+
+    def shape(self, x, weight):
+        return self.to
+
+    def forward(self, xp, x, weight):
+        F = array_namespace(xp)
+        columns = F.matmul(F.swapaxes(self.filters(F, weight), -1, -2), self.filters(F, x))
+        return F.col2im(columns, shape=self.to, **self.window)
+
+    def vjp(self, F, g, y, x, weight):
+        return (
+            lambda: F.sliding_product(g, weight, **self.window, no_bias=True),
+            lambda: F.sliding_product_weight(g, x, **self.window),
+        )
+
+    @classmethod
+    def sample(cls, draw):
+        window, image, filters, products = cls.drawn(draw)
+        return cls(**window, to=image), {"x": draw.array(products), "weight": draw.array(filters)}
+
+
+@op
+class SlidingProductWeight(Products):
+    """The gradient of `SlidingProduct` by its weight: what windows see times `g`, summed over all windows.
+
+    Shapes
+        x (channel, ..., batch), g (num_filter, ..., batch) -> (num_filter, channel / num_group, *kernel)
+    """
+
+    function = "sliding_product_weight"
+
+    def shape(self, x, g):
+        return (g[0], None if x[0] is None else x[0] // self.num_group, *self.kernel)
+
+    def forward(self, xp, x, g):
+        F = array_namespace(xp)
+        product = F.matmul(self.filters(F, g), F.swapaxes(F.im2col(x, **self.window), -1, -2))
+        return F.reshape(product, shape=self.shape(x.shape, g.shape))
+
+    def vjp(self, F, g_weight, y, x, g):
+        return (
+            lambda: F.sliding_product_data(g, g_weight, shape=F.shape(x), **self.window),
+            lambda: F.sliding_product(x, g_weight, **self.window, no_bias=True),
+        )
+
+    @classmethod
+    def sample(cls, draw):
+        window, image, _, products = cls.drawn(draw)
+        return cls(**window), {"x": draw.array(image), "g": draw.array(products)}
+
+
 @op
 class Convolution(Dilated):
     """Each window's products with each filter, summed: cross-correlation, with a bias per filter.
@@ -327,38 +487,31 @@ class Convolution(Dilated):
         batch, _, *space = self.slid(data)
         return (batch, self.num_filter, *space)
 
-    def filters(self, F, weight):
-        """The weight, or whatever has its first axis, as one matrix per group."""
-        return F.reshape(weight, shape=(self.num_group, self.num_filter // self.num_group, -1))
-
-    def product(self, F, x, shape, weight, bias=None):
-        """The result, of the given shape, from data whose batch is last."""
-        batch, *others = shape
-        y = F.reshape(F.matmul(self.filters(F, weight), F.im2col(x, **self.window)), shape=(*others, batch))
-        if bias is not None:
-            y = F.add(y, F.reshape(bias, shape=(-1, *[1] * (len(shape) - 1))))
-        return F.transpose(y, axes=batch_first(len(shape)))
-
     def forward(self, xp, data, weight, bias=None):
-        x, shape = xp.transpose(data, batch_last(data.ndim)), self.shape(data.shape, weight.shape)
-        return self.product(array_namespace(xp), x, shape, weight, bias)
+        F, rank = array_namespace(xp), data.ndim
+        y = self.product(F, xp.transpose(data, batch_last(rank)), weight, bias)
+        return xp.transpose(y, batch_first(rank))
+
+    def product(self, F, x, weight, bias=None):
+        """The result, from data whose batch is last and with the batch last."""
+        inputs = (x, weight) if bias is None else (x, weight, bias)
+        return F.sliding_product(*inputs, **self.window, no_bias=bias is None)
 
     def rewrite(self, F, shapes, data, *parameters):
-        return self.product(F, with_batch_last(F, data), self.shape(*shapes), *parameters)
+        y = self.product(F, with_batch_last(F, data), *parameters)
+        return F.transpose(y, axes=batch_first(len(shapes[0])))
 
     def vjp(self, F, g, y, data, weight, bias=None):
         rank = len(self.kernel) + 2
         x = F.transpose(data, axes=batch_last(rank))
-        rows = self.filters(F, F.transpose(g, axes=batch_last(rank)))
+        rows = F.transpose(g, axes=batch_last(rank))
 
         def data_gradient():
-            columns = F.matmul(F.swapaxes(self.filters(F, weight), -1, -2), rows)
-            images = F.col2im(columns, shape=F.shape(x), **self.window)
+            images = F.sliding_product_data(rows, weight, shape=F.shape(x), **self.window)
             return F.transpose(images, axes=batch_first(rank))
 
         def weight_gradient():
-            product = F.matmul(rows, F.swapaxes(F.im2col(x, **self.window), -1, -2))
-            return F.reshape(product, shape=F.shape(weight))
+            return F.sliding_product_weight(x, rows, **self.window)
 
         rules = data_gradient, weight_gradient, lambda: F.sum(g, axis=1, exclude=True)
         return rules[: len(self.input_names)]

@@ -85,12 +85,9 @@ class Deconvolution(Dilated, Composite):
         pad, space = self.placed(shape)
         if min(space) < 1:
             raise ShapeError(f"data is {show(shape)}, which leaves nothing of size {space}")
-        groups = self.num_group
-        filters = F.reshape(weight, shape=(groups, shape[1] // groups, -1))
-        rows = F.reshape(F.transpose(data, axes=batch_last(rank)), shape=(groups, shape[1] // groups, -1))
-        columns = F.matmul(F.swapaxes(filters, -1, -2), rows)
         window = {**self.window, "pad": pad}
-        y = F.col2im(columns, shape=(self.num_filter, *space, shape[0]), **window)
+        x, to = F.transpose(data, axes=batch_last(rank)), (self.num_filter, *space, shape[0])
+        y = F.sliding_product_data(x, weight, shape=to, **window)
         y = F.transpose(y, axes=batch_first(rank))
         return y if bias is None else F.add(y, F.reshape(bias, shape=(-1, *[1] * (rank - 2))))
 

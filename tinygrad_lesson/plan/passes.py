@@ -31,6 +31,7 @@ from tinygrad_lesson.engine.kinds import Elementwise, result_dtypes
 from tinygrad_lesson.engine.op import Op, exactly
 from tinygrad_lesson.engine.shapes import Shape, show
 from tinygrad_lesson.engine.world import World
+from tinygrad_lesson.ops.conv import with_images_turned
 from tinygrad_lesson.ops.reduce import Full
 
 
@@ -152,7 +153,7 @@ class Builder(World):
         natural = result_dtypes(op, [self.dtypes[edge] for edge in inputs], numbers)
         dtypes = natural if dtypes is None else dtypes
         if self.passes.rewrite and dtypes == natural:
-            simpler = op.rewrite(self, shapes, *inputs)
+            simpler = op.rewrite(self, shapes, *inputs) or with_images_turned(self, op, inputs)
             simpler = simpler if count > 1 or simpler is None else (simpler,)
             if simpler and all(self.dtypes[x] in (None, d) for x, d in zip(simpler, natural, strict=True)):
                 return simpler  # type: ignore[no-any-return]

@@ -1,14 +1,17 @@
 """The calls of a trace, carried out by NumPy on fixed arrays, in the form that NumPy carries out fastest."""
 
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import getitem
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.plan.trace import CREATING, Call, Ref, Spec, Trace
+from tinygrad_lesson.arrays import aligned_zeros
+from tinygrad_lesson.plan.trace import CREATING, Call, Ref, Spec, Trace, numbers_in
 
 Run = Callable[[], Any]
 LONGEST = 4096  # rows
@@ -16,6 +19,7 @@ LONGEST = 4096  # rows
 PATTERNS = {
     "blocks": "elementwise steps over large arrays run together, block by block",
     "small_product": "np.dot in the place of np.matmul, for two matrices",
+    "columns": "what the windows of a convolution see is kept for its gradient by the weight",
     "column_sum": "np.dot with ones in the place of a short sum down the columns of a matrix",
 }
 WITH_OUT = {"clip", "concatenate", "cumsum", "dot", "matmul", "mean", "stack", "take", "var"}
@@ -50,10 +54,17 @@ class Scratch:
         self.used[spec] += 1
         return arrays[taken]
 
-    def prepare(self, trace: Trace, given: Sequence[Any]) -> tuple[list[Run], list[np.ndarray]]:
-        """The calls of a trace on `given` arrays, sources and then targets, and the arrays of its results."""
+    def prepare(
+        self, trace: Trace, given: Sequence[Any], others: Mapping[int, np.ndarray] = MappingProxyType({})
+    ) -> tuple[list[Run], list[np.ndarray]]:
+        """The calls of a trace on `given` arrays, sources and then targets, and the arrays of its results.
+
+        `others` are arrays for some of the values between, by number.
+        """
         self.used.clear()
         arrays: list[Any] = [*given, *[None] * (len(trace.values) - len(given))]
+        for number, x in others.items():
+            arrays[number] = x
         calls: list[Run] = []
         touched = Counter(ref for call in trace.calls for ref in written_by(call))
 
@@ -124,6 +135,19 @@ class Scratch:
         return [*calls, partial(np.copyto, out, b), partial(np.copyto, out, a, where=condition)]
 
 
+def without(trace: Trace, value: int) -> Trace:
+    """The calls that are still needed where a value is there already."""
+    needed, calls = {trace.roots[n][0] for n in trace.results}, []
+    for call in reversed(trace.calls):
+        root = trace.roots[call.out][0]
+        if root in needed and root != value:
+            calls.append(call)
+            needed.update(trace.roots[n][0] for n in numbers_in((call.inputs, call.named)))
+        elif call.view and root == value:
+            calls.append(call)
+    return trace._replace(calls=tuple(calls[::-1]))
+
+
 def written_by(call: Call) -> list[int]:
     """The values that a call may write to: its own, or through a view of it what that is a view of."""
     return [call.out, *[x.number for x in call.inputs if isinstance(x, Ref)]] if call.view else [call.out]
@@ -138,7 +162,8 @@ def copied(out: np.ndarray, function: Any, operands: Any, named: Any, part: int 
 def empty(spec: Spec) -> np.ndarray:
     """A new array, its axes in memory in the order that `spec` has."""
     order = sorted(range(len(spec.shape)), key=lambda a: -spec.strides[a])
-    return np.empty([spec.shape[a] for a in order], spec.dtype).transpose(np.argsort(order))
+    sizes = [spec.shape[a] for a in order]
+    return aligned_zeros(math.prod(sizes), spec.dtype).reshape(sizes).transpose(np.argsort(order))
 
 
 def in_type_of(out: Any, value: Any) -> Any:

@@ -13,8 +13,8 @@ import numpy as np
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, traced
-from tinygrad_lesson.run.lower import FLOATS, KERNELS, as_numpy_does, common_kind, elementwise_inputs
-from tinygrad_lesson.run.operands import Row
+from tinygrad_lesson.run.lower import KERNELS, as_numpy_does, common_kind, elementwise_inputs
+from tinygrad_lesson.run.operands import FLOATS, Row
 from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS
 from tinygrad_lesson.run.tape.machine import address_of_text, text_of
 from tinygrad_lesson.run.tape.reductions import Total

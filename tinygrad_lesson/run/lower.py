@@ -1,15 +1,18 @@
 """Calls as instructions: an encoder for each NumPy function that has a kernel."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson.engine.shapes import reduced_axes, show
 from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Trace, numbers_in
 from tinygrad_lesson.run.calls import function_of
+from tinygrad_lesson.run.elements import elementwise, loops_over, repeated, spread
 from tinygrad_lesson.run.operands import (
+    FLOATS,
     KINDS,
     WORD,
     Memory,
@@ -21,132 +24,13 @@ from tinygrad_lesson.run.operands import (
     row_major,
     signed,
 )
-from tinygrad_lesson.run.tape import loops, products, reductions
+from tinygrad_lesson.run.products import product
+from tinygrad_lesson.run.tape import loops, reductions
 from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY
-from tinygrad_lesson.run.tape.loops import APART, DENSE, SINGLE
+from tinygrad_lesson.run.tape.loops import APART, DENSE
 from tinygrad_lesson.run.tape.machine import address
-from tinygrad_lesson.run.tape.vector import lanes_of
 
 Encoder = Callable[..., "list[Row] | None"]
-FLOATS = ("float32", "float64")
-LARGEST_PRODUCT = 64**3  # multiplications; above it BLAS is faster
-LONGEST_SUM = 512  # products that are added up one after the other
-
-
-class Loops(NamedTuple):
-    """Loops over some operands: the sizes of the axes, outermost first, and for each the stride of each operand."""
-
-    sizes: list[int]
-    strides: list[list[int]]
-
-
-def loops_over(shape: tuple[int, ...], *strides: tuple[int, ...]) -> Loops:
-    """As few loops as will do: an axis joins the one before if its elements follow on in all operands."""
-    sizes: list[int] = []
-    along: list[list[int]] = []
-    for a, n in enumerate(shape):
-        if n == 1:
-            continue
-        mine = [s[a] for s in strides]
-        if sizes and all(outer == inner * n % WORD for outer, inner in zip(along[-1], mine, strict=True)):
-            sizes[-1], along[-1] = sizes[-1] * n, mine
-        else:
-            sizes.append(n)
-            along.append(mine)
-    return Loops(sizes, along)
-
-
-def spread(x: Operand, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of `x` broadcast to `shape`."""
-    padded = (0,) * (len(shape) - len(x.shape)) + x.strides
-    sizes = (1,) * (len(shape) - len(x.shape)) + x.shape
-    return tuple(0 if n == 1 else s for n, s in zip(sizes, padded, strict=True))
-
-
-def repeated(row: Row, offsets: Sequence[int], sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> Row:
-    """An instruction again and again along more axes; its words number `offsets` say where its operands begin."""
-    if not sizes:
-        return row
-    count = len(row) - 1
-    kernel = address(loops.repeated, len(sizes), tuple(i - 1 for i in offsets), count)
-    return [kernel, *sizes, *[s for by in strides for s in by], *row]
-
-
-def way(stride: int, n: int, x: Operand) -> str:
-    """How an operand lies along a row of `n`."""
-    return DENSE if stride == x.itemsize or n == 1 else SINGLE if stride == 0 else APART
-
-
-def elementwise(name: str, inside: str | None = None) -> Callable[..., list[Row] | None]:
-    """An instruction that treats each element alike, once it is of the type `inside`, or that of the last operand."""
-
-    def encode(memory: Memory, what: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
-        operands = (target, *sources)
-        if contiguous(target) and all(x[1:] == target[1:] for x in sources):
-            found = Loops([target.size], [[x.itemsize for x in operands]])
-        else:
-            found = loops_over(target.shape, target.strides, *[spread(x, target.shape) for x in sources])
-        *outer, m, n = (1, 1, *found.sizes)[-max(2, len(found.sizes)) :]
-        nothing = [0] * len(operands)
-        *around, rows, steps = [nothing, nothing, *found.strides][-max(2, len(found.sizes)) :]
-        ways = tuple([way(s, n, x) for s, x in zip(steps, operands, strict=True)])
-        kinds = tuple([x.kind for x in operands])
-        kind = inside or kinds[-1]
-        row, offsets = [address(loops.elementwise, name, kind, kinds, ways, n < lanes_of(kind, *kinds))], []
-        for x, by, step, how in zip(operands, rows, steps, ways, strict=True):
-            offsets.append(len(row))
-            row += [x.offset, by, step] if how == APART else [x.offset, by]
-        return [repeated([*row, m, n], offsets, outer, around)]
-
-    return encode
-
-
-def rows_of(memory: Memory, w: Operand) -> tuple[list[Row], Operand] | None:
-    """A matrix with dense rows: `w` itself, or a copy that instructions make of its transpose."""
-    k, n = w.shape
-    if w.strides[1] == w.itemsize or n == 1:
-        return [], w
-    if w.strides[0] != w.itemsize:
-        return None
-    copy = memory.scratch(k, n, kind=w.kind)
-    return [[address(products.transposed, w.kind), w.offset, w.strides[1], copy.offset, n, k]], copy
-
-
-def product(
-    memory: Memory, x: Operand, w: Operand, o: Operand, start: Operand | None, positive: bool = False
-) -> list[Row] | None:
-    """``o = x @ w``, plus `start`, in every row if it is a vector; the positive part if that is wanted."""
-    (m, k), n = x.shape, w.shape[1]
-    kinds = {v.kind for v in (x, w, o, start) if v is not None}
-    if len(kinds) != 1 or o.kind not in FLOATS or m * k * n > LARGEST_PRODUCT:
-        return None
-    packed = rows_of(memory, w)
-    if packed is None or (o.strides[1] != o.itemsize and n != 1):
-        return None
-    before, w = packed
-    begin = [] if start is None else [start.offset, start.strides[0] if len(start.shape) == 2 else 0]
-    rows, size = list(before), o.itemsize
-    for first in range(0, k, LONGEST_SUM):  # a long sum loses small numbers: parts of it, which are added up
-        last = first + LONGEST_SUM >= k
-        kernel = address(products.product, o.kind, bool(begin), positive and last)
-        of_x, of_w = ((v.offset + first * s) % WORD for v, s in ((x, x.strides[1]), (w, w.strides[0])))
-        to = (o.offset, o.strides[0])
-        if not last or first:
-            part = memory.scratch(2, m, n, kind=o.kind)
-            begin = [] if first else begin
-            to = (part.offset + (m * n * size if first else 0), n * size)
-            kernel = address(products.product, o.kind, bool(begin), False)
-        rows.append(
-            [kernel, of_x, *x.strides, of_w, w.strides[0], *to, *begin, m, min(LONGEST_SUM, k - first), n]
-        )
-        if first:
-            sum_so_far, new = (
-                Operand(part.offset + i * m * n * size, (m, n), (n * size, size), o.kind) for i in (0, 1)
-            )
-            rows += elementwise("add")(memory, None, [sum_so_far, new], o if last else sum_so_far) or []
-    if positive and k > LONGEST_SUM:
-        rows += elementwise("relu")(memory, None, [o], o) or []
-    return rows
 
 
 def matmul(memory: Memory, call: Call, factors: Sequence[Any], target: Operand) -> list[Row] | None:
@@ -165,11 +49,18 @@ def matmul(memory: Memory, call: Call, factors: Sequence[Any], target: Operand) 
         before, b = elementwise("positive")(memory, call, [b], dense) or [], dense
     x, w, o = [Operand(x.offset, x.shape[-2:], x.strides[-2:], x.kind) for x in (a, b, target)]
     rows = product(memory, x, w, o, None)
-    if rows is None or len(rows) > 1:
+    if rows is None:
         return None
     rest = [Operand(x.offset, x.shape[:-2], x.strides[:-2], x.kind) for x in (a, b, target)]
-    along = loops_over(stack, *[spread(x, stack) for x in rest])
-    return [*before, repeated(rows[0], (1, 4, 6), *along)]
+    strides = [spread(x, stack) for x in rest]
+    if len(rows) == 1:
+        return [*before, repeated(rows[0], (1, 4, 6), *loops_over(stack, *strides))]
+    for index in itertools.islice(np.ndindex(stack), 1, None):
+        beyond = [sum(i * s for i, s in zip(index, by, strict=True)) for by in strides]
+        offsets = [(v.offset + at) % WORD for v, at in zip((x, w, o), beyond, strict=True)]
+        x_at, w_at, o_at = (v._replace(offset=at) for v, at in zip((x, w, o), offsets, strict=True))
+        rows += product(memory, x_at, w_at, o_at, None) or []
+    return before + rows
 
 
 def reduction(name: str) -> Encoder:

@@ -1,19 +1,20 @@
 """The meaning of a plan, in NumPy."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.engine.errors import DTypeError, listed
+from tinygrad_lesson.ops.conv import SlidingProduct, SlidingProductWeight
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Buffer, Step
-from tinygrad_lesson.plan.trace import NotTraceableError, spec_of, traced
-from tinygrad_lesson.run.calls import PATTERNS, Run, Scratch
+from tinygrad_lesson.plan.trace import NotTraceableError, Trace, spec_of, traced
+from tinygrad_lesson.run.calls import PATTERNS, Run, Scratch, empty, without
 from tinygrad_lesson.run.ways import told
 
 
@@ -61,6 +62,7 @@ class NumpyRunner:
     ) -> None:
         self.plan, self.generator, self.arrays, self.movable = plan, generator, arrays, movable
         self.scratch = Scratch(plan.patterns)
+        self.columns: dict[Any, np.ndarray] = {}  # what windows see, by image and window
         self.ways: dict[int, Any] = {}  # how each step is carried out, by its id: calls, a trace or a word
         self.reasons: dict[int, str] = {}  # why it is not carried out otherwise
         self.arena = aligned_zeros(plan.arena, np.uint8)
@@ -151,10 +153,33 @@ class NumpyRunner:
         except TypeError as error:
             known = [None if isinstance(x, float | int) else x.dtype for x in specs]
             raise unsupported(step.op, known, error) from error
-        calls, results = self.scratch.prepare(made, given)
+        calls, results = self.scratch.prepare(*self.with_columns(step, made, given))
         self.buffers.update(zip(step.targets, results, strict=True))
         self.ways[id(step)] = calls
         return calls
+
+    def with_columns(self, step: Step, made: Trace, given: Sequence[Any]) -> tuple[Trace, Sequence[Any], Any]:
+        """What `Scratch.prepare` takes: what windows see in a convolution is kept for its gradient by the weight."""
+        op: Any = step.op
+        if not isinstance(op, SlidingProduct | SlidingProductWeight) or not self.plan.patterns:
+            return made, given, {}
+        key = step.sources[0], *op.window.items()
+        if key not in self.wanted_columns:
+            return made, given, {}
+        product = next(call for call in made.calls if call.name == "matmul")
+        number = made.roots[product.inputs[1].number][0]
+        if key in self.columns:
+            made = without(made, number)
+        else:
+            self.columns[key] = empty(made.values[number])
+        return made, given, {number: self.columns[key]}
+
+    @cached_property
+    def wanted_columns(self) -> set[Any]:
+        """Images and windows of which a gradient by the weight is taken."""
+        steps = [step for part in (self.plan.forward, self.plan.backward) for step in part]
+        found = [step for step in steps if isinstance(step.op, SlidingProductWeight)]
+        return {(step.sources[0], *step.op.window.items()) for step in found}  # type: ignore[attr-defined]
 
     def plainly(self, step: Step, sources: Sequence[Any], targets: Sequence[Any]) -> Run:
         """One call that runs `forward` itself and copies what it gives."""

@@ -15,6 +15,7 @@ WORD = 1 << 64
 KINDS = frozenset(
     ("float32", "float64", "int32", "int64", "bool")
 )  # element types that there are kernels for
+FLOATS = ("float32", "float64")
 ITEMSIZE = {kind: np.dtype(kind).itemsize for kind in KINDS}
 MOVABLE, PLACES = 1 << 62, 40  # mark of an offset in a movable array; its number is above the lower 40 bits
 
@@ -49,9 +50,17 @@ class Noted(list[int]):
     touched: Sequence[Operand] = ()
 
 
+class Shared(list[int]):
+    """In the place of an instruction: several that threads may carry out side by side."""
+
+    def __init__(self, parts: list[Row]) -> None:
+        super().__init__()
+        self.parts = parts
+
+
 def noted(rows: list[Row], operands: Sequence[Operand]) -> list[Row]:
     """Instructions for one step, of which the last knows what it touches."""
-    if rows:
+    if rows and not isinstance(rows[-1], Shared):
         rows[-1] = last = Noted(rows[-1])
         last.touched = operands
     return rows
@@ -64,7 +73,7 @@ class Memory:
         self.base = arena
         self.origin = address(arena)
         self.kept: list[Any] = []
-        self.scratches: dict[tuple[tuple[int, ...], str], Operand] = {}
+        self.scratches: dict[tuple[tuple[int, ...], str, str], Operand] = {}
         self.between: dict[tuple[int, int], Operand] = {}
         self.numbers: dict[tuple[str, bytes], np.ndarray] = {}  # by their bits: 0. and -0. are two
         self.movable: list[tuple[int, int]] = []  # begin and end of arrays that may lie elsewhere next time
@@ -96,11 +105,11 @@ class Memory:
         assert found is not None
         return found
 
-    def scratch(self, *shape: int, kind: str) -> Operand:
-        """An array for the very next instruction alone; the same for all that ask for its shape."""
-        if (shape, kind) not in self.scratches:
-            self.scratches[shape, kind] = self.temporary(*shape, kind=kind)
-        return self.scratches[shape, kind]
+    def scratch(self, *shape: int, kind: str, use: str = "") -> Operand:
+        """An array for the very next instruction alone; the same for all that ask for its shape for that use."""
+        if (shape, kind, use) not in self.scratches:
+            self.scratches[shape, kind, use] = self.temporary(*shape, kind=kind)
+        return self.scratches[shape, kind, use]
 
     def value(self, spec: Spec, number: int) -> Operand | None:
         """Room for value `number` of a trace, which the next trace has again; None if no kernel knows its type."""

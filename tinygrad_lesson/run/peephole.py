@@ -6,8 +6,8 @@ from typing import Any
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops import linear, nn
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.run.lower import product
 from tinygrad_lesson.run.operands import Memory, Operand, Row, apart, noted
+from tinygrad_lesson.run.products import product
 from tinygrad_lesson.run.whole import Pattern, batch_norm, fully_connected, of_floats
 
 # An encoder takes the memory, the first op, its operands, other operands of the second, all results but that between.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.run.operands import MOVABLE, PLACES, WORD, Memory, Row
+from tinygrad_lesson.run.operands import MOVABLE, PLACES, WORD, Memory, Row, Shared
 from tinygrad_lesson.run.prefetch import fetch_ahead
 from tinygrad_lesson.run.tape.machine import NAMES, runner
 from tinygrad_lesson.run.threads import Turn
@@ -69,8 +69,14 @@ class ParallelSegments:
 def segments(calls: Sequence[Any], memory: Memory, *, ahead: bool = True) -> list[Any]:
     """Neighbouring instructions joined into stretches, which fetch `ahead` what lies far away."""
     joined: list[Any] = []
-    for instructions, some in itertools.groupby(calls, lambda call: isinstance(call, list)):
-        if instructions:
+    for kind, some in itertools.groupby(
+        calls, lambda call: isinstance(call, list) + isinstance(call, Shared)
+    ):
+        if kind == 2:
+            joined += [
+                ParallelSegments([Segment(as_tape([row]), memory) for row in call.parts]) for call in some
+            ]
+        elif kind:
             rows = list(some)
             if ahead and not memory.movable:
                 rows = fetch_ahead(rows)

@@ -25,6 +25,13 @@ def threads() -> int:
     return int(text)
 
 
+def shares(count: int, least: int, effort: float, enough: float) -> list[tuple[int, int]]:
+    """Begin and end of parts of `count` things for threads, each a multiple of `least`; one if the effort is small."""
+    parts = min(threads(), -(-count // least), max(1, int(effort / enough)))
+    each = -(-count // (parts * least)) * least
+    return [(first, min(count, first + each)) for first in range(0, count, each)]
+
+
 @functools.cache
 def pool(workers: int) -> ThreadPoolExecutor:
     """Threads that wait for work."""

@@ -15,9 +15,10 @@ from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
+from tinygrad_lesson.run.elements import elementwise
 from tinygrad_lesson.run.fused import Loop, compiles
 from tinygrad_lesson.run.lent import Lender
-from tinygrad_lesson.run.lower import elementwise, encode_trace
+from tinygrad_lesson.run.lower import encode_trace
 from tinygrad_lesson.run.numpy_ import NumpyRunner
 from tinygrad_lesson.run.operands import (
     WORD,

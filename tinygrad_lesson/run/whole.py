@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tinygrad_lesson.engine.op import Op
+from tinygrad_lesson.ops import conv, linear, nn
 from tinygrad_lesson.ops import elementwise as e
-from tinygrad_lesson.ops import linear, nn
-from tinygrad_lesson.run.lower import FLOATS, Encoder, elementwise, product
-from tinygrad_lesson.run.operands import Memory, Operand, Row, contiguous
+from tinygrad_lesson.run import windows
+from tinygrad_lesson.run.elements import elementwise
+from tinygrad_lesson.run.lower import Encoder
+from tinygrad_lesson.run.operands import FLOATS, Memory, Operand, Row, contiguous
+from tinygrad_lesson.run.products import product
 from tinygrad_lesson.run.tape import normalization, reductions
 from tinygrad_lesson.run.tape.machine import address
 
@@ -85,6 +88,24 @@ PATTERNS = (
     Pattern("fully_connected", (linear.FullyConnected,), fully_connected, "a product begins with its bias"),
     Pattern("softmax", (nn.Softmax,), softmax, "all rows of a softmax in one instruction"),
     Pattern("batch_norm", (nn.BatchNorm,), batch_norm, "a normalization with its statistics in two passes"),
+    Pattern(
+        "sliding_product",
+        (conv.SlidingProduct,),
+        windows.sliding_product,
+        "a convolution packs what windows see, panel by panel",
+    ),
+    Pattern(
+        "sliding_data",
+        (conv.SlidingProductData,),
+        windows.sliding_product_data,
+        "so does its gradient by the image",
+    ),
+    Pattern(
+        "sliding_weight",
+        (conv.SlidingProductWeight,),
+        windows.sliding_product_weight,
+        "so does its gradient by the weight",
+    ),
     Pattern("relu", (e.Relu,), of_floats("relu"), "the positive part reads one operand"),
     Pattern("rsqrt", (e.Rsqrt,), of_floats("rsqrt"), "a root and its reciprocal in one loop"),
     Pattern("sigmoid", (e.Sigmoid,), of_floats("sigmoid"), "the logistic function in one loop, to two ulp"),

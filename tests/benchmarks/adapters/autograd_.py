@@ -1,4 +1,4 @@
-"""HIPS autograd, with an optimizer in NumPy. It has no fast convolution, so no lenet."""
+"""HIPS autograd, with an optimizer in NumPy. It has no fast convolution, so no networks of convolutions."""
 
 import time
 from importlib.metadata import version
@@ -29,7 +29,7 @@ def norm(h, gamma, beta, moving):
 
 class Train:
     def __init__(self, w):
-        if w == "lenet":
+        if w in wl.CONVOLUTIONS or w == "lstm":
             raise NotImplementedError
         ps = [p.copy() for p in wl.dense_params(w)]
         n = len(ps) // 2

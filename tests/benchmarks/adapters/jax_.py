@@ -12,6 +12,7 @@ from jax import lax
 
 MODE = sys.argv[1] if len(sys.argv) > 1 else "jit"
 MAP = jax.tree_util.tree_map
+NORMAL = ("bn8", "resnet20")
 
 
 def norm(h, gamma, beta):
@@ -42,17 +43,74 @@ def stacked(P, x):
     return h @ last[0] + last[1], []
 
 
+def convolved(x, weight, stride=1, pad=0):
+    return lax.conv_general_dilated(x, weight, (stride, stride), [(pad, pad)] * 2)
+
+
+def pooled(x):
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+
+
 def lenet(P, x):
     layers, _ = P
     for weight, bias in layers[:2]:
-        x = jax.nn.relu(lax.conv_general_dilated(x, weight, (1, 1), "VALID") + bias[:, None, None])
-        x = lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
-    (w2, b2), (w3, b3) = layers[2:]
-    return jax.nn.relu(x.reshape(x.shape[0], -1) @ w2 + b2) @ w3 + b3, []
+        x = pooled(jax.nn.relu(convolved(x, weight) + bias[:, None, None]))
+    return two_dense(x, layers[2:])
+
+
+def vgg(P, x):
+    layers, _ = P
+
+    def conv(x, i):
+        return convolved(x, layers[i][0], pad=1) + layers[i][1][:, None, None]
+
+    return two_dense(wl.vgg(x, conv, jax.nn.relu, pooled), layers[6:])
+
+
+def two_dense(x, layers):
+    (w0, b0), (w1, b1) = layers
+    return jax.nn.relu(x.reshape(x.shape[0], -1) @ w0 + b0) @ w1 + b1, []
+
+
+def resnet20(P, x):
+    (layers, norms), found = P, []
+
+    def conv(x, i, stride):
+        return convolved(x, layers[i][0], stride, layers[i][0].shape[2] // 2)
+
+    def normed(x, i):
+        axes, (gamma, beta) = (0, 2, 3), norms[i]
+        mean, var = x.mean(axes), x.var(axes)
+        found.append((mean, var))
+        scale = gamma / jnp.sqrt(var + wl.BN_EPS)
+        return x * scale[:, None, None] + (beta - mean * scale)[:, None, None]
+
+    x = wl.resnet20(x, conv, normed, jax.nn.relu)
+    return x.mean((2, 3)) @ layers[-1][0] + layers[-1][1], found
+
+
+def lstm(P, x):
+    w0, w1, b0, b1, weight, bias = P[0]
+
+    def one(state, gates):
+        h, c = state
+        i, f, g, o = jnp.split(gates + h @ w1.T + b1, 4, 1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+    begin = jnp.zeros((len(x), wl.UNITS))
+    (h, _), _ = lax.scan(one, (begin, begin), jnp.swapaxes(x @ w0.T + b0, 0, 1))
+    return h @ weight + bias, []
+
+
+LOGITS = {"lenet": lenet, "vgg": vgg, "resnet20": resnet20, "lstm": lstm}
 
 
 def pairs(w):
-    ps = [jnp.array(p) for p in (wl.conv_params() if w == "lenet" else wl.dense_params(w))]
+    if w == "lstm":
+        return [jnp.array(p) for p in wl.lstm_params()]
+    given = wl.conv_params(w) if w in wl.CONVOLUTIONS else wl.dense_params(w)
+    ps = [p if p is None else jnp.array(p) for p in given]
     return list(zip(ps[::2], ps[1::2], strict=True))
 
 
@@ -80,18 +138,18 @@ def optimizer(w):
 
 class Train:
     def __init__(self, w):
-        if w == "lenet" and MODE == "scan":
+        if w in wl.CONVOLUTIONS and MODE == "scan":
             raise NotImplementedError  # XLA's convolutions are five times slower inside a loop
         deep = wl.depth(w) >= 1000
         if deep and MODE == "jit":
             raise NotImplementedError
         layers = pairs(w)
-        norms = [(jnp.array(g), jnp.array(b)) for g, b, _, _ in wl.bn_params(w)] if w == "bn8" else []
+        norms = [(jnp.array(g), jnp.array(b)) for g, b, _, _ in wl.bn_params(w)] if w in NORMAL else []
         moving = [(jnp.array(m), jnp.array(v)) for _, _, m, v in wl.bn_params(w)] if norms else []
         if deep:
             inner = tuple(jnp.stack(part) for part in zip(*layers[1:-1], strict=True))
             layers = (layers[0], inner, layers[-1])
-        logits = stacked if deep else lenet if w == "lenet" else lambda P, x: dense(w, P, x)
+        logits = stacked if deep else LOGITS.get(w, lambda P, x: dense(w, P, x))
         begin, update = optimizer(w)
 
         def loss(P, x, y):

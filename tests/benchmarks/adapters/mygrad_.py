@@ -41,7 +41,9 @@ def lenet(x, ps):
 
 class Train:
     def __init__(self, w):
-        raw = wl.conv_params() if w == "lenet" else wl.dense_params(w)
+        if w in ("resnet20", "vgg", "lstm"):
+            raise NotImplementedError
+        raw = wl.conv_params(w) if w == "lenet" else wl.dense_params(w)
         states = wl.bn_params(w) if w == "bn8" else []
         raw += [p for norm in states for p in norm[:2]]
         ps = self.ps = [mg.tensor(p.copy()) for p in raw]

@@ -14,76 +14,10 @@ os.environ["TINYGRAD_LESSON_RUNNER"] = "numpy" if MODE == "numpy" else "vm"
 from _base import serve  # noqa: E402, I001  (first: it tells where the workloads are)
 import numpy as np  # noqa: E402
 import workloads as wl  # noqa: E402
+from networks import ADAM, kind, network, parameters  # noqa: E402
 
 import tinygrad_lesson as tl  # noqa: E402
 from tinygrad_lesson import sym  # noqa: E402
-
-NAMES = {  # another harness numbers the workloads
-    "W1": "mlp4", "W2": "bn8", "W3": "res25", "W4": "dense6", "W5": "res1000", "W6": "mnist-mlp", "W7": "lenet",
-    "W8": "chain", "W9": "eager", "W10": "predict",
-}  # fmt: skip
-NORMAL, ADAM = ("bn8", "predict"), ("mlp4", "bn8", "mnist-mlp")
-
-
-def kind(w):
-    """The workload by its own name."""
-    return NAMES.get(w, w)
-
-
-def full(h, number, size):
-    """A fully connected layer."""
-    return sym.FullyConnected(h, num_hidden=size, name=f"fc{number}")
-
-
-def perceptron(w):
-    """The logits of the networks of dense layers."""
-    h, sizes = sym.Variable("data"), [size for _, size in wl.dims(w)]
-    for i, size in enumerate(sizes[:-1]):
-        x = full(h, i, size)
-        if kind(w) in NORMAL:
-            x = sym.BatchNorm(x, fix_gamma=False, eps=wl.BN_EPS, momentum=0.9, name=f"bn{i}")
-        x = sym.relu(x)
-        h = (
-            sym.concat(h, x, dim=1)
-            if kind(w) == "dense6"
-            else h + x
-            if kind(w).startswith("res") and i
-            else x
-        )
-    return full(h, len(sizes) - 1, sizes[-1])
-
-
-def lenet():
-    """The logits of two convolutions and two dense layers."""
-    h = sym.Variable("data")
-    for i, size in enumerate((20, 50)):
-        h = sym.relu(sym.Convolution(h, kernel=(5, 5), num_filter=size, name=f"conv{i}"))
-        h = sym.Pooling(h, kernel=(2, 2), stride=(2, 2), pool_type="max")
-    return full(sym.relu(full(sym.Flatten(h), 0, 500)), 1, 10)
-
-
-def network(w, infer=False):
-    """The workload as a symbol: its loss, or its prediction."""
-    p = sym.softmax(lenet() if kind(w) == "lenet" else perceptron(w))
-    return p if infer else sym.MakeLoss(-sym.mean(sym.log(p + 1e-8) * sym.Variable("label")))
-
-
-def parameters(w):
-    """The arguments and the states that every peer begins with, by name."""
-    if kind(w) == "lenet":
-        ps = wl.conv_params()
-        names = [
-            f"{layer}_{part}" for layer in ("conv0", "conv1", "fc0", "fc1") for part in ("weight", "bias")
-        ]
-    else:
-        ps = wl.dense_params(w)
-        names = [f"fc{i // 2}_{'bias' if i % 2 else 'weight'}" for i in range(len(ps))]
-    arguments = {name: p.T if p.ndim == 2 else p for name, p in zip(names, ps, strict=True)}
-    states = {}
-    for i, (gamma, beta, mean, var) in enumerate(wl.bn_params(w) if kind(w) in NORMAL else ()):
-        arguments.update({f"bn{i}_gamma": gamma, f"bn{i}_beta": beta})
-        states.update({f"bn{i}_moving_mean": mean, f"bn{i}_moving_var": var})
-    return arguments, states
 
 
 class Train:

@@ -41,13 +41,54 @@ def lenet(x, layers):
     return nn.linear(torch.relu(nn.linear(x.flatten(1), *layers[2])), *layers[3])
 
 
+def vgg(x, layers):
+    def conv(x, i):
+        return nn.conv2d(x, *layers[i], padding=1)
+
+    x = wl.vgg(x, conv, torch.relu, lambda x: nn.max_pool2d(x, 2)).flatten(1)
+    return nn.linear(torch.relu(nn.linear(x, *layers[6])), *layers[7])
+
+
+def resnet20(x, layers, norms):
+    def conv(x, i, stride):
+        weight, _ = layers[i]
+        return nn.conv2d(x, weight, None, stride, weight.shape[2] // 2)
+
+    x = wl.resnet20(x, conv, lambda x, i: batch_norm(x, norms[i], True), torch.relu)
+    return nn.linear(x.mean((2, 3)), *layers[-1])
+
+
+class LSTM:
+    """PyTorch's own, and a dense layer."""
+
+    def __init__(self):
+        *gates, weight, bias = wl.lstm_params()
+        self.lstm, self.last = torch.nn.LSTM(wl.UNITS, wl.UNITS, batch_first=True), (leaf(weight), leaf(bias))
+        for mine, given in zip(self.lstm.parameters(), gates, strict=True):
+            mine.data[:] = T(given)
+        self.everything = [*self.lstm.parameters(), *self.last]
+
+    def __call__(self, x):
+        return nn.linear(self.lstm(x)[0][:, -1], *self.last)
+
+
 class Train:
     def __init__(self, w):
-        ps = [leaf(p) for p in (wl.conv_params() if w == "lenet" else wl.dense_params(w))]
-        norms = [(leaf(g), leaf(b), T(m), T(v)) for g, b, m, v in wl.bn_params(w)] if w == "bn8" else []
-        layers = pairs(ps)
-        everything = ps + [p for norm in norms for p in norm[:2]]
-        self.logits = (lambda x: lenet(x, layers)) if w == "lenet" else (lambda x: dense(w, x, layers, norms))
+        if w == "lstm":
+            self.logits = LSTM()
+            everything = self.logits.everything
+        else:
+            given = wl.conv_params(w) if w in wl.CONVOLUTIONS else wl.dense_params(w)
+            ps = [p if p is None else leaf(p) for p in given]
+            known = wl.bn_params(w) if w in ("bn8", "resnet20") else []
+            norms = [(leaf(g), leaf(b), T(m), T(v)) for g, b, m, v in known]
+            layers = pairs(ps)
+            everything = [p for p in ps if p is not None] + [p for norm in norms for p in norm[:2]]
+            self.logits = {
+                "lenet": lambda x: lenet(x, layers),
+                "vgg": lambda x: vgg(x, layers),
+                "resnet20": lambda x: resnet20(x, layers, norms),
+            }.get(w, lambda x: dense(w, x, layers, norms))
         how = {"fused": True} if MODE == "fused" else {}
         if w in wl.ADAM:
             self.optimizer = torch.optim.Adam(everything, lr=wl.LR_ADAM, **how)

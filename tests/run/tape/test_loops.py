@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
-from tinygrad_lesson.run.lower import elementwise
+from tinygrad_lesson.run.elements import elementwise
 from tinygrad_lesson.run.operands import Memory
 from tinygrad_lesson.run.segment import as_tape, run_steps, told
 from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY

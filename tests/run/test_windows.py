@@ -1,0 +1,239 @@
+"""Convolutions and large products: panels, tiles and their remainders, whatever the sizes, strides and places in memory."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
+
+from tinygrad_lesson.ops.conv import SlidingProduct, SlidingProductData, SlidingProductWeight
+from tinygrad_lesson.run import panels, products, windows
+from tinygrad_lesson.run.operands import Memory, Shared
+from tinygrad_lesson.run.segment import segments
+from tinygrad_lesson.run.tape import windows as kernels
+from tinygrad_lesson.run.threads import THREADS
+
+CLOSE = {"float32": 4e-6, "float64": 1e-14}
+
+
+def laid(x, how):
+    """An array of these numbers, dense, or one byte off its alignment, or with its axes in another order in memory."""
+    if how == "unaligned":
+        place = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+        assert x.size == 0 or not place.flags.aligned
+    elif how == "turned":
+        place = np.zeros(x.shape[::-1], x.dtype).T
+    elif how == "apart":
+        place = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)[..., ::2]
+    else:
+        place = np.zeros_like(x)
+    place[...] = x
+    return place
+
+
+def carried_out(encode, *arrays):
+    """What instructions leave in the last of the arrays; all else must stay."""
+    memory = Memory(np.zeros(64, np.uint8))
+    before = [x.copy() for x in arrays[:-1]]
+    rows = encode(memory, [memory.operand(x) for x in arrays])
+    assert rows is not None
+    for call in segments(rows, memory):
+        call()
+    for x, y in zip(arrays, before, strict=False):
+        np.testing.assert_array_equal(x, y)
+    return arrays[-1]
+
+
+def places(op, shape):
+    """For each place of the window, the elements that meet it inside of the padding, and its number."""
+    return zip(itertools.product(*map(range, op.kernel)), op.places(shape), strict=True)
+
+
+def padded(op, x):
+    y = np.zeros(op.reached(x.shape))
+    y[op.inner(x.shape)] = x
+    return y
+
+
+def exactly(op, x, weight, g):
+    """The products, and the gradients by image and weight, in double precision, place after place."""
+    groups, seen, back = op.num_group, padded(op, x), np.zeros(op.reached(x.shape))
+    y, by_weight = np.zeros(g.shape), np.zeros(weight.shape)
+    k, c = len(weight) // groups, weight.shape[1]
+    for number, index in places(op, x.shape):
+        for group in range(groups):
+            filters, channels = slice(group * k, (group + 1) * k), slice(group * c, (group + 1) * c)
+            w = weight[(filters, slice(None), *number)].astype(float)
+            here = seen[index][channels]
+            y[filters] += np.tensordot(w, here, 1)
+            back[index][channels] += np.tensordot(w, g[filters].astype(float), (0, 0))
+            axes = tuple(range(1, g.ndim))
+            by_weight[(filters, slice(None), *number)] = np.tensordot(
+                g[filters].astype(float), here, (axes, axes)
+            )
+    return y, back[op.inner(x.shape)], by_weight
+
+
+@st.composite
+def convolutions(draw):
+    """A window, and the sizes of what it slides over and of its filters."""
+    rank, groups = draw(st.sampled_from((1, 2, 2, 3))), draw(st.sampled_from((1, 1, 2, 3)))
+
+    def each(low, high):
+        return tuple(draw(st.integers(low, high)) for _ in range(rank))
+
+    kernel, stride, dilate, pad = each(1, 3), each(1, 3), each(1, 2), each(0, 3)
+    space = [d * (k - 1) + 1 + n for d, k, n in zip(dilate, kernel, each(0, 5), strict=True)]
+    window = {"kernel": kernel, "stride": stride, "dilate": dilate, "pad": pad, "num_group": groups}
+    channels, filters = groups * draw(st.integers(1, 5)), groups * draw(st.integers(1, 19))
+    batch = draw(st.sampled_from((1, 2, 5, 16, 20, 33)))
+    return window, (channels, *space, batch), filters
+
+
+def data(window, image, filters, kind, seed=0):
+    """The ops of a convolution and arrays for them."""
+    draw = np.random.default_rng(seed).standard_normal
+    op = SlidingProduct(**window, no_bias=True)
+    weight = draw((filters, image[0] // window["num_group"], *window["kernel"])).astype(kind)
+    x, g = draw(image).astype(kind), draw(op.shape(image, weight.shape)).astype(kind)
+    return op, x, weight, g
+
+
+LAYOUTS = ("dense", "unaligned", "turned")
+WIDE = {"kernel": (3, 3), "stride": (1, 1), "dilate": (1, 1), "pad": (1, 1), "num_group": 1}
+
+
+@settings(deadline=None, max_examples=150)
+@given(convolutions(), st.sampled_from(list(CLOSE)), st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS))
+@example((WIDE, (61, 9, 9, 3), 17), "float32", "dense", "dense")  # more channels than are packed at a time
+@example((WIDE, (40, 3, 70, 40), 9), "float32", "dense", "dense")  # a row in several parts
+def test_products_of_windows_and_both_gradients(case, kind, given_as, wanted_as):
+    op, x, weight, g = data(*case, kind)
+    settled = dict(op.window)
+    ops = op, SlidingProductData(**settled, to=x.shape), SlidingProductWeight(**settled)
+    encoders = windows.sliding_product, windows.sliding_product_data, windows.sliding_product_weight
+    for one, encode, (a, b), exact in zip(
+        ops, encoders, ((x, weight), (g, weight), (x, g)), exactly(op, x, weight, g), strict=True
+    ):
+        o = laid(np.full(exact.shape, np.nan, kind), wanted_as)
+        found = carried_out(
+            lambda memory, operands, one=one, encode=encode: encode(memory, one, operands[:-1], operands[-1]),
+            laid(a, given_as), laid(b, given_as), o,
+        )  # fmt: skip
+        scale = max(1, np.abs(exact).max())
+        np.testing.assert_allclose(found, exact, rtol=0, atol=CLOSE[kind] * scale)
+
+
+@pytest.mark.parametrize("kind", CLOSE)
+@pytest.mark.parametrize("positive", [False, True])
+def test_products_begin_with_a_bias_and_relu_follows(kind, positive):
+    op, x, weight, g = data({**WIDE, "num_group": 2}, (66 * 2, 5, 6, 7), 22, kind)
+    bias = np.random.default_rng(1).standard_normal(22).astype(kind)
+    exact = exactly(op, x, weight, g)[0] + bias.reshape(-1, 1, 1, 1)
+    found = carried_out(
+        lambda memory, operands: windows.sliding_product(memory, op, operands[:3], operands[3], positive),
+        x, weight, bias, np.full(g.shape, np.nan, kind),
+    )  # fmt: skip
+    exact = np.maximum(exact, 0) if positive else exact
+    np.testing.assert_allclose(found, exact, rtol=0, atol=CLOSE[kind] * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("kind", CLOSE)
+@pytest.mark.parametrize("special", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_padding_is_absent_from_a_gradient_where_a_weight_is_infinite(kind, special, stride):
+    window = {**WIDE, "stride": (stride, stride), "pad": (2, 1)}
+    op, x, weight, g = data(window, (3, 6, 7, 19), 5, kind)
+    weight[2, 1, 0, 2] = special
+    back = SlidingProductData(**op.window, to=x.shape)
+    with np.errstate(all="ignore"):
+        exact = back.forward(np, g.astype(float), weight.astype(float))
+    found = carried_out(
+        lambda memory, operands: windows.sliding_product_data(memory, back, operands[:2], operands[2]),
+        g, weight, np.zeros(x.shape, kind),
+    )  # fmt: skip
+    assert 0 < np.isfinite(exact).sum() < exact.size
+    np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.tuples(
+        st.integers(4, 45), st.sampled_from((1, 3, 30, 300, 700)), st.sampled_from((4, 15, 16, 33, 64, 300))
+    ),
+    st.sampled_from(list(CLOSE)),
+    st.lists(st.sampled_from((*LAYOUTS, "apart")), min_size=3, max_size=3),
+    st.sampled_from((None, "row", "matrix", "result")),
+    st.booleans(),
+)
+@example((9, 700, 3000), "float32", ["dense"] * 3, None, False)  # several panels
+@example((300, 40, 4), "float32", ["dense"] * 3, "row", True)  # the product of both turned around
+def test_large_products(sizes, kind, ways, start, positive):
+    m, k, n = sizes
+    draw = np.random.default_rng(0).standard_normal
+    x, w, o = (laid(draw(s).astype(kind), how) for s, how in zip(((m, k), (k, n), (m, n)), ways, strict=True))
+    first = {"row": draw(n), "matrix": draw((m, n)), "result": o.copy()}.get(start)
+    exact = x.astype(float) @ w.astype(float) + (0 if first is None else first)
+    given = [] if start in (None, "result") else [first.astype(kind)]
+
+    def encode(memory, operands):
+        x, w, *others, o = operands
+        begin = o if start == "result" else others[0] if others else None
+        return panels.large_product(memory, x, w, o, begin, positive)
+
+    found = carried_out(encode, x, w, *given, o)
+    exact = np.maximum(exact, 0) if positive else exact
+    np.testing.assert_allclose(found, exact, rtol=0, atol=CLOSE[kind] * max(1, np.abs(exact).max()))
+
+
+def test_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
+    monkeypatch.setattr(panels, "ENOUGH", 100)
+    monkeypatch.setattr(windows, "ENOUGH", 100)
+    op, x, weight, g = data(WIDE, (7, 9, 8, 20), 11, "float32")
+    back, by_weight = SlidingProductData(**op.window, to=x.shape), SlidingProductWeight(**op.window)
+    draw = np.random.default_rng(0).standard_normal
+    a, b = draw((40, 90), "float32"), draw((90, 130), "float32")
+    kinds = (
+        (windows.sliding_product, op, (x, weight), g.shape),
+        (windows.sliding_product_data, back, (g, weight), x.shape),
+        (windows.sliding_product_weight, by_weight, (x, g), weight.shape),
+        (lambda memory, op, given, o: products.product(memory, *given, o, None), None, (a, b), (40, 130)),
+    )
+    shared = set()
+    for encoder, one, arrays, shape in kinds:
+
+        def encode(memory, operands, encoder=encoder, one=one):
+            rows = encoder(memory, one, operands[:-1], operands[-1])
+            shared.update(len(row.parts) for row in rows if isinstance(row, Shared))
+            return rows
+
+        found = []
+        for threads in (1, 2, 3):
+            monkeypatch.setenv(THREADS, str(threads))
+            found.append(carried_out(encode, *arrays, np.zeros(shape, np.float32)))
+        np.testing.assert_array_equal(found[0], found[1])
+        np.testing.assert_array_equal(found[0], found[2])
+    assert shared == {2, 3}
+
+
+@pytest.mark.parametrize("name", kernels.TILES)
+def test_the_tiles_of_other_processors(name, monkeypatch):
+    tile = kernels.TILES[name]
+    monkeypatch.setattr(kernels, "tile", lambda: tile)
+    windows.tables.cache_clear()
+    op, x, weight, g = data({**WIDE, "stride": (1, 2)}, (5, 6, 7, 9), 13, "float32")
+    back, by_weight = SlidingProductData(**op.window, to=x.shape), SlidingProductWeight(**op.window)
+    y, by_image, by_filter = exactly(op, x, weight, g)
+    for encode, one, arrays, exact in (
+        (windows.sliding_product, op, (x, weight), y),
+        (windows.sliding_product_data, back, (g, weight), by_image),
+        (windows.sliding_product_weight, by_weight, (x, g), by_filter),
+    ):
+        found = carried_out(
+            lambda memory, operands, encode=encode, one=one: encode(memory, one, operands[:-1], operands[-1]),
+            *arrays, np.zeros(exact.shape, np.float32),
+        )  # fmt: skip
+        np.testing.assert_allclose(found, exact, rtol=0, atol=4e-6 * np.abs(exact).max())

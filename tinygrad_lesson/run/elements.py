@@ -1,0 +1,78 @@
+"""Loops that treat each element alike, as instructions: as few axes as will do."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from tinygrad_lesson.run.operands import WORD, Memory, Operand, Row, contiguous
+from tinygrad_lesson.run.tape import loops
+from tinygrad_lesson.run.tape.loops import APART, DENSE, SINGLE
+from tinygrad_lesson.run.tape.machine import address
+from tinygrad_lesson.run.tape.vector import lanes_of
+
+
+class Loops(NamedTuple):
+    """Loops over some operands: the sizes of the axes, outermost first, and for each the stride of each operand."""
+
+    sizes: list[int]
+    strides: list[list[int]]
+
+
+def loops_over(shape: tuple[int, ...], *strides: tuple[int, ...]) -> Loops:
+    """As few loops as will do: an axis joins the one before if its elements follow on in all operands."""
+    sizes: list[int] = []
+    along: list[list[int]] = []
+    for a, n in enumerate(shape):
+        if n == 1:
+            continue
+        mine = [s[a] for s in strides]
+        if sizes and all(outer == inner * n % WORD for outer, inner in zip(along[-1], mine, strict=True)):
+            sizes[-1], along[-1] = sizes[-1] * n, mine
+        else:
+            sizes.append(n)
+            along.append(mine)
+    return Loops(sizes, along)
+
+
+def spread(x: Operand, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of `x` broadcast to `shape`."""
+    padded = (0,) * (len(shape) - len(x.shape)) + x.strides
+    sizes = (1,) * (len(shape) - len(x.shape)) + x.shape
+    return tuple(0 if n == 1 else s for n, s in zip(sizes, padded, strict=True))
+
+
+def repeated(row: Row, offsets: Sequence[int], sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> Row:
+    """An instruction again and again along more axes; its words number `offsets` say where its operands begin."""
+    if not sizes:
+        return row
+    count = len(row) - 1
+    kernel = address(loops.repeated, len(sizes), tuple(i - 1 for i in offsets), count)
+    return [kernel, *sizes, *[s for by in strides for s in by], *row]
+
+
+def way(stride: int, n: int, x: Operand) -> str:
+    """How an operand lies along a row of `n`."""
+    return DENSE if stride == x.itemsize or n == 1 else SINGLE if stride == 0 else APART
+
+
+def elementwise(name: str, inside: str | None = None) -> Callable[..., list[Row] | None]:
+    """An instruction that treats each element alike, once it is of the type `inside`, or that of the last operand."""
+
+    def encode(memory: Memory, what: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+        operands = (target, *sources)
+        if contiguous(target) and all(x[1:] == target[1:] for x in sources):
+            found = Loops([target.size], [[x.itemsize for x in operands]])
+        else:
+            found = loops_over(target.shape, target.strides, *[spread(x, target.shape) for x in sources])
+        *outer, m, n = (1, 1, *found.sizes)[-max(2, len(found.sizes)) :]
+        nothing = [0] * len(operands)
+        *around, rows, steps = [nothing, nothing, *found.strides][-max(2, len(found.sizes)) :]
+        ways = tuple([way(s, n, x) for s, x in zip(steps, operands, strict=True)])
+        kinds = tuple([x.kind for x in operands])
+        kind = inside or kinds[-1]
+        row, offsets = [address(loops.elementwise, name, kind, kinds, ways, n < lanes_of(kind, *kinds))], []
+        for x, by, step, how in zip(operands, rows, steps, ways, strict=True):
+            offsets.append(len(row))
+            row += [x.offset, by, step] if how == APART else [x.offset, by]
+        return [repeated([*row, m, n], offsets, outer, around)]
+
+    return encode

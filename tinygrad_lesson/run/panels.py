@@ -1,0 +1,210 @@
+"""Sums of products as instructions: panels of what columns see are packed, and tables tell where it lies.
+
+Convolutions (`windows.py`) and large products of matrices share this, and its kernels (`tape/windows.py`).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygrad_lesson.run.elements import elementwise, spread
+from tinygrad_lesson.run.operands import Memory, Operand, Row, Shared, contiguous, row_major
+from tinygrad_lesson.run.tape import windows as kernels
+from tinygrad_lesson.run.tape.machine import address
+from tinygrad_lesson.run.threads import shares, threads
+
+PANEL = 1 << 19  # bytes of a panel; a larger one leaves the second cache
+LINE = 64  # bytes of a cache line
+ENOUGH = 5e6  # products that a thread is woken for
+LONGEST_SUM = 512  # products that are added up one after the other
+
+
+class Tables(NamedTuple):
+    """What the kernels read, all in bytes but for lengths; see `tape/windows.py`."""
+
+    rows: np.ndarray  # (rows, 2)
+    entries: np.ndarray  # (rows, entries, 6)
+    seen: np.ndarray  # the offset of each `q` in the panel
+    places: np.ndarray  # the number of each place in the weight
+    across: int  # from channel to channel of the panel
+    some: int  # channels at a time
+    panel: int  # elements of a panel
+
+
+class Weights(NamedTuple):
+    """Weights as an operand, and the strides of filters, of channels and of each axis of the window."""
+
+    operand: Operand
+    offset: int
+    filters: int
+    channels: int
+    axes: tuple[int, ...]
+
+    def places(self, memory: Memory, numbers: np.ndarray) -> int:
+        """The table of the offsets of places."""
+        return kept(memory, numbers @ np.array(self.axes, np.int64))
+
+    def packed(
+        self, memory: Memory, to: int, filters: int, channels: int, places: np.ndarray, guarded: bool
+    ) -> Row:
+        """The instruction that packs some, as vectors where they lie side by side."""
+        size, kind, rows = self.operand.itemsize, self.operand.kind, kernels.tile().rows
+        offsets = places @ np.array(self.axes, np.int64)
+        if not guarded:
+            if self.channels == len(places) * size and np.array_equal(offsets, np.arange(len(places)) * size):
+                count = channels * len(places)  # what a filter sees is one row
+                return [
+                    address(kernels.packed_matrix, kind, rows, True),
+                    to,
+                    self.offset,
+                    self.filters,
+                    filters,
+                    count,
+                ]
+            if self.filters == size and len(places) == 1:
+                kernel = address(kernels.packed_matrix, kind, rows, False)
+                return [kernel, to, self.offset, self.channels, filters, channels]
+        kernel = address(kernels.packed_weights, kind, rows, guarded)
+        table = kept(memory, offsets)
+        return [kernel, to, self.offset, self.filters, self.channels, table, filters, channels, len(places)]
+
+
+def kept(memory: Memory, table: np.ndarray) -> int:
+    """The offset of a table that lives as long as the tape."""
+    memory.kept.append(np.ascontiguousarray(table))
+    return memory.offset(memory.kept[-1])
+
+
+def room(memory: Memory, use: str, size: int, kind: str) -> int:
+    """The offset of room for so many elements, which the next instruction for that use has again."""
+    return memory.scratch(1 << (size - 1).bit_length(), kind=kind, use=use).offset
+
+
+def dense(memory: Memory, x: Operand, use: str) -> tuple[list[Row], Operand]:
+    """`x` itself, or a copy that an instruction makes, in row-major order."""
+    if contiguous(x):
+        return [], x._replace(strides=row_major(x.shape, x.itemsize))
+    copy = memory.scratch(*x.shape, kind=x.kind, use=use)
+    return elementwise("positive")(memory, None, [x], copy) or [], copy
+
+
+class Given(NamedTuple):
+    """What columns see: where it begins, how far channels and runs lie apart, tables; a panel if nothing is packed."""
+
+    x: int
+    channel: int
+    step: int
+    found: Tables
+    panel: int | None = None
+
+    def words(self, memory: Memory, kind: str, part: int) -> list[int]:
+        """The words of a packer, for one of several parts of the work."""
+        panel = room(memory, f"panel {part}", self.found.panel, kind) if self.panel is None else self.panel
+        entries = self.found.entries
+        table = kept(memory, entries)
+        return [self.x, self.channel, self.step, table, entries.shape[1], panel, self.found.across]
+
+
+class Sums(NamedTuple):
+    """Where sums go: the first, how far those of the next filter are; with what they begin; whether relu follows."""
+
+    o: int
+    row: int
+    started: str = kernels.NONE
+    start: int = 0
+    positive: bool = False
+
+
+def sums(
+    memory: Memory, given: Given, weights: Weights, channels: int, filters: int, to: Sums, *, guarded: bool = False,
+    turn: bool = False,
+) -> list[Row]:  # fmt: skip
+    """Instructions for the products of what columns see with filters."""
+    kind, tile, found, places = weights.operand.kind, kernels.tile(), given.found, len(given.found.places)
+    count = -(-filters // tile.rows) * tile.rows * channels * places
+    packed = room(memory, "weights", count + kernels.HEAD, kind) + kernels.HEAD
+    first = weights.packed(memory, packed, filters, channels, found.places, guarded)
+    kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, guarded, turn)
+    rows, seen, start = kept(memory, found.rows), kept(memory, found.seen), [to.start]
+    effort = int(found.rows[:, 1].sum()) * filters * channels * places
+    parts = [
+        [kernel, *given.words(memory, kind, i), packed, to.o, to.row, rows, *some, seen, places, channels, found.some,
+         filters, *(start if to.started == kernels.PER_FILTER else [])]
+        for i, some in enumerate(shares(len(found.rows), 1, effort, ENOUGH))
+    ]  # fmt: skip
+    return [first, *together(parts)]
+
+
+def together(parts: list[Row]) -> list[Row]:
+    """Instructions that may be carried out side by side."""
+    return [Shared(parts)] if len(parts) > 1 else parts
+
+
+# Large products of matrices.
+
+FEWEST = 4  # rows or columns; with less most of a tile is idle
+WHOLE = 1 << 18  # bytes of a matrix that needs no packing
+ONE = np.zeros((1, 0), np.int64)  # the places of a window that has one
+
+
+def large_product(
+    memory: Memory, x: Operand, w: Operand, o: Operand, start: Operand | None, positive: bool
+) -> list[Row] | None:
+    """``o = x @ w`` plus `start`, which broadcasts; the positive part if that is wanted."""
+    (m, n), rows, started = o.shape, [], kernels.NONE
+    if min(m, n) < FEWEST:
+        return None
+    if start is not None:
+        start, started = start._replace(shape=o.shape, strides=spread(start, o.shape)), kernels.THERE
+    if effort(n, m) < 0.8 * effort(m, n):  # the same, as the product of both turned around
+        x, w, o, start = around(w), around(x), around(o), start and around(start)
+    to = o if o.strides[1] == o.itemsize else memory.scratch(*o.shape, kind=o.kind, use="result")
+    if start is not None and start != to:
+        rows += elementwise("positive")(memory, None, [start], to) or []
+    if w.itemsize not in w.strides:
+        before, w = dense(memory, w, "matrix")
+        rows += before
+    (k, _), turn = w.shape, w.strides[1] != w.itemsize
+    weights = Weights(x, x.offset, x.strides[0], x.strides[1], ())
+    sums_to = Sums(to.offset, to.strides[0], started, 0, positive)
+    rows += sums(memory, columns(memory, w, turn), weights, k, x.shape[0], sums_to, turn=turn)
+    return rows if to is o else rows + (elementwise("positive")(memory, None, [to], o) or [])
+
+
+def around(x: Operand) -> Operand:
+    """A matrix turned around."""
+    return x._replace(shape=x.shape[::-1], strides=x.strides[::-1])
+
+
+def effort(filters: int, columns: int) -> float:
+    """What a product takes for each number that filters and columns share, and what it takes to pack them, about."""
+    tile = kernels.tile()
+    wide = tile.width // 4
+    covered = -(-filters // tile.rows) * tile.rows * -(-columns // wide)
+    return covered + (filters + columns) / 2
+
+
+def columns(memory: Memory, w: Operand, turn: bool) -> Given:
+    """A matrix as what columns see, block after block of them; with `turn` columns are dense, else rows."""
+    (k, n), size = w.shape, w.itemsize
+    tile = kernels.tile()
+    lanes = tile.lanes(w.kind)
+    if not turn and k <= LONGEST_SUM and n % lanes == 0 and k * n * size <= WHOLE:
+        rows = np.array([[0, n]], np.int64)
+        nothing = np.zeros((1, 0, kernels.ENTRY), np.int64)
+        found = Tables(rows, nothing, np.arange(k) * w.strides[0], ONE, 0, k, 0)
+        return Given(w.offset, 0, 0, found, w.offset)
+    some = -(-k // -(-k // LONGEST_SUM))
+    wide = tile.vectors * lanes
+    block = max(1, PANEL // (some * size * wide)) * wide
+    block = min(block, -(-n // threads()))
+    block = -(-n // -(-n // block) // wide) * wide
+    across = (-(-block * size // LINE) | 1) * LINE
+    rows = np.array([[j * size, min(block, n - j)] for j in range(0, n, block)], np.int64)
+    step = w.strides[1] if turn else size
+    entries = np.array(
+        [[0, j * step, 0, 1, length, 0] for j, length in zip(range(0, n, block), rows[:, 1], strict=True)]
+    )
+    panel = ((some + lanes) * across + LINE) // size
+    found = Tables(rows, entries[:, None], np.arange(some) * across, ONE, across, some, panel)
+    return Given(w.offset, w.strides[0], step, found)

@@ -1,0 +1,59 @@
+"""Products of matrices as instructions: small ones where they lie, large ones in packed panels."""
+
+from tinygrad_lesson.run.elements import elementwise
+from tinygrad_lesson.run.operands import FLOATS, WORD, Memory, Operand, Row
+from tinygrad_lesson.run.panels import LONGEST_SUM, large_product
+from tinygrad_lesson.run.tape import products
+from tinygrad_lesson.run.tape.machine import address
+
+LARGEST_PRODUCT = 64**3  # multiplications; above it packing pays
+
+
+def rows_of(memory: Memory, w: Operand) -> tuple[list[Row], Operand] | None:
+    """A matrix with dense rows: `w` itself, or a copy that instructions make of its transpose."""
+    k, n = w.shape
+    if w.strides[1] == w.itemsize or n == 1:
+        return [], w
+    if w.strides[0] != w.itemsize:
+        return None
+    copy = memory.scratch(k, n, kind=w.kind)
+    return [[address(products.transposed, w.kind), w.offset, w.strides[1], copy.offset, n, k]], copy
+
+
+def product(
+    memory: Memory, x: Operand, w: Operand, o: Operand, start: Operand | None, positive: bool = False
+) -> list[Row] | None:
+    """``o = x @ w``, plus `start`, in every row if it is a vector; the positive part if that is wanted."""
+    (m, k), n = x.shape, w.shape[1]
+    kinds = {v.kind for v in (x, w, o, start) if v is not None}
+    if len(kinds) != 1 or o.kind not in FLOATS:
+        return None
+    if m * k * n > LARGEST_PRODUCT:
+        return large_product(memory, x, w, o, start, positive)
+    packed = rows_of(memory, w)
+    if packed is None or (o.strides[1] != o.itemsize and n != 1):
+        return None
+    before, w = packed
+    begin = [] if start is None else [start.offset, start.strides[0] if len(start.shape) == 2 else 0]
+    rows, size = list(before), o.itemsize
+    for first in range(0, k, LONGEST_SUM):  # a long sum loses small numbers: parts of it, which are added up
+        last = first + LONGEST_SUM >= k
+        kernel = address(products.product, o.kind, bool(begin), positive and last)
+        of_x, of_w = ((v.offset + first * s) % WORD for v, s in ((x, x.strides[1]), (w, w.strides[0])))
+        to = (o.offset, o.strides[0])
+        if not last or first:
+            part = memory.scratch(2, m, n, kind=o.kind)
+            begin = [] if first else begin
+            to = (part.offset + (m * n * size if first else 0), n * size)
+            kernel = address(products.product, o.kind, bool(begin), False)
+        rows.append(
+            [kernel, of_x, *x.strides, of_w, w.strides[0], *to, *begin, m, min(LONGEST_SUM, k - first), n]
+        )
+        if first:
+            sum_so_far, new = (
+                Operand(part.offset + i * m * n * size, (m, n), (n * size, size), o.kind) for i in (0, 1)
+            )
+            rows += elementwise("add")(memory, None, [sum_so_far, new], o if last else sum_so_far) or []
+    if positive and k > LONGEST_SUM:
+        rows += elementwise("relu")(memory, None, [o], o) or []
+    return rows
