@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from planted import computing, network, planted
 
+import tinygrad_lesson as tl
 from tinygrad_lesson import check, sym
 from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.run import RUNNERS, NumpyRunner
@@ -69,3 +70,31 @@ def test_overflow_of_a_short_dtype_is_named():
 def test_an_unknown_runner_says_which_there_are():
     with pytest.raises(LessonError, match="'fast' is no runner .*numpy.*eager"):
         check.where_parted(sym.Variable("x") + 1, ["fast"], np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("f", "inputs", "op"),
+    [
+        (lambda x: tl.sin(tl.exp(x * 3.0)) * 2.0, [np.array([5.1, 5.3])], "Sin"),
+        (lambda x: tl.tanh((x + 1e5) - 1e5), [np.array([0.3, -0.2])], "Subtract"),
+        (lambda a, b: tl.log(tl.exp(a) - b) * 1.5, [np.array([0.5]), np.exp([0.5]) - 1e-6], "Subtract"),
+        (lambda x: tl.sum(tl.cos(x * x)), [np.array([2000.3, 911.7])], "Cos"),
+        (lambda x: tl.mean(x * 1.1) * 2.0, [np.array([100000.3, -99999.9, 0.01])], "Mean"),
+    ],
+)
+def test_a_function_is_looked_at_and_the_op_that_magnifies_rounding_named(f, inputs, op):
+    found = check.where_parted(f, ["numpy", "float32"], *inputs)
+    assert found.title.startswith("<lambda> on")
+    assert found.ok, str(found)
+    assert any(f"{op}(" in note and "magnifies" in note for note in found.notes), str(found)
+
+
+def test_nothing_is_said_to_magnify_where_the_results_agree():
+    found = check.where_parted(tl.tanh, ["numpy", "eager", "float32"], np.array([0.3, 2.0]))
+    assert found.ok
+    assert "magnifies" not in str(found)
+
+
+def test_a_function_that_records_nothing_is_refused():
+    with pytest.raises(LessonError, match="records no op"):
+        check.where_parted(lambda x: tl.floor(x), ["numpy", "float32"], np.array([0.3]))

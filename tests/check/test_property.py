@@ -373,3 +373,46 @@ def test_an_op_that_stumbles_over_guessed_inputs_is_asked_for_a_sample():
     expected = r"(?s)RowsCentred\(\): with inputs of shapes \(\): AxisError.*no `sample` is declared.*again: "
     with pytest.raises(check.OpError, match=expected):
         test()
+
+
+def test_arrays_in_pieces_and_equal_numbers_are_drawn_too():
+    class Pieces(Elementwise):
+        """The square; the rule reads memory as if it were in one piece."""
+
+        def forward(self, xp, x, out=None):
+            return xp.multiply(x, x, out=out)
+
+        def vjp(self, F, g, y, x):
+            return (2 * g * (x if x.flags.c_contiguous else 0 * x),)
+
+    class Twins(Elementwise):
+        """The square; the rule is wrong where two numbers of an array are equal."""
+
+        def forward(self, xp, x, out=None):
+            return xp.multiply(x, x, out=out)
+
+        def vjp(self, F, g, y, x):
+            return (g * (2 * x if len(np.unique(x)) == x.size else 3 * x),)
+
+    for cls in (Pieces, Twins):
+        failing(check.property_test(op(cls), order=1, max_examples=300, seed=1))
+
+
+def test_bounds_of_numbers_count_without_shapes():
+    from tinygrad_lesson.check.target import check_at
+
+    assert check_at(OPS["Log"], [], low=0.5, high=3.0).compared == 36
+    assert "3.5" not in str(check_at(OPS["Exp"], [], low=3.0, high=3.4))
+    seen = []
+
+    def watching(x):
+        seen.append(x.numpy())
+        return x * x
+
+    check_at(watching, [], low=5.0, high=6.0)
+    assert 5 < np.min(seen[0]) < np.max(seen[0]) < 6
+
+
+def test_ops_that_say_where_they_are_smooth_are_not_given_equal_numbers():
+    for name in ("Eigh", "Syevd"):
+        check.property_test(OPS[name], order=1, max_examples=60, seed=3)()

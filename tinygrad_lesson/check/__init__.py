@@ -11,9 +11,11 @@ from tinygrad_lesson.check.mxnet import (
     check_symbolic_backward,
     check_symbolic_forward,
 )
+from tinygrad_lesson.check.pair import Pair, pair
 from tinygrad_lesson.check.property import assert_op, property_test
 from tinygrad_lesson.check.report import CAUSES, VERDICTS, Culprit, Entry, GradientError, Report
 from tinygrad_lesson.check.strategies import arrays, attributes, away_from, broadcastable_shapes, samples
+from tinygrad_lesson.check.taylor import Taylor, taylor
 
 __all__ = [
     "CAUSES",
@@ -24,7 +26,9 @@ __all__ = [
     "GradientError",
     "NonFinite",
     "OpError",
+    "Pair",
     "Report",
+    "Taylor",
     "arrays",
     "assert_gradients",
     "assert_op",
@@ -38,7 +42,9 @@ __all__ = [
     "derivation",
     "first_nonfinite",
     "gradients",
+    "pair",
     "property_test",
     "samples",
+    "taylor",
     "where_parted",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, SHORTEST, STEPS, Lines, Slopes
-from tinygrad_lesson.check.report import Entry
+from tinygrad_lesson.check.report import Drawn, Entry
 from tinygrad_lesson.check.subject import Subject, Sweep, is_loss
 from tinygrad_lesson.eager.operators import sweep_as_told
 
@@ -17,6 +17,7 @@ UNIT_ROWS = 64  # results up to which each has a row of its own; else they are w
 UNIT_COLUMNS = 4096  # elements up to which each is moved on its own; else all are, in random directions
 DIRECTIONS = 3  # random ones per input
 AT_ONCE = 64  # lines whose differences are looked at together
+WITNESSED = ("numeric", "error", "left", "right", "sides_error", "kink", "jump")
 DETAIL = 48  # rows and columns looked at one by one where a random direction fails
 
 
@@ -65,18 +66,52 @@ class Block:
     noisy: np.ndarray
     left: np.ndarray
     right: np.ndarray
+    sides_error: np.ndarray
     step: np.ndarray
     near: float
     along: Lines
+    moves: Sequence[Any]  # numbers of elements, or directions
     sizes: np.ndarray  # of what moves, by column
     jitter: np.ndarray  # by rounding, by row
     steep: np.ndarray  # slopes over a long step
     terms: np.ndarray | float = 0.0  # size of the terms of which the derivative is the sum, where it is known
 
+    def hear(self, k: int, told: dict[str, np.ndarray], doubted: np.ndarray) -> None:
+        """Take over what a second witness tells about line `k`, where it was doubted."""
+        bars = numeric.tolerance(
+            told["error"] + self.error[:, k], told["numeric"], self.numeric[:, k], self.scale[:, 0]
+        )
+        bent = self.kink[:, k] | self.jump[:, k]
+        again = told["kink"] | told["jump"]
+        agree = np.abs(told["numeric"] - self.numeric[:, k]) <= bars
+        sharper = told["error"] < self.error[:, k]
+        clear = SAFETY * told["error"] <= numeric.BENT * np.maximum(np.abs(told["numeric"]), self.scale[:, 0])
+        right = np.abs(told["numeric"] - self.analytic[:, k]) <= numeric.tolerance(
+            told["error"], told["numeric"]
+        )
+        take = doubted & ~again & np.where(bent, clear, sharper | (right & clear))
+        lost = doubted & ~take & ~bent & (again | ~agree)
+        for name in WITNESSED:
+            field = getattr(self, name)
+            field[:, k] = np.where(take, told[name], field[:, k])
+        self.error[:, k] = np.where(lost, np.inf, self.error[:, k])
+
     @property
     def wrong(self) -> np.ndarray:
-        """Where the two part by more than the error bars, at no kink."""
-        return np.asarray(self.apart & ~self.kink & ~self.jump & np.isfinite(self.error))
+        """Where the two part by more than the error bars; at a kink, where the rule lies outside of both sides.
+
+        Where a result jumps, the others are not judged either: signs of vectors change together.
+        """
+        known = np.isfinite(np.where(self.kink, self.sides_error, self.error))
+        return np.asarray(np.where(self.kink, self.outside, self.apart) & ~self.jump.any(axis=0) & known)
+
+    @property
+    def outside(self) -> np.ndarray:
+        """Where the rule gives no slope between those of the two sides."""
+        low, high = np.minimum(self.left, self.right), np.maximum(self.left, self.right)
+        far = np.maximum(low - self.analytic, self.analytic - high)
+        sizes = self.left, self.right, np.broadcast_to(self.scale, self.numeric.shape)
+        return np.asarray(far > numeric.tolerance(self.sides_error, *sizes) + numeric.BENT * (high - low))
 
     @property
     def apart(self) -> np.ndarray:
@@ -145,27 +180,12 @@ def pulled(
     return [np.stack(part) for part in found]
 
 
-def line(
-    subject: Subject,
-    rows: Rows,
-    i: int,
-    column: int,
-    value: Callable[[Subject, Sequence[np.ndarray]], list[np.ndarray]],
-) -> Callable[[Any], np.ndarray]:
-    """The rows, computed by `value`, as a function of a number that moves one element of input `i`."""
-    arrays = list(subject.arrays)
+def lines(subject: Subject, rows: Rows, i: int, columns: Sequence[Any], arrays: Sequence[Any] = ()) -> Lines:
+    """The rows as functions of a number that moves input `i`: elements by number, or all along directions.
 
-    def along(t: Any) -> np.ndarray:
-        moved = arrays[i].astype(np.result_type(arrays[i], type(t)))
-        moved.reshape(-1)[column] += t
-        return rows.weigh(value(subject, [*arrays[:i], moved, *arrays[i + 1 :]]))
-
-    return along
-
-
-def lines(subject: Subject, rows: Rows, i: int, columns: Sequence[int] | Sequence[np.ndarray]) -> Lines:
-    """The rows as functions of a number that moves input `i`: elements by number, or all along directions."""
-    arrays = list(subject.arrays)
+    They go through the point, or through `arrays`.
+    """
+    arrays = list(arrays or subject.arrays)
 
     def along(k: int, t: float) -> np.ndarray:
         direction = columns[k]
@@ -177,20 +197,6 @@ def lines(subject: Subject, rows: Rows, i: int, columns: Sequence[int] | Sequenc
         return rows.weigh(subject.value([*arrays[:i], moved, *arrays[i + 1 :]]))
 
     return along
-
-
-def sharpen(subject: Subject, rows: Rows, block: Block) -> None:
-    """Replace differences by complex steps where these confirm them: their digits are all right."""
-    for k in np.flatnonzero(block.wrong.any(axis=0))[:DETAIL]:
-        if block.columns is None:
-            return
-        slope = numeric.complex_step(line(subject, rows, block.input, block.columns[k], Subject.value))
-        if slope is None:
-            return
-        bars = numeric.tolerance(block.error[:, k], block.numeric[:, k], block.scale[:, 0])
-        agree = np.abs(slope - block.numeric[:, k]) <= bars
-        block.numeric[agree, k] = slope[agree]
-        block.error[agree, k] = 4 * EPS * np.maximum(np.abs(slope), block.scale[:, 0])[agree]
 
 
 def noise(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.ndarray:
@@ -206,7 +212,7 @@ def noise(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.nd
     return numeric.noise_of(along, size)
 
 
-def steps_for(sizes: np.ndarray, alone: bool) -> tuple[np.ndarray, np.ndarray]:
+def steps_for(sizes: np.ndarray, alone: bool, stretch: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Steps along lines in which elements of these sizes move, and how near a kink is as good as met.
 
     They are longer for huge elements, shorter too for tiny ones. Where many elements move at once one of
@@ -215,7 +221,7 @@ def steps_for(sizes: np.ndarray, alone: bool) -> tuple[np.ndarray, np.ndarray]:
     Shapes
         sizes (lines,) -> (steps, lines), not a number where a line has no more; (lines,)
     """
-    given = np.asarray(STEPS if alone else (*STEPS, SHORTEST))[:, None]
+    given = stretch * np.asarray(STEPS if alone else (*STEPS, SHORTEST))[:, None]
     steps = given * np.maximum(1.0, sizes)
     tiny = np.where((sizes > 0) & (sizes < STEPS[0]), sizes, np.nan)
     shorter = (given[:1] if alone else given) * tiny
@@ -229,12 +235,20 @@ class Around(NamedTuple):
     at_zero: np.ndarray
     jitter: np.ndarray
     least: float
+    stretch: float
 
 
-def around(subject: Subject, rows: Rows, gradients: Sequence[np.ndarray], jitter: np.ndarray) -> Around:
+def around(
+    subject: Subject,
+    rows: Rows,
+    gradients: Sequence[np.ndarray],
+    jitter: np.ndarray,
+    generator: np.random.Generator,
+) -> Around:
     """The rows at the point where `gradients` are those by the rules."""
     largest = max(float(np.max(np.abs(rule), initial=0.0)) for rule in gradients)
-    return Around(rows.weigh(subject.value(subject.arrays)), jitter, EPS**0.5 * largest)
+    stretch = float(generator.uniform(*numeric.STRETCH))
+    return Around(rows.weigh(subject.value(subject.arrays)), jitter, EPS**0.5 * largest, stretch)
 
 
 def block_of(
@@ -257,7 +271,7 @@ def block_of(
     parts = []
     for k in range(0, len(moves), AT_ONCE):
         some = slice(k, k + AT_ONCE)
-        steps, met = steps_for(sizes[some], bool(chosen))
+        steps, met = steps_for(sizes[some], bool(chosen), here.stretch)
         along = lines(subject, rows, i, moves[some])
         at_zero, jitter = here.at_zero[:, None], here.jitter[:, None]
         parts.append(numeric.slopes(along, at_zero, jitter, steps, met, expected[:, some], scale))
@@ -265,8 +279,8 @@ def block_of(
     found = Slopes._make(np.concatenate(field, axis=1) for field in zip(*slopes, strict=True))
     return Block(
         i, chosen or None, expected, found.value, found.error, scale, found.kink, found.jump, found.blunt,
-        found.noisy, found.left, found.right, found.step, max(float(n.max()) for n in near),
-        lines(subject, rows, i, moves), sizes, here.jitter, np.concatenate(steep, axis=1),
+        found.noisy, found.left, found.right, found.sides_error, found.step, max(float(n.max()) for n in near),
+        lines(subject, rows, i, moves), moves, sizes, here.jitter, np.concatenate(steep, axis=1),
     )  # fmt: skip
 
 
@@ -274,12 +288,12 @@ def compare(
     subject: Subject,
     rows: Rows,
     gradients: Sequence[np.ndarray],
-    jitter: np.ndarray,
+    here: Around,
     generator: np.random.Generator,
     columns: Callable[[int], Sequence[int] | None],
 ) -> list[Block]:
     """A block for each wanted input; `columns(i)` chooses elements of input `i`, or None for directions."""
-    here, blocks = around(subject, rows, gradients, jitter), []
+    blocks = []
     for i, rule in zip(subject.wanted, gradients, strict=True):
         chosen, shape = columns(i), subject.arrays[i].shape
         moves = (
@@ -306,6 +320,22 @@ def entries(subject: Subject, rows: Rows, blocks: Sequence[Block], mask: str, li
             values = (float(a[r, c]) for a in (block.analytic, block.numeric, block.error))
             found.append(Entry(subject.names[block.input], element, rows.names[r], *values))
     return sorted(found, key=lambda e: -abs(e.analytic - e.numeric))[:limit]
+
+
+def drawn(subject: Subject, blocks: Sequence[Block]) -> list[Drawn]:
+    """What a picture of the check shows."""
+
+    def part(block: Block) -> Drawn:
+        worst = int(np.argmax(np.nan_to_num(np.abs(block.analytic - block.numeric))))
+        r, k = divmod(worst, block.numeric.shape[1])
+
+        def scan(h: float) -> float:
+            return float((block.along(k, h)[r] - block.along(k, -h)[r]) / (2 * h))
+
+        numbers = block.analytic.ravel(), block.numeric.ravel(), block.error.ravel()
+        return Drawn(subject.names[block.input], *numbers, worst, scan)
+
+    return [part(block) for block in blocks if block.numeric.size]
 
 
 def sharpness(blocks: Sequence[Block]) -> float:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.check.explain import unrecorded
 from tinygrad_lesson.check.report import Culprit, Report
 from tinygrad_lesson.check.subject import Subject, SymbolSubject, differentiable, of_op, second
-from tinygrad_lesson.check.verdict import Options, check
-from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.check.verdict import Options, check, raised
 from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.op import Op
 
@@ -24,6 +24,7 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
     Each op is checked up to `order`.
     """
     nodes = [node for node in subject.graph() if node.op is not None]
+    kinked: list[str] = []
     single = report.verdict == "float noise"
     quick, close = (Options(options.generator, full, single) for full in (False, None))
     for position, node in enumerate(nodes, 1):
@@ -35,6 +36,7 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
         if found.ok:
             continue
         if report.verdict not in ("ok", found.verdict):
+            kinked += [repr(node.op)] if found.verdict == "kink" else []
             report.notes.append(f"op {position}, {node.op!r}: {found.verdict}")
             continue
         closer = check_alone(node.op, arrays, close, order)
@@ -50,6 +52,18 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
         if found.verdict == "non-finite":
             report.sentence = f"in {node.op!r} {found.sentence}"
         return
+    of_rules = report.cause not in ("in place", "cotangent", "stale state")
+    if (
+        kinked
+        and of_rules
+        and report.verdict == "wrong"
+        and not any(unrecorded(subject, i)[0] for i in subject.wanted)
+    ):
+        report.verdict = report.cause = "kink"
+        report.sentence = (
+            f"every rule is right, but {kinked[0]} is at its kink here, and the slopes chosen there do not add up "
+            "to that of the function; move the point away"
+        )
 
 
 def check_alone(op: Op, arrays: list[Any], options: Options, order: int) -> Report:
@@ -59,8 +73,8 @@ def check_alone(op: Op, arrays: list[Any], options: Options, order: int) -> Repo
         found = check(alone, options)
         if found.ok and order > 1 and differentiable(alone):
             found = check(second(alone, options.generator), options)
-    except (ValueError, TypeError, IndexError, AttributeError, LessonError) as error:
-        return Report(repr(op), "wrong", sentence=f"the rule raises {type(error).__name__}: {error}")
+    except Exception as error:
+        return Report(repr(op), "wrong", sentence=f"the rule raises {raised(error)}")
     return found
 
 

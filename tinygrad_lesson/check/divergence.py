@@ -10,14 +10,23 @@ from tinygrad_lesson import random
 from tinygrad_lesson.arrays import Context
 from tinygrad_lesson.check.precision import ROUNDINGS
 from tinygrad_lesson.check.report import Element
-from tinygrad_lesson.check.subject import SEED, complete_arrays, doubled, evaluate, repeatable
+from tinygrad_lesson.check.subject import (
+    SEED,
+    complete_arrays,
+    doubled,
+    evaluate,
+    name_of,
+    repeatable,
+    subject_of,
+)
 from tinygrad_lesson.eager.recording import recording
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import LessonError
-from tinygrad_lesson.engine.graph import Edge, Node, outputs_of
+from tinygrad_lesson.engine.graph import Edge, Node, ancestors, outputs_of
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import Executor, variables
+from tinygrad_lesson.mxnet.recorded import from_tensor
 from tinygrad_lesson.run import RUNNERS
 
 EAGER = "eager"  # a runner too: every op by itself
@@ -76,22 +85,27 @@ class Divergence:
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
 
-def where_parted(symbol: Symbol, runners: Sequence[Any], *inputs: Any, is_train: bool = True) -> Divergence:
-    """Find the first op of `symbol` whose result differs between `runners` by more than rounding.
+def where_parted(f: Any, runners: Sequence[Any], *inputs: Any, is_train: bool = True) -> Divergence:
+    """Find the first op of `f` whose result differs between `runners` by more than rounding.
 
+    `f` is a Symbol, or a function of Tensors or an op: then the graph that it records at `inputs` is looked at.
     A runner is the name of one (`numpy`, `vm`, or `eager` for op by op), a dtype (`float32`), a device
     (`gpu(0)`), or a dict with some of the keys `runner`, `dtype`, `context`. `inputs` are arrays in the
     order of the arguments, or one dict by name; those left out are drawn. Each op is judged on the inputs
-    that it had there, so what an earlier op has done is not held against it.
+    that it had there, so what an earlier op has done is not held against it. Where none parts, but the results do,
+    a note names the op that makes most of small differences.
 
     Errors
         LessonError for a runner that is unknown, DeviceError for a device that is not there.
     """
     ways = [way_of(runner) for runner in runners]
-    arrays = complete_arrays(symbol, inputs, np.random.default_rng(0))
+    if isinstance(f, Symbol):
+        symbol, arrays = f, complete_arrays(f, inputs, np.random.default_rng(0))
+    else:
+        symbol, arrays = recorded(f, inputs)
     results = [carried_out(symbol, way, arrays, is_train) for way in ways]
     nodes = [node for node in symbol.nodes if node.op is not None]
-    title = f"{symbol.name or symbol} on {', '.join(map(str, ways))}"
+    title = f"{(symbol.name or symbol) if f is symbol else name_of(f)} on {', '.join(map(str, ways))}"
     for position, node in enumerate(nodes, 1):
         for way, values in zip(ways, results, strict=True):
             parting = judged(node, values, results[0], is_train)
@@ -109,8 +123,44 @@ def where_parted(symbol: Symbol, runners: Sequence[Any], *inputs: Any, is_train:
         for way, values in zip(ways, results, strict=True)
         for note in alone(symbol, way, arrays, is_train, values)
     ]
-    done.notes.append(f"the results differ by at most {spread(symbol, results):.1e} of their size")
+    far = max(apart(edge, results) for edge in symbol.heads)
+    done.notes.append(f"the results differ by at most {far:.1e} of their size")
+    if far > max(np.sqrt(unit_of(values[edge])) for values in results for edge in symbol.heads):
+        done.notes.append(magnifier(nodes, results))
     return done
+
+
+def recorded(f: Any, inputs: Sequence[Any]) -> tuple[Symbol, dict[str, np.ndarray]]:
+    """What a function or an op records, as a symbol, and its arrays by name.
+
+    Errors
+        LessonError where nothing is recorded.
+    """
+    subject = subject_of(f, inputs, np.random.default_rng(0))
+    tensors, results = subject.recorded(subject.arrays)
+    nodes = ancestors([y.node for y in results if y.node is not None])
+    used = {n: t for n, t in zip(subject.names, tensors, strict=True) if t.node in nodes}
+    if not any(node.op is not None for node in nodes):
+        raise LessonError(f"where_parted: {name_of(f)} records no op that has a gradient")
+    return from_tensor([y for y in results if y.node is not None], **used)
+
+
+def magnifier(nodes: Sequence[Node], results: Sequence[Values]) -> str:
+    """A sentence about the op after which the ways lie farthest apart beside what they do before it."""
+
+    def growth(node: Node) -> tuple[float, float, float]:
+        unit = max(unit_of(values[Edge(node)]) for values in results)
+        before = max([unit, *(apart(edge, results) for edge in node.inputs)])
+        return apart(Edge(node), results) / before, before, apart(Edge(node), results)
+
+    node = max(nodes, key=lambda node: growth(node)[0])
+    _, before, after = growth(node)
+    assert node.op is not None
+    position = nodes.index(node) + 1
+    return (
+        f"{node.name} = {node.op.label()}, op {position} of {len(nodes)}, magnifies most: "
+        f"what differs by {before:.1e} of its size goes in, {after:.1e} comes out"
+    )
 
 
 def way_of(runner: Any) -> Setting:
@@ -247,11 +297,9 @@ def alone(symbol: Symbol, way: Setting, arrays: Any, is_train: bool, values: Val
     return []
 
 
-def spread(symbol: Symbol, results: Sequence[Values]) -> float:
-    """How far the results of all ways lie apart, relative to their size."""
-    most = 0.0
-    for edge in symbol.heads:
-        size = max(size_of(values[edge]) for values in results)
+def apart(edge: Edge, results: Sequence[Values]) -> float:
+    """How far the values of an edge lie apart on all ways, relative to their size."""
+    size = max(size_of(values[edge]) for values in results)
+    with np.errstate(all="ignore"):
         gaps = [np.abs(values[edge].astype(float) - results[0][edge]) for values in results]
-        most = max([most, *(float(np.nanmax(gap, initial=0.0)) / size for gap in gaps if size)])
-    return most
+    return max(float(np.nanmax(gap, initial=0.0)) for gap in gaps) / (size or 1.0)

@@ -1,5 +1,6 @@
 """What is known about a wrong gradient, gathered for the search of its cause."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.check import numeric
-from tinygrad_lesson.check.cause import Case, Cause, Other
+from tinygrad_lesson.check.cause import Case, Other
 from tinygrad_lesson.check.compare import (
     DETAIL,
     Block,
     Rows,
+    around,
     compare,
     lines,
     pulled,
@@ -24,9 +26,6 @@ from tinygrad_lesson.check.purity import recorded_nodes
 from tinygrad_lesson.check.subject import Subject
 from tinygrad_lesson.eager.apply import AS_TOLD
 from tinygrad_lesson.engine.backprop import apply_vjp
-from tinygrad_lesson.engine.errors import LessonError
-
-Variants = Callable[[], Iterator[tuple[Cause, np.ndarray]]]
 
 
 def detail(
@@ -45,8 +44,9 @@ def detail(
     rule = pulled(subject, subject.arrays, rows)
     sums = np.abs(rule[subject.wanted.index(i)]).sum(axis=0)
     picked = range(size) if size <= DETAIL else sorted({*elements, *np.argsort(sums)[-DETAIL:].tolist()})
+    here = around(subject, rows, rule, jitter(subject, rows, generator), generator)
     blocks = compare(
-        subject, rows, rule, jitter(subject, rows, generator), generator,
+        subject, rows, rule, here, generator,
         lambda k: picked if k == i else range(min(DETAIL, subject.arrays[k].size)),
     )  # fmt: skip
     worst = next(b for b in blocks if b.input == i)
@@ -139,14 +139,16 @@ def case_of(subject: Subject, rows: Rows, block: Block, blocks: Sequence[Block])
         for b in blocks
         if b.input != block.input
     ]
-    usable = ~(block.kink | block.jump | ~np.isfinite(block.error))
+    usable = ~((block.kink & ~block.wrong) | block.jump | ~np.isfinite(block.error))
+    sides = np.clip(block.analytic, *np.sort([block.left, block.right], axis=0))
     cuts, used = unrecorded(subject, block.input) if subject.op is None else ([], False)
     values = subject.value(subject.arrays)
     picked = np.arange(values[0].size) if rows.weights is None else rows.weights
     single = len(values) == 1 and picked.ndim == 1
     return Case(
         name=subject.names[block.input], shape=x.shape,
-        analytic=np.where(usable, block.analytic, 0.0), numeric=np.where(usable, block.numeric, 0.0),
+        analytic=np.where(usable, block.analytic, 0.0),
+        numeric=np.where(usable, np.where(block.kink, sides, block.numeric), 0.0),
         error=np.where(usable, block.error, 0.0), wrong=block.wrong,
         columns=None if block.columns is None else np.asarray(block.columns),
         outputs=rows.outputs, picked=picked if single else None, result=values[0].shape, op=subject.op, others=others,
@@ -166,38 +168,30 @@ def is_linear(subject: Subject, rows: Rows, i: int) -> bool:
     return bool(np.all(np.abs(low + high - 2 * mid) <= 64 * EPS * size + 1e-6 * np.abs(high - low)))
 
 
-def variants(subject: Subject, rows: Rows, block: Block) -> Variants | None:
-    """What an op's rule gives if it is read in another way, with the cause that would be."""
+def variants(subject: Subject, rows: Rows, block: Block) -> list[tuple[str, str, np.ndarray]]:
+    """What an op's rule gives if it is read in another way: the cause that would be, a sentence, the gradient."""
     if subject.op is None or subject.op.results != 1 or block.columns is None:
-        return None
+        return []
     operands = [subject.value(subject.arrays)[0], *subject.arrays]
-    names = ["y", *subject.names]
-
-    def read(operands: Sequence[Any], p: int = 0, q: int = 0) -> np.ndarray | None:
-        """What the rule gives there, with axes `p` and `q` exchanged in everything; None if it fits nowhere."""
-        try:
-            gradients = [
-                turn(by_rule(subject, turn(c[0], p, q), operands, block.input), p, q) for c in rows.cotangents
+    names, name = ["y", *subject.names], subject.names[block.input]
+    tried: list[tuple[str, str, Sequence[Any], int, int]] = [
+        ("wrong input", f"the rule for {name} is right with {said}", exchanged, 0, 0)
+        for said, exchanged in exchanges(operands, names)
+    ]
+    for p, q in itertools.combinations(range(operands[0].ndim), 2):
+        said = f"the rule works along axis {p} as if it were axis {q}, or the reverse"
+        tried.append(("transposed", said, [turn(x, p, q) for x in operands], p, q))
+    for i, x in enumerate(operands):
+        for said, moved in arrangements(x):
+            there = [*operands[:i], moved, *operands[i + 1 :]]
+            tried.append(("transposed", f"the rule for {name} is right with {names[i]} {said}", there, 0, 0))
+    found = []
+    for word, said, read_at, p, q in tried:
+        with contextlib.suppress(Exception):  # the rule was not made for these
+            read = [
+                turn(by_rule(subject, turn(c[0], p, q), read_at, block.input), p, q) for c in rows.cotangents
             ]
-            return np.stack([g.ravel()[block.columns] for g in gradients])
-        except (ValueError, IndexError, LessonError):
-            return None
-
-    def found() -> Iterator[tuple[Cause, np.ndarray]]:
-        name = subject.names[block.input]
-        tried: list[tuple[str, str, np.ndarray | None]] = [
-            ("wrong input", f"the rule for {name} is right with {said}", read(exchanged))
-            for said, exchanged in exchanges(operands, names)
-        ]
-        for p, q in itertools.combinations(range(operands[0].ndim), 2):
-            said = f"the rule works along axis {p} as if it were axis {q}, or the reverse"
-            tried.append(("transposed", said, read([turn(x, p, q) for x in operands], p, q)))
-        for i, x in enumerate(operands):
-            for said, moved in arrangements(x):
-                there = read([*operands[:i], moved, *operands[i + 1 :]])
-                tried.append(("transposed", f"the rule for {name} is right with {names[i]} {said}", there))
-        yield from ((Cause(word, said), there) for word, said, there in tried if there is not None)
-
+            found.append((word, said, np.stack([g.ravel()[block.columns] for g in read])))
     return found
 
 

@@ -118,7 +118,7 @@ def judged(subject: Subject, options: Options, culprit: bool, order: int, base: 
     alone = not culprit or (base.op is not None and order == 1)
     try:
         report = check(subject, options)
-    except (ValueError, TypeError, IndexError, AttributeError, LessonError):
+    except Exception:
         report = Report(subject.title, order=order)
         if not alone:
             blame(base, report, options, order)

@@ -4,26 +4,30 @@ Central differences at halved steps are extrapolated to step 0; the table tells 
 still move, and the noise of the function, divided by the step, how far they could not be told apart.
 """
 
-import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
 LEVELS = 4  # of a table: the step, a half, a quarter, an eighth of it
 GLANCE = 2.0**-10  # a first step with one half of it: where the rule agrees at once, that is enough
+STRETCH = (
+    0.7,
+    1.0,
+)  # each check shortens all steps by a number from here: what repeats after one step is not missed
 STEPS = (2.0**-6, 2.0**-13, 2.0**-20)  # tried in turn, where the function is not smooth over the longer
 SHORTEST = 2.0**-27  # the last to be tried where many elements move at once
 SAFETY = 8.0  # an error bar is an estimate: two values part where they are this many bars away
 FLOOR = EPS**0.6  # a relative error never called a mistake: three fifths of the digits agree
 SHARP = 1e-9  # a bar of this part of the slopes or more leaves the comparison blunt: a shorter step is tried
 BENT = 1e-3  # two sides that differ by this part of the slopes at the longest step may be a kink
+PRECISE = tuple(0.83 * 2.0**-k for k in range(8, 33, 4))  # steps in extended precision
 FINE = 2.0**-40  # of the size of the input: some thousand roundings
 COARSE = 2.0**-20  # the same for what is rounded to single precision
 COARSEST = 2.0**-8  # the farthest at which numbers rounded to few digits should move
-Along = Callable[[float], np.ndarray]  # the function along a line, 0 at the point
+Along = Callable[[Any], np.ndarray]  # the function along a line, 0 at the point
 Lines = Callable[[int, float], np.ndarray]  # the same along one of many lines, by number
 
 
@@ -42,6 +46,7 @@ class Slopes(NamedTuple):
     error: np.ndarray
     left: np.ndarray
     right: np.ndarray
+    sides_error: np.ndarray
     kink: np.ndarray
     jump: np.ndarray
     blunt: np.ndarray
@@ -60,7 +65,7 @@ class Table(NamedTuple):
     sides_error: np.ndarray
     rounding: np.ndarray
     gaps: np.ndarray  # right slope less left slope, at each step
-    jumps: np.ndarray  # value behind less value before, at each step
+    jumps: np.ndarray  # from the value before to the one behind, or from both to the one here, at each step
     step: np.ndarray  # the last
 
 
@@ -100,7 +105,7 @@ def table(
     with np.errstate(all="ignore"):
         ahead, behind = (
             np.stack([np.stack([along(k, t) for k, t in zip(lines, row, strict=True)], 1) for row in signed])
-            for signed in (h.tolist(), (-h).tolist())
+            for signed in (h, -h)
         )
         h = h[:, None]
         rounding = noise / h
@@ -108,8 +113,14 @@ def table(
         rights, lefts = (ahead - at_zero) / h, (at_zero - behind) / h
         right, right_error = extrapolate(rights, 2 * rounding, 2.0)
         left, left_error = extrapolate(lefts, 2 * rounding, 2.0)
+        sides_error = left_error + right_error
+        one = (np.abs(right - left) <= SAFETY * sides_error) & (
+            sides_error < error
+        )  # as where curvature jumps
+        value, error = np.where(one, (left + right) / 2, value), np.where(one, sides_error, error)
     return Table(
-        value, error, left, right, left_error + right_error, 2 * rounding[-1], rights - lefts, ahead - behind,
+        value, error, left, right, sides_error, 2 * rounding[-1], rights - lefts,
+        np.maximum(np.abs(ahead - behind), np.abs(ahead - 2 * at_zero + behind)),
         np.broadcast_to(h[-1], value.shape),
     )  # fmt: skip
 
@@ -231,10 +242,8 @@ def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
     lasting = gap[-1] > gap[0] * 0.5 ** (2 / 3 * halvings)
     bent = (gap[0] > loud + BENT * size) & (lasting | ((gap[0] > np.sqrt(BENT) * size) & (halvings > 1)))
     kink = bent & (apart | (SAFETY * found.error > BENT * size))
-    jumps = np.abs(found.jumps)
-    high = jumps[0] > SAFETY**2 * noise
-    stays = high & (jumps.min(axis=0) > jumps.max(axis=0) * 0.5 ** (halvings / 3))  # at 0 it may be half way
-    jump = (stays & (halvings > 1)) | (high & (jumps[-1] > jumps[0] / 2) & kink)
+    high, stays = leaps(found, noise)
+    jump = (stays & (halvings > 1)) | (high & (found.jumps[-1] > found.jumps[0] / 2) & kink)
     unknown = ~np.isfinite(found.error) | ~np.isfinite(found.value)
     unsettled = ((bent & lasting) | stays) & ~kink & ~jump  # a shorter step will tell
     blunt = unknown | unsettled | (SAFETY * found.error > SHARP * size + loud)
@@ -244,9 +253,18 @@ def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
         & (found.error <= 4 * found.rounding + FLOOR * size)
     )
     return Slopes(
-        found.value, found.error, found.left, found.right, kink & ~unknown, jump & ~unknown, blunt, noisy,
-        unsettled, np.array(found.step),
+        found.value, found.error, found.left, found.right, found.sides_error, kink & ~unknown, jump & ~unknown,
+        blunt, noisy, unsettled, np.array(found.step),
     )  # fmt: skip
+
+
+def leaps(found: Table, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where values to both sides, or the one between, lie far apart; and where that stays so, however near."""
+    jumps = found.jumps
+    high = jumps[0] > SAFETY**2 * noise
+    return high, high & (
+        jumps.min(axis=0) > jumps.max(axis=0) * 0.5 ** ((len(jumps) - 1) / 3)
+    )  # at 0 it may be half way
 
 
 def noise_of(along: Along, size: float) -> np.ndarray:
@@ -336,20 +354,50 @@ def has_corner(along: Along, step: float, unit: float, noise: np.ndarray) -> np.
     return np.asarray((close > np.maximum(far, middle) / 2) & (close > SAFETY * 4 * noise / near))
 
 
-def complex_step(along: Callable[[complex], np.ndarray]) -> np.ndarray | None:
-    """Slopes without any difference: ``imag(f(x + i h)) / h``; None where `along` takes no complex numbers.
+def precise(
+    along: Along, noise: np.ndarray, size: float, expected: np.ndarray, scale: np.ndarray
+) -> Table | None:
+    """Slopes from numbers longer than double precision; None where the function has none, or there are none.
 
-    They are right only for functions that are analytic, which the caller has to make sure of.
-
-    Source
-        Squire and Trapp 1998, "Using complex variables to estimate derivatives of real functions".
+    Of many lengths of step that one is taken, for each number, whose bar is shortest; but a long one never outvotes
+    a shorter one that is resolved. `size` is that of what moves, `scale` that of the slopes; where they are as
+    `expected` already, no more steps are tried.
     """
-    tiny = 1e-30
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("error")  # NumPy warns where it drops an imaginary part
-            values = along(1j * tiny)
-    except Exception:
+    units = [max(1.0, size), size] if 0 < size < 1 else [max(1.0, size)]
+    with np.errstate(all="ignore"):
+        here, there = along(np.longdouble(0.0)), along(np.longdouble(units[-1] * FINE**0.5))
+    if all(np.all(y == y.astype(np.float64)) for y in (here, there)):
         return None
-    found = np.asarray(np.imag(values) / tiny)
-    return found if np.isfinite(found).all() else None
+    unit: Any = np.finfo(np.longdouble).eps
+    measured = jitter(along, units[-1] * FINE, is_stair=True)[0]  # of what was made double on the way
+    noise = np.maximum(noise * float(unit / EPS), measured.astype(np.float64))[:, None]
+    best: Table | None = None
+
+    def over(step: float) -> Table:
+        steps = np.array([step], np.longdouble)
+        found = table(lambda _, t: along(t), np.zeros(1, int), here[:, None], noise, steps)
+        return Table(*(np.asarray(field, np.float64) for field in found))
+
+    for step in [step * unit for unit in units for step in PRECISE]:
+        found = over(step)
+        if best is not None:
+            with np.errstate(invalid="ignore"):
+                parted = np.abs(found.value - best.value) > SAFETY * (found.error + best.error)
+            resolved = parted & (
+                SAFETY * found.error <= BENT * np.abs(found.value)
+            )  # a longer step has no say then
+            central, sides = (
+                (found.error < best.error) | resolved,
+                (found.sides_error < best.sides_error) | resolved,
+            )
+            for new, old, name in zip(found, best, Table._fields, strict=True):
+                chosen = sides if name in ("left", "right", "sides_error") else central
+                old[...] = np.where(chosen, new, old)
+        else:
+            best = Table(*map(np.array, found))
+        bars = np.maximum(best.error, best.sides_error)
+        fits = np.abs(best.value - expected) <= tolerance(best.error, best.value, scale)
+        if np.all(fits & (SAFETY * bars <= SHARP * np.maximum(np.abs(best.value), scale))):
+            break
+    assert best is not None
+    return best._replace(jumps=over(units[-1] * PRECISE[-1]).jumps)  # a peak is a jump from afar

@@ -20,15 +20,19 @@ from tinygrad_lesson.ops.reduce import SumLike
 
 SHORT = np.float32
 UNIT = float(np.finfo(SHORT).eps)
+LITTLE = 2.0**-10  # without rounding
 TINY = float(np.finfo(SHORT).tiny)
+ROUNDED = 4 * EPS  # some roundings, relative to what is rounded
 FAR = 2.0**-10  # part of a number by which it moves so that all digits of the result do
+BY_CHANCE = 20.0  # bits that are all 0 by chance once in a million times
 ROUNDINGS = 16.0  # that may add up in one number, besides the square root of how many numbers there are
 SUMMING = (Add, Subtract, Reduction, SumLike)  # ops in which what was rounded may cancel
 
 
 def shortened(arrays: Arrays) -> list[np.ndarray]:
     """Floats in single precision."""
-    return [x.astype(SHORT) if x.dtype.kind == "f" else x for x in arrays]
+    with np.errstate(over="ignore"):
+        return [x.astype(SHORT) if x.dtype.kind == "f" else x for x in arrays]
 
 
 def lengthened(arrays: Arrays) -> list[np.ndarray]:
@@ -52,17 +56,26 @@ def rounded_part(subject: Subject, report: Report, rows: Rows, generator: np.ran
     here = all_moved(subject.arrays, FAR)
     near = [all_moved(here, FAR**4) for _ in range(2)]
     rows = rows.with_cotangents([[moved(c, FAR) for c in row] for row in rows.cotangents])
-    for what, numbers in (
-        ("result", subject.value),
-        ("gradient", lambda arrays: pulled(subject, arrays, rows)),
-    ):
-        for y, far, *close in zip(*map(numbers, (here, all_moved(here, FAR), *near)), strict=True):
+
+    def gradient(arrays: Arrays) -> list[np.ndarray]:
+        return pulled(subject, arrays, rows)
+
+    for what, numbers in (("result", subject.value), ("gradient", gradient)):
+        found = [numbers(arrays) for arrays in (here, all_moved(here, FAR), *near)]
+        for k, (y, far, *close) in enumerate(zip(*found, strict=True)):
             noise = np.max([np.abs(c - y) for c in close], axis=0)
-            size = (
-                np.abs(y - far) if what == "result" else np.abs(y)
-            )  # a constant result has the digits it wants
-            mantissas = np.frexp(y[np.isfinite(y) & (size > noise / np.sqrt(FAR))])[0]
-            if mantissas.size and np.all(fits(mantissas, 24)) and np.mean(fits(mantissas, 16)) < 0.5:
+            size = np.abs(y - far if what == "result" else y)  # a constant result has the digits it wants
+            telling = np.isfinite(y) & (size > noise / np.sqrt(FAR))
+            mantissas = np.frexp(y[telling])[0]
+            if not mantissas.size or not np.all(fits(mantissas, 24)) or np.mean(fits(mantissas, 16)) >= 0.5:
+                continue
+            if what == "result":
+                rounding = rounded_results(subject, here, ROUNDED, generator)[k]
+            else:
+                rounding = sensitivity(subject, here, rows, found[0], ROUNDED, generator)[k]
+            with np.errstate(divide="ignore"):
+                bits = np.log2(np.abs(y) / np.maximum(noise, rounding))[telling] - 24
+            if bits[bits > 0].sum() > BY_CHANCE:
                 report.verdict = report.cause = "float noise"
                 report.sentence = f"the {what} has only the digits of float32: it went through it on the way"
                 return
@@ -148,7 +161,10 @@ def sensitivity(
     shaken = shaking(reach, generator)
     for _ in range(3):
         near = rows.with_cotangents([[shaken(c) for c in row] for row in rows.cotangents])
-        moved = pulled(subject, [shaken(x) for x in arrays], near, Rough(shaken).sweep)
+        try:
+            moved = pulled(subject, [shaken(x) for x in arrays], near, Rough(shaken).sweep)
+        except Exception:  # a rule that knows no other numbers than these tells nothing
+            break
         gaps = [np.nan_to_num(np.abs(b - e)) for b, e in zip(moved, exact, strict=True)]
         most = [np.maximum(a, gap) for a, gap in zip(most, gaps, strict=True)]
     return most
@@ -190,7 +206,17 @@ class Rough(World):
             return node.values if isinstance(node.values, tuple) else (node.values,)
         y = op.forward(np, *inputs)
         several = y if isinstance(y, tuple) else (y,)
-        return tuple([np.where(is_copy(part, inputs), part, self.shaken(part)) for part in several])
+        adds = isinstance(op, Add | Subtract)  # what is small beside the other was rounded away
+        copies = [is_copy(part, () if adds else inputs) for part in several]
+        if any(
+            np.any(c) and np.size(c) for c in copies
+        ):  # by chance, if the op does not choose among smaller ones too
+            small = op.forward(
+                np, *[np.asarray(x * LITTLE) if np.asarray(x).dtype.kind == "f" else x for x in inputs]
+            )
+            small = small if isinstance(small, tuple) else (small,)
+            copies = [c & (part * LITTLE == s) for c, part, s in zip(copies, several, small, strict=True)]
+        return tuple([np.where(c, part, self.shaken(part)) for c, part in zip(copies, several, strict=True)])
 
     def apply_shaken(self, op: Op, inputs: Sequence[Any]) -> Any:
         """An op in a rule."""
@@ -207,24 +233,39 @@ def shaking(reach: float, generator: np.random.Generator) -> Callable[[Any], Any
 
     def shaken(x: Any) -> Any:
         array = np.asarray(x)
-        return x * (1 + reach * generator.uniform(-1, 1, array.shape)) if array.dtype.kind == "f" else x
+        if array.dtype.kind != "f":
+            return x
+        return np.asarray(x * (1 + reach * generator.uniform(-1, 1, array.shape)))
 
     return shaken
 
 
 def jitter(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.ndarray:
     """How far rounding may move the rows: as seen in their values, and as every result may be rounded."""
-    measured = noise(subject, rows, generator)
-    results = subject.recorded(subject.arrays)[1]
-    heads = below_losses(results) if subject.has_loss(subject.arrays) else results
-    exact = rows.weigh([np.asarray(t.array) for t in heads])
+    (gaps,) = rounded_results(subject, subject.arrays, EPS, generator, lambda values: [rows.weigh(values)])
+    return np.asarray(np.maximum(noise(subject, rows, generator), gaps))
+
+
+def rounded_results(
+    subject: Subject,
+    arrays: Arrays,
+    reach: float,
+    generator: np.random.Generator,
+    read: Callable[[list[np.ndarray]], list[np.ndarray]] = list,
+) -> list[np.ndarray]:
+    """How far what `read` makes of the results moves as all that is rounded on the way moves by parts of `reach`."""
+    results = subject.recorded(arrays)[1]
+    heads = below_losses(results) if subject.has_loss(arrays) else results
+    exact = read([np.asarray(t.array) for t in heads])
+    most = [np.zeros(np.shape(e)) for e in exact]
     for _ in range(3):
-        rough = Rough(shaking(EPS, generator))
+        rough = Rough(shaking(reach, generator))
         with np.errstate(all="ignore"):
             rough.follow(heads)
-            gap = np.abs(rows.weigh([np.asarray(rough.read(t)) for t in heads]) - exact)
-        measured = np.maximum(measured, np.nan_to_num(gap, posinf=0.0))
-    return measured
+            moved = read([np.asarray(rough.read(t)) for t in heads])
+            gaps = [np.nan_to_num(np.abs(a - b), posinf=0.0) for a, b in zip(moved, exact, strict=True)]
+        most = [np.maximum(a, gap) for a, gap in zip(most, gaps, strict=True)]
+    return most
 
 
 def is_copy(y: Any, inputs: Sequence[Any]) -> np.ndarray:

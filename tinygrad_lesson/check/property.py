@@ -8,6 +8,7 @@ import numpy as np
 from tinygrad_lesson.check.consistency import OpError, assert_close, assert_faces_agree, learnable
 from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.check.gradients import gradients
+from tinygrad_lesson.check.pair import Pair
 from tinygrad_lesson.check.report import GradientError, Report, as_code
 from tinygrad_lesson.check.strategies import (
     arrays,
@@ -28,7 +29,15 @@ from tinygrad_lesson.mxnet.custom import Custom
 from tinygrad_lesson.mxnet.operator import CustomOpProp, registered_as
 from tinygrad_lesson.random import MXNetGenerator
 
-KINDS = ("float64", "float64", "float32", "special")  # of elements; half of the examples are plain
+KINDS = (
+    "float64",
+    "float64",
+    "float64",
+    "strided",
+    "float32",
+    "tied",
+    "special",
+)  # of examples; many are plain
 EXTREME = 1e30  # beyond it, and below one over it, differences say nothing
 STUMBLES = (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError)  # of an op's code
 FULL = 20  # elements up to which each is moved on its own
@@ -125,7 +134,7 @@ class Case:
         self.guessed = guessed  # whether the op did not say what inputs it takes
 
     def __repr__(self) -> str:
-        named = isinstance(self.subject, Op)
+        named = isinstance(self.subject, Op) and not isinstance(self.subject, Pair)
         what = repr(self.subject) if named else name_of(self.subject)
         inputs = "".join(f", {as_code(x)}" for x in self.inputs)
         more = f", order={self.order}" if self.order != 2 else ""
@@ -138,7 +147,7 @@ class Case:
             OpError or GradientError that ends with the line that checks it again.
         """
         try:
-            if isinstance(self.subject, Op):
+            if isinstance(self.subject, Op) and not isinstance(self.subject, Pair):
                 assert_op(self.subject, *self.inputs, order=self.order, oracle=self.oracle)
                 return
             report = gradients(self.subject, *self.inputs, order=self.order)
@@ -181,18 +190,26 @@ def cases(subject: Any, inputs: Sequence[Any], order: int, oracle: Any) -> Any:
 
 
 def coloured(case: Case, draw: Any) -> Case:
-    """The case in double or single precision, or with a number in it on which arithmetic stumbles.
+    """The case in double or single precision, with equal numbers, in pieces, or with one on which arithmetic stumbles.
 
-    There the rule need not hold: it may be a kink, or outside of where the op is defined.
+    At the last the rule need not hold: it may be a kink, or outside of where the op is defined. A `sample` knows
+    whether its op may have equal numbers (equal eigenvalues have no derivative), so only what was guessed gets some.
     """
     kind = draw(needed().strategies.sampled_from(KINDS))
     if kind == "float32":
         case.inputs = [x.astype(np.float32) if x.dtype == np.float64 else x for x in case.inputs]
+    if kind == "tied" and case.guessed:
+        for x in case.inputs:
+            if x.dtype.kind == "f" and x.size > 1:
+                x.flat[-1] = x.flat[0]
+    if kind == "strided":
+        case.inputs = [np.repeat(x[..., None], 2, axis=-1)[..., 0] for x in case.inputs]
     if kind == "special":
         case.order = 0
-        for x in case.inputs:
-            if x.dtype == np.float64 and x.size:
-                x.flat[draw(needed().strategies.integers(0, x.size - 1))] = draw(special_numbers())
+        alone = not isinstance(case.subject, Elementwise)  # how a sum of several overflows is not told
+        found = [x for x in case.inputs if x.dtype == np.float64 and x.size]
+        for x in found[: 1 if alone else None]:
+            x.flat[draw(needed().strategies.integers(0, x.size - 1))] = draw(special_numbers())
     return case
 
 
@@ -263,7 +280,9 @@ def property_test(
         >>> property_test(tl.ops.elementwise.Tanh, max_examples=3)()
     """
     subject = declared(op)
-    custom = isinstance(subject, Custom) or (isinstance(subject, type) and issubclass(subject, CustomOpProp))
+    custom = isinstance(subject, Custom | Pair) or (
+        isinstance(subject, type) and issubclass(subject, CustomOpProp)
+    )
     if not (isinstance(subject, type | Op) or inputs):
         raise DTypeError(f"property_test: {name_of(op)} is a function; give a strategy for each input too")
     order = (1 if custom else 2) if order is None else order

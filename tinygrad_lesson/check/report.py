@@ -1,8 +1,9 @@
 """What a check says: a verdict, where, by how much, and why most likely."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import html
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from tinygrad_lesson.engine.shapes import show
 VERDICTS = ("ok", "wrong", "kink", "float noise", "non-deterministic", "non-finite", "cannot tell")
 CAUSES = (
     "sign", "factor", "transposed", "broadcast sum", "wrong input", "accumulation", "missing term", "kink",
-    "discontinuity", "float noise", "non-deterministic", "in place",
+    "discontinuity", "float noise", "non-deterministic", "in place", "cotangent", "stale state",
 )  # fmt: skip
 SPELLED = 20  # numbers up to which an array is written out
 Element = tuple[int, ...]
@@ -67,6 +68,17 @@ class Culprit:
         return f"{named}{self.label}, op {self.position} of {self.count}{called}; its rule: {self.place}"
 
 
+class Drawn(NamedTuple):
+    """Derivatives for one input, by rule and by differences; `scan(h)` gives the worst by differences of step h."""
+
+    input: str
+    analytic: np.ndarray
+    numeric: np.ndarray
+    error: np.ndarray
+    worst: int  # its number among them
+    scan: Callable[[float], float]
+
+
 @dataclasses.dataclass
 class Report:
     """What a gradient check found; `str(report)` is the page to read.
@@ -90,6 +102,7 @@ class Report:
     notes: list[str] = dataclasses.field(default_factory=list)
     reproduce: str = ""
     sides: tuple[str, str] = ("rule", "differences")  # what was compared
+    drawn: "list[Drawn]" = dataclasses.field(default_factory=list, repr=False)  # what `plot` shows, by input
 
     @property
     def ok(self) -> bool:
@@ -156,6 +169,50 @@ class Report:
             lines.append(f"  again: {self.reproduce}")
         return "\n".join(lines)
 
+    def plot(self) -> Any:
+        """Two pictures: rule against differences, and how the worst derivative comes out by length of step.
+
+        On the left right derivatives lie on the diagonal. On the right rounding makes the curve rise to the left,
+        curvature to the right; if the rule is right there is a valley. Needs matplotlib. The two axes.
+
+        Errors
+            LessonError where nothing was compared.
+        """
+        if not self.drawn:
+            raise LessonError(f"{self.title}: nothing was compared, so there is nothing to draw")
+        from matplotlib import pyplot
+
+        axes = pyplot.subplots(1, 2, figsize=(10, 4))[1]
+        for part in self.drawn:
+            bars = np.where(np.isfinite(part.error), part.error, 0.0)
+            axes[0].errorbar(part.analytic, part.numeric, bars, fmt="o", label=part.input)
+        ends = axes[0].get_xlim()
+        axes[0].plot(ends, ends, ":", color="gray")
+        axes[0].set(xlabel=f"by {self.sides[0]}", ylabel=f"by {self.sides[1]}", title=self.title)
+        axes[0].legend()
+        part = max(self.drawn, key=lambda part: abs(part.analytic[part.worst] - part.numeric[part.worst]))
+        steps = 10.0 ** np.arange(-13, 0, 0.25)
+        gaps = [abs(part.scan(float(h)) - part.analytic[part.worst]) for h in steps]
+        axes[1].loglog(steps, gaps, ".-")
+        axes[1].set(
+            xlabel="step h", ylabel="central difference less rule", title=f"worst derivative, {part.input}"
+        )
+        return axes
+
+    def _repr_html_(self) -> str:
+        """The page, for a notebook: the table of derivatives as one."""
+        text = str(dataclasses.replace(self, worst=[], failed=0))
+        head = f"<pre>{html.escape(text)}</pre>"
+        if self.ok or not self.worst:
+            return head
+        cells = table(self.worst, self.sides)
+        tags = ["th", *["td"] * (len(cells) - 1)]
+        made = [
+            "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in row)
+            for tag, row in zip(tags, cells, strict=True)
+        ]
+        return head + "<table>" + "".join(f"<tr>{row}</tr>" for row in made) + "</table>"
+
 
 def capital(sentence: str) -> str:
     """A sentence as it begins; names that stand first keep their spelling."""
@@ -164,15 +221,23 @@ def capital(sentence: str) -> str:
     )
 
 
-def rows(entries: Sequence[Entry], sides: tuple[str, str]) -> list[str]:
-    """The entries as a table."""
-    cells = [("d result", "d input", f"by {sides[0]}", f"by {sides[1]}", "relative error")]
+def table(entries: Sequence[Entry], sides: tuple[str, str]) -> list[tuple[str, ...]]:
+    """The cells of a table of entries, titles first."""
+    cells: list[tuple[str, ...]] = [
+        ("d result", "d input", f"by {sides[0]}", f"by {sides[1]}", "relative error")
+    ]
     for e in entries:
         bar = "" if np.isnan(e.error_bar) else f" ± {e.error_bar:.0e}"
         numbers = f"{e.analytic:.8g}", f"{e.numeric:.8g}{bar}", f"{e.relative_error:.1e}"
         cells.append(
             (e.output, e.place + (" (all, in a random direction)" if e.element is None else ""), *numbers)
         )
+    return cells
+
+
+def rows(entries: Sequence[Entry], sides: tuple[str, str]) -> list[str]:
+    """The entries as a table."""
+    cells = table(entries, sides)
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells]
 

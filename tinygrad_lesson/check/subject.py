@@ -200,7 +200,8 @@ def subject_of(f: Any, inputs: Sequence[Any], generator: np.random.Generator) ->
 
 def name_of(f: Any) -> str:
     """What a function is called."""
-    return str(getattr(f, "__qualname__", None) or getattr(f, "__name__", None) or f)
+    long = getattr(f, "__qualname__", None)
+    return str(long if long and "<locals>" not in long else getattr(f, "__name__", f))
 
 
 def parameter_names(f: Callable[..., Any], count: int) -> list[str]:

@@ -25,6 +25,7 @@ from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.custom import Custom
 from tinygrad_lesson.mxnet.operator import REGISTERED, CustomOpProp, registered_as
 
+LOW, HIGH = -2.0, 2.0  # numbers, unless others are asked for
 SHAPE = (2, 3)  # of an input about which nothing is said
 LARGEST = 10**7  # numbers in an input; a check takes many copies of it
 T = TypeVar("T")
@@ -104,7 +105,7 @@ def named(target: str) -> Any:
 
 
 def check_at(
-    f: Any, shapes: Sequence[Shape], order: int = 1, seed: int = 0, low: float = -2.0, high: float = 2.0
+    f: Any, shapes: Sequence[Shape], order: int = 1, seed: int = 0, low: float = LOW, high: float = HIGH
 ) -> Report:
     """Check `f` at inputs of these shapes, or such as its declaration says, numbers from `low` to `high`.
 
@@ -123,7 +124,8 @@ def check_at(
             )
     if isinstance(f, type) and issubclass(f, CustomOpProp):
         f = Custom(registered_as(f))
-    draw, chosen = Draw(seed), list(shapes) or default_shapes(f)
+    bounded = (low, high) != (LOW, HIGH)
+    draw, chosen = Draw(seed), list(shapes) or default_shapes(f, bounded)
     inputs = [draw.array(shape, low, high) for shape in chosen]
     if isinstance(f, Custom):  # whole numbers may be indices
         types = [f.input_dtype(i, np.dtype(float)) for i in range(len(inputs))]
@@ -134,19 +136,19 @@ def check_at(
         given, hint = "inputs that were guessed", "; declare `sample`, or say --shape 3,4 --shape 4"
 
     def run() -> Report:
-        return gradients(f() if isinstance(f, type) and shapes else f, *inputs, order=order, seed=seed)
+        return gradients(f() if isinstance(f, type) and chosen else f, *inputs, order=order, seed=seed)
 
     return guarded(run, f"{name_of(f)} with {given}", hint)
 
 
-def default_shapes(f: Any) -> list[Shape]:
-    """A shape for each input that must be given; an op class draws its own.
+def default_shapes(f: Any, bounded: bool = False) -> list[Shape]:
+    """A shape for each input that must be given; an op class draws its own, unless its numbers are `bounded`.
 
     Errors
         LessonError for what is nothing to be checked.
     """
     if isinstance(f, type) and issubclass(f, Op):
-        return []
+        return complete(f()) if bounded else []
     if isinstance(f, Op):
         return complete(f)
     if isinstance(f, Symbol):

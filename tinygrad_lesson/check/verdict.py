@@ -1,8 +1,10 @@
 """One check of one subject: rule against differences, and what to say of it."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -10,26 +12,45 @@ from tinygrad_lesson.check import cause as causes
 from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.compare import (
     DETAIL,
+    Around,
     Block,
     Rows,
     WrongShapeError,
+    around,
     chooser,
     compare,
+    drawn,
     entries,
     loose,
     pulled,
     rows_for,
-    sharpen,
     sharpness,
 )  # fmt: skip
+from tinygrad_lesson.check.contract import breaks_contract
 from tinygrad_lesson.check.explain import case_of, detail
-from tinygrad_lesson.check.numeric import EPS
-from tinygrad_lesson.check.precision import compiled_part, jitter, rounded_part, sensitivity, short_part
-from tinygrad_lesson.check.purity import alike, disturbed, non_finite, undetermined, unsteady
+from tinygrad_lesson.check.precision import (
+    ROUNDED,
+    compiled_part,
+    jitter,
+    rounded_part,
+    sensitivity,
+    short_part,
+)
+from tinygrad_lesson.check.purity import (
+    alike,
+    arrays_of,
+    disturbed,
+    non_finite,
+    recorded_nodes,
+    undetermined,
+    unsteady,
+)
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import Subject
+from tinygrad_lesson.check.ties import breaks_tie, excuse
+from tinygrad_lesson.check.witness import confirm
+from tinygrad_lesson.engine.errors import LessonError
 
-ROUNDED = 4 * EPS  # some roundings, relative to what is rounded
 REPEATS = 8  # runs on the same numbers before anything else is blamed
 
 
@@ -64,6 +85,9 @@ def check(subject: Subject, options: Options) -> Report:
     except WrongShapeError as error:
         wrong_shape(subject, report, *error.args)
         return report
+    except Exception as error:  # a rule is code of the user's, and may end in any way
+        report.verdict, report.sentence = "wrong", f"the rule raises {raised(error)}"
+        return report
     if not alike(rule, repeated):
         undetermined(report, "gradient")
         return report
@@ -72,27 +96,43 @@ def check(subject: Subject, options: Options) -> Report:
     if subject.op is not None and subject.op.is_loss:
         report.notes.append(f"{subject.op.name} is a loss: its gradient is what it says, not a derivative")
         return report
-    blocks = compare(
-        subject,
-        rows,
-        rule,
-        jitter(subject, rows, options.generator),
-        options.generator,
-        chooser(subject, options.full),
-    )
+    here = around(subject, rows, rule, jitter(subject, rows, options.generator), options.generator)
+    blocks = compare(subject, rows, rule, here, options.generator, chooser(subject, options.full))
     report.compared = sum(b.numeric.size for b in blocks)
-    judge(subject, report, rows, blocks, np.abs(rows.weigh(values)), options)
+    judge(subject, report, rows, blocks, rule, here, options)
+    report.drawn = drawn(subject, blocks)
+    try:
+        if report.ok and breaks_contract(subject, report, rows, options.generator):
+            return report
+    except Exception as error:
+        report.verdict, report.sentence = "wrong", f"the rule raises {raised(error)}"
+        return report
     what = unsteady(subject, values, rows, rule, (3, 0) if report.ok else (REPEATS, REPEATS))
     if what:
         report.worst, report.failed, report.factor, report.notes = [], 0, None, []
         undetermined(report, what)
-    if report.ok:
-        rounded_part(subject, report, rows, options.generator)
-    if report.ok and options.float32:
-        short_part(subject, report, rows, rule, options.generator)
-    if report.ok:
-        compiled_part(subject, report, rows, rule)
+    parts: list[tuple[Callable[..., None], Any]] = [
+        (rounded_part, (options.generator,)),
+        (short_part, (rule, options.generator)),
+        (compiled_part, (rule,)),
+    ]
+    for part, more in parts:
+        try:
+            if report.ok and (options.float32 or part is not short_part):
+                part(subject, report, rows, *more)
+        except Exception as error:
+            report.notes.append(f"at other numbers than these, {raised(error)}")
     return report
+
+
+def raised(error: Exception) -> str:
+    """An error as one line; that of the user's code, where one of ours has come from it."""
+    own = (
+        error.__cause__
+        if isinstance(error, LessonError) and isinstance(error.__cause__, Exception)
+        else error
+    )
+    return f"{type(own).__name__}: {error}"
 
 
 def wrong_shape(subject: Subject, report: Report, i: int, shape: tuple[int, ...]) -> None:
@@ -107,14 +147,22 @@ def judge(
     report: Report,
     rows: Rows,
     blocks: Sequence[Block],
-    values: np.ndarray,
+    rule: Sequence[np.ndarray],
+    here: Around,
     options: Options,
 ) -> None:
     """A verdict from the blocks."""
+    values = np.abs(here.at_zero)
     report.sharpest = sharpness(blocks)
     if any(b.wrong.any() or loose(b, values).any() for b in blocks):
         widen(subject, rows, blocks, options)
     roughen(blocks, values)
+    confirm(subject, rows, blocks, rule, here)
+    with contextlib.suppress(Exception):  # where it cannot be computed beside the point, nothing is excused
+        excuse(subject, rows, blocks, here, options.generator)
+    ours = (
+        subject.op is not None and subject.op.ours
+    )  # as in MXNet `max` gives each of equal numbers the whole
     near = [(b.near, subject.names[b.input]) for b in blocks if b.near]
     wrong = [b for b in blocks if b.wrong.any()]
     kinked = [b for b in blocks if (b.kink | b.jump).any()]
@@ -122,6 +170,8 @@ def judge(
     if wrong:
         report.verdict = "wrong"
         explain(subject, report, rows, wrong, blocks, options)
+    elif kinked and not ours and breaks_tie(subject, report, rows, kinked, here):
+        pass
     elif kinked:
         report.verdict = "kink"
         report.worst = entries(subject, rows, kinked, "jump") or entries(subject, rows, kinked, "kink")
@@ -148,12 +198,15 @@ def widen(subject: Subject, rows: Rows, blocks: Sequence[Block], options: Option
     That tells too how large the terms are of which a small derivative is the difference.
     """
     exact = pulled(subject, subject.arrays, rows)
+    nodes = recorded_nodes(subject.recorded(subject.arrays)[1])
+    largest = max(float(np.max(np.abs(y), initial=0.0)) for node in nodes for y in arrays_of(node))
     moved = sensitivity(subject, subject.arrays, rows, exact, ROUNDED, options.generator)
     for block, m in zip(blocks, moved, strict=True):
         whole = block.columns is None
         far = np.linalg.norm(m, axis=1)[:, None] if whole else m[:, block.columns]
         block.error += far
-        block.terms = far / ROUNDED
+        unit = largest / (float(np.max(np.abs(subject.arrays[block.input]))) or 1.0)
+        block.terms = np.minimum(far / ROUNDED, unit)  # no term is larger than what was computed on the way
 
 
 def roughen(blocks: Sequence[Block], values: np.ndarray) -> None:
@@ -211,8 +264,6 @@ def explain(
         if closer is not None:
             rows, blocks, worst = closer
             wrong = [worst]
-    for block in wrong:
-        sharpen(subject, rows, block)
     report.compared, report.failed = (
         sum(b.numeric.size for b in blocks),
         sum(int(b.wrong.sum()) for b in wrong),
@@ -220,3 +271,11 @@ def explain(
     report.worst = entries(subject, rows, wrong, "wrong")
     found = causes.likely(case_of(subject, rows, worst, blocks))
     report.cause, report.sentence, report.factor = found.word, found.sentence, found.factor
+    if found.word == "missing term":  # which is said where nothing else is found
+        other, every = (
+            Report(report.title),
+            rows_for(subject, subject.value(subject.arrays), options.generator),
+        )
+        with contextlib.suppress(Exception):
+            if breaks_contract(subject, other, every, options.generator):
+                report.cause, report.sentence = other.cause, other.sentence

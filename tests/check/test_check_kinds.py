@@ -1,0 +1,315 @@
+"""Ways in which a check can be fooled: each has right functions that must pass and wrong rules that must not."""
+
+import numpy as np
+import pytest
+from broken_strange import made
+
+import tinygrad_lesson as tl
+from tinygrad_lesson import check
+
+GENERATOR = np.random.default_rng(11)
+POINTS = GENERATOR.uniform(-2, 2, 12)
+
+
+# What oscillates with a power of two, or with the steps of whatever ladder.
+
+
+def wave(frequency, height=1.0):
+    """A parabola under a fast wave; the rule forgets the wave."""
+    return made(
+        "Waved",
+        lambda xp, x: x * x + height * xp.sin(frequency * np.pi * x),
+        lambda F, g, y, x: (2 * g * x,),
+    )
+
+
+@pytest.mark.parametrize(
+    "frequency", [64, 128, 512, 1024, 4096, 2.0**14, 2.0**18, 3 * 2.0**9, 0.854 * 2**9, 1000]
+)
+@pytest.mark.parametrize("height", [1.0, 0.01])
+def test_a_wave_that_the_rule_forgets_is_seen(frequency, height):
+    report = check.gradients(wave(frequency, height), POINTS, culprit=False)
+    assert report.verdict == "wrong", str(report)
+
+
+@pytest.mark.parametrize("frequency", [256, 512, 1024])
+def test_no_point_hides_a_wave_from_the_steps(frequency):
+    points = np.random.default_rng(0).uniform(-2, 2, 20)
+    verdicts = [check.gradients(wave(frequency), [x], seed=seed).verdict for seed, x in enumerate(points)]
+    assert "ok" not in verdicts
+    assert verdicts.count("wrong") >= 18
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_positional_encodings_pass(seed):
+    x = np.random.default_rng(seed).uniform(-1, 1, 6)
+    for k in range(10):
+        report = check.gradients(lambda x, k=k: tl.sin(2.0**k * np.pi * x) + tl.cos(2.0**k * np.pi * x), x)
+        assert report.ok, str(report)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: tl.sum(tl.sin(2.0**9 * np.pi * x) * x),
+        lambda x: tl.tanh(x) + 0.1 * tl.cos(1024 * np.pi * x),
+        lambda x: tl.exp(tl.sin(256 * np.pi * x)),
+        lambda x: tl.sin(300 * x) * tl.sin(512 * np.pi * x),
+        lambda x: tl.sin(2.0**12 * x * x),
+        lambda x: tl.sin(100 / (x * x + 0.05)),
+    ],
+)
+def test_fast_functions_pass(f):
+    report = check.gradients(f, POINTS)
+    assert report.ok, str(report)
+
+
+# What a rule owes to the cotangent.
+
+
+@pytest.mark.parametrize(
+    ("forward", "vjp", "shape"),
+    [
+        (lambda xp, x: xp.sum(x * x), lambda F, g, y, x: 2 * x, lambda *s: ()),
+        (lambda xp, x: x * x, lambda F, g, y, x: 2 * x * g * F.cast(F.greater(g, 0), dtype="float64"), None),
+        (lambda xp, x: xp.maximum(x, 0), lambda F, g, y, x: F.where(F.greater(x, 0), F.maximum(g, 0.0), 0.0), None),
+        (lambda xp, x: xp.sin(x), lambda F, g, y, x: F.cos(x) * F.abs(g), None),
+        (lambda xp, x: xp.sin(x), lambda F, g, y, x: F.cos(x) * g * g, None),
+        (lambda xp, x: xp.exp(x), lambda F, g, y, x: y * F.sign(g), None),
+        (lambda xp, x: xp.tanh(x), lambda F, g, y, x: (1 - y * y) * F.clip(g, low=-1.0, high=1.0), None),
+        (lambda xp, x: xp.sin(x), lambda F, g, y, x: F.cos(x) * g + 0.1 * x * (g - g * g), None),
+        (lambda xp, x: xp.sin(x), lambda F, g, y, x: F.cos(x) * (g + 1e-3), None),
+    ],
+)  # fmt: skip
+def test_a_rule_that_is_not_linear_in_the_cotangent_is_wrong(forward, vjp, shape):
+    op = made("Careless", forward, vjp, shape)
+    report = check.gradients(op, np.array([0.7, -0.4, 1.3]))
+    assert report.verdict == "wrong", str(report)
+
+
+def strided(g):
+    """The cotangent's memory read as if it were in one piece."""
+    return np.lib.stride_tricks.as_strided(g, g.shape, np.empty(g.shape).strides)
+
+
+@pytest.mark.parametrize("how", ["transposed", "raveled", "base"])
+def test_a_rule_that_relies_on_how_the_cotangent_lies_is_wrong(how):
+    def rule(F, g, y, x):
+        g = np.asarray(g)
+        found = {
+            "transposed": lambda: g if g.flags.c_contiguous else g.T.reshape(g.shape),
+            "raveled": lambda: g.ravel(order="K").reshape(g.shape),
+            "base": lambda: g if g.base is None or g.base.size == g.size else np.zeros(g.shape),
+        }[how]()
+        return found * np.cos(x)
+
+    op = made("Careless", lambda xp, x: xp.sin(x), rule)
+    report = check.gradients(op, GENERATOR.normal(size=(3, 3)))
+    assert report.verdict == "wrong", str(report)
+
+
+@pytest.mark.parametrize("kept", ["input", "result", "mask", "sum", "count"])
+def test_a_rule_that_reads_what_another_forward_left_behind_is_wrong(kept):
+    state = {}
+
+    def forward(xp, x):
+        y = xp.tanh(x) * x
+        state.update(input=x, result=y, mask=x > 0, sum=xp.sum(x), count=state.get("count", 0) + 1)
+        return y if kept != "mask" else xp.abs(x) * x
+
+    def rule(F, g, y, x):
+        t = np.tanh(x)
+        right = g * (t + x * (1 - t * t))
+        if kept == "input":
+            t = np.tanh(state["input"])
+            return g * (t + state["input"] * (1 - t * t))
+        if kept == "result":
+            return g * (state["result"] / x + x * (1 - (state["result"] / x) ** 2))
+        if kept == "mask":
+            return g * 2 * x * np.where(state["mask"], 1.0, -1.0)
+        if kept == "sum":
+            return right * state["sum"] / np.sum(x)
+        return right * (1 + 0.1 * (state["count"] % 2))
+
+    op = made("Stale", forward, rule)
+    report = check.gradients(op, np.array([0.7, -0.4, 1.3]), culprit=False)
+    assert not report.ok, str(report)
+
+
+# What differences cannot tell.
+
+
+def chaos(steps, r):
+    def f(x):
+        for _ in range(steps):
+            x = r * x * (1 - x)
+        return x
+
+    return f
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (chaos(80, 3.9), [0.3, 0.6, 0.1, 0.77]),
+        (chaos(200, 3.99), [0.21, 0.6]),
+        (chaos(120, 4.0), [0.123, 0.456, 0.9]),
+        (lambda x: tl.sin(x * 1e25), [0.3, 0.6]),
+        (lambda x: chaos(70, 3.95)(x) * 5.0 + x, [0.3, 0.4]),
+        (lambda x: tl.sin(tl.exp(60.0 * x)), [0.9, 1.0]),
+    ],
+)
+def test_where_the_bar_is_as_long_as_the_derivative_nothing_is_told(f, x):
+    report = check.gradients(f, np.array(x))
+    assert report.verdict in ("cannot tell", "float noise"), str(report)
+
+
+# Kinks.
+
+
+def kinked(vjp, forward=lambda xp, x: xp.maximum(x, 0)):
+    return made("Kinked", forward, vjp)
+
+
+def positive(F, x):
+    return F.cast(F.greater(x, 0), dtype="float64")
+
+
+@pytest.mark.parametrize(
+    ("op", "x"),
+    [
+        (kinked(lambda F, g, y, x: g * 5), [0.0]),
+        (kinked(lambda F, g, y, x: g * (-0.5)), [0.0, 0.0]),
+        (kinked(lambda F, g, y, x: g * (positive(F, x) + 3 * F.cast(F.equal(x, 0), dtype="float64"))), [0.0, 1.0]),
+        (kinked(lambda F, g, y, x: g * 1.5 * F.sign(x) + 1.2 * g, lambda xp, x: xp.abs(x)), [0.0, 2.0]),
+        (kinked(lambda F, g, y, x: g * 7, lambda xp, x: xp.clip(x, -1, 1)), [1.0]),
+        (kinked(lambda F, g, y, x: g * positive(F, x) * 2), [0.0, 1.0]),
+    ],
+)  # fmt: skip
+def test_a_slope_that_neither_side_has_is_wrong(op, x):
+    report = check.gradients(op, np.array(x))
+    assert report.verdict == "wrong", str(report)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
+def test_any_slope_between_the_sides_is_a_kink(slope):
+    op = kinked(lambda F, g, y, x: g * (positive(F, x) + slope * F.cast(F.equal(x, 0), dtype="float64")))
+    assert check.gradients(op, np.array([0.0, 1.0, -1.0])).verdict == "kink"
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"), [((1.0, 0.0), "kink"), ((0.5, 0.5), "kink"), ((1.0, 1.0), "wrong"), ((0.0, 0.0), "wrong"), ((0.7, 0.6), "wrong")]
+)  # fmt: skip
+@pytest.mark.parametrize("tie", [1.0, -2.5])
+def test_a_tie_is_held_to_the_directions_in_which_it_is_none(share, verdict, tie):
+    op = made(
+        "Larger",
+        lambda xp, a, b: xp.maximum(a, b),
+        lambda F, g, y, a, b: (
+            g
+            * (F.cast(F.greater(a, b), dtype="float64") + share[0] * F.cast(F.equal(a, b), dtype="float64")),
+            g * (F.cast(F.less(a, b), dtype="float64") + share[1] * F.cast(F.equal(a, b), dtype="float64")),
+        ),
+    )
+    report = check.gradients(op, np.array([tie, 0.3]), np.array([tie, 0.9]))
+    assert report.verdict == verdict, str(report)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: tl.relu(x) ** 2,
+        lambda x: tl.relu(x) * tl.relu(x),
+        lambda x: tl.abs(x) * x,
+        lambda x: tl.sum(tl.abs(x) ** 2),
+        lambda x: tl.relu(x) ** 3 + x,
+        lambda x: tl.abs(x) * tl.relu(x),
+    ],
+)
+@pytest.mark.parametrize("x", [[0.0], [0.0, 1.0, -1.0]])
+def test_a_kink_inside_is_none_of_the_function(f, x):
+    report = check.gradients(f, np.array(x))
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: tl.relu(x) - tl.relu(-x),
+        lambda x: 0.5 * tl.abs(x) + 0.5 * x - tl.relu(-x),
+        lambda x: tl.leaky_relu(x) * 2.0 + tl.abs(x) * 0.2 - x * 1.2,
+        lambda x: tl.abs(x) - 2 * tl.relu(x) + 3 * x,
+        lambda x: tl.relu(2 * x) - 2 * tl.relu(-x) + tl.sin(x),
+    ],
+)
+def test_rules_that_are_right_each_but_do_not_add_up_at_their_kinks_are_not_called_wrong(f):
+    report = check.gradients(f, np.array([0.0, 0.5]))
+    assert report.verdict in ("kink", "ok"), str(report)
+    assert check.gradients(f, np.array([0.3, -0.5])).ok
+
+
+# Rules that raise.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyError, TypeError, AssertionError, RuntimeError, ZeroDivisionError, NotImplementedError, MemoryError],
+)
+@pytest.mark.parametrize("when", ["always", "other operands"])
+def test_a_wrong_rule_that_raises_is_wrong(error, when):
+    x = np.array([[0.3, 1.2], [0.8, 0.5]])
+    known = {float(v): 2 * float(v) for v in x.ravel()}
+
+    def rule(F, g, y, x):
+        if when == "always" or any(float(v) not in known for v in np.ravel(x)):
+            raise error("not made for this")
+        return g * x  # not twice
+
+    report = check.gradients(made("Picky", lambda xp, x: x * x, rule), x)
+    assert report.verdict == "wrong", str(report)
+    assert (error.__name__ in str(report)) == (when == "always"), str(report)
+
+
+# Titles and where runners part.
+
+
+def test_titles_are_names_that_one_can_read():
+    assert check.gradients(lambda x: tl.tanh(x), [0.1]).title == "<lambda>"
+
+    def loss(x):
+        return tl.sum(x * x)
+
+    assert check.gradients(loss, [0.1]).title == "loss"
+    assert check.gradients(tl.tanh, [0.1]).title == "tanh"
+
+
+# Equal numbers.
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (lambda x: tl.sort(x), [0.0, 0.0, 0.0, -0.5]),
+        (lambda x: tl.sum(tl.sort(x) * np.arange(4.0)), [1.0, 1.0, 1.0, 0.5]),
+        (lambda x: tl.max(x, axis=0), [[1.0, 2.0], [1.0, 0.5]]),
+        (lambda x: tl.sum(tl.sort(x) ** 2 * np.arange(1.0, 4.0)), [2.0, 2.0, 2.0]),
+        (lambda x: tl.sort(x)[1], [0.3, 0.3, 0.3]),
+    ],
+)
+def test_equal_numbers_are_a_kink_and_no_mistake(f, x):
+    report = check.gradients(f, np.array(x))
+    assert report.verdict in ("kink", "ok", "cannot tell"), str(report)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_kink_elsewhere_is_no_excuse(at):
+    x = np.array([0.0, 1.0, -1.0])
+    wrong = np.zeros(3)
+    wrong[at] = 3.0
+    op = made(
+        "Summed",
+        lambda xp, x: xp.sum(xp.maximum(x, 0)),
+        lambda F, g, y, x: g * (np.where(x > 0, 1.0, 0.0) + wrong),
+        lambda *s: (),
+    )
+    assert check.gradients(op, x).verdict == "wrong"

@@ -1,0 +1,360 @@
+"""The table of mistakes: for each a word, a sentence, and what the gradient would be without it."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+BITS = (
+    20.0  # what one derivative tells: differences may know no more; so a number that is fitted costs as much
+)
+SHORT_BITS = 10.0  # of a number of two digits: there are some 900 of them below 10, and as many beyond
+NAMED_BITS = 6.0  # of one that has a name: there are some dozens of names
+TRIES = 5  # axes up to which every order is tried: 120 of them
+EXACT = 2.0**-BITS  # part by which a fitted number may miss one that has a name
+
+
+class Guess(NamedTuple):
+    """What was seen, if a mistake was made: `made`, and any multiples of `free`.
+
+    `seen` is what differences give, unless something else is compared. `bits` says how much was chosen freely, `price`
+    what a multiple costs, `told` which numbers were not, so that they tell something,
+    `loose` how far apart two may lie.
+    """
+
+    said: str | Callable[..., str]
+    made: np.ndarray
+    free: tuple[np.ndarray, ...] = ()
+    seen: np.ndarray | None = None
+    bits: float = 0.0
+    price: Callable[[float], float] | None = None
+    told: np.ndarray | None = None
+    loose: Any = None
+
+
+class Mistake(NamedTuple):
+    """A row of the table; a `local` one may be made in some places only."""
+
+    word: str
+    sentence: str
+    guesses: Callable[[Any], Iterator[Guess]]
+    local: bool = False
+
+
+def cut(case: Any) -> Iterator[Guess]:
+    """A use that was not recorded: that was seen, whatever the numbers are."""
+    for told in case.cuts[:1]:
+        said = f"{told} takes a number that was computed from {case.name} without being recorded"
+        yield Guess(said, case.numeric, bits=-math.inf)
+
+
+def cut_partly(case: Any) -> Iterator[Guess]:
+    """As `cut`, where another use was recorded."""
+    return cut(case) if case.recorded_use and np.any(case.analytic) else iter(())
+
+
+def cut_wholly(case: Any) -> Iterator[Guess]:
+    """As `cut`, where none was."""
+    return iter(()) if case.recorded_use and np.any(case.analytic) else cut(case)
+
+
+def shortened(case: Any) -> Iterator[Guess]:
+    """Rounded to short floats: every number is one, or the last half of the digits is off to both sides."""
+    for kind in (np.float16, np.float32):
+        unit = float(np.finfo(kind).eps)
+        with np.errstate(over="ignore"):
+            short = np.all(case.analytic == case.analytic.astype(kind))
+        size = np.maximum(np.abs(case.numeric), EXACT * case.scale) if short else case.scale
+        off = ((case.analytic - case.numeric) * np.sign(case.numeric))[case.wrong]
+        if short or (kind is np.float32 and off.min() < 0 < off.max()):
+            yield Guess(np.dtype(kind).name, case.analytic, loose=8 * unit * size, bits=-1.0)
+
+
+def negative(case: Any) -> Iterator[Guess]:
+    """The negative of what it should be."""
+    yield Guess("", -case.analytic)
+
+
+def flipped(case: Any) -> Iterator[Guess]:
+    """The negative in places that follow no region."""
+    turned = case.analytic * case.numeric < 0
+    yield Guess("", np.where(turned, -case.analytic, case.analytic), bits=choice(turned, case.live) + 1)
+
+
+def multiple(case: Any) -> Iterator[Guess]:
+    """A multiple of what it should be."""
+
+    def said(c: float) -> str:
+        return spelled(1 / c, case) or format(1 / c, ".6g")
+
+    def price(c: float) -> float:
+        if not c or not math.isfinite(1 / c):
+            return math.inf
+        if spelled(1 / c, case):
+            return NAMED_BITS
+        return SHORT_BITS if is_short(1 / c) or (0 < 1 / c < 2 and is_short(1 / c - 1)) else BITS
+
+    yield Guess(said, np.zeros_like(case.numeric), (case.analytic,), price=price)
+
+
+def by_axis(case: Any) -> Iterator[Guess]:
+    """A multiple, but another along one axis."""
+    if case.columns is None or not case.shape or not np.any(case.analytic):
+        return
+    for axis, index in enumerate(np.unravel_index(case.columns, case.shape)):
+        parts = tuple(np.where(index == n, case.analytic, 0.0) for n in np.unique(index))
+
+        def said(*cs: float, axis: int = axis) -> str:
+            least, most = min(1 / c for c in cs), max(1 / c for c in cs)
+            return f"between {least:.6g} and {most:.6g} times what it should be, another factor along axis {axis}"
+
+        if len(parts) > 1:
+            yield Guess(said, np.zeros_like(case.numeric), parts)
+
+
+def is_short(number: float) -> bool:
+    """Whether this is a number of one or two digits."""
+    return math.isclose(number, float(f"{number:.2g}"), rel_tol=EXACT)
+
+
+def spelled(ratio: float, case: Any) -> str:
+    """A factor in words: a small number, a size, an attribute, or one over it; empty if it is none."""
+    named: dict[str, float] = {str(n): n for n in range(2, 10)}
+    named |= {f"{p} / {q}": p / q for p, q in itertools.permutations(range(2, 10), 2) if math.gcd(p, q) == 1}
+    named |= {f"the size {n} of an axis": n for n in (*case.shape, *case.result) if n > 1}
+    named[f"the {math.prod(case.shape)} elements"] = math.prod(case.shape)
+    named[f"the {math.prod(case.result)} results"] = math.prod(case.result)
+    for field in dataclasses.fields(case.op) if case.op else ():
+        value = getattr(case.op, field.name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value not in (0, 1):
+            named[f"{field.name} = {value!r}"] = float(value)
+    found = []
+    for what, n in named.items():
+        more = ((f"1 / {what}", 1 / n), (f"the square of {what}", n * n)) if " / " not in what else ()
+        for said, value in ((what, n), *more):
+            if math.isclose(abs(ratio), value, rel_tol=EXACT):
+                found.append(f"-({said})" if ratio < 0 else said)
+    return " or ".join(found[:3])
+
+
+def arrays_along(case: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """Inputs and result as factors of a Jacobian, along its columns or rows."""
+    for name, array in case.arrays.items():
+        for along, shape in ((1, case.shape if case.columns is not None else None), (0, case.outputs)):
+            for v in spread(array, shape) if shape is not None and array.dtype.kind == "f" else ():
+                if along:
+                    v = v[case.columns]
+                if np.ptp(v) or v.size == case.numeric.size:
+                    yield name, v[None, :] if along else v[:, None]
+
+
+def spread(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Ways in which an array fits a shape: as NumPy repeats it, or a vector along one axis. Flat."""
+    if array.ndim == 1 and array.size > 1:
+        for axis, n in enumerate(shape):
+            if n == len(array):
+                along = array.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+                yield np.broadcast_to(along, shape).ravel()
+        return
+    fits = array.ndim <= len(shape) and all(
+        n in (1, m) for n, m in zip(array.shape[::-1], shape[::-1], strict=False)
+    )
+    if array.size > 1 and fits:
+        yield np.broadcast_to(array, shape).ravel()
+
+
+def left_out(case: Any) -> Iterator[Guess]:
+    """A factor that is one of the arrays was left out, or is there once too often."""
+    with np.errstate(all="ignore"):
+        for name, v in arrays_along(case) if np.any(case.analytic) else ():
+            yield Guess(f"lacks the factor {name}", case.analytic * v)
+            yield Guess(f"has the factor {name} too many", case.analytic / v)
+
+
+def exchanged(case: Any) -> Iterator[Guess]:
+    """What belongs to another input, which has got the gradient of this one."""
+    for other in case.others:
+        if other.shape == case.shape and other.analytic.shape == case.numeric.shape == other.numeric.shape:
+            made = np.stack([other.analytic, other.numeric])
+            yield Guess(other.name, made, seen=np.stack([case.numeric, case.analytic]))
+
+
+def of_another(case: Any) -> Iterator[Guess]:
+    """What belongs to another input."""
+    for other in case.others:
+        if other.shape == case.shape and np.any(other.numeric):
+            yield Guess(other.name, other.numeric, seen=case.analytic)
+
+
+def read_otherwise(word: str) -> Callable[[Any], Iterator[Guess]]:
+    """Right if the rule is read in another way: with arguments or axes exchanged."""
+
+    def guesses(case: Any) -> Iterator[Guess]:
+        if word != "transposed" or case.copies is None:
+            yield from (Guess(said, made) for found, said, made in case.variants if found == word)
+
+    return guesses
+
+
+def reordered(case: Any) -> Iterator[Guess]:
+    """Axes or elements in another order: of the input, of the result, or of the whole Jacobian."""
+    own, g = f"the gradient of {case.name}", "the incoming gradient"
+    rows, size = len(case.numeric), case.numeric.shape
+    if case.whole:
+        for moved in arrangements(case.analytic.reshape(rows, *case.shape), 1):
+            yield Guess(own, moved.reshape(size))
+    if case.outputs is not None:
+        for moved in arrangements(case.analytic.reshape(*case.outputs, -1).T, 1):
+            yield Guess(g, moved.reshape(size[::-1]).T)
+    if case.outputs is not None and case.whole and rows == size[1]:
+        yield Guess("a factor of the rule", case.analytic.T)
+    if case.whole:
+        yield Guess(own, in_order_of(case.analytic.T, case.numeric.T).T, bits=orders(size[1]))
+    yield Guess(g, in_order_of(case.analytic, case.numeric), bits=orders(rows))
+
+
+def arrangements(x: np.ndarray, first: int) -> Iterator[np.ndarray]:
+    """An array with its axes from `first` on in other orders, there and back, or read backwards along one."""
+    axes = range(first, x.ndim)
+    for order in itertools.permutations(axes) if 1 <= len(axes) <= TRIES else ():
+        yield x.transpose(*range(first), *order)
+        backward = x.reshape(*x.shape[:first], *(x.shape[a] for a in order))
+        yield backward.transpose(*range(first), *(first + np.argsort(order)))
+    yield from (np.flip(x, axis) for axis in axes)
+
+
+def orders(n: int) -> float:
+    """Bits that an order of so many things costs."""
+    return math.lgamma(n + 1) / math.log(2)
+
+
+def choice(chosen: np.ndarray, among: np.ndarray) -> float:
+    """Bits that it takes to say which of several are chosen."""
+    n, k = int(among.sum()), int((chosen & among).sum())
+    return orders(n) - orders(k) - orders(n - k)
+
+
+def in_order_of(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The rows in such an order that they equal the others, if there is one."""
+    keys = np.random.default_rng(0).uniform(1, 2, rows.shape[1])
+    moved = np.empty_like(rows)
+    moved[np.argsort(others @ keys)] = rows[np.argsort(rows @ keys)]
+    return moved
+
+
+def wrong_axis(case: Any) -> Iterator[Guess]:
+    """What was repeated, summed over another axis: each result counts as it should, but for other elements."""
+    if case.copies is None:
+        return
+    moved = np.empty_like(case.analytic)
+    np.put_along_axis(moved, np.argsort(case.numeric, axis=1), np.sort(case.analytic, axis=1), 1)
+    yield Guess("", moved, bits=-1.0)
+
+
+def spilled(case: Any) -> Iterator[Guess]:
+    """A sum over axes along which nothing was repeated: the result has them too."""
+    if not case.square or not np.any(case.analytic):
+        return
+    shape = (len(case.numeric), *case.shape)
+    long = [axis for axis, n in enumerate(shape) if axis and n > 1]
+    for axes in itertools.chain(*(itertools.combinations(long, n) for n in range(1, len(long) + 1))):
+        total = np.broadcast_to(case.numeric.reshape(shape).sum(axes, keepdims=True), shape)
+        for made in (total, total / math.prod(shape[axis] for axis in axes)):
+            said = " and ".join(str(axis - 1) for axis in axes)
+            yield Guess(said, made.reshape(case.numeric.shape), seen=case.analytic)
+
+
+def uncounted(case: Any) -> Iterator[Guess]:
+    """Derivatives that are right, but for those that are 0."""
+    lost = case.zero & case.live
+    yield Guess("", np.where(lost, case.numeric, case.analytic), bits=choice(lost, case.live), told=~lost)
+
+
+def copies_lost(case: Any) -> Iterator[Guess]:
+    """Copies of what was repeated that are not counted."""
+    return uncounted(case) if case.copies is not None else iter(())
+
+
+def uses_lost(case: Any) -> Iterator[Guess]:
+    """Uses of elements that are not counted, though others are."""
+    lost, again = case.zero & case.live, (case.live & ~case.zero).any(axis=0)
+    none = case.zero.all(axis=1) & case.live.any(axis=1)  # results of which nothing comes back
+    others = np.any(case.live & ~lost & ~none[:, None], axis=0)
+    straight = case.linear and np.all(again | ~lost.any(axis=0))
+    results = case.outputs is not None and none.any() and not np.any(lost[~none])
+    if case.copies is None and (straight or (results and np.all(others | ~case.live[none].any(axis=0)))):
+        yield from uncounted(case)
+
+
+def counted_once(case: Any) -> Iterator[Guess]:
+    """Elements that count once or not at all, where they are used several times."""
+    lost = case.zero & case.live
+    with np.errstate(all="ignore"):
+        uses = np.where(case.live & ~lost, np.nan_to_num(case.numeric / case.analytic), 1.0)
+    whole = np.round(np.clip(uses, 1, 1e6))
+    if case.linear and len(np.unique(whole[case.live & ~lost])) > 1:
+        made = np.where(lost, case.numeric, case.analytic * whole)
+        bits = math.log2(whole.max()) + choice(lost, case.live) + choice(whole > 1, case.live)
+        yield Guess(f"{whole.max():.0f}", made, bits=bits, told=~lost)
+
+
+def terms(case: Any) -> Iterator[Guess]:
+    """A term, made of inputs and results, that is missing or too many: each element's own, or through all results."""
+    if not case.square or not np.any(case.analytic):
+        return
+    flat = {
+        name: x.ravel() for name, x in case.arrays.items() if x.shape == case.shape and x.dtype.kind == "f"
+    }
+    powers = {"": np.ones(len(case.numeric)), **{f" * {name}": v for name, v in flat.items()}}
+    for (one, u), (other, v) in itertools.combinations_with_replacement(flat.items(), 2):
+        powers[f" * {one} * {other}"] = u * v
+    made = [(f"g{name}", np.diag(v)) for name, v in powers.items()]
+    some = list(powers.items())[: 1 + len(flat)]
+    made += [
+        (f"sum(g{one}){other}", np.outer(u, v)) for (one, u), (other, v) in itertools.product(some, repeat=2)
+    ]
+    for term, basis in made:
+        if not proportional(basis, case.analytic):  # else it is a factor
+            yield Guess(partial_term(term), case.analytic, (basis,), price=price_of_term)
+
+
+def proportional(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether one is a multiple of the other."""
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return bool(abs(float(np.vdot(a, b))) >= (1 - EXACT) * size)
+
+
+def partial_term(term: str) -> Callable[[float], str]:
+    """What is said of a term once its multiple is known."""
+    return lambda c: f"{abs(c):.6g} * {term} is {'missing' if c > 0 else 'too many'}"
+
+
+def price_of_term(c: float) -> float:
+    """Bits that a multiple of a term costs."""
+    return NAMED_BITS if is_short(c) else BITS
+
+
+MISTAKES = (
+    Mistake("accumulation", "a use of {x} is not counted: {said}", cut_partly),
+    Mistake("missing term", "the way back to {x} is cut: {said}", cut_wholly),
+    Mistake("float noise", "the gradient of {x} has only the digits of {said}, which it went through", shortened),
+    Mistake("sign", "the gradient of {x} is the negative of what it should be", negative, local=True),
+    Mistake("factor", "the gradient of {x} is {said} times what it should be", multiple, local=True),
+    Mistake("wrong input", "the rule gives the gradients of {x} and {said} in each other's place", exchanged),
+    Mistake("wrong input", "{said}", read_otherwise("wrong input")),
+    Mistake("wrong input", "what the rule gives for {x} is the gradient of {said}", of_another),
+    Mistake("accumulation", "some elements of {x} are used {said} times, and count once", counted_once),
+    Mistake("broadcast sum", "{x} was repeated, and the sum runs over the wrong axis", wrong_axis),
+    Mistake("broadcast sum", "{x} was repeated, and only some of the copies are summed", copies_lost),
+    Mistake("accumulation", "elements of {x} are used several times, and not every use is counted", uses_lost),
+    Mistake("broadcast sum", "the gradient of {x} is summed over axis {said}, which was not repeated", spilled),
+    Mistake("transposed", "{said}", read_otherwise("transposed")),
+    Mistake("transposed", "{said} has its axes or elements in the wrong order", reordered),
+    Mistake("factor", "the gradient of {x} {said}", left_out, local=True),
+    Mistake("missing term", "in the gradient of {x} {said}", terms),
+    Mistake("sign", "some elements of the gradient of {x} have the wrong sign", flipped),
+    Mistake("factor", "the gradient of {x} is {said}", by_axis),
+)  # fmt: skip

@@ -1,0 +1,145 @@
+"""`check.taylor`: what is left of a function once its value and its gradient are taken away, by length of step."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.check.subject import doubled, name_of
+from tinygrad_lesson.eager.differential import value_and_grad
+from tinygrad_lesson.eager.tensor import Tensor
+from tinygrad_lesson.engine.errors import DTypeError
+
+HALVINGS = 24  # of the longest step
+TELLS = 100.0  # times rounding: what a remainder must be, to say anything
+TOLERANCE = 0.1  # how far from its whole number the observed order may lie: a third-order term does that
+
+
+@dataclasses.dataclass
+class Taylor:
+    """Remainders ``|f(x + h v) - f(x) - h g v|`` by step `h`; `ok` is whether they shrink as h squared, or faster.
+
+    `order` is the exponent seen where the remainder stands out of rounding, not a number where it never does: then the
+    function is a straight line, which is fine. `plain` are ``|f(x + h v) - f(x)|``, of order 1. `str` of it is a table,
+    `plot()` a picture.
+    """
+
+    title: str
+    steps: np.ndarray
+    plain: np.ndarray
+    remainders: np.ndarray
+    noise: float
+    order: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the gradient is one."""
+        return not self.order < 2 - TOLERANCE
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        seen = "a straight line" if np.isnan(self.order) else f"order {self.order:.2f}, expected 2"
+        lines = [
+            f"{self.title}: {'ok' if self.ok else 'wrong'}, {seen}",
+            "  step      |f(x+hv) - f(x)|  without h g v",
+        ]
+        rows = zip(self.steps, self.plain, self.remainders, strict=True)
+        return "\n".join([*lines, *(f"  {h:.2e}  {a:.3e}          {b:.3e}" for h, a, b in list(rows)[::3])])
+
+    def plot(self, axes: Any = None) -> Any:
+        """Remainders by step on logarithmic scales, beside slopes 1 and 2; needs matplotlib. The axes."""
+        from matplotlib import pyplot
+
+        axes = pyplot.subplots()[1] if axes is None else axes
+        axes.loglog(self.steps, self.plain, "o-", label="f(x + h v) - f(x)")
+        axes.loglog(self.steps, self.remainders, "s-", label="the same less h g v")
+        for power in (1, 2):
+            start = (self.plain, self.remainders)[power - 1][0] or 1.0
+            axes.loglog(
+                self.steps, start * (self.steps / self.steps[0]) ** power, ":", label=f"order {power}"
+            )
+        axes.set_xlabel("step h")
+        axes.set_title(self.title)
+        axes.legend()
+        return axes
+
+
+def taylor(
+    f: Callable[..., Any],
+    *inputs: Any,
+    gradient: Callable[..., Any] | None = None,
+    step: float = 0.01,
+    seed: int = 0,
+) -> Taylor:
+    """Check the gradient of a scalar loss along a random direction by the Taylor remainder.
+
+    With the right gradient `g` what is left of ``f(x + h v) - f(x) - h g v`` is a fourth when `h` is halved. It
+    costs three dozen values and one gradient, however many inputs there are, so it works on a training step or a
+    solver. `f` takes Tensors, unless `gradient(*inputs)` is given: then both take arrays from anywhere. `step` is
+    the longest, as a part of the size of each input.
+
+    Errors
+        DTypeError if the result is not a single number.
+
+    Source
+        Farrell et al. 2013, "Automated derivation of the adjoint of high-level transient finite element
+        programs", section 5, as ``taylor_test`` of dolfin-adjoint.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> taylor(lambda x: tl.sum(tl.exp(x)), [0.5, 1.0]).ok
+        True
+    """
+    arrays = [doubled(x) for x in inputs]
+    wanted = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
+    generator = np.random.default_rng(seed)
+    sizes = [float(np.max(np.abs(x), initial=0.0)) or 1.0 for x in arrays]
+    directions = {i: sizes[i] * generator.uniform(-1, 1, arrays[i].shape) for i in wanted}
+
+    def value(h: float) -> float:
+        moved = [x + h * directions[i] if i in directions else x for i, x in enumerate(arrays)]
+        y = f(*moved) if gradient is not None else f(*map(Tensor, moved))
+        number = np.asarray(
+            y.detach() if hasattr(y, "detach") and not isinstance(y, Tensor) else getattr(y, "array", y)
+        )
+        if number.size != 1:
+            raise DTypeError(
+                f"taylor: {name_of(f)} gave an array of shape {number.shape}, expected one number"
+            )
+        return float(number.reshape(()))
+
+    if gradient is None:
+        found = value_and_grad(f, argnums=tuple(wanted))(*arrays)[1]
+    else:
+        found = gradient(*(x.copy() for x in arrays))
+    found = found if isinstance(found, tuple | list) else (found,)
+    found = [found[i] for i in wanted] if gradient is not None and len(found) == len(arrays) else found
+    slope = sum(
+        float(np.sum(np.asarray(getattr(g, "array", g)) * directions[i]))
+        for i, g in zip(wanted, found, strict=True)
+    )
+    steps = step * 0.5 ** np.arange(HALVINGS)
+    with np.errstate(all="ignore"):
+        here = value(0.0)
+        moves = np.array([value(h) for h in steps.tolist()]) - here
+    remainders = np.abs(moves - steps * slope)
+    near = np.diff(
+        [value(h) for h in (steps[-1] * np.linspace(0, 1, 9)).tolist()], n=2
+    )  # rounding alone is left
+    noise = max(
+        float(np.max(np.abs(near))), float(np.finfo(float).eps) * max(abs(here), float(np.max(np.abs(moves))))
+    )
+    order = observed(steps, remainders, TELLS * noise)
+    return Taylor(name_of(f), steps, np.abs(moves), remainders, noise, order)
+
+
+def observed(steps: np.ndarray, remainders: np.ndarray, least: float) -> float:
+    """The exponent at the shortest steps whose remainder is beyond `least`; not a number where there are none."""
+    tells = np.flatnonzero(remainders > least)
+    if len(tells) < 2:
+        return float("nan")
+    last = tells[-4:]
+    return float(np.polyfit(np.log(steps[last]), np.log(remainders[last]), 1)[0])
