@@ -24,7 +24,7 @@ from tinygrad_lesson.ops.linear import FullyConnected
 def arithmetic(cls: type[Op]) -> Any:
     """An operator of two tensors of arrays, on the shortest way; whatever else goes through `apply`."""
     ufunc, op, alike = getattr(np, cls.function), cls(), cls(same_shape=True)  # type: ignore[call-arg]
-    new, new_node, ndarray = Tensor.__new__, Pair.__new__, np.ndarray
+    new, ndarray = Tensor.__new__, np.ndarray
 
     def operator(self: Tensor, other: Any) -> Any:
         if other.__class__ is Tensor and not NEEDS_SLOW_PATH:
@@ -42,7 +42,7 @@ def arithmetic(cls: type[Op]) -> Any:
                 if left is None and right is None:
                     tensor.node = None
                     return tensor
-                tensor.node = node = new_node(Pair)
+                tensor.node = node = Pair()
                 if left is None:
                     self.held = True
                     node.op = op
@@ -54,7 +54,7 @@ def arithmetic(cls: type[Op]) -> Any:
                 node.inputs = (self, other)
                 node.values = value
                 node.a, node.b = a, b
-                node.number = COUNT()
+                node.number = next(COUNT)
                 return tensor
         return apply(op, (self, other))
 

@@ -418,6 +418,7 @@ class Pair(Node):
     a: Any  # the arrays that it was computed from
     b: Any
     label = UNNAMED  # type: ignore[misc]
+    __init__ = object.__init__  # type: ignore[assignment]  # so that `Pair()` calls no Python
 
     @property
     def operands(self) -> Sequence[Any]:  # type: ignore[override]

@@ -27,7 +27,7 @@ class Label(NamedTuple):
 UNNAMED = Label()
 
 
-COUNT = itertools.count(0, -1).__next__  # down, so that the youngest node has the least number
+COUNT = itertools.count(0, -1)  # down, so that the youngest node has the least number
 
 
 class Node:
@@ -52,7 +52,7 @@ class Node:
         self.label = label
         self.values = values
         self.operands = operands
-        self.number = COUNT()  # users are younger than their inputs, so this order is topological
+        self.number = next(COUNT)  # users are younger than their inputs, so this order is topological
 
     @property
     def name(self) -> str:
