@@ -144,10 +144,11 @@ class BilinearSampler(Composite):
         low = [F.floor(x) for x in at]
         total = 0
         for right, below in itertools.product((0, 1), repeat=2):
-            corner = [low[0] + right, low[1] + below]
-            weight, inside = 1, True
-            for x, near, n in zip(at, corner, sizes, strict=True):
-                weight = weight * (1 - F.abs(x - near))
+            corner, weight, inside = [], 1, True
+            for x, begin, step, n in zip(at, low, (right, below), sizes, strict=True):
+                near, beyond = begin + step, x - begin  # on a pixel the slope is that towards the next one
+                corner.append(near)
+                weight = weight * (beyond if step else 1 - beyond)
                 inside = F.logical_and(inside, F.equal(F.clip(near, 0, n - 1), near))
             index = F.where(inside, corner[1] * shape[3] + corner[0], 0)
             index = F.broadcast_to(index, shape=(*shape[:2], places[2] * places[3]))
