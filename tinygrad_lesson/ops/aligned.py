@@ -122,6 +122,7 @@ class ROIAlign(Composite, Regions):
     """
 
     function = "roi_align"
+    traceable = False  # `RoiWeights` is not
     pooled_size: tuple[int, ...] = attr(doc="how many cells a region has, down and across")
     position_sensitive: bool = attr(False, doc="whether each cell has channels of its own")
 
