@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import inspect
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -120,17 +120,25 @@ def documentation(cls: type[Op]) -> str | None:
     """What an op is, with the meaning and the range of each attribute."""
     if not cls.__doc__:  # `python -OO`
         return cls.__doc__
-    lines = []
-    for field in dataclasses.fields(cls):
-        told = field.metadata
-        ends = [f"at {word} {told[e]}" for e, word in ENDS.items() if told.get(e) is not None]
-        if told.get("choices"):
-            ends = [f"one of {', '.join(map(repr, told['choices']))}"]
-        extent = f" ({', '.join(ends)})" if ends else ""
-        lines.append(f"        {told.get('alias') or field.name}: {told.get('doc', '')}{extent}")
-    return (
-        cls.__doc__ if not lines else "\n".join([cls.__doc__.rstrip(), "", "    Attributes", *lines, "    "])
-    )
+    lines = [f"{f.metadata.get('alias') or f.name}: {meaning(f)}" for f in dataclasses.fields(cls)]
+    return with_attributes(cls.__doc__, lines)
+
+
+def with_attributes(doc: str, lines: Sequence[str]) -> str:
+    """A docstring, and the meaning of each attribute."""
+    if not lines:
+        return doc
+    listed = [f"        {line}" for line in lines]
+    return "\n".join([doc.rstrip(), "", "    Attributes", *listed, "    "])
+
+
+def meaning(field: "dataclasses.Field[Any]") -> str:
+    """What an attribute means, and its range."""
+    told: Mapping[str, Any] = field.metadata
+    ends = [f"at {word} {told[e]}" for e, word in ENDS.items() if told.get(e) is not None]
+    if told.get("choices"):
+        ends = [f"one of {', '.join(map(repr, told['choices']))}"]
+    return str(told.get("doc", "")) + (f" ({', '.join(ends)})" if ends else "")
 
 
 def is_delicate(value: Any) -> bool:

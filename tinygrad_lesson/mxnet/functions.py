@@ -1,5 +1,6 @@
 """Functions of symbols that are no single operator."""
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,6 +9,7 @@ from tinygrad_lesson.engine.errors import DTypeError, near
 from tinygrad_lesson.files import as_path, plain, read_text
 from tinygrad_lesson.mxnet import serial
 from tinygrad_lesson.mxnet.creating import DRAWN
+from tinygrad_lesson.mxnet.documented import documented, signature
 from tinygrad_lesson.mxnet.naming import NameManager
 from tinygrad_lesson.mxnet.register import OPERATORS, offered, offered_names
 from tinygrad_lesson.mxnet.symbol import Symbol, apply, binary, group, variable
@@ -126,7 +128,8 @@ def operator_function(mxnet_op: str, hint: str = "") -> Callable[..., Symbol]:
         return apply(mxnet_op, *inputs, name=name, attr=attr, **named)
 
     function.__name__ = hint or mxnet_op
-    function.__doc__ = known.build.__doc__
+    function.__doc__ = documented(known)
+    function.__signature__ = signature(known)  # type: ignore[attr-defined]
     return function
 
 
@@ -159,6 +162,7 @@ class Random:
             return plain(**dict(zip(known, given, strict=False)), **more)
 
         draw.__name__, draw.__doc__ = name, plain.__doc__
+        draw.__signature__ = inspect.signature(plain)  # type: ignore[attr-defined]
         return draw
 
     def exponential(self, scale: Any = 1.0, *given: Any, **more: Any) -> Symbol:
