@@ -12,6 +12,7 @@ from tinygrad_lesson.arrays import Context, NDArray, cpu, gpu
 from tinygrad_lesson.config import show_config
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.eager.apply import TENSORS
+from tinygrad_lesson.eager.custom import checkpoint, custom_jvp, custom_vjp
 from tinygrad_lesson.eager.differential import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_lesson.eager.functions import NAMES, fft, linalg
 from tinygrad_lesson.eager.functions.drawing import RANDOM
@@ -78,8 +79,11 @@ __all__ = [
     "attr",
     "batch_norm",
     "check",
+    "checkpoint",
     "cpu",
     "custom",
+    "custom_jvp",
+    "custom_vjp",
     "diagnose",
     "dropout",
     "errors",

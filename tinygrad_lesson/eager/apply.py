@@ -61,7 +61,8 @@ def apply(op: Op, inputs: Sequence[Any]) -> Any:
         raise GraphError(
             f"jit: {op.label()} changes its states, which a traced function cannot; bind a Symbol for that"
         )
-    for state, new in zip(tensors[len(tensors) - len(op.states) :], result[len(op.outputs) :], strict=True):
+    states = () if RECORDING.replaying else tensors[len(tensors) - len(op.states) :]
+    for state, new in zip(states, result[len(op.outputs) :], strict=not RECORDING.replaying):
         update(state, new)
     node = Node(op, tensors, UNNAMED, result, arrays) if recorded else None
     shown = tuple(wrap(result[i], node, i) for i in range(op.visible))

@@ -114,7 +114,7 @@ def tensors_in(result: Any) -> list[Tensor]:
     """The tensors in a result.
 
     Errors
-        DTypeError if it holds anything else.
+        DTypeError if it holds anything else, but for None and the settings of a dataclass.
     """
     found: list[Tensor] = []
     stack = [result]
@@ -123,6 +123,10 @@ def tensors_in(result: Any) -> list[Tensor]:
         parts = parts_of(x)
         if isinstance(x, Tensor):
             found.append(x)
+        elif dataclasses.is_dataclass(x):
+            stack.extend(value for value in reversed(parts[1]) if not isinstance(value, PLAIN))  # type: ignore[index]
+        elif x is None and result is not None:
+            continue
         elif parts is None or not parts[1]:
             raise DTypeError(
                 f"jit: the function gave {result!r}, expected a tensor, or a tuple, list or dict of tensors"

@@ -18,6 +18,7 @@ class Recording(threading.local):
     tracing = False
     deriving = False
     looking = False
+    replaying = False  # a function is run again (`checkpoint`), whose states have moved already
 
 
 RECORDING = Recording()
@@ -47,12 +48,12 @@ def recording(on: bool, deriving: bool | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def tracing() -> Iterator[None]:
-    """Record everything inside, whether or not a gradient may be asked for."""
+def tracing(on: bool = True) -> Iterator[None]:
+    """Record everything inside, whether or not a gradient may be asked for; or do not, inside of such a block."""
     before = RECORDING.tracing
     NEEDS_SLOW_PATH.append("tracing")
     try:
-        RECORDING.tracing = True
+        RECORDING.tracing = on
         yield
     finally:
         RECORDING.tracing = before
@@ -67,6 +68,16 @@ def looking() -> Iterator[None]:
         yield
     finally:
         RECORDING.looking = before
+
+
+@contextlib.contextmanager
+def replaying() -> Iterator[None]:
+    """Run a function again, whose states have moved already."""
+    before, RECORDING.replaying = RECORDING.replaying, True
+    try:
+        yield
+    finally:
+        RECORDING.replaying = before
 
 
 def no_grad() -> contextlib.AbstractContextManager[None]:

@@ -1,0 +1,187 @@
+"""Functions with a derivative of their own, `custom_vjp` and `custom_jvp`, and `checkpoint`: each call is one op."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.eager.differential import gradients, leaves, pass_by, vjp
+from tinygrad_lesson.eager.nested import is_tree, mapped
+from tinygrad_lesson.eager.recording import RECORDING, recording, replaying, unhidden
+from tinygrad_lesson.eager.ruled import Call, Function, Ruled, is_real
+from tinygrad_lesson.eager.tensor import Tensor, operand, wrap
+from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
+from tinygrad_lesson.engine.shapes import show
+
+
+def custom_vjp(f: Function, nondiff_argnums: Sequence[int] = ()) -> "CustomVjp":
+    """`f` with a backward rule of its own, as in JAX: ``f = custom_vjp(f)``, then ``f.defvjp(forward, backward)``.
+
+    ``forward(*inputs)`` gives the result and what the rule needs later. ``backward(needed, g)`` gives a tuple with the
+    gradient for each argument, built like it, or None for zero. Arguments in `nondiff_argnums` have no gradient, and
+    come before these two. Arguments and results may be nested in containers. Derivatives of higher order follow from
+    the ops of both functions. In `jit` the function itself stays a step in Python, while its rule is compiled.
+
+    Errors
+        ShapeError or GraphError naming the function if a gradient does not fit; GraphError if `f` uses a recorded
+        tensor that is no argument, whose gradient would get lost.
+
+    Example
+        >>> @custom_vjp
+        ... def kept_small(x):
+        ...     return x
+        >>> kept_small.defvjp(lambda x: (x, None), lambda needed, g: (g.clip(-1, 1),))
+        >>> x = Tensor([2.0], requires_grad=True)
+        >>> (3.0 * kept_small(x)).backward()
+        >>> x.grad.numpy()
+        array([1.])
+    """
+    return CustomVjp(f, nondiff_argnums)
+
+
+def custom_jvp(f: Function, nondiff_argnums: Sequence[int] = ()) -> "CustomJvp":
+    """`f` with a rule for its derivative along a direction, as in JAX: ``f.defjvp(rule)`` or ``f.defjvps(...)``.
+
+    ``rule(inputs, tangents)`` gives the result and its tangent, which is linear in `tangents`; arguments in
+    `nondiff_argnums` come before these two. ``f.defjvps(a, b)`` has for each argument a function
+    ``a(tangent, result, *inputs)``, or None for zero. Backward the map of the tangents is transposed. All else is as
+    in `custom_vjp`.
+
+    Example
+        >>> square = custom_jvp(lambda x: x * x)
+        >>> square.defjvps(lambda tangent, y, x: 2 * x * tangent)
+        >>> x = Tensor([3.0], requires_grad=True)
+        >>> square(x).backward()
+        >>> x.grad.numpy()
+        array([6.])
+    """
+    return CustomJvp(f, nondiff_argnums)
+
+
+def checkpoint(f: Function) -> Function:
+    """`f`, of whose work only the result is kept for the backward pass, which computes the rest again.
+
+    Memory then holds one block of a deep function at a time, for one more forward pass. Numbers and gradients are the
+    same, bit for bit; only what `f` uses several times has a gradient that is summed in another order. What `f` draws
+    from `tl.random` is drawn once, and the moving means of a batch normalization move once. What asks for a gradient
+    is an argument, or part of `f` where that is a layer, a dataclass. Inside of `jit` it is `f` itself: a plan decides
+    what it computes again.
+
+    Errors
+        GraphError if `f` uses a recorded tensor that is no argument.
+    """
+    return Checkpoint(f)
+
+
+class CustomVjp(Ruled):
+    """A function with a backward rule: see `custom_vjp`."""
+
+    kind = "custom_vjp"
+    rule: tuple[Function, Function] | None = None
+
+    def defvjp(self, forward: Function, backward: Function) -> None:
+        """Say how: ``forward(*inputs) -> (result, needed)`` and ``backward(*fixed, needed, g) -> gradients``."""
+        self.rule = forward, backward
+
+    def rules(self) -> tuple[Function, Function]:
+        """Both functions."""
+        if self.rule is None:
+            raise GraphError(f"{self.label()} has no rule yet: write {self.name}.defvjp(forward, backward)")
+        return self.rule
+
+    def forward(self, given: Sequence[Any]) -> tuple[Any, Any]:
+        """As told."""
+        pair = unhidden(self.rules()[0], given, {})
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise DTypeError(
+                f"{self.label()}: forward gave {pair!r:.80}, expected (result, what backward needs)"
+            )
+        return pair
+
+    def pull(self, call: Call, tensors: Sequence[Any], needed: Any, g: Any) -> Sequence[Any]:
+        """As told."""
+        fixed = [x for i, x in enumerate(call.forms) if i in self.fixed]
+        return call.flat(unhidden(self.rules()[1], (*fixed, needed, g), {}), tensors)
+
+
+class CustomJvp(Ruled):
+    """A function with a rule for tangents: see `custom_jvp`."""
+
+    kind = "custom_jvp"
+    rule: Function | None = None
+
+    def defjvp(self, rule: Function) -> Function:
+        """Say how: ``rule(*fixed, inputs, tangents) -> (result, tangent)``."""
+        self.rule = rule
+        return rule
+
+    def defjvps(self, *rules: Function | None) -> None:
+        """Say how for each argument: ``rule(tangent, result, *inputs) -> tangent``; None for zero."""
+
+        def rule(inputs: Sequence[Any], tangents: Sequence[Any]) -> Any:
+            y = self(*inputs)
+            pairs = zip(rules, tangents, strict=True)
+            parts = [own(t, y, *inputs) for own, t in pairs if own is not None]
+            return y, functools.reduce(lambda a, b: mapped(lambda p, q: p + q, a, b), parts) if parts else 0.0
+
+        self.rule = rule
+
+    def forward(self, given: Sequence[Any]) -> tuple[Any, Any]:
+        """The function itself."""
+        if self.rule is None:
+            raise GraphError(f"{self.label()} has no rule yet: write {self.name}.defjvp(rule)")
+        return unhidden(self.__wrapped__, given, {}), None
+
+    def pull(self, call: Call, tensors: Sequence[Any], needed: Any, g: Any) -> Sequence[Any]:
+        """The map of the tangents, transposed: the gradient by the tangents."""
+        tangents = [Tensor(np.zeros(x.shape, x.dtype), True) if is_real(x) else wrap(0.0) for x in tensors]
+        given, along = call.given(tensors), call.given(tangents, other=0.0)
+        fixed = [x for i, x in enumerate(given) if i in self.fixed]
+        parts = [tuple(x for i, x in enumerate(xs) if i not in self.fixed) for xs in (given, along)]
+        with recording(True, deriving=True):
+            pair = unhidden(self.rule, (*fixed, *parts), {})
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise DTypeError(f"{self.label()}: the rule gave {pair!r:.80}, expected (result, tangent)")
+        heads = []
+        for t, part in zip(leaves(pair[1]), leaves(g), strict=True):
+            t = operand(t)
+            if t.node is not None and t.shape != part.shape:
+                told = f"{show(t.shape)}, expected {show(part.shape)} as its result"
+                raise ShapeError(f"{self.label()}: the rule gives a tangent of shape {told}")
+            heads.append((t, part))
+        wanted = [t for t in tangents if t.node is not None]
+        each = iter(gradients(heads, wanted, create_graph=RECORDING.on))
+        pass_by(wanted)
+        return [next(each) if t.node is not None else None for t in tangents]
+
+
+class Checkpoint(Ruled):
+    """A function that is run again in the backward pass: see `checkpoint`. A layer is an argument of it."""
+
+    kind = "checkpoint"
+    keeps = False
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: D102
+        if RECORDING.tracing:
+            return self.__wrapped__(*arguments, **named)
+        if is_tree(self.__wrapped__):
+            return checkpoint(lambda layer, *xs: layer(*xs, **named))(self.__wrapped__, *arguments)
+        return super().__call__(*arguments, **named)
+
+    def forward(self, given: Sequence[Any]) -> tuple[Any, Any]:
+        """The function itself."""
+        return unhidden(self.__wrapped__, given, {}), None
+
+    def pull(self, call: Call, tensors: Sequence[Any], needed: Any, g: Any) -> Sequence[Any]:
+        """The function once more, recorded."""
+        places = [i for i, x in enumerate(tensors) if is_real(x)]
+
+        def f(*xs: Tensor) -> Any:
+            mixed = dict(enumerate(tensors)) | dict(zip(places, xs, strict=True))
+            return mapped(operand, self.__wrapped__(*call.given(list(mixed.values()))))
+
+        with call.replayed(), replaying():
+            _, back = vjp(f, *[tensors[i] for i in places])
+        found = dict(zip(places, back(g), strict=True))
+        return [found.get(i) for i in range(len(tensors))]
