@@ -15,11 +15,11 @@ from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.custom import checkpoint, custom_jvp, custom_vjp
 from tinygrad_lesson.eager.differential import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_lesson.eager.functions import NAMES, fft, linalg
-from tinygrad_lesson.eager.functions.drawing import RANDOM
+from tinygrad_lesson.eager.functions.drawing import RANDOM, rand, randn
 from tinygrad_lesson.eager.jit import jit
 from tinygrad_lesson.eager.methods import CONSTANTS
 from tinygrad_lesson.eager.operators import batch_norm, dropout, linear, matmul
-from tinygrad_lesson.eager.recording import no_grad
+from tinygrad_lesson.eager.recording import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.mxnet.custom import custom
@@ -27,6 +27,7 @@ from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
 from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
+manual_seed = random.seed
 vars(random).update(RANDOM)  # which are functions of tensors, and so are declared above that room
 
 
@@ -37,6 +38,17 @@ LATE = {
     "visualization": "viz",
     "show_program": "viz.program",
     "numpy": "numpy",
+    "nn": "nn",
+    "optim": "optim",
+}
+
+ELSEWHERE = {  # what other libraries have: what to write
+    "conv2d": "write tl.convolution(x, weight, bias, pad=1)",
+    "device": "write tl.cpu() or tl.gpu(0)",
+    "load": "write np.load(file), and tl.Tensor(array) for each of its arrays",
+    "max_pool2d": "write tl.pooling(x, 2, 2)",
+    "save": "write np.savez(file, **{name: x.numpy() for name, x in parameters.items()})",
+    "vmap": "functions take leading axes by themselves; write tl.stack([f(x) for x in xs]) for others",
 }
 
 
@@ -51,7 +63,8 @@ def __getattr__(name: str) -> Any:
         module = importlib.import_module(f"tinygrad_lesson.{LATE[name]}")
         globals()[name] = getattr(module, name, module)
         return globals()[name]
-    raise AttributeError(f"tinygrad_lesson has no {name!r}")
+    instead = f"; {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+    raise AttributeError(f"tinygrad_lesson has no {name!r}{instead}")
 
 
 def __dir__() -> list[str]:
@@ -86,6 +99,7 @@ __all__ = [
     "custom_vjp",
     "diagnose",
     "dropout",
+    "enable_grad",
     "errors",
     "fft",
     "gpu",
@@ -93,17 +107,22 @@ __all__ = [
     "graph",
     "hessian",
     "hvp",
+    "is_grad_enabled",
     "jacobian",
     "jit",
     "jvp",
     "linalg",
     "linear",
+    "manual_seed",
     "matmul",
     "no_grad",
     "op",
     "operator",
     "ops",
+    "rand",
+    "randn",
     "random",
+    "set_grad_enabled",
     "show_config",
     "sym",
     "symbol",

@@ -15,6 +15,7 @@ class Recording(threading.local):
     """
 
     on = True
+    off = False  # chosen by `set_grad_enabled`, which has put an entry into `NEEDS_SLOW_PATH`
     tracing = False
     deriving = False
     looking = False
@@ -87,6 +88,44 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
             "jit: no_grad has no meaning while a function is traced; use stop_gradient on a value"
         )
     return recording(False)
+
+
+def enable_grad() -> contextlib.AbstractContextManager[None]:
+    """Record what is computed inside, also inside of `no_grad`."""
+    return recording(True)
+
+
+def is_grad_enabled() -> bool:
+    """Whether this thread records what it computes."""
+    return RECORDING.on
+
+
+class Chosen(contextlib.AbstractContextManager[None]):
+    """What `set_grad_enabled` has chosen, until a `with` block of it ends."""
+
+    def __init__(self, before: bool) -> None:
+        self.before = before
+
+    def __exit__(self, *error: Any) -> None:
+        set_grad_enabled(self.before)
+
+
+def set_grad_enabled(mode: bool) -> Chosen:
+    """Record from now on, or do not, what this thread computes; as ``with set_grad_enabled(mode):`` inside of it alone.
+
+    Errors
+        GraphError while a function is traced.
+    """
+    if not mode and RECORDING.tracing:
+        no_grad()  # which says what to write
+    chosen = Chosen(RECORDING.on)
+    RECORDING.on = bool(mode)
+    if RECORDING.on and RECORDING.off:
+        NEEDS_SLOW_PATH.pop()
+    elif not RECORDING.on and not RECORDING.off:
+        NEEDS_SLOW_PATH.append("recording")
+    RECORDING.off = not RECORDING.on
+    return chosen
 
 
 def unhidden(f: Any, inputs: Sequence[Any], named: Mapping[str, Any]) -> Any:

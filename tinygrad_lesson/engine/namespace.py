@@ -156,8 +156,11 @@ def bind(cls: type[Op], arguments: Sequence[Any], named: dict[str, Any]) -> tupl
     """
     fields = [field.name for field in dataclasses.fields(cls)]
     if cls.variadic:
-        listed = len(arguments) == 1 and type(arguments[0]) in (list, tuple)  # an edge is a tuple too
-        inputs, extra = list(arguments[0] if listed else arguments), []
+        first, rest = arguments[:1], arguments[1:]  # `concat([a, b], 1)`, or `concat(a, b, dim=1)`
+        listed = any(type(x) in (list, tuple) for x in first) and all(type(x) in (int, str) for x in rest)
+        inputs, extra = (
+            (list(first[0]), list(rest)) if listed else (list(arguments), [])
+        )  # an edge is a tuple too
     else:
         inputs, extra = list(arguments[: len(cls.inputs)]), list(arguments[len(cls.inputs) :])
         for name in cls.inputs[len(inputs) :]:

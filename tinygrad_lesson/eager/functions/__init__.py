@@ -28,12 +28,13 @@ from tinygrad_lesson.eager.functions.indexing import put_along_axis
 from tinygrad_lesson.eager.functions.linalg import expm
 from tinygrad_lesson.eager.functions.networks import NETWORKS
 from tinygrad_lesson.eager.functions.table import TABLE
+from tinygrad_lesson.eager.functions.windows import WINDOWS
 from tinygrad_lesson.eager.protocol import NUMPY
 from tinygrad_lesson.eager.tensor import Tensor
 
 NAMES: dict[str, Any] = {name.removeprefix("np."): f for name, f in TABLE.items() if name.count(".") == 1}
 del NAMES["concat"]  # ours is MXNet's, along axis 1
-NAMES |= {"put_along_axis": put_along_axis, "expm": expm} | creation.CREATION | NETWORKS
+NAMES |= {"put_along_axis": put_along_axis, "expm": expm} | creation.CREATION | NETWORKS | WINDOWS
 NUMPY.update(TABLE)
 
 KEPT = {
@@ -47,6 +48,8 @@ for _name, _function in NAMES.items():
     _own = _name in ("reshape", "transpose") or _name in KEPT
     if hasattr(np.ndarray, _name) and not _own:
         setattr(Tensor, _name, _function)
+for _name, _function in WINDOWS.items():
+    setattr(Tensor, _name, _function)
 Tensor.compress = lambda x, condition, axis=None: indexing.compress(condition, x, axis)  # type: ignore[attr-defined]
 Tensor.at = property(At, doc="The places of a tensor: `x.at[i].set(value)` is a new one.")  # type: ignore[attr-defined]
 Tensor.real = property(elementwise.real)  # type: ignore[attr-defined]

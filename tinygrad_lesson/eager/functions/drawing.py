@@ -57,6 +57,21 @@ def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, generator: Any
     return loc + scale * drawn("standard_normal", generator, size=sized(size, loc, scale))
 
 
+def rand(*size: Any) -> Any:
+    """Numbers from 0 up to, but not including, 1, of the shape `size`: ``tl.rand(2, 3)``, as in PyTorch."""
+    return uniform(size=listed(size))
+
+
+def randn(*size: Any) -> Any:
+    """Numbers with mean 0 and standard deviation 1, of the shape `size`: ``tl.randn(2, 3)``, as in PyTorch."""
+    return normal(size=listed(size))
+
+
+def listed(size: tuple[Any, ...]) -> tuple[int, ...]:
+    """Sizes that were given one by one, or as one sequence."""
+    return tuple(size[0]) if len(size) == 1 and isinstance(size[0], list | tuple) else size
+
+
 @drawing
 def exponential(scale: Any = 1.0, size: Any = None, *, generator: Any = None) -> Any:
     """Numbers of the exponential distribution with mean `scale`, which has a gradient."""

@@ -1,0 +1,108 @@
+"""Names that are tried first: `tl.tensor`, `set_grad_enabled`, `concat` by position, `convolution` without attributes."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import tinygrad_lesson as tl
+from tinygrad_lesson.eager.recording import NEEDS_SLOW_PATH
+from tinygrad_lesson.errors import GraphError, ShapeError
+
+A = np.arange(6.0).reshape(2, 3)
+
+
+def test_tensor_is_a_function_and_a_module():
+    x = tl.tensor([1.0, 2.0], dtype="float32", requires_grad=True)
+    assert isinstance(x, tl.tensor.Tensor)
+    assert x.requires_grad
+    assert x.dtype == np.float32
+
+
+def test_what_is_recorded_can_be_chosen():
+    x = tl.tensor(2.0, requires_grad=True)
+    assert tl.is_grad_enabled()
+    with tl.no_grad():
+        assert not tl.is_grad_enabled()
+        with tl.enable_grad():
+            assert (x * x).requires_grad
+    with tl.set_grad_enabled(False):
+        assert not (x * x).requires_grad
+        with tl.set_grad_enabled(True):
+            assert (x * x).requires_grad
+        assert not (x * x).requires_grad
+    assert (x * x).requires_grad
+
+
+def test_what_is_chosen_holds_until_it_is_chosen_otherwise():
+    x, before = tl.tensor([2.0], requires_grad=True), len(NEEDS_SLOW_PATH)
+    others = []
+    tl.set_grad_enabled(False)
+    tl.set_grad_enabled(False)
+    try:
+        assert not (x * x).requires_grad
+        thread = threading.Thread(target=lambda: others.append((x * x).requires_grad))
+        thread.start()
+        thread.join()
+    finally:
+        tl.set_grad_enabled(True)
+    assert others == [True]
+    assert (x * x).requires_grad
+    assert len(NEEDS_SLOW_PATH) == before
+    with pytest.raises(GraphError, match="jit: no_grad has no meaning"):
+        tl.jit(lambda x: tl.set_grad_enabled(False) or x)(x)
+
+
+def test_random_numbers_as_in_pytorch():
+    tl.manual_seed(3)
+    first = tl.rand(2, 3), tl.randn((4,)), tl.rand()
+    tl.random.seed(3)
+    again = tl.random.uniform(size=(2, 3)), tl.random.normal(size=4), tl.random.uniform(size=())
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_concat_takes_its_axis_by_position(axis):
+    x = tl.tensor(A, requires_grad=True)
+    np.testing.assert_array_equal(tl.concat([x, A], axis).numpy(), np.concatenate([A, A], axis))
+    np.testing.assert_array_equal(tl.concat((x, 2 * x), axis).numpy(), np.concatenate([A, 2 * A], axis))
+    np.testing.assert_array_equal(
+        tl.concat([[1.0]], [[2.0]], dim=axis).numpy(), np.concatenate([[[1]], [[2]]], axis)
+    )
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize(("pad", "stride"), [((), ()), (1, 2)])
+def test_a_convolution_knows_its_filters(axes, pad, stride):
+    rng = np.random.default_rng(0)
+    x, k, b = rng.normal(size=(2, 3, *[6] * axes)), rng.normal(size=(4, 3, *[3] * axes)), rng.normal(size=4)
+    padded = np.pad(x, [(0, 0)] * 2 + [(pad or 0,) * 2] * axes)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, [3] * axes, axis=tuple(range(2, 2 + axes)))
+    windows = windows[(slice(None),) * 2 + (slice(None, None, stride or 1),) * axes]
+    told = np.einsum(
+        "nc...k,ock->no...", windows.reshape(*windows.shape[: 2 + axes], -1), k.reshape(4, 3, -1)
+    )
+    np.testing.assert_allclose(
+        tl.convolution(x, k, pad=pad, stride=stride).numpy(), told, rtol=1e-12, atol=1e-12
+    )
+    told = told + b.reshape(-1, *[1] * axes)
+    y = tl.tensor(x).convolution(k, b, 3, stride, pad)
+    np.testing.assert_allclose(y.numpy(), told, rtol=1e-12, atol=1e-12)
+
+
+def test_pooling_takes_one_number():
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 6))
+    parts = x.reshape(2, 3, 2, 2, 3, 2)
+    np.testing.assert_array_equal(tl.pooling(x, 2, 2).numpy(), parts.max((3, 5)))
+    np.testing.assert_allclose(
+        tl.pooling(x, 2, stride=2, pool_type="avg").numpy(), parts.mean((3, 5)), rtol=1e-14
+    )
+
+
+def test_what_is_not_there_says_what_to_write():
+    with pytest.raises(ShapeError, match=r"convolution: weight is \(3,\), expected \(filters, channels"):
+        tl.convolution(np.ones((1, 1, 3)), np.ones(3))
+    for name, told in (("vmap", "leading axes"), ("save", "np.savez"), ("conv2d", "tl.convolution")):
+        with pytest.raises(AttributeError, match=f"has no '{name}'; .*{told}"):
+            getattr(tl, name)
