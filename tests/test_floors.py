@@ -24,6 +24,8 @@ FLOORS = [
         "tensor",
         "operator",
         "numpy",
+        "nn",
+        "optim",
         "symbol",
         "sym",
         "lesson",

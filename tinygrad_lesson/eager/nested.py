@@ -40,7 +40,10 @@ def take_apart(x: Any, arrays: list[Tensor], key: list[Any], objects: list[Any] 
 
 
 def parts_of(x: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
-    """What a container holds, and what tells it from others of its kind; None for anything else."""
+    """What a container holds, and what tells it from others of its kind; None for anything else.
+
+    A field of a dataclass that is static, ``field(metadata={"static": True})``, is a setting and not held.
+    """
     if isinstance(x, PLAIN):
         return None
     if isinstance(x, dict):
@@ -48,8 +51,10 @@ def parts_of(x: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
     if isinstance(x, list | tuple):
         return (len(x),), x
     if dataclasses.is_dataclass(x) and not isinstance(x, type):
-        names = [field.name for field in dataclasses.fields(x)]
-        return names, [getattr(x, name) for name in names]
+        static = {field.name: field.metadata.get("static", False) for field in dataclasses.fields(x)}
+        names = [name for name in static if not static[name]]
+        settings = [(name, getattr(x, name)) for name in static if static[name]]
+        return [*names, *settings], [getattr(x, name) for name in names]
     return None
 
 
@@ -75,7 +80,7 @@ def rebuilt(x: Any, names: Sequence[Any], values: Sequence[Any]) -> Any:
     elif isinstance(x, dict):
         new.update(zip(names, values, strict=True))
     else:
-        for name, value in zip(names, values, strict=True):
+        for name, value in zip(names, values, strict=False):  # settings come after the names
             object.__setattr__(new, name, value)
     return new
 
@@ -103,8 +108,9 @@ def mapped(f: Any, x: Any, *others: Any) -> Any:
         return f(x, *others)
     names, values = parts_of(x)  # type: ignore[misc]
     branches = [parts_of(other) for other in others]
+    held = max(1, len(values))  # settings come behind, and may differ
     for branch, other in zip(branches, others, strict=True):
-        if branch is None or tuple(branch[0]) != tuple(names):
+        if branch is None or tuple(branch[0])[:held] != tuple(names)[:held]:
             raise DTypeError(f"{other!r:.200} is not built like {x!r:.200}")
     columns = zip(values, *[branch[1] for branch in branches if branch], strict=True)
     return rebuilt(x, names, [mapped(f, *column) for column in columns])

@@ -1,0 +1,98 @@
+"""`tl.nn`: layers as trees, against NumPy."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import tinygrad_lesson as tl
+from tinygrad_lesson import check, nn
+
+RNG = np.random.default_rng(2)
+
+
+def test_a_linear_layer():
+    layer = nn.Linear(3, 2)
+    x = RNG.normal(size=(5, 4, 3))
+    told = x @ layer.weight.numpy().T + layer.bias.numpy()
+    np.testing.assert_allclose(layer(x).numpy(), told, rtol=1e-14)
+    assert nn.Linear(3, 2, bias=False).bias is None
+    assert abs(layer.weight.numpy()).max() <= 3**-0.5
+    assert nn.Linear(3, 2, dtype="float32")(x.astype("float32")).dtype == np.float32
+
+
+def test_a_convolution():
+    layer = nn.Conv(2, 3, 3, stride=2, pad=1)
+    x = RNG.normal(size=(1, 2, 5, 5))
+    padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    told = np.zeros((1, 3, 3, 3))
+    for i in range(3):
+        for j in range(3):
+            part = padded[0, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
+            told[0, :, i, j] = (layer.weight.numpy() * part).sum((1, 2, 3)) + layer.bias.numpy()
+    np.testing.assert_allclose(layer(x).numpy(), told, rtol=1e-12)
+    assert nn.Conv(2, 3, (5,))(RNG.normal(size=(1, 2, 9))).shape == (1, 3, 5)
+
+
+def test_batch_normalization_moves_its_means_in_training():
+    layer = nn.BatchNorm(2)
+    x = RNG.normal(3, 2, size=(50, 2))
+    told = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
+    np.testing.assert_allclose(layer(x).numpy(), told, rtol=1e-10)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), 0.1 * x.mean(0), rtol=1e-12)
+    before = layer.moving_mean.numpy()
+    predicted = (x - before) / np.sqrt(layer.moving_var.numpy() + 1e-5)
+    np.testing.assert_allclose(layer(x, is_train=False).numpy(), predicted, rtol=1e-10)
+    np.testing.assert_array_equal(layer.moving_mean.numpy(), before)
+
+
+def test_a_derivative_moves_the_means_too_and_leaves_settings_out():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm(2), nn.Dropout(0.25))
+    found = tl.grad(lambda m: tl.sum(m(RNG.normal(size=(8, 2))) ** 2))(model)
+    assert model[1].moving_mean.numpy().any()
+    assert found.layers[2].p == 0.25
+    assert found.layers[0].weight.shape == (2, 2)
+    assert len(list(model.parameters())) == 4
+
+
+def test_dropout_in_training_alone():
+    tl.random.seed(0)
+    layer, x = nn.Dropout(0.5), np.ones(1000)
+    np.testing.assert_array_equal(layer(x, is_train=False).numpy(), x)
+    assert set(layer(x).numpy()) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize("change", [lambda f: f, tl.jit])
+def test_gradients_of_a_model_against_differences(change):
+    model = nn.Sequential(nn.Conv(1, 2, 3, pad=1), tl.tanh, tl.flatten, nn.Linear(32, 3))
+    x = RNG.normal(size=(2, 1, 4, 4))
+
+    def loss(model):
+        return tl.sum(tl.sin(model(x, is_train=False)))
+
+    found = change(tl.grad(loss))(model)
+    for i, name in ((0, "weight"), (0, "bias"), (3, "weight"), (3, "bias")):
+
+        def shifted(w, i=i, name=name):
+            other = copy.copy(model)
+            other.layers = tuple(copy.copy(f) for f in model.layers)
+            setattr(other.layers[i], name, w)
+            return loss(other)
+
+        w = getattr(model[i], name).numpy()
+        check.assert_gradients(shifted, w)
+        direction = RNG.normal(size=w.shape)
+        slope = (shifted(w + 1e-5 * direction).item() - shifted(w - 1e-5 * direction).item()) / 2e-5
+        assert np.vdot(getattr(found[i], name).numpy(), direction) == pytest.approx(slope, rel=1e-7)
+
+
+def test_a_checkpoint_of_a_layer():
+    layer, x = nn.Sequential(nn.Linear(3, 3), tl.tanh, nn.Dropout(0.5)), RNG.normal(size=(4, 3))
+    found = []
+    for f in (layer, tl.checkpoint(layer)):
+        tl.random.seed(1)
+        tl.sum(f(x) ** 2).backward()
+        found.append([p.grad.numpy().tobytes() for p in layer.parameters()])
+        for p in layer.parameters():
+            p.zero_grad()
+    assert found[0] == found[1]

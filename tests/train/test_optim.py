@@ -1,0 +1,165 @@
+"""`tl.optim`: the rules of `train/rules.py` over trees, held to those over one array, and to their formulas."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import tinygrad_lesson as tl
+from tinygrad_lesson import nn, optim
+from tinygrad_lesson.errors import GraphError, OptimizerError, ShapeError
+from tinygrad_lesson.train import optimizer as flat
+from tinygrad_lesson.train.rules import Optimizer
+
+RNG = np.random.default_rng(1)
+
+
+@dataclasses.dataclass
+class Model:
+    weight: object
+    more: dict
+
+
+def tree(dtype):
+    more = {"bias": RNG.normal(size=2).astype(dtype), "list": [RNG.normal(size=()).astype(dtype), "name"]}
+    return Model(RNG.normal(size=(2, 3)).astype(dtype), more | {"count": np.array([1, 2])})
+
+
+def floats(model):
+    return [np.asarray(x) for x in (model.weight, model.more["bias"], model.more["list"][0])]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "settings"), [("SGD", {}), ("SGD", {"momentum": 0.9, "wd": 0.1}), ("Adam", {})]
+)
+def test_a_step_over_a_tree_is_that_of_the_rule_bit_for_bit(name, settings, dtype, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", "numpy")  # machine code may contract a product and a sum
+    opt = getattr(optim, name)(0.1, **settings)
+    params, rule = tree(dtype), flat.create(name, learning_rate=0.1, **settings)
+    own = [x.reshape(-1).copy() for x in floats(params)]
+    states, state = [rule.create_state(x) for x in own], opt.init(params)
+    for step in (1, 2, 3):
+        grads = tree(dtype)
+        before = [x.copy() for x in floats(params)]
+        old, params_before = state, params
+        params, state = opt.update(params, grads, state)
+        for x, g, s in zip(own, floats(grads), states, strict=True):
+            rule.update(x, g.reshape(-1), s, step)
+        for x, y in zip(floats(params), own, strict=True):
+            assert x.dtype == dtype
+            assert x.tobytes() == y.tobytes()
+        again, _ = opt.update(params_before, grads, old)  # nothing that was given has changed
+        for x, y, z in zip(floats(again), own, floats(params_before), strict=True):
+            assert x.tobytes() == y.tobytes()
+            assert z.tobytes() == before.pop(0).tobytes()
+    assert params.more["list"][1] == "name"
+    np.testing.assert_array_equal(params.more["count"], [1, 2])
+
+
+@pytest.mark.parametrize(
+    "make", [lambda w: optim.Adam(w, lr=0.01, betas=(0.8, 0.99), eps=1e-6, weight_decay=0.1)]
+)
+def test_in_place_as_in_pytorch(make):
+    w = tl.tensor([1.0, -2.0], requires_grad=True)
+    opt = make([w])
+    moments = np.zeros((2, 2))
+    told = w.numpy()
+    for t in (1, 2, 3):
+        y = (w**3).sum()
+        opt.zero_grad()
+        y.backward()
+        opt.step()
+        g = 3 * told**2 + 0.1 * told
+        moments[0] = 0.8 * moments[0] + 0.2 * g
+        moments[1] = 0.99 * moments[1] + 0.01 * g * g
+        told = told - 0.01 * np.sqrt(1 - 0.99**t) / (1 - 0.8**t) * moments[0] / (np.sqrt(moments[1]) + 1e-6)
+        np.testing.assert_allclose(w.numpy(), told, rtol=1e-12)
+    opt.zero_grad()
+    assert w.grad is None
+
+
+def test_a_graph_keeps_what_it_was_made_of():
+    w = tl.tensor([2.0], requires_grad=True)
+    y = (w * w).sum()
+    w.grad = tl.tensor([1.0])
+    optim.SGD([w], lr=1.0).step()
+    w.grad = None
+    y.backward()
+    assert (w.item(), w.grad.item()) == (1.0, 4.0)
+
+
+def test_what_has_no_gradient_is_not_counted():
+    a, b = (tl.tensor([1.0], requires_grad=True) for _ in "ab")
+    opt = optim.Adam({"a": a, "b": b}.values(), lr=0.1)
+    for used in ([a], [a, b]):
+        opt.zero_grad()
+        sum((x * 2.0).sum() for x in used).backward()
+        opt.step()
+    assert opt.state.steps == [2, 1]
+    np.testing.assert_allclose([a.item(), b.item()], [0.8, 0.9], rtol=1e-6)
+
+
+def test_a_rule_of_ones_own_that_needs_norms():
+    class Normed(Optimizer):
+        def rule(self, F, given, *moments):
+            norm = given.per_parameter(F, lambda g: F.sqrt(F.sum(g * g)), given.gradient)
+            return given.weight - given.rate * given.gradient / norm
+
+    opt = optim.TreeOptimizer(Normed(1.0))
+    params, grads = [np.zeros(2), np.zeros(1)], [np.array([3.0, 4.0]), np.array([7.0])]
+    new, _ = opt.update(params, grads, opt.init(params))
+    np.testing.assert_allclose(new[0].numpy(), [-0.6, -0.8])
+    np.testing.assert_allclose(new[1].numpy(), [-1.0])
+
+
+def test_the_rate_can_be_changed():
+    opt = optim.SGD(1.0)
+    opt.learning_rate = 0.5
+    new, _ = opt.update(1.0, 1.0, opt.init(1.0))
+    assert new.item() == 0.5
+    assert opt.learning_rate == 0.5
+
+
+def test_what_does_not_fit_is_refused():
+    opt = optim.SGD(0.1)
+    with pytest.raises(ShapeError, match=r"parameter 0: its gradient is \(2,\), expected \(3,\)"):
+        opt.update(np.ones(3), np.ones(2), opt.init(np.ones(3)))
+    with pytest.raises(OptimizerError, match="none of the parameters asks for a gradient"):
+        optim.Adam([tl.tensor([1.0])], lr=0.1)
+    with pytest.raises(OptimizerError, match="unknown setting 'beta'"):
+        optim.Adam(1e-3, beta=0.9)
+    with pytest.raises(GraphError, match="jit the gradient"):
+        tl.jit(lambda p: opt.update(p, p, opt.init(p))[0])(np.ones(2))
+    with pytest.raises(GraphError, match="gradient would end here"):
+        tl.grad(lambda p: opt.update(p, p, opt.init(p))[0].sum())(np.ones(2))
+
+
+def spirals(n=40):
+    t = np.linspace(0.2, 1, n)[:, None] * [[1.0, -1.0]]
+    x = np.stack([t * np.cos(4 * abs(t)), t * np.sin(4 * abs(t))], -1).reshape(-1, 2)
+    return x, np.tile([0, 1], n)
+
+
+@pytest.mark.parametrize("how", ["in place", "functional", "jit"])
+def test_a_network_of_layers_learns(how):
+    tl.random.seed(0)
+    x, y = spirals()
+    model = nn.Sequential(nn.Linear(2, 16), tl.tanh, nn.Linear(16, 2))
+    opt = optim.Adam(model, lr=0.05) if how == "in place" else optim.Adam(0.05)
+
+    def loss(model):
+        return tl.cross_entropy(model(x), y)
+
+    first = loss(model).item()
+    if how == "in place":
+        for _ in range(100):
+            opt.zero_grad()
+            loss(model).backward()
+            opt.step()
+    else:
+        gradient, state = (tl.jit(tl.grad(loss)) if how == "jit" else tl.grad(loss)), opt.init(model)
+        for _ in range(100):
+            model, state = opt.update(model, gradient(model), state)
+    assert loss(model).item() < first / 5
+    assert len(list(model.parameters())) == 4

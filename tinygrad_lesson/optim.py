@@ -1,0 +1,3 @@
+"""Optimizers over trees of parameters: see `train/optim.py`."""
+
+from tinygrad_lesson.train.optim import *  # noqa: F403
