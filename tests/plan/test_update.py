@@ -37,12 +37,18 @@ def half_read(F, given, m):
     return given.weight + half, new
 
 
+def made_of_the_new(F, given, m):
+    new = m * 0.5 + given.weight * given.gradient
+    return -(new / given.rate), new
+
+
 RULES = {
     "nothing changes": lambda F, given, m: (given.weight, m),
     "one moves": lambda F, given, m: (given.weight - given.gradient * given.rate, m),
     "they change places": lambda F, given, m: (m, given.weight),
     "the old weights are read last": lambda F, given, m: (given.weight * 0.5, m + given.weight),
     "the old moment is read last": lambda F, given, m: (given.weight + m, m * 0.9 + given.gradient),
+    "the weights are made of the new moment": made_of_the_new,
     "the new moment is read": lambda F, given, m: (given.weight + m * 0.5, m * 0.5),
     "what it was made of is read": half_read,
     "both are the same": lambda F, given, m: (given.weight + m, given.weight + m),

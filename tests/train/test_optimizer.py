@@ -167,7 +167,7 @@ def test_a_rate_can_be_changed_between_steps():
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("adan", {}, "unknown optimizer 'adan'; known: adam, sgd"),
+        ("adan", {}, "unknown optimizer 'adan'; known: adadelta, adagrad, adam"),
         ("sgd", {"beta1": 0.5}, "SGD: unknown setting 'beta1'; known: learning_rate"),
         ("SGD", {"learning_rate": 0}, "SGD: learning_rate is 0, expected a positive number"),
         ("sgd", {"momentum": 1}, r"momentum is 1, expected a number in \[0, 1\)"),

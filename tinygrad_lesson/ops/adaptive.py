@@ -53,7 +53,7 @@ class RmspropUpdate(RateUpdate):
     def compose(self, F, weight, grad, n):
         g = self.decayed(F, weight, grad)
         n = n * self.gamma1 + g * g * (1 - self.gamma1)
-        return self.clipped(F, weight - g * self.lr / F.sqrt(n + self.epsilon), self.clip_weights), n
+        return self.clipped(F, weight - g / F.sqrt(n + self.epsilon) * self.lr, self.clip_weights), n
 
 
 @op
@@ -76,7 +76,7 @@ class RmspropalexUpdate(RateUpdate):
 
     def compose(self, F, weight, grad, n, g, delta):
         d = self.decayed(F, weight, grad)
-        n = n * self.gamma1 + d * d * (1 - self.gamma1)
+        n = n * self.gamma1 + d * (1 - self.gamma1) * d
         g = g * self.gamma1 + d * (1 - self.gamma1)
         delta = delta * self.gamma2 - d * self.lr / F.sqrt(n - g * g + self.epsilon)
         return self.clipped(F, weight + delta, self.clip_weights), n, g, delta
@@ -106,7 +106,7 @@ class FtrlUpdate(RateUpdate):
     def compose(self, F, weight, grad, z, n):
         g = self.scaled(F, grad)
         square = n + g * g
-        z = z + g - (F.sqrt(square) - F.sqrt(n)) * weight / self.lr
+        z = z + (g - (F.sqrt(square) - F.sqrt(n)) * weight / self.lr)
         moved = (F.sign(z) * self.lamda1 - z) / ((F.sqrt(square) + self.beta) / self.lr + self.wd)
         return F.where(F.greater(F.abs(z), self.lamda1), moved, moved * 0.0), z, square
 
@@ -134,11 +134,17 @@ class FtmlUpdate(RateUpdate):
     epsilon: float = attr(1e-8, doc="added to the root")
     t: int = attr(minimum=1, doc="number of the step, from 1")
 
+    @property
+    def shares(self):
+        """How much of the running means the gradients so far make up."""
+        return 1 - self.beta1**self.t, 1 - self.beta2**self.t
+
     def compose(self, F, weight, grad, d, v, z):
         g = self.decayed(F, weight, grad)
         v = v * self.beta2 + g * g * (1 - self.beta2)
-        root = F.sqrt(v * (1 / (1 - self.beta2**self.t))) + self.epsilon
-        now = root * ((1 - self.beta1**self.t) / self.lr)
+        first, second = self.shares
+        root = F.sqrt(v / second) + self.epsilon
+        now = root * (first / self.lr)
         z = z * self.beta1 + g * (1 - self.beta1) - (now - d * self.beta1) * weight
         return -z / now, now, v, z
 
@@ -190,12 +196,17 @@ class LambUpdatePhase1(Update):
     t: int = attr(minimum=1, doc="number of the step, from 1")
     bias_correction: bool = attr(True, doc="whether the means are corrected for the first steps")
 
+    @property
+    def shares(self):
+        """How much of the running means the gradients so far make up, if that is to be corrected."""
+        return (1 - self.beta1**self.t, 1 - self.beta2**self.t) if self.bias_correction else (1.0, 1.0)
+
     def compose(self, F, weight, grad, mean, var):
         g = self.scaled(F, grad)
         mean = mean * self.beta1 + g * (1 - self.beta1)
-        var = var * self.beta2 + g * g * (1 - self.beta2)
-        shares = (1 - self.beta1**self.t, 1 - self.beta2**self.t) if self.bias_correction else (1.0, 1.0)
-        adam = mean * (1 / shares[0]) / (F.sqrt(var * (1 / shares[1])) + self.epsilon)
+        var = var * self.beta2 + g * (1 - self.beta2) * g
+        first, second = self.shares
+        adam = mean / first / (F.sqrt(var / second) + self.epsilon)
         return adam + weight * self.wd, mean, var
 
     @classmethod
@@ -246,8 +257,8 @@ class LambUpdatePhase2(Step):
         r1 = r1 if self.lower_bound < 0 else F.maximum(r1, self.lower_bound)
         r1 = r1 if self.upper_bound < 0 else F.minimum(r1, self.upper_bound)
         none = F.equal(r1 * r2, 0.0)
-        ratio = F.where(none, F.full_like(r1, value=1.0), r1) / F.where(none, F.full_like(r2, value=1.0), r2)
-        return weight - g * F.reshape(ratio, shape=()) * self.lr
+        r1, r2 = (F.reshape(F.where(none, F.full_like(r, value=1.0), r), shape=()) for r in (r1, r2))
+        return weight - g * (r1 * self.lr / r2)
 
     @classmethod
     def sample(cls, draw):

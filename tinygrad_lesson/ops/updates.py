@@ -123,9 +123,8 @@ class NagMomUpdate(MomentumUpdate):
     states = ("mom",)
 
     def compose(self, F, weight, grad, mom):
-        down = (self.scaled(F, grad) + weight * self.wd) * self.lr
-        mom = mom * self.momentum - down
-        return weight + mom * self.momentum - down, mom
+        new = mom * self.momentum - (self.scaled(F, grad) + weight * self.wd) * self.lr
+        return weight - mom * self.momentum + new * (1 + self.momentum), new  # in MXNet's order
 
 
 class Precise(Update):
@@ -201,8 +200,8 @@ class SignumUpdate(MomentumUpdate):
     wd_lh: float = attr(0.0, doc="decay of the weight itself")
 
     def compose(self, F, weight, grad, mom):
-        down = self.scaled(F, grad) + weight * self.wd
-        mom = mom * self.momentum - down * (1 - self.momentum)
+        rest = 1 - self.momentum
+        mom = mom * self.momentum - weight * (rest * self.wd) - self.scaled(F, grad) * rest
         return weight * (1 - self.lr * self.wd_lh) + F.sign(mom) * self.lr, mom
 
     @classmethod

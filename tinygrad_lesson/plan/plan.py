@@ -163,6 +163,7 @@ class Compiler:
         read = {
             self.buffers[v].owner: i for i, step in enumerate(steps) for v in step.sources
         }  # the last time
+        read.update({self.buffers[v].owner: len(steps) for v in sources})  # to be brought to its array
         moved: dict[int, int] = {}
         copies: list[Step] = []
         for update, source, target in zip(updates, sources, targets, strict=True):

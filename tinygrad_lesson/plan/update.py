@@ -14,7 +14,12 @@ from tinygrad_lesson.plan.passes import Builder, Passes
 from tinygrad_lesson.plan.plan import Compiler, Plan, Task, Update
 
 Segments = tuple[tuple[int, int], ...]
-RATE, DECAY, MOMENT = "rate", "decay", "moment"  # what a plan calls the arrays that a rule reads
+RATE, DECAY, MOMENT, NUMBER = (
+    "rate",
+    "decay",
+    "moment",
+    "number",
+)  # what a plan calls the arrays that a rule reads
 
 
 class Given(NamedTuple):
@@ -22,7 +27,9 @@ class Given(NamedTuple):
 
     `rate` and `decay` are the numbers of this step, arrays without axes in the type of the weights. A multiplier of
     them is a number, or an array like the weights; None is 1. `segments` are the (start, stop) of each parameter where
-    several lie side by side in one array; empty where the weights are those of one parameter.
+    several lie side by side in one array; empty where the weights are those of one parameter. `numbers` are what the
+    optimizer's method of this name gives for the step, arrays without axes; `names` those of the parameters, for a
+    rule that is `by_name`.
     """
 
     weight: Any
@@ -32,19 +39,31 @@ class Given(NamedTuple):
     lr_mult: Any = None
     wd_mult: Any = None
     segments: Segments = ()
+    numbers: tuple[Any, ...] = ()
+    names: tuple[str, ...] = ()
 
     def per_parameter(self, F: Any, function: Callable[..., Any], *arrays: Any) -> Any:
         """What `function` gives for the parts of `arrays` that are one parameter's: a number, repeated over that part.
 
         ``given.per_parameter(F, lambda w: F.sum(w * w), given.weight)`` is a square of a norm for each parameter.
+        Where there are `names`, the function is told that of the parameter first. An array may be a number or None,
+        as a multiplier may: it is handed on as it is.
         """
+        told: list[tuple[str, ...]] = [(name,) for name in self.names] or [()] * max(1, len(self.segments))
         if not self.segments:
-            return function(*[F.reshape(x, shape=(-1,)) for x in arrays])
+            return function(*told[0], *[part_of(F, x, None) for x in arrays])
         spread = []
-        for start, stop in self.segments:
-            number = function(*[F.slice(x, key=freeze(slice(start, stop))) for x in arrays])
+        for (start, stop), name in zip(self.segments, told, strict=True):
+            number = function(*name, *[part_of(F, x, slice(start, stop)) for x in arrays])
             spread.append(F.broadcast_to(number, shape=(stop - start,)))
         return F.concat(*spread, dim=0)
+
+
+def part_of(F: Any, x: Any, part: slice | None) -> Any:
+    """A part of an array, all of it in one axis if None; a number as it is."""
+    if x is None or isinstance(x, int | float) or F.shape(x) == ():
+        return x
+    return F.reshape(x, shape=(-1,)) if part is None else F.slice(x, key=freeze(part))
 
 
 def emitted(F: Builder, optimizer: Any, given: Given, moments: Mapping[str, Edge], name: str) -> list[Update]:
@@ -65,6 +84,11 @@ def emitted(F: Builder, optimizer: Any, given: Given, moments: Mapping[str, Edge
     return [(of, edge, False) for of, edge in zip(old, new, strict=True)]
 
 
+def names_of_numbers(optimizer: Any) -> list[str]:
+    """What a plan calls the numbers that each step of this optimizer is given."""
+    return [RATE, DECAY, *[f"{NUMBER}{i}" for i in range(len(optimizer.numbers(1)))]]
+
+
 def leaf(F: Builder, name: str, shape: Shape, dtype: Any) -> Edge:
     """An array from outside."""
     return F.variable(Node(None, label=Label(name)), shape, dtype)
@@ -74,14 +98,20 @@ PLANS: weakref.WeakKeyDictionary[Any, dict[Any, Plan]] = weakref.WeakKeyDictiona
 
 
 def update_plan(
-    optimizer: Any, size: int, dtype: Any, scaled: tuple[bool, bool], segments: Segments = ()
+    optimizer: Any,
+    size: int,
+    dtype: Any,
+    scaled: tuple[bool, bool],
+    segments: Segments = (),
+    names: tuple[str, ...] = (),
 ) -> Plan:
     """A plan whose update part changes the arrays ``weight``, ``moment0``, ... by ``gradient`` and ``rate``.
 
     `scaled` says whether there are arrays ``lr_mult`` and ``wd_mult``. An optimizer has one for all arrays that are
-    alike.
+    alike, and alike named if its rule is `by_name`.
     """
-    known, key = PLANS.setdefault(optimizer, {}), (size, dtype, scaled, segments)
+    names = names if optimizer.by_name else ()
+    known, key = PLANS.setdefault(optimizer, {}), (size, dtype, scaled, segments, names)
     if key not in known:
         known[key] = compiled(optimizer, *key)
     return known[key]
@@ -93,6 +123,7 @@ def compiled(
     dtype: Any,
     scaled: tuple[bool, bool],
     segments: Segments = (),
+    names: tuple[str, ...] = (),
 ) -> Plan:
     """As `update_plan`, anew."""
     F = Builder(Passes())
@@ -101,9 +132,8 @@ def compiled(
         for name, there in zip(("lr_mult", "wd_mult"), scaled, strict=True)
     )
     weight, gradient = leaf(F, "weight", (size,), dtype), leaf(F, "gradient", (size,), dtype)
-    given = Given(
-        weight, gradient, leaf(F, RATE, (), dtype), leaf(F, DECAY, (), dtype), lr_mult, wd_mult, segments
-    )
+    rate, decay, *numbers = [leaf(F, name, (), dtype) for name in names_of_numbers(optimizer)]
+    given = Given(weight, gradient, rate, decay, lr_mult, wd_mult, segments, tuple(numbers), names)
     moments = {f"{MOMENT}{i}": leaf(F, f"{MOMENT}{i}", (size,), dtype) for i in range(optimizer.moments())}
     updates = emitted(F, optimizer, given, moments, "weight")
     plan = Compiler(F, F.passes).compile(Task([], [], {}, updates))
@@ -127,13 +157,13 @@ def parameter_updates(
         raise DTypeError(
             f"plan: parameters of several types, {', '.join(sorted(map(str, dtypes)))}; expected one"
         )
-    for name in (RATE, DECAY):
+    for name in names_of_numbers(optimizer):
         if name in leaves:
             raise GraphError(
                 f"{name!r}: a plan with an optimizer calls an array so; give the argument another name"
             )
     (dtype,) = dtypes or {np.dtype(np.float32)}
-    rate, decay = leaf(F, RATE, (), dtype), leaf(F, DECAY, (), dtype)
+    rate, decay, *numbers = [leaf(F, name, (), dtype) for name in names_of_numbers(optimizer)]
     updates: list[Update] = []
     for (name, gradient), own in zip(gradients.items(), factors, strict=True):
         weight = leaves[name]
@@ -143,6 +173,16 @@ def parameter_updates(
             for i in range(optimizer.moments())
         }
         lr_mult, wd_mult = (None if factor == 1 else float(factor) for factor in own)
-        given = Given(weight, leaf(F, gradient, shape, dtype), rate, decay, lr_mult, wd_mult)
+        names = (name,) if optimizer.by_name else ()
+        given = Given(
+            weight,
+            leaf(F, gradient, shape, dtype),
+            rate,
+            decay,
+            lr_mult,
+            wd_mult,
+            numbers=tuple(numbers),
+            names=names,
+        )
         updates += emitted(F, optimizer, given, moments, name)
     return updates

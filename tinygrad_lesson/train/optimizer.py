@@ -9,9 +9,17 @@ import numpy as np
 from tinygrad_lesson.engine.errors import OptimizerError, ShapeError
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.run import compiled_update, runner
+from tinygrad_lesson.train.adaptive import AdaDelta, AdaGrad, Adamax, Nadam
+from tinygrad_lesson.train.descent import DCASGD, LARS, LBSGD, SGLD, Test
 from tinygrad_lesson.train.rules import SGD, Adam, Array, Optimizer, State, bound
+from tinygrad_lesson.train.schedule import LRScheduler
+from tinygrad_lesson.train.steps import FTML, LAMB, NAG, Ftrl, RMSProp, Signum
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}
+KINDS: tuple[type[Optimizer], ...] = (
+    AdaDelta, AdaGrad, Adam, Adamax, DCASGD, FTML, Ftrl, LAMB, LARS, LBSGD, NAG, Nadam, RMSProp, SGD, SGLD, Signum,
+    Test,
+)  # fmt: skip
+OPTIMIZERS = {kind.__name__.lower(): kind for kind in KINDS} | {"ccsgd": SGD}
 
 
 class FusedUpdate(NamedTuple):
@@ -47,6 +55,9 @@ def create(name: str, **settings: Any) -> Optimizer:
     for setting in settings:
         if setting not in known:
             raise OptimizerError(f"{cls.__name__}: unknown setting {setting!r}; known: {', '.join(known)}")
+    schedule = settings.get("lr_scheduler")
+    if isinstance(schedule, LRScheduler) and "learning_rate" in settings:
+        schedule.base_lr = settings["learning_rate"]  # as in MXNet
     return cls(**settings)
 
 
@@ -66,7 +77,8 @@ class Updater:
             self.flat[index] = weight, weight.reshape(-1)
         flat = self.flat[index][1]
         if index not in self.states:
-            self.states[index] = self.optimizer.create_state(flat)
+            name = str(self.optimizer.param_idx2name.get(index, index))
+            self.states[index] = self.optimizer.create_state(flat, name)
         count = self.counts[index] = self.counts.get(index, 0) + 1
         multipliers = self.optimizer.multipliers(index)
         self.optimizer.update(flat, grad.reshape(-1), self.states[index], count, *multipliers)
@@ -109,7 +121,7 @@ class FlatUpdater:
         """Spread the optimizer's multipliers over the array."""
         optimizer = self.optimizer
         self._times_set = optimizer.times_set
-        self._step: Callable[[float, float], None] | None = None  # made when first taken
+        self._step: Callable[..., None] | None = None  # made when first taken
         multipliers = optimizer.factors([name for name, _ in self.segments], self._nodes)
         parts = [part for _, part in self.segments]
         self._lr, self._lr_mult = _spread([lr for lr, _ in multipliers], parts, self.weight)
@@ -171,15 +183,16 @@ class FlatUpdater:
             kind, self.weight, self.grad, moments, constants(optimizer, self.weight.dtype.type), rates
         )
 
-    def _made(self) -> Callable[[float, float], None]:
+    def _made(self) -> Callable[..., None]:
         """What takes a step of this rate and decay: one pass of the tape, or the plan of the rule."""
         fused = self._fused(())
         compiled = fused and compiled_update(fused)
         if compiled:
-            return lambda rate, _: compiled(rate)
+            return lambda rate, *_: compiled(rate)
         segments = tuple([(part.start, part.stop) for _, part in self.segments])
         arrays = self.weight, self.grad, self.state.moments, self._lr_mult, self._wd_mult
-        return bound(runner(None), self.optimizer, *arrays, segments)
+        names = tuple([name for name, _ in self.segments])
+        return bound(runner(None), self.optimizer, *arrays, segments, names)
 
     def step(self) -> None:
         """Change the weights in place, by the gradients as they are now."""
@@ -188,7 +201,8 @@ class FlatUpdater:
         if self._step is None:
             self._step = self._made()
         number = self.num_update + 1
-        self._step(self.optimizer.rate(number) * self._lr, self.optimizer.wd * self._wd)
+        optimizer = self.optimizer
+        self._step(optimizer.rate(number) * self._lr, optimizer.wd * self._wd, *optimizer.numbers(number))
         self.num_update = number
 
 

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from tinygrad_lesson.engine.errors import DTypeError, OptimizerError, ShapeError
 from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.mxnet.symbol import Symbol
-from tinygrad_lesson.plan.update import DECAY, MOMENT, RATE, Given, Segments, update_plan
+from tinygrad_lesson.plan.update import MOMENT, Given, Segments, names_of_numbers, update_plan
+from tinygrad_lesson.random import default_generator
 from tinygrad_lesson.run import NumpyRunner
 from tinygrad_lesson.train.multipliers import Stated, check_factors, is_real
 
@@ -36,17 +37,25 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "beta1": _FRACTION,
     "beta2": _FRACTION,
     "epsilon": _POSITIVE,
+    "eps": ((lambda x: 0 <= x < math.inf), "0 or more"),
+    "gamma1": _FRACTION,
+    "gamma2": _FRACTION,
+    "rho": _FRACTION,
+    "wd_lh": ((lambda x: 0 <= x < math.inf), "0 or more"),
+    "lamda1": ((lambda x: 0 <= x < math.inf), "0 or more"),
+    "clip_weights": ((lambda x: x > 0), "a positive number or None"),
 }
 
 
 class State:
     """What an optimizer keeps for one array of weights. Only `moments` is worth saving."""
 
-    def __init__(self, weight: Array, count: int) -> None:
-        self.moments = tuple([np.zeros_like(weight) for _ in range(count)])
+    def __init__(self, moments: tuple[Array, ...], weight: Array, name: str = "") -> None:
+        self.moments = moments
+        self.name = name
         self.grad: Array = np.empty(0, weight.dtype)  # a copy of the gradient, where `step` reads it
         self.arrays: tuple[Any, ...] = ()  # those that `step` works on: weights and multipliers
-        self.step: Callable[[float, float], None] | None = None
+        self.step: Callable[..., None] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,13 +169,13 @@ class Optimizer:
         stated = Stated.by(nodes).under(self.stated)
         return [self.multipliers(name, stated) for name in names]
 
-    def create_state(self, weight: Array) -> State:
+    def create_state(self, weight: Array, name: str = "") -> State:
         """What `update` needs for `weight`, which has one axis and holds float32 or float64."""
         if weight.dtype not in (np.float32, np.float64):
             raise DTypeError(f"{self._name}: weights are {weight.dtype}, expected float32 or float64")
         if weight.ndim != 1:
             raise ShapeError(f"{self._name}: weights are {weight.shape}, expected one axis")
-        return State(weight, self.moments())
+        return State(self.first_moments(weight), weight, name)
 
     def update(
         self,
@@ -191,9 +200,12 @@ class Optimizer:
         arrays = weight, lr_mult, wd_mult
         if state.step is None or not all(map(operator.is_, arrays, state.arrays)):
             state.grad, state.arrays = np.empty_like(weight), arrays
-            state.step = bound(NumpyRunner, self, weight, state.grad, state.moments, lr_mult, wd_mult)
+            names = (state.name,)
+            state.step = bound(
+                NumpyRunner, self, weight, state.grad, state.moments, lr_mult, wd_mult, names=names
+            )
         np.copyto(state.grad, grad, casting="same_kind")
-        state.step(rate, wd)
+        state.step(rate, wd, *self.numbers(num_update))
 
     def rule(self, F: Any, given: Given, *moments: Any) -> Any:
         """The new weights, then the new value of each of `moments`, in the words of a world `F` (`engine/world.py`).
@@ -202,9 +214,19 @@ class Optimizer:
         """
         raise NotImplementedError
 
+    by_name: ClassVar[bool] = False  # whether the rule asks for `given.names`
+
     def moments(self) -> int:
         """How many arrays like the weights the rule remembers from step to step; they are zero at first."""
         return 0
+
+    def first_moments(self, weight: Array) -> tuple[Array, ...]:
+        """What is remembered before the first step."""
+        return tuple([np.zeros_like(weight) for _ in range(self.moments())])
+
+    def numbers(self, num_update: int) -> tuple[float, ...]:
+        """What else the rule is given in this step, as many numbers in every step: `given.numbers`."""
+        return ()
 
     def rate(self, num_update: int) -> float:
         """The rate that the rule is given in this step, before multipliers; the first step is number 1."""
@@ -245,18 +267,7 @@ class SGD(Optimizer):
 
     def rule(self, F: Any, given: Given, *moments: Any) -> Any:
         """As the class tells."""
-        weight, grad, rate, decay, lr_mult, wd_mult, _ = given
-        if self.clip_gradient:
-            down = clipped(F, grad * self.rescale_grad, self.clip_gradient) * rate
-        else:
-            down = grad * (rate * self.rescale_grad)
-        down = scaled(down, lr_mult)
-        decayed = scaled(weight * (rate * decay), lr_mult, wd_mult) if self.wd else None
-        if not self.momentum:
-            return weight - (down if decayed is None else down + decayed)
-        moment = moments[0] * self.momentum
-        moment = (moment if decayed is None else moment - decayed) - down
-        return weight + moment, moment
+        return descended(F, self, given, self.momentum, *moments)
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,20 +305,36 @@ class Adam(Optimizer):
 
     def rule(self, F: Any, given: Given, *moments: Any) -> Any:
         """As the class tells."""
-        weight, grad, rate, decay, lr_mult, wd_mult, _ = given
+        weight, grad, rate, decay, lr_mult, wd_mult, *_ = given
         beta1, rest1, beta2, rest2 = self.shares(F.dtype(weight).type)
         grad = grad * self.rescale_grad
         if self.wd:
-            grad = grad + scaled(weight * decay, wd_mult)
+            grad = grad + multiplied(weight * decay, wd_mult)
         if self.clip_gradient:
             grad = clipped(F, grad, self.clip_gradient)
         mean = moments[0] * beta1 + grad * rest1
         square = moments[1] * beta2 + grad * rest2 * grad
-        down = scaled(mean * rate, lr_mult) / (F.sqrt(square) + self.epsilon)
+        down = multiplied(mean * rate, lr_mult) / (F.sqrt(square) + self.epsilon)
         return weight - down, mean, square
 
 
-def scaled(x: Any, *factors: Any) -> Any:
+def descended(F: Any, optimizer: Any, given: Given, momentum: Any, *moments: Any) -> Any:
+    """A step of gradient descent with the settings of `optimizer`, where there is momentum with this one."""
+    weight, grad, rate, decay, lr_mult, wd_mult, *_ = given
+    if optimizer.clip_gradient:
+        down = clipped(F, grad * optimizer.rescale_grad, optimizer.clip_gradient) * rate
+    else:
+        down = grad * (rate * optimizer.rescale_grad)
+    down = multiplied(down, lr_mult)
+    decayed = multiplied(weight * (rate * decay), lr_mult, wd_mult) if optimizer.wd else None
+    if not optimizer.momentum:
+        return weight - (down if decayed is None else down + decayed)
+    moment = moments[0] * momentum
+    moment = (moment if decayed is None else moment - decayed) - down
+    return weight + moment, moment
+
+
+def multiplied(x: Any, *factors: Any) -> Any:
     """`x` times what there is of `factors`."""
     return functools.reduce(operator.mul, [f for f in factors if f is not None], x)
 
@@ -326,19 +353,21 @@ def bound(
     lr_mult: Array | None,
     wd_mult: Array | None,
     segments: Segments = (),
-) -> Callable[[float, float], None]:
-    """A function of the rate and the decay that takes one step over these arrays, in place."""
+    names: tuple[str, ...] = (),
+) -> Callable[..., None]:
+    """A function of the rate, the decay and the rule's own numbers that takes one step over these arrays, in place."""
     scaled = lr_mult is not None, wd_mult is not None
-    plan = update_plan(optimizer, weight.size, weight.dtype, scaled, segments)
-    rate, decay = np.zeros((), weight.dtype), np.zeros((), weight.dtype)
+    plan = update_plan(optimizer, weight.size, weight.dtype, scaled, segments, names)
+    numbers = {name: np.zeros((), weight.dtype) for name in names_of_numbers(optimizer)}
+    places = list(numbers.values())
     arrays = {f"{MOMENT}{i}": moment for i, moment in enumerate(moments)}
-    arrays |= {"weight": weight, "gradient": grad, RATE: rate, DECAY: decay}
+    arrays |= {"weight": weight, "gradient": grad, **numbers}
     arrays |= {name: x for name, x in (("lr_mult", lr_mult), ("wd_mult", wd_mult)) if x is not None}
-    update = runner(plan, arrays, None).update
+    update = runner(plan, arrays, default_generator()).update
 
-    def step(now: float, decays: float) -> None:
-        rate.fill(now)
-        decay.fill(decays)
+    def step(*now: float) -> None:
+        for place, number in zip(places, now, strict=True):
+            place.fill(number)
         update()
 
     return step

@@ -136,6 +136,7 @@ class States(NamedTuple):
         same = isinstance(optimizer, str) and optimizer.lower() == kind.lower()
         if kind.lower() in OPTIMIZERS and (optimizer is None or same):
             found |= {"optimizer": kind.lower(), **self.settings()}
+            found.pop("begin_epoch", None)  # of LBSGD; the model has one of its own
             if self.told["averages"]:
                 found.pop("rescale_grad", None)
         return found
@@ -266,6 +267,8 @@ def as_setting(told: Any, default: Any, key: str, where: str) -> Any:
     """
     if isinstance(default, bool):
         return field({key: told}, key, FLAG, where)
+    if isinstance(default, str):
+        return field({key: told}, key, TEXT, where)
     if default is MISSING:  # those by name have none that could be shared
         field({key: told}, key, list_of(PAIR), where)
         text = key == "param_idx2name"
