@@ -1,6 +1,15 @@
 """Training: initializers, optimizers, data, metrics, callbacks, `FeedForward`."""
 
-from tinygrad_lesson.train import callback, data, initializer, metric, monitor, optimizer
+from tinygrad_lesson.train import (
+    callback,
+    data,
+    initializer,
+    metric,
+    monitor,
+    optimizer,
+    schedule,
+    structured,
+)
 from tinygrad_lesson.train.data import NDArrayIter
 from tinygrad_lesson.train.diagnosis import Diagnosis, diagnose
 from tinygrad_lesson.train.feedforward import FeedForward
@@ -8,5 +17,5 @@ from tinygrad_lesson.train.history import History
 
 __all__ = [
     "Diagnosis", "FeedForward", "History", "NDArrayIter", "callback", "data", "diagnose", "initializer",
-    "metric", "monitor", "optimizer",
+    "metric", "monitor", "optimizer", "schedule", "structured",
 ]  # fmt: skip

@@ -6,9 +6,9 @@ zeros for ``fc1_bias`` and ones for ``bn1_gamma``.
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,11 @@ Array = npt.NDArray[Any]
 
 INITIALIZERS: dict[str, type["Initializer"]] = {}
 
+BY_ATTRIBUTE = (
+    "moving_mean",
+    "moving_var",
+    "moving_avg",
+)  # MXNet's variables of these names say it themselves
 # What a name that ends so begins with, whatever the rule for weights.
 _BY_SUFFIX = {
     "bias": 0.0,
@@ -43,18 +48,40 @@ def register(*names: str) -> Callable[[type["Initializer"]], type["Initializer"]
     return add
 
 
-@dataclass(frozen=True)
+class InitDesc(str):
+    """A name with what is known of it: `attrs` of its variable, and the initializer that serves all others."""
+
+    attrs: Mapping[str, str]
+    global_init: Any
+
+    def __new__(cls, name: str, attrs: Mapping[str, str] | None = None, global_init: Any = None) -> Self:
+        """The name, which is a string as before."""
+        self = super().__new__(cls, name)
+        self.attrs, self.global_init = attrs or {}, global_init
+        return self
+
+
 class Initializer:
     """A rule for weights, and the dispatch by name that all rules share.
+
+    ``initializer(name, shape)`` gives an array; ``initializer(InitDesc(name), array)`` fills one, as in MXNet. One of
+    your own is a subclass with ``_init_weight(name, array)``, which fills it; ``_init_bias``, ``_init_gamma``,
+    ``_init_beta`` and ``_init_default`` may say something else for other names.
 
     Source
         MXNet 1.9, ``python/mxnet/initializer.py``. There the moving averages of ``BatchNorm`` get their
         values by an attribute of the variable; here by their names, as in MXNet's older way.
     """
 
+    _kwargs: ClassVar[Mapping[str, Any]]  # the settings of each
+
+    def __init__(self, **settings: Any) -> None:
+        self.__dict__["_kwargs"] = settings
+
     def __post_init__(self) -> None:
         """Refuse what is not a number where one is needed."""
-        for field in fields(self):
+        self.__dict__["_kwargs"] = asdict(self)  # type: ignore[call-overload]
+        for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             is_number = isinstance(value, int | float) and math.isfinite(value)
             if isinstance(field.default, float) and not is_number:
@@ -63,26 +90,57 @@ class Initializer:
     def __call__(
         self,
         name: str,
-        shape: Sequence[int],
+        shape: Any,
         generator: MXNetGenerator | None = None,
         dtype: npt.DTypeLike = np.float32,
         attribute: str | None = None,
-    ) -> Array:
-        """First value of the parameter `name`.
+    ) -> Any:
+        """First value of the parameter `name`, of a shape; or nothing, and an array in the place of it is filled.
 
         `attribute` is what the variable says itself (``__init__``): its rule is then used, whatever the name.
 
         Errors
             AttributeValueError if the name tells nothing, or the attribute is not an initializer.
         """
-        generator = generator or default_generator()
+        filled = not isinstance(shape, Sequence)
+        array: Any = shape if filled else np.zeros(shape, dtype)
+        if filled and isinstance(name, InitDesc):
+            name.global_init = name.global_init or self
+            attribute = name.attrs.get("__init__") or None
         if attribute:
-            return from_attribute(attribute)._weight(name, shape, generator).astype(dtype, copy=False)
-        if name.endswith("weight"):
-            return self._weight(name, shape, generator).astype(dtype, copy=False)
-        for suffix, value in _BY_SUFFIX.items():
-            if name.endswith(suffix):
-                return np.full(shape, value, dtype)
+            from_attribute(attribute)._fill(name, array, generator)
+        elif name.endswith("weight"):
+            self._fill(name, array, generator)
+        elif name.endswith(BY_ATTRIBUTE) and isinstance(name, InitDesc):
+            self._init_default(name, array)
+        else:
+            suffix = next((suffix for suffix in _BY_SUFFIX if name.endswith(suffix)), "default")
+            getattr(self, f"_init_{suffix}", self._init_known)(name, array)
+        return None if filled else array
+
+    def _fill(self, name: str, array: Any, generator: MXNetGenerator | None) -> None:
+        """Fill a weight: with numbers of a generator, where one is given and the rule is ours."""
+        if generator is not None and type(self)._init_weight is Initializer._init_weight:
+            array[:] = self._weight(name, array.shape, generator)
+        else:
+            self._init_weight(name, array)
+
+    def _init_weight(self, name: str, array: Any) -> None:
+        array[:] = self._weight(name, array.shape, default_generator())
+
+    def _init_known(self, name: str, array: Any) -> None:
+        array[:] = next(value for suffix, value in _BY_SUFFIX.items() if name.endswith(suffix))
+
+    _init_bias = _init_gamma = _init_beta = _init_known
+
+    def _init_zero(self, name: str, array: Any) -> None:
+        array[:] = 0.0
+
+    def _init_one(self, name: str, array: Any) -> None:
+        array[:] = 1.0
+
+    def _init_default(self, name: str, array: Any) -> None:
+        """Refuse a name that tells nothing."""
         raise AttributeValueError(
             f"{name}: no first value for a parameter of this name; expected a name that ends in weight, "
             f"{', '.join(_BY_SUFFIX)}, or a variable with an initializer of its own (attribute __init__)"
@@ -94,7 +152,18 @@ class Initializer:
 
     def dumps(self) -> str:
         """This initializer as text, for a variable's attribute ``__init__``."""
-        return json.dumps([type(self).__name__.lower(), asdict(self)])
+        return json.dumps([type(self).__name__.lower(), self._kwargs])
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is of the same kind, with the same settings."""
+        return type(self) is type(other) and self._kwargs == other._kwargs  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(self.dumps())
+
+    def set_verbosity(self, verbose: bool = False, print_func: Any = None) -> Self:
+        """Itself: there is nothing to say while arrays are filled."""
+        return self
 
     def _refuse(self, field: str, expected: str) -> None:
         """Say that the value of a field is not as expected."""
@@ -103,7 +172,7 @@ class Initializer:
 
 
 @register("zero", "zeros")
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Zero(Initializer):
     """All weights 0."""
 
@@ -112,7 +181,7 @@ class Zero(Initializer):
 
 
 @register("one", "ones")
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class One(Initializer):
     """All weights 1."""
 
@@ -121,7 +190,7 @@ class One(Initializer):
 
 
 @register("constant")
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Constant(Initializer):
     """All weights `value`."""
 
@@ -132,7 +201,7 @@ class Constant(Initializer):
 
 
 @register("uniform")
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Uniform(Initializer):
     """Weights spread evenly over [-`scale`, `scale`)."""
 
@@ -143,7 +212,7 @@ class Uniform(Initializer):
 
 
 @register("normal")
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Normal(Initializer):
     """Normal weights with mean 0 and standard deviation `sigma`."""
 
@@ -154,7 +223,7 @@ class Normal(Initializer):
 
 
 @register("xavier")
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Xavier(Initializer):
     """Weights of size ``s = sqrt(magnitude / fan)``, so that layers neither amplify nor damp.
 
@@ -196,7 +265,7 @@ class Xavier(Initializer):
 
 
 @register("msraprelu")
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MSRAPrelu(Initializer):
     """Normal weights for layers before a leaky ReLU: `Xavier` with ``magnitude = 2 / (1 + slope**2)``.
 
@@ -219,16 +288,20 @@ class MSRAPrelu(Initializer):
         return Xavier("gaussian", self.factor_type, 2 / (1 + self.slope**2))
 
 
-def create(name: str, **arguments: Any) -> Initializer:
-    """The initializer of this name, in any case: ``create("xavier", magnitude=2)``.
+def create(name: Any, **arguments: Any) -> Initializer:
+    """The initializer of this name, in any case: ``create("xavier", magnitude=2)``; text that `dumps` gave is read too.
 
     Errors
         AttributeValueError if there is no such initializer, or it has no such argument.
     """
+    if not isinstance(name, str):
+        return name  # type: ignore[no-any-return]
+    if name.startswith("["):
+        return from_attribute(name)
     if name.lower() not in INITIALIZERS:
         raise AttributeValueError(f"unknown initializer {name!r}; known: {', '.join(sorted(INITIALIZERS))}")
     cls = INITIALIZERS[name.lower()]
-    known = [field.name for field in fields(cls)]
+    known = [field.name for field in fields(cls)] if is_dataclass(cls) else list(arguments)  # type: ignore[arg-type]
     for argument in arguments:
         if argument not in known:
             what = f"expected {', '.join(known)}" if known else "it takes none"
