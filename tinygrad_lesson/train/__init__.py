@@ -8,6 +8,7 @@ from tinygrad_lesson.train import (
     monitor,
     optimizer,
     schedule,
+    scores,
     structured,
 )
 from tinygrad_lesson.train.data import NDArrayIter
@@ -17,5 +18,5 @@ from tinygrad_lesson.train.history import History
 
 __all__ = [
     "Diagnosis", "FeedForward", "History", "NDArrayIter", "callback", "data", "diagnose", "initializer",
-    "metric", "monitor", "optimizer", "schedule", "structured",
+    "metric", "monitor", "optimizer", "schedule", "scores", "structured",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ Classes are given as indices (rows,), or as a column per class (rows, kinds): pr
 Then the largest counts, and the first of equal ones. Predictions with more axes have the classes along axis 1.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -90,36 +90,108 @@ class Metric(Protocol):
         """The name and the number, or a list of each."""
 
 
-class Accuracy:
+class EvalMetric:
+    """An average of what batches give: one of your own is a subclass with `update`, or `score`.
+
+    `score` says of one label and one prediction what is added and how much it counts for. `get` is about the
+    batches since `reset` or `reset_local`, `get_global` about all since `reset`.
+
+    Source
+        MXNet 1.9, ``mx.metric.EvalMetric``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        output_names: Sequence[str] | None = None,
+        label_names: Sequence[str] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Start without rows; `output_names` and `label_names` choose what `update_dict` takes."""
+        self.name, self.output_names, self.label_names = str(name), output_names, label_names
+        settings.pop("has_global_stats", None)
+        self._kwargs = settings
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all rows."""
+        self.global_sum_metric: Any = 0
+        self.global_num_inst: Any = 0
+        self.reset_local()
+
+    def reset_local(self) -> None:
+        """Forget the rows, but for what `get_global` tells."""
+        self.sum_metric: Any = 0
+        self.num_inst: Any = 0
+
+    def count(self, total: Any, rows: Any) -> None:
+        """Add what some rows give together."""
+        self.sum_metric += total
+        self.num_inst += rows
+        self.global_sum_metric += total
+        self.global_num_inst += rows
+
+    def update(self, labels: Arrays, preds: Arrays) -> None:
+        """Count the rows of one batch: a list of labels, a list of predictions."""
+        for label, pred in _pairs(self.name, labels, preds):
+            self.count(*self.score(as_numbers(label, "labels"), as_numbers(pred, "predictions")))
+
+    def score(self, label: Array, pred: Array) -> tuple[Any, Any]:
+        """What is added for these rows, and how much they count for."""
+        raise NotImplementedError
+
+    def update_dict(self, label: Mapping[str, Any], pred: Mapping[str, Any]) -> None:
+        """As `update`, with arrays by name."""
+        labels = [label[name] for name in self.label_names or label]
+        self.update(labels, [pred[name] for name in self.output_names or pred])
+
+    def get(self) -> tuple[Any, Any]:
+        """The name and the number; NaN if there were no rows."""
+        return self.name, self.value(self.sum_metric, self.num_inst)
+
+    def get_global(self) -> tuple[Any, Any]:
+        """The name and the number of all rows since `reset`."""
+        return self.name, self.value(self.global_sum_metric, self.global_num_inst)
+
+    def value(self, total: Any, rows: Any) -> float:
+        """The number, from what was added up."""
+        return total / rows if rows else float("nan")
+
+    def get_name_value(self) -> list[tuple[str, Any]]:
+        """The name and the number of each metric in it."""
+        names, values = self.get()
+        return list(zip(names, values, strict=True)) if isinstance(names, list) else [(names, values)]
+
+    def get_config(self) -> dict[str, Any]:
+        """What `create` makes the same metric from."""
+        names = {"output_names": self.output_names, "label_names": self.label_names}
+        return {**self._kwargs, "metric": type(self).__name__, "name": self.name, **names}
+
+    def __str__(self) -> str:
+        return f"EvalMetric: {dict(self.get_name_value())}"
+
+
+class Accuracy(EvalMetric):
     """The share of rows predicted right, over all batches since `reset`.
 
     Source
         MXNet 1.9, ``mx.metric.Accuracy``. Not as there, a label that is none of the classes is refused.
     """
 
-    def __init__(self, name: str = "accuracy") -> None:
-        """Start without rows."""
-        self.name = name
-        self.reset()
+    def __init__(self, axis: int = 1, name: str = "accuracy", **more: Any) -> None:
+        """Start without rows; classes lie along `axis`."""
+        self.axis = axis
+        super().__init__(name, axis=axis, **more)
 
-    def reset(self) -> None:
-        """Forget all rows."""
-        self.sum_metric = 0
-        self.num_inst = 0
-
-    def update(self, labels: Arrays, preds: Arrays) -> None:
-        """Count the rows of one batch: a list of labels, a list of predictions."""
-        for label, pred in _pairs(self.name, labels, preds):
-            predicted, true = _classes(pred, label)
-            self.sum_metric += int(np.sum(predicted == true))
-            self.num_inst += predicted.size
-
-    def get(self) -> tuple[str, float]:
-        """The name and the share; NaN if there were no rows."""
-        return self.name, self.sum_metric / self.num_inst if self.num_inst else float("nan")
+    def score(self, label: Array, pred: Array) -> tuple[int, int]:
+        """How many rows are right, of how many."""
+        if pred.ndim > 2 and self.axis not in (1, 1 - pred.ndim):
+            pred = np.moveaxis(pred, self.axis, 1)
+        predicted, true = _classes(pred, label)
+        return int(np.sum(predicted == true)), predicted.size
 
 
-class CustomMetric:
+class CustomMetric(EvalMetric):
     """What a function of labels and predictions gives, on average over the calls since `reset`.
 
     The function gives a number, or a sum and the number of what was added up.
@@ -128,65 +200,117 @@ class CustomMetric:
         MXNet 1.9, ``mx.metric.CustomMetric``.
     """
 
-    def __init__(self, feval: Callable[[Array, Array], Any], name: str | None = None) -> None:
-        """Start without rows."""
-        self.feval = feval
-        self.name = name or str(getattr(feval, "__name__", type(feval).__name__))
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all rows."""
-        self.sum_metric = 0.0
-        self.num_inst = 0
+    def __init__(
+        self,
+        feval: Callable[[Array, Array], Any],
+        name: str | None = None,
+        allow_extra_outputs: bool = False,
+        **more: Any,
+    ) -> None:
+        """Start without rows; with `allow_extra_outputs` there may be more predictions than labels."""
+        self.feval, self.allow_extra_outputs = feval, allow_extra_outputs
+        own = str(getattr(feval, "__name__", type(feval).__name__))
+        settings: dict[str, Any] = {"feval": feval, "allow_extra_outputs": allow_extra_outputs}
+        super().__init__(name or (f"custom({own})" if "<" in own else own), **settings, **more)
 
     def update(self, labels: Arrays, preds: Arrays) -> None:
         """Ask the function about one batch: a list of labels, a list of predictions."""
-        for label, pred in _pairs(self.name, labels, preds):
-            given = self.feval(np.asarray(label), np.asarray(pred))
-            try:
-                total, count = given if isinstance(given, tuple) else (given, 1)
-                self.sum_metric += float(total)
-                self.num_inst += int(count)
-            except (TypeError, ValueError):
-                raise DTypeError(
-                    f"metric {self.name} gives {given!r:.80}, expected a number, or a sum and a count"
-                ) from None
+        super().update(labels, preds[: len(labels)] if self.allow_extra_outputs else preds)
 
-    def get(self) -> tuple[str, float]:
-        """The name and the average; NaN if there were no rows."""
-        return self.name, self.sum_metric / self.num_inst if self.num_inst else float("nan")
+    def score(self, label: Array, pred: Array) -> tuple[float, int]:
+        """What the function gives."""
+        given = self.feval(np.asarray(label), np.asarray(pred))
+        try:
+            total, count = given if isinstance(given, tuple) else (given, 1)
+            return float(total), int(count)
+        except (TypeError, ValueError):
+            raise DTypeError(
+                f"metric {self.name} gives {given!r:.80}, expected a number, or a sum and a count"
+            ) from None
 
 
-class CompositeEvalMetric:
+class CompositeEvalMetric(EvalMetric):
     """Several metrics of the same rows."""
 
-    def __init__(self, metrics: Sequence[Any]) -> None:
-        """Start without rows; the metrics are what `create` takes."""
-        if not metrics:
+    def __init__(self, metrics: Sequence[Any] | None = None, name: str = "composite", **more: Any) -> None:
+        """Start without rows; the metrics are what `create` takes, and `add` brings more."""
+        if metrics is not None and not metrics:
             raise AttributeValueError("metrics: the list is empty, expected one at least")
-        self.metrics = [create(metric) for metric in metrics]
+        self.metrics = [create(metric) for metric in metrics or ()]
+        super().__init__(name, **more)
+
+    def add(self, metric: Any) -> None:
+        """One more."""
+        self.metrics.append(create(metric))
+
+    def get_metric(self, index: int) -> Any:
+        """That number."""
+        return self.metrics[index]
 
     def reset(self) -> None:
         """Forget all rows."""
         for metric in self.metrics:
             metric.reset()
 
+    def reset_local(self) -> None:
+        """Forget the rows, but for what `get_global` tells."""
+        for metric in self.metrics:
+            getattr(metric, "reset_local", metric.reset)()
+
     def update(self, labels: Arrays, preds: Arrays) -> None:
         """Count the rows of one batch: a list of labels, a list of predictions."""
         for metric in self.metrics:
             metric.update(labels, preds)
 
+    def update_dict(self, label: Mapping[str, Any], pred: Mapping[str, Any]) -> None:
+        """As `update`, with arrays by name, of which each metric takes its own."""
+        labels = {name: label[name] for name in label if name in (self.label_names or label)}
+        preds = {name: pred[name] for name in pred if name in (self.output_names or pred)}
+        for metric in self.metrics:
+            metric.update_dict(labels, preds)  # type: ignore[attr-defined]
+
     def get(self) -> tuple[list[Any], list[Any]]:
         """The names and the numbers."""
-        names, values = zip(*[metric.get() for metric in self.metrics], strict=True)
-        return list(names), list(values)
+        return flat([metric.get() for metric in self.metrics])
+
+    def get_global(self) -> tuple[list[Any], list[Any]]:
+        """The names and the numbers of all rows since `reset`."""
+        return flat([getattr(metric, "get_global", metric.get)() for metric in self.metrics])
 
 
-METRICS = {"acc": Accuracy, "accuracy": Accuracy}
+def flat(found: Sequence[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
+    """Names and numbers of several metrics, of which some have several."""
+    pairs = [
+        pair
+        for names, values in found
+        for pair in (zip(names, values, strict=True) if isinstance(names, list) else [(names, values)])
+    ]
+    return [name for name, _ in pairs], [value for _, value in pairs]
 
 
-def create(metric: Any) -> Metric:
+METRICS: dict[str, Callable[..., Any]] = {
+    "acc": Accuracy,
+    "accuracy": Accuracy,
+    "composite": CompositeEvalMetric,
+    "compositeevalmetric": CompositeEvalMetric,
+    "custommetric": CustomMetric,
+}
+
+
+def register(*names: str) -> Callable[[type[EvalMetric]], type[EvalMetric]]:
+    """Make a metric known to `create` under the name of its class, and under these."""
+
+    def add(cls: type[EvalMetric]) -> type[EvalMetric]:
+        METRICS.update(dict.fromkeys((cls.__name__.lower(), *names), cls))
+        return cls
+
+    return add
+
+
+def create(metric: Any, *given: Any, **settings: Any) -> Metric:
     """A metric from its name, in any case, from a function of (label, prediction), or from a list of these.
+
+    What follows is for a metric that is made: ``create("topkaccuracy", top_k=3)``.
 
     Errors
         AttributeValueError if there is none of this name; DTypeError for anything else.
@@ -194,15 +318,16 @@ def create(metric: Any) -> Metric:
     if isinstance(metric, str):
         if metric.lower() not in METRICS:
             raise AttributeValueError(f"unknown metric {metric!r}; known: {', '.join(sorted(METRICS))}")
-        return METRICS[metric.lower()]()
+        made: Metric = METRICS[metric.lower()](*given, **settings)
+        return made
     if isinstance(metric, type):
-        return create(metric())
+        return create(metric(*given, **settings))
     if isinstance(metric, Metric):
         return metric
     if isinstance(metric, list | tuple):
         return CompositeEvalMetric(metric)
     if callable(metric):
-        return CustomMetric(metric)
+        return CustomMetric(metric, *given, **settings)
     raise DTypeError(
         f"metric is {metric!r:.80}, expected a name, a function of (label, prediction), or a list"
     )
