@@ -9,6 +9,7 @@ import tinygrad_lesson as tl
 from tinygrad_lesson import nn, optim
 from tinygrad_lesson.errors import GraphError, OptimizerError, ShapeError
 from tinygrad_lesson.train import optimizer as flat
+from tinygrad_lesson.train.optim import OVER_TREES
 from tinygrad_lesson.train.rules import Optimizer
 
 RNG = np.random.default_rng(1)
@@ -31,7 +32,9 @@ def floats(model):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("name", "settings"), [("SGD", {}), ("SGD", {"momentum": 0.9, "wd": 0.1}), ("Adam", {})]
+    ("name", "settings"),
+    [(name, {}) for name in sorted(set(OVER_TREES) - {"SGLD"})]  # which draws
+    + [("SGD", {"momentum": 0.9, "wd": 0.1}), ("DCASGD", {"momentum": 0.9})],
 )
 def test_a_step_over_a_tree_is_that_of_the_rule_bit_for_bit(name, settings, dtype, monkeypatch):
     monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", "numpy")  # machine code may contract a product and a sum

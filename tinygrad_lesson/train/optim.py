@@ -7,6 +7,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from tinygrad_lesson.eager.tensor import Tensor, operand, wrap
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, OptimizerError, ShapeError
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.locks import lock
-from tinygrad_lesson.train.optimizer import OPTIMIZERS, FlatUpdater, create
+from tinygrad_lesson.train.descent import Test
+from tinygrad_lesson.train.optimizer import KINDS, OPTIMIZERS, FlatUpdater, create
 from tinygrad_lesson.train.rules import NUMBER, Optimizer
 
 SPELLED = {
@@ -61,14 +63,16 @@ class TreeOptimizer:
         self.rule.set_learning_rate(rate)
 
     def init(self, params: Any) -> State:
-        """What is remembered before the first step: zeros."""
+        """What is remembered before the first step, zeros for most rules."""
 
-        def zeros(x: Any) -> Any:
-            return wrap(np.zeros_like(np.asarray(operand(x).array))) if is_float(x) else None
+        def moment(x: Any, i: int) -> Any:
+            if not is_float(x):
+                return None
+            array = np.asarray(operand(x).array)
+            return wrap(self.rule.first_moments(array.reshape(-1))[i].reshape(array.shape))
 
-        return State(
-            mapped(lambda x: 0, params), tuple(mapped(zeros, params) for _ in range(self.rule.moments()))
-        )
+        moments = [mapped(partial(moment, i=i), params) for i in range(self.rule.moments())]
+        return State(mapped(lambda x: 0, params), tuple(moments))
 
     def update(self, params: Any, grads: Any, state: State) -> tuple[Any, State]:
         """New parameters and what is remembered of them, after one step by `grads`, which are built like `params`.
@@ -106,8 +110,9 @@ class TreeOptimizer:
                 sizes = [0, *np.cumsum([leaf.weight.size for leaf in group])]
                 parts = [slice(int(a), int(b)) for a, b in itertools.pairwise(sizes)]
                 weight, grad = (np.zeros(parts[-1].stop, key[1]) for _ in range(2))
-                named = [(leaf.place, part) for leaf, part in zip(group, parts, strict=True)]
-                self.flat[key] = FlatUpdater(self.rule, weight, grad, named)  # type: ignore[arg-type]
+                names = [f"parameter{leaf.place}_weight" for leaf in group]  # what ends so is decayed
+                named = list(zip(names, parts, strict=True))
+                self.flat[key] = FlatUpdater(self.rule, weight, grad, named)
             updater = self.flat[key]
             updater.num_update = group[0].count
             moments = updater.state.moments
@@ -221,5 +226,6 @@ def named(name: str) -> Callable[..., Any]:
     return optimizer
 
 
-SGD, Adam = named("sgd"), named("adam")
-__all__ = ["SGD", "Adam", "InPlace", "State", "TreeOptimizer"]
+OVER_TREES = {kind.__name__: named(kind.__name__.lower()) for kind in KINDS if kind is not Test}
+globals().update(OVER_TREES)
+__all__ = ["InPlace", "State", "TreeOptimizer", *OVER_TREES]
