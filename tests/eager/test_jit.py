@@ -439,3 +439,9 @@ def test_what_a_function_of_numpy_hides_is_said_while_a_function_is_traced():
         tl.jit(f)(np.ones(2))
     with pytest.raises(GraphError, match="looks at a value while it is traced"):
         tl.jit(lambda x: x * x.value)(np.ones(2))
+
+
+def test_a_derivative_may_be_taken_inside_by_a_constant():
+    f = tl.jit(lambda w: tl.grad(lambda x: w * x * x * x)(2.0))
+    assert [f(3.0).item(), f(5.0).item()] == [36.0, 60.0]
+    assert tl.jit(tl.grad(lambda w: tl.grad(lambda x: w * w * x * x)(2.0)))(3.0).item() == 24.0

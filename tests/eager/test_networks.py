@@ -156,3 +156,13 @@ def test_the_first_of_equal_elements_gets_the_gradient_of_cummax_and_nan_stays()
 def test_what_does_not_fit_is_told(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_class_numbers_may_be_arguments_of_a_traced_function():
+    x, y = np.random.default_rng(0).normal(size=(4, 3)), np.array([0, 2, 1, 1])
+    f = tl.jit(tl.value_and_grad(lambda x, y: tl.cross_entropy(x, y)))
+    for target in (y, y[::-1].copy()):
+        for a, b in zip(f(x, target), tl.value_and_grad(tl.cross_entropy)(x, target), strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12)
+    for wrong in (-1, 3):
+        assert np.isnan(f(x, np.array([0, wrong, 1, 1]))[0].item())

@@ -13,7 +13,7 @@ from tinygrad_lesson.arrays import real
 from tinygrad_lesson.eager.apply import Tensors, apply
 from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.copied import Copied
-from tinygrad_lesson.eager.differential import vjp
+from tinygrad_lesson.eager.differential import PASSED, vjp
 from tinygrad_lesson.eager.nested import put_together, take_apart, tensors_in
 from tinygrad_lesson.eager.recording import RECORDING, tracing, unhidden
 from tinygrad_lesson.eager.tensor import Tensor, results_of, wrap
@@ -140,7 +140,9 @@ class Traced(Copied):
         Errors
             GraphError for a recorded tensor, whose gradient would get lost.
         """
-        if t.node is not None:
+        if (
+            t.node is not None and t.node.label is not PASSED
+        ):  # a derivative was taken by what is constant here
             raise GraphError("jit: the function uses a recorded tensor from outside; pass it as an argument")
         if id(t.array) not in self.known:
             node = Node(None, label=Label(f"constant {len(self.known)}"))

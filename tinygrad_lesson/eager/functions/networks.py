@@ -8,6 +8,8 @@ import numpy as np
 
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.functions.table import known, tensor
+from tinygrad_lesson.eager.recording import RECORDING
+from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.shapes import normalize_axis, show
 
@@ -118,13 +120,17 @@ def brought_down(y: Any, reduction: str) -> Any:
 
 
 def of_class(rows: Any, target: Any, axis: int) -> Any:
-    """From each vector along `axis` the number of the class that `target` names."""
-    places = known(target)
+    """From each vector along `axis` the number of the class that `target` names; in a plan nan for no class."""
+    traced = RECORDING.tracing and isinstance(target, Tensor)
+    places = target if traced else known(target)
     expected = tuple(n for i, n in enumerate(rows.shape) if i != normalize_axis(axis, rows.ndim))
     if places.dtype.kind not in "iu" or places.shape != expected:
         raise ShapeError(
             f"target is {show(places.shape)} of {places.dtype}, expected class numbers, integers of {show(expected)}"
         )
+    if traced:  # numbers that are not there yet
+        there = F.where(places >= 0, places < rows.shape[axis], False)
+        return F.where(there, F.pick(rows, places, axis=axis), np.nan)
     if places.size and not (places.min() >= 0 and places.max() < rows.shape[axis]):
         raise AttributeValueError(
             f"target has classes {places.min()} to {places.max()}, expected 0 to {rows.shape[axis] - 1}"
