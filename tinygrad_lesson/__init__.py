@@ -38,6 +38,7 @@ LATE = {
     "visualization": "viz",
     "show_program": "viz.program",
     "numpy": "numpy",
+    "mx": "mx",
     "nn": "nn",
     "optim": "optim",
 }

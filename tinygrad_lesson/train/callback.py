@@ -1,6 +1,7 @@
 """What `FeedForward.fit` calls after batches and epochs, and what it shows meanwhile."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -78,6 +79,41 @@ class Speedometer:
             speed = self.frequent * self.batch_size / (now - self.since)
             LOGGER.info("Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec", param.epoch, param.nbatch, speed)
             self.since = now
+
+
+class ProgressBar:
+    """Logs a bar of `length` signs that fills up in `total` batches."""
+
+    def __init__(self, total: int, length: int = 80) -> None:
+        self.total, self.bar_len = total, length
+
+    def __call__(self, param: BatchEndParam) -> None:
+        """Count a batch."""
+        share = param.nbatch / self.total
+        filled = round(self.bar_len * share)
+        LOGGER.info("[%s] %s%%", "=" * filled + "-" * (self.bar_len - filled), math.ceil(100 * share))
+
+
+class LogValidationMetricsCallback:
+    """Logs what the metrics of an epoch are."""
+
+    def __call__(self, param: BatchEndParam) -> None:
+        """Log them."""
+        for name, value in param.eval_metric.get_name_value() if param.eval_metric else ():
+            LOGGER.info("Epoch[%d] Validation-%s=%f", param.epoch, name, value)
+
+
+def log_train_metric(period: int, auto_reset: bool = False) -> Callable[[BatchEndParam], None]:
+    """A callback that logs the metrics every `period` batches, and with `auto_reset` forgets them then."""
+
+    def callback(param: BatchEndParam) -> None:
+        if param.nbatch % period == 0 and param.eval_metric is not None:
+            for name, value in param.eval_metric.get_name_value():
+                LOGGER.info("Iter[%d] Batch[%d] Train-%s=%f", param.epoch, param.nbatch, name, value)
+            if auto_reset:
+                param.eval_metric.reset_local()
+
+    return callback
 
 
 def do_checkpoint(prefix: str, period: int = 1) -> Callable[..., None]:

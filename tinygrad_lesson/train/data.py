@@ -6,8 +6,7 @@ A trainer asks `as_batches` for one epoch, whatever it was given.
 import copy
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,29 +14,13 @@ import numpy.typing as npt
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, LessonError, ShapeError
 from tinygrad_lesson.mxnet.bound import as_numbers
 from tinygrad_lesson.random import MXNetGenerator, default_generator
+from tinygrad_lesson.train.batches import DataBatch, DataDesc
 
 Array = npt.NDArray[Any]
 Arrays = npt.ArrayLike | Sequence[npt.ArrayLike] | Mapping[str, npt.ArrayLike]
 
 
 LARGE = 65536  # rows; a batch with more rows than there are is refused from here on
-
-
-class DataDesc(NamedTuple):
-    """The name and the shape of an array that an iterator provides."""
-
-    name: str
-    shape: tuple[int, ...]
-
-
-@dataclass
-class DataBatch:
-    """Rows of all arrays of data and of labels; `index` tells which rows of the whole they are."""
-
-    data: list[Array]
-    label: list[Array]
-    pad: int = 0
-    index: Array | None = None
 
 
 @runtime_checkable

@@ -1,0 +1,34 @@
+"""MXNet 1.x under its own names: ``from tinygrad_lesson import mx``.
+
+Every name points to what lives elsewhere in the package. What MXNet has and is not here yet (`mx.nd`, `mx.autograd`,
+`mx.mod`, `mx.gluon`) is an AttributeError.
+"""
+
+from tinygrad_lesson import mxnet as symbol
+from tinygrad_lesson import viz as visualization
+from tinygrad_lesson.arrays import Context, cpu, gpu
+from tinygrad_lesson.mx import (
+    attribute,
+    callback,
+    context,
+    initializer,
+    io,
+    lr_scheduler,
+    metric,
+    model,
+    name,
+    optimizer,
+    random,
+)
+from tinygrad_lesson.mx.context import current_context, num_gpus
+from tinygrad_lesson.mxnet import operator
+from tinygrad_lesson.mxnet.naming import AttrScope
+
+sym, init, opt, viz = symbol, initializer, optimizer, visualization
+__version__ = "1.9.1"  # whose names and numbers these are
+
+__all__ = [
+    "AttrScope", "Context", "attribute", "callback", "context", "cpu", "current_context", "gpu", "init", "initializer",
+    "io", "lr_scheduler", "metric", "model", "name", "num_gpus", "operator", "opt", "optimizer", "random", "sym",
+    "symbol", "visualization", "viz",
+]  # fmt: skip

@@ -1,0 +1,5 @@
+"""`mx.name`: names that nodes get when the user gives none."""
+
+from tinygrad_lesson.mxnet.naming import NameManager, Prefix
+
+__all__ = ["NameManager", "Prefix"]
