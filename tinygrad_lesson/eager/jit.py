@@ -140,9 +140,7 @@ class Traced(Copied):
         Errors
             GraphError for a recorded tensor, whose gradient would get lost.
         """
-        if (
-            t.node is not None and t.node.label is not PASSED
-        ):  # a derivative was taken by what is constant here
+        if t.node is not None and t.node.label is not PASSED:  # else its derivative was taken inside
             raise GraphError("jit: the function uses a recorded tensor from outside; pass it as an argument")
         if id(t.array) not in self.known:
             node = Node(None, label=Label(f"constant {len(self.known)}"))
