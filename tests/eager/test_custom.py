@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lesson as tl
+from tinygrad_lesson import check
 from tinygrad_lesson.errors import GraphError, ShapeError
 
 X = np.array([0.3, -0.7, 1.9])
@@ -351,3 +352,15 @@ def test_random_numbers_in_a_rule_of_second_order_are_those_of_the_call():
     np.testing.assert_allclose(second.numpy(), 6 * X * noise.numpy(), rtol=1e-12)
     with pytest.raises(GraphError, match=r"jit: custom_vjp\(noisy\) draws random numbers"):
         tl.jit(lambda x: noisy(x))(X)
+
+
+def test_the_gradient_check_sees_a_wrong_rule():
+    @tl.custom_vjp
+    def sine(x):
+        return tl.sin(x)
+
+    sine.defvjp(lambda x: (sine(x), x), lambda x, g: (g * tl.cos(x),))
+    check.assert_gradients(sine, X, order=2)
+    sine.defvjp(lambda x: (sine(x), x), lambda x, g: (g * tl.sin(x),))
+    with pytest.raises(AssertionError, match=r"culprit: custom_vjp\(sine\)"):
+        check.assert_gradients(sine, X)

@@ -247,6 +247,8 @@ class OwnRule(Op):
         """The function."""
         return self.call.ruled.label()  # type: ignore[no-any-return]
 
+    __repr__ = label
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """One name for each array of the result."""
