@@ -17,11 +17,12 @@ from tinygrad_lesson.mx import (
     metric,
     model,
     name,
+    operator,
     optimizer,
     random,
 )
 from tinygrad_lesson.mx.context import current_context, num_gpus
-from tinygrad_lesson.mxnet import operator
+from tinygrad_lesson.mx.installed import install
 from tinygrad_lesson.mxnet.naming import AttrScope
 
 sym, init, opt, viz = symbol, initializer, optimizer, visualization
@@ -29,6 +30,6 @@ __version__ = "1.9.1"  # whose names and numbers these are
 
 __all__ = [
     "AttrScope", "Context", "attribute", "callback", "context", "cpu", "current_context", "gpu", "init", "initializer",
-    "io", "lr_scheduler", "metric", "model", "name", "num_gpus", "operator", "opt", "optimizer", "random", "sym",
-    "symbol", "visualization", "viz",
+    "install", "io", "lr_scheduler", "metric", "model", "name", "num_gpus", "operator", "opt", "optimizer", "random",
+    "sym", "symbol", "visualization", "viz",
 ]  # fmt: skip

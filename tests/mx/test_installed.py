@@ -1,0 +1,88 @@
+"""Scripts whose ``import mxnet`` finds this package."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples" / "mxnet").glob("*.py"))
+
+
+def python(*arguments, folder):
+    """What Python prints, its errors and how it ends; a warning is an error."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", *map(str, arguments)],
+        capture_output=True, text=True, cwd=folder, timeout=120, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_a_script_of_mxnet_runs_unchanged(path, tmp_path):
+    done = python("-m", "tinygrad_lesson.mx", path, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "accuracy 1.00\n"  # as with MXNet 1.9.1
+    text = path.read_text(encoding="utf-8")
+    assert f"\npython -m tinygrad_lesson.mx examples/mxnet/{path.name}" in text
+    assert "tinygrad_lesson" not in text.replace("-m tinygrad_lesson.mx", "")
+
+
+SCRIPT = """
+import sys
+import mxnet as mx
+import mxnet.symbol as S
+import mxnet.initializer
+from mxnet import init, sym
+from mxnet.io import DataBatch, NDArrayIter
+from mxnet.lr_scheduler import FactorScheduler
+import mxnet.visualization, mxnet.operator, mxnet.sym
+import beside
+assert S is mx.sym is mx.symbol is sym and init is mxnet.initializer is mx.init
+assert mxnet.operator.CustomOp and beside.FOUND and NDArrayIter is mx.io.NDArrayIter
+assert mx.__name__ == "tinygrad_lesson.mx"
+try:
+    import mxnet.gluon
+except ModuleNotFoundError as error:
+    print(error)
+print(__name__, sys.argv[1:])
+"""
+
+
+def test_its_modules_are_found_by_their_names_in_mxnet(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "beside.py").write_text("FOUND = True")
+    (tmp_path / "elsewhere").mkdir()
+    done = python("-m", "tinygrad_lesson.mx", "../script.py", "a", "--b", folder=tmp_path / "elsewhere")
+    assert done.stdout.splitlines() == ["No module named 'mxnet.gluon'", "__main__ ['a', '--b']"], done.stderr
+    assert done.returncode == 0
+
+
+def test_what_cannot_be_run_is_told(tmp_path):
+    done = python("-m", "tinygrad_lesson.mx", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("usage: python -m tinygrad_lesson.mx script.py")
+    done = python("-m", "tinygrad_lesson.mx", "absent.py", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "python -m tinygrad_lesson.mx: there is no file 'absent.py'\n"
+
+
+def test_an_error_of_a_script_is_its_own(tmp_path):
+    (tmp_path / "script.py").write_text("import mxnet\n1 / 0")
+    done = python("-m", "tinygrad_lesson.mx", "script.py", folder=tmp_path)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert 'script.py", line 2' in done.stderr
+
+
+def test_mxnet_itself_is_not_replaced(tmp_path):
+    code = (
+        "import sys; sys.modules['mxnet'] = sys; from tinygrad_lesson import mx\n"
+        "try: mx.install()\nexcept ImportError as error: print(error)"
+    )
+    done = python("-c", code, folder=tmp_path)
+    assert "already; call install() before it is imported" in done.stdout, done.stderr
+    code = "from tinygrad_lesson import mx; mx.install(); mx.install(); import mxnet; print(mxnet is mx)"
+    assert python("-c", code, folder=tmp_path).stdout == "True\n"

@@ -1,0 +1,35 @@
+"""`import mxnet` finds this package: `mx.install()`, or ``python -m tinygrad_lesson.mx script.py``."""
+
+import importlib
+import pkgutil
+import sys
+
+OURS = "tinygrad_lesson.mx"
+ELSEWHERE = {  # modules of MXNet that live outside of this room
+    "sym": "tinygrad_lesson.mxnet",
+    "symbol": "tinygrad_lesson.mxnet",
+    "viz": "tinygrad_lesson.viz",
+    "visualization": "tinygrad_lesson.viz",
+    "init": f"{OURS}.initializer",
+}
+
+
+def install() -> None:
+    """Let ``import mxnet`` and ``import mxnet.initializer`` and so on, in this process, find what is here.
+
+    What MXNet has and is not here is a ModuleNotFoundError, as if it were not installed.
+
+    Errors
+        ImportError if MXNet itself was imported before.
+    """
+    package = importlib.import_module(OURS)
+    if sys.modules.get("mxnet", package) is not package:
+        raise ImportError(f"mxnet is {sys.modules['mxnet']!r} already; call install() before it is imported")
+    own = [
+        module.name
+        for module in pkgutil.iter_modules(package.__path__)
+        if module.name not in ("__main__", "installed")
+    ]
+    found = {name: f"{OURS}.{name}" for name in own} | ELSEWHERE
+    sys.modules["mxnet"] = package
+    sys.modules.update({f"mxnet.{name}": importlib.import_module(path) for name, path in found.items()})
