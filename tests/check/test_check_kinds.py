@@ -313,3 +313,63 @@ def test_a_kink_elsewhere_is_no_excuse(at):
         lambda *s: (),
     )
     assert check.gradients(op, x).verdict == "wrong"
+
+
+# Many elements at once: along random directions, unless something is seen there.
+
+GRID = np.random.default_rng(3).normal(size=(6, 8))
+
+
+def sine(place, part):
+    """A sine whose rule is wrong by a part of its derivative, in one of many places."""
+    off = 1 + part * (np.arange(GRID.size) == place).reshape(GRID.shape)
+    return made("Sine", lambda xp, x: xp.sin(x), lambda F, g, y, x: (g * np.cos(x) * off,))
+
+
+@pytest.mark.parametrize("place", [0, 17, GRID.size - 1])
+@pytest.mark.parametrize("part", [1e-6, 0.5, -2.0])
+def test_one_wrong_element_of_many_is_named(place, part):
+    report = check.gradients(sine(place, part), GRID)
+    assert report.verdict == "wrong"
+    assert report.element == np.unravel_index(place, GRID.shape)
+
+
+def test_right_rules_are_compared_along_few_directions_unless_each_element_is_asked_for():
+    few, each = (check.gradients(tl.sin, GRID, full=full) for full in (None, True))
+    assert few.ok
+    assert each.ok
+    assert (few.directions, each.directions) == (2, 0)
+    assert few.compared == each.compared == GRID.size**2
+    assert "along 2 random directions" in str(few)
+    assert "directions" not in str(each)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
+def test_one_kink_among_many_elements_is_still_a_kink(slope):
+    x = np.abs(GRID) + 0.1
+    x[3, 4] = 0.0
+    relu = made(
+        "Ramp",
+        lambda xp, x: xp.maximum(x, 0),
+        lambda F, g, y, x: (g * np.where(x == 0, slope, x > 0),),
+    )
+    for seed in range(5):
+        report = check.gradients(relu, x, seed=seed)
+        assert (report.verdict, report.element) == ("kink", (3, 4)), str(report)
+
+
+@pytest.mark.parametrize("small", [1e-4, 1e-7])
+def test_a_mistake_is_seen_beside_much_larger_derivatives(small):
+    scale = np.ones(GRID.shape)
+    scale[2] = small
+    wrong = np.where(scale == small, 1.5, 1.0)
+    f = made("Scaled", lambda xp, x: scale * xp.sin(x), lambda F, g, y, x: (g * scale * np.cos(x) * wrong,))
+    assert check.gradients(f, GRID).verdict == "wrong"
+
+
+def test_a_slope_that_rounding_swallows_is_not_called_wrong_at_any_seed():
+    for seed in range(20):
+        report = check.gradients(
+            lambda x: tl.log(tl.exp(x[0]) + tl.exp(x[1])) - x[0], [102.0, 62.0, 3.5], seed=seed
+        )
+        assert report.verdict != "wrong", str(report)

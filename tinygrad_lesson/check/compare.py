@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from tinygrad_lesson.eager.operators import sweep_as_told
 UNIT_ROWS = 64  # results up to which each has a row of its own; else they are weighted at random
 UNIT_COLUMNS = 4096  # elements up to which each is moved on its own; else all are, in random directions
 DIRECTIONS = 3  # random ones per input
+GLANCES = 2  # directions at least that are tried before elements: in one alone, kinks may cancel
 AT_ONCE = 64  # lines whose differences are looked at together
 WITNESSED = ("numeric", "error", "left", "right", "sides_error", "kink", "jump")
 DETAIL = 48  # rows and columns looked at one by one where a random direction fails
@@ -32,7 +33,7 @@ class Rows:
     `outputs` is the shape of the one result whose elements they are, if they are just that.
     """
 
-    cotangents: list[list[np.ndarray]]
+    cotangents: Iterable[list[np.ndarray]]
     weights: np.ndarray | None  # (rows, numbers of all results), or (rows,) numbers chosen; None for all
     outputs: tuple[int, ...] | None
     names: list[str]
@@ -147,15 +148,16 @@ def rows_for(subject: Subject, values: Sequence[np.ndarray], generator: np.rando
             return unit_rows(values)
         draws = [[np.asarray(generator.uniform(-1, 1, v.shape)) for v in values] for _ in range(2)]
         return Rows(draws, np.stack([flat(d) for d in draws]), None, ["random mix of results"] * 2)
-    plain = plain_results(subject)
+    plain = [y.shape for y in subject.recorded(subject.arrays)[1] if not is_loss(y)]
     given = [np.asarray(generator.uniform(-1, 1, shape)) for shape in plain]
     below = subject.handed_down(subject.arrays, given)
     return Rows([given], flat(below)[None], None, ["loss"])
 
 
-def plain_results(subject: Subject) -> list[tuple[int, ...]]:
-    """Shapes of the results that are no losses."""
-    return [y.shape for y in subject.recorded(subject.arrays)[1] if not is_loss(y)]
+def mix_of(values: Sequence[np.ndarray], generator: np.random.Generator) -> Rows:
+    """One random combination of the results."""
+    given = [np.asarray(generator.uniform(-1, 1, v.shape)) for v in values]
+    return Rows([given], flat(given)[None], None, ["random mix of results"])
 
 
 def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -258,6 +260,7 @@ def block_of(
     rule: np.ndarray,
     moves: Sequence[int] | Sequence[np.ndarray],
     here: Around,
+    glance: bool = False,
 ) -> Block:
     """Derivatives for input `i`, of which elements move by number, or all along directions."""
     x, chosen = subject.arrays[i], [move for move in moves if isinstance(move, int)]
@@ -274,7 +277,7 @@ def block_of(
         steps, met = steps_for(sizes[some], bool(chosen), here.stretch)
         along = lines(subject, rows, i, moves[some])
         at_zero, jitter = here.at_zero[:, None], here.jitter[:, None]
-        parts.append(numeric.slopes(along, at_zero, jitter, steps, met, expected[:, some], scale))
+        parts.append(numeric.slopes(along, at_zero, jitter, steps, met, expected[:, some], scale, glance))
     slopes, near, steep = zip(*parts, strict=True)
     found = Slopes._make(np.concatenate(field, axis=1) for field in zip(*slopes, strict=True))
     return Block(
@@ -282,6 +285,30 @@ def block_of(
         found.noisy, found.left, found.right, found.sides_error, found.step, max(float(n.max()) for n in near),
         lines(subject, rows, i, moves), moves, sizes, here.jitter, np.concatenate(steep, axis=1),
     )  # fmt: skip
+
+
+def glance(
+    subject: Subject, rows: Rows, gradients: Sequence[np.ndarray], generator: np.random.Generator
+) -> list[Block] | None:
+    """Blocks of few random directions, if the rules agree with short differences along all of them; else None.
+
+    Only rounding of the results themselves counts as noise, so what agrees here does so whatever else is rounded. In
+    none of the directions an element moves by less than half of what another does, so no bend is small beside it.
+    """
+    here = around(subject, rows, gradients, np.zeros(0), generator)
+    here = here._replace(jitter=EPS * np.abs(here.at_zero))
+    blocks = []
+    for i, rule in zip(subject.wanted, gradients, strict=True):
+        shape = subject.arrays[i].shape
+        moves = [
+            generator.choice((-1, 1), shape) * generator.uniform(0.5, 1, shape)
+            for _ in range(math.ceil(GLANCES / len(gradients)))
+        ]
+        block = block_of(subject, rows, i, rule, moves, here, glance=True)
+        if np.any(block.apart | block.kink | block.jump | block.blunt):
+            return None
+        blocks.append(block)
+    return blocks
 
 
 def compare(

@@ -1,17 +1,17 @@
 """What a rule owes to the incoming gradient: to be linear in it, however it lies, whatever came between."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.check.compare import Rows, plain_results, pulled
+from tinygrad_lesson.check.compare import Rows, pulled
 from tinygrad_lesson.check.numeric import SAFETY
 from tinygrad_lesson.check.precision import ROUNDED, sensitivity
 from tinygrad_lesson.check.purity import CLOSE
 from tinygrad_lesson.check.report import Entry, Report
-from tinygrad_lesson.check.subject import Arrays, Subject, pull_back
+from tinygrad_lesson.check.subject import Arrays, Subject
 
 MUCH = 1000.0  # times a cotangent: beyond whatever bound a rule may clip it to
 Row = list[np.ndarray]
@@ -25,26 +25,26 @@ def awkward(g: np.ndarray) -> np.ndarray:
     return np.asarray(view)
 
 
-def breaks_contract(subject: Subject, report: Report, rows: Rows, generator: np.random.Generator) -> bool:
+def breaks_contract(
+    subject: Subject, report: Report, rows: Rows, rule: Arrays, generator: np.random.Generator
+) -> bool:
     """Whether the gradients are no linear function of the cotangents; the report then says how.
 
     Cotangents of mixed sign are tried, very large ones, none at all, strided ones, one number repeated, and some
     after the function was computed at another point.
     """
-    shapes = plain_results(subject)
+    has_loss = subject.has_loss(subject.arrays)
+    shapes = [g.shape for g in next(iter(rows.cotangents))]
     if not sum(map(np.prod, shapes)):
         return False
-    has_loss = len(shapes) < len(subject.recorded(subject.arrays)[1])
     a, b = ([np.asarray(generator.normal(size=s)) for s in shapes] for _ in range(2))
     ones = [np.ones(s) for s in shapes]
     far = [y - MUCH * x for x, y in zip(a, b, strict=True)]
     tried: list[Row] = [[0 * x for x in a], a, b, far, ones, [awkward(x) for x in a]]
     tried.append([np.broadcast_to(1.0, s) for s in shapes])
-    every = Rows(tried, None, None, [])
-    found = pulled(subject, subject.arrays, every)
-    later = after_another(subject, a)
+    found = pulled(subject, subject.arrays, Rows(then_after_another(subject, tried, a), None, None, []))
     for k, i in enumerate(subject.wanted):
-        zero, of_a, of_b, of_far, of_ones, lying, repeated = found[k]
+        zero, of_a, of_b, of_far, of_ones, lying, repeated, later = found[k]
         held = zero if has_loss else 0.0  # what comes from a loss comes without being asked for
         linear = of_b - held - MUCH * (of_a - held)
         claims = [
@@ -52,10 +52,10 @@ def breaks_contract(subject: Subject, report: Report, rows: Rows, generator: np.
             ("cotangent", "is not linear in the incoming gradient", of_far - held, linear, MUCH * of_a),
             ("cotangent", "depends on how the incoming gradient lies in memory", lying, of_a, of_a),
             ("cotangent", "depends on how the incoming gradient lies in memory", repeated, of_ones, of_ones),
-            ("stale state", "is another one if the function was computed elsewhere in between", later[k], of_a, of_a),
+            ("stale state", "is another one if the function was computed elsewhere in between", later, of_a, of_a),
         ]  # fmt: skip
         if rows.weights is None and not has_loss:
-            by_unit = np.concatenate([x.ravel() for x in a]) @ pulled(subject, subject.arrays, rows)[k]
+            by_unit = np.concatenate([x.ravel() for x in a]) @ rule[k]
             claims.append(("cotangent", "is not linear in the incoming gradient", of_a, by_unit, of_a))
         for word, said, one, other, size in claims:
             off = np.abs(one - other)
@@ -78,16 +78,12 @@ def breaks_contract(subject: Subject, report: Report, rows: Rows, generator: np.
     return False
 
 
-def after_another(subject: Subject, cotangents: Arrays) -> Sequence[np.ndarray]:
-    """Gradients at the point, where the function has been computed at another one before the rules are asked."""
-    tensors, results = subject.recorded(subject.arrays)
+def then_after_another(subject: Subject, tried: list[Row], last: Row) -> Iterator[Row]:
+    """Cotangents in turn; before the last is asked for, the function is computed at other points."""
+    yield from tried
     for times in (1.1, -1.1):  # the second is perhaps where the function is not defined
         with contextlib.suppress(Exception):
             subject.recorded(
                 [times * np.roll(x, 1) if i in subject.wanted else x for i, x in enumerate(subject.arrays)]
             )
-    found = pull_back([tensors[i] for i in subject.wanted], results, cotangents)
-    return [
-        np.zeros(t.size) if g is None else np.array(g, np.float64).ravel()
-        for g, t in zip(found, [tensors[i] for i in subject.wanted], strict=True)
-    ]
+    yield last

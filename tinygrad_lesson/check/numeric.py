@@ -13,10 +13,11 @@ import numpy as np
 EPS = float(np.finfo(np.float64).eps)
 LEVELS = 4  # of a table: the step, a half, a quarter, an eighth of it
 GLANCE = 2.0**-10  # a first step with one half of it: where the rule agrees at once, that is enough
+ALONE = 2.0**-8  # that step, with a half and a quarter of it, where nothing longer follows
 STRETCH = (
     0.7,
     1.0,
-)  # each check shortens all steps by a number from here: what repeats after one step is not missed
+)  # each check shortens all steps by a number between: what repeats after a step is not missed
 STEPS = (2.0**-6, 2.0**-13, 2.0**-20)  # tried in turn, where the function is not smooth over the longer
 SHORTEST = 2.0**-27  # the last to be tried where many elements move at once
 SAFETY = 8.0  # an error bar is an estimate: two values part where they are this many bars away
@@ -140,13 +141,15 @@ def slopes(
     met: np.ndarray,
     expected: np.ndarray,
     scale: np.ndarray,
+    glance: bool = False,
 ) -> tuple[Slopes, np.ndarray, np.ndarray]:
     """Slopes of `along` at 0, each from the longest of its steps over which the function is smooth.
 
     `expected` is what a rule says, only to know when to stop: a step is shortened while the two
     disagree or the sides differ; a kink as near as `met` is as good as met, unless the function only moves
     too fast for that step. `scale` is the size of the slopes around. The second answer is the longest step
-    that is too long along each line, 0 where none was; the third how steep it is over the first step.
+    that is too long along each line, 0 where none was; the third how steep it is over the first step. For a `glance`
+    two short steps are all.
 
     Shapes
         at_zero, noise, scale (numbers, 1), expected (numbers, lines), met (lines,); steps (steps, lines), not
@@ -156,7 +159,8 @@ def slopes(
     steep, open_ = np.zeros(expected.shape), np.ones(expected.shape, bool)
     fits = np.zeros(expected.shape, bool)  # whether the best so far is what the rule says
     too_long = np.zeros(len(met))
-    for step, levels in ((GLANCE / STEPS[0] * steps[0], 2), *((row, LEVELS) for row in steps)):
+    first = (ALONE / STEPS[0] * steps[0], 3) if glance else (GLANCE / STEPS[0] * steps[0], 2)
+    for step, levels in (first, *((row, LEVELS) for row in (steps[1:2] if glance else steps))):
         k = np.flatnonzero(open_.any(axis=0) & np.isfinite(step))
         if not k.size:
             break
@@ -262,9 +266,8 @@ def leaps(found: Table, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where values to both sides, or the one between, lie far apart; and where that stays so, however near."""
     jumps = found.jumps
     high = jumps[0] > SAFETY**2 * noise
-    return high, high & (
-        jumps.min(axis=0) > jumps.max(axis=0) * 0.5 ** ((len(jumps) - 1) / 3)
-    )  # at 0 it may be half way
+    least = jumps.max(axis=0) * 0.5 ** ((len(jumps) - 1) / 3)  # at 0 it may be half way
+    return high, high & (jumps.min(axis=0) > least)
 
 
 def noise_of(along: Along, size: float) -> np.ndarray:
@@ -383,13 +386,10 @@ def precise(
         if best is not None:
             with np.errstate(invalid="ignore"):
                 parted = np.abs(found.value - best.value) > SAFETY * (found.error + best.error)
-            resolved = parted & (
-                SAFETY * found.error <= BENT * np.abs(found.value)
-            )  # a longer step has no say then
-            central, sides = (
-                (found.error < best.error) | resolved,
-                (found.sides_error < best.sides_error) | resolved,
-            )
+            # a longer step has no say where this is resolved
+            resolved = parted & (SAFETY * found.error <= BENT * np.abs(found.value))
+            central = (found.error < best.error) | resolved
+            sides = (found.sides_error < best.sides_error) | resolved
             for new, old, name in zip(found, best, Table._fields, strict=True):
                 chosen = sides if name in ("left", "right", "sides_error") else central
                 old[...] = np.where(chosen, new, old)

@@ -8,7 +8,7 @@ import numpy as np
 from tinygrad_lesson.check.compare import Rows, pulled
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import Arrays, Subject, is_loss, pull_back, repeatable
-from tinygrad_lesson.eager.apply import AsTold
+from tinygrad_lesson.eager.apply import AS_TOLD, AsTold
 from tinygrad_lesson.engine.backprop import backprop
 from tinygrad_lesson.engine.graph import Node, ancestors
 
@@ -20,7 +20,8 @@ def disturbed(subject: Subject, values: Arrays, report: Report) -> bool:
     if not alike(values, subject.value(subject.arrays)):
         undetermined(report, "result")
         return True
-    what = written_forward(subject) or written_backward(subject)
+    tensors, results = subject.recorded(subject.arrays)
+    what = written_forward(subject, tensors, results) or written_backward(subject, tensors, results)
     if what:
         report.verdict, report.cause, report.sentence = "wrong", "in place", what
     return bool(what)
@@ -41,9 +42,8 @@ def alike(a: Sequence[Any], b: Sequence[Any]) -> bool:
     )
 
 
-def written_forward(subject: Subject) -> str:
+def written_forward(subject: Subject, tensors: Sequence[Any], results: Sequence[Any]) -> str:
     """What the function itself writes to, in words; empty if nothing that it was given."""
-    tensors, results = subject.recorded(subject.arrays)
     for i, (x, t) in enumerate(zip(subject.arrays, tensors, strict=True)):
         if i not in subject.states and not alike([x], [t.array]):
             return f"the function writes into its input {subject.names[i]!r}"
@@ -78,9 +78,8 @@ def alike_nearly(a: Sequence[Any], b: Sequence[Any]) -> bool:
     return True
 
 
-def written_backward(subject: Subject) -> str:
+def written_backward(subject: Subject, tensors: Sequence[Any], results: Sequence[Any]) -> str:
     """What a rule writes to, in words; empty if nothing that belongs to others."""
-    tensors, results = subject.recorded(subject.arrays)
     cotangents = [np.linspace(0.5, 1.5, y.size).reshape(y.shape) for y in results if not is_loss(y)]
     watching = Watching()
     try:
@@ -101,6 +100,10 @@ class Watching(AsTold):
         self.found: list[tuple[Node, str]] = []
         self.given: list[tuple[Any, str]] = []
         self.kept: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """An op as a function: that of the world that looks at nothing, which keeps those it has made."""
+        return getattr(AS_TOLD, name)
 
     def operands(self, node: Any, gs: Any) -> Sequence[Any]:
         """What was recorded, and may not be written to; nor may the cotangent."""

@@ -96,6 +96,7 @@ class Report:
     order: int = 1
     compared: int = 0
     failed: int = 0  # of the derivatives that were compared
+    directions: int = 0  # of each input, along which all were compared at once; 0 where one by one
     worst: list[Entry] = dataclasses.field(default_factory=list)
     sharpest: float = 0.0  # the largest relative error where all is well
     culprit: Culprit | None = None
@@ -150,7 +151,10 @@ class Report:
         order = "" if self.order == 1 else f", order {self.order}"
         lines = [f"{self.title}{order}: {self.verdict}"]
         if self.ok and self.compared:
-            lines.append(f"  {self.compared} derivatives agree, relative error at most {self.sharpest:.1e}")
+            several = "direction" if self.directions == 1 else "directions"
+            along = f" along {self.directions} random {several} of each input" if self.directions else ""
+            at_most = f"relative error at most {self.sharpest:.1e}"
+            lines.append(f"  {self.compared} derivatives agree, {at_most}{along}")
         if self.worst and not self.ok:
             at = "" if self.element is None else f", element {list(self.element)}"
             lines.append(f"  worst at input {self.input!r}{at}")

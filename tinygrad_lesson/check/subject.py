@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -94,7 +94,7 @@ class Subject:
         return self.loss_known
 
     def pull(
-        self, arrays: Arrays, rows: Sequence[Arrays], back: Sweep = sweep_as_told
+        self, arrays: Arrays, rows: Iterable[Arrays], back: Sweep = sweep_as_told
     ) -> Iterator[list[Any]]:
         """Gradients of the wanted inputs, as the rules give them, for every row of cotangents.
 

@@ -12,6 +12,7 @@ from tinygrad_lesson.check import cause as causes
 from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.compare import (
     DETAIL,
+    GLANCES,
     Around,
     Block,
     Rows,
@@ -21,7 +22,9 @@ from tinygrad_lesson.check.compare import (
     compare,
     drawn,
     entries,
+    glance,
     loose,
+    mix_of,
     pulled,
     rows_for,
     sharpness,
@@ -80,15 +83,17 @@ def check(subject: Subject, options: Options) -> Report:
         report.notes.append("the result is empty")
         return report
     rows = rows_for(subject, values, options.generator)
+    few = rows if rows.weights is not None else mix_of(values, options.generator)
     try:
-        rule, repeated = pulled(subject, subject.arrays, rows), pulled(subject, subject.arrays, rows)
+        rule = pulled(subject, subject.arrays, rows)
+        once, again = pulled(subject, subject.arrays, few), pulled(subject, subject.arrays, few)
     except WrongShapeError as error:
         wrong_shape(subject, report, *error.args)
         return report
     except Exception as error:  # a rule is code of the user's, and may end in any way
         report.verdict, report.sentence = "wrong", f"the rule raises {raised(error)}"
         return report
-    if not alike(rule, repeated):
+    if not alike(once, again):
         undetermined(report, "gradient")
         return report
     if non_finite(subject, report, values, rule):
@@ -96,30 +101,37 @@ def check(subject: Subject, options: Options) -> Report:
     if subject.op is not None and subject.op.is_loss:
         report.notes.append(f"{subject.op.name} is a loss: its gradient is what it says, not a derivative")
         return report
-    here = around(subject, rows, rule, jitter(subject, rows, options.generator), options.generator)
-    blocks = compare(subject, rows, rule, here, options.generator, chooser(subject, options.full))
-    report.compared = sum(b.numeric.size for b in blocks)
-    judge(subject, report, rows, blocks, rule, here, options)
+    many = sum(subject.arrays[i].size for i in subject.wanted) > GLANCES * max(GLANCES, len(subject.wanted))
+    blocks = glance(subject, rows, rule, options.generator) if many and options.full is None else None
+    if blocks:
+        report.directions = max(len(b.moves) for b in blocks)
+        report.compared, report.sharpest = sum(part.size for part in rule), sharpness(blocks)
+        note_zeros(report, blocks)
+    else:
+        here = around(subject, rows, rule, jitter(subject, rows, options.generator), options.generator)
+        blocks = compare(subject, rows, rule, here, options.generator, chooser(subject, options.full))
+        report.compared = sum(b.numeric.size for b in blocks)
+        judge(subject, report, rows, blocks, rule, here, options)
     report.drawn = drawn(subject, blocks)
     try:
-        if report.ok and breaks_contract(subject, report, rows, options.generator):
+        if report.ok and breaks_contract(subject, report, rows, rule, options.generator):
             return report
     except Exception as error:
         report.verdict, report.sentence = "wrong", f"the rule raises {raised(error)}"
         return report
-    what = unsteady(subject, values, rows, rule, (3, 0) if report.ok else (REPEATS, REPEATS))
+    what = unsteady(subject, values, few, once, (3, 0) if report.ok else (REPEATS, REPEATS))
     if what:
         report.worst, report.failed, report.factor, report.notes = [], 0, None, []
         undetermined(report, what)
-    parts: list[tuple[Callable[..., None], Any]] = [
-        (rounded_part, (options.generator,)),
-        (short_part, (rule, options.generator)),
-        (compiled_part, (rule,)),
+    parts: list[tuple[Callable[..., None], Rows, Any]] = [
+        (rounded_part, few, options.generator),
+        (short_part, few, options.generator),
+        (compiled_part, rows, rule),
     ]
-    for part, more in parts:
+    for part, combined, more in parts:
         try:
             if report.ok and (options.float32 or part is not short_part):
-                part(subject, report, rows, *more)
+                part(subject, report, combined, more)
         except Exception as error:
             report.notes.append(f"at other numbers than these, {raised(error)}")
     return report
@@ -184,12 +196,18 @@ def judge(
             "rounding noise of the function hides its slope" if noisy else "differences do not settle here"
         )
         report.worst = entries(subject, rows, vague, "blunt")
-    elif not any(b.numeric.any() for b in blocks):
-        report.notes.append("all derivatives are 0 here, so that little was checked; move the point")
-    elif near:
+    elif not note_zeros(report, blocks) and near:
         report.notes.append(
             f"the function bends sharply within {max(near)[0]:.1e} of {max(near)[1]}; shorter steps were used"
         )
+
+
+def note_zeros(report: Report, blocks: Sequence[Block]) -> bool:
+    """Whether all derivatives are 0; the report then says so."""
+    if any(b.numeric.any() for b in blocks):
+        return False
+    report.notes.append("all derivatives are 0 here, so that little was checked; move the point")
+    return True
 
 
 def widen(subject: Subject, rows: Rows, blocks: Sequence[Block], options: Options) -> None:
@@ -204,8 +222,10 @@ def widen(subject: Subject, rows: Rows, blocks: Sequence[Block], options: Option
     for block, m in zip(blocks, moved, strict=True):
         whole = block.columns is None
         far = np.linalg.norm(m, axis=1)[:, None] if whole else m[:, block.columns]
-        block.error += far
         unit = largest / (float(np.max(np.abs(subject.arrays[block.input]))) or 1.0)
+        still = (block.numeric == 0) & (block.left == 0) & (block.right == 0)
+        far = np.where(still, np.maximum(far, numeric.EPS * unit), far)  # a slope below that moves nothing
+        block.error += far
         block.terms = np.minimum(far / ROUNDED, unit)  # no term is larger than what was computed on the way
 
 
@@ -277,5 +297,6 @@ def explain(
             rows_for(subject, subject.value(subject.arrays), options.generator),
         )
         with contextlib.suppress(Exception):
-            if breaks_contract(subject, other, every, options.generator):
+            by_rule = pulled(subject, subject.arrays, every)
+            if breaks_contract(subject, other, every, by_rule, options.generator):
                 report.cause, report.sentence = other.cause, other.sentence
