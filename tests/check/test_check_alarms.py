@@ -224,3 +224,39 @@ def test_vectors_whose_sign_is_another_one_at_this_very_point_jump(name):
 def test_a_value_at_one_point_alone_is_a_jump_and_not_a_kink():
     report = check.gradients(lambda x: tl.where(tl.equal(x, 0.5), x + 1.0, x * x), np.array([0.5, 0.7]))
     assert (report.verdict, report.cause) == ("kink", "discontinuity"), str(report)
+
+
+# Where the slope is 0 and all is curvature, there is no kink.
+
+SOME = np.random.default_rng(11).uniform(-2, 2, 6)
+FLAT = {
+    "variance of equal numbers": (tl.var, [np.ones(5)]),
+    "cosine of a vector with itself": (
+        lambda a, b: tl.sum(a * b) / tl.sqrt(tl.sum(a * a) * tl.sum(b * b)),
+        [SOME, SOME],
+    ),
+    "divergence of what is uniform": (
+        lambda x: tl.sum(tl.softmax(x) * (tl.log_softmax(x) - tl.log_softmax(x * 0))),
+        [1e-9 * SOME],
+    ),
+    "fourth power at its root": (lambda x: tl.sum((x - 2.0) ** 4), [np.full(6, 2.0)]),
+    "squared hinge at its edge": (
+        lambda x: tl.sum(tl.maximum(1 - x, 0.0) ** 2),
+        [np.array([1.0, 0.5, 2, 1, 1])],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_a_minimum_is_no_kink(name):
+    f, inputs = FLAT[name]
+    for seed in range(6):
+        report = check.gradients(f, *inputs, seed=seed)
+        assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("height", [1.0, 1e-2])
+def test_a_corner_at_a_minimum_is_a_kink(height):
+    for seed in range(6):
+        report = check.gradients(lambda x: x * x + height * tl.abs(x), [0.0, 1.0], seed=seed)
+        assert report.verdict == "kink", str(report)

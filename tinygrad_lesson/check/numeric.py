@@ -236,16 +236,16 @@ def is_sharp(along: Along, step: float, width: float, noise: np.ndarray) -> bool
 
 def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
     """Slopes from a table: are the two sides one, and is the bar short enough to tell anything?"""
-    size = np.maximum(
-        np.maximum(np.abs(found.left), np.abs(found.right)), np.maximum(np.abs(found.value), scale)
-    )
+    size = np.maximum(np.max(np.abs([found.left, found.right, found.value]), axis=0), scale)
     size = np.where(np.isfinite(size), size, 0.0)
     gap, loud = np.abs(found.gaps), SAFETY * found.rounding
     apart = np.abs(found.right - found.left) > SAFETY * found.sides_error + FLOOR * size
     halvings = len(gap) - 1  # each leaves a half of the gap where the function is smooth, all of it at a kink
     lasting = gap[-1] > gap[0] * 0.5 ** (2 / 3 * halvings)
     bent = (gap[0] > loud + BENT * size) & (lasting | ((gap[0] > np.sqrt(BENT) * size) & (halvings > 1)))
-    kink = bent & (apart | (SAFETY * found.error > BENT * size))
+    # a gap that shrinks with the step is a bend, not a kink, unless the bar is as long as the gap
+    vague = SAFETY * found.error > np.maximum(BENT * size, np.where(lasting, 0.0, gap[0] / SAFETY))
+    kink = bent & (apart | vague)
     high, stays = leaps(found, noise)
     jump = (stays & (halvings > 1)) | (high & (found.jumps[-1] > found.jumps[0] / 2) & kink)
     unknown = ~np.isfinite(found.error) | ~np.isfinite(found.value)
