@@ -36,7 +36,9 @@ def test_a_signature_has_the_order_in_which_a_call_without_names_is_read(name):
 
 
 def test_help_shows_inputs_defaults_and_meanings():
-    shown = pydoc.render_doc(tl.sym.BatchNorm, renderer=pydoc.plaintext)
+    shown = " ".join(
+        pydoc.render_doc(tl.sym.BatchNorm, renderer=pydoc.plaintext).split()
+    )  # 3.13 has a line for each
     for part in (
         "data=None, gamma=None, beta=None",
         "eps: float = 0.001",
