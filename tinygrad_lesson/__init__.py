@@ -3,11 +3,13 @@
 Every op is a function here: `tl.tanh(x)`, `tl.sum(x, axis=0)`. See `tl.sym` for the symbolic face.
 """
 
+from __future__ import annotations
+
 import importlib
 import pkgutil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinygrad_lesson import errors, graph, operator, ops, random, sym, symbol, tensor, train
+from tinygrad_lesson import errors, graph, operator, ops, random, sym, symbol, tensor
 from tinygrad_lesson.arrays import Context, NDArray, cpu, gpu
 from tinygrad_lesson.config import show_config
 from tinygrad_lesson.display import Displayed
@@ -24,7 +26,10 @@ from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.mxnet.custom import custom
 from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
-from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
+
+if TYPE_CHECKING:
+    from tinygrad_lesson import train
+    from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
 manual_seed = random.seed
@@ -41,6 +46,11 @@ LATE = {
     "mx": "mx",
     "nn": "nn",
     "optim": "optim",
+    "train": "train",
+    "FeedForward": "train",
+    "History": "train",
+    "NDArrayIter": "train",
+    "diagnose": "train",
 }
 
 ELSEWHERE = {  # what other libraries have: what to write

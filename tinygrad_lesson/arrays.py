@@ -1,5 +1,7 @@
 """NumPy or CuPy, devices, and the arrays that the symbolic face hands out."""
 
+from __future__ import annotations
+
 import importlib.util
 import sys
 from typing import Any, NamedTuple
@@ -19,7 +21,7 @@ class Context(NamedTuple):
         return f"{self.device_type}({self.device_id})"
 
     @classmethod
-    def parse(cls, text: str) -> "Context":
+    def parse(cls, text: str) -> Context:
         """From `cpu`, `gpu` or `gpu:1`.
 
         Errors

@@ -1,5 +1,7 @@
 """The command line: `tinygrad-lesson list`, `run` and `check`."""
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import math

@@ -1,5 +1,7 @@
 """What this package runs on: for bug reports, and beside measured numbers."""
 
+from __future__ import annotations
+
 import importlib
 import os
 import platform

@@ -4,6 +4,8 @@ What draws lives floors above; the package's own `__init__` says what it is, and
 notebook first asks.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, ClassVar
 

@@ -1,11 +1,12 @@
 """Files: read within their bounds, written whole or not at all."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import math
 import os
 import re
-import secrets
 import stat
 import struct
 import sys
@@ -127,7 +128,7 @@ def new_part(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
     It is locked while it is written: so another saver knows it from one that was left by a killed process.
     """
     while True:
-        part = folder / f".tinygrad_lesson-{secrets.token_hex(8)}.part"
+        part = folder / f".tinygrad_lesson-{os.urandom(8).hex()}.part"
         file = part.open("xb")
         if locked(file.fileno()) and part.exists():
             break
@@ -261,7 +262,7 @@ class Kind(NamedTuple):
 
     words: str
     fits: Callable[[Any], bool]
-    part: "Kind | None" = None
+    part: Kind | None = None
 
 
 def is_whole(value: Any) -> bool:
@@ -322,7 +323,7 @@ class Cursor:
         self.file, self.size = open_file(path)
         self.position = 0
 
-    def __enter__(self) -> "Cursor":
+    def __enter__(self) -> Cursor:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,11 +1,13 @@
 """Locks that a child process finds open: a thread that held one when the process forked is not there to leave it."""
 
+from __future__ import annotations
+
 import os
 import threading
 import weakref
 from typing import Any
 
-LOCKS: "weakref.WeakSet[Any]" = weakref.WeakSet()
+LOCKS: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def lock() -> Any:

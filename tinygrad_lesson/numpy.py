@@ -4,6 +4,8 @@ A function of NumPy that has a rule here gives a `Tensor` where it is given one;
 are NumPy's until a derivative is asked for: `tl.grad(f)(x)` gives `f` tensors.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
 from typing import Any

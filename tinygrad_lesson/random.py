@@ -4,6 +4,8 @@ Both are Mersenne twisters, which NumPy has; what differs is how they are seeded
 out, and how words of 32 bits become numbers. With these two a run of MXNet or of R can be made again.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -111,7 +113,7 @@ class MXNetGenerator:
         z: Array = y * np.sqrt(np.float32(-2) * _logf(r2) / r2)
         return (z * np.float32(scale) + np.float32(loc)).reshape(shape).astype(dtype, copy=False)
 
-    def split(self, count: int) -> list["MXNetGenerator"]:
+    def split(self, count: int) -> list[MXNetGenerator]:
         """`count` generators of their own, which begin where this one is; it goes on."""
         seeds = self._words(_dealt(count)) >> np.uint64(1)
         return [MXNetGenerator(int(seed)) for seed in seeds]

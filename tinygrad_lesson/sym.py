@@ -1,5 +1,7 @@
 """The symbolic face, under MXNet's short name: see `mxnet/`."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from tinygrad_lesson import mxnet

@@ -1,5 +1,7 @@
 """The eager face: see `eager/`."""
 
+from __future__ import annotations
+
 import sys
 import types
 from typing import Any

@@ -9,6 +9,8 @@ Source
     Rissanen 1978, "Modeling by shortest data description": what is said, and what it explains, are counted in bits.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import math
@@ -64,7 +66,7 @@ class Case:
     picked: np.ndarray | None
     result: tuple[int, ...]  # shape of the first result
     op: Op | None = None
-    others: Sequence["Other"] = ()
+    others: Sequence[Other] = ()
     variants: Sequence[tuple[str, str, np.ndarray]] = ()  # word, sentence, and the rule read in another way
     cuts: Sequence[str] = ()  # what was computed from this input without being recorded
     recorded_use: bool = False  # whether some other use of it was
@@ -103,7 +105,7 @@ class Case:
         return self.whole and self.outputs == self.shape
 
     @cached_property
-    def narrowed(self) -> "Case | None":
+    def narrowed(self) -> Case | None:
         """The wrong elements of the input by themselves, with the wrong results; None where that is all."""
         rows, columns = self.wrong.any(axis=1), self.wrong.any(axis=0)
         if self.columns is None or not rows.any() or (rows.all() and columns.all()):

@@ -1,5 +1,7 @@
 """Rule and differences side by side, input by input."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -46,7 +48,7 @@ class Rows:
         combined: np.ndarray = flat[self.weights] if self.weights.ndim == 1 else self.weights @ flat
         return combined
 
-    def with_cotangents(self, cotangents: list[list[np.ndarray]]) -> "Rows":
+    def with_cotangents(self, cotangents: list[list[np.ndarray]]) -> Rows:
         """The same combinations, with cotangents that differ a little."""
         return dataclasses.replace(self, cotangents=cotangents)
 

@@ -1,5 +1,7 @@
 """One op carried out in both faces, and whether they agree: eagerly, and as the plan of every runner."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """What a rule owes to the incoming gradient: to be linear in it, however it lies, whatever came between."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
 from typing import Any

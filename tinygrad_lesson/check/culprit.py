@@ -1,5 +1,7 @@
 """Who is to blame: the first recorded op whose own check fails at the very inputs it had."""
 
+from __future__ import annotations
+
 import inspect
 import sys
 from collections.abc import Callable

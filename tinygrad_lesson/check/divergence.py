@@ -1,5 +1,7 @@
 """`check.where_parted`: the first op that gives other results on another runner, dtype or device."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -37,7 +39,7 @@ class Setting(NamedTuple):
     """A way of carrying out a symbol."""
 
     runner: str = "numpy"
-    dtype: "np.dtype[Any]" = np.dtype(np.float64)
+    dtype: np.dtype[Any] = np.dtype(np.float64)
     context: Context = Context()
 
     def __str__(self) -> str:

@@ -1,5 +1,7 @@
 """What `Op.sample` draws from: shapes, choices, and numbers that keep away from kinks."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 

@@ -1,5 +1,7 @@
 """What is known about a wrong gradient, gathered for the search of its cause."""
 
+from __future__ import annotations
+
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence

@@ -1,5 +1,7 @@
 """`check.first_nonfinite`: which op made the first NaN or infinity, forward or backward?"""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
 from typing import Any

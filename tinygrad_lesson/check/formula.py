@@ -1,5 +1,7 @@
 """`check.derivation`: a gradient derived by hand beside the one by autodiff."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """`check.gradients`: is the gradient of a function, an op or a symbol right, and if not, why?"""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Collection, Sequence
 from typing import Any

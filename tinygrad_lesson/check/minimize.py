@@ -1,5 +1,7 @@
 """A few lines of Python in which one op makes the same NaN or infinity once more."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """The table of mistakes: for each a word, a sentence, and what the gradient would be without it."""
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import math

@@ -5,6 +5,8 @@ Source
     hand are derived here: without `rtol` and `atol` half the digits of the element type must agree.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -4,6 +4,8 @@ Central differences at halved steps are extrapolated to step 0; the table tells 
 still move, and the noise of the function, divided by the step, how far they could not be told apart.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """`check.pair`: a function and its hand-written gradient, from wherever they come."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 

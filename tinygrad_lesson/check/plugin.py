@@ -4,6 +4,8 @@ Each op is a test like any other: `-k`, `-x`, `-n` and the profile of hypothesis
 the command line nothing else is collected.
 """
 
+from __future__ import annotations
+
 import inspect
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """Single precision against double, and the compiled plan against the rules."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Property tests of ops: hypothesis looks for inputs at which an op is wrong, and makes them small."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

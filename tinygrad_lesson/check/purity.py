@@ -1,5 +1,7 @@
 """How a subject behaves: does it repeat itself, does it write where it must not, are its numbers finite?"""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """What a check says: a verdict, where, by how much, and why most likely."""
 
+from __future__ import annotations
+
 import dataclasses
 import html
 from collections.abc import Callable, Sequence
@@ -55,7 +57,7 @@ class Culprit:
     called: str
     position: int
     count: int
-    report: "Report"
+    report: Report
 
     @property
     def op(self) -> str:
@@ -103,7 +105,7 @@ class Report:
     notes: list[str] = dataclasses.field(default_factory=list)
     reproduce: str = ""
     sides: tuple[str, str] = ("rule", "differences")  # what was compared
-    drawn: "list[Drawn]" = dataclasses.field(default_factory=list, repr=False)  # what `plot` shows, by input
+    drawn: list[Drawn] = dataclasses.field(default_factory=list, repr=False)  # what `plot` shows, by input
 
     @property
     def ok(self) -> bool:

@@ -3,6 +3,8 @@
 hypothesis makes a failing example as small as it can. It is imported when a strategy is first asked for.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import types
@@ -143,7 +145,7 @@ def fields_of(op: Op) -> dict[str, Any]:
     return {field.name: getattr(op, field.name) for field in dataclasses.fields(op)}
 
 
-def values_of(cls: type[Op], field: "dataclasses.Field[Any]", kind: Any) -> Any:
+def values_of(cls: type[Op], field: dataclasses.Field[Any], kind: Any) -> Any:
     """What one attribute may be, by the choices or the range that its declaration states, and its type."""
     strategies, range_ = needed().strategies, field.metadata
     low, high, choices = range_.get("minimum"), range_.get("maximum"), range_.get("choices")

@@ -1,5 +1,7 @@
 """What is checked: a function, an op or a symbol, as a map from arrays to arrays with its own way back."""
 
+from __future__ import annotations
+
 import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

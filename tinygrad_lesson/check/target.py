@@ -1,5 +1,7 @@
 """What a user names to be checked: a package of ops, or a function in a module."""
 
+from __future__ import annotations
+
 import importlib
 import inspect
 import math

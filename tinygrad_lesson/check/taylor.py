@@ -1,5 +1,7 @@
 """`check.taylor`: what is left of a function once its value and its gradient are taken away, by length of step."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,7 @@
 """Kinks that several elements share: along some directions the function is smooth there, and the rules must agree."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Iterator, Sequence
 

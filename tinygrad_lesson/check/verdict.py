@@ -1,5 +1,7 @@
 """One check of one subject: rule against differences, and what to say of it."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence

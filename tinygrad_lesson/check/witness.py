@@ -1,5 +1,7 @@
 """The second witness: nothing is called wrong, or a kink, on the word of one set of differences."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

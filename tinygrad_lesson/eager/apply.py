@@ -1,5 +1,7 @@
 """Ops on tensors: computed, and recorded where a gradient may be asked for; and the worlds of what was recorded."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Sequence
 from typing import Any

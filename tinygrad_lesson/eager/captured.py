@@ -1,11 +1,12 @@
 """What a function sees without being given it, and whether that is still what it was."""
 
+from __future__ import annotations
+
 import dis
 import functools
 import sys
 import sysconfig
 import types
-from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
@@ -15,7 +16,6 @@ from tinygrad_lesson.eager.tensor import Tensor
 
 Place = tuple[Callable[[Any], Any], Any]  # how to look something up, and under which key
 PLAIN = (bool, int, float, complex, str, bytes, np.generic, frozenset, types.NoneType)
-OPEN = (types.SimpleNamespace, Namespace)  # classes of Python's that hold what their user puts there
 GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM")
 REFLECTIVE = frozenset(("getattr", "vars", "__dict__"))  # who uses these may look at any attribute
@@ -102,7 +102,7 @@ def places(x: Any, names: set[str]) -> Iterator[Place]:
             yield functools.partial(getattr, x), "__bases__"
     elif isinstance(fields, dict) and "__wrapped__" in fields:
         yield fields.get, "__wrapped__"
-    elif not is_library(type(x).__module__) or isinstance(x, OPEN):
+    elif not is_library(type(x).__module__) or is_open(x):
         yield type, x
         every = not names.isdisjoint(REFLECTIVE)
         known = {*(fields or ()), *(name for name in names if hasattr(type(x), name))}
@@ -130,6 +130,14 @@ def places_of_function(function: Any, names: set[str]) -> Iterator[Place]:
         elif not is_library(value.__name__):
             inner = vars(value)
             yield from ((inner.get, other) for other in others if other in inner)
+
+
+def is_open(x: Any) -> bool:
+    """Whether `x` is of a class of Python's that holds what its user puts there."""
+    argparse = sys.modules.get("argparse")  # where nobody has imported it, nobody has one of its objects
+    return isinstance(x, types.SimpleNamespace) or (
+        argparse is not None and isinstance(x, argparse.Namespace)
+    )
 
 
 @functools.cache

@@ -1,5 +1,7 @@
 """What tensors recorded, as a graph of edges: free of the arrays, so that it can be kept, named, drawn and compiled."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

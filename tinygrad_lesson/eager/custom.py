@@ -1,5 +1,7 @@
 """Functions with a derivative of their own, `custom_vjp` and `custom_jvp`, and `checkpoint`: each call is one op."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +17,7 @@ from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.engine.shapes import show
 
 
-def custom_vjp(f: Function, nondiff_argnums: Sequence[int] = ()) -> "CustomVjp":
+def custom_vjp(f: Function, nondiff_argnums: Sequence[int] = ()) -> CustomVjp:
     """`f` with a backward rule of its own, as in JAX: ``f = custom_vjp(f)``, then ``f.defvjp(forward, backward)``.
 
     ``forward(*inputs)`` gives the result and what the rule needs later. ``backward(needed, g)`` gives a tuple with the
@@ -40,7 +42,7 @@ def custom_vjp(f: Function, nondiff_argnums: Sequence[int] = ()) -> "CustomVjp":
     return CustomVjp(f, nondiff_argnums)
 
 
-def custom_jvp(f: Function, nondiff_argnums: Sequence[int] = ()) -> "CustomJvp":
+def custom_jvp(f: Function, nondiff_argnums: Sequence[int] = ()) -> CustomJvp:
     """`f` with a rule for its derivative along a direction, as in JAX: ``f.defjvp(rule)`` or ``f.defjvps(...)``.
 
     ``rule(inputs, tangents)`` gives the result and its tangent, which is linear in `tangents`; arguments in

@@ -1,5 +1,7 @@
 """Derivatives of functions: grad, vjp, jvp, Jacobians and Hessians, all from the one sweep."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """Functions that see, or change, the gradient of a tensor on its way: `register_hook`, `retain_grad`."""
 
+from __future__ import annotations
+
 import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -13,7 +15,7 @@ from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import show
 
-OF_LEAVES: "weakref.WeakKeyDictionary[Node, Hooks]" = weakref.WeakKeyDictionary()
+OF_LEAVES: weakref.WeakKeyDictionary[Node, Hooks] = weakref.WeakKeyDictionary()
 
 
 class Hook:

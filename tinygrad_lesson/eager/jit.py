@@ -1,5 +1,7 @@
 """A function of tensors as a plan: traced once per shape and type, then run without its Python."""
 
+from __future__ import annotations
+
 import functools
 import itertools
 from collections import OrderedDict
@@ -32,7 +34,7 @@ REALS = (bool, int, float)
 TRACES = 64  # how many combinations of shapes and types a function remembers
 
 
-def jit(f: Callable[..., Any], *, runner: str | None = None, passes: Passes = Passes()) -> "Jitted":
+def jit(f: Callable[..., Any], *, runner: str | None = None, passes: Passes = Passes()) -> Jitted:
     """`f` as a plan. It is traced anew for other shapes or types, and for other arguments that are no arrays.
 
     Arrays may be nested in tuples, lists, dicts and dataclasses, among the arguments and in the result. Gradients may
@@ -84,7 +86,7 @@ class Jitted:
             return program.packed(results if isinstance(results, tuple) else (results,))
         return program.packed([wrap(y) for y in program.run([t.array for t in inputs])])
 
-    def program(self, key: Any, inputs: Sequence[Tensor], given: Any) -> "Program":
+    def program(self, key: Any, inputs: Sequence[Tensor], given: Any) -> Program:
         """The plan for these arguments, made when first needed, and again where what `f` sees has changed."""
         if self.replaced != len(REPLACED):  # an op was declared again, perhaps one that was traced
             with self.lock:
@@ -239,7 +241,7 @@ class Program:
         """Results in the form in which the function gave them."""
         return results[0] if self.form.__class__ is Tensor else put_together(self.form, iter(results))
 
-    def pullback(self) -> "Program | None":
+    def pullback(self) -> Program | None:
         """The program of ``(cotangents, draws, inputs) -> gradients``, of those inputs that are floats; None without.
 
         It is made when first needed, from what was traced: whatever the function would do by now.

@@ -7,6 +7,8 @@ Source
     PyTorch's `nn.Linear` and `nn.Conv2d`, whose bounds these are.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence

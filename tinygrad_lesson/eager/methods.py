@@ -1,5 +1,7 @@
 """Methods and names that users of NumPy and PyTorch type, each a line over what there is."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any

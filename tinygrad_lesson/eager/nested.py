@@ -1,5 +1,7 @@
 """Arrays in tuples, lists, dicts and dataclasses: what a traced function is given, and what it gives."""
 
+from __future__ import annotations
+
 import copy
 import dataclasses
 from collections.abc import Iterator, Sequence

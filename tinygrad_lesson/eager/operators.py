@@ -1,5 +1,7 @@
 """Python's operators of tensors on the shortest way, `backward`, and functions that are no single op."""
 
+from __future__ import annotations
+
 import operator as python
 from collections.abc import Sequence
 from typing import Any

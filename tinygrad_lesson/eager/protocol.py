@@ -1,5 +1,7 @@
 """What the functions of NumPy make of a tensor."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

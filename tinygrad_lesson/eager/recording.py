@@ -1,5 +1,7 @@
 """What is recorded, and when a value may leave the graph."""
 
+from __future__ import annotations
+
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,5 +1,7 @@
 """Calls of functions that have a rule of their own, each as one op: what `custom_vjp` and `checkpoint` make."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import inspect
@@ -72,7 +74,7 @@ class Ruled:
         """The result, and what the rule needs of this call."""
         raise NotImplementedError
 
-    def pull(self, call: "Call", tensors: Sequence[Any], needed: Any, g: Any) -> Sequence[Any]:
+    def pull(self, call: Call, tensors: Sequence[Any], needed: Any, g: Any) -> Sequence[Any]:
         """The gradients of the input arrays for the cotangent `g`, which is built like the result."""
         raise NotImplementedError
 

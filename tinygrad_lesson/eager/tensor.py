@@ -1,5 +1,7 @@
 """The eager face: arrays that remember how they were made."""
 
+from __future__ import annotations
+
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -75,7 +77,7 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
             self.held = True
         self.node = (self.node or Node(None, values=weakref.ref(self))) if wanted else None
 
-    def requires_grad_(self, wanted: bool = True) -> "Tensor":
+    def requires_grad_(self, wanted: bool = True) -> Tensor:
         """This tensor, from now on a leaf that asks for a gradient, or that does not."""
         self.requires_grad = wanted
         return self
@@ -181,7 +183,7 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
             raise ShapeError(f"item: a tensor of shape {show(self.shape)} has {self.size} elements, not one")
         return np.asarray(self.seen(what)).item()
 
-    def detach(self) -> "Tensor":
+    def detach(self) -> Tensor:
         """The same elements, cut off from the graph."""
         if RECORDING.tracing:
             return self.F.stop_gradient(self)  # type: ignore[no-any-return]
@@ -242,7 +244,7 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
         plain, arrays = separated(parts)
         return self.F.advanced_slice(self, *arrays, key=plain)
 
-    def __iter__(self) -> Iterator["Tensor"]:
+    def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
     def __eq__(self, other: object) -> Any:

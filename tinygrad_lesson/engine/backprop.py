@@ -1,5 +1,7 @@
 """Reverse mode: the one sweep that every gradient in this package comes from."""
 
+from __future__ import annotations
+
 import traceback
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush

@@ -1,5 +1,7 @@
 """Ops that are written in the words of others: shapes, types, gradients and plans follow from that."""
 
+from __future__ import annotations
+
 import functools
 import inspect
 from collections.abc import Callable, Sequence

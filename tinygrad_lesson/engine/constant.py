@@ -1,5 +1,7 @@
 """A number in a graph."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from tinygrad_lesson.engine.declare import op

@@ -1,5 +1,7 @@
 """Declaring an op: the class becomes a frozen dataclass and enters the tables, unless its name is taken."""
 
+from __future__ import annotations
+
 import inspect
 import re
 import sys

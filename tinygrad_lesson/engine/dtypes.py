@@ -1,5 +1,7 @@
 """Element types: which a result has, and in which one sums keep their digits."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

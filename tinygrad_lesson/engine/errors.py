@@ -1,5 +1,7 @@
 """The errors of the house: each names the operation, what is, what was expected and why."""
 
+from __future__ import annotations
+
 import difflib
 from collections.abc import Iterable
 

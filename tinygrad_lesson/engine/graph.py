@@ -1,5 +1,7 @@
 """The graph that both faces record: nodes that apply an op to edges."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Iterable, Sequence
 from operator import attrgetter

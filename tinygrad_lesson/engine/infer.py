@@ -1,5 +1,7 @@
 """Shapes and element types along a graph, from what is known of some of its edges."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

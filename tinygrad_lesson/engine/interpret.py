@@ -1,5 +1,7 @@
 """The forward walk: the one place where the nodes of a graph are carried out, one after the other."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 

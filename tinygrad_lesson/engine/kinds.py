@@ -1,5 +1,7 @@
 """Kinds of ops that share their shape rule: elementwise ones, comparisons, reductions."""
 
+from __future__ import annotations
+
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -52,7 +54,7 @@ class Comparison(Elementwise):
         """Boolean."""
         return np.dtype(bool)
 
-    def vjp(self, F: "Namespace", g: Any, y: Any, *inputs: Any) -> tuple[None, ...]:
+    def vjp(self, F: Namespace, g: Any, y: Any, *inputs: Any) -> tuple[None, ...]:
         """No gradient: the answer is constant almost everywhere."""
         return (None,) * len(inputs)
 

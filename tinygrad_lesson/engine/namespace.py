@@ -1,4 +1,5 @@
 """The ops as functions, as methods and as Python's operators, for whatever a world computes with."""
+from __future__ import annotations
 
 import contextlib
 import dataclasses
@@ -37,7 +38,7 @@ def as_method(cls: type[Op]) -> Callable[..., Any]:
     return method
 
 
-NAMESPACES: "weakref.WeakSet[Namespace]" = weakref.WeakSet()  # each keeps the functions that it has made
+NAMESPACES: weakref.WeakSet[Namespace] = weakref.WeakSet()  # each keeps the functions that it has made
 
 
 class Namespace:
@@ -132,7 +133,7 @@ def with_attributes(doc: str, lines: Sequence[str]) -> str:
     return "\n".join([doc.rstrip(), "", "    Attributes", *listed, "    "])
 
 
-def meaning(field: "dataclasses.Field[Any]") -> str:
+def meaning(field: dataclasses.Field[Any]) -> str:
     """What an attribute means, and its range."""
     told: Mapping[str, Any] = field.metadata
     ends = [f"at {word} {told[e]}" for e, word in ENDS.items() if told.get(e) is not None]

@@ -5,6 +5,8 @@ page and the property tests all read the same declaration: a frozen dataclass wh
 attributes and whose `forward` names the inputs.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
@@ -16,8 +18,8 @@ from tinygrad_lesson.engine.dtypes import DType
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.shapes import Shape, merge, show
 
-OPS: dict[str, type["Op"]] = {}  # by name; `engine/declare.py` enters them
-FUNCTIONS: dict[str, type["Op"]] = {}  # by the name of the function
+OPS: dict[str, type[Op]] = {}  # by name; `engine/declare.py` enters them
+FUNCTIONS: dict[str, type[Op]] = {}  # by the name of the function
 REPLACED: list[str] = []  # names of ops that were declared again, for caches of what was made of one
 RESERVED: dict[str, str] = {}  # names that an op may not take -> what has them
 
@@ -74,7 +76,7 @@ class Op:
     """
 
     if TYPE_CHECKING:
-        __dataclass_fields__: ClassVar[dict[str, "dataclasses.Field[Any]"]]
+        __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
     name: ClassVar[str] = ""  # CamelCase, as in pictures and errors
     function: ClassVar[str] = ""  # snake_case, as called
     family: ClassVar[str] = ""  # the file it is declared in
@@ -170,11 +172,11 @@ class Op:
             return known[0] if known else None
         return np.result_type(*known)
 
-    def keeping(self, dtype: "np.dtype[Any]") -> "Op":
+    def keeping(self, dtype: np.dtype[Any]) -> Op:
         """This op as MXNet carries it out on integers, whose type it keeps."""
         return self
 
-    def input_dtype(self, i: int, first: np.dtype[Any]) -> "np.dtype[Any]":
+    def input_dtype(self, i: int, first: np.dtype[Any]) -> np.dtype[Any]:
         """Element type of input number `i` if nothing else decides it, given that of the first input."""
         return first
 
@@ -208,7 +210,7 @@ class Op:
         """
         return None
 
-    def at_mode(self, is_train: bool) -> "Op":
+    def at_mode(self, is_train: bool) -> Op:
         """This op as it acts in training or in prediction."""
         return self
 
@@ -220,7 +222,7 @@ class Op:
         """The number that this loss brings down, a mean over rows; None where it is the result."""
         return None
 
-    def averaged(self, rows: int) -> "Op":
+    def averaged(self, rows: int) -> Op:
         """This loss with the gradient of that mean, where its own is that of a sum over `rows`."""
         return self
 
@@ -245,7 +247,7 @@ class Op:
         return f"{self.name}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in fields)})"
 
 
-def check_attribute(op: Op, field: "dataclasses.Field[Any]", value: Any) -> None:
+def check_attribute(op: Op, field: dataclasses.Field[Any], value: Any) -> None:
     """Refuse a value outside the range that its declaration states; lists become tuples."""
     if isinstance(value, list):
         object.__setattr__(op, field.name, tuple(value))

@@ -1,5 +1,7 @@
 """Shape algebra. A shape is a tuple of sizes; a size, or a whole shape, that is not known yet is None."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """Worlds: where the ops of a graph, and their rules, are carried out."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 

@@ -1,5 +1,7 @@
 """Prediction by hand: what three of the lesson's networks compute, in NumPy and in a line per layer."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any
 

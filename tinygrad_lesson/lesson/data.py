@@ -1,5 +1,7 @@
 """The lesson's rows: iris flowers, and which of them are for training."""
 
+from __future__ import annotations
+
 from importlib import resources
 from typing import Any, NamedTuple
 

@@ -5,6 +5,8 @@ the lesson's ``x W`` reads ``x @ W.T`` here. The lesson divides by the number of
 it is done once, at the top, so that every value is the gradient of the loss that is stated.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,6 +5,8 @@ Source
     optimizers, confusion tables and probabilities.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

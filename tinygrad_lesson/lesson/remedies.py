@@ -4,6 +4,8 @@ One network of six hidden layers is varied in one respect at a time: its loss, i
 activation, batch normalization, its structure.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any
 

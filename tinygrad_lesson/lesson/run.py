@@ -1,5 +1,7 @@
 """Training a network of the lesson, and writing down what came out."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path

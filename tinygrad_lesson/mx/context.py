@@ -1,5 +1,7 @@
 """`mx.context`: devices. Plans run on the processor."""
 
+from __future__ import annotations
+
 from tinygrad_lesson.arrays import Context, cpu, gpu
 
 

@@ -1,5 +1,7 @@
 """`mx.init`: first values of parameters."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from tinygrad_lesson.train.initializer import (

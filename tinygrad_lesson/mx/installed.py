@@ -1,5 +1,7 @@
 """`import mxnet` finds this package: `mx.install()`, or ``python -m tinygrad_lesson.mx script.py``."""
 
+from __future__ import annotations
+
 import importlib
 import pkgutil
 import sys

@@ -1,5 +1,7 @@
 """`mx.metric`: how good predictions are."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """`mx.optimizer`: how weights follow their gradients."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from tinygrad_lesson.train.adaptive import AdaDelta, AdaGrad, Adamax, Nadam

@@ -1,5 +1,7 @@
 """`mx.random`: numbers as MXNet draws them on the processor, bit for bit after the same `seed`."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

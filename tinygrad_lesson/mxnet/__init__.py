@@ -1,5 +1,7 @@
 """The symbolic face: MXNet 1.x's `mx.sym`. Every operator of the catalog is a function here."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 from tinygrad_lesson.mxnet import catalog

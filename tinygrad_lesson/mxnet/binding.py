@@ -1,5 +1,7 @@
 """From a symbol and shapes or arrays to an executor."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

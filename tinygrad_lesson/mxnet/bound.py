@@ -1,5 +1,7 @@
 """Arrays that are bound: what is given for one is copied into it, or refused in words."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -1,5 +1,7 @@
 """What MXNet's attributes mean: each function makes our op from the attributes of one of its operators."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any
 

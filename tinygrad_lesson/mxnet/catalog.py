@@ -1,5 +1,7 @@
 """MXNet's operators as spellings of our ops."""
 
+from __future__ import annotations
+
 from tinygrad_lesson.engine.op import RESERVED, Op
 from tinygrad_lesson.mxnet import built, creating
 from tinygrad_lesson.mxnet.register import COUNTED, OPERATORS, operator

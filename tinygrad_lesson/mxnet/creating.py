@@ -1,5 +1,7 @@
 """What the attributes of MXNet's operators mean that make arrays from nothing."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,7 @@
 """`Custom`: operators of a user's own, registered with `tinygrad_lesson.mxnet.operator`, as ops like any other."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar
@@ -58,7 +60,7 @@ class Custom(Op):
 
     __repr__ = label
 
-    def at_mode(self, is_train: bool) -> "Custom":
+    def at_mode(self, is_train: bool) -> Custom:
         """A copy that tells `forward` so, with operators of its own."""
         return Custom(self.op_type, is_train=is_train, **dict(self.arguments))
 
@@ -163,7 +165,7 @@ class Custom(Op):
         results = (*outputs, *states)
         return results if len(results) > 1 else results[0]
 
-    def input_dtype(self, i: int, first: np.dtype[Any]) -> "np.dtype[Any]":
+    def input_dtype(self, i: int, first: np.dtype[Any]) -> np.dtype[Any]:
         """As `infer_type` says."""
         inputs, _, states = self.types([first] * len(self.argument_names))
         return (*inputs, *states)[i]

@@ -1,5 +1,7 @@
 """What `help` shows of an operator: its inputs and attributes with their defaults, and what each means."""
 
+from __future__ import annotations
+
 import dataclasses
 import inspect
 from typing import Any

@@ -1,5 +1,7 @@
 """An executor: a graph with arrays bound to it, run forward and backward."""
 
+from __future__ import annotations
+
 import contextlib
 import gc
 import math
@@ -311,7 +313,7 @@ class Executor:
 
     def reshape(
         self, partial_shaping: bool = False, allow_up_sizing: bool = False, **shapes: Shape
-    ) -> "Executor":
+    ) -> Executor:
         """An executor of the same graph for other input shapes; parameters and states are shared.
 
         Errors

@@ -1,5 +1,7 @@
 """Functions of symbols that are no single operator."""
 
+from __future__ import annotations
+
 import inspect
 import os
 from collections.abc import Callable, Sequence

@@ -1,5 +1,7 @@
 """Names and attributes that nodes get when the user gives none, as in MXNet 1.x."""
 
+from __future__ import annotations
+
 import itertools
 import threading
 from collections.abc import Iterator, Mapping

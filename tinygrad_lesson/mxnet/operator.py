@@ -3,6 +3,8 @@
 `@op` says more in fewer lines, and can be differentiated again; this is for operators that exist already.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -11,7 +13,7 @@ from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError
 from tinygrad_lesson.engine.shapes import Shape
 
 PropClass = TypeVar("PropClass", bound=type["CustomOpProp"])
-REGISTERED: dict[str, type["CustomOpProp"]] = {}
+REGISTERED: dict[str, type[CustomOpProp]] = {}
 
 
 class CustomOp:

@@ -17,6 +17,8 @@ Source
     MXNet 1.9.1, ``src/ndarray/ndarray.cc``: ``NDArray::Save``, ``NDArray::Load``, ``NDArray::LegacyLoad``.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json

@@ -1,5 +1,7 @@
 """A symbol from what the eager face has recorded."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from typing import Any

@@ -1,5 +1,7 @@
 """An MXNet operator: a spelling of one of our ops, with MXNet's names for attributes and inputs."""
 
+from __future__ import annotations
+
 import ast
 import contextlib
 import dataclasses
@@ -157,7 +159,7 @@ def parameters_of(build: Callable[..., Op]) -> dict[str, inspect.Parameter]:
             )
             for f in fields
         }
-    return dict(inspect.signature(build).parameters)
+    return dict(inspect.signature(build, eval_str=True).parameters)
 
 
 @functools.cache

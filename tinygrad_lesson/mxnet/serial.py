@@ -1,5 +1,7 @@
 """MXNet's JSON for graphs."""
 
+from __future__ import annotations
+
 import ast
 import json
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """`Symbol`: one or more edges of a graph, named and asked about as in MXNet 1.x."""
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -80,16 +82,16 @@ class Symbol(Displayed):
         """Names of the outputs."""
         return [output_name(edge) for edge in self.heads]
 
-    def get_internals(self) -> "Symbol":
+    def get_internals(self) -> Symbol:
         """A group of every variable and every output inside."""
         return Symbol([edge for node in self.nodes for edge in outputs_of(node)[: visible(node)]])
 
-    def get_children(self) -> "Symbol | None":
+    def get_children(self) -> Symbol | None:
         """A group of the inputs of the head nodes."""
         inputs = [x for node in dict.fromkeys(edge.node for edge in self.heads) for x in node.inputs]
         return Symbol(inputs) if inputs else None
 
-    def __getitem__(self, index: int | str | slice) -> "Symbol":
+    def __getitem__(self, index: int | str | slice) -> Symbol:
         if isinstance(index, str):
             found = [edge for edge in self.heads if index in (output_name(edge), edge.node.name)]
             if len(found) != 1:
@@ -102,7 +104,7 @@ class Symbol(Displayed):
             raise DTypeError(f"{self!r}: an output is chosen by its number or its name, not by {index!r}")
         return Symbol([self.heads[index]])
 
-    def __iter__(self) -> "Iterator[Symbol]":
+    def __iter__(self) -> Iterator[Symbol]:
         return (Symbol([edge]) for edge in self.heads)
 
     def __len__(self) -> int:
@@ -287,7 +289,7 @@ class Symbol(Displayed):
 
     # Composition.
 
-    def __call__(self, *positional: "Symbol", name: str | None = None, **named: "Symbol") -> "Symbol":
+    def __call__(self, *positional: Symbol, name: str | None = None, **named: Symbol) -> Symbol:
         """This expression with variables replaced by other expressions.
 
         Errors
@@ -311,10 +313,10 @@ class Symbol(Displayed):
             heads = [Edge(Node(node.op, node.inputs, node.label._replace(name=name)), heads[0].index)]
         return Symbol(heads)
 
-    def __copy__(self) -> "Symbol":
+    def __copy__(self) -> Symbol:
         return Symbol(self.heads)
 
-    def __deepcopy__(self, memo: Any) -> "Symbol":
+    def __deepcopy__(self, memo: Any) -> Symbol:
         return Symbol(self.heads)
 
     def __reduce__(self) -> Any:  # for pickle, which would recurse over the graph
@@ -328,45 +330,45 @@ class Symbol(Displayed):
 
     # Arithmetic.
 
-    def __add__(self, other: Any) -> "Symbol":
+    def __add__(self, other: Any) -> Symbol:
         return binary("_Plus", self, other)
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> "Symbol":
+    def __sub__(self, other: Any) -> Symbol:
         return binary("_Minus", self, other)
 
-    def __rsub__(self, other: Any) -> "Symbol":
+    def __rsub__(self, other: Any) -> Symbol:
         return binary("_Minus", other, self)
 
-    def __mul__(self, other: Any) -> "Symbol":
+    def __mul__(self, other: Any) -> Symbol:
         return binary("_Mul", self, other)
 
     __rmul__ = __mul__
 
-    def __truediv__(self, other: Any) -> "Symbol":
+    def __truediv__(self, other: Any) -> Symbol:
         return binary("_Div", self, other)
 
-    def __rtruediv__(self, other: Any) -> "Symbol":
+    def __rtruediv__(self, other: Any) -> Symbol:
         return binary("_Div", other, self)
 
-    def __mod__(self, other: Any) -> "Symbol":
+    def __mod__(self, other: Any) -> Symbol:
         return binary("_Mod", self, other)
 
-    def __rmod__(self, other: Any) -> "Symbol":
+    def __rmod__(self, other: Any) -> Symbol:
         return binary("_Mod", other, self)
 
-    def astype(self, dtype: Any) -> "Symbol":
+    def astype(self, dtype: Any) -> Symbol:
         """The same numbers in another element type."""
         return apply("Cast", self, dtype=np.dtype(dtype).name)
 
-    def __pow__(self, other: Any) -> "Symbol":
+    def __pow__(self, other: Any) -> Symbol:
         return binary("_Power", self, other)
 
-    def __rpow__(self, other: Any) -> "Symbol":
+    def __rpow__(self, other: Any) -> Symbol:
         return binary("_Power", other, self)
 
-    def __neg__(self) -> "Symbol":
+    def __neg__(self) -> Symbol:
         return binary("_Mul", self, -1.0)
 
     def __eq__(self, other: object) -> Any:
@@ -375,16 +377,16 @@ class Symbol(Displayed):
     def __ne__(self, other: object) -> Any:
         return binary("_not_equal", self, other)
 
-    def __gt__(self, other: Any) -> "Symbol":
+    def __gt__(self, other: Any) -> Symbol:
         return binary("_greater", self, other)
 
-    def __ge__(self, other: Any) -> "Symbol":
+    def __ge__(self, other: Any) -> Symbol:
         return binary("_greater_equal", self, other)
 
-    def __lt__(self, other: Any) -> "Symbol":
+    def __lt__(self, other: Any) -> Symbol:
         return binary("_lesser", self, other)
 
-    def __le__(self, other: Any) -> "Symbol":
+    def __le__(self, other: Any) -> Symbol:
         return binary("_lesser_equal", self, other)
 
     __hash__ = object.__hash__

@@ -1,5 +1,7 @@
 """Functions of one number between the layers of a network, in pieces."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op

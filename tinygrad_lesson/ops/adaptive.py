@@ -4,6 +4,8 @@ Source
     MXNet 1.9.1, ``optimizer_op-inl.h`` and ``contrib/optimizer_op.cc``.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 from tinygrad_lesson.engine.declare import op

@@ -1,5 +1,7 @@
 """Parts of arrays chosen by arrays of integers, mixed with slices, as NumPy's advanced indexing does."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np

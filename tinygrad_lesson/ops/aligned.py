@@ -1,5 +1,7 @@
 """Two ops of computer vision that compare or sample images: `ROIAlign` and `Correlation`."""
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

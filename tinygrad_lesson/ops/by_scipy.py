@@ -3,6 +3,8 @@
 SciPy is an extra, ``pip install 'tinygrad_lesson[special]'``; on a GPU CuPy has its own.
 """
 
+from __future__ import annotations
+
 import importlib
 import math
 

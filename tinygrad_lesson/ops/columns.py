@@ -1,5 +1,7 @@
 """What windows see, as columns of a batch of matrices, and the way back."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

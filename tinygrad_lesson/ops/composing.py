@@ -1,5 +1,7 @@
 """What operations that are a few others have in common."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from tinygrad_lesson.engine.composite import Composite

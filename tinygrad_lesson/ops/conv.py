@@ -5,6 +5,8 @@ and a copy or a sum runs over long rows. In a plan convolution and pooling becom
 `Transpose`, and where one follows another the two transpositions between them are left out.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import math

@@ -1,5 +1,7 @@
 """Arrays of counted numbers, and what is known of an array without its numbers; nothing here has a gradient."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

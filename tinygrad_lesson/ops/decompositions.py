@@ -1,5 +1,7 @@
 """Matrices as products of simpler ones, and functions of matrices, batch by batch, by library calls."""
 
+from __future__ import annotations
+
 import contextlib
 import math
 from typing import Any

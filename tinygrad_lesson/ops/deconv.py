@@ -1,5 +1,7 @@
 """The way back from a convolution, as a layer."""
 
+from __future__ import annotations
+
 import itertools
 
 import numpy as np

@@ -6,6 +6,8 @@ Source
     Liu et al. 2016, SSD; MXNet 1.9, ``contrib/multibox_prior.cc``, ``multibox_target.cc``, ``multibox_detection.cc``.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

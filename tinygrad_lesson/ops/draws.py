@@ -1,5 +1,7 @@
 """Ops that draw numbers from a distribution, with the generator of the executor."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,7 @@
 """Arithmetic, comparisons and functions of one number, element by element; inputs broadcast."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 from typing import Any

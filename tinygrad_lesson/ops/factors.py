@@ -1,5 +1,7 @@
 """Decompositions of matrices, with results in the order and the signs of MXNet."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op

@@ -1,5 +1,7 @@
 """Fourier transforms, and the complex conjugate."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Functions of one number and of two, beyond arithmetic: angles, hyperbolas, powers of two, logarithms of sums."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

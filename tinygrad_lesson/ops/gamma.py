@@ -1,5 +1,7 @@
 """The gamma function and what belongs to it: its logarithm and slope in NumPy alone, the rest by SciPy."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Images whose places are moved."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from tinygrad_lesson.engine.composite import Composite

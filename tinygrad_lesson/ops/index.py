@@ -1,5 +1,7 @@
 """Parts of arrays, and arrays put together from parts."""
 
+from __future__ import annotations
+
 import itertools
 from typing import Any
 

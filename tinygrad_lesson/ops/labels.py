@@ -1,5 +1,7 @@
 """What labels of classes say: which probabilities should be had, and what each label counts for."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 

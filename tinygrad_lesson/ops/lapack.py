@@ -1,5 +1,7 @@
 """Triangular matrices, batch by batch, as MXNet's `linalg` operators treat them."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

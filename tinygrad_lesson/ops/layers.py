@@ -1,5 +1,7 @@
 """Operations between layers that are a few others: activations, normalizations, a loss."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Small operators of MXNet that are few lines of others."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 

@@ -1,5 +1,7 @@
 """Linear algebra of square matrices, batch by batch."""
 
+from __future__ import annotations
+
 import contextlib
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Products of matrices."""
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

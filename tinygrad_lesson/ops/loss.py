@@ -1,5 +1,7 @@
 """Where gradients begin, and where they end."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 

@@ -1,5 +1,7 @@
 """Softmax over vectors of different lengths, and the loss of sequences without an alignment."""
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import math

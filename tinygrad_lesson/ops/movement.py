@@ -1,5 +1,7 @@
 """Ops that move elements or repeat them, and compute nothing."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from tinygrad_lesson.engine.backprop import unbroadcast

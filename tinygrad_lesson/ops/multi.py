@@ -7,6 +7,8 @@ Source
     MXNet 1.9.1, ``optimizer_op-inl.h`` and ``contrib/preloaded_multi_sgd-inl.h``.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 from typing import Any, ClassVar

@@ -1,5 +1,7 @@
 """Layers: softmax and its kin, normalization."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Layers that bring numbers to a common size, and the lengths of vectors."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Where the largest is, and elements in order of size."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op

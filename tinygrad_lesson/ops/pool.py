@@ -1,5 +1,7 @@
 """Pooling: one number for each window of an image."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 

@@ -1,5 +1,7 @@
 """Products of matrices and of columns, sums of many arrays."""
 
+from __future__ import annotations
+
 import functools
 
 import numpy as np

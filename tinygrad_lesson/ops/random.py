@@ -1,5 +1,7 @@
 """Ops that draw random numbers."""
 
+from __future__ import annotations
+
 import dataclasses
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Recurrent layers over whole sequences."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from tinygrad_lesson.engine.composite import Composite

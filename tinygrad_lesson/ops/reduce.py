@@ -1,5 +1,7 @@
 """Sums, means and their kin along axes, and the way back from them."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 from typing import Any

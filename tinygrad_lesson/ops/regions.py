@@ -1,5 +1,7 @@
 """The largest numbers in the cells of regions of images."""
 
+from __future__ import annotations
+
 import itertools
 import math
 

@@ -1,5 +1,7 @@
 """Answers of regressions, at which gradients begin."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op

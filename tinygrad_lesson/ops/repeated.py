@@ -1,5 +1,7 @@
 """Elements in another order, repeated, or surrounded by others."""
 
+from __future__ import annotations
+
 import itertools
 from typing import Any
 

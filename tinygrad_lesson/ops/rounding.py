@@ -1,5 +1,7 @@
 """Whole numbers and signs: rounding, remainders, which of two, and questions about a number."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

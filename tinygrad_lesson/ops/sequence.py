@@ -1,5 +1,7 @@
 """Sequences, which lie along one axis, one for each place along the other of the first two."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Images that are cut out, enlarged, bent: places between pixels."""
 
+from __future__ import annotations
+
 import itertools
 
 import numpy as np

@@ -5,6 +5,8 @@ fitted for this file, in 50 digits with mpmath: least squares on Chebyshev point
 weights (Sanathanan and Koerner 1963, Lawson 1961). Next to each stands its largest relative error.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar

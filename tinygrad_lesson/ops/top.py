@@ -1,5 +1,7 @@
 """The largest elements of vectors."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -8,6 +8,8 @@ Source
     MXNet 1.9.1, ``optimizer_op-inl.h``.
 """
 
+from __future__ import annotations
+
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.op import attr, declares

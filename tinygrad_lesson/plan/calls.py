@@ -1,5 +1,7 @@
 """A plan as calls on numbered arrays: the form in which it is carried out, printed and written to a file."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -4,6 +4,8 @@ A block of each array that the steps share stays in the processor's cache, and w
 written to memory: it has a place for one block alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 

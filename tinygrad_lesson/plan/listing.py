@@ -1,5 +1,7 @@
 """A plan as text: its steps, the NumPy calls of each, where every result lies, and what all of it takes."""
 
+from __future__ import annotations
+
 import bisect
 import math
 from collections.abc import Iterator

@@ -4,6 +4,8 @@ A value lives from the step that makes it to the last step that reads it or a vi
 whose lives do not overlap share a place.
 """
 
+from __future__ import annotations
+
 import bisect
 from collections.abc import Iterable, Sequence
 from typing import Any

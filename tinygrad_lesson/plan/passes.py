@@ -5,6 +5,8 @@ A graph is emitted anew through a `Builder`, node by node. On the way each op ma
 and what no head needs is never emitted.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

@@ -1,5 +1,7 @@
 """A plan: steps over numbered buffers. It is data; a runner is a loop over it."""
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence

@@ -7,6 +7,8 @@ Source
     Chen, Xu, Zhang and Guestrin 2016, "Training deep nets with sublinear memory cost", section 4. MXNet says mirror.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -9,6 +9,8 @@ or an object: ``{"array": 3}``, ``{"dtype": "<f4"}``, ``{"slice": [0, 2, null]}`
 ``{"ellipsis": true}``. ``outputs`` tells where results, gradients and what is updated are.
 """
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Callable, Mapping

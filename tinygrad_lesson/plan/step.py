@@ -1,5 +1,7 @@
 """What a plan consists of: steps over numbered buffers."""
 
+from __future__ import annotations
+
 import functools
 import inspect
 import math

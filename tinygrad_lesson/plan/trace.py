@@ -5,6 +5,8 @@ notes what is done with it. No element is looked at. Whatever else wants to know
 runners, the printed program, a plan in a file.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 import mmap
@@ -100,7 +102,7 @@ class Value(np.lib.mixins.NDArrayOperatorsMixin):
     `shadow` is an array of that shape in memory that is never read; `root` the value whose memory it lies in.
     """
 
-    def __init__(self, tracer: "Tracer", shadow: np.ndarray, root: "Value | None" = None) -> None:
+    def __init__(self, tracer: Tracer, shadow: np.ndarray, root: Value | None = None) -> None:
         self.tracer, self.shadow, self.root = tracer, shadow, self if root is None else root
         self.number = len(tracer.values)
         tracer.values.append(self)
@@ -170,7 +172,7 @@ class Value(np.lib.mixins.NDArrayOperatorsMixin):
 class Module:
     """NumPy as an op sees it while it is traced: what has no operand that could note it is noted here."""
 
-    def __init__(self, tracer: "Tracer") -> None:
+    def __init__(self, tracer: Tracer) -> None:
         self.__tracer = tracer
 
     def __getattr__(self, name: str) -> Any:

@@ -1,5 +1,7 @@
 """An optimizer's rule in a plan: steps that bring parameters and what is remembered of them to their next values."""
 
+from __future__ import annotations
+
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """Runners: loops over a plan. The NumPy runner is its meaning; the tape is the faster one."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import importlib.util

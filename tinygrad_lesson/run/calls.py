@@ -1,5 +1,7 @@
 """The calls of a trace, carried out by NumPy on fixed arrays, in the form that NumPy carries out fastest."""
 
+from __future__ import annotations
+
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

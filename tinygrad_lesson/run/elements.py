@@ -1,5 +1,7 @@
 """Loops that treat each element alike, as instructions: as few axes as will do."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

@@ -4,6 +4,8 @@ Each loop is compiled for itself, in some hundredths of a second, and only for a
 made good. `Loop.text` is its code, in LLVM's own language, to be read.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

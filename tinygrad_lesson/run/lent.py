@@ -3,6 +3,8 @@
 New memory costs more than most results take to compute: the system clears it page by page.
 """
 
+from __future__ import annotations
+
 import math
 from collections import deque
 from typing import Any
@@ -34,7 +36,7 @@ class Lender:
 class Block(np.ndarray):
     """Memory that knows where it goes when it comes back."""
 
-    back: deque["Block"]
+    back: deque[Block]
 
 
 class Lent(np.ndarray):

@@ -1,5 +1,7 @@
 """Calls as instructions: an encoder for each NumPy function that has a kernel."""
 
+from __future__ import annotations
+
 import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

@@ -1,5 +1,7 @@
 """The meaning of a plan, in NumPy."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, ClassVar

@@ -1,5 +1,7 @@
 """Where the operands of instructions lie: offsets from the arena and strides, in bytes; what else is allocated."""
 
+from __future__ import annotations
+
 import functools
 import math
 from collections.abc import Sequence

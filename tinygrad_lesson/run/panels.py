@@ -3,6 +3,8 @@
 Convolutions (`windows.py`) and large products of matrices share this, and its kernels (`tape/windows.py`).
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Two neighbouring steps as one instruction, where only the second reads what the first makes."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,6 +4,8 @@ The processor guesses well where a forward part will read on. Of a backward part
 last to the first but through each of their arrays from the front, it guesses wrong.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from tinygrad_lesson.run.operands import Noted, Operand, Row

@@ -1,5 +1,7 @@
 """Products of matrices as instructions: small ones where they lie, large ones in packed panels."""
 
+from __future__ import annotations
+
 from tinygrad_lesson.run.elements import elementwise
 from tinygrad_lesson.run.operands import FLOATS, WORD, Memory, Operand, Row
 from tinygrad_lesson.run.panels import LONGEST_SUM, large_product

@@ -1,5 +1,7 @@
 """The meaning of a plan: its calls, one after the other."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

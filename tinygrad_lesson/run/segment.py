@@ -1,5 +1,7 @@
 """Instructions that run in one go, as one tape of words; large loops may be shared among threads."""
 
+from __future__ import annotations
+
 import itertools
 from array import array
 from collections.abc import Sequence

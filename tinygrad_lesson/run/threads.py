@@ -1,14 +1,18 @@
 """How many threads large loops are shared among, and the threads that wait for their parts."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import os
+import queue
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_lesson.engine.errors import LessonError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 THREADS = "TINYGRAD_LESSON_THREADS"  # environment variable
 
@@ -35,6 +39,8 @@ def shares(count: int, least: int, effort: float, enough: float) -> list[tuple[i
 @functools.cache
 def pool(workers: int) -> ThreadPoolExecutor:
     """Threads that wait for work."""
+    from concurrent.futures import ThreadPoolExecutor  # which takes its time
+
     return ThreadPoolExecutor(workers, thread_name_prefix="tinygrad_lesson")
 
 
@@ -55,7 +61,7 @@ class Turn:
         self.begun: list[None] = []
         self.done: list[None] = []
         self.failed: list[BaseException] = []
-        self.news: SimpleQueue[None] = SimpleQueue()
+        self.news: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def begin(self) -> None:
         """Give the parts to the pool, as far as it takes any: it does not while the process ends."""

@@ -4,6 +4,8 @@ What has no kernel runs as NumPy steps between two stretches of instructions, so
 work, only to be faster.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property

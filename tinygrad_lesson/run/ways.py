@@ -1,5 +1,7 @@
 """How a runner carries out each step of a plan, to be read: by which pattern, by which calls, and why not otherwise."""
 
+from __future__ import annotations
+
 from functools import partial
 from typing import Any
 

@@ -4,6 +4,8 @@ What is not here is encoded call by call (`lower.CALLS`). Each pattern has a nam
 ``Passes(patterns=False)`` does without.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """Products over windows as instructions: where what a window sees lies, said in tables that kernels read."""
 
+from __future__ import annotations
+
 import functools
 import itertools
 import math

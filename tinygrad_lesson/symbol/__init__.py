@@ -1,5 +1,7 @@
 """The symbolic face: see `mxnet/`."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from tinygrad_lesson import mxnet

@@ -1,5 +1,7 @@
 """Optimizers whose steps are scaled by the gradients so far. Their arithmetic is that of MXNet's Python."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar

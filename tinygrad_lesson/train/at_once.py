@@ -1,5 +1,7 @@
 """Many training steps in one call of a runner that can."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Mapping
 from typing import Any

@@ -1,5 +1,7 @@
 """What iterators hand out, and iterators around others: MXNet's `mx.io`."""
 
+from __future__ import annotations
+
 import operator
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
@@ -37,7 +39,7 @@ class DataDesc(namedtuple("DataDesc", ["name", "shape"])):
     @staticmethod
     def get_list(
         shapes: Sequence[tuple[str, Any]], types: Sequence[tuple[str, Any]] | None
-    ) -> list["DataDesc"]:
+    ) -> list[DataDesc]:
         """One for each pair of a name and a shape, with the type that has the same name."""
         known = dict(types or ())
         return [DataDesc(name, shape, *([known[name]] if types else [])) for name, shape in shapes]

@@ -1,5 +1,7 @@
 """What `FeedForward.fit` calls after batches and epochs, and what it shows meanwhile."""
 
+from __future__ import annotations
+
 import logging
 import math
 import time

@@ -1,5 +1,7 @@
 """Class numbers: a label that names none of the classes would be learnt from, or counted, without a word."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 

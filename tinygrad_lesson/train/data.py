@@ -3,6 +3,8 @@
 A trainer asks `as_batches` for one epoch, whatever it was given.
 """
 
+from __future__ import annotations
+
 import copy
 import operator
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,7 +130,7 @@ class NDArrayIter:
             raise StopIteration
         return DataBatch(self.getdata(), self.getlabel(), self.getpad(), self.getindex())
 
-    def __iter__(self) -> "NDArrayIter":
+    def __iter__(self) -> NDArrayIter:
         """The batches that are left in this epoch."""
         return self
 
@@ -183,7 +185,7 @@ class NDArrayIter:
         rows = rows.reshape(-1, self.batch_size)
         return {name: array[rows] for name, array in self.data + self.label}
 
-    def once(self) -> "NDArrayIter":
+    def once(self) -> NDArrayIter:
         """An iterator of its own over an epoch in which rows that would roll over fill a batch with padding."""
         made = copy.copy(self)
         made.last_batch_handle = "pad" if self.last_batch_handle == "roll_over" else self.last_batch_handle

@@ -1,5 +1,7 @@
 """Optimizers near plain gradient descent: with noise, with a correction for delay, with a rate for each layer."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -1,5 +1,7 @@
 """What is wrong with a network's gradients, in words: `diagnose`."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence

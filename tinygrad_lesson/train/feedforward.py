@@ -1,5 +1,7 @@
 """`FeedForward`: a symbol with parameters that can be fitted, asked and saved, as in MXNet 1.x."""
 
+from __future__ import annotations
+
 import importlib
 import inspect
 import math
@@ -511,7 +513,7 @@ class FeedForward:
     @staticmethod
     def load(
         prefix: str, epoch: int, ctx: Context = cpu(), *, states: bool | None = None, **more: Any
-    ) -> "FeedForward":
+    ) -> FeedForward:
         """The model of a checkpoint, MXNet's or ours.
 
         If it was saved with `states`, `fit` goes on bit for bit; settings given here win over those saved. What is in
@@ -533,7 +535,7 @@ class FeedForward:
     @staticmethod
     def create(
         symbol: Symbol, X: Any, y: Any = None, ctx: Any = cpu(), num_epoch: int = 1, **more: Any
-    ) -> "FeedForward":
+    ) -> FeedForward:
         """A model of `symbol`, fitted to the data; `more` are settings of the model and of `fit`."""
         fitting = {k: more.pop(k) for k in inspect.signature(FeedForward.fit).parameters if k in more}
         model = FeedForward(symbol, ctx, num_epoch, **more)

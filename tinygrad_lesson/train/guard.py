@@ -1,5 +1,7 @@
 """What a training makes sure of before it goes on: batches that fit, data and losses that are numbers."""
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Iterable, Mapping
 from typing import Any

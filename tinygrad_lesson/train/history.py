@@ -1,5 +1,7 @@
 """What a training leaves behind: numbers per epoch, and what is needed to look into the network again."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 import os
@@ -142,7 +144,7 @@ class History:
         }
 
     @classmethod
-    def read(cls, told: Any) -> "History":
+    def read(cls, told: Any) -> History:
         """A history from one, from a model that has one, from a `history.json` or from what it holds.
 
         Errors

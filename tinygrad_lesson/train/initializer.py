@@ -4,6 +4,8 @@ As in MXNet 1.9: ``Xavier()("fc1_weight", (10, 4), generator)`` draws, and the s
 zeros for ``fc1_bias`` and ones for ``bn1_gamma``.
 """
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +20,7 @@ from tinygrad_lesson.random import MXNetGenerator, default_generator
 
 Array = npt.NDArray[Any]
 
-INITIALIZERS: dict[str, type["Initializer"]] = {}
+INITIALIZERS: dict[str, type[Initializer]] = {}
 
 BY_ATTRIBUTE = (
     "moving_mean",
@@ -38,10 +40,10 @@ _BY_SUFFIX = {
 }
 
 
-def register(*names: str) -> Callable[[type["Initializer"]], type["Initializer"]]:
+def register(*names: str) -> Callable[[type[Initializer]], type[Initializer]]:
     """Make an initializer known to `create` under these names."""
 
-    def add(cls: type["Initializer"]) -> type["Initializer"]:
+    def add(cls: type[Initializer]) -> type[Initializer]:
         INITIALIZERS.update(dict.fromkeys(names, cls))
         return cls
 

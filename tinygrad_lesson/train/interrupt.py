@@ -1,5 +1,7 @@
 """Ctrl-C while a network learns: it comes between two steps, where parameters, optimizer and history agree."""
 
+from __future__ import annotations
+
 import contextlib
 import signal
 import threading

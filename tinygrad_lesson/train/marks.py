@@ -4,6 +4,8 @@ A gradient vanishes on its way back: what counts is how much of it reaches the l
 So a residual block that has little to learn is no alarm while the layers before it are reached around it.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -4,6 +4,8 @@ Classes are given as indices (rows,), or as a column per class (rows, kinds): pr
 Then the largest counts, and the first of equal ones. Predictions with more axes have the classes along axis 1.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 

@@ -1,5 +1,7 @@
 """Statistics of gradients while a network trains."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Multipliers of the rate and of the decay that parameters were made with: ``Variable("w", lr_mult=0)``."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from numbers import Real
@@ -21,7 +23,7 @@ class Stated(NamedTuple):
     )  # at a number by an op, as by BatchNorm's `fix_gamma`: they never decay
 
     @classmethod
-    def by(cls, nodes: Sequence[Node]) -> "Stated":
+    def by(cls, nodes: Sequence[Node]) -> Stated:
         """What they were made with."""
 
         def stated(key: str) -> dict[Hashable, float]:
@@ -31,7 +33,7 @@ class Stated(NamedTuple):
 
         return cls(stated("lr_mult"), stated("wd_mult"), frozenset(pinned(nodes)))
 
-    def under(self, other: "Stated") -> "Stated":
+    def under(self, other: Stated) -> Stated:
         """Both; where they differ, what `other` says."""
         return Stated(
             {**self.lr_mult, **other.lr_mult}, {**self.wd_mult, **other.wd_mult}, self.held | other.held

@@ -4,6 +4,8 @@
 ``opt = Adam(params, lr=1e-3)`` changes tensors in place by ``opt.step()``.
 """
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -102,7 +104,7 @@ class TreeOptimizer:
         trees = [mapped(lambda x, column=column: next(column), params) for column in columns]
         return trees[0], State(trees[1], tuple(trees[2:]))
 
-    def step(self, group: Sequence["Leaf"]) -> None:
+    def step(self, group: Sequence[Leaf]) -> None:
         """One step of parameters of one type that were changed equally often: side by side in one array."""
         key = tuple((leaf.place, leaf.weight.shape) for leaf in group), group[0].weight.dtype
         with self.lock:
@@ -123,7 +125,7 @@ class TreeOptimizer:
             for leaf, (_, part) in zip(group, updater.segments, strict=True):
                 leaf.take(updater.weight[part], [moment[part] for moment in moments])
 
-    def over(self, params: Any) -> "InPlace":
+    def over(self, params: Any) -> InPlace:
         """An object that changes these tensors in place by their `grad`: ``opt.step()``, ``opt.zero_grad()``."""
         return InPlace(self, params)
 

@@ -1,5 +1,7 @@
 """Optimizers by name, and updaters: one optimizer over the arrays of a training, however many layers there are."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple

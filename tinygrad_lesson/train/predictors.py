@@ -1,5 +1,7 @@
 """Executors that answer: one for each shape of a batch, over the model's own parameters."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple

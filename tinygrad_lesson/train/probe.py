@@ -1,5 +1,7 @@
 """A look into a network: what its layers let through, forward and back, at given parameters."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -32,7 +34,7 @@ class Distribution(NamedTuple):
     deviation: float
 
     @classmethod
-    def of(cls, values: Array) -> "Distribution":
+    def of(cls, values: Array) -> Distribution:
         """That of the finite ones among `values`."""
         values = values[np.isfinite(values)].astype(float)
         if not values.size:
@@ -71,7 +73,7 @@ class Layer(NamedTuple):
         return told
 
     @classmethod
-    def read(cls, told: Any, where: str) -> "Layer":
+    def read(cls, told: Any, where: str) -> Layer:
         """The layer that `as_json` has told.
 
         Errors

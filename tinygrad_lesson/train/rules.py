@@ -5,6 +5,8 @@ made from them; only the rate can be changed later. The arithmetic is MXNet's, o
 results are its bits.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 import operator

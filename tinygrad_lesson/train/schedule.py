@@ -8,6 +8,8 @@ Source
     MXNet 1.9, ``mx.lr_scheduler``.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 

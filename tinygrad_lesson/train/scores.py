@@ -4,6 +4,8 @@ Source
     MXNet 1.9, ``mx.metric``.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

@@ -4,6 +4,8 @@ A file of states is MXNet's `.params` format: named arrays, and JSON as an array
 `lr_scheduler`, are in no file: they are given again.
 """
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Mapping
@@ -63,7 +65,7 @@ class States(NamedTuple):
     @classmethod
     def beside(
         cls, prefix: str, epoch: int, arg_params: Arrays, aux_params: Arrays, *, wanted: bool | None
-    ) -> "States | None":
+    ) -> States | None:
         """Those saved with the parameters of a checkpoint; None if there are none, or they are not `wanted`."""
         path = file_of(prefix, epoch, "states")
         if wanted is False or (wanted is None and not os.path.exists(path)):
@@ -74,7 +76,7 @@ class States(NamedTuple):
         return None if arrays is None else cls.read(arrays, plain(path))
 
     @classmethod
-    def read(cls, arrays: Arrays, where: str) -> "States":
+    def read(cls, arrays: Arrays, where: str) -> States:
         """The states in a file, which `where` names.
 
         Errors
@@ -230,7 +232,7 @@ class Course:
         }
         return States(arrays, told)
 
-    def rest(self, parameters: Mapping[str, np.ndarray] | None) -> "Course | None":
+    def rest(self, parameters: Mapping[str, np.ndarray] | None) -> Course | None:
         """Keep where it stands and let go of the rest; None if the steps went on beyond `parameters`."""
         weight = self.updater.weight
         whole = parameters is not None and all(

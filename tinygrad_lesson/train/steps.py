@@ -4,6 +4,8 @@ The operator says how a step is taken; here its attributes are an optimizer's se
 those of the step.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any

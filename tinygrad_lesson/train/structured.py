@@ -1,5 +1,7 @@
 """First values that are no plain distribution, and initializers that choose by name."""
 
+from __future__ import annotations
+
 import math
 import os
 import re

@@ -1,5 +1,7 @@
 """A network as its reader thinks of it: layers with weights, and the small steps between them."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """From a graph to boxes and arrows, with what is known of its edges."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import re

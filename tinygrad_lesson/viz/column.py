@@ -1,5 +1,7 @@
 """One network as a column: its layers from the inputs down, with what stands between them."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -59,7 +61,7 @@ class Column(NamedTuple):
         """The parts that are drawn."""
         return [i for i in range(len(self.parts)) if self.shown_for(i) == i]
 
-    def add_to(self, drawing: graphviz.Digraph, scale: "Scale") -> list[str | None]:
+    def add_to(self, drawing: graphviz.Digraph, scale: Scale) -> list[str | None]:
         """Draw the network downwards; what stands for each layer, None for all but the first of a block."""
         drawing.attr(label=as_label(self.title), fontsize="16", margin="12", peripheries="0", **CLEAR)
         row: list[str | None] = []

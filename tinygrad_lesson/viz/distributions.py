@@ -1,5 +1,7 @@
 """Plots of what is in a layer: how its weights and its activations are spread, before and after training."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +20,7 @@ MOST_ROWS = 26  # of more layers some are shown, the first and the last included
 HEIGHT = 0.42  # of a histogram, in rows: those of before point up, those of after down
 
 
-def plot_weights(history: Any, *, ax: "Axes | None" = None, title: str | None = None) -> "Axes":
+def plot_weights(history: Any, *, ax: Axes | None = None, title: str | None = None) -> Axes:
     """How each layer's weights are spread: up before training, down after it.
 
     Each histogram has a scale of its own, from minus to plus the largest magnitude, which stands at the
@@ -27,7 +29,7 @@ def plot_weights(history: Any, *, ax: "Axes | None" = None, title: str | None = 
     return _plot_spread(history, "weights", "value of the weights", ax, title)
 
 
-def plot_activations(history: Any, *, ax: "Axes | None" = None, title: str | None = None) -> "Axes":
+def plot_activations(history: Any, *, ax: Axes | None = None, title: str | None = None) -> Axes:
     """How each layer's activations on the training rows are spread: up with the first weights, down with the last.
 
     Each histogram has a scale of its own, from minus to plus the largest magnitude, which stands at the
@@ -36,7 +38,7 @@ def plot_activations(history: Any, *, ax: "Axes | None" = None, title: str | Non
     return _plot_spread(history, "activations", "activation", ax, title)
 
 
-def _plot_spread(history: Any, what: str, label: str, ax: "Axes | None", title: str | None) -> "Axes":
+def _plot_spread(history: Any, what: str, label: str, ax: Axes | None, title: str | None) -> Axes:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -72,7 +74,7 @@ def _largest(spread: Distribution) -> float:
     return max(abs(spread.low), abs(spread.high))
 
 
-def _draw(ax: "Axes", spread: Distribution, y: float, height: float, colour: str) -> None:
+def _draw(ax: Axes, spread: Distribution, y: float, height: float, colour: str) -> None:
     """A histogram on the line at `y`, as high as `height`; y grows downwards."""
     if not spread.counts:
         return

@@ -1,5 +1,7 @@
 """Text for Graphviz: whatever a user calls a thing is written as text, never as markup, a link or a file."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import graphviz

@@ -1,5 +1,7 @@
 """`draw`: the graph of whatever has one."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,6 +4,8 @@
 stop it, and lives on should it crash. It imports nothing of this package, and so starts at once.
 """
 
+from __future__ import annotations
+
 import contextlib
 import sys
 

@@ -1,5 +1,7 @@
 """Gradient flow on the architecture: each layer in the colour of its gradient, networks side by side."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

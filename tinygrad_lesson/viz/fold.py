@@ -4,6 +4,8 @@ Nodes stand in a row, inputs before users. A block repeats where the same ops fo
 same shapes, and take their inputs from as far back as those of the block before did.
 """
 
+from __future__ import annotations
+
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 

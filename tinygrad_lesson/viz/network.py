@@ -1,5 +1,7 @@
 """A symbol as MXNet shows it: as a picture, one box per op, and as a table."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """What a notebook shows of a symbol, a tensor with a graph, and a plan: a picture, or why there is none."""
 
+from __future__ import annotations
+
 import html
 from typing import Any
 

@@ -4,6 +4,8 @@ What varies is JSON in one element of it; `assets/page.js` puts every name from 
 policy admits the scripts and the style that are in it, by their hashes, and no connection to anywhere.
 """
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import html

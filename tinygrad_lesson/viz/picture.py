@@ -1,5 +1,7 @@
 """Boxes and arrows, before they become text for Graphviz: folded, framed, coloured by kind, with a legend."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -4,6 +4,8 @@ A plot function takes the `Axes` to draw on, makes some if there are none, and g
 imported when the first plot is drawn, and never through `pyplot`: no window, no global state.
 """
 
+from __future__ import annotations
+
 import io
 import math
 import os
@@ -32,9 +34,9 @@ def plot_gradients(
     history: Any,
     *,
     floor: float = 1e-8,
-    ax: "Axes | None" = None,
+    ax: Axes | None = None,
     title: str | None = None,
-) -> "Axes":
+) -> Axes:
     """The lesson's plot: mean absolute gradient of each weight per epoch, on a logarithmic axis.
 
     `history` is what `FeedForward.fit` gives, the model, or a mapping from weights to lists of numbers.
@@ -72,9 +74,9 @@ def plot_loss(
     history: Any,
     accuracy: Sequence[float] | Mapping[int, float] | None = None,
     *,
-    ax: "Axes | None" = None,
+    ax: Axes | None = None,
     title: str | None = None,
-) -> "Axes":
+) -> Axes:
     """Loss per epoch on a logarithmic axis, and if given the accuracy (0 to 1) on an axis at the right.
 
     `history` is what `FeedForward.fit` gives, the model, or a list of losses; with the first two the accuracy
@@ -106,7 +108,7 @@ def plot_loss(
     return _plain(ax)
 
 
-def plot_losses(histories: Mapping[str, Any], *, ax: "Axes | None" = None) -> "Axes":
+def plot_losses(histories: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
     """The losses of several networks by name, as lines on one logarithmic axis.
 
     A history is what `FeedForward.fit` gives, or its list of losses.
@@ -122,7 +124,7 @@ def plot_losses(histories: Mapping[str, Any], *, ax: "Axes | None" = None) -> "A
     return _plain(ax)
 
 
-def plot_depths(histories: Mapping[str, Any], *, epoch: int = 1, ax: "Axes | None" = None) -> "Axes":
+def plot_depths(histories: Mapping[str, Any], *, epoch: int = 1, ax: Axes | None = None) -> Axes:
     """How far the gradient gets: its mean size in one epoch from the last layer back to the first.
 
     A line for each network, on one logarithmic axis; layers with a gradient of exactly 0 have no point. A
@@ -151,9 +153,9 @@ def plot_heatmap(
     *,
     low: float | None = None,
     high: float | None = None,
-    ax: "Axes | None" = None,
+    ax: Axes | None = None,
     title: str | None = None,
-) -> "Axes":
+) -> Axes:
     """The mean |gradient| of each weight (a row, the first layer on top) in each epoch (a column).
 
     The colour is that of its logarithm between `low` and `high`, by default the smallest and the largest
@@ -194,8 +196,8 @@ def plot_heatmap(
 
 
 def side_by_side(
-    plot: Callable[..., "Axes"], histories: Mapping[str, Any], *, columns: int = 4, **options: Any
-) -> "list[Axes]":
+    plot: Callable[..., Axes], histories: Mapping[str, Any], *, columns: int = 4, **options: Any
+) -> list[Axes]:
     """One plot of each of several networks, next to each other and on one scale; an `Axes` for each.
 
     `plot` takes what `histories` holds, `options`, and ``ax=``.
@@ -221,8 +223,8 @@ def side_by_side(
 
 
 def plot_remedies(
-    histories: Mapping[str, Mapping[str, Sequence[float]]], *, axes: "Sequence[Axes] | None" = None
-) -> "list[Axes]":
+    histories: Mapping[str, Mapping[str, Sequence[float]]], *, axes: Sequence[Axes] | None = None
+) -> list[Axes]:
     """Loss per epoch of the networks in each family of remedies, an `Axes` for each, on one scale.
 
     `histories` holds, per family (loss function, optimizer, activation, batch normalization, structure),
@@ -242,7 +244,7 @@ def plot_remedies(
     return panels
 
 
-def _remedy_panels(count: int) -> "list[Axes]":
+def _remedy_panels(count: int) -> list[Axes]:
     from matplotlib.figure import Figure
 
     columns = min(3, count)
@@ -257,7 +259,7 @@ def _remedy_panels(count: int) -> "list[Axes]":
     return list(panels[:count])
 
 
-def save_figure(drawn: "Axes | Figure", path: str | os.PathLike[str]) -> None:
+def save_figure(drawn: Axes | Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure, or the one with these axes, whole or not at all; the ending of `path` is the format.
 
     Errors
@@ -275,7 +277,7 @@ def save_figure(drawn: "Axes | Figure", path: str | os.PathLike[str]) -> None:
     write_whole(path, picture.getvalue())
 
 
-def _new_axes(width: float, height: float) -> "Axes":
+def _new_axes(width: float, height: float) -> Axes:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained").subplots()
@@ -335,7 +337,7 @@ def _markers_apart(i: int, count: int, epochs: int) -> tuple[int, int]:
     return i * step // count, step
 
 
-def _mark_floor(ax: "Axes", floor: float, highest: Sequence[float]) -> None:
+def _mark_floor(ax: Axes, floor: float, highest: Sequence[float]) -> None:
     """Say what lies on the floor, if anything comes near it."""
     bottom = ax.get_ylim()[0]
     if bottom > floor:
@@ -353,7 +355,7 @@ def _mark_floor(ax: "Axes", floor: float, highest: Sequence[float]) -> None:
     )
 
 
-def _log_loss_axis(ax: "Axes") -> None:
+def _log_loss_axis(ax: Axes) -> None:
     """A logarithmic axis over a decade or more, so that a loss which stands still looks as if it did."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -373,7 +375,7 @@ def _log_loss_axis(ax: "Axes") -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _plain(ax: "Axes") -> "Axes":
+def _plain(ax: Axes) -> Axes:
     ax.locator_params(axis="x", integer=True)
     ax.grid(axis="y", color="0.9", linewidth=0.8)
     ax.set_axisbelow(True)

@@ -4,6 +4,8 @@ A value that is used once stands where it is used; one that is used again, or th
 own. Where a call writes into a value that is there, every call has its line.
 """
 
+from __future__ import annotations
+
 import keyword
 import re
 from collections import Counter

@@ -1,5 +1,7 @@
 """`show_program`: forward and backward as straight lines of NumPy, to be read, and run on their own."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -4,6 +4,8 @@ The first that is there is asked: the program `dot`, pygraphviz, Graphviz as Web
 installs with this package). Where none is, the text remains, and a sentence says what to install.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import os
 import re

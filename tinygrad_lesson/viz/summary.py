@@ -1,5 +1,7 @@
 """A symbol as a table, as MXNet prints it: a row per layer with its output shape, parameters and inputs."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

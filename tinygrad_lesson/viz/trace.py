@@ -1,5 +1,7 @@
 """What can be drawn, as a graph: a symbol, an executor, a tensor with what made it, a function of tensors."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

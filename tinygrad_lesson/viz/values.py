@@ -1,5 +1,7 @@
 """Arrays in a few words: short ones in full, long ones as smallest, mean, largest and a histogram."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -3,6 +3,8 @@
 They are also what NumPy's own functions do with a tensor (`np.sin(x)`), and methods where arrays have them.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

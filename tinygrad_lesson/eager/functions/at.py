@@ -1,5 +1,7 @@
 """Tensors with other elements at some places: `x.at[i].set(value)`."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ class At:
     def __init__(self, x: Tensor) -> None:
         self.x = x
 
-    def __getitem__(self, key: Any) -> "Places":
+    def __getitem__(self, key: Any) -> Places:
         return Places(self.x, key)
 
 

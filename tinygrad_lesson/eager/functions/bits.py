@@ -1,5 +1,7 @@
 """Logic of truth values and of the bits of integers: `a & b`, `~a`. Nothing here has a gradient."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

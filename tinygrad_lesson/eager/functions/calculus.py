@@ -1,5 +1,7 @@
 """Running sums, differences, slopes and areas, lines through points."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

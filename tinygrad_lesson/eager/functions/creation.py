@@ -1,5 +1,7 @@
 """New tensors, with NumPy's parameters and element types: float64 unless another is asked for, as `Tensor([1.0])`."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

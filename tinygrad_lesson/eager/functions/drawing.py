@@ -5,6 +5,8 @@ Where a number is a smooth function of a parameter and of what was drawn, it has
 normal numbers, the ends of uniform ones, `scale` of exponential and gamma ones. Other parameters are constants.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Elementwise functions that are more than one op, or have other parameters than theirs."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

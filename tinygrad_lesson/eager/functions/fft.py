@@ -1,5 +1,7 @@
 """Fourier transforms with NumPy's parameters. Results are complex; leaves are real, see `tensor.sweep`."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Elements chosen by numbers and masks, and put where these say."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Arrays put together, and parts of arrays."""
 
+from __future__ import annotations
+
 import itertools
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Linear algebra with NumPy's parameters: decompositions, equations, norms, functions of matrices."""
 
+from __future__ import annotations
+
 import math
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """Elements in other places: shapes, axes, orders, parts of arrays and arrays put together."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

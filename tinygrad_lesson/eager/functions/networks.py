@@ -1,5 +1,7 @@
 """Activations, normalizations and losses of networks that are few lines of ops, with PyTorch's names."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,7 @@
 """Polynomials, by their coefficients from the highest power to the constant."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Products of vectors, matrices and arrays of more axes."""
 
+from __future__ import annotations
+
 import math
 import string
 from typing import Any

@@ -1,5 +1,7 @@
 """Medians and quantiles along axes."""
 
+from __future__ import annotations
+
 import functools
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Sums, means, extremes and quantiles along axes, with NumPy's parameters."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Which functions of NumPy there are for tensors, by their names there."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, TypeVar
 

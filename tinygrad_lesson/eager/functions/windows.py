@@ -1,5 +1,7 @@
 """Convolution and pooling of tensors: what the arrays tell need not be said, and one number does for all axes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

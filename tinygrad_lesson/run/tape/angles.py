@@ -6,6 +6,8 @@ Source
     and Hanek 1983).
 """
 
+from __future__ import annotations
+
 import functools
 import math
 from typing import Any

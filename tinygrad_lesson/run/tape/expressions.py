@@ -1,5 +1,7 @@
 """What a call computes of each element, said once in vector code: one row per NumPy function."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any

@@ -5,6 +5,8 @@ Source
     that subnormal results are right; infinities and NaN keep their meaning.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """Loops that treat each element alike, over rows and columns, and the loop around a kernel for more axes."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,6 +4,8 @@ A kernel is one function of a base address, a row of words and a step number. `a
 One engine holds all of it for as long as the process lives.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import functools

@@ -1,5 +1,7 @@
 """Normalization of the columns of a matrix, by panels of columns that stay in registers."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
 from typing import Any

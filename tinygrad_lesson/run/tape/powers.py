@@ -1,5 +1,7 @@
 """Powers, roots, logarithms of other bases, hyperbolas, remainders: in double precision, whatever they are asked in."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any

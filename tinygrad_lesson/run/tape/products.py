@@ -1,5 +1,7 @@
 """Products of small matrices: a block of rows and a panel of columns stay in registers."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from tinygrad_lesson.run.tape.expressions import relu

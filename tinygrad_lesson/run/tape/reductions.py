@@ -1,5 +1,7 @@
 """Sums and extremes over rows; softmax; what comes after a training step."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any

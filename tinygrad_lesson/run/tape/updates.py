@@ -1,5 +1,7 @@
 """The steps of plain optimizers, each in one pass over flat arrays."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from tinygrad_lesson.run.tape.vector import I64, Contracted, Memory, in_parts, itemsize, lanes_of

@@ -4,6 +4,8 @@ Arithmetic with a `Vector` emits LLVM's intermediate code. A lane beyond the las
 needs a loop of its own for the rest.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar

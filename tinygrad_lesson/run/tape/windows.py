@@ -6,6 +6,8 @@ row of windows has an output offset and a length; an entry says how a row of the
 comes from, zeros before, runs, elements of a run, zeros behind; a table gives the offset of each `q` in the panel.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -49,7 +51,7 @@ class Tile(NamedTuple):
         """Elements of a vector."""
         return self.width // itemsize(kind)
 
-    def for_columns(self, count: int, kind: str) -> "Tile":
+    def for_columns(self, count: int, kind: str) -> Tile:
         """A tile of as many sums for `count` columns: a single vector wide, if the last of two would see none."""
         odd = -(-count // self.lanes(kind)) % self.vectors
         return Tile(self.rows * self.vectors, 1, self.width) if odd else self
