@@ -1,4 +1,5 @@
 """The operations, declared once each, by family."""
+
 from __future__ import annotations
 
 from tinygrad_lesson.ops import (

@@ -6,13 +6,11 @@ import contextlib
 import functools
 import os
 import queue
+import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinygrad_lesson.engine.errors import LessonError
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
 
 THREADS = "TINYGRAD_LESSON_THREADS"  # environment variable
 
@@ -37,11 +35,22 @@ def shares(count: int, least: int, effort: float, enough: float) -> list[tuple[i
 
 
 @functools.cache
-def pool(workers: int) -> ThreadPoolExecutor:
-    """Threads that wait for work."""
-    from concurrent.futures import ThreadPoolExecutor  # which takes its time
+def pool(workers: int) -> queue.SimpleQueue[Callable[[], None]]:
+    """Where threads wait for work.
 
-    return ThreadPoolExecutor(workers, thread_name_prefix="tinygrad_lesson")
+    It takes work in one step, which Ctrl-C cannot cut in two. Python's ThreadPoolExecutor counts the threads that wait
+    under a lock, and Ctrl-C may come between: then all wait for it for ever.
+    """
+    given: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def wait() -> None:
+        while True:
+            given.get()()
+
+    with contextlib.suppress(RuntimeError):  # no more threads: who asks does it all
+        for _ in range(workers):
+            threading.Thread(target=wait, name="tinygrad_lesson", daemon=True).start()
+    return given
 
 
 if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
@@ -64,11 +73,10 @@ class Turn:
         self.news: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def begin(self) -> None:
-        """Give the parts to the pool, as far as it takes any: it does not while the process ends."""
+        """Give the parts to the pool."""
         count = len(self.waiting)
-        with contextlib.suppress(RuntimeError):
-            for _ in range(count):
-                pool(count).submit(self.work)
+        for _ in range(count):
+            pool(count).put(self.work)
 
     def work(self) -> None:
         """Carry out a part, if one still waits."""
