@@ -260,3 +260,21 @@ def test_a_corner_at_a_minimum_is_a_kink(height):
     for seed in range(6):
         report = check.gradients(lambda x: x * x + height * tl.abs(x), [0.0, 1.0], seed=seed)
         assert report.verdict == "kink", str(report)
+
+
+@pytest.mark.parametrize("steps", [80, 200])
+@pytest.mark.parametrize("rate", [3.8, 3.99])
+def test_where_no_digit_of_a_chaotic_function_is_right_nothing_is_called_wrong(rate, steps):
+    def f(x):
+        for _ in range(steps):
+            x = rate * x * (1 - x)
+        return x
+
+    for seed in range(3):
+        x = np.random.default_rng(seed).uniform(0.1, 0.9, 2)
+        assert check.gradients(f, x, seed=seed).verdict != "wrong"
+
+
+def test_a_slope_below_the_rounding_of_a_probability_of_one_passes():
+    x = np.array([[-123.5, -101.6, 82.2], [83.2, 142.1, 195.8], [-155.3, 185.0, -75.6]])
+    assert check.gradients("SoftmaxCrossEntropy", x, np.array([2, 2, 1])).ok

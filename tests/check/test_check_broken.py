@@ -6,6 +6,7 @@ from broken_more import MORE
 from broken_rules import BROKEN
 from broken_strange import STRANGE
 
+import tinygrad_lesson as tl
 from tinygrad_lesson import check
 
 ALL = BROKEN + MORE
@@ -43,3 +44,17 @@ def test_inputs_are_not_written_by_the_check():
         check.gradients(f, *inputs)
         for x, y in zip(inputs, kept, strict=True):
             np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("factor", [1.1, 2.0, -1.0, 0.0])
+@pytest.mark.parametrize(("large", "small"), [(1e6, 1e-3), (1e5, 1e-4), (1e6, 1e-2), (1e3, 1.0)])
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_a_wrong_slope_beside_a_far_larger_one_is_caught(shape, large, small, factor):
+    @tl.custom_vjp
+    def f(a, c):
+        return a * large + c * c * small
+
+    f.defvjp(lambda a, c: (f.__wrapped__(a, c), c), lambda c, g: (g * large, g * 2 * factor * small * c))
+    for seed in range(5):
+        a, c = np.random.default_rng(seed).normal(size=(2, *shape))
+        assert check.gradients(f, a, c, seed=seed).verdict == "wrong"

@@ -93,7 +93,7 @@ class Block:
             told["error"], told["numeric"]
         )
         take = doubted & ~again & np.where(bent, clear, sharper | (right & clear))
-        lost = doubted & ~take & ~bent & (again | ~agree)
+        lost = doubted & ~take & ~bent & (again | ~agree | np.isinf(told["error"]))
         for name in WITNESSED:
             field = getattr(self, name)
             field[:, k] = np.where(take, told[name], field[:, k])

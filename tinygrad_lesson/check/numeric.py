@@ -121,10 +121,11 @@ def table(
             sides_error < error
         )  # as where curvature jumps
         value, error = np.where(one, (left + right) / 2, value), np.where(one, sides_error, error)
+    jumps = np.maximum(np.abs(ahead - behind), np.abs(ahead - 2 * at_zero + behind))
+    locked = jumps.max(axis=0) == 0  # as a probability of 1, to which less than a rounding is added
     return Table(
-        value, error, left, right, sides_error, 2 * rounding[-1], rights - lefts,
-        np.maximum(np.abs(ahead - behind), np.abs(ahead - 2 * at_zero + behind)),
-        np.broadcast_to(h[-1], value.shape),
+        value, np.where(locked, np.maximum(error, EPS * np.minimum(1, 1 / h[0])), error), left, right, sides_error, 2 * rounding[-1],
+        rights - lefts, jumps, np.broadcast_to(h[-1], value.shape),
     )  # fmt: skip
 
 
@@ -160,7 +161,7 @@ def slopes(
     best: Slopes | None = None
     steep, open_ = np.zeros(expected.shape), np.ones(expected.shape, bool)
     fits = np.zeros(expected.shape, bool)  # whether the best so far is what the rule says
-    too_long = np.zeros(len(met))
+    too_long, moved = np.zeros(len(met)), np.zeros(expected.shape)
     first = (ALONE / STEPS[0] * steps[0], 3) if glance else (GLANCE / STEPS[0] * steps[0], 2)
     for step, levels in (first, *((row, LEVELS) for row in (steps[1:2] if glance else steps))):
         k = np.flatnonzero(open_.any(axis=0) & np.isfinite(step))
@@ -171,6 +172,7 @@ def slopes(
             new = judge(found, noise, scale)
             limit = tolerance(found.error, expected[:, k], found.value, scale)
             agrees = np.abs(found.value - expected[:, k]) <= limit
+        moved[:, k] = np.fmax(moved[:, k], np.max(found.jumps, axis=0))
         still = open_[:, k]
         settled = still & agrees & ~new.kink & ~new.jump & ~new.blunt
         bent = (new.kink | new.jump) & still
@@ -184,6 +186,7 @@ def slopes(
             best, fits, steep = new, agrees, np.abs(np.nan_to_num(found.value))
         else:
             old = Slopes._make(field[:, k] for field in best)
+            settled &= ~outweighs(old, new)
             chosen = settled | ends | (still & better(old, new, fits[:, k] & ~agrees))
             for field, now, before in zip(best, new, old, strict=True):
                 field[:, k] = np.where(chosen, now, before)
@@ -193,6 +196,11 @@ def slopes(
         longer = still.any(axis=0) & bent.any(axis=0)
         too_long[k] = np.where(longer, np.maximum(too_long[k], step[k]), too_long[k])
     assert best is not None
+    # No digit is left, all moves are noise, and the rule says why: the rounding of the input alone makes about as much.
+    lost = (noise > BENT * np.abs(at_zero)) & (moved <= SAFETY * noise)
+    with np.errstate(all="ignore"):
+        wild = open_ & lost & (np.abs(expected) * EPS * steps[0] / STEPS[0] > BENT * noise)
+    best = best._replace(error=np.where(wild, np.inf, best.error), blunt=best.blunt | wild)
     return best, too_long, steep
 
 
@@ -209,6 +217,16 @@ def better(old: Slopes, new: Slopes, doubted: np.ndarray) -> np.ndarray:
     locked = (new.value == 0) & (new.left == 0) & (new.right == 0)
     tells = np.where(smooth_old & smooth_new, sharper, smooth_new | ~smooth_old)
     return np.asarray(tells & ~(doubted & (parted | locked)))
+
+
+def outweighs(old: Slopes, new: Slopes) -> np.ndarray:
+    """Where a longer step has told more already, and the same: there a rule that meets the long bar of a shorter one,
+    which noise makes, is not met.
+    """
+    smooth = ~(old.kink | old.jump | old.unsettled | old.blunt)
+    with np.errstate(invalid="ignore"):
+        same = np.abs(new.value - old.value) <= SAFETY * (old.error + new.error)
+    return np.asarray(smooth & same & (old.error < new.error))
 
 
 def is_sharp(along: Along, step: float, width: float, noise: np.ndarray) -> bool:
@@ -366,7 +384,8 @@ def precise(
 
     Of many lengths of step that one is taken, for each number, whose bar is shortest; but a long one never outvotes
     a shorter one that is resolved. `size` is that of what moves, `scale` that of the slopes; where they are as
-    `expected` already, no more steps are tried.
+    `expected` already, no more steps are tried. The bar is infinite where the function moves as far over the shortest
+    step as over any: so does chaos.
     """
     units = [max(1.0, size), size] if 0 < size < 1 else [max(1.0, size)]
     with np.errstate(all="ignore"):
@@ -377,6 +396,7 @@ def precise(
     measured = jitter(along, units[-1] * FINE, is_stair=True)[0]  # of what was made double on the way
     noise = np.maximum(noise * float(unit / EPS), measured.astype(np.float64))[:, None]
     best: Table | None = None
+    most = np.zeros(noise.shape)  # how far it moves
 
     def over(step: float) -> Table:
         steps = np.array([step], np.longdouble)
@@ -385,6 +405,7 @@ def precise(
 
     for step in [step * unit for unit in units for step in PRECISE]:
         found = over(step)
+        most = np.fmax(most, np.max(found.jumps, axis=0))
         if best is not None:
             with np.errstate(invalid="ignore"):
                 parted = np.abs(found.value - best.value) > SAFETY * (found.error + best.error)
@@ -402,4 +423,7 @@ def precise(
         if np.all(fits & (SAFETY * bars <= SHARP * np.maximum(np.abs(best.value), scale))):
             break
     assert best is not None
-    return best._replace(jumps=over(units[-1] * PRECISE[-1]).jumps)  # a peak is a jump from afar
+    jumps = over(units[-1] * PRECISE[-1]).jumps  # a peak is a jump from afar
+    last = np.max(jumps, axis=0)
+    wild = (last > most / SAFETY) & (last > 0) & ~fits  # a shorter step shows no less
+    return best._replace(jumps=jumps, error=np.where(wild, np.inf, best.error))
