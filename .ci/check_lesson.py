@@ -2,6 +2,7 @@
 
 python .ci/check_lesson.py DIR
 """
+
 from __future__ import annotations
 
 import json

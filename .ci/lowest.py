@@ -2,6 +2,7 @@
 
 python .ci/lowest.py
 """
+
 from __future__ import annotations
 
 import re

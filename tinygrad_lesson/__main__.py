@@ -1,4 +1,5 @@
 """`python -m tinygrad_lesson` is the command line."""
+
 from __future__ import annotations
 
 import sys

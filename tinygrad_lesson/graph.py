@@ -1,4 +1,5 @@
 """The graph: see `engine/graph.py`."""
+
 from __future__ import annotations
 
 from tinygrad_lesson.engine.graph import *  # noqa: F403

@@ -1,4 +1,5 @@
 """What an op is, and how one is declared: see `engine/op.py` and `engine/declare.py`."""
+
 from __future__ import annotations
 
 from tinygrad_lesson.engine.composite import Composite  # noqa: F401

@@ -97,8 +97,6 @@ OTHERS = {  # name: inputs, ours, NumPy, PyTorch
 }  # fmt: skip
 
 
-
-
 def declared(folder: Path) -> dict[str, dict[str, str | None]]:
     """Every declared elementwise op and reduction: what is asked of each side; its inputs are left in a file."""
     from tinygrad_lesson.check.draw import Draw
@@ -233,7 +231,9 @@ def measured(world: Any, function: Any, leaves: list[Any]) -> list[float | None]
             start = time.perf_counter()
             back()
             took.append(time.perf_counter() - start)
-        least = [t if s is None else min(s, t) for s, t in zip(least, [*took, None][:2], strict=True) if t] + [None]
+        least = [
+            t if s is None else min(s, t) for s, t in zip(least, [*took, None][:2], strict=True) if t
+        ] + [None]
         least = least[:2]
         if start > end:
             break
@@ -263,7 +263,9 @@ class Side:
             self.least[name] = found["error"]
             return
         before = self.least.get(name, [None, None])
-        self.least[name] = [b if a is None or b is None else min(a, b) for a, b in zip(before, found, strict=True)]
+        self.least[name] = [
+            b if a is None or b is None else min(a, b) for a, b in zip(before, found, strict=True)
+        ]
 
     def of(self, name: str) -> list[float | None]:
         """The least seconds forward and backward; None for what there is not."""
@@ -280,7 +282,9 @@ def show(names: list[str], sides: list[Side], slow: float) -> None:
     """A line for each work, then medians and what is slower than `slow`."""
     ours, *peers = sides
     titles = [("np forward", "numpy", 0), ("torch forward", "torch", 0), ("torch backward", "torch", 1)]
-    columns = [(t, next(p for p in peers if p.name == n), i) for t, n, i in titles if n in [p.name for p in peers]]
+    columns = [
+        (t, next(p for p in peers if p.name == n), i) for t, n, i in titles if n in [p.name for p in peers]
+    ]
     print(f"{'':16}{'forward':>9}{'backward':>9} ms", *(f"{title:>15}" for title, _, _ in columns))
     ratios: dict[str, dict[str, float]] = {title: {} for title, _, _ in columns}
     for name in names:

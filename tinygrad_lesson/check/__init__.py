@@ -1,4 +1,5 @@
 """Gradient checks that say what is wrong, where, and why; and samples of ops for tests of every op."""
+
 from __future__ import annotations
 
 from tinygrad_lesson.check.consistency import OpError

@@ -1,4 +1,5 @@
 """The ops as functions, as methods and as Python's operators, for whatever a world computes with."""
+
 from __future__ import annotations
 
 import contextlib

@@ -3,6 +3,7 @@
 Every name points to what lives elsewhere in the package. What MXNet has and is not here yet (`mx.nd`, `mx.autograd`,
 `mx.mod`, `mx.gluon`) is an AttributeError.
 """
+
 from __future__ import annotations
 
 from tinygrad_lesson import mxnet as symbol

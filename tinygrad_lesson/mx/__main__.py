@@ -1,4 +1,5 @@
 """``python -m tinygrad_lesson.mx script.py [arguments]``: runs a script of MXNet, unchanged."""
+
 from __future__ import annotations
 
 import runpy

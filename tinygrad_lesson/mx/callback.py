@@ -1,4 +1,5 @@
 """`mx.callback`: what training calls after batches and epochs."""
+
 from __future__ import annotations
 
 from tinygrad_lesson.train.callback import (

@@ -1,4 +1,5 @@
 """`mx.io`: iterators over batches."""
+
 from __future__ import annotations
 
 from tinygrad_lesson.train.batches import CSVIter, DataBatch, DataDesc, DataIter, PrefetchingIter, ResizeIter

@@ -1,4 +1,5 @@
 """`mx.model`: models that are trained as a whole, and their files."""
+
 from __future__ import annotations
 
 from tinygrad_lesson.mxnet.params import load_checkpoint, save_checkpoint

@@ -1,4 +1,5 @@
 """`mx.operator`: operators of one's own, written in NumPy."""
+
 from __future__ import annotations
 
 from tinygrad_lesson.mxnet.operator import CustomOp, CustomOpProp, register

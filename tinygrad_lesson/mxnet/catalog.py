@@ -39,6 +39,7 @@ from tinygrad_lesson.ops import (
     regression,
     repeated,
     rounding,
+    scans,
     sequence,
     spatial,
     special,
@@ -260,7 +261,7 @@ def declare() -> None:
     operator("SequenceReverse", sequence.SequenceReverse)
     operator("space_to_depth", image.SpaceToDepth, inputs=("data",))
     operator("norm", built.norm, inputs=("data",), order="ord axis out_dtype keepdims")
-    operator("cumsum", reduce.Cumsum, "_np_cumsum", inputs=("a",))
+    operator("cumsum", scans.Cumsum, "_np_cumsum", inputs=("a",))
     operator("LayerNorm", built.layer_norm, inputs=("data", *SCALED))
     operator("InstanceNorm", norms.InstanceNorm, inputs=("data", *SCALED))
     operator("L2Normalization", norms.L2Normalization, inputs=("data",))

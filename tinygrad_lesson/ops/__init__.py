@@ -1,4 +1,5 @@
 """The operations, declared once each, by family."""
+
 from __future__ import annotations
 
 from tinygrad_lesson.ops import (
@@ -41,6 +42,7 @@ from tinygrad_lesson.ops import (
     regression,
     repeated,
     rounding,
+    scans,
     spatial,
     special,
     updates,
@@ -86,6 +88,7 @@ __all__ = [
     "regression",
     "repeated",
     "rounding",
+    "scans",
     "spatial",
     "special",
     "updates",

@@ -15,7 +15,7 @@ from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type,
 from tinygrad_lesson.engine.kinds import Elementwise, Reduction
 from tinygrad_lesson.engine.namespace import array_namespace
 from tinygrad_lesson.engine.op import Op, attr
-from tinygrad_lesson.engine.shapes import Axis, merge, normalize_axis, reduced_axes, size_of
+from tinygrad_lesson.engine.shapes import Axis, merge, reduced_axes, size_of
 
 
 class SampledReduction(Reduction):
@@ -272,42 +272,6 @@ class Nanprod(WideningReduction):
     def sample(cls, draw):
         op, inputs = super().sample(draw)
         return op, {"x": draw.array(inputs["x"].shape)}
-
-
-@op
-class Cumsum(Op):
-    """Sums of all elements up to each one, along `axis`; without one, of all elements in row-major order."""
-
-    analytic = True
-    axis: int | None = attr(None, doc="the axis; None flattens `x` first")
-
-    def shape(self, x):
-        if self.axis is None:
-            return (size_of(x),)
-        normalize_axis(self.axis, len(x))
-        return x
-
-    def dtype(self, x):
-        return summed(x)
-
-    def forward(self, xp, x):
-        wide = with_room(xp, x) if x.dtype.kind in "fc" else x
-        return in_type(xp, xp.cumsum(wide, axis=self.axis), summed(x.dtype))
-
-    def vjp(self, F, g, y, x):
-        axis = self.axis or 0
-        back = F.flip(F.cumsum(F.flip(g, axis=axis), axis=axis), axis=axis)
-        return (F.reshape(back, shape=F.shape(x)),)
-
-    def oracle(self, x):
-        x, axis = (x.ravel(), 0) if self.axis is None else (x, self.axis)
-        parts = [np.take(x, range(i + 1), axis=axis).sum(axis=axis) for i in range(x.shape[axis])]
-        return np.stack(parts, axis=axis)
-
-    @classmethod
-    def sample(cls, draw):
-        shape = draw.shape(min_rank=1)
-        return cls(axis=draw.axis(len(shape)) if draw.boolean() else None), {"x": draw.array(shape)}
 
 
 @op

@@ -1,4 +1,5 @@
 """Compiling a graph: passes, memory, plan."""
+
 from __future__ import annotations
 
 from tinygrad_lesson.plan.passes import Builder, Passes

@@ -1,4 +1,5 @@
 """Training: initializers, optimizers, data, metrics, callbacks, `FeedForward`."""
+
 from __future__ import annotations
 
 from tinygrad_lesson.train import (

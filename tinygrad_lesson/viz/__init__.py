@@ -1,4 +1,5 @@
 """Pictures of graphs and networks, and plots of how they were trained."""
+
 from __future__ import annotations
 
 from tinygrad_lesson.viz.distributions import plot_activations, plot_weights

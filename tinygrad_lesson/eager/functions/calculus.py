@@ -37,14 +37,7 @@ def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None
     refuse("cumprod", out=out)
     a = tensor(a)
     a = cast(a, dtype or (summed(a.dtype) if a.dtype.kind in "iub" else None))
-    a, axis = (F.reshape(a, shape=(-1,)), 0) if axis is None else (a, normalize_axis(axis, a.ndim))
-    size, step = a.shape[axis], 1
-    while step < size:  # after each round the products of twice as many
-        a = concatenate(
-            [a[along(axis, 0, step)], a[along(axis, step, None)] * a[along(axis, 0, -step)]], axis
-        )
-        step *= 2
-    return a
+    return F.cumprod(F.reshape(a, shape=(-1,)) if axis is None else a, axis=axis or 0)
 
 
 def running(function: Any, start: float, x: Any, axis: int | None, dtype: Any, include_initial: bool) -> Any:
