@@ -76,7 +76,7 @@ class Slope(Differences):
         return (F.slope_back(g, self.axis, self.distance, self.edge_order),)
 
     def oracle(self, x):
-        return np.gradient(x, self.distance, axis=self.axis, edge_order=self.edge_order)
+        return np.gradient(x, self.distance, axis=self.axis, edge_order=self.edge_order)  # type: ignore[call-overload]
 
 
 @op
