@@ -99,7 +99,7 @@ OTHERS = {  # name: inputs, ours, NumPy, PyTorch
 
 def declared(folder: Path) -> dict[str, dict[str, str | None]]:
     """Every declared elementwise op and reduction: what is asked of each side; its inputs are left in a file."""
-    from tinygrad_lesson.check.draw import Draw
+    from tinygrad_lesson.engine.draw import Draw
     from tinygrad_lesson.engine.kinds import Elementwise, Reduction
     from tinygrad_lesson.engine.op import OPS
 
