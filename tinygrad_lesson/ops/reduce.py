@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.engine.backprop import unbroadcast
+from tinygrad_lesson.engine.blocks import FEW
 from tinygrad_lesson.engine.constant import Constant  # noqa: F401  (an op like others)
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type, summed, with_room
@@ -170,6 +171,9 @@ class Prod(WideningReduction):
         return op, {"x": draw.array(inputs["x"].shape)}
 
 
+LEAST = 1e-6  # size of the elements that products are divided by
+
+
 @op
 class ProductOfOthers(Op):
     """For each element the product of all others along `axis`, right for zeros too.
@@ -190,8 +194,15 @@ class ProductOfOthers(Op):
         return x
 
     def forward(self, xp, x, *along):
-        """Up a tree of products of pairs, then down to the product of what lies outside of each pair."""
+        """Up a tree of products of pairs, then down to the product of what lies outside of each pair.
+
+        Of many numbers, none near 0, it is their product divided by each.
+        """
         axes = reduced_axes(x.ndim, self.axis, self.exclude)
+        if not along and type(x) is np.ndarray and x.size > FEW and (abs(x) >= LEAST).all():
+            whole = np.prod(x, axis=axes, keepdims=True)
+            if np.isfinite(whole).all():
+                return in_type(xp, whole / x, x.dtype)
         order = tuple(a for a in range(x.ndim) if a not in axes) + axes
         shape = tuple(x.shape[a] for a in order)
         count = size_of(shape[x.ndim - len(axes) :])
@@ -244,6 +255,10 @@ class Nansum(WideningReduction):
     """Sum along `axis`, in which NaN counts as 0."""
 
     def forward(self, xp, x, out=None):
+        if type(x) is np.ndarray and x.size > FEW and out is None:
+            y = self.accumulate(xp, xp.sum, x, None)
+            if not np.isnan(y).any():  # most often
+                return y
         return self.accumulate(xp, xp.sum, xp.where(xp.isnan(x), 0, x) if x.dtype.kind == "f" else x, out)
 
     def vjp(self, F, g, y, x):

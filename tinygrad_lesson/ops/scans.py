@@ -11,6 +11,7 @@ from tinygrad_lesson.engine.dtypes import floating, in_type, summed, with_room
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import merge, normalize_axis, size_of
 from tinygrad_lesson.ops.composing import slices
+from tinygrad_lesson.ops.reduce import LEAST
 
 
 @op
@@ -103,9 +104,6 @@ class Cumprod(Scan):
     def sample(cls, draw):
         shape = draw.shape(min_rank=1)
         return cls(axis=draw.axis(len(shape))), {"x": draw.array(shape)}
-
-
-LEAST = 1e-6  # size of the elements that products are divided by
 
 
 @op
@@ -243,7 +241,9 @@ def joined(xp, a, b, parts):
         x = xp.concatenate([x, xp.zeros((missing, *rest), dtype=x.dtype)]) if missing else x
         folded.append(xp.ascontiguousarray(xp.moveaxis(xp.reshape(x, (parts, length, *rest)), 1, 0)))
     a, y = xp.cumprod(folded[0], axis=0), steps(xp, *folded)
-    carried = steps(xp, a[-1], y[-1])  # what each part ends with
-    a[:, 1:] *= carried[:-1]
-    y[:, 1:] += xp.where(carried[:-1] == 0, 0, a[:, 1:])  # not 0 times infinity
+    carried = [xp.zeros(rest, dtype=y.dtype)]  # what comes before each part
+    for product, end in zip(a[-1, :-1], y[-1, :-1], strict=True):
+        carried.append(xp.where(carried[-1] == 0, 0, product) * carried[-1] + end)  # not infinity times 0
+    before = xp.stack(carried)
+    y += xp.where(before == 0, 0, a) * before
     return xp.reshape(xp.moveaxis(y, 0, 1), (parts * length, *rest))[: len(b)]

@@ -95,7 +95,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     edge = (*a.shape[:axis], 1, *a.shape[axis + 1 :])
     ends = [None if e is None else beside(e, a) for e in (prepend, append)]
     parts = [e if e is None or e.ndim else F.broadcast_to(e, shape=edge) for e in ends]
-    if n:
+    if n and ends != [None, None]:
         a = concatenate([p for p in (parts[0], a, parts[1]) if p is not None], axis)
     for _ in range(n):
         step = F.not_equal if a.dtype.kind == "b" else F.subtract
@@ -174,6 +174,9 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     """The area under `y` along `axis`, by trapezoids: at the places `x`, or `dx` apart."""
     y = tensor(y)
     axis = normalize_axis(axis, y.ndim)
+    if x is None and np.ndim(dx) == 0 and y.shape[axis] > 1 and y.dtype.kind in "fc":
+        ends = F.sum(y[along(axis, 0, None, y.shape[axis] - 1)], axis=axis)
+        return (F.sum(y, axis=axis) - ends * 0.5) * dx
     if x is None:
         step = dx
     else:
