@@ -29,8 +29,8 @@ from one_op import (
 from oracles import LOSS_GRADIENTS, oracle_of
 
 from tinygrad_lesson import check
-from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.check.strategies import samples
+from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.shapes import merge
 from tinygrad_lesson.op import OPS, Elementwise
 from tinygrad_lesson.plan import Passes

@@ -16,7 +16,7 @@ from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.custom import checkpoint, custom_jvp, custom_vjp
 from tinygrad_lesson.eager.differential import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
-from tinygrad_lesson.eager.functions import NAMES, fft, linalg
+from tinygrad_lesson.eager.functions import NAMES
 from tinygrad_lesson.eager.functions.drawing import RANDOM, rand, randn
 from tinygrad_lesson.eager.jit import jit
 from tinygrad_lesson.eager.methods import CONSTANTS
@@ -29,6 +29,7 @@ from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
 
 if TYPE_CHECKING:
     from tinygrad_lesson import train
+    from tinygrad_lesson.eager.functions import fft, linalg
     from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
@@ -63,13 +64,30 @@ ELSEWHERE = {  # what other libraries have: what to write
 }
 
 
+_told: set[int] = set()  # by id, the functions whose docstring says all
+
+
+def _complete(function: Any, name: str) -> Any:
+    """A function with the docstring that `help` shows: see `eager/documented.py`."""
+    if id(function) not in _told:
+        _told.add(id(function))
+        importlib.import_module("tinygrad_lesson.eager.documented").complete(function, name)
+    return function
+
+
 def __getattr__(name: str) -> Any:
     if name in NAMES and (name not in FUNCTIONS or FUNCTIONS[name].ours):
-        return NAMES[name]
+        return _complete(NAMES[name], name)
     if name in CONSTANTS:
         return CONSTANTS[name]
     if name in FUNCTIONS:
-        return getattr(TENSORS, name)
+        return _complete(getattr(TENSORS, name), name)
+    if name in ("fft", "linalg"):
+        module = importlib.import_module(f"tinygrad_lesson.eager.functions.{name}")
+        for inner in module.__all__:
+            _complete(getattr(module, inner), f"{name}.{inner}")
+        globals()[name] = module
+        return module
     if name in LATE:
         module = importlib.import_module(f"tinygrad_lesson.{LATE[name]}")
         globals()[name] = getattr(module, name, module)
@@ -79,7 +97,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *FUNCTIONS, *NAMES, *CONSTANTS, *LATE})
+    return sorted({*globals(), *FUNCTIONS, *NAMES, *CONSTANTS, *LATE, "fft", "linalg"})
 
 
 def _painted(x: Any) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import check, sym
-from tinygrad_lesson.check.draw import Draw
+from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.op import OPS
 
 SEEDS = int(os.environ.get("CHECK_SEEDS", "2"))  # `make alarms` takes 1,000

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
-from tinygrad_lesson.check.draw import Draw
+from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import OPS
 from tinygrad_lesson.ops.elementwise import Add, Exp, Multiply, Square

@@ -9,8 +9,8 @@ from one_op import forward
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym, viz
-from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.check.strategies import samples
+from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
 from tinygrad_lesson.op import OPS, Elementwise, Op, op

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.check.culprit import blame
-from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.check.report import GradientError, Report, as_code
 from tinygrad_lesson.check.subject import (
     Subject,
@@ -21,6 +20,7 @@ from tinygrad_lesson.check.subject import (
     subject_of,
 )
 from tinygrad_lesson.check.verdict import Options, check
+from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.errors import LessonError, near
 from tinygrad_lesson.engine.op import FUNCTIONS, OPS, Op
 from tinygrad_lesson.mxnet import Symbol

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.check.consistency import OpError, assert_close, assert_faces_agree, learnable
-from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.pair import Pair
 from tinygrad_lesson.check.report import GradientError, Report, as_code
@@ -23,6 +22,7 @@ from tinygrad_lesson.check.strategies import (
 )
 from tinygrad_lesson.check.subject import SEED, name_of, repeatable
 from tinygrad_lesson.eager.apply import TENSORS
+from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.errors import DTypeError, LessonError, ShapeError
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import FUNCTIONS, Op

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.check.draw import MARGIN, Draw
+from tinygrad_lesson.engine.draw import MARGIN, Draw
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.op import Op
 

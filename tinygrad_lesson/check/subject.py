@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.eager.apply import AS_TOLD, TENSORS, Tensors
 from tinygrad_lesson.eager.operators import recorded_sweep, sweep_as_told
 from tinygrad_lesson.eager.recording import recording
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.backprop import apply_vjp
+from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError
 from tinygrad_lesson.engine.graph import Edge, Node, ancestors
 from tinygrad_lesson.engine.interpret import interpret

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinygrad_lesson.check.draw import Draw
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.property import declared
 from tinygrad_lesson.check.report import Report
 from tinygrad_lesson.check.subject import name_of
 from tinygrad_lesson.eager.tensor import Tensor
+from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.errors import LessonError, near
 from tinygrad_lesson.engine.op import OPS, Op
 from tinygrad_lesson.engine.shapes import Shape, show

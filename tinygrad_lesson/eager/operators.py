@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator as python
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,11 +115,31 @@ def backward(
         raise GraphError(f"backward: {UNRECORDED}")
     if create_graph:
         raise GraphError("backward: x.grad is not recorded; write tl.grad(y, [x], create_graph=True)")
-    for leaf, g in sweep([(self, seed_of(self, gradient))], None):
+    found = sweep([(self, seed_of(self, gradient))], None)
+    for (leaf, g), ours in zip(found, unshared(found), strict=True):
         tensor = leaf.values()
         if tensor is not None and g is not None:
-            g = hooked(leaf, typed(g, tensor.dtype))
-            tensor.grad = wrap(np.array(g) if tensor.grad is None else tensor.grad.array + g)
+            h = hooked(leaf, typed(g, tensor.dtype))
+            if tensor.grad is None:
+                tensor.grad = wrap(h if ours and h is g else np.array(h))
+            else:
+                tensor.grad = wrap(tensor.grad.array + h)
+
+
+def unshared(found: Sequence[tuple[Any, Any]]) -> list[bool]:
+    """For each gradient whether it is an array that nobody else has: then it need not be copied."""
+    return [
+        n == ALONE and g.__class__ is np.ndarray and g.base is None and g.flags.writeable
+        for n, (_, g) in zip(references(found), found, strict=True)
+    ]
+
+
+def references(found: Sequence[tuple[Any, Any]]) -> list[int]:
+    """How many there are to each gradient, this look among them."""
+    return [sys.getrefcount(g) for _, g in found]
+
+
+ALONE = references([(None, np.empty(1))])[0]  # to an array that nobody else has
 
 
 def changing(sign: str, function: Any) -> Any:
@@ -153,7 +174,16 @@ def changing(sign: str, function: Any) -> Any:
 
 
 def matmul(a: Any, b: Any) -> Any:
-    """Product of matrices as NumPy's `@`: vectors count as one row or one column."""
+    """Product of matrices as NumPy's `@`: vectors count as one row or one column.
+
+    Shapes
+        a (..., n, k), b (..., k, m) -> (..., n, m); leading axes broadcast
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> tl.matmul([[1.0, 2.0]], [[3.0], [4.0]])
+        Tensor([[11.]], dtype=float64)
+    """
     a, b = operand(a), operand(b)
     row, column = a.ndim == 1, b.ndim == 1
     y = TENSORS.matmul(TENSORS.expand_dims(a, 0) if row else a, TENSORS.expand_dims(b, 1) if column else b)
@@ -165,7 +195,12 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """Affine map of the last axis: ``y = x @ weight.T + bias``.
 
     Shapes
-        x (..., features), weight (results, features), bias (results,) -> (..., results)
+        x (..., features), weight (results, features), bias (results,) or None -> (..., results)
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> tl.linear([1.0, 2.0], [[3.0, 4.0], [0.0, 1.0]], [0.5, 0.0])
+        Tensor([11.5,  2. ], dtype=float64)
     """
     weight = operand(weight)
     if weight.ndim != 2:
@@ -184,13 +219,41 @@ def batch_norm(
     is_train: bool = True,
     **more: Any,
 ) -> Any:
-    """`BatchNorm` with a gamma that is learnt; training changes `moving_mean` and `moving_var` in place."""
+    """`BatchNorm` with a gamma that is learnt; training changes `moving_mean` and `moving_var` in place.
+
+    Shapes
+        x (batch, channel, ...), gamma, beta, moving_mean, moving_var (channel,) -> as x
+
+    Parameters
+        is_train: with the mean and variance of the batch, else with the moving ones
+        more: further attributes of the op: eps (at least 0), momentum (from 0 to 1), axis of the channels
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> x, moving = tl.Tensor([[1.0], [3.0]]), (tl.zeros(1), tl.ones(1))
+        >>> tl.batch_norm(x, [1.0], [0.0], *moving, eps=0.0)
+        Tensor([[-1.],
+                [ 1.]], dtype=float64)
+    """
     more.setdefault("fix_gamma", False)
     return TENSORS.batch_norm(x, gamma, beta, moving_mean, moving_var, is_train=is_train, **more)
 
 
 def dropout(x: Any, p: float = 0.5, *, is_train: bool = True) -> Any:
-    """`Dropout` in training: elements are dropped with probability `p`, the rest grow to make up for it."""
+    """`Dropout` in training: elements are dropped with probability `p`, the rest grow to make up for it.
+
+    Shapes
+        x (...) -> (...)
+
+    Parameters
+        p: probability of each to be dropped, from 0 up to less than 1
+        is_train: False lets all through
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> tl.dropout([1.0, 2.0], 0.5, is_train=False)
+        Tensor([1., 2.], dtype=float64)
+    """
     return TENSORS.dropout(x, p, is_train=is_train)
 
 

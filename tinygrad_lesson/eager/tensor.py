@@ -239,9 +239,7 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
             [isinstance(p, bool) for p in parts]  # noqa: C419
         ):
             return self.F.slice(self, freeze(key))
-        if len(parts) == 1 and isinstance(parts[0], bool | np.bool):
-            return self[None] if parts[0] else self[None][:0]
-        plain, arrays = separated(parts)
+        plain, arrays = separated(parts, self.shape)
         return self.F.advanced_slice(self, *arrays, key=plain)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -285,14 +283,15 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
         return self.F.transpose(self)
 
 
-def separated(parts: Sequence[Any]) -> tuple[Key, list[Any]]:
+def separated(parts: Sequence[Any], shape: tuple[int, ...]) -> tuple[Key, list[Any]]:
     """An index with numbers in the places of its arrays, and these; a mask becomes the places where it holds.
 
     Errors
-        DTypeError if a part is nothing to index with.
+        DTypeError if a part is nothing to index with; ShapeError for a mask of another shape than its axes have.
     """
     key: list[Any] = []
     arrays: list[Any] = []
+    masks: list[tuple[int, tuple[int, ...]]] = []  # where in the key, and their shapes
     for part in parts:
         if (
             part is None
@@ -302,14 +301,34 @@ def separated(parts: Sequence[Any]) -> tuple[Key, list[Any]]:
             key += freeze(part)
             continue
         x = part if isinstance(part, Tensor) else operand(whole(part))
-        if x.dtype.kind not in "iub" or (x.dtype.kind == "b" and not x.ndim):
+        if x.dtype.kind not in "iub":
             raise DTypeError(
                 f"index {part!r:.80} is no integer, slice, None, Ellipsis, array of integers or mask"
             )
-        found = np.nonzero(np.asarray(x.detach().seen("x[mask]"))) if x.dtype.kind == "b" else (x,)
+        found: Sequence[Any] = (x,)
+        if x.dtype.kind == "b":
+            mask = np.asarray(x.detach().seen("x[mask]"))
+            if not mask.ndim:  # it takes no axis, and gives one of size 1 or 0
+                key.append(("flag", bool(mask)))
+                continue
+            masks.append((len(key), mask.shape))
+            found = np.nonzero(mask)
         key += [("array", len(arrays) + i) for i in range(len(found))]
         arrays += found
+    for place, expected in masks:
+        first = axis_of(place, key, len(shape))
+        if shape[first : first + len(expected)] != expected:
+            raise ShapeError(f"a mask of shape {show(expected)} stands at axis {first} of {show(shape)}")
     return tuple(key), arrays
+
+
+def axis_of(place: int, key: Sequence[Any], rank: int) -> int:
+    """The axis at which a part of an index stands."""
+    takes = [
+        0 if part is None or part is ... or (type(part) is tuple and part[0] == "flag") else 1 for part in key
+    ]
+    rest = rank - sum(takes) if any(part is ... for part in key[:place]) else 0
+    return sum(takes[:place]) + rest
 
 
 def whole(part: Any) -> np.ndarray:

@@ -123,15 +123,13 @@ def documentation(cls: type[Op]) -> str | None:
     if not cls.__doc__:  # `python -OO`
         return cls.__doc__
     lines = [f"{f.metadata.get('alias') or f.name}: {meaning(f)}" for f in dataclasses.fields(cls)]
-    return with_attributes(cls.__doc__, lines)
+    return section(cls.__doc__, "Attributes", lines)
 
 
-def with_attributes(doc: str, lines: Sequence[str]) -> str:
-    """A docstring, and the meaning of each attribute."""
-    if not lines:
-        return doc
-    listed = [f"        {line}" for line in lines]
-    return "\n".join([doc.rstrip(), "", "    Attributes", *listed, "    "])
+def section(doc: str, title: str, lines: Sequence[str]) -> str:
+    """A docstring, and one more section, if there is something in it."""
+    doc = inspect.cleandoc(doc)
+    return "\n".join([doc, "", title, *[f"    {line}" for line in lines]]) if lines else doc
 
 
 def meaning(field: dataclasses.Field[Any]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tinygrad_lesson.engine.op import RESERVED, Op
 from tinygrad_lesson.mxnet import built, creating
-from tinygrad_lesson.mxnet.register import COUNTED, OPERATORS, operator
+from tinygrad_lesson.mxnet.register import OPERATORS, operator
 from tinygrad_lesson.ops import (
     activations,
     adaptive,
@@ -39,6 +41,7 @@ from tinygrad_lesson.ops import (
     regression,
     repeated,
     rounding,
+    scans,
     sequence,
     spatial,
     special,
@@ -77,8 +80,7 @@ REDUCTIONS = {
     "nanprod": reduce.Nanprod,
 }
 SIDES = ("lhs", "rhs")
-LAYER = ("data", "weight", "bias")
-SCALED = ("gamma", "beta")
+TUNING = "workspace cudnn_tune cudnn_off"
 WINDOW = "kernel stride dilate pad {}num_filter num_group workspace no_bias cudnn_tune cudnn_off layout"
 PREPARED = "wd rescale_grad clip_gradient"
 LAMB = f"beta1 beta2 epsilon t bias_correction {PREPARED}"
@@ -101,6 +103,146 @@ UPDATES: dict[str, tuple[type[Op], str]] = {  # with the order of their attribut
     "mp_lamb_update_phase2": (adaptive.MpLambUpdatePhase2, "lr lower_bound upper_bound"),
     "lamb_update_phase2": (adaptive.LambUpdatePhase2, "lr lower_bound upper_bound"),
 }
+
+TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and more
+    "FullyConnected": (linear.FullyConnected,),
+    "Activation": (built.activation, "data"),
+    "LeakyReLU": (built.leaky_relu, "data gamma", {"initial": {"gamma": '["Constant", {"value": 0.25}]'}}),
+    "BatchNorm BatchNorm_v1": (built.batch_norm, "data gamma beta moving_mean moving_var", {"ignored": "cudnn_off"}),
+    "Convolution": (built.convolution, "data weight bias", {"ignored": TUNING, "order": WINDOW.format("")}),
+    "Pooling": (built.pooling, "data",
+        {"ignored": TUNING, "hidden": 1, "order": "kernel pool_type global_pool cudnn_off pooling_convention stride "
+         "pad p_value count_include_pad layout"}),
+    "Dropout": (built.dropout, "data", {"ignored": "cudnn_off"}),
+    "softmax": (built.along(nn.Softmax), "data length"),
+    "SoftmaxActivation": (built.softmax_activation, "data"),
+    "log_softmax": (built.along(nn.LogSoftmax, log=True), "data"),
+    "SoftmaxOutput Softmax": (loss.SoftmaxOutput,),
+    "MakeLoss": (loss.MakeLoss, "data"),
+    "make_loss": (loss.MakeLoss, "data", {"outputs": ("loss",)}),
+    "BlockGrad stop_gradient": (loss.StopGradient, "data"),
+    "identity _copy": (movement.Identity, "data"),
+    "Concat concat": (index.Concat, "", {"ignored": "num_args"}),
+    "stack": (index.Stack, "", {"ignored": "num_args"}),
+    "SliceChannel split": (built.split, "data"),
+    "Reshape reshape": (built.reshape, "data"),
+    "Flatten flatten": (lambda: movement.Flatten(axis=1), "data"),
+    "transpose": (built.transpose, "data"),
+    "SwapAxis swapaxes": (built.swap_axes, "data"),
+    "expand_dims": (movement.ExpandDims, "data"),
+    "squeeze": (movement.Squeeze, "data"),
+    "broadcast_to": (built.broadcast_to, "data"),
+    "where": (lambda: e.Where(rows=True), "condition x y"),
+    "clip": (built.clip, "data"),
+    "Custom": (built.custom, "", {"ignored": "num_args"}),
+    "_zeros": (creating.filled(0.0), "", {"ignored": "ctx"}),
+    "_ones": (creating.filled(1.0), "", {"ignored": "ctx"}),
+    "rint": (lambda: rounding.Rint(ties="down"), "data"),
+    "round": (lambda: rounding.Rint(ties="away"), "data"),
+    "Cast cast": (built.cast, "data"),
+    "Pad pad": (built.pad, "data", {"order": "mode pad_width constant_value"}),
+    "topk": (built.top_k, "data"),
+    "_full": (creating.full, "", {"ignored": "ctx"}),
+    "broadcast_like": (products.BroadcastAxesLike, "lhs rhs"),
+    "linalg_gemm _linalg_gemm": (products.Gemm, "A B C"),
+    "linalg_syrk _linalg_syrk": (products.Syrk, "A"),
+    "linalg_det _linalg_det": (lambda: linalg.Det(vector=True), "A", {"outputs": ("output0",)}),
+    "linalg_inverse _linalg_inverse": (linalg.Inverse, "A"),
+    "linalg_extractdiag _linalg_extractdiag": (built.extract_diagonal, "A"),
+    "linalg_trmm _linalg_trmm": (lapack.Trmm, "A B"),
+    "linalg_trsm _linalg_trsm": (lapack.Trsm, "A B"),
+    "linalg_potri _linalg_potri": (lapack.Potri, "A"),
+    "linalg_sumlogdiag _linalg_sumlogdiag": (lapack.Sumlogdiag, "A"),
+    "linalg_makediag _linalg_makediag": (lapack.Makediag, "A"),
+    "linalg_extracttrian _linalg_extracttrian": (lapack.Extracttrian, "A"),
+    "linalg_maketrian _linalg_maketrian": (lapack.Maketrian, "A"),
+    "linalg_potrf _linalg_potrf": (decompositions.Cholesky, "A"),
+    "linalg_slogdet _linalg_slogdet": (factors.SignAndLog, "A"),
+    "linalg_syevd _linalg_syevd": (factors.Syevd, "A"),
+    "linalg_gelqf _linalg_gelqf": (factors.Gelqf, "A"),
+    "broadcast_axis broadcast_axes": (legacy.BroadcastAxes, "data"),
+    "reshape_like": (movement.ReshapeLike, "lhs rhs"),
+    "depth_to_space": (legacy.DepthToSpace, "data"),
+    "moments": (legacy.Moments, "data"),
+    "_contrib_div_sqrt_dim": (legacy.DivSqrtDim, "data"),
+    "fill_element_0index": (legacy.FillElement0Index, "lhs mhs rhs"),
+    "IdentityAttachKLSparseReg": (legacy.IdentityAttachKLSparseReg,),
+    "khatri_rao": (products.KhatriRao, "", {"ignored": "num_args"}),
+    "SVMOutput": (regression.SVMOutput,),
+    "_contrib_gradientmultiplier": (regression.GradientMultiplier, "data"),
+    "Deconvolution": (deconv.Deconvolution, "",
+        {"ignored": f"{TUNING} layout", "order": WINDOW.format("adj target_shape ")}),
+    "softmin": (built.softmin, "data"),
+    "dot": (products.Contract, "lhs rhs"),
+    "batch_dot": (built.batch_dot, "lhs rhs"),
+    "linalg_gemm2 _linalg_gemm2": (products.BatchDot, "A B"),
+    "add_n ElementWiseSum": (products.AddN, "", {"ignored": "num_args"}),
+    "_contrib_quadratic": (layers.Quadratic, "data"),
+    "LRN": (layers.LRN, "data", {"order": "alpha beta knorm nsize"}),
+    "GroupNorm": (layers.GroupNorm,),
+    "softmax_cross_entropy": (layers.SoftmaxCrossEntropy,),
+    "SequenceMask": (sequence.SequenceMask,),
+    "SequenceLast": (sequence.SequenceLast,),
+    "SequenceReverse": (sequence.SequenceReverse,),
+    "space_to_depth": (image.SpaceToDepth, "data"),
+    "norm": (built.norm, "data", {"order": "ord axis out_dtype keepdims"}),
+    "cumsum _np_cumsum": (scans.Cumsum, "a"),
+    "LayerNorm": (built.layer_norm, "data gamma beta"),
+    "InstanceNorm": (norms.InstanceNorm, "data gamma beta"),
+    "L2Normalization": (norms.L2Normalization, "data"),
+    "smooth_l1": (activations.SmoothL1, "data"),
+    "hard_sigmoid": (activations.HardSigmoid, "data"),
+    "LinearRegressionOutput": (regression.LinearRegressionOutput,),
+    "MAERegressionOutput": (regression.MAERegressionOutput,),
+    "LogisticRegressionOutput": (regression.LogisticRegressionOutput,),
+    "_grad_add": (built.same_shape(e.Add), "lhs rhs"),
+    "slice crop": (built.sliced, "data"),
+    "slice_axis": (built.slice_axis, "data"),
+    "slice_like": (repeated.SliceLike, "data shape_like"),
+    "reverse flip": (built.flip, "data"),
+    "tile": (repeated.Tile, "data"),
+    "repeat": (repeated.Repeat, "data"),
+    "diag": (repeated.Diag, "data"),
+    "take": (built.take, "a indices"),
+    "pick": (gather.Pick, "data index"),
+    "choose_element_0index": (lambda: gather.Pick(axis=1), "lhs rhs"),
+    "batch_take": (lambda: gather.Pick(axis=1), "a indices"),
+    "one_hot": (built.one_hot, "indices"),
+    "Embedding": (gather.Embedding, "", {"ignored": "dtype sparse_grad"}),
+    "gather_nd": (gather.GatherNd, "data indices"),
+    "scatter_nd": (built.of_shape(gather.ScatterNd, "to"), "data indices"),
+    "ravel_multi_index _ravel_multi_index": (built.of_shape(creation.RavelMultiIndex, "of"), "data"),
+    "unravel_index _unravel_index": (built.of_shape(creation.UnravelIndex, "of"), "data"),
+    "shape_array": (creation.ShapeArray, "data"),
+    "size_array": (creation.SizeArray, "data"),
+    "_arange": (creating.arange, "", {"ignored": "ctx"}),
+    "_linspace": (creating.linspace, "", {"ignored": "ctx"}),
+    "_eye": (creating.eye, "", {"ignored": "ctx"}),
+    "_contrib_arange_like": (creation.ArangeLike, "data", {"ignored": "ctx"}),
+    "UpSampling": (built.upsampling, "", {"ignored": "num_args workspace"}),
+    "Crop": (spatial.Crop, "", {"ignored": "num_args"}),
+    "BilinearSampler": (spatial.BilinearSampler, "", {"ignored": "cudnn_off"}),
+    "GridGenerator": (spatial.GridGenerator,),
+    "SpatialTransformer": (spatial.SpatialTransformer, "", {"ignored": "cudnn_off"}),
+    "RNN": (recurrent.RNN,),
+    "ROIPooling": (regions.ROIPooling,),
+    "_contrib_ROIAlign": (aligned.ROIAlign, "",
+        {"order": "pooled_size spatial_scale sample_ratio position_sensitive aligned"}),
+    "Correlation": (aligned.Correlation, "", {"hidden": 2}),
+    "_contrib_MultiBoxPrior": (detection.MultiBoxPrior,),
+    "_contrib_MultiBoxTarget": (detection.MultiBoxTarget,),
+    "_contrib_MultiBoxDetection": (detection.MultiBoxDetection,),
+    "im2col": (columns.Columns, "data"),
+    "col2im": (columns.FromColumns, "data"),
+    "CTCLoss ctc_loss _contrib_CTCLoss _contrib_ctc_loss": (masked.CTCLoss, "", {"outputs": ("output0",)}),
+    "argmax": (built.place_of(order.Argmax), "data"),
+    "argmin": (built.place_of(order.Argmin), "data"),
+    "argmax_channel": (lambda: order.Argmax(axis=1, vector=True), "data"),
+    "sort": (built.sort, "data", {"outputs": ("output0",)}),
+    "argsort": (built.argsort, "data"),
+    "zeros_like": (lambda: reduce.FullLike(value=0.0), "data"),
+    "ones_like": (lambda: reduce.FullLike(value=1.0), "data"),
+}  # fmt: skip
 
 MULTI = (
     multi.MultiSgdUpdate, multi.MultiSgdMomUpdate, multi.MultiMpSgdUpdate, multi.MultiMpSgdMomUpdate,
@@ -141,55 +283,8 @@ def declare_draws() -> None:
     operator("_shuffle", draws.Shuffle, "shuffle")
 
 
-def declare() -> None:
-    """Fill the catalog."""
-    operator("FullyConnected", linear.FullyConnected)
-    operator("Activation", built.activation, inputs=("data",))
-    operator(
-        "LeakyReLU",
-        built.leaky_relu,
-        inputs=("data", "gamma"),
-        initial={"gamma": '["Constant", {"value": 0.25}]'},
-    )
-    operator(
-        "BatchNorm",
-        built.batch_norm,
-        "BatchNorm_v1",
-        inputs=("data", *SCALED, "moving_mean", "moving_var"),
-        ignored=frozenset({"cudnn_off"}),
-    )
-    tuning = frozenset({"workspace", "cudnn_tune", "cudnn_off"})
-    operator("Convolution", built.convolution, inputs=LAYER, ignored=tuning, order=WINDOW.format(""))
-    operator(
-        "Pooling", built.pooling, inputs=("data",), ignored=tuning, hidden=1,
-        order="kernel pool_type global_pool cudnn_off pooling_convention stride pad p_value count_include_pad layout",
-    )  # fmt: skip
-    operator("Dropout", built.dropout, inputs=("data",), ignored=frozenset({"cudnn_off"}))
-    operator("softmax", built.along(nn.Softmax), inputs=("data", "length"))
-    operator("SoftmaxActivation", built.softmax_activation, inputs=("data",))
-    operator("log_softmax", built.along(nn.LogSoftmax, log=True), inputs=("data",))
-    operator("SoftmaxOutput", loss.SoftmaxOutput, "Softmax")
-    operator("MakeLoss", loss.MakeLoss, inputs=("data",))
-    operator("make_loss", loss.MakeLoss, inputs=("data",), outputs=("loss",))
-    operator("BlockGrad", loss.StopGradient, "stop_gradient", inputs=("data",))
-    operator("identity", movement.Identity, "_copy", inputs=("data",))
-    operator("Concat", index.Concat, "concat", ignored=COUNTED)
-    operator("stack", index.Stack, ignored=COUNTED)
-    operator("SliceChannel", built.split, "split", inputs=("data",))
-    operator("Reshape", built.reshape, "reshape", inputs=("data",))
-    operator("Flatten", lambda: movement.Flatten(axis=1), "flatten", inputs=("data",))
-    operator("transpose", built.transpose, inputs=("data",))
-    operator("SwapAxis", built.swap_axes, "swapaxes", inputs=("data",))
-    operator("expand_dims", movement.ExpandDims, inputs=("data",))
-    operator("squeeze", movement.Squeeze, inputs=("data",))
-    operator("broadcast_to", built.broadcast_to, inputs=("data",))
-    operator("where", lambda: e.Where(rows=True), inputs=("condition", "x", "y"))
-    operator("clip", built.clip, inputs=("data",))
-    operator("Custom", built.custom, ignored=COUNTED)
-    operator("_zeros", creating.filled(0.0), ignored=frozenset({"ctx"}))
-    operator("_ones", creating.filled(1.0), ignored=frozenset({"ctx"}))
-    operator("rint", lambda: rounding.Rint(ties="down"), inputs=("data",))
-    operator("round", lambda: rounding.Rint(ties="away"), inputs=("data",))
+def declare_families() -> None:
+    """Enter what is alike but for a function: of one number, along axes, of truth values, of two arrays."""
     for name, unary in UNARY.items():
         operator(name, unary, inputs=("data",))
     for name, cls in REDUCTIONS.items():
@@ -210,121 +305,10 @@ def declare() -> None:
         operator(f"_{name}_scalar", built.with_scalar(both(**more)), f"_{old}Scalar", inputs=("data",))
     zero = rounding.Remainder(zero=True)
     operator("_rmod_scalar", built.with_scalar(zero, True), "_RModScalar", inputs=("data",))
-    operator("Cast", built.cast, "cast", inputs=("data",))
-    operator("Pad", built.pad, "pad", inputs=("data",), order="mode pad_width constant_value")
-    operator("topk", built.top_k, inputs=("data",))
-    operator("_full", creating.full, ignored=frozenset({"ctx"}))
-    operator("broadcast_like", products.BroadcastAxesLike, inputs=SIDES)
-    operator("linalg_gemm", products.Gemm, "_linalg_gemm", inputs=("A", "B", "C"))
-    operator("linalg_syrk", products.Syrk, "_linalg_syrk", inputs=("A",))
-    operator(
-        "linalg_det", lambda: linalg.Det(vector=True), "_linalg_det", inputs=("A",), outputs=("output0",)
-    )
-    operator("linalg_inverse", linalg.Inverse, "_linalg_inverse", inputs=("A",))
-    operator("linalg_extractdiag", built.extract_diagonal, "_linalg_extractdiag", inputs=("A",))
-    for name, of_matrix, letters in (
-        ("trmm", lapack.Trmm, "AB"), ("trsm", lapack.Trsm, "AB"), ("potri", lapack.Potri, "A"),
-        ("sumlogdiag", lapack.Sumlogdiag, "A"), ("makediag", lapack.Makediag, "A"),
-        ("extracttrian", lapack.Extracttrian, "A"), ("maketrian", lapack.Maketrian, "A"),
-        ("potrf", decompositions.Cholesky, "A"), ("slogdet", factors.SignAndLog, "A"),
-        ("syevd", factors.Syevd, "A"), ("gelqf", factors.Gelqf, "A"),
-    ):  # fmt: skip
-        operator(f"linalg_{name}", of_matrix, f"_linalg_{name}", inputs=tuple(letters))
-    operator("broadcast_axis", legacy.BroadcastAxes, "broadcast_axes", inputs=("data",))
-    operator("reshape_like", movement.ReshapeLike, inputs=SIDES)
-    operator("depth_to_space", legacy.DepthToSpace, inputs=("data",))
-    operator("moments", legacy.Moments, inputs=("data",))
-    operator("_contrib_div_sqrt_dim", legacy.DivSqrtDim, inputs=("data",))
-    operator("fill_element_0index", legacy.FillElement0Index, inputs=("lhs", "mhs", "rhs"))
-    operator("IdentityAttachKLSparseReg", legacy.IdentityAttachKLSparseReg)
-    operator("khatri_rao", products.KhatriRao, ignored=COUNTED)
-    operator("SVMOutput", regression.SVMOutput)
-    operator("_contrib_gradientmultiplier", regression.GradientMultiplier, inputs=("data",))
-    operator(
-        "Deconvolution",
-        deconv.Deconvolution,
-        ignored=tuning | {"layout"},
-        order=WINDOW.format("adj target_shape "),
-    )
-    operator("softmin", built.softmin, inputs=("data",))
-    operator("dot", products.Contract, inputs=SIDES)
-    operator("batch_dot", built.batch_dot, inputs=SIDES)
-    operator("linalg_gemm2", products.BatchDot, "_linalg_gemm2", inputs=("A", "B"))
-    operator("add_n", products.AddN, "ElementWiseSum", ignored=COUNTED)
-    operator("_contrib_quadratic", layers.Quadratic, inputs=("data",))
-    operator("LRN", layers.LRN, inputs=("data",), order="alpha beta knorm nsize")
-    operator("GroupNorm", layers.GroupNorm)
-    operator("softmax_cross_entropy", layers.SoftmaxCrossEntropy)
-    operator("SequenceMask", sequence.SequenceMask)
-    operator("SequenceLast", sequence.SequenceLast)
-    operator("SequenceReverse", sequence.SequenceReverse)
-    operator("space_to_depth", image.SpaceToDepth, inputs=("data",))
-    operator("norm", built.norm, inputs=("data",), order="ord axis out_dtype keepdims")
-    operator("cumsum", reduce.Cumsum, "_np_cumsum", inputs=("a",))
-    operator("LayerNorm", built.layer_norm, inputs=("data", *SCALED))
-    operator("InstanceNorm", norms.InstanceNorm, inputs=("data", *SCALED))
-    operator("L2Normalization", norms.L2Normalization, inputs=("data",))
-    operator("smooth_l1", activations.SmoothL1, inputs=("data",))
-    operator("hard_sigmoid", activations.HardSigmoid, inputs=("data",))
-    operator("LinearRegressionOutput", regression.LinearRegressionOutput)
-    operator("MAERegressionOutput", regression.MAERegressionOutput)
-    operator("LogisticRegressionOutput", regression.LogisticRegressionOutput)
-    operator("_grad_add", built.same_shape(e.Add), inputs=SIDES)
-    operator("slice", built.sliced, "crop", inputs=("data",))
-    operator("slice_axis", built.slice_axis, inputs=("data",))
-    operator("slice_like", repeated.SliceLike, inputs=("data", "shape_like"))
-    operator("reverse", built.flip, "flip", inputs=("data",))
-    operator("tile", repeated.Tile, inputs=("data",))
-    operator("repeat", repeated.Repeat, inputs=("data",))
-    operator("diag", repeated.Diag, inputs=("data",))
-    operator("take", built.take, inputs=("a", "indices"))
-    operator("pick", gather.Pick, inputs=("data", "index"))
-    operator("choose_element_0index", lambda: gather.Pick(axis=1), inputs=("lhs", "rhs"))
-    operator("batch_take", lambda: gather.Pick(axis=1), inputs=("a", "indices"))
-    operator("one_hot", built.one_hot, inputs=("indices",))
-    operator("Embedding", gather.Embedding, ignored=frozenset({"dtype", "sparse_grad"}))
-    operator("gather_nd", gather.GatherNd, inputs=("data", "indices"))
-    operator("scatter_nd", built.of_shape(gather.ScatterNd, "to"), inputs=("data", "indices"))
-    operator(
-        "ravel_multi_index",
-        built.of_shape(creation.RavelMultiIndex, "of"),
-        "_ravel_multi_index",
-        inputs=("data",),
-    )
-    operator("unravel_index", built.of_shape(creation.UnravelIndex, "of"), "_unravel_index", inputs=("data",))
-    operator("shape_array", creation.ShapeArray, inputs=("data",))
-    operator("size_array", creation.SizeArray, inputs=("data",))
-    operator("_arange", creating.arange, ignored=frozenset({"ctx"}))
-    operator("_linspace", creating.linspace, ignored=frozenset({"ctx"}))
-    operator("_eye", creating.eye, ignored=frozenset({"ctx"}))
-    operator("_contrib_arange_like", creation.ArangeLike, inputs=("data",), ignored=frozenset({"ctx"}))
-    operator("UpSampling", built.upsampling, ignored=COUNTED | {"workspace"})
-    operator("Crop", spatial.Crop, ignored=COUNTED)
-    operator("BilinearSampler", spatial.BilinearSampler, ignored=frozenset({"cudnn_off"}))
-    operator("GridGenerator", spatial.GridGenerator)
-    operator("SpatialTransformer", spatial.SpatialTransformer, ignored=frozenset({"cudnn_off"}))
-    operator("RNN", recurrent.RNN)
-    operator("ROIPooling", regions.ROIPooling)
-    operator(
-        "_contrib_ROIAlign", aligned.ROIAlign,
-        order="pooled_size spatial_scale sample_ratio position_sensitive aligned",
-    )  # fmt: skip
-    operator("Correlation", aligned.Correlation, hidden=2)
-    operator("_contrib_MultiBoxPrior", detection.MultiBoxPrior)
-    operator("_contrib_MultiBoxTarget", detection.MultiBoxTarget)
-    operator("_contrib_MultiBoxDetection", detection.MultiBoxDetection)
-    operator("im2col", columns.Columns, inputs=("data",))
-    operator("col2im", columns.FromColumns, inputs=("data",))
-    operator(
-        "CTCLoss", masked.CTCLoss, "ctc_loss", "_contrib_CTCLoss", "_contrib_ctc_loss", outputs=("output0",)
-    )
-    operator("argmax", built.place_of(order.Argmax), inputs=("data",))
-    operator("argmin", built.place_of(order.Argmin), inputs=("data",))
-    operator("argmax_channel", lambda: order.Argmax(axis=1, vector=True), inputs=("data",))
-    operator("sort", built.sort, inputs=("data",), outputs=("output0",))
-    operator("argsort", built.argsort, inputs=("data",))
-    operator("zeros_like", lambda: reduce.FullLike(value=0.0), inputs=("data",))
-    operator("ones_like", lambda: reduce.FullLike(value=1.0), inputs=("data",))
+
+
+def declare_arithmetic() -> None:
+    """Enter arithmetic and comparisons: of equal shapes, of shapes that broadcast, of an array and a number."""
     for name, (old, binary) in BINARY.items():
         strict = f"elemwise_{name}" if name in ("add", "sub", "mul", "div") else f"_{name}"
         operator(strict, built.same_shape(binary), f"_{old}", f"_{old.title()}", inputs=SIDES)
@@ -341,9 +325,23 @@ def declare() -> None:
         operator(f"_{name}", comparison, inputs=SIDES)
         operator(f"broadcast_{name}", comparison, inputs=SIDES)
         operator(f"_{name}_scalar", built.with_scalar(comparison()), inputs=("data",))
+
+
+def declare(table: dict[str, tuple[Any, ...]]) -> None:
+    """Fill the catalog."""
+    for names, (build, *more) in table.items():
+        inputs: str = more[0] if more else ""
+        options: dict[str, Any] = more[1] if len(more) > 1 else {}
+        name, *aliases = names.split()
+        if "ignored" in options:
+            options["ignored"] = frozenset(options["ignored"].split())
+        operator(name, build, *aliases, inputs=inputs.split(), **options)
+    declare_families()
+    declare_arithmetic()
     declare_updates()
     declare_draws()
 
 
-declare()
+declare(TABLE)
+del TABLE  # `OPERATORS` has it all
 RESERVED.update(dict.fromkeys(OPERATORS, "an operator of MXNet"))

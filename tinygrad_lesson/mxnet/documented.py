@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import types
+import typing
 from typing import Any
 
+from tinygrad_lesson.eager.documented import facts
 from tinygrad_lesson.engine.errors import LessonError
-from tinygrad_lesson.engine.namespace import meaning, with_attributes
+from tinygrad_lesson.engine.namespace import meaning, section
 from tinygrad_lesson.engine.op import Op
-from tinygrad_lesson.mxnet.register import Operator
+from tinygrad_lesson.mxnet.register import Operator, fits
 
 SOME: dict[str, Any] = {  # attributes that have no default, so that there is an op to ask for its inputs
     "act_type": "relu", "sample_type": "nearest", "mode": "lstm", "shape": (1,), "kernel": (1, 1), "axes": (0,),
@@ -55,12 +58,30 @@ MEANS = {  # attributes that operators have which are written in several ops
 }
 
 
+def needed(known: Operator) -> dict[str, Any]:
+    """Something for each attribute that must be given."""
+    found = {}
+    for key, p in known.parameters.items():
+        if p.default is p.empty:
+            kinds = (
+                typing.get_args(p.annotation)
+                if isinstance(p.annotation, types.UnionType)
+                else (p.annotation,)
+            )
+            guess = SOME.get(key)
+            found[key] = (
+                guess if guess is not None and any(fits(guess, k) for k in kinds) else KINDS.get(kinds[0], "")
+            )
+    return found
+
+
+KINDS: dict[Any, Any] = {int: 1, float: 1.0, tuple[int, ...]: (1,), tuple[float, ...]: (1.0,), bool: False}
+
+
 def example(known: Operator) -> Op | None:
     """An op that the operator makes; None where its attributes are too particular."""
-    needed = {key: p for key, p in known.parameters.items() if p.default is p.empty}
-    kinds = {int: 1, float: 1.0, tuple[int, ...]: (1,), tuple[float, ...]: (1.0,), bool: False}
     try:
-        return known.build(**{key: SOME.get(key, kinds.get(p.annotation, "")) for key, p in needed.items()})
+        return known.build(**needed(known))
     except (LessonError, KeyError, TypeError):
         return None
 
@@ -88,7 +109,7 @@ def signature(known: Operator) -> inspect.Signature:
 
 
 def documented(known: Operator) -> str | None:
-    """What an operator is, and the meaning of each attribute."""
+    """What an operator is, the meaning of each attribute, shapes, where it is not smooth, and an example."""
     made = example(known)
     doc = known.build.__doc__
     if made is not None and (doc is None or doc.startswith("The op behind")):
@@ -103,4 +124,25 @@ def documented(known: Operator) -> str | None:
         lines.append(f"{key}: {told}" + (" (must be given)" if own.default is own.empty else ""))
     if known.ignored:
         lines.append(f"{', '.join(sorted(known.ignored))}: taken, and without effect here")
-    return with_attributes(doc, lines)
+    doc = section(doc, "Attributes", lines)
+    if made is None or not made.ours:
+        return doc
+    doc = facts(type(made), doc)[0]
+    several = hasattr(made, "num_weights")  # so many arrays that a call says nothing
+    return section(doc, "Example", [] if several else example_of(known, made))
+
+
+def example_of(known: Operator, made: Op) -> list[str]:
+    """A call, and what arguments it has: those that are not given have names of their own."""
+    names = known.input_names(made, 2 if made.variadic else len(made.input_names))
+    first = list(names) if made.variadic else list(names[:1])
+    given = [f"sym.Variable({name!r})" for name in first]
+    given += [f"{key}={value!r}" for key, value in needed(known).items()]
+    states = set(names[len(names) - len(made.states) :]) if made.states else set()
+    arguments = first + [f"y_{name}" for name in names[len(first) :] if name not in states]
+    call = ", ".join([*given, 'name="y"'])
+    return [
+        ">>> from tinygrad_lesson import sym",
+        f">>> sym.{known.name}({call}).list_arguments()",
+        repr(arguments),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 from collections.abc import Callable, Sequence
@@ -11,7 +12,6 @@ from tinygrad_lesson.engine.errors import DTypeError, near
 from tinygrad_lesson.files import as_path, plain, read_text
 from tinygrad_lesson.mxnet import serial
 from tinygrad_lesson.mxnet.creating import DRAWN
-from tinygrad_lesson.mxnet.documented import documented, signature
 from tinygrad_lesson.mxnet.naming import NameManager
 from tinygrad_lesson.mxnet.register import OPERATORS, offered, offered_names
 from tinygrad_lesson.mxnet.symbol import Symbol, apply, binary, group, variable
@@ -130,8 +130,11 @@ def operator_function(mxnet_op: str, hint: str = "") -> Callable[..., Symbol]:
         return apply(mxnet_op, *inputs, name=name, attr=attr, **named)
 
     function.__name__ = hint or mxnet_op
-    function.__doc__ = documented(known)
-    function.__signature__ = signature(known)  # type: ignore[attr-defined]
+    told = importlib.import_module(
+        "tinygrad_lesson.mxnet.documented"
+    )  # only now, so that the import pays nothing
+    function.__doc__ = told.documented(known)
+    function.__signature__ = told.signature(known)  # type: ignore[attr-defined]
     return function
 
 

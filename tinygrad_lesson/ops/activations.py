@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_lesson.engine.blocks import choose
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import AttributeValueError
@@ -30,7 +31,7 @@ class SmoothL1(Kinked):
     def forward(self, xp, x):
         square = self.scalar**2
         far = xp.greater(xp.abs(x), 1 / square)
-        return xp.where(far, xp.subtract(xp.abs(x), 0.5 / square), xp.multiply(xp.square(x), 0.5 * square))
+        return choose(xp, far, xp.subtract(xp.abs(x), 0.5 / square), xp.multiply(xp.square(x), 0.5 * square))
 
     def vjp(self, F, g, y, x):
         return (g * F.clip(x * self.scalar**2, -1.0, 1.0),)

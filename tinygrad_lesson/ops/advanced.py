@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +11,6 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import in_type
 from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.ops.index import Key, freeze, thaw
-
-
-class Place(NamedTuple):
-    """In an index: where array number `number` stands."""
-
-    number: int
 
 
 class Advanced(Op):
@@ -29,8 +24,11 @@ class Advanced(Op):
     def index(self, indices):
         """The index that NumPy is given."""
         whole = [in_type(np, i, np.dtype(np.int64)) for i in indices]
-        parts = [Place(part[1]) if type(part) is tuple and part[0] == "array" else part for part in self.key]
-        return tuple(whole[part.number] if isinstance(part, Place) else thaw((part,))[0] for part in parts)
+        kept: dict[str, Callable[[Any], Any]] = {"array": whole.__getitem__, "flag": bool}
+        return tuple(
+            kept[part[0]](part[1]) if type(part) is tuple and part[0] in kept else thaw((part,))[0]
+            for part in self.key
+        )
 
     @staticmethod
     def drawn(draw):
@@ -48,7 +46,7 @@ class Advanced(Op):
                 key.append(("array", len(arrays) - 1))
             else:
                 key.append(draw.choice((freeze(slice(None, None, -1))[0], 0)))
-        for extra in (None, ...):
+        for extra in (None, ..., ("flag", True)):
             if draw.boolean():
                 key.insert(draw.integer(0, len(key)), extra)
         return tuple(key), {f"indices{i}": a for i, a in enumerate(arrays)}, shape
@@ -65,7 +63,9 @@ class AdvancedSlice(Advanced):
         stand side by side.
     """
 
-    key: Key = attr(doc="the index as `freeze` makes it, in which ('array', i) stands for an input")
+    key: Key = attr(
+        doc="the index as `freeze` makes it, in which ('array', i) is an input and ('flag', True) a mask of no axes"
+    )
 
     def shape(self, x, *indices):
         if None in x or any(None in i for i in indices):
@@ -97,7 +97,9 @@ class AdvancedPut(Advanced):
     """Zeros, to which the parts of `x` are added where an index says: the way back from `AdvancedSlice`."""
 
     to: tuple[int, ...] = attr(alias="shape", doc="shape of the result")
-    key: Key = attr(doc="the index as `freeze` makes it, in which ('array', i) stands for an input")
+    key: Key = attr(
+        doc="the index as `freeze` makes it, in which ('array', i) is an input and ('flag', True) a mask of no axes"
+    )
 
     def shape(self, x, *indices):
         return self.to

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.engine.blocks import choose
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type, roomy, with_room
 from tinygrad_lesson.engine.errors import DTypeError, ShapeError
@@ -388,7 +389,7 @@ class Where(Elementwise):
         if self.rows:
             by_row = self.row_shape([np.shape(x) for x in (condition, a, b)])
             condition = condition if by_row is None else xp.reshape(condition, by_row)
-        return xp.where(condition, a, b)
+        return choose(xp, condition, a, b)
 
     def vjp(self, F, g, y, condition, a, b):
         return (
@@ -689,6 +690,8 @@ class LeakyReLU(Kinked):
 
     def forward(self, xp, x, out=None):
         x = floated(xp, x)
+        if 0 <= self.slope <= 1:
+            return xp.maximum(x, xp.multiply(x, self.slope), out=out)
         return xp.add(xp.maximum(x, 0), self.slope * xp.minimum(x, 0), out=out)
 
     def vjp(self, F, g, y, x):

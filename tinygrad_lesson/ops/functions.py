@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import dtype_of
 from tinygrad_lesson.ops.elementwise import Binary, FloatUnary, Kinked, PositiveUnary
 
 
@@ -177,12 +178,20 @@ class Hypot(FloatBinary):
         return cls(), {"a": draw.array(a, away_from=0), "b": draw.array(b)}
 
 
+def by_factor(xp, function, x, factor, out):
+    """A product with a number; NumPy's `function` of that name takes fifteen times as long, and knows integers."""
+    dtype = dtype_of(x)
+    if dtype is not None and dtype.kind == "f":
+        return xp.multiply(x, factor, out=out)
+    return function(x, out=out)
+
+
 @op
 class Degrees(FloatUnary):
     """An angle in radians, in degrees: ``y = x * 180 / pi``."""
 
     def forward(self, xp, x, out=None):
-        return xp.degrees(x, out=out)
+        return by_factor(xp, xp.degrees, x, 180 / math.pi, out)
 
     def vjp(self, F, g, y, x):
         return (g * (180 / math.pi),)
@@ -196,7 +205,7 @@ class Radians(FloatUnary):
     """An angle in degrees, in radians: ``y = x * pi / 180``."""
 
     def forward(self, xp, x, out=None):
-        return xp.radians(x, out=out)
+        return by_factor(xp, xp.radians, x, math.pi / 180, out)
 
     def vjp(self, F, g, y, x):
         return (g * (math.pi / 180),)
@@ -385,11 +394,25 @@ class Reciprocal(PositiveUnary):
         return each(lambda t: 1 / t, x)
 
 
+def is_large(a, b):
+    """Whether two arrays of floats are worth the steps of `above_gap`: NumPy's own function goes one by one."""
+    return all(isinstance(x, np.ndarray) and x.size > 256 and x.dtype.char in "fd" for x in (a, b))
+
+
+def above_gap(a, b):
+    """The larger of both, and the smaller less that; 0 where both are equal, and infinite perhaps."""
+    high, low = np.maximum(a, b), np.minimum(a, b)
+    return high, np.subtract(low, high, out=np.zeros_like(low), where=low != high)
+
+
 @op
 class Logaddexp(FloatBinary):
     """The logarithm of a sum of exponentials, without overflow: ``y = log(exp(a) + exp(b))``."""
 
     def forward(self, xp, a, b, out=None):
+        if out is None and xp is np and is_large(a, b):
+            high, e = above_gap(a, b)
+            return np.add(high, np.log1p(np.exp(e, out=e), out=e), out=e)
         return xp.logaddexp(a, b, out=out)
 
     def vjp(self, F, g, y, a, b):
@@ -404,6 +427,11 @@ class Logaddexp2(FloatBinary):
     """The logarithm to base 2 of a sum of powers of two, without overflow: ``y = log2(2 ** a + 2 ** b)``."""
 
     def forward(self, xp, a, b, out=None):
+        if out is None and xp is np and is_large(a, b):
+            high, e = above_gap(a, b)
+            e = np.log1p(np.exp2(e, out=e), out=e)
+            e *= 1 / math.log(2)
+            return np.add(high, e, out=e)
         return xp.logaddexp2(a, b, out=out)
 
     def vjp(self, F, g, y, a, b):

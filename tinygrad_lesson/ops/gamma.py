@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from tinygrad_lesson.engine.blocks import choose
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import in_type
 from tinygrad_lesson.engine.op import attr
@@ -44,7 +45,7 @@ DIGAMMA_FAR = (
 def mirrored(xp, x):
     """`x`, or below 1/2 ``1 - x``, from which all follows; whether that is so; how far the next whole number is."""
     below = xp.less(x, 0.5)
-    return xp.where(below, 1 - x, x), below, xp.where(below, x - xp.rint(x), 0.5)
+    return choose(xp, below, 1 - x, x), below, choose(xp, below, x - xp.rint(x), 0.5)
 
 
 @op
@@ -59,12 +60,12 @@ class Gammaln(Special):
         inverse = 1 / far
         rest = math.log(2 * math.pi) / 2 + inverse * quotient(STIRLING, inverse * inverse)
         far = (far - 0.5) * (xp.log(far) - 1) + (rest - 0.5)
-        y = xp.where(xp.less(z, 3), near, far)
+        y = choose(xp, xp.less(z, 3), near, far)
         sine = xp.abs(xp.sin(math.pi * apart))
-        turned = xp.log(math.pi / xp.where(xp.equal(sine, 0), 1, sine)) - y
-        turned = xp.where(xp.equal(sine, 0), math.inf, turned)
-        y = xp.where(below, turned, y)
-        return xp.where(xp.equal(x, -math.inf), x, y)
+        turned = xp.log(math.pi / choose(xp, xp.equal(sine, 0), 1, sine)) - y
+        turned = choose(xp, xp.equal(sine, 0), math.inf, turned)
+        y = choose(xp, below, turned, y)
+        return choose(xp, xp.equal(x, -math.inf), x, y)
 
     def vjp(self, F, g, y, x):
         return (g * F.digamma(x),)
@@ -89,11 +90,11 @@ class Digamma(Special):
         inverse = 1 / far
         square = inverse * inverse
         far = xp.log(far) - (0.5 * inverse + square * quotient(DIGAMMA_FAR, square))
-        y = xp.where(xp.less(z, 3), near, far)
+        y = choose(xp, xp.less(z, 3), near, far)
         whole = xp.equal(apart, 0)
-        turned = y - math.pi / xp.tan(math.pi * xp.where(whole, 0.5, apart))
-        pole = xp.where(xp.equal(x, 0), xp.copysign(math.inf, -x), math.nan)
-        return xp.where(below, xp.where(whole, pole, turned), y)
+        turned = y - math.pi / xp.tan(math.pi * choose(xp, whole, 0.5, apart))
+        pole = choose(xp, xp.equal(x, 0), xp.copysign(math.inf, -x), math.nan)
+        return choose(xp, below, choose(xp, whole, pole, turned), y)
 
     def vjp(self, F, g, y, x):
         return (g * F.polygamma(x, n=1),)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.engine.backprop import unbroadcast
+from tinygrad_lesson.engine.blocks import FEW
 from tinygrad_lesson.engine.constant import Constant  # noqa: F401  (an op like others)
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type, summed, with_room
 from tinygrad_lesson.engine.kinds import Elementwise, Reduction
 from tinygrad_lesson.engine.namespace import array_namespace
 from tinygrad_lesson.engine.op import Op, attr
-from tinygrad_lesson.engine.shapes import Axis, merge, normalize_axis, reduced_axes, size_of
+from tinygrad_lesson.engine.shapes import Axis, merge, reduced_axes, size_of
 
 
 class SampledReduction(Reduction):
@@ -170,6 +171,9 @@ class Prod(WideningReduction):
         return op, {"x": draw.array(inputs["x"].shape)}
 
 
+LEAST = 1e-6  # size of the elements that products are divided by
+
+
 @op
 class ProductOfOthers(Op):
     """For each element the product of all others along `axis`, right for zeros too.
@@ -190,8 +194,15 @@ class ProductOfOthers(Op):
         return x
 
     def forward(self, xp, x, *along):
-        """Up a tree of products of pairs, then down to the product of what lies outside of each pair."""
+        """Up a tree of products of pairs, then down to the product of what lies outside of each pair.
+
+        Of many numbers, none near 0, it is their product divided by each.
+        """
         axes = reduced_axes(x.ndim, self.axis, self.exclude)
+        if not along and type(x) is np.ndarray and x.size > FEW and (abs(x) >= LEAST).all():
+            whole = np.prod(x, axis=axes, keepdims=True)
+            if np.isfinite(whole).all():
+                return in_type(xp, whole / x, x.dtype)
         order = tuple(a for a in range(x.ndim) if a not in axes) + axes
         shape = tuple(x.shape[a] for a in order)
         count = size_of(shape[x.ndim - len(axes) :])
@@ -244,6 +255,10 @@ class Nansum(WideningReduction):
     """Sum along `axis`, in which NaN counts as 0."""
 
     def forward(self, xp, x, out=None):
+        if type(x) is np.ndarray and x.size > FEW and out is None:
+            y = self.accumulate(xp, xp.sum, x, None)
+            if not np.isnan(y).any():  # most often
+                return y
         return self.accumulate(xp, xp.sum, xp.where(xp.isnan(x), 0, x) if x.dtype.kind == "f" else x, out)
 
     def vjp(self, F, g, y, x):
@@ -272,42 +287,6 @@ class Nanprod(WideningReduction):
     def sample(cls, draw):
         op, inputs = super().sample(draw)
         return op, {"x": draw.array(inputs["x"].shape)}
-
-
-@op
-class Cumsum(Op):
-    """Sums of all elements up to each one, along `axis`; without one, of all elements in row-major order."""
-
-    analytic = True
-    axis: int | None = attr(None, doc="the axis; None flattens `x` first")
-
-    def shape(self, x):
-        if self.axis is None:
-            return (size_of(x),)
-        normalize_axis(self.axis, len(x))
-        return x
-
-    def dtype(self, x):
-        return summed(x)
-
-    def forward(self, xp, x):
-        wide = with_room(xp, x) if x.dtype.kind in "fc" else x
-        return in_type(xp, xp.cumsum(wide, axis=self.axis), summed(x.dtype))
-
-    def vjp(self, F, g, y, x):
-        axis = self.axis or 0
-        back = F.flip(F.cumsum(F.flip(g, axis=axis), axis=axis), axis=axis)
-        return (F.reshape(back, shape=F.shape(x)),)
-
-    def oracle(self, x):
-        x, axis = (x.ravel(), 0) if self.axis is None else (x, self.axis)
-        parts = [np.take(x, range(i + 1), axis=axis).sum(axis=axis) for i in range(x.shape[axis])]
-        return np.stack(parts, axis=axis)
-
-    @classmethod
-    def sample(cls, draw):
-        shape = draw.shape(min_rank=1)
-        return cls(axis=draw.axis(len(shape)) if draw.boolean() else None), {"x": draw.array(shape)}
 
 
 @op

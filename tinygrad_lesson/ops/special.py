@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_lesson.engine.blocks import choose, in_blocks
 from tinygrad_lesson.engine.composite import Composite
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import in_type
@@ -76,8 +77,13 @@ class Special(FloatUnary):
         dtype = getattr(x, "dtype", None)
         if dtype is not None and dtype.kind == "c":
             raise DTypeError(f"{self.function}: x is {dtype}, expected real numbers")
-        y = self.values(xp, in_type(xp, x, np.dtype(float)))
-        return y if dtype is None else in_type(xp, y, self.dtype(dtype))
+        if dtype is None:
+            return self.values(xp, x)
+
+        def values(x):
+            return in_type(xp, self.values(xp, in_type(xp, x, np.dtype(float))), self.dtype(dtype))
+
+        return in_blocks(xp, values, x)
 
 
 # The error function. Pieces are given numbers of their own range only, so that none overflows where it is not used.
@@ -114,7 +120,7 @@ class Erf(Special):
     def values(self, xp, x):
         size = xp.abs(x)
         far = xp.copysign(1 - outer(xp, size, 1.0), x)
-        return xp.where(xp.less(size, 1), inner(xp, x, 1.0), far)
+        return choose(xp, xp.less(size, 1), inner(xp, x, 1.0), far)
 
     def vjp(self, F, g, y, x):
         return (g * (2 / math.sqrt(math.pi) * F.exp(-x * x)),)
@@ -129,8 +135,8 @@ class Erfc(Special):
 
     def values(self, xp, x):
         tail = outer(xp, xp.abs(x), 0.5)
-        far = xp.where(xp.less(x, 0), 2 - tail, tail)
-        return xp.where(xp.less(xp.abs(x), 0.5), 1 - inner(xp, x, 0.5), far)
+        far = choose(xp, xp.less(x, 0), 2 - tail, tail)
+        return choose(xp, xp.less(xp.abs(x), 0.5), 1 - inner(xp, x, 0.5), far)
 
     def vjp(self, F, g, y, x):
         return (g * (-2 / math.sqrt(math.pi) * F.exp(-x * x)),)
@@ -146,8 +152,8 @@ class Erfcx(Special):
     def values(self, xp, x):
         far = scaled(xp.maximum(xp.abs(x), 0.5))
         near = bell(xp, xp.clip(x, -0.5, 0.5), 1) * (1 - inner(xp, x, 0.5))
-        far = xp.where(xp.less(x, 0), 2 * bell(xp, xp.clip(x, -30.0, 0.0), 1) - far, far)
-        return xp.where(xp.less(xp.abs(x), 0.5), near, far)
+        far = choose(xp, xp.less(x, 0), 2 * bell(xp, xp.clip(x, -30.0, 0.0), 1) - far, far)
+        return choose(xp, xp.less(xp.abs(x), 0.5), near, far)
 
     def vjp(self, F, g, y, x):
         return (g * (2 * x * y - 2 / math.sqrt(math.pi)),)
@@ -168,7 +174,7 @@ def quantile(xp, q):
     y = quotient(ERFCINV, xp.sqrt(log))
     e = scaled(y)
     y = y - (y * y - xp.log(e) - log) * (math.sqrt(math.pi) / 2) * e
-    return xp.where(xp.greater(q, 0), y, xp.where(xp.equal(q, 0), math.inf, math.nan))
+    return choose(xp, xp.greater(q, 0), y, choose(xp, xp.equal(q, 0), math.inf, math.nan))
 
 
 @op
@@ -177,7 +183,7 @@ class Erfinv(Special, WithinOne):
 
     def values(self, xp, x):
         far = xp.copysign(quantile(xp, 1 - xp.abs(x)), x)
-        return xp.where(xp.less_equal(xp.abs(x), 0.75), middle(xp, x), far)
+        return choose(xp, xp.less_equal(xp.abs(x), 0.75), middle(xp, x), far)
 
     def vjp(self, F, g, y, x):
         return (g * (math.sqrt(math.pi) / 2 * F.exp(y * y)),)
@@ -192,7 +198,7 @@ class Erfcinv(Special):
 
     def values(self, xp, x):
         far = xp.copysign(quantile(xp, xp.minimum(x, 2 - x)), 1 - x)
-        return xp.where(xp.less_equal(xp.abs(1 - x), 0.75), middle(xp, 1 - x), far)
+        return choose(xp, xp.less_equal(xp.abs(1 - x), 0.75), middle(xp, 1 - x), far)
 
     def vjp(self, F, g, y, x):
         return (g * (-math.sqrt(math.pi) / 2 * F.exp(y * y)),)
@@ -224,7 +230,7 @@ class Logit(WithinOne):
 
     def forward(self, xp, x):
         middle = 2 * xp.arctanh(2 * (xp.clip(x, 0.25, 0.75) - 0.5))
-        return xp.where(xp.less(xp.abs(x - 0.5), 0.25), middle, xp.log(x / (1 - x)))
+        return choose(xp, xp.less(xp.abs(x - 0.5), 0.25), middle, xp.log(x / (1 - x)))
 
     def vjp(self, F, g, y, x):
         return (g / (x * (1 - x)),)
@@ -281,7 +287,7 @@ class LogNdtr(Special):
         x = x * -math.sqrt(0.5)
         near = xp.log1p(-0.5 * Erfc().values(xp, -xp.minimum(x, 0.5)))
         far = xp.maximum(x, 0.5)
-        return xp.where(xp.less(x, 0.5), near, xp.log(0.5 * scaled(far)) - far * far)
+        return choose(xp, xp.less(x, 0.5), near, xp.log(0.5 * scaled(far)) - far * far)
 
     def vjp(self, F, g, y, x):
         below = F.less(x, 0)
@@ -314,7 +320,7 @@ class Xlogy(FloatBinary):
 
     def forward(self, xp, a, b):
         nothing = xp.logical_and(xp.equal(a, 0), xp.equal(b, b))
-        return xp.where(nothing, 0, a * xp.log(xp.where(nothing, 1, b)))
+        return choose(xp, nothing, 0, a * xp.log(choose(xp, nothing, 1, b)))
 
     def vjp(self, F, g, y, a, b):
         return lambda: g * F.log(b), lambda: g * (a / b)
@@ -336,7 +342,7 @@ class Xlog1py(FloatBinary):
 
     def forward(self, xp, a, b):
         nothing = xp.logical_and(xp.equal(a, 0), xp.equal(b, b))
-        return xp.where(nothing, 0, a * xp.log1p(xp.where(nothing, 0, b)))
+        return choose(xp, nothing, 0, a * xp.log1p(choose(xp, nothing, 0, b)))
 
     def vjp(self, F, g, y, a, b):
         return lambda: g * F.log1p(b), lambda: g * (a / (1 + b))

@@ -37,14 +37,7 @@ def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None
     refuse("cumprod", out=out)
     a = tensor(a)
     a = cast(a, dtype or (summed(a.dtype) if a.dtype.kind in "iub" else None))
-    a, axis = (F.reshape(a, shape=(-1,)), 0) if axis is None else (a, normalize_axis(axis, a.ndim))
-    size, step = a.shape[axis], 1
-    while step < size:  # after each round the products of twice as many
-        a = concatenate(
-            [a[along(axis, 0, step)], a[along(axis, step, None)] * a[along(axis, 0, -step)]], axis
-        )
-        step *= 2
-    return a
+    return F.cumprod(F.reshape(a, shape=(-1,)) if axis is None else a, axis=axis or 0)
 
 
 def running(function: Any, start: float, x: Any, axis: int | None, dtype: Any, include_initial: bool) -> Any:
@@ -102,7 +95,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     edge = (*a.shape[:axis], 1, *a.shape[axis + 1 :])
     ends = [None if e is None else beside(e, a) for e in (prepend, append)]
     parts = [e if e is None or e.ndim else F.broadcast_to(e, shape=edge) for e in ends]
-    if n:
+    if n and ends != [None, None]:
         a = concatenate([p for p in (parts[0], a, parts[1]) if p is not None], axis)
     for _ in range(n):
         step = F.not_equal if a.dtype.kind == "b" else F.subtract
@@ -142,27 +135,38 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
 
 
 def slope_along(f: Any, spacing: np.ndarray, axis: int, edge_order: int) -> Any:
-    """Slopes along one axis: at each place three neighbours times the weights that NumPy gives them."""
-    size, width = f.shape[axis], min(3, f.shape[axis])
+    """Slopes along one axis: inside by both neighbours, at the edges by what follows, as NumPy weighs them."""
+    size = f.shape[axis]
     if edge_order not in (1, 2) or size < edge_order + 1:
         raise ShapeError(f"gradient: an axis of size {size} is too short for edges of order {edge_order}")
     if spacing.ndim and spacing.shape != (size,):
         raise ShapeError(f"gradient: {spacing.shape[0]} places for an axis of size {size}")
-    starts = np.clip(np.arange(size) - 1, 0, size - width)
-    weights = np.empty((width, size))
-    for shift in range(width):  # what is 1 at every third place shows the weight of one neighbour
-        unit = (np.arange(size) % width == shift).astype(float)
-        slopes = np.gradient(unit, spacing if spacing.ndim else float(spacing), edge_order=edge_order)  # type: ignore[call-overload]
-        places = (shift - starts) % width
-        weights[places, np.arange(size)] = slopes
-    shape = tuple(size if i == axis else 1 for i in range(f.ndim))
     kind = floating(f.dtype) if f.dtype.kind == "f" else np.dtype(float)
-    y = None
-    for k in range(width):
-        share = weights[k].reshape(shape).astype(kind)
-        term = F.where(share == 0, 0.0, F.take(f, starts + k, axis=axis) * share)  # not 0 times NaN
-        y = term if y is None else y + term
-    return y
+    steps = np.diff(spacing).astype(kind) if spacing.ndim else spacing.reshape(1)
+    if not steps.all():
+        raise AttributeValueError("gradient: a distance is 0, which divides")
+    if (steps == steps[0]).all():
+        return F.slope(f, axis=axis, distance=float(steps[0]), edge_order=edge_order)
+    along_axis = [-1 if i == axis else 1 for i in range(f.ndim)]
+    before, after = steps[:-1].reshape(along_axis), steps[1:].reshape(along_axis)
+    weights = (
+        -after / (before * (before + after)),
+        (after - before) / (before * after),
+        before / (after * (before + after)),
+    )
+    near = [f[along(axis, k, size - 2 + k)] * weight for k, weight in enumerate(weights)]
+    inside = near[0] + near[1] + near[2]
+    first = edge([f[along(axis, k, k + 1)] for k in range(edge_order + 1)], steps)
+    last = edge([f[along(axis, size - 1 - k, size - k)] for k in range(edge_order + 1)], -steps[::-1])
+    return concatenate([first, inside, last], axis)
+
+
+def edge(f: list[Any], h: np.ndarray) -> Any:
+    """The slope at the first of two or three places, `h` apart."""
+    if len(f) == 2:
+        return (f[1] - f[0]) / h[0]
+    a, b = h[:2]
+    return f[0] * (-(2 * a + b) / (a * (a + b))) + f[1] * ((a + b) / (a * b)) + f[2] * (-a / (b * (a + b)))
 
 
 @like("trapezoid")
@@ -170,6 +174,9 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     """The area under `y` along `axis`, by trapezoids: at the places `x`, or `dx` apart."""
     y = tensor(y)
     axis = normalize_axis(axis, y.ndim)
+    if x is None and np.ndim(dx) == 0 and y.shape[axis] > 1 and y.dtype.kind in "fc":
+        ends = F.sum(y[along(axis, 0, None, y.shape[axis] - 1)], axis=axis)
+        return (F.sum(y, axis=axis) - ends * 0.5) * dx
     if x is None:
         step = dx
     else:

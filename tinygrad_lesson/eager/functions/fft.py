@@ -63,8 +63,8 @@ def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None, 
     if a.dtype.kind == "c":
         raise AttributeValueError("rfft: the numbers are complex, expected real ones; fft takes them")
     axis = normalize_axis(axis, a.ndim)
-    y = fft(a, n, axis, norm)
-    return y[(*[slice(None)] * axis, slice(0, y.shape[axis] // 2 + 1))]
+    y, i = F.rdft(fitted(a, n, axis), axis=axis, norm=named(norm))
+    return y + 1j * i
 
 
 @like("fft.irfft")
@@ -75,14 +75,7 @@ def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None,
     axis = normalize_axis(axis, a.ndim)
     n = 2 * (a.shape[axis] - 1) if n is None else n
     half = fitted(a, n // 2 + 1, axis)
-    weights = np.full(half.shape[axis], 2.0)
-    weights[0] = 1
-    if n % 2 == 0:
-        weights[-1] = 1
-    along = tuple(-1 if i == axis else 1 for i in range(a.ndim))
-    kind = np.dtype(np.float32 if a.dtype in (np.complex64, np.float32) else np.float64)
-    whole = fitted(half * weights.reshape(along).astype(kind), n, axis)
-    return real(ifft(whole, n, axis, norm))
+    return F.irdft(real(half), imag(half), n=n, axis=axis, norm=named(norm))
 
 
 @like("fft.hfft")

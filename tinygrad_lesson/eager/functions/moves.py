@@ -209,6 +209,12 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> An
     "minimum", "median" and "linear_ramp" compute something: put margins on with `concatenate`.
     """
     array = tensor(array)
+    widths = np.asarray(pad_width)
+    plain = array.size and array.ndim and widths.dtype.kind in "iu" and (widths >= 0).all()
+    fill = known(kwargs.get("constant_values", 0))
+    if plain and mode in ("constant", "edge") and not fill.ndim and fill.dtype.kind in "iuf":
+        pairs = tuple((int(a), int(b)) for a, b in np.broadcast_to(widths, (array.ndim, 2)))
+        return F.pad(array, pairs, mode, fill.item())
     if mode in ("constant", "empty"):
         filled = known(kwargs.get("constant_values", 0)) if mode == "constant" else np.array(0)
         inside = np.pad(np.ones(array.shape, bool), pad_width)  # elements; the others are margins

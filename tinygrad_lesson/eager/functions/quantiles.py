@@ -14,13 +14,13 @@ from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.shapes import reduced, size_of
 
 
-def in_order(a: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
-    """The elements along `axis` sorted, as the last axis, and the shape of a result with kept dimensions."""
+def in_rows(a: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
+    """The elements along `axis` as the last axis, and the shape of a result with kept dimensions."""
     axes = axes_of(a, axis)
     others = tuple(i for i in range(a.ndim) if i not in axes)
     rest = tuple(a.shape[i] for i in others)
     rows = F.reshape(F.transpose(a, axes=(*others, *axes)), shape=(*rest, a.size // (size_of(rest) or 1)))
-    return F.sort(rows, axis=-1), reduced(a.shape, axes, True)
+    return rows, reduced(a.shape, axes, True)
 
 
 @functools.cache
@@ -29,15 +29,23 @@ def levels(n: int, q: tuple[float, ...], method: str) -> np.ndarray:
     return np.atleast_1d(np.quantile(np.arange(float(n)), q, method=method))  # type: ignore[call-overload,no-any-return]
 
 
-def between(rows: Any, at: np.ndarray) -> Any:
-    """The elements of each row at places that may lie between two; one row of places for all, or one for each."""
-    low = np.floor(at).astype(int)
-    high, share = np.ceil(at).astype(int), (at - low).astype(floating(rows.dtype))
-    if at.ndim == 1:
-        first, second = F.take(rows, low, axis=-1), F.take(rows, high, axis=-1)
+def between(rows: Any, at: np.ndarray, spoilt: bool = False) -> Any:
+    """What lies at places, which may lie between two, among the elements of each row in order of size.
+
+    There is one row of places for all, or one for each. With `spoilt` it is NaN where any element is.
+    """
+    low, high = np.floor(at).astype(int), np.ceil(at).astype(int)
+    share = (at - low).astype(floating(rows.dtype))
+    if at.ndim == 1:  # only these, and the last one, which is NaN if any is
+        last = rows.shape[-1] - 1
+        wanted = sorted({*low.tolist(), *high.tolist(), last})
+        chosen = F.take_along_axis(rows, F.places_in_order(rows, at=tuple(wanted)), axis=-1)
+        first, second = (F.take(chosen, np.searchsorted(wanted, i), axis=-1) for i in (low, high))
     else:
-        first, second = (F.take_along_axis(rows, i, axis=-1) for i in (low, high))
-    return first if not share.any() else F.where(share == 0, first, first + (second - first) * share)
+        chosen = F.sort(rows, axis=-1)
+        first, second = (F.take_along_axis(chosen, i, axis=-1) for i in (low, high))
+    y = first if not share.any() else F.where(share == 0, first, first + (second - first) * share)
+    return F.where(F.isnan(chosen[..., -1:]), np.nan, y) if spoilt else y
 
 
 @like("quantile")
@@ -51,15 +59,14 @@ def quantile(
     """
     refuse("quantile", out=out)
     a, q = tensor(a), constant("quantile: q", q)
-    rows, kept = in_order(a, axis)
+    rows, kept = in_rows(a, axis)
     if not rows.shape[-1]:
         return nothing(q, a, axis, kept, keepdims)
     if weights is None:
         at = levels(rows.shape[-1], tuple(q.ravel().tolist()), method)
     else:
         at = weighted(np.quantile, a, q, axis, weights, method)
-    y = between(rows, at)
-    y = F.where(F.isnan(F.take(rows, [-1], axis=-1)), np.nan, y)
+    y = between(rows, at, spoilt=True)
     return of_levels(y, q, a, axis, kept, keepdims)
 
 
@@ -103,7 +110,7 @@ def nanquantile(
     """As `quantile`, of what is no NaN; NaN where there is nothing else."""
     refuse("nanquantile", out=out)
     a, q = tensor(a), constant("nanquantile: q", q)
-    rows, kept = in_order(a, axis)
+    rows, kept = in_rows(a, axis)
     if not rows.shape[-1]:
         return nothing(q, a, axis, kept, keepdims)
     if weights is not None:

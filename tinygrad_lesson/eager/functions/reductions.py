@@ -238,6 +238,8 @@ def nansum(
 ) -> Any:  # fmt: skip
     """Sum along `axis`, in which NaN counts as 0."""
     a = tensor(a)
+    if where is True and dtype is None and out is None and initial.__class__ is int and initial == 0:
+        return F.nansum(a, axis, keepdims)
     return sum(a, axis, dtype, out, keepdims, initial, present(a, where))
 
 
