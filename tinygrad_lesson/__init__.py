@@ -15,7 +15,7 @@ from tinygrad_lesson.config import show_config
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.custom import checkpoint, custom_jvp, custom_vjp
-from tinygrad_lesson.eager.differential import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from tinygrad_lesson.eager.differential import grad, value_and_grad, vjp
 from tinygrad_lesson.eager.functions import NAMES, fft, linalg
 from tinygrad_lesson.eager.functions.drawing import RANDOM, rand, randn
 from tinygrad_lesson.eager.jit import jit
@@ -41,6 +41,10 @@ LATE = {
     "check": "check",
     "viz": "viz",
     "visualization": "viz",
+    "jvp": "eager.forward",
+    "jacobian": "eager.forward",
+    "hessian": "eager.forward",
+    "hvp": "eager.forward",
     "show_program": "viz.program",
     "numpy": "numpy",
     "mx": "mx",

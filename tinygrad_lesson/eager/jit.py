@@ -17,7 +17,7 @@ from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.differential import PASSED, vjp
 from tinygrad_lesson.eager.nested import put_together, take_apart, tensors_in
-from tinygrad_lesson.eager.recording import RECORDING, tracing, unhidden
+from tinygrad_lesson.eager.recording import RECORDING, alone, tracing, unhidden
 from tinygrad_lesson.eager.tensor import Tensor, results_of, wrap
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError
@@ -81,7 +81,8 @@ class Jitted:
             key.append(tuple(named))
             take_apart(tuple(named.values()), inputs, key, None)
         program = self.program(tuple(key), inputs, (arguments, named))
-        if RECORDING.tracing or (RECORDING.on and any([t.node is not None for t in inputs])):  # noqa: C419
+        recorded = RECORDING.on and any([t.node is not None for t in inputs])  # noqa: C419
+        if recorded or RECORDING.tracing or RECORDING.levels:
             results = apply(Compiled(program=program), inputs)
             return program.packed(results if isinstance(results, tuple) else (results,))
         return program.packed([wrap(y) for y in program.run([t.array for t in inputs])])
@@ -167,8 +168,8 @@ class Again(Tensors):
             inputs = (*self.draws[: op.results], *inputs)
             del self.draws[: op.results]
             op = Drawn(op=op)
-        y = self.apply(op, inputs)
-        return tuple(all_results((y[0] if isinstance(y, tuple) else y).node))
+        y = self.apply(op, inputs, every=True)  # type: ignore[call-arg]
+        return y if isinstance(y, tuple) else (y,)
 
 
 class Program:
@@ -184,7 +185,7 @@ class Program:
         self.lock = lock()  # the arrays serve one call at a time
         self.examples = [np.array(real(t.array, "jit: an argument")) for t in inputs]
         self.leaves = [Node(None, label=Label(f"input {i}")) for i in range(len(inputs))]
-        with tracing():
+        with tracing(), alone():
             leaves = zip(self.examples, self.leaves, strict=True)
             result = unhidden(f, [wrap(x, leaf) for x, leaf in leaves], {})
         if captured.written():
@@ -223,6 +224,7 @@ class Program:
         generator = random.default_generator()
         self.runner = find_runner(settings.runner)(self.plan, self.arrays, generator, movable=True)
         self.pull: Program | None = None
+        self.derived: dict[Any, Program] = {}  # what other transformations have made of it
 
     def again(self, draws: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
         """The results for other inputs, and given what the random ops draw."""
