@@ -42,6 +42,7 @@ LATE = {
     "viz": "viz",
     "visualization": "viz",
     "jvp": "eager.forward",
+    "vmap": "eager.batched",
     "jacobian": "eager.forward",
     "hessian": "eager.forward",
     "hvp": "eager.forward",
@@ -63,7 +64,6 @@ ELSEWHERE = {  # what other libraries have: what to write
     "load": "write np.load(file), and tl.Tensor(array) for each of its arrays",
     "max_pool2d": "write tl.pooling(x, 2, 2)",
     "save": "write np.savez(file, **{name: x.numpy() for name, x in parameters.items()})",
-    "vmap": "functions take leading axes by themselves; write tl.stack([f(x) for x in xs]) for others",
 }
 
 

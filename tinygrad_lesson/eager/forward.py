@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.eager.apply import ARRAYS, TENSORS, apply, own, refuse_complex
+from tinygrad_lesson.eager.batched import vmap
 from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.differential import as_result, grad, leaves, vjp
 from tinygrad_lesson.eager.jit import Compiled, Program
@@ -223,13 +224,16 @@ def jacobian(f: Function, *inputs: Any, argnums: int | Sequence[int] = 0) -> Any
         )
     if sum(operand(x).size for x in inputs) < y.size:
         return columns(f, *inputs)
-    rows = [pull(unit) for unit in units(y)]
-    whole = [stacked([row[i] for row in rows], 0, y, operand(x)) for i, x in enumerate(inputs)]
+    if not y.size:
+        whole = [wrap(np.zeros((*y.shape, *operand(x).shape), y.dtype)) for x in inputs]
+    else:
+        rows = vmap(lambda g: tuple(pull(g)))(units(y))
+        whole = [TENSORS.reshape(row, (*y.shape, *row.shape[1:])) for row in rows]
     return whole if len(whole) > 1 else whole[0]
 
 
 def columns(f: Function, *inputs: Any) -> Any:
-    """A Jacobian by forward mode, one pass for each element of the inputs."""
+    """A Jacobian by forward mode, one pass for all elements of an input."""
     whole = []
     for i, x in enumerate(inputs):
 
@@ -237,21 +241,18 @@ def columns(f: Function, *inputs: Any) -> Any:
             return f(*inputs[:i], x, *inputs[i + 1 :])
 
         x = operand(x)
-        slopes = [jvp(of_this, [x], [unit]) for unit in units(x)]
-        y = slopes[0][0] if slopes else f(*inputs)
-        whole.append(stacked([slope for _, slope in slopes], -1, y, x))
+        if x.size:
+            slopes = vmap(lambda t, x=x, f=of_this: jvp(f, [x], [t])[1], out_axes=-1)(units(x))
+            whole.append(TENSORS.reshape(slopes, (*slopes.shape[:-1], *x.shape)))
+        else:
+            y = f(*inputs)
+            whole.append(wrap(np.zeros((*y.shape, *x.shape), y.dtype)))
     return whole if len(whole) > 1 else whole[0]
 
 
 def units(x: Any) -> np.ndarray:
     """Arrays like `x` with a single 1 each."""
     return np.eye(x.size, dtype=x.dtype).reshape((x.size, *x.shape))
-
-
-def stacked(parts: Sequence[Any], axis: int, y: Any, x: Any) -> Any:
-    """Rows or columns as a Jacobian."""
-    whole = TENSORS.stack(parts, axis=axis) if parts else np.zeros(0, y.dtype)
-    return TENSORS.reshape(whole, (*y.shape, *x.shape))
 
 
 def for_arguments(derivative: Function, f: Function, argnums: int | Sequence[int]) -> Function:

@@ -183,7 +183,7 @@ class Program:
     ) -> None:
         self.settings, self.captured = settings, captured
         self.lock = lock()  # the arrays serve one call at a time
-        self.examples = [np.array(real(t.array, "jit: an argument")) for t in inputs]
+        self.examples = [np.array(real(t.example(), "jit: an argument")) for t in inputs]
         self.leaves = [Node(None, label=Label(f"input {i}")) for i in range(len(inputs))]
         with tracing(), alone():
             leaves = zip(self.examples, self.leaves, strict=True)

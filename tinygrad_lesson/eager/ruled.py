@@ -43,7 +43,10 @@ class Ruled:
     def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: D102
         given = self.by_position(arguments, named)
         call = Call(self, given)
-        if RECORDING.levels and uppermost(call.inputs) is not None:
+        level = uppermost(call.inputs) if RECORDING.levels else None
+        if level is not None:
+            if level.needs_no_rule(call.inputs):
+                return self.__wrapped__(*arguments, **named)
             y = apply(OwnRule(call=call), call.inputs)
             return built(call.form, y if isinstance(y, tuple) else (y,))
         if not RECORDING.tracing and not (RECORDING.on and any(t.node is not None for t in call.inputs)):
@@ -177,6 +180,14 @@ class Call:
         self.kept = arrays, needed
         self.results = [(t.shape, t.dtype) for t in found]
         return [np.asarray(t.capture()) for t in found]
+
+    def direct(self, tensors: Sequence[Any]) -> list[Any]:
+        """The results for tensors of which nobody takes a derivative."""
+        with self.replayed():
+            found = self.ruled.forward(self.given(tensors))[0]
+        self.form, results = mapped(lambda _: ARRAY, found), [operand(x) for x in leaves(found)]
+        self.results = [(t.shape, t.dtype) for t in results]
+        return results
 
     def backward(self, gs: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
         """The gradients of the inputs: recorded where these are tensors."""

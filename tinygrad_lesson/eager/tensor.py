@@ -134,6 +134,10 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
         """Another tensor for the same result of a graph, and what the graph has of it."""
         return wrap(self.array, self.node, self.index), self.array
 
+    def example(self) -> Any:
+        """Elements such as this holds, for who looks at shape and type and carries out an op on them."""
+        return self.array
+
     # What it looks like.
 
     @property

@@ -28,6 +28,10 @@ class Level:
         """What an op gives here."""
         raise NotImplementedError
 
+    def needs_no_rule(self, tensors: Sequence[Any]) -> bool:
+        """Whether nobody takes a derivative by these, so that a function with a rule of its own is just called."""
+        return False
+
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """Be the uppermost level of this thread inside."""
@@ -98,6 +102,10 @@ class Tracer(Tensor):
     def capture(self) -> Any:
         """The elements: a tracer is not recorded."""
         return self.array
+
+    def example(self) -> Any:
+        """Elements such as this holds."""
+        return self.below.example()
 
     def detach(self) -> Tensor:
         """The same elements, for which no derivative is taken."""
