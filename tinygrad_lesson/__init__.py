@@ -43,6 +43,8 @@ LATE = {
     "visualization": "viz",
     "jvp": "eager.forward",
     "vmap": "eager.batched",
+    "scan": "eager.loops",
+    "cond": "eager.loops",
     "jacobian": "eager.forward",
     "hessian": "eager.forward",
     "hvp": "eager.forward",

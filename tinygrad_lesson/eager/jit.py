@@ -18,7 +18,7 @@ from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.differential import PASSED, vjp
 from tinygrad_lesson.eager.nested import put_together, take_apart, tensors_in
 from tinygrad_lesson.eager.recording import RECORDING, alone, tracing, unhidden
-from tinygrad_lesson.eager.tensor import Tensor, results_of, wrap
+from tinygrad_lesson.eager.tensor import FEW, Tensor, results_of, wrap
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError
 from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors, constant
@@ -129,7 +129,7 @@ class Traced(Copied):
         self.values.update({leaf: (Edge(leaf),) for leaf in leaves})
         self.captured = captured
         self.outside: dict[Node, Any] = {}
-        self.known: dict[int, Edge] = {}
+        self.known: dict[Any, Edge] = {}
 
     def read(self, t: Any) -> Any:
         """The edge for a tensor; for a number, also one that was computed of numbers alone, a constant."""
@@ -145,11 +145,13 @@ class Traced(Copied):
         """
         if t.node is not None and t.node.label is not PASSED:  # else its derivative was taken inside
             raise GraphError("jit: the function uses a recorded tensor from outside; pass it as an argument")
-        if id(t.array) not in self.known:
+        small = np.size(t.array) <= FEW  # of which each use has a copy
+        key = (t.shape, t.dtype, np.asarray(t.array).tobytes()) if small else id(t.array)
+        if key not in self.known:
             node = Node(None, label=Label(f"constant {len(self.known)}"))
             self.outside[node] = np.array(real(self.captured.copy_of(t.array), "jit: a constant"))
-            self.known[id(t.array)] = Edge(node)
-        return self.known[id(t.array)]
+            self.known[key] = Edge(node)
+        return self.known[key]
 
 
 class Again(Tensors):
