@@ -87,7 +87,7 @@ def steps(f: Function, state: Any, xs: Any, count: int, reverse: bool) -> tuple[
 
 
 def apart(xs: Any, count: int, split: Function) -> list[Any]:
-    """A tree of arrays as a list of trees of their parts: one op splits each array, so that one op gives its gradient."""
+    """A tree of arrays as a list of trees of their parts. One op splits each array: its gradient is one op, too."""
     if xs is None:
         return [None] * count
     columns = [split(operand(x)) if x is not None else None for x in leaves(xs)]
