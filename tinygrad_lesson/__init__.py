@@ -15,7 +15,7 @@ from tinygrad_lesson.config import show_config
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.custom import checkpoint, custom_jvp, custom_vjp
-from tinygrad_lesson.eager.differential import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from tinygrad_lesson.eager.differential import grad, value_and_grad, vjp
 from tinygrad_lesson.eager.functions import NAMES
 from tinygrad_lesson.eager.functions.drawing import RANDOM, rand, randn
 from tinygrad_lesson.eager.jit import jit
@@ -42,6 +42,13 @@ LATE = {
     "check": "check",
     "viz": "viz",
     "visualization": "viz",
+    "jvp": "eager.forward",
+    "vmap": "eager.batched",
+    "scan": "eager.loops",
+    "cond": "eager.loops",
+    "jacobian": "eager.forward",
+    "hessian": "eager.forward",
+    "hvp": "eager.forward",
     "show_program": "viz.program",
     "numpy": "numpy",
     "mx": "mx",
@@ -60,7 +67,6 @@ ELSEWHERE = {  # what other libraries have: what to write
     "load": "write np.load(file), and tl.Tensor(array) for each of its arrays",
     "max_pool2d": "write tl.pooling(x, 2, 2)",
     "save": "write np.savez(file, **{name: x.numpy() for name, x in parameters.items()})",
-    "vmap": "functions take leading axes by themselves; write tl.stack([f(x) for x in xs]) for others",
 }
 
 

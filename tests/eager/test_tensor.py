@@ -671,7 +671,6 @@ def test_a_real_leaf_on_a_complex_way_has_a_real_gradient_of_every_order(f, same
         (lambda: tl.softmax(leaf([1.0, 2.0]) * C), r"Softmax\(\) has no gradient for complex numbers"),
         (lambda: tl.relu(leaf([1.0, 2.0]) * 1j), r"Relu\(\) has no gradient for complex numbers"),
         (lambda: tl.jacobian(lambda x: x * C, V), "jacobian: the function gives complex numbers"),
-        (lambda: tl.jvp(lambda x: x * C, [V], [V]), "complex"),
     ],
 )
 def test_what_has_no_right_gradient_for_complex_numbers_is_refused(make, message):

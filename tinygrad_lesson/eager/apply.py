@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.eager.recording import RECORDING
+from tinygrad_lesson.eager.recording import NEEDS_SLOW_PATH, RECORDING
 from tinygrad_lesson.eager.tensor import (
     Pair,
     Tensor,
@@ -30,13 +30,17 @@ from tinygrad_lesson.engine.world import Arrays, World
 ndarray, FLOAT = np.ndarray, np.dtype(float)
 
 
-def apply(op: Op, inputs: Sequence[Any]) -> Any:
-    """Compute `op`, and record it where a gradient may be asked for.
+def apply(op: Op, inputs: Sequence[Any], every: bool = False) -> Any:
+    """Compute `op`, and record it where a gradient may be asked for. It gives `every` result, or those that it shows.
 
     Errors
         ShapeError or DTypeError naming the op, its inputs and their shapes.
     """
     tensors = tuple([x if x.__class__ is Tensor else operand(x) for x in inputs])
+    if NEEDS_SLOW_PATH and RECORDING.levels:
+        level = uppermost(tensors)
+        if level is not None:
+            return level.apply(op, tensors, every)
     extra = {"generator": random.default_generator()} if op.random else {}
     recorded = is_recorded(op, tensors)
     arrays: Any = [t.capture() if recorded else t.array for t in tensors]
@@ -47,7 +51,8 @@ def apply(op: Op, inputs: Sequence[Any]) -> Any:
     except AttributeError:  # a number has no shape
         if not any(type(x) in NUMBERS for x in arrays):
             raise
-        return apply(op, [np.asarray(t.array) if type(t.array) in NUMBERS else t for t in tensors])
+        arrays = [np.asarray(t.array) if type(t.array) in NUMBERS else t for t in tensors]
+        return apply(op, arrays, every)
     except (ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
         raise explained(op, tensors, error) from error
     if recorded and not op.analytic:
@@ -67,8 +72,20 @@ def apply(op: Op, inputs: Sequence[Any]) -> Any:
     for state, new in zip(states, result[len(op.outputs) :], strict=not RECORDING.replaying):
         update(state, new)
     node = Node(op, tensors, UNNAMED, result, arrays) if recorded else None
-    shown = tuple(wrap(result[i], node, i) for i in range(op.visible))
+    shown = tuple(wrap(result[i], node, i) for i in range(op.results if every else op.visible))
     return shown[0] if len(shown) == 1 else shown
+
+
+def uppermost(tensors: Sequence[Tensor]) -> Any:
+    """The level of the transformation that began last, of those that tensors belong to; None for plain ones."""
+    found = None
+    for t in tensors:
+        if t.__class__ is not Tensor:
+            level = t.level
+            if level is not None and (found is None or level.number > found.number):
+                t.check()  # type: ignore[attr-defined]
+                found = level
+    return found
 
 
 def own(value: Any, tensors: Sequence[Tensor]) -> Tensor:

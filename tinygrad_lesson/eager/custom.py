@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.eager.differential import gradients, leaves, pass_by, vjp
+from tinygrad_lesson.eager.differential import gradients, leaves, new_tape, pass_by, vjp
 from tinygrad_lesson.eager.nested import is_tree, mapped
 from tinygrad_lesson.eager.recording import RECORDING, recording, replaying, unhidden
 from tinygrad_lesson.eager.ruled import Call, Function, Ruled, is_real
@@ -137,7 +137,34 @@ class CustomJvp(Ruled):
 
     def pull(self, call: Call, tensors: Sequence[Any], needed: Any, g: Any) -> Sequence[Any]:
         """The map of the tangents, transposed: the gradient by the tangents."""
-        tangents = [Tensor(np.zeros(x.shape, x.dtype), True) if is_real(x) else wrap(0.0) for x in tensors]
+        tape, create = new_tape(), RECORDING.on
+        zeros = [wrap(np.zeros(x.shape, x.dtype)) if is_real(x) else wrap(0.0) for x in tensors]
+        with tape.entered():
+            tangents = [tape.watch(t) if is_real(x) else t for x, t in zip(tensors, zeros, strict=True)]
+            found = self.moved(call, tensors, tangents)
+        heads = []
+        for t, part in zip(found, leaves(g), strict=True):
+            if t.node is not None and t.shape != part.shape:
+                told = f"{show(t.shape)}, expected {show(part.shape)} as its result"
+                raise ShapeError(f"{self.label()}: the rule gives a tangent of shape {told}")
+            heads.append((t, part))
+        wanted = [t for t in tangents if t.node is not None]
+        if RECORDING.levels:
+            each = iter(tape.finish([t for t, _ in heads], wanted)[1]([part for _, part in heads]))
+        else:
+            each = iter(gradients(heads, wanted, create_graph=create))
+            pass_by(wanted)
+        return [next(each) if t.node is not None else None for t in tangents]
+
+    def push(self, call: Call, tensors: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+        """As told."""
+        zeros = (wrap(np.zeros(x.shape, x.dtype) if is_real(x) else 0.0) for x in tensors)
+        return self.moved(
+            call, tensors, [z if t is None else t for z, t in zip(zeros, tangents, strict=True)]
+        )
+
+    def moved(self, call: Call, tensors: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+        """The tangents of the results, by the rule."""
         given, along = call.given(tensors), call.given(tangents, other=0.0)
         fixed = [x for i, x in enumerate(given) if i in self.fixed]
         parts = [tuple(x for i, x in enumerate(xs) if i not in self.fixed) for xs in (given, along)]
@@ -145,17 +172,7 @@ class CustomJvp(Ruled):
             pair = unhidden(self.rule, (*fixed, *parts), {})
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise DTypeError(f"{self.label()}: the rule gave {pair!r:.80}, expected (result, tangent)")
-        heads = []
-        for t, part in zip(leaves(pair[1]), leaves(g), strict=True):
-            t = operand(t)
-            if t.node is not None and t.shape != part.shape:
-                told = f"{show(t.shape)}, expected {show(part.shape)} as its result"
-                raise ShapeError(f"{self.label()}: the rule gives a tangent of shape {told}")
-            heads.append((t, part))
-        wanted = [t for t in tangents if t.node is not None]
-        each = iter(gradients(heads, wanted, create_graph=RECORDING.on))
-        pass_by(wanted)
-        return [next(each) if t.node is not None else None for t in tangents]
+        return [operand(t) for t in leaves(pair[1])]
 
 
 class Checkpoint(Ruled):
@@ -165,7 +182,7 @@ class Checkpoint(Ruled):
     keeps = False
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: D102
-        if RECORDING.tracing:
+        if RECORDING.tracing or RECORDING.levels:
             return self.__wrapped__(*arguments, **named)
         if is_tree(self.__wrapped__):
             return checkpoint(lambda layer, *xs: layer(*xs, **named))(self.__wrapped__, *arguments)

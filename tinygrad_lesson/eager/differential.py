@@ -1,8 +1,7 @@
-"""Derivatives of functions: grad, vjp, jvp, Jacobians and Hessians, all from the one sweep."""
+"""Derivatives of functions by the sweep: grad and vjp. Those that go forward are in `eager/forward.py`."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -92,35 +91,82 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, *, has_aux: bo
         for i in numbers:
             if not -len(inputs) <= i < len(inputs):
                 raise ShapeError(f"grad: argument {i} is asked for, and {len(inputs)} are given by position")
-        places = {i % len(inputs): watched(inputs[i]) for i in numbers}  # one may be asked for twice
-        given = [places[i][0] if i in places else x for i, x in enumerate(inputs)]
-        flat = [x for i in numbers for x in places[i % len(inputs)][1]]
-        y, more = recorded(f, given, named, has_aux)
+        tape = new_tape()
+        with tape.entered():
+            places = {
+                i % len(inputs): watched(inputs[i], tape) for i in numbers
+            }  # one may be asked for twice
+            given = [places[i][0] if i in places else x for i, x in enumerate(inputs)]
+            flat = [x for i in numbers for x in places[i % len(inputs)][1]]
+            y, more = recorded(f, given, named, has_aux)
         if y.size != 1:
             raise ShapeError(f"grad: the function gave {show(y.shape)}, expected a tensor with one element")
-        again = depends_on_others(y, flat)
-        each = iter(gradients([(y, None)], flat, create_graph=again))
-        pass_by(flat)
+        shown, pull = tape.finish([y], flat)
+        each = iter(pull([None]))
         built = tuple([like(inputs[i], each) for i in numbers])
-        if not again:
-            y = y.detach()
-            more = mapped(lambda x: x.detach() if isinstance(x, Tensor) else x, more)
+        if has_aux:
+            more = mapped(lambda x: shown(x) if isinstance(x, Tensor) else x, more)
+        y = shown(y)
         return (y, more) if has_aux else y, built if several else built[0]
 
     return function
 
 
-def watched(x: Any) -> tuple[Any, list[Tensor]]:
+class Tape:
+    """What a derivative is taken of: the graph that tensors record by themselves.
+
+    Inside of other transformations `Reverse` of `eager/reverse.py` stands in its place.
+    """
+
+    def __enter__(self) -> None:
+        """Nothing has to be prepared."""
+
+    def __exit__(self, *error: object) -> None:
+        """Nor put away."""
+
+    def entered(self) -> Tape:
+        """While the function runs."""
+        return self
+
+    def watch(self, x: Any) -> Tensor:
+        """A value that a derivative is asked for."""
+        return watch(x)
+
+    def finish(self, ys: Sequence[Tensor], flat: Sequence[Tensor]) -> tuple[Function, Function]:
+        """What the caller sees of a result, as a function; and the map from cotangents of `ys` to those of `flat`."""
+        again = any(depends_on_others(y, flat) for y in ys)
+        pass_by(flat)
+
+        def pull(gs: Sequence[Any]) -> list[Tensor]:
+            tensors = [g for g in gs if isinstance(g, Tensor)]
+            if not again and any(g.level is not None for g in tensors):
+                with recording(any(g.requires_grad for g in tensors)):
+                    return gradients(list(zip(ys, gs, strict=True)), flat, create_graph=True)
+            create = again or any(g.requires_grad for g in tensors)
+            return gradients(list(zip(ys, gs, strict=True)), flat, create_graph=create)
+
+        return (lambda y: y) if again else Tensor.detach, pull
+
+
+TAPE = Tape()
+
+
+def new_tape() -> Any:
+    """What the next derivative is taken of."""
+    return RECORDING.levels[-1].tape() if RECORDING.levels else TAPE
+
+
+def watched(x: Any, tape: Any) -> tuple[Any, list[Tensor]]:
     """An argument, or what is built like it, with edges of its own for its arrays; and these in a list."""
     if not is_tree(x):
-        own = watch(x)
+        own = tape.watch(x)
         return own, [own]
     found: list[Tensor] = []
 
     def leaf(x: Any) -> Any:
         if not is_float(x):
             return x
-        found.append(watch(x))
+        found.append(tape.watch(x))
         return found[-1]
 
     return mapped(leaf, x), found
@@ -204,26 +250,20 @@ def vjp(f: Function, *inputs: Any) -> tuple[Any, Callable[[Any], list[Any]]]:
 
     Inputs and results may be trees: what belongs to one is built like it.
     """
-    pairs = [watched(x) for x in inputs]
-    flat = [x for _, found in pairs for x in found]
-    with recording(True, deriving=True):
-        y = unhidden(f, [own for own, _ in pairs], {})
-    ys = [as_result(f, part) for part in leaves(y)]
-    again = any(depends_on_others(part, flat) for part in ys)
-    pass_by(flat)
+    tape = new_tape()
+    with tape.entered():
+        pairs = [watched(x, tape) for x in inputs]
+        flat = [x for _, found in pairs for x in found]
+        with recording(True, deriving=True):
+            y = unhidden(f, [own for own, _ in pairs], {})
+    shown, back = tape.finish([as_result(f, part) for part in leaves(y)], flat)
 
     def pull(g: Any) -> list[Any]:
         gs = [g] if isinstance(y, Tensor) else leaves(mapped(lambda _, part: part, y, g))
-        heads = [
-            (part, h if isinstance(h, Tensor) else seed_of(part, h)) for part, h in zip(ys, gs, strict=True)
-        ]
-        for part, h in heads:
-            seed_of(part, h)  # which says what does not fit
-        create = again or any(isinstance(h, Tensor) and h.requires_grad for h in gs)
-        found = iter(gradients(heads, flat, create_graph=create))
+        found = iter(back(gs))
         return [like(x, found) for x in inputs]
 
-    return y if again else mapped(Tensor.detach, y), pull
+    return mapped(shown, y), pull
 
 
 def leaves(x: Any) -> list[Any]:
@@ -231,109 +271,3 @@ def leaves(x: Any) -> list[Any]:
     found: list[Any] = []
     mapped(found.append, x)
     return found
-
-
-def jvp(f: Function, inputs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
-    """The value of `f` and its derivative along `tangents`: ``J v``.
-
-    Errors
-        ShapeError if a tangent differs from its input in shape.
-    Source
-        The derivative of ``g -> g J`` for g is J itself: two reverse sweeps make a forward one.
-    """
-    flat, along = [watch(x) for x in inputs], [operand(t) for t in tangents]
-    if [x.shape for x in flat] != [t.shape for t in along]:
-        expected, found = (", ".join(show(x.shape) for x in side) for side in (flat, along))
-        raise ShapeError(f"jvp: the tangents are {found}, expected {expected} as the inputs")
-    y = record(f, *flat)
-    g = Tensor(np.zeros(y.shape, y.dtype), requires_grad=True)
-    with recording(True):
-        pulled = gradients([(y, g)], flat, create_graph=True)
-        products = [TENSORS.sum(p * t) for p, t in zip(pulled, along, strict=True)]
-        total = functools.reduce(TENSORS.add, products)
-    pass_by([g, *flat])
-    tangent = gradients([(total, None)], [g], create_graph=depends_on_others(total, []))[0]
-    return y if depends_on_others(y, []) else y.detach(), tangent
-
-
-def jacobian(f: Function, *inputs: Any, argnums: int | Sequence[int] = 0) -> Any:
-    """The derivative of every element of ``f(*inputs)`` for every element of each input.
-
-    Without inputs a function that gives it: ``jacobian(f)(x)``, for the arguments `argnums`.
-
-    Shapes
-        (shape of the result, shape of the input) for each input; a list where there are several.
-    """
-    if not inputs:
-        return for_arguments(jacobian, f, argnums)
-    flat = [watch(x) for x in inputs]
-    y = record(f, *flat)
-    again = depends_on_others(y, flat)
-    pass_by(flat)
-    if y.dtype.kind == "c":
-        raise DTypeError(
-            "jacobian: the function gives complex numbers; make a real one of it, such as tl.abs of its result"
-        )
-    units = np.eye(y.size, dtype=y.dtype).reshape((y.size, *y.shape))
-    rows = [gradients([(y, unit)], flat, create_graph=again) for unit in units]
-    whole = []
-    for i, x in enumerate(flat):
-        stacked = TENSORS.stack([row[i] for row in rows]) if rows else np.zeros(0, y.dtype)
-        whole.append(TENSORS.reshape(stacked, (*y.shape, *x.shape)))
-    return whole if len(whole) > 1 else whole[0]
-
-
-def for_arguments(derivative: Function, f: Function, argnums: int | Sequence[int]) -> Function:
-    """A function that gives a derivative of `f` for some of its arguments, the others held fast."""
-    several = not isinstance(argnums, int)
-    numbers = tuple(argnums) if not isinstance(argnums, int) else (argnums,)
-
-    def function(*inputs: Any, **named: Any) -> Any:
-        def of_these(*changed: Any) -> Any:
-            given = list(inputs)
-            for i, x in zip(numbers, changed, strict=True):
-                given[i] = x
-            return f(*given, **named)
-
-        found = derivative(of_these, *[inputs[i] for i in numbers])
-        return [found] if several and len(numbers) == 1 else found
-
-    return function
-
-
-def hessian(f: Function, *inputs: Any, argnums: int | Sequence[int] = 0) -> Any:
-    """Second derivatives of a function with one result; without inputs a function that gives them: ``hessian(f)(x)``.
-
-    Shapes
-        (shape of x, shape of x); of several inputs a list of rows, the blocks for each pair of them
-    """
-    if not inputs:
-        return for_arguments(hessian, f, argnums)
-    if len(inputs) == 1:
-        return jacobian(grad(f), *inputs)
-    return [listed(jacobian(grad(f, i), *inputs)) for i in range(len(inputs))]
-
-
-def listed(x: Any) -> list[Any]:
-    """One or several as a list."""
-    return x if isinstance(x, list) else [x]
-
-
-def hvp(f: Function, inputs: Any, vectors: Any) -> Any:
-    """The Hessian of a function with one result times a vector, without the Hessian: the gradient of ``grad(f) . v``.
-
-    Shapes
-        `vectors` and the result are built like `inputs`: an array, or a tuple or list of one for each argument of `f`
-    """
-    several = isinstance(inputs, list | tuple) and is_tree(inputs)
-    xs, vs = (list(inputs), list(vectors)) if several else ([inputs], [vectors])
-    if len(xs) != len(vs):
-        raise ShapeError(f"hvp: {len(vs)} vectors for {len(xs)} inputs")
-    every = tuple(range(len(xs)))
-
-    def slope(*xs: Any) -> Any:
-        found = [TENSORS.sum(g * operand(v).detach()) for g, v in zip(grad(f, every)(*xs), vs, strict=True)]
-        return functools.reduce(TENSORS.add, found)
-
-    result = grad(slope, every)(*xs)
-    return list(result) if several else result[0]

@@ -101,8 +101,8 @@ def register_hook(x: Tensor, function: Callable[[Tensor], Any]) -> Hook:
     elif isinstance(x.node.op, Hooked):
         hooks = x.node.op.hooks
     else:
-        hooks, before = Hooks(), wrap(x.array, x.node, x.index)
-        x.node, x.index = Node(Hooked(hooks=hooks), (before,), values=x.array, operands=(x.array,)), 0
+        hooks, (before, held) = Hooks(), x.again()
+        x.node, x.index = Node(Hooked(hooks=hooks), (before,), values=(held,), operands=(held,)), 0
     hooks.hooks.append(hook)
     return hook
 

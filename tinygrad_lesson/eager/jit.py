@@ -17,8 +17,8 @@ from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.differential import PASSED, vjp
 from tinygrad_lesson.eager.nested import put_together, take_apart, tensors_in
-from tinygrad_lesson.eager.recording import RECORDING, tracing, unhidden
-from tinygrad_lesson.eager.tensor import Tensor, results_of, wrap
+from tinygrad_lesson.eager.recording import RECORDING, alone, tracing, unhidden
+from tinygrad_lesson.eager.tensor import FEW, Tensor, results_of, wrap
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError
 from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors, constant
@@ -81,7 +81,8 @@ class Jitted:
             key.append(tuple(named))
             take_apart(tuple(named.values()), inputs, key, None)
         program = self.program(tuple(key), inputs, (arguments, named))
-        if RECORDING.tracing or (RECORDING.on and any([t.node is not None for t in inputs])):  # noqa: C419
+        recorded = RECORDING.on and any([t.node is not None for t in inputs])  # noqa: C419
+        if recorded or RECORDING.tracing or RECORDING.levels:
             results = apply(Compiled(program=program), inputs)
             return program.packed(results if isinstance(results, tuple) else (results,))
         return program.packed([wrap(y) for y in program.run([t.array for t in inputs])])
@@ -128,7 +129,7 @@ class Traced(Copied):
         self.values.update({leaf: (Edge(leaf),) for leaf in leaves})
         self.captured = captured
         self.outside: dict[Node, Any] = {}
-        self.known: dict[int, Edge] = {}
+        self.known: dict[Any, Edge] = {}
 
     def read(self, t: Any) -> Any:
         """The edge for a tensor; for a number, also one that was computed of numbers alone, a constant."""
@@ -144,11 +145,13 @@ class Traced(Copied):
         """
         if t.node is not None and t.node.label is not PASSED:  # else its derivative was taken inside
             raise GraphError("jit: the function uses a recorded tensor from outside; pass it as an argument")
-        if id(t.array) not in self.known:
+        small = np.size(t.array) <= FEW  # of which each use has a copy
+        key = (t.shape, t.dtype, np.asarray(t.array).tobytes()) if small else id(t.array)
+        if key not in self.known:
             node = Node(None, label=Label(f"constant {len(self.known)}"))
             self.outside[node] = np.array(real(self.captured.copy_of(t.array), "jit: a constant"))
-            self.known[id(t.array)] = Edge(node)
-        return self.known[id(t.array)]
+            self.known[key] = Edge(node)
+        return self.known[key]
 
 
 class Again(Tensors):
@@ -167,8 +170,8 @@ class Again(Tensors):
             inputs = (*self.draws[: op.results], *inputs)
             del self.draws[: op.results]
             op = Drawn(op=op)
-        y = self.apply(op, inputs)
-        return tuple(all_results((y[0] if isinstance(y, tuple) else y).node))
+        y = self.apply(op, inputs, every=True)  # type: ignore[call-arg]
+        return y if isinstance(y, tuple) else (y,)
 
 
 class Program:
@@ -182,9 +185,9 @@ class Program:
     ) -> None:
         self.settings, self.captured = settings, captured
         self.lock = lock()  # the arrays serve one call at a time
-        self.examples = [np.array(real(t.array, "jit: an argument")) for t in inputs]
+        self.examples = [np.array(real(t.example(), "jit: an argument")) for t in inputs]
         self.leaves = [Node(None, label=Label(f"input {i}")) for i in range(len(inputs))]
-        with tracing():
+        with tracing(), alone():
             leaves = zip(self.examples, self.leaves, strict=True)
             result = unhidden(f, [wrap(x, leaf) for x, leaf in leaves], {})
         if captured.written():
@@ -223,6 +226,7 @@ class Program:
         generator = random.default_generator()
         self.runner = find_runner(settings.runner)(self.plan, self.arrays, generator, movable=True)
         self.pull: Program | None = None
+        self.derived: dict[Any, Program] = {}  # what other transformations have made of it
 
     def again(self, draws: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
         """The results for other inputs, and given what the random ops draw."""

@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_lesson.arrays import Context, cpu, require_device
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.functions import NAMES
-from tinygrad_lesson.eager.functions.table import known
+from tinygrad_lesson.eager.functions.table import known, known_if_shared
 from tinygrad_lesson.eager.tensor import Spellings, Tensor, wrap
 from tinygrad_lesson.engine.errors import AttributeValueError
 
@@ -28,7 +28,7 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
     "chunk": lambda x, chunks, dim=0: tuple(NAMES["split"](x, chunked(x.shape[dim], chunks), dim)),
     "narrow": lambda x, dim, start, length: NAMES["take"](x, np.arange(start, start + length), dim),
     "index_select": lambda x, dim, index: NAMES["take"](x, known(index), dim),
-    "gather": lambda x, dim, index: NAMES["take_along_axis"](x, known(index), dim),
+    "gather": lambda x, dim, index: NAMES["take_along_axis"](x, known_if_shared(index), dim),
     "masked_fill": lambda x, mask, value: F.where(mask, value, x),
     "masked_select": lambda x, mask: x[mask],
     "roll": lambda x, shifts, dims=None: NAMES["roll"](x, shifts, dims),

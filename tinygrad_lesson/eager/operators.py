@@ -64,7 +64,7 @@ def arithmetic(cls: type[Op]) -> Any:
     return operator
 
 
-def seed_of(tensor: Tensor, gradient: Any) -> np.ndarray:
+def seed_of(tensor: Tensor, gradient: Any) -> Any:
     """The cotangent of a result: 1 for a single number, else what the caller gives.
 
     Errors
@@ -77,6 +77,8 @@ def seed_of(tensor: Tensor, gradient: Any) -> np.ndarray:
                 f"give an array of that shape, or reduce it first, e.g. y.sum()"
             )
         return np.ones(tensor.shape, tensor.dtype)
+    if isinstance(gradient, Tensor) and gradient.level is not None and gradient.shape == tensor.shape:
+        return gradient  # a tracer, whose value is not looked at
     given = operand(gradient).array
     if tensor.dtype.kind != "c":
         given = real(given, "backward: the gradient")

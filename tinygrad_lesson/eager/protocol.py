@@ -86,7 +86,7 @@ def outer(function: Any, a: Any, b: Any) -> Any:
 def holds_recorded(x: Any) -> bool:
     """Whether there is a recorded tensor in a tensor, or in lists, tuples and dicts of them."""
     if isinstance(x, NumpyProtocol):
-        return x.node is not None
+        return x.node is not None or x.level is not None
     parts = x.values() if isinstance(x, dict) else x
     return isinstance(x, list | tuple | dict) and any(map(holds_recorded, parts))
 

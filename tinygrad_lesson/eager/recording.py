@@ -21,6 +21,7 @@ class Recording(threading.local):
     tracing = False
     deriving = False
     looking = False
+    levels: tuple[Any, ...] = ()  # of transformations whose function runs: see `eager/tracer.py`
     replaying = False  # a function is run again (`checkpoint`), whose states have moved already
 
 
@@ -61,6 +62,16 @@ def tracing(on: bool = True) -> Iterator[None]:
     finally:
         RECORDING.tracing = before
         NEEDS_SLOW_PATH.pop()
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Be outside of all transformations inside."""
+    levels, RECORDING.levels = RECORDING.levels, ()
+    try:
+        yield
+    finally:
+        RECORDING.levels = levels
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.eager.apply import apply
-from tinygrad_lesson.eager.differential import is_float, leaves
+from tinygrad_lesson.eager.apply import apply, uppermost
+from tinygrad_lesson.eager.differential import is_float, leaves, new_tape
 from tinygrad_lesson.eager.nested import mapped
 from tinygrad_lesson.eager.recording import RECORDING, recording, tracing
 from tinygrad_lesson.eager.tensor import Tensor, operand, wrap
@@ -43,6 +43,12 @@ class Ruled:
     def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: D102
         given = self.by_position(arguments, named)
         call = Call(self, given)
+        level = uppermost(call.inputs) if RECORDING.levels else None
+        if level is not None:
+            if level.needs_no_rule(call.inputs):
+                return self.__wrapped__(*arguments, **named)
+            y = apply(OwnRule(call=call), call.inputs)
+            return built(call.form, y if isinstance(y, tuple) else (y,))
         if not RECORDING.tracing and not (RECORDING.on and any(t.node is not None for t in call.inputs)):
             return self.__wrapped__(*arguments, **named)
         inputs = [taken_of(t, t.capture()) for t in call.inputs]
@@ -78,6 +84,10 @@ class Ruled:
         """The gradients of the input arrays for the cotangent `g`, which is built like the result."""
         raise NotImplementedError
 
+    def push(self, call: Call, tensors: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+        """The tangents of the results for those of the input arrays, None for zero: `pull` transposed."""
+        return own_tangents(self, call, tensors, tangents)
+
 
 def is_real(x: Any) -> bool:
     """Whether an input has a gradient."""
@@ -102,6 +112,20 @@ def constant(array: Any) -> Tensor:
     tensor = wrap(array)
     tensor.held = True
     return tensor
+
+
+def own_tangents(ruled: Any, call: Call, tensors: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+    """The tangents of the results, by the map of the gradients transposed."""
+    tape = new_tape()
+    gs = [wrap(np.zeros(shape, dtype)) for shape, dtype in call.results]
+    with tape.entered():
+        gs = [tape.watch(g) if g.dtype.kind in "fc" else g for g in gs]
+        wanted = [g for g in gs if g.node is not None]
+        with recording(True, deriving=True):
+            found = ruled.pull(call, tensors, call.again(tensors), built(call.form, gs))
+    pairs = [(operand(g), t) for g, t in zip(found, tangents, strict=True) if g is not None and t is not None]
+    each = iter(tape.finish([g for g, _ in pairs], wanted)[1]([t for _, t in pairs]))
+    return [next(each) if g.node is not None else None for g in gs]
 
 
 class Call:
@@ -156,6 +180,14 @@ class Call:
         self.kept = arrays, needed
         self.results = [(t.shape, t.dtype) for t in found]
         return [np.asarray(t.capture()) for t in found]
+
+    def direct(self, tensors: Sequence[Any]) -> list[Any]:
+        """The results for tensors of which nobody takes a derivative."""
+        with self.replayed():
+            found = self.ruled.forward(self.given(tensors))[0]
+        self.form, results = mapped(lambda _: ARRAY, found), [operand(x) for x in leaves(found)]
+        self.results = [(t.shape, t.dtype) for t in results]
+        return results
 
     def backward(self, gs: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
         """The gradients of the inputs: recorded where these are tensors."""
@@ -271,6 +303,15 @@ class OwnRule(Op):
         ready, self.call.ready = self.call.ready, ()
         results = ready or self.call.forward(arrays)
         return tuple(results) if len(results) > 1 else results[0]
+
+    def jvp(self, F: Any, tangents: Any, y: Any, *inputs: Any) -> Any:  # type: ignore[override]
+        """The tangents, by the rule."""
+        boxed = any(isinstance(x, Tensor) for x in (*tangents, *inputs))
+        parts = [[None if x is None else operand(x) for x in part] for part in (inputs, tangents)]
+        with self.call.replayed():
+            found = self.call.ruled.push(self.call, *parts)
+        found = found if boxed else [None if t is None else t.array for t in found]
+        return found if len(found) > 1 else found[0]
 
     def vjp(self, F: Any, g: Any, y: Any, *inputs: Any) -> Any:
         """Call the rule."""

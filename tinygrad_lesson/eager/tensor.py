@@ -40,6 +40,7 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
 
     __slots__ = ("__weakref__", "array", "copied", "grad", "held", "index", "kept", "lock", "node")
     array: Any  # the elements, to be read only; a number adapts its type
+    level: ClassVar[Any] = None  # a tracer has one: see `eager/tracer.py`
     kept: Any
     copied: Any  # the copy that a graph took last, if it was large
     held: bool  # set where a graph has `kept` as a constant
@@ -128,6 +129,14 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
         if not equal_bits(array, getattr(self, "copied", None)):
             self.copied = array.copy("K")
         return self.copied
+
+    def again(self) -> tuple[Tensor, Any]:
+        """Another tensor for the same result of a graph, and what the graph has of it."""
+        return wrap(self.array, self.node, self.index), self.array
+
+    def example(self) -> Any:
+        """Elements such as this holds, for who looks at shape and type and carries out an op on them."""
+        return self.array
 
     # What it looks like.
 

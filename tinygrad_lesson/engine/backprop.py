@@ -106,6 +106,19 @@ def apply_vjp(F: Any, op: Op, operands: Sequence[Any]) -> list[Any]:
         raise named(op, error) from error
 
 
+def gradient_of(F: Any, op: Op, operands: Sequence[Any], i: int) -> Any:
+    """The gradient that the rule of one op gives for input `i`, as it is told: neither compared nor summed.
+
+    Errors
+        LessonError naming the op, where its rule fails.
+    """
+    try:
+        g = op.vjp(F, *operands)[i]
+        return g() if g.__class__ is FunctionType else g
+    except Exception as error:
+        raise named(op, error) from error
+
+
 # What needs an inner scope stands in a function of its own: it would make variables slower.
 
 

@@ -48,6 +48,10 @@ class Abstract(ArrayNamespace):
         """The shape of a value; a number has no axes."""
         return x.shape if isinstance(x, Told) else ()
 
+    def holds(self, x: Any) -> bool:
+        """Whether `x` is a value here."""
+        return isinstance(x, Told)
+
 
 ABSTRACT = Told.F = Abstract()
 
@@ -85,6 +89,10 @@ class Taped(World):
     def shape(self, x: Any) -> Any:
         """The shape of what was noted."""
         return self.under.shape(self.read(x) if isinstance(x, self.edge) else x)
+
+    def holds(self, x: Any) -> bool:
+        """Whether `x` was noted here."""
+        return isinstance(x, self.edge)
 
     def dtype(self, x: Any) -> Any:
         """Its element type."""

@@ -134,6 +134,9 @@ class Op:
 
     forward: ClassVar[Callable[..., Any]]
     vjp: ClassVar[Callable[..., Any]]
+    jvp: ClassVar[Callable[..., Any] | None] = (
+        None  # `jvp(F, tangents, y, *inputs)`, if it is not `vjp` transposed
+    )
     sample: ClassVar[Callable[..., Any]]  # `sample(cls, draw)`: an op and inputs at which it is smooth
     oracle: ClassVar[Callable[..., Any] | None] = None  # what NumPy or SciPy say: `oracle(self, *arrays)`
 

@@ -405,12 +405,15 @@ class Expm(OfMatrices):
         return rounded(xp, y, x.dtype)
 
     def vjp(self, F, g, y, x):
-        n, back = F.shape(x)[-1], turned(F, x)
-        top = F.concat(back, g, dim=-1)
-        bottom = F.concat(g * 0.0, back, dim=-1)
+        return (self.jvp(F, (g,), y, turned(F, x)),)
+
+    def jvp(self, F, tangents, y, x):
+        (t,), n = tangents, F.shape(x)[-1]
+        top = F.concat(x, t, dim=-1)
+        bottom = F.concat(t * 0.0, x, dim=-1)
         whole = F.expm(F.concat(top, bottom, dim=-2))
         corner = (..., ("slice", 0, n, None), ("slice", n, None, None))
-        return (F.slice(whole, key=corner),)
+        return F.slice(whole, key=corner)
 
     def oracle(self, x):
         total = term = np.broadcast_to(np.eye(x.shape[-1]), x.shape)

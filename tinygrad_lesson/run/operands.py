@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 from collections.abc import Sequence
@@ -80,6 +81,11 @@ class Memory:
         self.numbers: dict[tuple[str, bytes], np.ndarray] = {}  # by their bits: 0. and -0. are two
         self.movable: list[tuple[int, int]] = []  # begin and end of arrays that may lie elsewhere next time
 
+    @functools.cached_property
+    def in_order(self) -> list[tuple[int, int, int]]:
+        """Begin, end and number of the movable arrays, by where they begin."""
+        return sorted([(start, stop, i) for i, (start, stop) in enumerate(self.movable)])
+
     def operand(self, x: np.ndarray) -> Operand | None:
         """An array as an operand; None if there are no kernels for its element type."""
         kind = kind_of(x.dtype)
@@ -95,8 +101,10 @@ class Memory:
     def offset(self, x: np.ndarray) -> int:
         """Distance from the base, in bytes, as an unsigned word; marked, in a movable array."""
         at = address(x)
-        for i, (start, stop) in enumerate(self.movable):
-            if start <= at < stop:
+        below = bisect.bisect_right(self.in_order, (at, WORD)) - 1
+        if below >= 0:
+            start, stop, i = self.in_order[below]
+            if at < stop:
                 return MOVABLE | i << PLACES | (at - start)
         return (at - self.origin) % WORD
 

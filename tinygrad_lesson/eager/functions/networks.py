@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.eager.apply import TENSORS as F
-from tinygrad_lesson.eager.functions.table import known, tensor
+from tinygrad_lesson.eager.functions.table import known, known_if_shared, tensor
 from tinygrad_lesson.eager.recording import RECORDING
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
@@ -123,21 +123,20 @@ def brought_down(y: Any, reduction: str) -> Any:
 
 def of_class(rows: Any, target: Any, axis: int) -> Any:
     """From each vector along `axis` the number of the class that `target` names; in a plan nan for no class."""
-    traced = RECORDING.tracing and isinstance(target, Tensor)
-    places = target if traced else known(target)
+    numbers = target if RECORDING.tracing and isinstance(target, Tensor) else known_if_shared(target)
     expected = tuple(n for i, n in enumerate(rows.shape) if i != normalize_axis(axis, rows.ndim))
-    if places.dtype.kind not in "iu" or places.shape != expected:
+    if numbers.dtype.kind not in "iu" or numbers.shape != expected:
         raise ShapeError(
-            f"target is {show(places.shape)} of {places.dtype}, expected class numbers, integers of {show(expected)}"
+            f"target is {show(numbers.shape)} of {numbers.dtype}, expected class numbers, integers of {show(expected)}"
         )
-    if traced:  # numbers that are not there yet
-        there = F.where(places >= 0, places < rows.shape[axis], False)
-        return F.where(there, F.pick(rows, places, axis=axis), np.nan)
-    if places.size and not (places.min() >= 0 and places.max() < rows.shape[axis]):
+    if isinstance(numbers, Tensor):  # which are not there yet
+        there = F.where(numbers >= 0, numbers < rows.shape[axis], False)
+        return F.where(there, F.pick(rows, numbers, axis=axis), np.nan)
+    if numbers.size and not (numbers.min() >= 0 and numbers.max() < rows.shape[axis]):
         raise AttributeValueError(
-            f"target has classes {places.min()} to {places.max()}, expected 0 to {rows.shape[axis] - 1}"
+            f"target has classes {numbers.min()} to {numbers.max()}, expected 0 to {rows.shape[axis] - 1}"
         )
-    return F.pick(rows, places, axis=axis)
+    return F.pick(rows, numbers, axis=axis)
 
 
 @ours
@@ -247,7 +246,7 @@ def gather(x: Any, axis: int, index: Any) -> Any:
     Source
         PyTorch, `torch.gather`.
     """
-    x, places = tensor(x), known(index)
+    x, places = tensor(x), known_if_shared(index)
     axis = normalize_axis(axis, x.ndim)
     if places.ndim != x.ndim or any(
         n > m for i, (n, m) in enumerate(zip(places.shape, x.shape, strict=False)) if i != axis

@@ -43,7 +43,7 @@ def tensor(x: Any) -> Tensor:
     if isinstance(x, list | tuple) and holds_tensors(x):
         return F.stack(*[tensor(part) for part in x])  # type: ignore[no-any-return]
     x = operand(x)
-    return x if hasattr(x.array, "shape") else operand(np.asarray(x.array))
+    return x if x.level is not None or hasattr(x.array, "shape") else operand(np.asarray(x.array))
 
 
 def holds_tensors(x: Any) -> bool:
@@ -54,6 +54,12 @@ def holds_tensors(x: Any) -> bool:
 def known(x: Any) -> Any:
     """The numbers of what no gradient goes to: places, counts, masks."""
     return np.array(x.detach().seen("a value that decides where")) if isinstance(x, Tensor) else np.asarray(x)
+
+
+def known_if_shared(x: Any) -> Any:
+    """As `known`; a tensor where there is one value for each sample of a batch."""
+    x = x.detach() if isinstance(x, Tensor) and x.level is not None else x
+    return x if isinstance(x, Tensor) and x.level is not None else known(x)
 
 
 def constant(what: str, x: Any) -> Any:
