@@ -10,7 +10,7 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_lesson import errors, graph, operator, ops, random, sym, symbol, tensor
-from tinygrad_lesson.arrays import Context, NDArray, cpu, gpu
+from tinygrad_lesson.arrays import Context, cpu, gpu
 from tinygrad_lesson.config import show_config
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.eager.apply import TENSORS
@@ -25,6 +25,7 @@ from tinygrad_lesson.eager.recording import enable_grad, is_grad_enabled, no_gra
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.mxnet.custom import custom
+from tinygrad_lesson.mxnet.ndarray import NDArray
 from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
 
 if TYPE_CHECKING:

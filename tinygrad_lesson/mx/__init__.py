@@ -1,8 +1,9 @@
 """MXNet 1.x under its own names: ``from tinygrad_lesson import mx``.
 
-Every name points to what lives elsewhere in the package. What MXNet has and is not here yet (`mx.nd`, `mx.autograd`,
-`mx.mod`, `mx.gluon`) is an AttributeError.
+Every name points to what lives elsewhere in the package. What MXNet has and is not here (`mx.gluon`)
+is an AttributeError.
 """
+
 from __future__ import annotations
 
 from tinygrad_lesson import mxnet as symbol
@@ -10,6 +11,8 @@ from tinygrad_lesson import viz as visualization
 from tinygrad_lesson.arrays import Context, cpu, gpu
 from tinygrad_lesson.mx import (
     attribute,
+    autograd,
+    base,
     callback,
     context,
     initializer,
@@ -18,6 +21,7 @@ from tinygrad_lesson.mx import (
     metric,
     model,
     name,
+    ndarray,
     operator,
     optimizer,
     random,
@@ -26,11 +30,13 @@ from tinygrad_lesson.mx.context import current_context, num_gpus
 from tinygrad_lesson.mx.installed import install
 from tinygrad_lesson.mxnet.naming import AttrScope
 
-sym, init, opt, viz = symbol, initializer, optimizer, visualization
+sym, init, opt, viz, nd = symbol, initializer, optimizer, visualization, ndarray
+rnd, MXNetError = random, base.MXNetError
 __version__ = "1.9.1"  # whose names and numbers these are
 
 __all__ = [
-    "AttrScope", "Context", "attribute", "callback", "context", "cpu", "current_context", "gpu", "init", "initializer",
-    "install", "io", "lr_scheduler", "metric", "model", "name", "num_gpus", "operator", "opt", "optimizer", "random",
-    "sym", "symbol", "visualization", "viz",
+    "AttrScope", "Context", "MXNetError", "attribute", "autograd", "base", "callback", "context", "cpu",
+    "current_context", "gpu", "init", "initializer", "install", "io", "lr_scheduler", "metric", "model", "name",
+    "nd", "ndarray", "num_gpus", "operator", "opt", "optimizer", "random", "rnd", "sym", "symbol",
+    "visualization", "viz",
 ]  # fmt: skip

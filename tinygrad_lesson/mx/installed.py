@@ -13,6 +13,7 @@ ELSEWHERE = {  # modules of MXNet that live outside of this room
     "viz": "tinygrad_lesson.viz",
     "visualization": "tinygrad_lesson.viz",
     "init": f"{OURS}.initializer",
+    "nd": f"{OURS}.ndarray",
 }
 
 

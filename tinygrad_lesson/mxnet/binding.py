@@ -14,6 +14,7 @@ from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import is_complete, show
 from tinygrad_lesson.mxnet.bound import as_numbers, check_shape
 from tinygrad_lesson.mxnet.executor import REQUESTS, Executor, Flat, variables
+from tinygrad_lesson.mxnet.ndarray import NDArray
 
 
 def simple_bind(
@@ -131,12 +132,15 @@ def by_name(given: Any, names: Sequence[str], what: str, needed: bool) -> dict[s
         close = near(missing[0], [str(name) for name in given]).replace("it takes", "given:")
         raise BindError(f"bind: {what} lacks {missing[0]!r}; {close}")
     arrays = {name: given[name] for name in names if given.get(name) is not None}
-    return {
-        name: as_numbers(a, f"bind: {what} {name!r}", None if isinstance(a, np.ndarray) else np.float32).view(
-            np.ndarray
-        )
-        for name, a in arrays.items()
-    }
+    return {name: as_bound(a, f"bind: {what} {name!r}") for name, a in arrays.items()}
+
+
+def as_bound(value: Any, what: str) -> np.ndarray:
+    """An array where it lies; what is no array yet becomes one of float32."""
+    if isinstance(value, NDArray):
+        return value.memory()
+    is_array = isinstance(value, np.ndarray)
+    return as_numbers(value, what, None if is_array else np.float32).view(np.ndarray)
 
 
 def read_requests(grad_req: Any, names: Sequence[str]) -> dict[str, str]:

@@ -85,7 +85,8 @@ def assign_all(copies: Iterable[tuple[np.ndarray, Any, str]]) -> None:
         cannot be written; then none has changed.
     """
     checked = []
-    for array, value, what in copies:
+    for place, value, what in copies:
+        array = np.asarray(place)
         value = as_numbers(value, what)
         check_shape(array, value, what)
         if not array.flags.writeable:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, as_ndarray, read_only, require_device
+from tinygrad_lesson.arrays import Context, aligned_zeros, read_only, require_device
 from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, listed, near, shown
 from tinygrad_lesson.engine.graph import Edge, Label, Node, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
 from tinygrad_lesson.mxnet.bound import Listed, Named, as_numbers, assign_all, check_shape
+from tinygrad_lesson.mxnet.ndarray import NDArray, as_ndarray
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, parameter_updates, rematerialized
 from tinygrad_lesson.run import runner as find_runner
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.engine.errors import OptimizerError, ShapeError
+from tinygrad_lesson.mxnet.ndarray import in_place
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.run import compiled_update, runner
 from tinygrad_lesson.train.adaptive import AdaDelta, AdaGrad, Adamax, Nadam
@@ -75,6 +76,7 @@ class Updater:
 
     def __call__(self, index: Hashable, grad: Array, weight: Array) -> None:
         """Change `weight`, an array of any shape, in place."""
+        grad, weight = in_place(grad), in_place(weight)
         if index not in self.flat or self.flat[index][0] is not weight:
             self.flat[index] = weight, weight.reshape(-1)
         flat = self.flat[index][1]
