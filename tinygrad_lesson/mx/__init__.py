@@ -20,6 +20,7 @@ from tinygrad_lesson.mx import (
     lr_scheduler,
     metric,
     model,
+    module,
     name,
     ndarray,
     operator,
@@ -30,13 +31,13 @@ from tinygrad_lesson.mx.context import current_context, num_gpus
 from tinygrad_lesson.mx.installed import install
 from tinygrad_lesson.mxnet.naming import AttrScope
 
-sym, init, opt, viz, nd = symbol, initializer, optimizer, visualization, ndarray
+sym, init, opt, viz, nd, mod = symbol, initializer, optimizer, visualization, ndarray, module
 rnd, MXNetError = random, base.MXNetError
 __version__ = "1.9.1"  # whose names and numbers these are
 
 __all__ = [
     "AttrScope", "Context", "MXNetError", "attribute", "autograd", "base", "callback", "context", "cpu",
-    "current_context", "gpu", "init", "initializer", "install", "io", "lr_scheduler", "metric", "model", "name",
-    "nd", "ndarray", "num_gpus", "operator", "opt", "optimizer", "random", "rnd", "sym", "symbol",
-    "visualization", "viz",
+    "current_context", "gpu", "init", "initializer", "install", "io", "lr_scheduler", "metric", "mod", "model",
+    "module", "name", "nd", "ndarray", "num_gpus", "operator", "opt", "optimizer", "random", "rnd", "sym",
+    "symbol", "visualization", "viz",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ ELSEWHERE = {  # modules of MXNet that live outside of this room
     "visualization": "tinygrad_lesson.viz",
     "init": f"{OURS}.initializer",
     "nd": f"{OURS}.ndarray",
+    "mod": f"{OURS}.module",
 }
 
 

@@ -55,14 +55,14 @@ class CustomOp:
 class CustomOpProp:
     """What is known about an operator before it runs: names, shapes, element types.
 
-    The attributes of a node come to `__init__` as texts. Without `need_top_grad` the gradient begins
+    The attributes of a node come to `__init__` as texts. With ``need_top_grad=False`` the gradient begins
     here, as in a loss: `backward` is not told what comes from above.
 
     Source
         MXNet 1.9, ``mx.operator.CustomOpProp``.
     """
 
-    def __init__(self, need_top_grad: bool = False) -> None:
+    def __init__(self, need_top_grad: bool = True) -> None:
         self.need_top_grad_ = need_top_grad
 
     def list_arguments(self) -> list[str]:

@@ -48,7 +48,7 @@ from tinygrad_lesson.mxnet.functions import load_json
 from tinygrad_lesson.mxnet.register import DTYPE_CODES
 from tinygrad_lesson.mxnet.symbol import Symbol
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Any]
 
 MAGIC = 0x112
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
