@@ -25,11 +25,11 @@ from tinygrad_lesson.eager.recording import enable_grad, is_grad_enabled, no_gra
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.mxnet.custom import custom
-from tinygrad_lesson.mxnet.ndarray import NDArray
 from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
 
 if TYPE_CHECKING:
     from tinygrad_lesson import train
+    from tinygrad_lesson.mxnet.ndarray import NDArray
     from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
@@ -49,6 +49,7 @@ LATE = {
     "optim": "optim",
     "train": "train",
     "FeedForward": "train",
+    "NDArray": "mxnet.ndarray",
     "History": "train",
     "NDArrayIter": "train",
     "diagnose": "train",

@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PRINTS = {  # with MXNet 1.9.1 too
+    "autoencoder": "variance left below a hundredth: True", "custom_softmax": "accuracy 1.0",
+    "gan": "at the ring: True", "lenet": "accuracy 0.99", "linear_regression": "['2.0', '-3.4', '4.2']",
+    "lstm": "accuracy 1.0", "matrix_factorization": "error below a tenth: True", "mlp": "accuracy 1.00",
+    "resnet": "accuracy 1.00",
+}  # fmt: skip
 EXAMPLES = sorted((ROOT / "examples" / "mxnet").glob("*.py"))
 
 
@@ -24,7 +30,7 @@ def python(*arguments, folder):
 def test_a_script_of_mxnet_runs_unchanged(path, tmp_path):
     done = python("-m", "tinygrad_lesson.mx", path, folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "accuracy 1.00\n"  # as with MXNet 1.9.1
+    assert done.stdout == PRINTS[path.stem] + "\n"
     text = path.read_text(encoding="utf-8")
     assert f"\npython -m tinygrad_lesson.mx examples/mxnet/{path.name}" in text
     assert "tinygrad_lesson" not in text.replace("-m tinygrad_lesson.mx", "")

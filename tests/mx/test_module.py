@@ -61,6 +61,18 @@ def test_batches_of_every_size_share_the_parameters():
         assert (module.get_params()[0]["fc_weight"].asnumpy() != before).any()
 
 
+def test_arrays_of_a_batch_are_those_of_the_shapes_in_their_order():
+    """As `NDArrayIter` gives them, which sorts its names."""
+    net = mx.sym.var("b") - mx.sym.var("a")
+    module = mx.mod.Module(net, data_names=["b", "a"], label_names=None)
+    module.bind([("a", (1,)), ("b", (1,))], inputs_need_grad=True)
+    module.init_params()
+    module.forward(mx.io.DataBatch([mx.nd.array([1]), mx.nd.array([10])]), is_train=True)
+    assert module.get_outputs()[0].asnumpy().tolist() == [9]
+    module.backward([mx.nd.ones(1)])
+    assert [g.asscalar() for g in module.get_input_grads()] == [-1, 1]
+
+
 def test_fixed_parameters_stay_and_gradients_may_add_up():
     module = mx.mod.Module(network(), fixed_param_names=["fc_bias"])
     module.bind([("data", (10, 4))], [("softmax_label", (10,))], grad_req="add")

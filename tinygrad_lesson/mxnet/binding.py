@@ -12,9 +12,8 @@ from tinygrad_lesson.engine.errors import BindError, listed, near, shown
 from tinygrad_lesson.engine.graph import Edge
 from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import is_complete, show
-from tinygrad_lesson.mxnet.bound import as_numbers, check_shape
+from tinygrad_lesson.mxnet.bound import as_numbers, check_shape, in_place
 from tinygrad_lesson.mxnet.executor import REQUESTS, Executor, Flat, variables
-from tinygrad_lesson.mxnet.ndarray import NDArray
 
 
 def simple_bind(
@@ -137,10 +136,8 @@ def by_name(given: Any, names: Sequence[str], what: str, needed: bool) -> dict[s
 
 def as_bound(value: Any, what: str) -> np.ndarray:
     """An array where it lies; what is no array yet becomes one of float32."""
-    if isinstance(value, NDArray):
-        return value.memory()
-    is_array = isinstance(value, np.ndarray)
-    return as_numbers(value, what, None if is_array else np.float32).view(np.ndarray)
+    value = in_place(value)
+    return as_numbers(value, what, None if isinstance(value, np.ndarray) else np.float32).view(np.ndarray)
 
 
 def read_requests(grad_req: Any, names: Sequence[str]) -> dict[str, str]:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_lesson.arrays import real
 from tinygrad_lesson.engine.errors import BindError, DTypeError, ShapeError, near
 from tinygrad_lesson.engine.shapes import show
+
+if TYPE_CHECKING:
+    from tinygrad_lesson.mxnet.ndarray import NDArray
+
+
+def as_ndarray(array: np.ndarray) -> NDArray:
+    """The same memory as MXNet's kind of array, which is imported when the first one is handed out."""
+    made: NDArray = importlib.import_module("tinygrad_lesson.mxnet.ndarray").as_ndarray(array)
+    return made
+
+
+def in_place(x: Any) -> np.ndarray:
+    """The elements of an array, MXNet's or NumPy's, where they lie, to be written to."""
+    return x.memory() if hasattr(x, "memory") else x  # type: ignore[no-any-return]
 
 
 def check_shape(array: np.ndarray, value: Any, what: str) -> None:

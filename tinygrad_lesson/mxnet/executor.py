@@ -7,7 +7,7 @@ import gc
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, lis
 from tinygrad_lesson.engine.graph import Edge, Label, Node, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
-from tinygrad_lesson.mxnet.bound import Listed, Named, as_numbers, assign_all, check_shape
-from tinygrad_lesson.mxnet.ndarray import NDArray, as_ndarray
+from tinygrad_lesson.mxnet.bound import Listed, Named, as_ndarray, as_numbers, assign_all, check_shape
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, parameter_updates, rematerialized
 from tinygrad_lesson.run import runner as find_runner
+
+if TYPE_CHECKING:
+    from tinygrad_lesson.mxnet.ndarray import NDArray
 
 REQUESTS = ("write", "add", "null")
 OUTPUT = "output "  # what a plan calls the results of its forward part

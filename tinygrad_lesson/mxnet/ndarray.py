@@ -365,11 +365,6 @@ def as_ndarray(array: np.ndarray) -> NDArray:
     return NDArray(lent(array))
 
 
-def in_place(x: Any) -> np.ndarray:
-    """The elements of an array, MXNet's or NumPy's, where they lie, to be written to."""
-    return x.memory() if isinstance(x, NDArray) else x  # type: ignore[no-any-return]
-
-
 def bare(x: Any) -> Any:
     """An array as NumPy's, also in a list or a tuple; all else as it is."""
     if isinstance(x, list | tuple):

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_lesson.arrays import Context
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError
 from tinygrad_lesson.engine.shapes import Shape
-from tinygrad_lesson.mxnet.ndarray import NDArray
+
+if TYPE_CHECKING:
+    from tinygrad_lesson.mxnet.ndarray import NDArray
 
 PropClass = TypeVar("PropClass", bound=type["CustomOpProp"])
 REGISTERED: dict[str, type[CustomOpProp]] = {}

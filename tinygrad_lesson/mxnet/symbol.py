@@ -36,9 +36,9 @@ from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.engine.shapes import Shape
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.mxnet import binding, serial
+from tinygrad_lesson.mxnet.bound import as_ndarray
 from tinygrad_lesson.mxnet.executor import Executor, collector_paused, variables
 from tinygrad_lesson.mxnet.naming import HIDDEN, NameManager, is_hidden, is_wrapped, scoped, wrapped
-from tinygrad_lesson.mxnet.ndarray import as_ndarray
 from tinygrad_lesson.mxnet.register import DTYPE_CODES, Operator, as_factor, as_text, find, offered
 from tinygrad_lesson.mxnet.spelled import Spelled, is_number, told_apart, with_number
 from tinygrad_lesson.plan import Passes

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from tinygrad_lesson.engine.errors import DTypeError, OptimizerError, ShapeError
 from tinygrad_lesson.engine.graph import Node
-from tinygrad_lesson.mxnet.ndarray import in_place
+from tinygrad_lesson.mxnet.bound import in_place
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan.update import MOMENT, Given, Segments, names_of_numbers, update_plan
 from tinygrad_lesson.random import default_generator

@@ -129,7 +129,6 @@ class Module(BaseModule):
             raise BindError(
                 f"Data provided by data_shapes don't match names specified by data_names: {names}, {self.data_names}"
             )
-        self.data_shapes.sort(key=lambda d: self.data_names.index(d.name))
 
     def made(self, shared: Any) -> Any:
         """An executor of these shapes, over the parameters of another one if there is one."""
@@ -224,7 +223,7 @@ class Module(BaseModule):
             unknown = sorted(set(given or ()) - set(names))
             if unknown and not allow_extra:
                 raise BindError(f"init_params: {unknown[0]!r} is no parameter; {near(unknown[0], names)}")
-            for name in names:
+            for name in sorted(names):  # so that numbers are drawn in MXNet's order
                 if given is not None and given.get(name) is not None:
                     arrays[name] = bare(given[name])
                     continue
@@ -316,16 +315,13 @@ class Module(BaseModule):
         self.require()
         data = data_batch if isinstance(data_batch, list | tuple) else data_batch.data
         label = getattr(data_batch, "label", None) or []
-        given = dict(zip(self.data_names, data, strict=False))
-        bound = {d.name for d in self.label_shapes or ()}
-        given.update(
-            (n, x)
-            for n, x in zip(self.label_names, label, strict=False)
-            if n in bound or not self.label_shapes
-        )
+        names = [d.name for d in self.data_shapes]  # which may be in another order than `data_names`
+        given = dict(zip(names, data, strict=False))
+        labels = [d.name for d in self.label_shapes] if self.label_shapes else self.label_names
+        given.update(zip(labels, label, strict=False))
         if any(np.shape(x) != self.executor.arg_dict[n].shape for n, x in given.items()):
-            labels = [DataDesc(n, np.shape(given[n])) for n in self.label_names if n in given]
-            self.reshape([DataDesc(n, np.shape(given[n])) for n in self.data_names], labels)
+            described_labels = [DataDesc(n, np.shape(given[n])) for n in labels if n in given]
+            self.reshape([DataDesc(n, np.shape(given[n])) for n in names], described_labels)
         training = self.for_training if is_train is None else is_train
         self.executor.forward(is_train=training, **{n: bare(x) for n, x in given.items()})
 
@@ -357,7 +353,7 @@ class Module(BaseModule):
         self.require()
         if not self.inputs_need_grad:
             raise BindError("get_input_grads: call bind(..., inputs_need_grad=True) first")
-        gradients = [self.executor.grad_dict[name] for name in self.data_names]
+        gradients = [self.executor.grad_dict[d.name] for d in self.data_shapes]
         return gradients if merge_multi_context else [[g] for g in gradients]
 
     def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
