@@ -29,7 +29,7 @@ from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
 
 if TYPE_CHECKING:
     from tinygrad_lesson import train
-    from tinygrad_lesson.mxnet.ndarray import NDArray
+    from tinygrad_lesson.mxnet.invoked import NDArray
     from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
@@ -49,7 +49,7 @@ LATE = {
     "optim": "optim",
     "train": "train",
     "FeedForward": "train",
-    "NDArray": "mxnet.ndarray",
+    "NDArray": "mxnet.invoked",
     "History": "train",
     "NDArrayIter": "train",
     "diagnose": "train",

@@ -13,7 +13,7 @@ from tinygrad_lesson.arrays import Context, require_device
 from tinygrad_lesson.engine.errors import DTypeError, near
 from tinygrad_lesson.mxnet.documented import documented, signature
 from tinygrad_lesson.mxnet.functions import Prefixed, Random
-from tinygrad_lesson.mxnet.ndarray import NDArray, as_ndarray, invoke
+from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray, invoke
 from tinygrad_lesson.mxnet.params import read_listed, save_params
 from tinygrad_lesson.mxnet.register import offered, offered_names
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def as_ndarray(array: np.ndarray) -> NDArray:
     """The same memory as MXNet's kind of array, which is imported when the first one is handed out."""
-    made: NDArray = importlib.import_module("tinygrad_lesson.mxnet.ndarray").as_ndarray(array)
+    made: NDArray = importlib.import_module("tinygrad_lesson.mxnet.invoked").as_ndarray(array)
     return made
 
 

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, real, require_device
-from tinygrad_lesson.eager.apply import TENSORS, apply
-from tinygrad_lesson.eager.recording import replaying
-from tinygrad_lesson.eager.tensor import Tensor, lent, wrap
+from tinygrad_lesson.eager.apply import TENSORS
+from tinygrad_lesson.eager.tensor import Tensor, lent
 from tinygrad_lesson.engine.errors import AttributeValueError, BindError, DTypeError, GraphError, ShapeError
-from tinygrad_lesson.engine.graph import Label, Node
-from tinygrad_lesson.engine.infer import kept
-from tinygrad_lesson.engine.op import Op, declares
+from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.shapes import show
-from tinygrad_lesson.mxnet.register import Operator, as_text, find, offered
-from tinygrad_lesson.mxnet.spelled import Spelled, is_number, told_apart, with_number
-from tinygrad_lesson.ops.elementwise import WithScalar
+from tinygrad_lesson.mxnet.register import find, offered
+from tinygrad_lesson.mxnet.spelled import Spelled, is_number, with_number
 
 
 class Mode(threading.local):
@@ -54,6 +49,7 @@ class NDArray(Spelled):
     """
 
     __slots__ = ("__weakref__", "grad", "place", "request", "tensor")
+    invoke: ClassVar[Callable[..., Any]]  # an operator by its name: `invoked.py` has it
     __array_priority__ = 1000.0
 
     def __init__(self, tensor: Tensor, place: Context = Context()) -> None:
@@ -98,7 +94,7 @@ class NDArray(Spelled):
     @property
     def T(self) -> Any:  # noqa: N802
         """Axes reversed."""
-        return invoke("transpose", self)
+        return self.invoke("transpose", self)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -211,7 +207,7 @@ class NDArray(Spelled):
         if MODE.recording and isinstance(value, NDArray) and value.tensor.node is not None:
             if self.tensor.node is not None or not is_whole(key):
                 raise GraphError(IN_PLACE)
-            put(invoke("broadcast_to", value, shape=self.shape), self)
+            put(self.invoke("broadcast_to", value, shape=self.shape), self)
             return
         memory = self.memory()
         if not memory.flags.writeable:
@@ -236,7 +232,7 @@ class NDArray(Spelled):
             raise AttributeValueError(f"reshape: unknown attribute {next(iter(named))!r}")
         shape = tuple(map(int, shape))
         if (MODE.recording and self.tensor.node is not None) or hasattr(self.tensor, "kept"):
-            y: NDArray = invoke("Reshape", self, shape=shape, reverse=reverse)
+            y: NDArray = self.invoke("Reshape", self, shape=shape, reverse=reverse)
             return y
         op: Any = find("Reshape").make({"shape": shape, "reverse": reverse})  # type: ignore[union-attr]
         return NDArray(lent(self.memory().reshape(op.shape(self.shape))), self.place)
@@ -260,7 +256,7 @@ class NDArray(Spelled):
         """
         if isinstance(other, Context):
             require_device(other)
-            made: NDArray = invoke("_copy", self)
+            made: NDArray = self.invoke("_copy", self)
             made.place = other
             return made
         if other.shape != self.shape:
@@ -279,7 +275,7 @@ class NDArray(Spelled):
         """The same numbers in another element type."""
         if not copy and self.dtype == np.dtype(dtype):
             return self
-        return invoke("Cast", self, dtype=np.dtype(dtype).name)  # type: ignore[no-any-return]
+        return self.invoke("Cast", self, dtype=np.dtype(dtype).name)  # type: ignore[no-any-return]
 
     def tostype(self, stype: str) -> NDArray:
         """This array.
@@ -313,14 +309,14 @@ class NDArray(Spelled):
     def operate(self, mxnet_op: str, a: Any, b: Any) -> Any:
         """An operator of two arrays, which are broadcast, or of an array and a number."""
         if isinstance(a, NDArray) and isinstance(b, NDArray):
-            return invoke("broadcast" + mxnet_op.lower(), a, b)
+            return self.invoke("broadcast" + mxnet_op.lower(), a, b)
         number, reverse = (b, False) if isinstance(a, NDArray) else (a, True)
         if isinstance(number, bool):
             number = int(number)
         if not is_number(number):
             return NotImplemented
         name, scalar = with_number(mxnet_op, number, reverse)
-        return invoke(name, self, scalar=scalar)
+        return self.invoke(name, self, scalar=scalar)
 
     def change(self, result: Any) -> NDArray:
         """Write the result of an operator here: `a += 1`."""
@@ -346,13 +342,13 @@ class NDArray(Spelled):
         return self.change(self % other)
 
     def __abs__(self) -> Any:
-        return invoke("abs", self)
+        return self.invoke("abs", self)
 
     def __getattr__(self, name: str) -> Any:
         """An operator as a method: `x.sum(axis=1)`."""
         if name.startswith("_") or not name.islower() or offered(name) is None:
             raise AttributeError(f"'NDArray' object has no attribute {name!r}; asnumpy() gives NumPy's array")
-        return partial(invoke, name, self)
+        return partial(self.invoke, name, self)
 
 
 REFLECTED = {
@@ -427,108 +423,3 @@ def mark(x: NDArray, gradient: NDArray, request: str) -> None:
     if request != "null":
         x.tensor.requires_grad = True
         MARKED[x.tensor.node] = weakref.ref(x)  # type: ignore[index]
-
-
-@declares
-class Ended(Op):
-    """A result that has no gradient: its inputs are part of the graph, and get zeros."""
-
-    name = "Ended"
-    inputs = ("x",)
-    variadic = True
-    fits = True
-
-    def vjp(self, F: Any, g: Any, y: Any, *inputs: Any) -> Any:
-        """No gradient."""
-        return (None,) * len(inputs)
-
-
-ENDED = Ended()
-
-
-def invoke(
-    mxnet_op: str, *positional: Any, out: Any = None, name: Any = None, attr: Any = None, **named: Any
-) -> Any:
-    """What the operator called `mxnet_op` makes of arrays: an array, or a list of them; in `out` if that is given.
-
-    Errors
-        AttributeValueError for an unknown or missing attribute or input; DTypeError for an input that is no array.
-    """
-    known = find(mxnet_op)
-    if known is None:
-        raise AttributeValueError(f"there is no operator {mxnet_op!r}")
-    place = named.get("ctx")
-    if place is not None:
-        place = Context.parse(place.replace("(", ":").rstrip(")")) if isinstance(place, str) else place
-        require_device(place)
-    given, inputs, attributes = told_apart(known, positional, named, NDArray)
-    op = known.make(attributes, "", len(given) + len(inputs))
-    arrays = known.arranged(op, gathered(known, op, given, inputs))
-    results = computed(known, op, arrays, attributes)
-    place = place or (arrays[0].place if arrays else Context())
-    if out is not None:
-        outs = list(out) if isinstance(out, list | tuple) else [out]
-        pairs = zip(results, outs, strict=False)
-        outs = [put(NDArray(y), x) for y, x in pairs]
-        return outs if isinstance(out, list | tuple) else outs[0]
-    made = [NDArray(y, place) for y in results]
-    return made if len(made) > 1 else made[0]
-
-
-def gathered(known: Operator, op: Any, given: Sequence[Any], inputs: dict[str, Any]) -> list[NDArray]:
-    """The inputs of a call in their order."""
-    names = known.input_names(op, len(given) + len(inputs))
-    given = [x for i, x in enumerate(given) if x is not None or i < len(names)]
-    if op.variadic:
-        arrays = [*given, *inputs.values()]
-    else:
-        told = dict(zip(names, given, strict=False))
-        if len(given) > len(names) or inputs.keys() - set(names[len(told) :]):
-            raise AttributeValueError(
-                f"{known.name}: {[*inputs] or len(given)} given, it takes {', '.join(names)}"
-            )
-        found = told | inputs
-        missing = [n for n in names if found.get(n) is None]
-        if missing:
-            raise AttributeValueError(f"{known.name}: input {missing[0]!r} is missing")
-        arrays = [found[n] for n in names]
-    for x in arrays:
-        if not isinstance(x, NDArray):
-            raise DTypeError(f"{known.name}: an input is {x!r:.80}, expected an NDArray")
-    return arrays
-
-
-def computed(known: Operator, op: Op, arrays: Sequence[NDArray], attributes: dict[str, Any]) -> list[Tensor]:
-    """The results of an operator, in the element types that MXNet gives them, and recorded if it is wanted."""
-    tensors = [x.taken() for x in arrays]
-    op = op.at_mode(MODE.training)
-    types: list[Any] = [None] * op.results
-    if tensors and not op.mixes_dtypes:
-        common, names = tensors[0].dtype, op.name_inputs(len(tensors))
-        for n, t in zip(names, tensors, strict=True):
-            if t.dtype != common:
-                raise DTypeError(f"{known.name}: {n} is {t.dtype}, expected {common} as its other inputs")
-        types = kept(op, common, [common] * len(tensors), op.results)
-        op = op.keeping(common) if common.kind in "iub" else op
-    with replaying() if op.states and not op.immediate else contextlib.nullcontext():  # `backward` moves them
-        y = apply(op.binary, op.sides(*tensors)) if isinstance(op, WithScalar) else apply(op, tensors)  # type: ignore[no-untyped-call]
-    results = list(y) if isinstance(y, tuple) else [y]
-    recorded = MODE.recording and any(t.node is not None for t in tensors)
-    made = [finished(t, dtype, tensors) for t, dtype in zip(results, types, strict=False)]
-    if recorded and made[0].node is None:
-        node = Node(ENDED, tensors, values=tuple(t.array for t in made), operands=[t.array for t in tensors])
-        made = [wrap(t.array, node, i) for i, t in enumerate(made)]
-    elif recorded and not isinstance(op, WithScalar):
-        texts = {key: as_text(value) for key, value in attributes.items()}
-        made[0].node.label = Label("", known.name, texts)  # type: ignore[union-attr]
-    return made
-
-
-def finished(t: Tensor, dtype: Any, tensors: Sequence[Tensor]) -> Tensor:
-    """A result in its element type, with axes, and in memory of its own."""
-    if t.node is not None:
-        return t
-    array = np.asarray(t.array, dtype)
-    if array.base is not None or any(array is x.array for x in tensors):
-        array = array.copy()
-    return lent(array if array.ndim else array.reshape(1))
