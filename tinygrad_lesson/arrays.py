@@ -20,6 +20,13 @@ class Context(NamedTuple):
     def __repr__(self) -> str:
         return f"{self.device_type}({self.device_id})"
 
+    def __enter__(self) -> Context:
+        require_device(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """What is computed outside is on the processor too."""
+
     @classmethod
     def parse(cls, text: str) -> Context:
         """From `cpu`, `gpu` or `gpu:1`.

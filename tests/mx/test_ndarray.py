@@ -237,3 +237,18 @@ def test_a_function_whose_gradients_do_not_fit_is_told():
     y = recorded(lambda x: x * 2, x)
     with pytest.raises(ShapeError, match="head gradient"):
         y.backward(nd.ones(3))
+
+
+def test_arrays_come_from_the_bytes_of_a_file_too(tmp_path):
+    nd.save(tmp_path / "a", {"w": nd.ones(2)})
+    data = (tmp_path / "a").read_bytes()
+    assert nd.load_frombuffer(data)["w"].asnumpy().tolist() == [1, 1]
+    with pytest.raises(FormatError, match="the buffer: byte"):
+        nd.load_frombuffer(data[:-3])
+
+
+def test_a_device_may_hold_for_a_block():
+    with mx.cpu(0) as ctx:
+        assert nd.ones(1).context == ctx
+    with pytest.raises(mx.MXNetError), mx.gpu(0):
+        pass

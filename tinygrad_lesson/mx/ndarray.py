@@ -215,7 +215,7 @@ def save(fname: str | os.PathLike[str], data: Any) -> None:
     save_params(fname, arrays, named=isinstance(data, Mapping))
 
 
-def load(fname: str | os.PathLike[str]) -> list[NDArray] | dict[str, NDArray]:
+def load(fname: str | os.PathLike[str] | bytes) -> list[NDArray] | dict[str, NDArray]:
     """What `save` or MXNet has written: a list of arrays, or a dict by name.
 
     Errors
@@ -226,11 +226,77 @@ def load(fname: str | os.PathLike[str]) -> list[NDArray] | dict[str, NDArray]:
     return dict(zip(names, made, strict=True)) if names else made
 
 
+def load_frombuffer(buf: bytes) -> list[NDArray] | dict[str, NDArray]:
+    """What `load` gives, from the bytes of a file."""
+    return load(bytes(buf))
+
+
+class Contrib(Prefixed):
+    """The operators of `nd.contrib`, and what MXNet has there in Python."""
+
+    def isnan(self, data: NDArray) -> NDArray:
+        """1 where an element is NaN."""
+        return told(np.isnan(np.asarray(data)), data)
+
+    def isinf(self, data: NDArray) -> NDArray:
+        """1 where an element is infinite."""
+        return told(np.isinf(np.asarray(data)), data)
+
+    def isfinite(self, data: NDArray) -> NDArray:
+        """1 where an element is a number."""
+        return told(np.isfinite(np.asarray(data)), data)
+
+    def foreach(self, body: Callable[..., Any], data: Any, init_states: Any) -> tuple[Any, Any]:
+        """``output, states = body(row, states)`` for each row of the data; the outputs are stacked."""
+        single, states, rows = isinstance(data, NDArray), init_states, []
+        for i in range(len(data if single else data[0])):
+            output, states = body(data[i] if single else [x[i] for x in data], states)
+            rows.append(output)
+        if isinstance(rows[0], NDArray):
+            return invoke("stack", *rows), states
+        return [invoke("stack", *part) for part in zip(*rows, strict=True)], states
+
+    def while_loop(
+        self,
+        cond: Callable[..., Any],
+        func: Callable[..., Any],
+        loop_vars: Any,
+        max_iterations: int | None = None,
+    ) -> tuple[Any, Any]:
+        """``output, loop_vars = func(*loop_vars)`` as long as `cond` says; outputs are stacked, then zeros."""
+        single, rows = isinstance(loop_vars, NDArray), list[list[NDArray]]()
+        loop_vars = [loop_vars] if single else list(loop_vars)
+        if max_iterations is None:
+            raise DTypeError("while_loop: max_iterations is missing")
+        while len(rows) < max_iterations and bool(cond(*loop_vars)):
+            output, loop_vars = func(*loop_vars)
+            loop_vars = [loop_vars] if isinstance(loop_vars, NDArray) else list(loop_vars)
+            rows.append([] if output is None else [output] if isinstance(output, NDArray) else list(output))
+        outputs = [filled(part, max_iterations) for part in zip(*rows, strict=True)]
+        return outputs[0] if len(outputs) == 1 else outputs, loop_vars[0] if single else loop_vars
+
+    def cond(self, pred: Any, then_func: Callable[[], Any], else_func: Callable[[], Any]) -> Any:
+        """What one function gives, or the other."""
+        return then_func() if bool(pred) else else_func()
+
+
+def told(answers: np.ndarray, data: NDArray) -> NDArray:
+    """Truth values as numbers of the type of an array."""
+    return as_ndarray(answers.astype(data.dtype))
+
+
+def filled(rows: Sequence[NDArray], count: int) -> NDArray:
+    """Arrays, stacked, and zeros behind them."""
+    more = [zeros(rows[0].shape, dtype=rows[0].dtype) for _ in range(count - len(rows))]
+    return invoke("stack", *rows, *more)  # type: ignore[no-any-return]
+
+
 random = Random(array_function, NDArray, get_prob=False)
-contrib, linalg = Prefixed("_contrib_", array_function), Prefixed("_linalg_", array_function)
+contrib, linalg = Contrib("_contrib_", array_function), Prefixed("_linalg_", array_function)
 op = _internal = Prefixed("", array_function)
 
 __all__ = [
     "NDArray", "arange", "array", "concatenate", "contrib", "empty", "eye", "from_numpy", "full", "linalg", "linspace",
-    "load", "moveaxis", "onehot_encode", "ones", "op", "random", "save", "split_v2", "waitall", "zeros",
+    "load", "load_frombuffer", "moveaxis", "onehot_encode", "ones", "op", "random", "save", "split_v2",
+    "waitall", "zeros",
 ]  # fmt: skip

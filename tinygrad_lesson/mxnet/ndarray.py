@@ -92,6 +92,11 @@ class NDArray(Spelled):
         return "default"
 
     @property
+    def writable(self) -> bool:
+        """Whether elements may be written here."""
+        return bool(self.tensor.array.flags.writeable)
+
+    @property
     def T(self) -> Any:  # noqa: N802
         """Axes reversed."""
         return self.invoke("transpose", self)
@@ -236,6 +241,15 @@ class NDArray(Spelled):
             return y
         op: Any = find("Reshape").make({"shape": shape, "reverse": reverse})  # type: ignore[union-attr]
         return NDArray(lent(self.memory().reshape(op.shape(self.shape))), self.place)
+
+    def slice_assign(self, rhs: NDArray, begin: Any, end: Any, step: Any = None) -> NDArray:
+        """Write another array into a part: ``self[begin:end:step]`` along each axis."""
+        self[tuple(map(slice, begin, end, step or (None,) * len(begin)))] = rhs
+        return self
+
+    def slice_assign_scalar(self, value: float, begin: Any, end: Any, step: Any = None) -> NDArray:
+        """Write a number into a part."""
+        return self.slice_assign(value, begin, end, step)  # type: ignore[arg-type]
 
     # Copies.
 

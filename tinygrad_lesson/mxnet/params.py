@@ -70,6 +70,11 @@ def save_params(
 
 def write_arrays(path: str | os.PathLike[str], arrays: Arrays, belongs_to: int, named: bool = True) -> None:
     """Write `arrays` as `save_params` does, with a digest in the reserved word."""
+    write_whole(path, packed_arrays(arrays, belongs_to, named))
+
+
+def packed_arrays(arrays: Arrays, belongs_to: int = 0, named: bool = True) -> bytes:
+    """The bytes of a file of `arrays`."""
     parts = [struct.pack("<QQQ", MAGIC, belongs_to, len(arrays))]
     for name, array in arrays.items():
         parts += _array_record(name, np.asarray(array))
@@ -77,7 +82,7 @@ def write_arrays(path: str | os.PathLike[str], arrays: Arrays, belongs_to: int, 
     parts.append(struct.pack("<Q", len(names)))
     for name in names:
         parts += [struct.pack("<Q", len(name.encode())), name.encode()]
-    write_whole(path, b"".join(parts))
+    return b"".join(parts)
 
 
 def load_params(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
@@ -96,10 +101,13 @@ def read_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any
 
 
 def read_listed(
-    path: str | os.PathLike[str], needed: bool = False
+    source: str | os.PathLike[str] | bytes, needed: bool = False
 ) -> tuple[list[str], list[npt.NDArray[Any]], int]:
-    """The names in a file, its arrays and its reserved word; there may be no names unless they are `needed`."""
-    with Cursor(path) as cursor:
+    """The names in a file, or in its bytes, its arrays and its reserved word.
+
+    There may be no names unless they are `needed`.
+    """
+    with Cursor.of(source) if isinstance(source, bytes) else Cursor(source) as cursor:
         magic = cursor.number("Q", "the magic number")
         if magic != MAGIC:
             raise cursor.error(

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.engine.errors import OptimizerError, ShapeError
+from tinygrad_lesson.engine.errors import FormatError, OptimizerError, ShapeError
+from tinygrad_lesson.mxnet.params import packed_arrays, read_listed
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.run import compiled_update, runner
 from tinygrad_lesson.train.adaptive import AdaDelta, AdaGrad, Adamax, Nadam
@@ -81,6 +82,33 @@ class Updater:
         if index not in self.states:
             self.states[index] = self.optimizer.create_state_multi_precision(index, weight)
         self.optimizer.update_multi_precision(index, weight, grad, self.states[index])
+
+    def get_states(self, dump_optimizer: bool = False) -> bytes:
+        """What the optimizer remembers of each parameter, as the bytes of a file of arrays."""
+        arrays = {}
+        for index, state in self.states.items():
+            arrays[f"count:{index}"] = np.array([self.optimizer.counts.get(index, 0)], np.int64)
+            arrays.update({f"moment{i}:{index}": m for i, m in enumerate(state.moments)})
+        return packed_arrays(arrays)
+
+    def set_states(self, states: bytes) -> None:
+        """Go on with what `get_states` gave.
+
+        Errors
+            FormatError for bytes that are something else, such as a pickle, which is not read.
+        """
+        names, arrays, _ = read_listed(states)
+        found: dict[Hashable, dict[str, Array]] = {}
+        for name, array in zip(names, arrays, strict=True):
+            kind, _, index = name.partition(":")
+            found.setdefault(int(index) if index.isdecimal() else index, {})[kind] = array
+        for key, parts in found.items():
+            moments = [parts[f"moment{i}"].reshape(-1) for i in range(len(parts) - 1)]
+            if "count" not in parts or len(moments) != self.optimizer.moments():
+                raise FormatError(f"the states of an optimizer: {len(moments)} moments for parameter {key!r}")
+            self.optimizer.counts[key] = int(parts["count"][0])
+            name = str(self.optimizer.param_idx2name.get(key, key))
+            self.states[key] = State(tuple(moments), moments[0] if moments else np.empty(0, np.float32), name)
 
 
 def get_updater(optimizer: Optimizer) -> Updater:

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu
-from tinygrad_lesson.engine.errors import BindError, FormatError, near
+from tinygrad_lesson.engine.errors import BindError, near
+from tinygrad_lesson.files import Cursor, write_whole
 from tinygrad_lesson.mx.module.base import BaseModule, described
-from tinygrad_lesson.mx.ndarray import load as load_arrays
-from tinygrad_lesson.mx.ndarray import save as save_arrays
 from tinygrad_lesson.mxnet.ndarray import NDArray, as_ndarray, bare
 from tinygrad_lesson.mxnet.params import load_checkpoint, save_checkpoint
 from tinygrad_lesson.train.batches import DataDesc
 from tinygrad_lesson.train.initializer import InitDesc, Uniform
 from tinygrad_lesson.train.optimizer import Optimizer, create, get_updater
+
+
+class MissingError(BindError, RuntimeError):
+    """A parameter that is not there."""
 
 
 class Module(BaseModule):
@@ -228,7 +231,9 @@ class Module(BaseModule):
                     arrays[name] = bare(given[name])
                     continue
                 if given is not None and not allow_missing:
-                    raise BindError(f"{name} is not presented: init_params needs it, or allow_missing=True")
+                    raise MissingError(
+                        f"{name} is not presented: init_params needs it, or allow_missing=True"
+                    )
                 if initializer is not None:
                     initializer(InitDesc(name, attributes.get(name)), arrays[name])
         self.params_initialized = True
@@ -281,11 +286,7 @@ class Module(BaseModule):
     def save_optimizer_states(self, fname: str) -> None:
         """Write what the optimizer remembers, as named arrays."""
         self.require(optimizer=True)
-        arrays = {}
-        for index, state in self.updater.states.items():
-            arrays[f"count:{index}"] = np.array([self.optimizer.counts.get(index, 0)], np.int64)
-            arrays.update({f"moment{i}:{index}": m for i, m in enumerate(state.moments)})
-        save_arrays(fname, {name: as_ndarray(x) for name, x in arrays.items()})
+        write_whole(fname, self.updater.get_states())
 
     def load_optimizer_states(self, fname: str) -> None:
         """Go on with what `save_optimizer_states` wrote.
@@ -294,19 +295,8 @@ class Module(BaseModule):
             FormatError for a file that holds something else, such as a pickle, which is not read.
         """
         self.require(optimizer=True)
-        arrays = load_arrays(fname)
-        if not isinstance(arrays, dict):
-            raise FormatError(f"{fname} holds no states of an optimizer")
-        for i, name in enumerate(self.param_names):
-            count = arrays.get(f"count:{i}")
-            if count is None:
-                continue
-            state = self.optimizer.create_state(i, self.executor.arg_dict[name])
-            for j, moment in enumerate(state.moments):
-                if f"moment{j}:{i}" not in arrays or arrays[f"moment{j}:{i}"].size != moment.size:
-                    raise FormatError(f"{fname}: moment {j} of {name!r} is missing or of another size")
-                moment[...] = arrays[f"moment{j}:{i}"].asnumpy().reshape(moment.shape)
-            self.updater.states[i], self.optimizer.counts[i] = state, int(count.asscalar())
+        with Cursor(fname) as cursor:
+            self.updater.set_states(bytes(cursor.take(cursor.size, "the states")))
 
     # A batch.
 
