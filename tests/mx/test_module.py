@@ -73,6 +73,18 @@ def test_arrays_of_a_batch_are_those_of_the_shapes_in_their_order():
     assert [g.asscalar() for g in module.get_input_grads()] == [-1, 1]
 
 
+def test_half_precision_weights_may_have_a_copy_in_single():
+    """Whose steps are too small for them."""
+    optimizer = mx.optimizer.SGD(1e-4, multi_precision=True)
+    half, single = mx.nd.ones(3, dtype="float16"), mx.nd.ones(3)
+    update, plain = mx.optimizer.get_updater(optimizer), mx.optimizer.get_updater(mx.optimizer.SGD(1e-4))
+    for _ in range(20):
+        update(0, mx.nd.ones(3, dtype="float16"), half)
+        plain(0, mx.nd.ones(3), single)
+    np.testing.assert_array_equal(half.asnumpy(), single.asnumpy().astype(np.float16))
+    assert half.asnumpy()[0] < 1
+
+
 def test_fixed_parameters_stay_and_gradients_may_add_up():
     module = mx.mod.Module(network(), fixed_param_names=["fc_bias"])
     module.bind([("data", (10, 4))], [("softmax_label", (10,))], grad_req="add")

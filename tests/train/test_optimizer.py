@@ -251,3 +251,13 @@ def test_a_network_is_fitted_by_a_rule_of_ones_own(runner, monkeypatch):
             w -= 0.05 * np.linalg.norm(w) / np.linalg.norm(g) * g
     for name, w in weights.items():
         np.testing.assert_allclose(model.arg_params[name], w, rtol=5e-3, atol=1e-3)
+
+
+def test_updates_may_be_counted_from_a_number_on():
+    optimizer = create("adam", begin_num_update=4, lazy_update=False)
+    optimizer.update(0, np.ones(2), np.ones(2), optimizer.create_state(0, np.ones(2)))
+    assert (optimizer.counts, optimizer.num_update, create("sgd", begin_num_update=4).num_update) == (
+        {0: 5},
+        5,
+        4,
+    )

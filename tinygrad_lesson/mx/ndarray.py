@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from tinygrad_lesson.arrays import Context, require_device
 from tinygrad_lesson.engine.errors import DTypeError, near
 from tinygrad_lesson.mxnet.documented import documented, signature
 from tinygrad_lesson.mxnet.functions import Prefixed, Random
-from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray, invoke
+from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray, invoke, split_v2
 from tinygrad_lesson.mxnet.params import read_listed, save_params
 from tinygrad_lesson.mxnet.register import offered, offered_names
 
@@ -174,19 +173,6 @@ def moveaxis(tensor: NDArray, source: Any, destination: Any) -> NDArray:
     for place, n in sorted(zip(places.tolist(), sources.tolist(), strict=True)):
         order.insert(place, n)
     return invoke("transpose", tensor, axes=tuple(order))  # type: ignore[no-any-return]
-
-
-def split_v2(
-    ary: NDArray, indices_or_sections: Any, axis: int = 0, squeeze_axis: bool = False
-) -> list[NDArray]:
-    """Parts along an axis: so many equal ones, or those between the given places."""
-    if isinstance(indices_or_sections, int):
-        return invoke("split", ary, num_outputs=indices_or_sections, axis=axis, squeeze_axis=squeeze_axis)  # type: ignore[no-any-return]
-    ends = [0, *indices_or_sections, ary.shape[axis]]
-    parts = [
-        invoke("slice_axis", ary, axis=axis, begin=int(a), end=int(b)) for a, b in itertools.pairwise(ends)
-    ]
-    return [invoke("squeeze", part, axis=axis) for part in parts] if squeeze_axis else parts
 
 
 def onehot_encode(indices: NDArray, out: NDArray) -> NDArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,7 +104,10 @@ def computed(known: Operator, op: Op, arrays: Sequence[NDArray], attributes: dic
                 raise DTypeError(f"{known.name}: {n} is {t.dtype}, expected {common} as its other inputs")
         types = kept(op, common, [common] * len(tensors), op.results)
         op = op.keeping(common) if common.kind in "iub" else op
-    with replaying() if op.states and not op.immediate else contextlib.nullcontext():  # `backward` moves them
+    later = (
+        replaying() if op.states and not op.immediate else contextlib.nullcontext()
+    )  # `backward` moves them
+    with later, np.errstate(all="ignore"):
         y = apply(op.binary, op.sides(*tensors)) if isinstance(op, WithScalar) else apply(op, tensors)  # type: ignore[no-untyped-call]
     results = list(y) if isinstance(y, tuple) else [y]
     recorded = MODE.recording and any(t.node is not None for t in tensors)
@@ -127,5 +131,16 @@ def finished(t: Tensor, dtype: Any, tensors: Sequence[Tensor]) -> Tensor:
     return lent(array if array.ndim else array.reshape(1))
 
 
-NDArray.invoke = staticmethod(invoke)
-__all__ = ["NDArray", "as_ndarray", "invoke"]
+def split_v2(ary: NDArray, indices_or_sections: Any, axis: int = 0, squeeze_axis: bool = False) -> Any:
+    """Parts along an axis: so many equal ones, or those between the given places."""
+    if isinstance(indices_or_sections, int):
+        return invoke("split", ary, num_outputs=indices_or_sections, axis=axis, squeeze_axis=squeeze_axis)
+    ends = [0, *indices_or_sections, ary.shape[axis]]
+    parts = [
+        invoke("slice_axis", ary, axis=axis, begin=int(a), end=int(b)) for a, b in itertools.pairwise(ends)
+    ]
+    return [invoke("squeeze", part, axis=axis) for part in parts] if squeeze_axis else parts
+
+
+NDArray.invoke, NDArray.split_v2 = staticmethod(invoke), split_v2  # type: ignore[attr-defined]
+__all__ = ["NDArray", "as_ndarray", "invoke", "split_v2"]

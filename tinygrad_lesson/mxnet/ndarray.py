@@ -435,5 +435,5 @@ def mark(x: NDArray, gradient: NDArray, request: str) -> None:
     x.tensor = lent(np.array(array) if hasattr(x.tensor, "kept") else array)
     x.grad, x.request = gradient if request != "null" else None, request
     if request != "null":
-        x.tensor.requires_grad = True
-        MARKED[x.tensor.node] = weakref.ref(x)  # type: ignore[index]
+        x.tensor.node = Node(None, values=weakref.ref(x.tensor))  # of whole numbers too
+        MARKED[x.tensor.node] = weakref.ref(x)

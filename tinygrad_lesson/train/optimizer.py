@@ -54,7 +54,7 @@ def create(name: str, **settings: Any) -> Optimizer:
     if name.lower() not in OPTIMIZERS:
         raise OptimizerError(f"unknown optimizer {name!r}; known: {', '.join(sorted(OPTIMIZERS))}")
     cls = OPTIMIZERS[name.lower()]
-    known = [*(setting.name for setting in fields(cls)), "sym"]
+    known = [*(setting.name for setting in fields(cls)), "sym", "begin_num_update", "lazy_update"]
     written = "__init__" in vars(cls) and "__dataclass_params__" not in vars(cls)  # by its user, who knows
     for setting in () if written else settings:
         if setting not in known:

@@ -74,7 +74,8 @@ class Optimizer:
     parameters they name, or number; of others the variables of `sym` tell what they were made with
     (``Variable("w", lr_mult=0)``), as those of a model do when it is fitted. `lr_scheduler` tells the rate
     from the number of the update, counted from 1. `param_idx2name` gives names to the indices of
-    `get_updater`. `multi_precision` is there for MXNet's sake: float32 and float64 weights need no second copy.
+    `get_updater`. With `multi_precision` weights of half precision are kept in single too, in MXNet's form. There
+    updates are counted from `begin_num_update`; `lazy_update`, of sparse gradients, says nothing here.
 
     Units
         `learning_rate` is in units of the weights per step; the others are pure numbers, but for
@@ -103,12 +104,16 @@ class Optimizer:
     param_idx2name: Mapping[Hashable, str] = field(default_factory=dict)
     multi_precision: bool = False
     sym: InitVar[Symbol | None] = None
+    begin_num_update: InitVar[int] = 0
+    lazy_update: InitVar[bool] = True
 
     stated: ClassVar[Stated] = Stated()  # by `sym`
+    begun: ClassVar[int] = 0  # how many updates there were before
     times_set: ClassVar[int] = 0  # how often multipliers were set since it was made
 
-    def __post_init__(self, sym: Symbol | None) -> None:
+    def __post_init__(self, sym: Symbol | None, begin_num_update: int, lazy_update: bool) -> None:
         """Refuse settings out of their range."""
+        object.__setattr__(self, "begun", begin_num_update)
         if sym is not None:
             object.__setattr__(self, "stated", Stated.by(sym.nodes))
         for setting in ("lr_mult", "wd_mult"):
@@ -202,12 +207,24 @@ class Optimizer:
         object.__setattr__(self, "param_idx2name", dict(names))
 
     def create_state_multi_precision(self, index: Hashable, weight: Any) -> Any:
-        """As `create_state`."""
+        """As `create_state`; with `multi_precision` half precision weights get a copy in single, which comes first."""
+        if self.multi_precision and weight.dtype == np.float16:
+            single = in_place(weight).astype(np.float32)
+            return single, self.create_state(index, single)
         return self.create_state(index, weight)
 
     def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        """As `update`."""
-        self.update(index, weight, grad, state)
+        """As `update`; where there is a copy in single precision, that is changed first."""
+        if isinstance(state, tuple) and self.multi_precision and weight.dtype == np.float16:
+            self.update(index, state[0], in_place(grad).astype(np.float32), state[1])
+            in_place(weight)[...] = state[0]
+        else:
+            self.update(index, weight, grad, state)
+
+    @property
+    def lr(self) -> float:
+        """The rate, as MXNet calls it."""
+        return self.learning_rate
 
     @property
     def counts(self) -> dict[Hashable, int]:
@@ -218,11 +235,11 @@ class Optimizer:
     @property
     def num_update(self) -> int:
         """How often the parameter that was changed most often was changed."""
-        return max(self.counts.values(), default=0)
+        return max(self.counts.values(), default=self.begun)
 
     def _update_count(self, index: Any) -> None:
         for one in index if isinstance(index, list | tuple) else [index]:
-            self.counts[one] = self.counts.get(one, 0) + 1
+            self.counts[one] = self.counts.get(one, self.begun) + 1
 
     def _get_lr(self, index: Hashable) -> float:
         return Optimizer.rate(self, self.num_update) * self.multipliers(index)[0]
