@@ -9,10 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PRINTS = {  # with MXNet 1.9.1 too
-    "autoencoder": "variance left below a hundredth: True", "custom_softmax": "accuracy 1.0",
+    "alexnet": "accuracy 1.0", "autoencoder": "variance left below a hundredth: True", "custom_softmax": "accuracy 1.0",
     "gan": "at the ring: True", "lenet": "accuracy 0.99", "linear_regression": "['2.0', '-3.4', '4.2']",
     "lstm": "accuracy 1.0", "matrix_factorization": "error below a tenth: True", "mlp": "accuracy 1.00",
-    "resnet": "accuracy 1.00",
+    "resnet": "accuracy 1.00", "vgg": "accuracy 1.0 and 1.0; the features are kept: True",
 }  # fmt: skip
 EXAMPLES = sorted((ROOT / "examples" / "mxnet").glob("*.py"))
 

@@ -122,6 +122,19 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(tmp_path):
         again.load_optimizer_states(str(tmp_path / "wrong"))
 
 
+def test_checkpoints_are_written_after_epochs(tmp_path):
+    module, prefix = mx.mod.Module(network()), str(tmp_path / "m")
+    rows = mx.io.NDArrayIter(X, Y, batch_size=10)
+    module.fit(rows, num_epoch=4, epoch_end_callback=mx.callback.module_checkpoint(module, prefix, 2, True))
+    names = ["m-0002.params", "m-0002.states", "m-0004.params", "m-0004.states", "m-symbol.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    symbol, arguments, states = mx.model.load_checkpoint(prefix, 4)
+    assert (symbol.list_outputs(), states) == (["softmax_output"], {})
+    for name, x in module.get_params()[0].items():
+        np.testing.assert_array_equal(arguments[name].asnumpy(), x.asnumpy())
+    assert list(mx.model.load_params(prefix, 2)[0]) == list(arguments)
+
+
 def test_parameters_go_through_files(tmp_path):
     module, other = bound(), bound()
     other.init_params(mx.init.Zero(), force_init=True)

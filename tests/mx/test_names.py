@@ -16,7 +16,7 @@ from tinygrad_lesson.train.callback import BatchEndParam
 NAMES = json.loads((DATA / "mxnet_names.json").read_text())
 ABSENT = {  # what is not here yet, or only imported there from another module
     "attribute": ["classproperty", "with_metaclass"],
-    "callback": ["module_checkpoint", "save_checkpoint"],
+    "callback": ["save_checkpoint"],
     "context": ["check_call", "classproperty", "cpu_pinned", "gpu_memory_info", "with_metaclass"],
     "initializer": ["FusedRNN", "NDArray", "is_np_array", "load"],
     "io": [
@@ -27,7 +27,7 @@ ABSENT = {  # what is not here yet, or only imported there from another module
     "metric": ["Caffe", "Torch", "check_label_shapes"],
     "model": [
         "Context", "DataDesc", "DataParallelExecutorManager", "LogValidationMetricsCallback", "Uniform", "cpu",
-        "get_updater", "load_params",
+        "get_updater",
     ],
     "name": ["classproperty", "with_metaclass"],
     "optimizer": [],

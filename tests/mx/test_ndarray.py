@@ -64,6 +64,8 @@ def test_what_a_graph_has_recorded_does_not_change():
     assert w.asnumpy().tolist() == [100, 100]
     x[:] = [1, 2]
     y = recorded(lambda x: x * x * x, x)
+    y.detach()[:] = 9
+    assert y.asnumpy().tolist() == [1, 8]
     x[:] = 7
     y.backward()
     assert x.grad.asnumpy().tolist() == [3, 12]

@@ -315,8 +315,9 @@ class NDArray(Spelled):
         mark(self, as_ndarray(np.zeros(self.shape, self.dtype)), grad_req)
 
     def detach(self) -> NDArray:
-        """The same elements, cut off from what was recorded."""
-        return NDArray(lent(self.tensor.array), self.place)
+        """The same elements, cut off from what was recorded: those of a result as they are now."""
+        array = self.tensor.array
+        return NDArray(lent(np.array(array) if hasattr(self.tensor, "kept") else array), self.place)
 
     # Operators.
 
