@@ -44,9 +44,13 @@ import mxnet.initializer
 from mxnet import init, sym
 from mxnet.io import DataBatch, NDArrayIter
 from mxnet.lr_scheduler import FactorScheduler
-import mxnet.visualization, mxnet.operator, mxnet.sym
+import mxnet.visualization, mxnet.operator, mxnet.sym, mxnet.test_utils
+from mxnet.module.base_module import BaseModule
+from mxnet.ndarray.ndarray import NDArray
+from mxnet.autograd import *
 import beside
 assert S is mx.sym is mx.symbol is sym and init is mxnet.initializer is mx.init
+assert issubclass(mx.mod.Module, BaseModule) and NDArray is mx.nd.NDArray and record is mx.autograd.record
 assert mxnet.operator.CustomOp and beside.FOUND and NDArrayIter is mx.io.NDArrayIter
 assert mx.__name__ == "tinygrad_lesson.mx"
 try:

@@ -15,6 +15,14 @@ ELSEWHERE = {  # modules of MXNet that live outside of this room
     "init": f"{OURS}.initializer",
     "nd": f"{OURS}.ndarray",
     "mod": f"{OURS}.module",
+    "io.io": f"{OURS}.io",
+    "module.base_module": f"{OURS}.module.base",
+    "module.bucketing_module": f"{OURS}.module.bucketing",
+    "module.module": f"{OURS}.module.single",
+    "module.sequential_module": f"{OURS}.module.sequential",
+    "ndarray.ndarray": f"{OURS}.ndarray",
+    "optimizer.optimizer": f"{OURS}.optimizer",
+    "symbol.symbol": "tinygrad_lesson.mxnet",
 }
 
 

@@ -61,10 +61,9 @@ def invoke(
     results = computed(known, op, arrays, attributes)
     place = place or (arrays[0].place if arrays else Context())
     if out is not None:
-        outs = list(out) if isinstance(out, list | tuple) else [out]
-        pairs = zip(results, outs, strict=False)
-        outs = [put(NDArray(y), x) for y, x in pairs]
-        return outs if isinstance(out, list | tuple) else outs[0]
+        for y, x in zip(results, out if isinstance(out, list | tuple) else [out], strict=False):
+            put(NDArray(y), x if isinstance(x, NDArray) else as_ndarray(x))
+        return out
     made = [NDArray(y, place) for y in results]
     return made if len(made) > 1 else made[0]
 
