@@ -198,14 +198,33 @@ def grad(
         found = [None if g is None else wrap(np.array(g)) for g in sweep(swept(pairs), tensors)]
     if not (create_graph if retain_graph is None else retain_graph):
         spend(graph)
-    return [
-        as_ndarray(np.zeros(x.shape, x.dtype))
-        if g is None
-        else NDArray(g)
-        if g.node is not None
-        else as_ndarray(np.array(g.array))
-        for x, g in zip(wrt, found, strict=True)
-    ]
+    zeros = [np.zeros(x.shape, x.dtype) if g is None else None for x, g in zip(wrt, found, strict=True)]
+    made = [wrap(zero) if g is None else g for zero, g in zip(zeros, found, strict=True)]
+    if create_graph:
+        return [NDArray(tied(g, x)) for g, x in zip(made, tensors, strict=True)]
+    return [as_ndarray(g.array) for g in made]
+
+
+@declares
+class Tied(Op):
+    """A gradient that is part of the graph of what it belongs to, even where it is constant: then its own is zero."""
+
+    name: ClassVar[str] = "Tied"
+    inputs: ClassVar[tuple[str, ...]] = ("gradient", "x")
+    fits: ClassVar[bool] = True
+
+    def vjp(self, F: Any, g: Any, y: Any, gradient: Any, x: Any) -> Any:
+        """That of the gradient."""
+        return g, None
+
+
+TIED = Tied()
+
+
+def tied(g: Tensor, x: Tensor) -> Tensor:
+    """A gradient as a part of the graph of `x`."""
+    array = np.asarray(g.array)
+    return wrap(array, Node(TIED, (g, x), values=array, operands=(array, x.capture())))
 
 
 def get_symbol(x: NDArray) -> Symbol:
@@ -303,7 +322,18 @@ class Function:
         return recorded[0] if isinstance(made, NDArray) else type(made)(recorded)
 
 
-NDArray.backward = backward  # type: ignore[attr-defined]
+def backward_of(
+    self: NDArray, out_grad: NDArray | None = None, retain_graph: bool = False, train_mode: bool = True
+) -> None:
+    """Put the gradient of this result, times `out_grad`, into the `grad` of every variable it was computed from.
+
+    Errors
+        GraphError for what was not recorded, and the second time unless `retain_graph`.
+    """
+    backward([self], None if out_grad is None else [out_grad], retain_graph)
+
+
+NDArray.backward = backward_of  # type: ignore[attr-defined]
 __all__ = [
     "Function", "NDArray", "backward", "get_symbol", "grad", "is_recording", "is_training", "mark_variables", "pause",
     "predict_mode", "record", "set_recording", "set_training", "train_mode",
