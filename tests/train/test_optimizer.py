@@ -261,3 +261,20 @@ def test_updates_may_be_counted_from_a_number_on():
         5,
         4,
     )
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "nag", "signum", "adamax", "nadam", "dcasgd", "ftml"])
+def test_weights_of_half_precision_follow_those_in_single(name):
+    """As far as their digits go."""
+    rng = np.random.default_rng(1)
+    half, gradients = (
+        rng.uniform(-1, 1, 12).astype(np.float16),
+        rng.uniform(0.2, 1, (5, 12)).astype(np.float16),
+    )
+    single, found = half.astype(np.float32), get_updater(create(name))
+    exact = get_updater(create(name))
+    for g in gradients:
+        found(0, g, half)
+        exact(0, g.astype(np.float32), single)
+    assert half.dtype == np.float16
+    np.testing.assert_allclose(half, single, atol=4e-3)

@@ -250,9 +250,9 @@ class Optimizer:
     # The rule, carried out.
 
     def first_state(self, weight: Array, name: str = "") -> State:
-        """What `step` needs for `weight`, which has one axis and holds float32 or float64."""
-        if weight.dtype not in (np.float32, np.float64):
-            raise DTypeError(f"{self._name}: weights are {weight.dtype}, expected float32 or float64")
+        """What `step` needs for `weight`, which has one axis and holds floats."""
+        if weight.dtype not in (np.float16, np.float32, np.float64):
+            raise DTypeError(f"{self._name}: weights are {weight.dtype}, expected float32 or another float")
         if weight.ndim != 1:
             raise ShapeError(f"{self._name}: weights are {weight.shape}, expected one axis")
         return State(self.first_moments(weight), weight, name)
