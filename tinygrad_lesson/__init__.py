@@ -10,7 +10,7 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_lesson import errors, graph, operator, ops, random, sym, symbol, tensor
-from tinygrad_lesson.arrays import Context, NDArray, cpu, gpu
+from tinygrad_lesson.arrays import Context, cpu, gpu
 from tinygrad_lesson.config import show_config
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.eager.apply import TENSORS
@@ -30,6 +30,7 @@ from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
 if TYPE_CHECKING:
     from tinygrad_lesson import train
     from tinygrad_lesson.eager.functions import fft, linalg
+    from tinygrad_lesson.mxnet.invoked import NDArray
     from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
@@ -56,6 +57,7 @@ LATE = {
     "optim": "optim",
     "train": "train",
     "FeedForward": "train",
+    "NDArray": "mxnet.invoked",
     "History": "train",
     "NDArrayIter": "train",
     "diagnose": "train",

@@ -1,4 +1,4 @@
-"""NumPy or CuPy, devices, and the arrays that the symbolic face hands out."""
+"""NumPy or CuPy, devices, and which arrays are taken."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.engine.errors import BindError, DeviceError, DTypeError, ShapeError
+from tinygrad_lesson.engine.errors import DeviceError, DTypeError
 
 
 class Context(NamedTuple):
@@ -17,8 +17,15 @@ class Context(NamedTuple):
     device_type: str = "cpu"
     device_id: int = 0
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.device_type}({self.device_id})"
+
+    def __enter__(self) -> Context:
+        require_device(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """What is computed outside is on the processor too."""
 
     @classmethod
     def parse(cls, text: str) -> Context:
@@ -58,50 +65,6 @@ def require_device(device: Context) -> None:
             f"{device}: CuPy is not installed; try pip install 'tinygrad_lesson[cuda12]', or use cpu"
         )
     raise DeviceError(f"{device}: plans run on the cpu only in this version")
-
-
-assign = np.ndarray.__setitem__
-
-
-class NDArray(np.ndarray):
-    """An array as MXNet's users know it: `a[:] = values`, `a.asnumpy()`; otherwise NumPy's."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Copy `value` into a part.
-
-        Errors
-            BindError for an array that is read-only; DTypeError for a complex or masked array.
-        """
-        kind = value.__class__
-        if (kind is np.ndarray and value.dtype.kind == "c") or issubclass(kind, np.ma.MaskedArray):
-            real(value, "the value of an assignment")
-        try:
-            assign(self, key, value)
-        except ValueError:
-            if self.flags.writeable:
-                raise
-            raise BindError(
-                "an output of an executor, or a model's parameter, cannot be written to here; asnumpy() gives a copy"
-            ) from None
-
-    def asnumpy(self) -> np.ndarray:
-        """A copy as a bare NumPy array."""
-        return np.array(self)
-
-    def asscalar(self) -> Any:
-        """The one element.
-
-        Errors
-            ShapeError if there are more.
-        """
-        if self.size != 1:
-            raise ShapeError(f"an array of shape {self.shape} is no scalar")
-        return self.item()
-
-    @property
-    def context(self) -> Context:
-        """Where the elements lie."""
-        return cpu()
 
 
 LINE = 64  # bytes of a cache line, and of the widest vector register
@@ -147,11 +110,6 @@ def real(value: Any, what: str, dtype: Any = None) -> np.ndarray:
     if array.dtype.kind == "c":
         raise DTypeError(f"{what} is {array.dtype}, expected real numbers: give array.real, or abs(array)")
     return np.asarray(array, dtype)
-
-
-def as_ndarray(array: np.ndarray) -> NDArray:
-    """The same memory as an `NDArray`."""
-    return array.view(NDArray)
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

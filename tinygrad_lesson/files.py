@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -322,6 +323,13 @@ class Cursor:
         self.path = plain(as_path(path))
         self.file, self.size = open_file(path)
         self.position = 0
+
+    @classmethod
+    def of(cls, data: bytes) -> Cursor:
+        """One over bytes that are in memory already."""
+        self = cls.__new__(cls)
+        self.path, self.file, self.size, self.position = "the buffer", io.BytesIO(data), len(data), 0
+        return self
 
     def __enter__(self) -> Cursor:
         return self

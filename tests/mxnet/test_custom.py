@@ -214,9 +214,9 @@ def test_several_outputs_a_state_and_what_forward_keeps_for_backward(runner):
         tl.sum(results[0] * X + results[1] * (X + 1)).backward()
         for name, tensor in zip("ab", tensors, strict=True):
             np.testing.assert_allclose(executor.grad_dict[name], tensor.grad.numpy(), rtol=1e-12)
-        assert executor.aux_dict["first_runs"] == [n]
+        assert executor.aux_dict["first_runs"].tolist() == [n]
     executor.forward(is_train=False)
-    assert executor.aux_dict["first_runs"] == [2]
+    assert executor.aux_dict["first_runs"].tolist() == [2]
 
 
 def test_saved_graph_comes_back_and_computes_the_same(tmp_path):

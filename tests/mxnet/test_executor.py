@@ -290,7 +290,7 @@ def test_outputs_keep_what_was_computed_and_nobody_writes_there(net, runner):
                 y += 1
             with pytest.raises(BindError, match="cannot be written"):
                 y[:] = 1
-        assert not executor.outputs[0].flags.writeable
+        assert not np.asarray(executor.outputs[0]).flags.writeable
     executor.arg_dict["x"][:] = values
     again = executor.forward()
     for y, expected in zip(again, before, strict=True):

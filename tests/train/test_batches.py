@@ -45,7 +45,11 @@ def test_batches_are_those_of_mxnet(name, tmp_path):
         if epoch:
             iterator.reset()
         found = [
-            {"data": b.data[0].ravel().tolist(), "label": b.label[0].ravel().tolist(), "pad": b.pad}
+            {
+                "data": b.data[0].asnumpy().ravel().tolist(),
+                "label": b.label[0].asnumpy().ravel().tolist(),
+                "pad": b.pad,
+            }
             for b in iterator
         ]
         assert found == expected

@@ -41,14 +41,14 @@ def test_a_step_over_a_tree_is_that_of_the_rule_bit_for_bit(name, settings, dtyp
     opt = getattr(optim, name)(0.1, **settings)
     params, rule = tree(dtype), flat.create(name, learning_rate=0.1, **settings)
     own = [x.reshape(-1).copy() for x in floats(params)]
-    states, state = [rule.create_state(x) for x in own], opt.init(params)
+    states, state = [rule.first_state(x) for x in own], opt.init(params)
     for step in (1, 2, 3):
         grads = tree(dtype)
         before = [x.copy() for x in floats(params)]
         old, params_before = state, params
         params, state = opt.update(params, grads, state)
         for x, g, s in zip(own, floats(grads), states, strict=True):
-            rule.update(x, g.reshape(-1), s, step)
+            rule.step(x, g.reshape(-1), s, step)
         for x, y in zip(floats(params), own, strict=True):
             assert x.dtype == dtype
             assert x.tobytes() == y.tobytes()

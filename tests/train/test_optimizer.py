@@ -3,6 +3,7 @@
 `optimizers.npz` holds weights after each of ten updates by ``mx.optimizer.get_updater`` of MXNet 1.9.1.
 """
 
+import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,7 @@ def test_parameters_have_states_and_counts_of_their_own():
     for _ in range(3):
         updater(0, np.ones(2), first)
     updater(1, np.ones((3, 1)), second)
-    assert updater.counts == {0: 3, 1: 1}
+    assert updater.optimizer.counts == {0: 3, 1: 1}
     np.testing.assert_allclose(second, 0.9, rtol=1e-6)  # the first step of Adam is as long as the rate
     np.testing.assert_allclose(first, 0.7, rtol=1e-6)
 
@@ -126,7 +127,7 @@ def test_other_arrays_may_come_under_the_same_index():
     rng = np.random.default_rng(2)
     start, gradients = rng.normal(size=(4, 3)).astype("f"), rng.normal(size=(6, 4, 3)).astype("f")
     for optimizer in (SGD(0.1, 0.9), Adam(0.1)):
-        usual, updater, plain = start.copy(), get_updater(optimizer), get_updater(optimizer)
+        usual, updater, plain = start.copy(), get_updater(optimizer), get_updater(copy.copy(optimizer))
         weight = start.copy()
         for i, gradient in enumerate(gradients):
             plain("w", gradient, usual)
@@ -186,9 +187,9 @@ def test_a_wrong_setting_is_named(name, settings, message):
 
 def test_weights_of_another_kind_are_refused():
     with pytest.raises(DTypeError, match="weights are int64"):
-        SGD().create_state(np.arange(3))
+        SGD().first_state(np.arange(3))
     with pytest.raises(ShapeError, match=r"weights are \(2, 2\)"):
-        SGD().create_state(np.ones((2, 2)))
+        SGD().first_state(np.ones((2, 2)))
     with pytest.raises(ShapeError, match=r"gradients are \(2,\), weights \(3,\)"):
         get_updater(SGD())(0, np.ones(2), np.ones(3))
 
@@ -250,3 +251,30 @@ def test_a_network_is_fitted_by_a_rule_of_ones_own(runner, monkeypatch):
             w -= 0.05 * np.linalg.norm(w) / np.linalg.norm(g) * g
     for name, w in weights.items():
         np.testing.assert_allclose(model.arg_params[name], w, rtol=5e-3, atol=1e-3)
+
+
+def test_updates_may_be_counted_from_a_number_on():
+    optimizer = create("adam", begin_num_update=4, lazy_update=False)
+    optimizer.update(0, np.ones(2), np.ones(2), optimizer.create_state(0, np.ones(2)))
+    assert (optimizer.counts, optimizer.num_update, create("sgd", begin_num_update=4).num_update) == (
+        {0: 5},
+        5,
+        4,
+    )
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "nag", "signum", "adamax", "nadam", "dcasgd", "ftml"])
+def test_weights_of_half_precision_follow_those_in_single(name):
+    """As far as their digits go."""
+    rng = np.random.default_rng(1)
+    half, gradients = (
+        rng.uniform(-1, 1, 12).astype(np.float16),
+        rng.uniform(0.2, 1, (5, 12)).astype(np.float16),
+    )
+    single, found = half.astype(np.float32), get_updater(create(name))
+    exact = get_updater(create(name))
+    for g in gradients:
+        found(0, g, half)
+        exact(0, g.astype(np.float32), single)
+    assert half.dtype == np.float16
+    np.testing.assert_allclose(half, single, atol=4e-3)

@@ -292,7 +292,7 @@ def alone(symbol: Symbol, way: Setting, arrays: Any, is_train: bool, values: Val
         found = bound(symbol, symbol.heads, way, given).forward(is_train=is_train)
     for edge, y in zip(symbol.heads, found, strict=True):
         far = np.abs(np.asarray(y, float) - values[edge])
-        if np.any(far > ROUNDINGS * np.sqrt(unit_of(y)) * size_of(values[edge])):
+        if np.any(far > ROUNDINGS * np.sqrt(unit_of(np.asarray(y))) * size_of(values[edge])):
             return [
                 f"on {way} the result is another one if what lies between is not kept: its plan is to blame"
             ]

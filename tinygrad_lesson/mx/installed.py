@@ -13,6 +13,16 @@ ELSEWHERE = {  # modules of MXNet that live outside of this room
     "viz": "tinygrad_lesson.viz",
     "visualization": "tinygrad_lesson.viz",
     "init": f"{OURS}.initializer",
+    "nd": f"{OURS}.ndarray",
+    "mod": f"{OURS}.module",
+    "io.io": f"{OURS}.io",
+    "module.base_module": f"{OURS}.module.base",
+    "module.bucketing_module": f"{OURS}.module.bucketing",
+    "module.module": f"{OURS}.module.single",
+    "module.sequential_module": f"{OURS}.module.sequential",
+    "ndarray.ndarray": f"{OURS}.ndarray",
+    "optimizer.optimizer": f"{OURS}.optimizer",
+    "symbol.symbol": "tinygrad_lesson.mxnet",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 
 from tinygrad_lesson.mxnet import catalog
@@ -30,23 +31,29 @@ from tinygrad_lesson.mxnet.functions import (
     zeros,
 )
 from tinygrad_lesson.mxnet.naming import AttrScope, NameManager, Prefix
-from tinygrad_lesson.mxnet.recorded import from_tensor
 from tinygrad_lesson.mxnet.register import offered_names, operator
 from tinygrad_lesson.mxnet.symbol import Symbol
 
+LATE = {"from_tensor": "recorded"}  # imported when it is first used
+
 
 def __getattr__(name: str) -> Callable[..., Symbol]:
-    function = operator_function(name)
+    if name in LATE:
+        function: Callable[..., Symbol] = getattr(
+            importlib.import_module(f"tinygrad_lesson.mxnet.{LATE[name]}"), name
+        )
+    else:
+        function = operator_function(name)
     globals()[name] = function
     return function
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *offered_names()})
+    return sorted({*globals(), *LATE, *offered_names()})
 
 
 __all__ = [
     "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "arange", "catalog", "contrib", "eye",
-    "from_tensor", "full", "group", "hypot", "linalg", "linspace", "load", "load_json", "maximum", "minimum", "ones",
+    "full", "group", "hypot", "linalg", "linspace", "load", "load_json", "maximum", "minimum", "ones",
     "operator", "pow", "power", "random", "var", "variable", "zeros",
 ]  # fmt: skip

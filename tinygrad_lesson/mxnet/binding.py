@@ -12,7 +12,7 @@ from tinygrad_lesson.engine.errors import BindError, listed, near, shown
 from tinygrad_lesson.engine.graph import Edge
 from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import is_complete, show
-from tinygrad_lesson.mxnet.bound import as_numbers, check_shape
+from tinygrad_lesson.mxnet.bound import as_numbers, check_shape, in_place
 from tinygrad_lesson.mxnet.executor import REQUESTS, Executor, Flat, variables
 
 
@@ -131,12 +131,13 @@ def by_name(given: Any, names: Sequence[str], what: str, needed: bool) -> dict[s
         close = near(missing[0], [str(name) for name in given]).replace("it takes", "given:")
         raise BindError(f"bind: {what} lacks {missing[0]!r}; {close}")
     arrays = {name: given[name] for name in names if given.get(name) is not None}
-    return {
-        name: as_numbers(a, f"bind: {what} {name!r}", None if isinstance(a, np.ndarray) else np.float32).view(
-            np.ndarray
-        )
-        for name, a in arrays.items()
-    }
+    return {name: as_bound(a, f"bind: {what} {name!r}") for name, a in arrays.items()}
+
+
+def as_bound(value: Any, what: str) -> np.ndarray:
+    """An array where it lies; what is no array yet becomes one of float32."""
+    value = in_place(value)
+    return as_numbers(value, what, None if isinstance(value, np.ndarray) else np.float32).view(np.ndarray)
 
 
 def read_requests(grad_req: Any, names: Sequence[str]) -> dict[str, str]:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_lesson.arrays import real
 from tinygrad_lesson.engine.errors import BindError, DTypeError, ShapeError, near
 from tinygrad_lesson.engine.shapes import show
+
+if TYPE_CHECKING:
+    from tinygrad_lesson.mxnet.ndarray import NDArray
+
+
+def as_ndarray(array: np.ndarray) -> NDArray:
+    """The same memory as MXNet's kind of array, which is imported when the first one is handed out."""
+    made: NDArray = importlib.import_module("tinygrad_lesson.mxnet.invoked").as_ndarray(array)
+    return made
+
+
+def in_place(x: Any) -> np.ndarray:
+    """The elements of an array, MXNet's or NumPy's, where they lie, to be written to."""
+    return x.memory() if hasattr(x, "memory") else x  # type: ignore[no-any-return]
 
 
 def check_shape(array: np.ndarray, value: Any, what: str) -> None:
@@ -85,7 +100,8 @@ def assign_all(copies: Iterable[tuple[np.ndarray, Any, str]]) -> None:
         cannot be written; then none has changed.
     """
     checked = []
-    for array, value, what in copies:
+    for place, value, what in copies:
+        array = np.asarray(place)
         value = as_numbers(value, what)
         check_shape(array, value, what)
         if not array.flags.writeable:

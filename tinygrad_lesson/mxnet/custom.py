@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_lesson.arrays import as_ndarray, cpu
+from tinygrad_lesson.arrays import cpu
 from tinygrad_lesson.eager.apply import apply
 from tinygrad_lesson.engine.dtypes import DType
 from tinygrad_lesson.engine.errors import (
@@ -21,6 +21,7 @@ from tinygrad_lesson.engine.errors import (
 )
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import Shape, is_complete, merge, show
+from tinygrad_lesson.mxnet.bound import as_ndarray
 from tinygrad_lesson.mxnet.operator import CustomOp, CustomOpProp, make_prop
 from tinygrad_lesson.ops.reduce import filled
 

@@ -7,19 +7,22 @@ import gc
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import Context, NDArray, aligned_zeros, as_ndarray, read_only, require_device
+from tinygrad_lesson.arrays import Context, aligned_zeros, read_only, require_device
 from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, listed, near, shown
 from tinygrad_lesson.engine.graph import Edge, Label, Node, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
-from tinygrad_lesson.mxnet.bound import Listed, Named, as_numbers, assign_all, check_shape
+from tinygrad_lesson.mxnet.bound import Listed, Named, as_ndarray, as_numbers, assign_all, check_shape
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, parameter_updates, rematerialized
 from tinygrad_lesson.run import runner as find_runner
+
+if TYPE_CHECKING:
+    from tinygrad_lesson.mxnet.ndarray import NDArray
 
 REQUESTS = ("write", "add", "null")
 OUTPUT = "output "  # what a plan calls the results of its forward part

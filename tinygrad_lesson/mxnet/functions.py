@@ -141,48 +141,69 @@ def operator_function(mxnet_op: str, hint: str = "") -> Callable[..., Symbol]:
 class Prefixed:
     """The operators whose names begin alike, without that beginning: `sym.contrib.quadratic`, `sym.linalg.gemm2`."""
 
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
+    def __init__(self, prefix: str, function: Callable[..., Any] = operator_function) -> None:
+        self.prefix, self.function = prefix, function
 
-    def __getattr__(self, name: str) -> Callable[..., Symbol]:
-        return operator_function(self.prefix + name, name.lower())
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return self.function(self.prefix + name, name.lower())  # type: ignore[no-any-return]
 
     def __dir__(self) -> list[str]:
         return sorted(name.removeprefix(self.prefix) for name in OPERATORS if name.startswith(self.prefix))
 
 
 class Random:
-    """MXNet's `sym.random`: a distribution of numbers is drawn once, one of symbols for each of their elements."""
+    """MXNet's `sym.random` and `nd.random`: a distribution of numbers is drawn once, one of symbols or arrays (`kind`)
+    for each of their elements."""
 
-    def __getattr__(self, name: str) -> Callable[..., Symbol]:
+    def __init__(
+        self,
+        function: Callable[..., Any] = operator_function,
+        kind: type[Any] = Symbol,
+        get_prob: bool = True,
+    ) -> None:
+        self.function, self.kind, self.get_prob = function, kind, get_prob
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         named = {"randint": "_random_randint", "shuffle": "_shuffle"}
-        plain = operator_function(named.get(name, f"_random_{name}"), f"random_{name}")
+        plain: Callable[..., Any] = self.function(named.get(name, f"_random_{name}"), f"random_{name}")
         if name not in DRAWN and name != "randint":
             return plain
-        known = (*DRAWN.get(name, ("low", "high")), "shape", "dtype")
+        parameters = tuple(DRAWN.get(name, ("low", "high")))
+        known = (*parameters, "shape", "dtype", "ctx", "out")
 
-        def draw(*given: Any, **more: Any) -> Symbol:
-            if any(isinstance(value, Symbol) for value in (*given, *more.values())):
-                return operator_function(f"_sample_{name}", f"sample_{name}")(*given, **more)
-            return plain(**dict(zip(known, given, strict=False)), **more)
+        def draw(*given: Any, **more: Any) -> Any:
+            told = {
+                key: v
+                for key, v in {**dict(zip(known, given, strict=False)), **more}.items()
+                if v is not None
+            }
+            if any(isinstance(told.get(key), self.kind) for key in parameters):
+                inputs = [told.pop(key) for key in parameters]
+                return self.function(f"_sample_{name}", f"sample_{name}")(*inputs, **told)
+            if told.get("out") is not None:
+                told.setdefault("shape", told["out"].shape)
+            return plain(**told)
 
         draw.__name__, draw.__doc__ = name, plain.__doc__
         draw.__signature__ = inspect.signature(plain)  # type: ignore[attr-defined]
         return draw
 
-    def exponential(self, scale: Any = 1.0, *given: Any, **more: Any) -> Symbol:
+    def exponential(self, scale: Any = 1.0, *given: Any, **more: Any) -> Any:
         """Numbers of the exponential distribution with mean `scale`; or with `lam`, which is 1 over it."""
         draw = self.__getattr__("exponential")
         return draw(*given, **more) if "lam" in more else draw(1 / scale, *given, **more)
 
-    def randn(self, *shape: int, loc: float = 0.0, scale: float = 1.0, **more: Any) -> Symbol:
+    def randn(self, *shape: int, loc: float = 0.0, scale: float = 1.0, **more: Any) -> Any:
         """Normal numbers, in an array whose sizes are given one by one."""
         return self.normal(loc, scale, shape=shape, **more)
 
-    def multinomial(self, data: Symbol, shape: Any = (), get_prob: bool = True, **more: Any) -> Symbol:
-        """Class numbers for each vector of probabilities, and unless `get_prob` is False their logarithms."""
-        sampled = operator_function("_sample_multinomial", "sample_multinomial")
-        return sampled(data, shape=shape, get_prob=get_prob, **more)
+    def multinomial(self, data: Any, shape: Any = (), get_prob: bool | None = None, **more: Any) -> Any:
+        """Class numbers for each vector of probabilities, and with `get_prob` their logarithms.
+
+        Those come by default from a symbol, not from an array.
+        """
+        sampled = self.function("_sample_multinomial", "sample_multinomial")
+        return sampled(data, shape=shape, get_prob=self.get_prob if get_prob is None else get_prob, **more)
 
     def __dir__(self) -> list[str]:
         names = [*DRAWN, *(f"{name}_like" for name in DRAWN), "multinomial", "randint", "randn", "shuffle"]

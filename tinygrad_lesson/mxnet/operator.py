@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tinygrad_lesson.arrays import Context, NDArray
+from tinygrad_lesson.arrays import Context
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError
 from tinygrad_lesson.engine.shapes import Shape
+
+if TYPE_CHECKING:
+    from tinygrad_lesson.mxnet.ndarray import NDArray
 
 PropClass = TypeVar("PropClass", bound=type["CustomOpProp"])
 REGISTERED: dict[str, type[CustomOpProp]] = {}
@@ -54,14 +57,14 @@ class CustomOp:
 class CustomOpProp:
     """What is known about an operator before it runs: names, shapes, element types.
 
-    The attributes of a node come to `__init__` as texts. Without `need_top_grad` the gradient begins
+    The attributes of a node come to `__init__` as texts. With ``need_top_grad=False`` the gradient begins
     here, as in a loss: `backward` is not told what comes from above.
 
     Source
         MXNet 1.9, ``mx.operator.CustomOpProp``.
     """
 
-    def __init__(self, need_top_grad: bool = False) -> None:
+    def __init__(self, need_top_grad: bool = True) -> None:
         self.need_top_grad_ = need_top_grad
 
     def list_arguments(self) -> list[str]:

@@ -48,7 +48,7 @@ from tinygrad_lesson.mxnet.functions import load_json
 from tinygrad_lesson.mxnet.register import DTYPE_CODES
 from tinygrad_lesson.mxnet.symbol import Symbol
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Any]
 
 MAGIC = 0x112
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -56,25 +56,33 @@ STORAGES = {1: "row_sparse", 2: "csr"}
 CPU = 1
 
 
-def save_params(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write `arrays` under their names, such as ``arg:fc1_weight`` and ``aux:bn1_moving_mean``.
+def save_params(
+    path: str | os.PathLike[str], arrays: Mapping[Any, npt.NDArray[Any]], named: bool = True
+) -> None:
+    """Write `arrays` under their names, such as ``arg:fc1_weight`` and ``aux:bn1_moving_mean``, or without these.
 
     Errors
         ShapeError for an array without axes (the format takes that for a missing one) or with more
         than 32; DTypeError for one whose dtype MXNet does not have.
     """
-    write_arrays(path, arrays, 0)
+    write_arrays(path, arrays, 0, named)
 
 
-def write_arrays(path: str | os.PathLike[str], arrays: Arrays, belongs_to: int) -> None:
+def write_arrays(path: str | os.PathLike[str], arrays: Arrays, belongs_to: int, named: bool = True) -> None:
     """Write `arrays` as `save_params` does, with a digest in the reserved word."""
+    write_whole(path, packed_arrays(arrays, belongs_to, named))
+
+
+def packed_arrays(arrays: Arrays, belongs_to: int = 0, named: bool = True) -> bytes:
+    """The bytes of a file of `arrays`."""
     parts = [struct.pack("<QQQ", MAGIC, belongs_to, len(arrays))]
     for name, array in arrays.items():
         parts += _array_record(name, np.asarray(array))
-    parts.append(struct.pack("<Q", len(arrays)))
-    for name in arrays:
+    names = list(arrays) if named else []
+    parts.append(struct.pack("<Q", len(names)))
+    for name in names:
         parts += [struct.pack("<Q", len(name.encode())), name.encode()]
-    write_whole(path, b"".join(parts))
+    return b"".join(parts)
 
 
 def load_params(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
@@ -88,7 +96,18 @@ def load_params(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
 
 def read_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], int]:
     """The named arrays of a file, and its reserved word."""
-    with Cursor(path) as cursor:
+    names, arrays, reserved = read_listed(path, needed=True)
+    return dict(zip(names, arrays, strict=True)), reserved
+
+
+def read_listed(
+    source: str | os.PathLike[str] | bytes, needed: bool = False
+) -> tuple[list[str], list[npt.NDArray[Any]], int]:
+    """The names in a file, or in its bytes, its arrays and its reserved word.
+
+    There may be no names unless they are `needed`.
+    """
+    with Cursor.of(source) if isinstance(source, bytes) else Cursor(source) as cursor:
         magic = cursor.number("Q", "the magic number")
         if magic != MAGIC:
             raise cursor.error(
@@ -98,13 +117,13 @@ def read_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any
         arrays = [_read_array(cursor, i) for i in range(cursor.count("arrays", minimum=20))]
         start = cursor.position
         names = [_read_name(cursor, i) for i in range(cursor.count("names", minimum=8))]
-        if len(names) != len(arrays):
+        if len(names) != len(arrays) and (names or needed):
             raise cursor.error(f"there are {len(arrays)} arrays but {len(names)} names", at=start)
         if len(set(names)) < len(names):
             raise cursor.error("two arrays have the same name", at=start)
         if cursor.left:
             raise cursor.error(f"{cursor.left} bytes follow the last name")
-    return dict(zip(names, arrays, strict=True)), reserved
+    return names, arrays, reserved
 
 
 def _array_record(name: str, array: npt.NDArray[Any]) -> list[bytes]:

@@ -93,6 +93,9 @@ class Translation(Copied):
             a, b = [Symbol([x]) if n is None else n for x, n in zip(inputs, numbers, strict=True)]
             return binary(mxnet_op, a, b).heads[0].node
         assert node.op is not None
+        if node.label.mxnet_op:
+            told = node.label._replace(name=self.number(node.label.mxnet_op.lower()))
+            return Node(node.op, inputs, told)
         return Node(node.op, inputs, label_of(node.op, self.number(node.op.function)))
 
 

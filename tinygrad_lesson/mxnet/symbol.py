@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, as_ndarray, cpu
+from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.engine.errors import (
     AttributeValueError,
@@ -36,13 +36,15 @@ from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.engine.shapes import Shape
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.mxnet import binding, serial
+from tinygrad_lesson.mxnet.bound import as_ndarray
 from tinygrad_lesson.mxnet.executor import Executor, collector_paused, variables
 from tinygrad_lesson.mxnet.naming import HIDDEN, NameManager, is_hidden, is_wrapped, scoped, wrapped
 from tinygrad_lesson.mxnet.register import DTYPE_CODES, Operator, as_factor, as_text, find, offered
+from tinygrad_lesson.mxnet.spelled import Spelled, is_number, told_apart, with_number
 from tinygrad_lesson.plan import Passes
 
 
-class Symbol(Displayed):
+class Symbol(Spelled, Displayed):
     """A symbolic expression: edges of a graph whose variables have no values yet."""
 
     __slots__ = ("heads", "order")
@@ -330,66 +332,16 @@ class Symbol(Displayed):
 
     # Arithmetic.
 
-    def __add__(self, other: Any) -> Symbol:
-        return binary("_Plus", self, other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Symbol:
-        return binary("_Minus", self, other)
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return binary("_Minus", other, self)
-
-    def __mul__(self, other: Any) -> Symbol:
-        return binary("_Mul", self, other)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Symbol:
-        return binary("_Div", self, other)
-
-    def __rtruediv__(self, other: Any) -> Symbol:
-        return binary("_Div", other, self)
-
-    def __mod__(self, other: Any) -> Symbol:
-        return binary("_Mod", self, other)
-
-    def __rmod__(self, other: Any) -> Symbol:
-        return binary("_Mod", other, self)
+    def operate(self, mxnet_op: str, a: Any, b: Any) -> Symbol:
+        """A node of an operator between symbols, or between a symbol and a number."""
+        return binary(mxnet_op, a, b)
 
     def astype(self, dtype: Any) -> Symbol:
         """The same numbers in another element type."""
         return apply("Cast", self, dtype=np.dtype(dtype).name)
 
-    def __pow__(self, other: Any) -> Symbol:
-        return binary("_Power", self, other)
-
-    def __rpow__(self, other: Any) -> Symbol:
-        return binary("_Power", other, self)
-
-    def __neg__(self) -> Symbol:
-        return binary("_Mul", self, -1.0)
-
-    def __eq__(self, other: object) -> Any:
-        return binary("_equal", self, other)
-
-    def __ne__(self, other: object) -> Any:
-        return binary("_not_equal", self, other)
-
-    def __gt__(self, other: Any) -> Symbol:
-        return binary("_greater", self, other)
-
-    def __ge__(self, other: Any) -> Symbol:
-        return binary("_greater_equal", self, other)
-
-    def __lt__(self, other: Any) -> Symbol:
-        return binary("_lesser", self, other)
-
-    def __le__(self, other: Any) -> Symbol:
-        return binary("_lesser_equal", self, other)
-
-    __hash__ = object.__hash__
+    def __abs__(self) -> Symbol:
+        return apply("abs", self)
 
 
 def restored(nodes: Any, heads: Any) -> Symbol:
@@ -472,14 +424,7 @@ def apply(mxnet_op: str, *positional: Any, name: str | None = None, attr: Any = 
         raise AttributeValueError(f"there is no operator {mxnet_op!r}")
     if not isinstance(name, str | None):
         raise DTypeError(f"{mxnet_op}: the name must be a string, not {name!r}")
-    if len(positional) == 1 and isinstance(positional[0], list | tuple):
-        positional = tuple(positional[0])
-    positional, by_position = known.by_position(positional, named)
-    named |= by_position
-    inputs = {key: value for key, value in named.items() if isinstance(value, Symbol)}
-    if isinstance(named.get("data"), list | tuple):  # MXNet's R spelling of concat
-        positional = tuple(named.pop("data"))
-    given = {k: v for k, v in named.items() if k not in inputs and (v is not None or known.means_none(k))}
+    positional, inputs, given = told_apart(known, positional, named, Symbol)
     told = {k: as_text(given.pop(k)) for k in list(given) if is_hidden(k)}
     told = scoped(attr, told, f"{shown(name)} ({mxnet_op})" if name else mxnet_op)
     own = {**{k: text for k, text in told.items() if k in known.parameters}, **given}
@@ -545,15 +490,12 @@ def binary(mxnet_op: str, a: Any, b: Any) -> Symbol:
     if isinstance(a, Symbol) and isinstance(b, Symbol):
         return apply(mxnet_op.lower(), a, b)
     symbol, number, reverse = (a, b, False) if isinstance(a, Symbol) else (b, a, True)
-    if isinstance(number, bool) or not isinstance(number, int | float | np.number):
+    if not is_number(number):
         raise DTypeError(
             f"{mxnet_op.strip('_').lower()} of a Symbol and {number!r}: expected a Symbol or a number"
         )
-    number = number.item() if isinstance(number, np.number) else number
-    if not mxnet_op[1].isupper():
-        return apply(f"{mxnet_op}_scalar", symbol, scalar=number)
-    reverse = reverse and mxnet_op in ("_Minus", "_Div", "_Power", "_Mod")
-    return apply(f"_R{mxnet_op[1:]}Scalar" if reverse else f"{mxnet_op}Scalar", symbol, scalar=number)
+    operator_name, scalar = with_number(mxnet_op, number, reverse)
+    return apply(operator_name, symbol, scalar=scalar)
 
 
 def variable(

@@ -121,9 +121,9 @@ class Nadam(Optimizer):
     schedule_decay: float = 0.004
     products: ClassVar[list[float]]  # of momenta so far, of each optimizer its own
 
-    def __post_init__(self, sym: Any) -> None:
+    def __post_init__(self, sym: Any, *more: Any) -> None:
         """Refuse settings out of their range."""
-        super().__post_init__(sym)
+        super().__post_init__(sym, *more)
         self.__dict__["products"] = [1.0]
 
     def moments(self) -> int:

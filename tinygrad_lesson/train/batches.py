@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_lesson.engine.errors import ShapeError
+from tinygrad_lesson.mxnet.bound import as_ndarray
 
 Array = npt.NDArray[Any]
 
@@ -276,13 +277,13 @@ class CSVIter(DataIter):
         self.rows = np.where(rows < len(self.data), rows, filled)
         return True
 
-    def getdata(self) -> list[Array]:
+    def getdata(self) -> list[Any]:
         """The data of this batch."""
-        return [self.data[self.rows]]
+        return [as_ndarray(self.data[self.rows])]
 
-    def getlabel(self) -> list[Array]:
+    def getlabel(self) -> list[Any]:
         """The labels of this batch."""
-        return [self.label[self.rows]]
+        return [as_ndarray(self.label[self.rows])]
 
     def getpad(self) -> int:
         """How many of the last rows only fill the batch."""

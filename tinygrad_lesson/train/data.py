@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, LessonError, ShapeError
-from tinygrad_lesson.mxnet.bound import as_numbers
+from tinygrad_lesson.mxnet.bound import as_ndarray, as_numbers
 from tinygrad_lesson.random import MXNetGenerator, default_generator
 from tinygrad_lesson.train.batches import DataBatch, DataDesc
 
@@ -148,15 +148,15 @@ class NDArrayIter:
             raise LessonError("NDArrayIter: there is no batch now, expected iter_next() or next() before")
         return self._epoch[self._cursor : self._cursor + self.batch_size]
 
-    def getdata(self) -> list[Array]:
+    def getdata(self) -> list[Any]:
         """The data of the batch."""
         rows = self.getindex()
-        return [array[rows] for _, array in self.data]
+        return [as_ndarray(array[rows]) for _, array in self.data]
 
-    def getlabel(self) -> list[Array]:
+    def getlabel(self) -> list[Any]:
         """The labels of the batch."""
         rows = self.getindex()
-        return [array[rows] for _, array in self.label]
+        return [as_ndarray(array[rows]) for _, array in self.label]
 
     def getpad(self) -> int:
         """`padding`; in a batch that begins with rows of the epoch before, their number."""
@@ -172,7 +172,7 @@ class NDArrayIter:
     def value(self) -> dict[str, Array]:
         """The batch, data and labels, by name."""
         names = [name for name, _ in self.data + self.label]
-        return dict(zip(names, [*self.getdata(), *self.getlabel()], strict=True))
+        return dict(zip(names, map(np.asarray, [*self.getdata(), *self.getlabel()]), strict=True))
 
     def epoch(self) -> dict[str, Array]:
         """All batches that are left in this epoch, by name.

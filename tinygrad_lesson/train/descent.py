@@ -104,9 +104,9 @@ class LARS(Optimizer):
     by_name = True
     rates: ClassVar[dict[int, float]]  # of this step and the last, of each optimizer its own
 
-    def __post_init__(self, sym: Any) -> None:
+    def __post_init__(self, sym: Any, *more: Any) -> None:
         """Refuse settings out of their range."""
-        super().__post_init__(sym)
+        super().__post_init__(sym, *more)
         self.__dict__["rates"] = {}
 
     def moments(self) -> int:
@@ -164,9 +164,9 @@ class LBSGD(Optimizer):
     begin_epoch: int = 0
     num_epochs: int = 60
 
-    def __post_init__(self, sym: Any) -> None:
+    def __post_init__(self, sym: Any, *more: Any) -> None:
         """Refuse settings out of their range."""
-        super().__post_init__(sym)
+        super().__post_init__(sym, *more)
         if self.batch_scale < 1:
             raise OptimizerError(f"LBSGD: batch_scale is {self.batch_scale!r}, expected 1 or more")
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.engine.errors import OptimizerError, ShapeError
+from tinygrad_lesson.engine.errors import FormatError, OptimizerError, ShapeError
+from tinygrad_lesson.mxnet.params import packed_arrays, read_listed
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.run import compiled_update, runner
 from tinygrad_lesson.train.adaptive import AdaDelta, AdaGrad, Adamax, Nadam
@@ -53,8 +54,9 @@ def create(name: str, **settings: Any) -> Optimizer:
     if name.lower() not in OPTIMIZERS:
         raise OptimizerError(f"unknown optimizer {name!r}; known: {', '.join(sorted(OPTIMIZERS))}")
     cls = OPTIMIZERS[name.lower()]
-    known = [*(setting.name for setting in fields(cls)), "sym"]
-    for setting in settings:
+    known = [*(setting.name for setting in fields(cls)), "sym", "begin_num_update", "lazy_update"]
+    written = "__init__" in vars(cls) and "__dataclass_params__" not in vars(cls)  # by its user, who knows
+    for setting in () if written else settings:
         if setting not in known:
             raise OptimizerError(f"{cls.__name__}: unknown setting {setting!r}; known: {', '.join(known)}")
     schedule = settings.get("lr_scheduler")
@@ -64,29 +66,49 @@ def create(name: str, **settings: Any) -> Optimizer:
 
 
 class Updater:
-    """``updater(index, grad, weight)``: an optimizer with a state and a count for every parameter."""
+    """``updater(index, grad, weight)``: an optimizer with a state for every parameter."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         """Start without states; they are made when first needed."""
         self.optimizer = optimizer
-        self.states: dict[Hashable, State] = {}
-        self.counts: dict[Hashable, int] = {}
-        self.flat: dict[Hashable, tuple[Array, Array]] = {}  # the weights, and a view of them with one axis
+        self.states: dict[Hashable, Any] = {}
 
-    def __call__(self, index: Hashable, grad: Array, weight: Array) -> None:
-        """Change `weight`, an array of any shape, in place."""
-        if index not in self.flat or self.flat[index][0] is not weight:
-            self.flat[index] = weight, weight.reshape(-1)
-        flat = self.flat[index][1]
+    def __call__(self, index: Any, grad: Any, weight: Any) -> None:
+        """Change `weight`, an array of any shape, in place; or several, in lists."""
+        if isinstance(index, list | tuple):
+            for one in zip(index, grad, weight, strict=True):
+                self(*one)
+            return
         if index not in self.states:
-            name = str(self.optimizer.param_idx2name.get(index, index))
-            self.states[index] = self.optimizer.create_state(flat, name)
-        count = self.counts[index] = self.counts.get(index, 0) + 1
-        multipliers = self.optimizer.multipliers(index)
-        self.optimizer.update(flat, grad.reshape(-1), self.states[index], count, *multipliers)
-        if not weight.flags.c_contiguous:  # it may be a copy
-            weight[...] = flat.reshape(weight.shape)
-            del self.flat[index]
+            self.states[index] = self.optimizer.create_state_multi_precision(index, weight)
+        self.optimizer.update_multi_precision(index, weight, grad, self.states[index])
+
+    def get_states(self, dump_optimizer: bool = False) -> bytes:
+        """What the optimizer remembers of each parameter, as the bytes of a file of arrays."""
+        arrays = {}
+        for index, state in self.states.items():
+            arrays[f"count:{index}"] = np.array([self.optimizer.counts.get(index, 0)], np.int64)
+            arrays.update({f"moment{i}:{index}": m for i, m in enumerate(state.moments)})
+        return packed_arrays(arrays)
+
+    def set_states(self, states: bytes) -> None:
+        """Go on with what `get_states` gave.
+
+        Errors
+            FormatError for bytes that are something else, such as a pickle, which is not read.
+        """
+        names, arrays, _ = read_listed(states)
+        found: dict[Hashable, dict[str, Array]] = {}
+        for name, array in zip(names, arrays, strict=True):
+            kind, _, index = name.partition(":")
+            found.setdefault(int(index) if index.isdecimal() else index, {})[kind] = array
+        for key, parts in found.items():
+            moments = [parts[f"moment{i}"].reshape(-1) for i in range(len(parts) - 1)]
+            if "count" not in parts or len(moments) != self.optimizer.moments():
+                raise FormatError(f"the states of an optimizer: {len(moments)} moments for parameter {key!r}")
+            self.optimizer.counts[key] = int(parts["count"][0])
+            name = str(self.optimizer.param_idx2name.get(key, key))
+            self.states[key] = State(tuple(moments), moments[0] if moments else np.empty(0, np.float32), name)
 
 
 def get_updater(optimizer: Optimizer) -> Updater:
@@ -114,7 +136,7 @@ class FlatUpdater:
         self.segments = list(segments)
         self.weight = weight
         self.grad = grad
-        self.state = optimizer.create_state(weight)
+        self.state = optimizer.first_state(weight)
         self.num_update = 0
         self._nodes = () if symbol is None else symbol.nodes
         self._multiply()

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from tinygrad_lesson.engine.errors import DTypeError, OptimizerError, ShapeError
 from tinygrad_lesson.engine.graph import Node
+from tinygrad_lesson.mxnet.bound import in_place
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan.update import MOMENT, Given, Segments, names_of_numbers, update_plan
 from tinygrad_lesson.random import default_generator
@@ -57,6 +58,8 @@ class State:
         self.name = name
         self.grad: Array = np.empty(0, weight.dtype)  # a copy of the gradient, where `step` reads it
         self.arrays: tuple[Any, ...] = ()  # those that `step` works on: weights and multipliers
+        self.whole: Any = None  # the weights that `update` was given last, and a view of them with one axis
+        self.flat: Array = self.grad
         self.step: Callable[..., None] | None = None
 
 
@@ -71,7 +74,8 @@ class Optimizer:
     parameters they name, or number; of others the variables of `sym` tell what they were made with
     (``Variable("w", lr_mult=0)``), as those of a model do when it is fitted. `lr_scheduler` tells the rate
     from the number of the update, counted from 1. `param_idx2name` gives names to the indices of
-    `get_updater`. `multi_precision` is there for MXNet's sake: float32 and float64 weights need no second copy.
+    `get_updater`. With `multi_precision` weights of half precision are kept in single too, in MXNet's form. There
+    updates are counted from `begin_num_update`; `lazy_update`, of sparse gradients, says nothing here.
 
     Units
         `learning_rate` is in units of the weights per step; the others are pure numbers, but for
@@ -84,7 +88,7 @@ class Optimizer:
         ...     def rule(self, F, given, *moments):
         ...         return given.weight - given.rate * F.sign(given.gradient)
         >>> weight, optimizer = np.ones(2), SignSGD(0.5)
-        >>> optimizer.update(weight, np.array([3.0, -4.0]), optimizer.create_state(weight), 1)
+        >>> optimizer.update(0, weight, np.array([3.0, -4.0]), optimizer.create_state(0, weight))
         >>> weight
         array([0.5, 1.5])
     """
@@ -100,12 +104,16 @@ class Optimizer:
     param_idx2name: Mapping[Hashable, str] = field(default_factory=dict)
     multi_precision: bool = False
     sym: InitVar[Symbol | None] = None
+    begin_num_update: InitVar[int] = 0
+    lazy_update: InitVar[bool] = True
 
     stated: ClassVar[Stated] = Stated()  # by `sym`
+    begun: ClassVar[int] = 0  # how many updates there were before
     times_set: ClassVar[int] = 0  # how often multipliers were set since it was made
 
-    def __post_init__(self, sym: Symbol | None) -> None:
+    def __post_init__(self, sym: Symbol | None, begin_num_update: int, lazy_update: bool) -> None:
         """Refuse settings out of their range."""
+        object.__setattr__(self, "begun", begin_num_update)
         if sym is not None:
             object.__setattr__(self, "stated", Stated.by(sym.nodes))
         for setting in ("lr_mult", "wd_mult"):
@@ -171,15 +179,85 @@ class Optimizer:
         stated = Stated.by(nodes).under(self.stated)
         return [self.multipliers(name, stated) for name in names]
 
-    def create_state(self, weight: Array, name: str = "") -> State:
-        """What `update` needs for `weight`, which has one axis and holds float32 or float64."""
-        if weight.dtype not in (np.float32, np.float64):
-            raise DTypeError(f"{self._name}: weights are {weight.dtype}, expected float32 or float64")
+    # In MXNet's form, which counts the updates of each parameter; one of your own may be written in it, without a rule.
+
+    def create_state(self, index: Hashable, weight: Any) -> Any:
+        """What `update` needs for parameter `index`, whose array is `weight`."""
+        name = str(self.param_idx2name.get(index, index))
+        return self.first_state(in_place(weight).reshape(-1), name)
+
+    def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
+        """Change `weight`, an array of any shape, and `state` in place; or those of several parameters, in lists."""
+        if isinstance(index, list | tuple):
+            for one in zip(index, weight, grad, state, strict=True):
+                self.update(*one)
+            return
+        self._update_count(index)
+        grad, weight = in_place(grad), in_place(weight)
+        if state.whole is not weight:
+            state.whole, state.flat = weight, weight.reshape(-1)
+        number = self.counts[index]
+        self.step(state.flat, grad.reshape(-1), state, number, *self.multipliers(index))
+        if not weight.flags.c_contiguous:  # it may be a copy
+            weight[...] = state.flat.reshape(weight.shape)
+            state.whole = None
+
+    def name_parameters(self, names: Mapping[Hashable, str]) -> None:
+        """Give names to the indices."""
+        object.__setattr__(self, "param_idx2name", dict(names))
+
+    def create_state_multi_precision(self, index: Hashable, weight: Any) -> Any:
+        """As `create_state`; with `multi_precision` half precision weights get a copy in single, which comes first."""
+        if self.multi_precision and weight.dtype == np.float16:
+            single = in_place(weight).astype(np.float32)
+            return single, self.create_state(index, single)
+        return self.create_state(index, weight)
+
+    def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
+        """As `update`; where there is a copy in single precision, that is changed first."""
+        if isinstance(state, tuple) and self.multi_precision and weight.dtype == np.float16:
+            self.update(index, state[0], in_place(grad).astype(np.float32), state[1])
+            in_place(weight)[...] = state[0]
+        else:
+            self.update(index, weight, grad, state)
+
+    @property
+    def lr(self) -> float:
+        """The rate, as MXNet calls it."""
+        return self.learning_rate
+
+    @property
+    def counts(self) -> dict[Hashable, int]:
+        """How often each parameter was changed by `update`."""
+        counts: dict[Hashable, int] = self.__dict__.setdefault("_counts", {})
+        return counts
+
+    @property
+    def num_update(self) -> int:
+        """How often the parameter that was changed most often was changed."""
+        return max(self.counts.values(), default=self.begun)
+
+    def _update_count(self, index: Any) -> None:
+        for one in index if isinstance(index, list | tuple) else [index]:
+            self.counts[one] = self.counts.get(one, self.begun) + 1
+
+    def _get_lr(self, index: Hashable) -> float:
+        return Optimizer.rate(self, self.num_update) * self.multipliers(index)[0]
+
+    def _get_wd(self, index: Hashable) -> float:
+        return self.wd * self.multipliers(index)[1]
+
+    # The rule, carried out.
+
+    def first_state(self, weight: Array, name: str = "") -> State:
+        """What `step` needs for `weight`, which has one axis and holds floats."""
+        if weight.dtype not in (np.float16, np.float32, np.float64):
+            raise DTypeError(f"{self._name}: weights are {weight.dtype}, expected float32 or another float")
         if weight.ndim != 1:
             raise ShapeError(f"{self._name}: weights are {weight.shape}, expected one axis")
         return State(self.first_moments(weight), weight, name)
 
-    def update(
+    def step(
         self,
         weight: Array,
         grad: Array,

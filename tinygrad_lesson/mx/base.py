@@ -1,0 +1,15 @@
+"""`mx.base`: the error that scripts of MXNet catch, and a few kinds of value."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_lesson.engine.errors import LessonError
+
+MXNetError = LessonError
+mx_real_t = np.float32
+mx_uint = int
+string_types = (str,)
+numeric_types = (float, int, np.generic)
+
+__all__ = ["MXNetError", "mx_real_t", "mx_uint", "numeric_types", "string_types"]

@@ -1,0 +1,180 @@
+"""`mx.mod.BucketingModule`: a network for each length of sequence, all with the same parameters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from tinygrad_lesson.arrays import cpu
+from tinygrad_lesson.engine.errors import BindError
+from tinygrad_lesson.mx.module.base import BaseModule
+from tinygrad_lesson.mx.module.single import Module
+from tinygrad_lesson.mxnet.ndarray import NDArray
+from tinygrad_lesson.train.initializer import Uniform
+
+
+class BucketingModule(BaseModule):
+    """For each bucket a module, made when its first batch comes; they share parameters and optimizer.
+
+    ``sym_gen(key)`` gives the symbol of a bucket, the names of its data and those of its labels.
+
+    Source
+        MXNet 1.9, ``mx.mod.BucketingModule``.
+    """
+
+    def __init__(
+        self,
+        sym_gen: Callable[[Any], tuple[Any, Any, Any]],
+        default_bucket_key: Any = None,
+        logger: Any = logging,
+        context: Any = cpu(),
+        work_load_list: Any = None,
+        fixed_param_names: Any = None,
+        state_names: Any = None,
+        group2ctxs: Any = None,
+        compression_params: Any = None,
+    ) -> None:
+        super().__init__(logger)
+        if default_bucket_key is None:
+            raise BindError("BucketingModule: default_bucket_key is missing")
+        self.sym_gen, self.default_bucket_key = sym_gen, default_bucket_key
+        self.settings = {
+            "logger": logger, "context": context, "fixed_param_names": fixed_param_names, "state_names": state_names,
+        }  # fmt: skip
+        self.buckets: dict[Any, Module] = {}
+        self.current = self.generated(default_bucket_key)
+        self.current_key = default_bucket_key
+
+    def generated(self, key: Any) -> Module:
+        """A module for a bucket."""
+        symbol, data_names, label_names = self.sym_gen(key)
+        return Module(symbol, data_names, label_names, **self.settings)
+
+    @property
+    def symbol(self) -> Any:  # type: ignore[override]
+        """The symbol of the present bucket."""
+        return self.current.symbol
+
+    @property
+    def data_names(self) -> Any:  # type: ignore[override]
+        """The names of its data."""
+        return self.current.data_names
+
+    @property
+    def output_names(self) -> Any:  # type: ignore[override]
+        """The names of its outputs."""
+        return self.current.output_names
+
+    @property
+    def data_shapes(self) -> Any:  # type: ignore[override]
+        """The shapes of its data."""
+        return self.current.data_shapes
+
+    @property
+    def label_shapes(self) -> Any:  # type: ignore[override]
+        """The shapes of its labels."""
+        return self.current.label_shapes
+
+    @property
+    def output_shapes(self) -> Any:  # type: ignore[override]
+        """The shapes of its outputs."""
+        return self.current.output_shapes
+
+    def bind(  # type: ignore[override]
+        self,
+        data_shapes: Any,
+        label_shapes: Any = None,
+        for_training: bool = True,
+        inputs_need_grad: bool = False,
+        force_rebind: bool = False,
+        shared_module: Any = None,
+        grad_req: Any = "write",
+    ) -> None:
+        """Make room for batches of the default bucket, which is to be the largest."""
+        if self.binded and not force_rebind:
+            self.logger.warning("Already bound, ignoring bind()")
+            return
+        first = self.buckets.get(self.default_bucket_key) or self.current
+        first.bind(
+            data_shapes, label_shapes, for_training, inputs_need_grad, force_rebind, shared_module, grad_req
+        )
+        self.buckets = {self.default_bucket_key: first}
+        self.current, self.current_key = first, self.default_bucket_key
+        self.binded, self.for_training, self.inputs_need_grad = True, for_training, inputs_need_grad
+        self.grad_req = grad_req
+
+    def switch_bucket(self, bucket_key: Any, data_shapes: Any, label_shapes: Any = None) -> None:
+        """Go on with another bucket."""
+        if not self.binded:
+            raise BindError("BucketingModule: call bind before switching bucket")
+        if bucket_key not in self.buckets:
+            made = self.generated(bucket_key)
+            first = self.buckets[self.default_bucket_key]
+            made.bind(
+                data_shapes, label_shapes, self.for_training, self.inputs_need_grad, shared_module=first,
+                grad_req=self.grad_req,
+            )  # fmt: skip
+            self.buckets[bucket_key] = made
+        self.current, self.current_key = self.buckets[bucket_key], bucket_key
+
+    def init_params(self, initializer: Any = Uniform(0.01), **more: Any) -> None:
+        """Give the parameters, which all buckets share, their first values."""
+        if self.params_initialized and not more.get("force_init"):
+            return
+        self.current.init_params(initializer, **more)
+        self.params_initialized = True
+        for module in self.buckets.values():
+            module.params_initialized = True
+
+    def get_params(self) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+        """Copies of the parameters and of the states, by name."""
+        return self.current.get_params()
+
+    def init_optimizer(self, kvstore: Any = "local", optimizer: Any = "sgd", **more: Any) -> None:
+        """Choose how parameters follow their gradients."""
+        if self.optimizer_initialized and not more.get("force_init"):
+            self.logger.warning("optimizer already initialized, ignoring.")
+            return
+        first = self.buckets[self.default_bucket_key]
+        first.init_optimizer(kvstore, optimizer, **more)
+        for module in self.buckets.values():
+            if module is not first:
+                module.borrow_optimizer(first)
+        self.optimizer_initialized = True
+
+    def forward(self, data_batch: Any, is_train: bool | None = None) -> None:
+        """Compute the outputs of a batch, in its bucket."""
+        self.require()
+        key = self.default_bucket_key if data_batch.bucket_key is None else data_batch.bucket_key
+        shapes = data_batch.provide_data, data_batch.provide_label
+        if key not in self.buckets or shapes[0] is not None:
+            self.switch_bucket(key, *shapes)
+        else:
+            self.current, self.current_key = self.buckets[key], key
+        self.current.forward(data_batch, is_train=is_train)
+
+    def backward(self, out_grads: Any = None) -> None:
+        """Compute the gradients of the present bucket."""
+        self.current.backward(out_grads)
+
+    def update(self) -> None:
+        """Change the parameters by these."""
+        self.require(optimizer=True)
+        self.current.update()
+
+    def get_outputs(self, merge_multi_context: bool = True) -> list[Any]:
+        """The outputs of the last batch."""
+        return self.current.get_outputs(merge_multi_context)
+
+    def get_input_grads(self, merge_multi_context: bool = True) -> list[Any]:
+        """The gradients for the data of the last batch."""
+        return self.current.get_input_grads(merge_multi_context)
+
+    def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
+        """Let a metric count the last batch."""
+        self.current.update_metric(eval_metric, labels)
+
+    def save_checkpoint(self, prefix: str, epoch: int, remove_amp_cast: bool = False) -> None:
+        """Write the symbol of the default bucket and the parameters."""
+        self.buckets[self.default_bucket_key].save_checkpoint(prefix, epoch)

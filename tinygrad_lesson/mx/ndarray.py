@@ -1,0 +1,288 @@
+"""`mx.nd`: arrays that are written to in place. Every operator of MXNet that is here is a function of arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.arrays import Context, require_device
+from tinygrad_lesson.engine.errors import DTypeError, near
+from tinygrad_lesson.mxnet.documented import documented, signature
+from tinygrad_lesson.mxnet.functions import Prefixed, Random
+from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray, invoke, split_v2
+from tinygrad_lesson.mxnet.params import read_listed, save_params
+from tinygrad_lesson.mxnet.register import offered, offered_names
+
+BINARY = {  # functions of two arrays, or of an array and a number, and the operators that they are
+    "add": "_Plus", "subtract": "_Minus", "multiply": "_Mul", "divide": "_Div", "true_divide": "_Div",
+    "modulo": "_Mod", "power": "_Power", "maximum": "_Maximum", "minimum": "_Minimum", "hypot": "_Hypot",
+    "equal": "_equal", "not_equal": "_not_equal", "greater": "_greater", "greater_equal": "_greater_equal",
+    "lesser": "_lesser", "lesser_equal": "_lesser_equal", "logical_and": "_logical_and", "logical_or": "_logical_or",
+    "logical_xor": "_logical_xor",
+}  # fmt: skip
+
+
+def array_function(mxnet_op: str, hint: str = "") -> Callable[..., Any]:
+    """The operator called `mxnet_op` as a function of arrays.
+
+    Errors
+        AttributeError if there is none.
+    """
+    known = offered(mxnet_op)
+    if known is None:
+        raise AttributeError(f"there is no operator {mxnet_op!r}; {near(mxnet_op, sorted(offered_names()))}")
+
+    def function(*inputs: Any, **named: Any) -> Any:
+        return invoke(mxnet_op, *inputs, **named)
+
+    function.__name__, function.__doc__ = hint or mxnet_op, documented(known)
+    function.__signature__ = signature(known)  # type: ignore[attr-defined]
+    return function
+
+
+def binary_function(name: str) -> Callable[..., Any]:
+    """A function of two operands, one of which may be a number."""
+
+    def function(lhs: Any, rhs: Any) -> Any:
+        array = next((x for x in (lhs, rhs) if isinstance(x, NDArray)), None)
+        if array is None:
+            y = as_ndarray(np.full(1, lhs, np.float64)).operate(
+                BINARY[name], as_ndarray(np.full(1, lhs, np.float64)), rhs
+            )
+            return y.item()
+        y = array.operate(BINARY[name], lhs, rhs)
+        if y is NotImplemented:
+            raise DTypeError(f"{name}: {lhs!r:.80} and {rhs!r:.80}, expected arrays or numbers")
+        return y
+
+    function.__name__ = name
+    function.__doc__ = (
+        f"The operator `{BINARY[name]}` of two arrays, which are broadcast, or of an array and a number."
+    )
+    return function
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    function = binary_function(name) if name in BINARY else array_function(name)
+    globals()[name] = function
+    return function
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *BINARY, *offered_names()})
+
+
+def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
+    """A copy of numbers: of float32, unless they come from an NDArray or `dtype` is given."""
+    if dtype is None:
+        dtype = source_array.dtype if isinstance(source_array, NDArray) else np.float32
+    if isinstance(source_array, list | tuple):
+        source_array = [x.asnumpy() if isinstance(x, NDArray) else x for x in source_array]
+    made = as_ndarray(np.array(source_array, dtype))
+    return placed(made, ctx)
+
+
+def placed(made: NDArray, ctx: Context | None) -> NDArray:
+    """An array, for a device."""
+    if ctx is not None:
+        require_device(ctx)
+        made.place = ctx
+    return made
+
+
+def empty(shape: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
+    """An array of any numbers: zeros here."""
+    return zeros(shape, ctx, dtype)
+
+
+def zeros(
+    shape: Any, ctx: Context | None = None, dtype: Any = None, stype: Any = None, **more: Any
+) -> NDArray:
+    """An array of zeros."""
+    return full(shape, 0, ctx, dtype, **more)
+
+
+def ones(shape: Any, ctx: Context | None = None, dtype: Any = None, **more: Any) -> NDArray:
+    """An array of ones."""
+    return full(shape, 1, ctx, dtype, **more)
+
+
+def full(
+    shape: Any, val: Any, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None
+) -> NDArray:
+    """An array of one number."""
+    if out is not None:
+        out[:] = val
+        return out
+    return placed(as_ndarray(np.full(shape, val, np.dtype(dtype or np.float32))), ctx)
+
+
+def arange(
+    start: float,
+    stop: float | None = None,
+    step: float = 1.0,
+    repeat: int = 1,
+    infer_range: Any = None,
+    ctx: Context | None = None,
+    dtype: Any = "float32",
+) -> NDArray:
+    """Numbers from `start` up to `stop`, `step` apart, each `repeat` times."""
+    told = {"start": start, "stop": stop, "step": step, "repeat": repeat, "ctx": ctx}
+    return invoke("_arange", **told, dtype=np.dtype(dtype or "float32").name)  # type: ignore[no-any-return]
+
+
+def linspace(
+    start: float,
+    stop: float,
+    num: int,
+    endpoint: bool = True,
+    ctx: Context | None = None,
+    dtype: Any = "float32",
+) -> NDArray:
+    """`num` numbers from `start` to `stop`."""
+    told = {"start": start, "stop": stop, "num": num, "endpoint": endpoint, "ctx": ctx}
+    return invoke("_linspace", **told, dtype=np.dtype(dtype or "float32").name)  # type: ignore[no-any-return]
+
+
+def eye(N: int, M: int = 0, k: int = 0, ctx: Context | None = None, dtype: Any = None) -> NDArray:
+    """A matrix of zeros with ones on diagonal `k`."""
+    return invoke("_eye", N=N, M=M, k=k, ctx=ctx, dtype=np.dtype(dtype or "float32").name)  # type: ignore[no-any-return]
+
+
+def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
+    """The same memory as an array, or a copy of it."""
+    return as_ndarray(ndarray if zero_copy else ndarray.copy())
+
+
+def concatenate(arrays: Sequence[NDArray], axis: int = 0, always_copy: bool = True) -> NDArray:
+    """Arrays one behind the other along an axis."""
+    if len(arrays) == 1 and not always_copy:
+        return arrays[0]
+    return invoke("Concat", *arrays, dim=axis)  # type: ignore[no-any-return]
+
+
+def moveaxis(tensor: NDArray, source: Any, destination: Any) -> NDArray:
+    """Axes moved to other places, the others in their order."""
+    axes = np.moveaxis(np.empty((1,) * tensor.ndim), source, destination)  # which refuses what is no axis
+    old = np.arange(tensor.ndim)
+    sources, places = np.atleast_1d(source) % axes.ndim, np.atleast_1d(destination) % axes.ndim
+    order = [int(n) for n in old if n not in sources]
+    for place, n in sorted(zip(places.tolist(), sources.tolist(), strict=True)):
+        order.insert(place, n)
+    return invoke("transpose", tensor, axes=tuple(order))  # type: ignore[no-any-return]
+
+
+def onehot_encode(indices: NDArray, out: NDArray) -> NDArray:
+    """Rows with a one where the index says, in `out`."""
+    out[:] = invoke("one_hot", indices, depth=out.shape[1])
+    return out
+
+
+def waitall() -> None:
+    """Nothing to wait for: what is called is done at once."""
+
+
+def save(fname: str | os.PathLike[str], data: Any) -> None:
+    """Write an array, a list of them, or a dict by name, as MXNet does.
+
+    Errors
+        DTypeError for anything else.
+    """
+    data = [data] if isinstance(data, NDArray) else data
+    named = data if isinstance(data, Mapping) else dict(enumerate(data))
+    if not all(isinstance(x, NDArray) for x in named.values()):
+        raise DTypeError(
+            "save: data needs to either be a NDArray, dict of str, NDArray pairs or a list of NDArrays"
+        )
+    arrays = {name: x.asnumpy() for name, x in named.items()}
+    save_params(fname, arrays, named=isinstance(data, Mapping))
+
+
+def load(fname: str | os.PathLike[str] | bytes) -> list[NDArray] | dict[str, NDArray]:
+    """What `save` or MXNet has written: a list of arrays, or a dict by name.
+
+    Errors
+        FormatError, with the place in the file, for anything that is not as it should be.
+    """
+    names, arrays, _ = read_listed(fname)
+    made = [as_ndarray(x) for x in arrays]
+    return dict(zip(names, made, strict=True)) if names else made
+
+
+def load_frombuffer(buf: bytes) -> list[NDArray] | dict[str, NDArray]:
+    """What `load` gives, from the bytes of a file."""
+    return load(bytes(buf))
+
+
+class Contrib(Prefixed):
+    """The operators of `nd.contrib`, and what MXNet has there in Python."""
+
+    def isnan(self, data: NDArray) -> NDArray:
+        """1 where an element is NaN."""
+        return told(np.isnan(np.asarray(data)), data)
+
+    def isinf(self, data: NDArray) -> NDArray:
+        """1 where an element is infinite."""
+        return told(np.isinf(np.asarray(data)), data)
+
+    def isfinite(self, data: NDArray) -> NDArray:
+        """1 where an element is a number."""
+        return told(np.isfinite(np.asarray(data)), data)
+
+    def foreach(self, body: Callable[..., Any], data: Any, init_states: Any) -> tuple[Any, Any]:
+        """``output, states = body(row, states)`` for each row of the data; the outputs are stacked."""
+        single, states, rows = isinstance(data, NDArray), init_states, []
+        for i in range(len(data if single else data[0])):
+            output, states = body(data[i] if single else [x[i] for x in data], states)
+            rows.append(output)
+        if isinstance(rows[0], NDArray):
+            return invoke("stack", *rows), states
+        return [invoke("stack", *part) for part in zip(*rows, strict=True)], states
+
+    def while_loop(
+        self,
+        cond: Callable[..., Any],
+        func: Callable[..., Any],
+        loop_vars: Any,
+        max_iterations: int | None = None,
+    ) -> tuple[Any, Any]:
+        """``output, loop_vars = func(*loop_vars)`` as long as `cond` says; outputs are stacked, then zeros."""
+        single, rows = isinstance(loop_vars, NDArray), list[list[NDArray]]()
+        loop_vars = [loop_vars] if single else list(loop_vars)
+        if max_iterations is None:
+            raise DTypeError("while_loop: max_iterations is missing")
+        while len(rows) < max_iterations and bool(cond(*loop_vars)):
+            output, loop_vars = func(*loop_vars)
+            loop_vars = [loop_vars] if isinstance(loop_vars, NDArray) else list(loop_vars)
+            rows.append([] if output is None else [output] if isinstance(output, NDArray) else list(output))
+        outputs = [filled(part, max_iterations) for part in zip(*rows, strict=True)]
+        return outputs[0] if len(outputs) == 1 else outputs, loop_vars[0] if single else loop_vars
+
+    def cond(self, pred: Any, then_func: Callable[[], Any], else_func: Callable[[], Any]) -> Any:
+        """What one function gives, or the other."""
+        return then_func() if bool(pred) else else_func()
+
+
+def told(answers: np.ndarray, data: NDArray) -> NDArray:
+    """Truth values as numbers of the type of an array."""
+    return as_ndarray(answers.astype(data.dtype))
+
+
+def filled(rows: Sequence[NDArray], count: int) -> NDArray:
+    """Arrays, stacked, and zeros behind them."""
+    more = [zeros(rows[0].shape, dtype=rows[0].dtype) for _ in range(count - len(rows))]
+    return invoke("stack", *rows, *more)  # type: ignore[no-any-return]
+
+
+random = Random(array_function, NDArray, get_prob=False)
+contrib, linalg = Contrib("_contrib_", array_function), Prefixed("_linalg_", array_function)
+op = _internal = Prefixed("", array_function)
+
+__all__ = [
+    "NDArray", "arange", "array", "concatenate", "contrib", "empty", "eye", "from_numpy", "full", "linalg", "linspace",
+    "load", "load_frombuffer", "moveaxis", "onehot_encode", "ones", "op", "random", "save", "split_v2",
+    "waitall", "zeros",
+]  # fmt: skip

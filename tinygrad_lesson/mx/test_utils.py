@@ -1,0 +1,413 @@
+"""`mx.test_utils`: arrays to test with, and comparisons. Gradients are checked by `tinygrad_lesson.check`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.arrays import Context, cpu
+from tinygrad_lesson.check.mxnet import (
+    check_consistency,
+    check_numeric_gradient,
+    check_symbolic_backward,
+    check_symbolic_forward,
+)
+from tinygrad_lesson.engine.errors import DTypeError
+from tinygrad_lesson.mx.ndarray import array
+from tinygrad_lesson.mxnet.ndarray import NDArray, bare
+
+__test__ = False  # its functions are no tests, whatever they are called
+INTEGERS = ("bool", "int8", "uint8", "int32", "uint32", "int64", "uint64")
+RTOLS = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-5, **dict.fromkeys(INTEGERS, 0.0)}
+ATOLS = {"float16": 1e-1, "float32": 1e-3, "float64": 1e-20, **dict.fromkeys(INTEGERS, 0.0)}
+
+
+# Contexts and tolerances.
+
+
+def default_context() -> Context:
+    """The device to test on."""
+    return cpu()
+
+
+def set_default_context(ctx: Context) -> None:
+    """Test on a device, which is the processor."""
+
+
+def list_gpus() -> list[int]:
+    """The graphics cards that plans run on: none."""
+    return []
+
+
+def default_dtype() -> type[Any]:
+    """The element type to test with."""
+    return np.float32
+
+
+def default_rtols() -> dict[np.dtype[Any], float]:
+    """The relative differences that are let pass, by element type, as MXNet 1.9 has them."""
+    return {np.dtype(name): tol for name, tol in RTOLS.items()}
+
+
+def default_atols() -> dict[np.dtype[Any], float]:
+    """The absolute differences that are let pass, by element type, as MXNet 1.9 has them."""
+    return {np.dtype(name): tol for name, tol in ATOLS.items()}
+
+
+def default_numeric_eps() -> dict[np.dtype[Any], float]:
+    """Steps of differences by element type, as MXNet 1.9 has them."""
+    return {np.dtype("float16"): 2.0**-6, np.dtype("float32"): 2.0**-9, np.dtype("float64"): 2.0**-14}
+
+
+def effective_dtype(dat: Any) -> np.dtype[Any]:
+    """The element type that says how exact numbers are."""
+    found: np.dtype[Any] = np.dtype(dat.dtype)
+    return found
+
+
+def get_tolerance(dat: Any, tol: Any, default_tol: Mapping[np.dtype[Any], float]) -> float:
+    """A tolerance: one that was given, also by element type, or that of the type of `dat`."""
+    if isinstance(tol, Number):
+        return tol  # type: ignore[return-value]
+    dtype = effective_dtype(dat)
+    return float((tol or {}).get(dtype, default_tol[dtype]))
+
+
+def get_tols(x: Any, y: Any, rtol: Any, atol: Any) -> tuple[float, float]:
+    """The larger of the tolerances of two arrays."""
+    pair = [np.asarray(part) for part in (x, y)]
+    return (
+        max(get_tolerance(part, rtol, default_rtols()) for part in pair),
+        max(get_tolerance(part, atol, default_atols()) for part in pair),
+    )
+
+
+def get_atol(atol: float | None = None, dtype: Any = "float64") -> float:
+    """`atol`, or that of an element type."""
+    return default_atols()[np.dtype(dtype)] if atol is None else atol
+
+
+def get_rtol(rtol: float | None = None, dtype: Any = "float64") -> float:
+    """`rtol`, or that of an element type."""
+    return default_rtols()[np.dtype(dtype)] if rtol is None else rtol
+
+
+def get_etol(etol: float | None = None) -> float:
+    """The share of elements that may differ."""
+    return 0 if etol is None else etol
+
+
+# Arrays.
+
+
+def random_arrays(*shapes: Sequence[int]) -> Any:
+    """Normal numbers of float32: an array for one shape, a list for several."""
+    made = [np.asarray(np.random.randn(*shape), default_dtype()) for shape in shapes]
+    return made[0] if len(made) == 1 else made
+
+
+def random_uniform_arrays(
+    *shapes: Sequence[int], low: float = 0.0, high: float = 1.0, dtype: Any = np.float32
+) -> list[np.ndarray]:
+    """Uniform numbers."""
+    return [np.random.uniform(low, high, size=shape).astype(dtype) for shape in shapes]
+
+
+def random_sample(population: Sequence[Any], k: int) -> list[Any]:
+    """`k` elements in random order."""
+    assert 0 <= k <= len(population)
+    copied = list(population)
+    np.random.shuffle(copied)
+    return copied[:k]
+
+
+def rand_ndarray(
+    shape: Sequence[int], stype: str = "default", density: Any = None, dtype: Any = None,
+    modifier_func: Any = None, shuffle_csr_indices: bool = False, distribution: Any = None, ctx: Any = None,
+) -> NDArray:  # fmt: skip
+    """An array of normal numbers.
+
+    Errors
+        DTypeError for sparse storage, which is not here.
+    """
+    if stype != "default":
+        raise DTypeError(f"storage {stype!r} is not here: arrays hold all of their elements")
+    return array(random_arrays(shape), dtype=dtype, ctx=ctx or default_context())
+
+
+def rand_shape_2d(dim0: int = 10, dim1: int = 10, allow_zero_size: bool = False) -> tuple[int, ...]:
+    """Two sizes, of at most these."""
+    return sizes(dim0, dim1, least=0 if allow_zero_size else 1)
+
+
+def rand_shape_3d(
+    dim0: int = 10, dim1: int = 10, dim2: int = 10, allow_zero_size: bool = False
+) -> tuple[int, ...]:
+    """Three sizes, of at most these."""
+    return sizes(dim0, dim1, dim2, least=0 if allow_zero_size else 1)
+
+
+def rand_shape_nd(num_dim: int, dim: int = 10, allow_zero_size: bool = False) -> tuple[int, ...]:
+    """So many sizes, of at most `dim`."""
+    return sizes(*[dim] * num_dim, least=0 if allow_zero_size else 1)
+
+
+def sizes(*largest: int, least: int) -> tuple[int, ...]:
+    """Random sizes."""
+    return tuple(int(np.random.randint(least, most + 1)) for most in largest)
+
+
+def rand_coord_2d(x_low: int, x_high: int, y_low: int, y_high: int) -> tuple[Any, Any]:
+    """A place in a plane."""
+    return np.random.randint(x_low, x_high, dtype=np.int64), np.random.randint(y_low, y_high, dtype=np.int64)
+
+
+def create_2d_tensor(rows: int, columns: int, dtype: Any = np.int64) -> NDArray:
+    """A matrix whose rows hold their numbers."""
+    return array(np.arange(rows).reshape(rows, 1).repeat(columns, axis=1), dtype=dtype)
+
+
+def create_vector(size: int, dtype: Any = np.int64) -> NDArray:
+    """0, 1, 2, ..."""
+    return array(np.arange(size), dtype=dtype)
+
+
+def np_reduce(dat: np.ndarray, axis: Any, keepdims: bool, numpy_reduce_func: Callable[..., Any]) -> Any:
+    """A function of NumPy such as ``np.sum`` along some axes, one by one."""
+    axes = range(dat.ndim) if axis is None else [axis] if isinstance(axis, int) else list(axis)
+    reduced: Any = dat
+    for one in sorted((a % dat.ndim for a in axes), reverse=True):
+        reduced = numpy_reduce_func(reduced, axis=one)
+    if keepdims:
+        reduced = reduced.reshape(
+            [1 if a in {b % dat.ndim for b in axes} else n for a, n in enumerate(dat.shape)]
+        )
+    return reduced
+
+
+def collapse_sum_like(a: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The sum of an array over the axes along which one of `shape` was repeated to its shape."""
+    lead = a.ndim - len(shape)
+    axes = [*range(lead), *[lead + i for i, n in enumerate(shape) if n == 1 and a.shape[lead + i] != 1]]
+    return np.asarray(a.sum(axis=tuple(axes), keepdims=True).reshape(shape))
+
+
+# Comparisons.
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two arrays hold the same numbers."""
+    return np.array_equal(np.asarray(a), np.asarray(b))
+
+
+def almost_equal(
+    a: Any, b: Any, rtol: Any = None, atol: Any = None, equal_nan: bool = False, use_broadcast: bool = True
+) -> bool:
+    """Whether two arrays agree within ``atol + rtol * |b|``."""
+    a, b = np.asarray(a), np.asarray(b)
+    if not use_broadcast and a.shape != b.shape:
+        return False
+    rtol, atol = get_tols(a, b, rtol, atol)
+    return bool(np.allclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
+
+
+def assert_almost_equal(
+    a: Any, b: Any, rtol: Any = None, atol: Any = None, names: Sequence[str] = ("a", "b"),
+    equal_nan: bool = False, use_broadcast: bool = True, mismatches: Any = (10, 10),
+) -> None:  # fmt: skip
+    """Two arrays agree within ``atol + rtol * |b|``.
+
+    Errors
+        AssertionError naming the place where they differ most.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    if not use_broadcast and a.shape != b.shape:
+        raise AssertionError(f"shapes of {names[0]} = {a.shape} and {names[1]} = {b.shape} differ")
+    rtol, atol = get_tols(a, b, rtol, atol)
+    if np.allclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan):
+        return
+    a, b = (np.asarray(x, np.float64) for x in np.broadcast_arrays(a, b))
+    with np.errstate(all="ignore"):
+        excess = np.abs(a - b) / (atol + rtol * np.abs(b) + 1e-20)
+    both = np.isnan(a) & np.isnan(b) & equal_nan
+    excess = np.where(both | (a == b), 0, np.where(np.isnan(excess), np.inf, excess))
+    place = np.unravel_index(np.argmax(excess), excess.shape)
+    raise AssertionError(
+        f"Items are not equal: error {excess[place]:f} exceeds tolerance rtol={rtol:e}, atol={atol:e} at "
+        f"{tuple(map(int, place))}: {names[0]} = {a[place]:.8g}, {names[1]} = {b[place]:.8g}"
+    )
+
+
+def assert_allclose(a: Any, b: Any, rtol: float = 1e-7, atol: float = 0, equal_nan: bool = True) -> None:
+    """As `assert_almost_equal`, with NumPy's tolerances."""
+    assert_almost_equal(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
+
+
+def assert_almost_equal_with_err(
+    a: Any, b: Any, rtol: Any = None, atol: Any = None, etol: float | None = None,
+    names: Sequence[str] = ("a", "b"), equal_nan: bool = False, mismatches: Any = (10, 10),
+) -> None:  # fmt: skip
+    """As `assert_almost_equal`, but a share `etol` of the elements may differ."""
+    x, y = np.asarray(a), np.asarray(b)
+    rtol, atol = get_tols(x, y, rtol, atol)
+    wrong = ~np.isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    if wrong.mean() > get_etol(etol):
+        assert_almost_equal(a, b, rtol, atol, names, equal_nan)
+
+
+def assert_almost_equal_ignore_nan(
+    a: Any, b: Any, rtol: Any = None, atol: Any = None, names: Sequence[str] = ("a", "b")
+) -> None:
+    """As `assert_almost_equal`, where neither is NaN."""
+    x, y = np.array(bare(a)), np.array(bare(b))
+    unknown = np.isnan(x) | np.isnan(y)
+    x[unknown] = y[unknown] = 0
+    assert_almost_equal(x, y, rtol, atol, names)
+
+
+def assert_exception(f: Callable[..., Any], exception_type: Any, *args: Any, **kwargs: Any) -> None:
+    """A call raises an error of this type."""
+    try:
+        f(*args, **kwargs)
+    except exception_type:
+        return
+    raise AssertionError(f"{f!r} raised no {exception_type!r}")
+
+
+def same_array(array1: NDArray, array2: NDArray) -> bool:
+    """Whether two arrays have the same memory."""
+    return np.shares_memory(np.asarray(array1), np.asarray(array2))
+
+
+def same_symbol_structure(sym1: Any, sym2: Any) -> bool:
+    """Whether two symbols apply the same operators in the same order."""
+    kinds = [[node.label.mxnet_op for node in s.nodes] for s in (sym1, sym2)]
+    return kinds[0] == kinds[1]
+
+
+def compare_ndarray_tuple(t1: Any, t2: Any, rtol: Any = None, atol: Any = None) -> None:
+    """Arrays nested in tuples agree; None agrees with all."""
+    if t1 is None or t2 is None:
+        return
+    if isinstance(t1, tuple):
+        for one, other in zip(t1, t2, strict=False):
+            compare_ndarray_tuple(one, other, rtol, atol)
+        return
+    one, other = (getattr(t, "moments", t) for t in (t1, t2))  # what our optimizers keep
+    if isinstance(one, tuple):
+        compare_ndarray_tuple(one, other, rtol, atol)
+    else:
+        assert_almost_equal(one, other, rtol, atol)
+
+
+def compare_optimizer(
+    opt1: Any, opt2: Any, shape: Sequence[int], dtype: Any, w_stype: str = "default", g_stype: str = "default",
+    rtol: float = 1e-4, atol: float = 1e-5, compare_states: bool = True,
+) -> None:  # fmt: skip
+    """Two optimizers make the same of the same weights and gradients."""
+    start, slope = (np.random.uniform(-1, 1, shape).astype(dtype) for _ in range(2))
+    weights, states = [array(start, dtype=dtype) for _ in range(2)], []
+    for optimizer, weight in zip((opt1, opt2), weights, strict=True):
+        states.append(optimizer.create_state_multi_precision(0, weight))
+        optimizer.update_multi_precision(0, weight, array(slope, dtype=dtype), states[-1])
+    if compare_states:
+        compare_ndarray_tuple(states[0], states[1], rtol, atol)
+    assert_almost_equal(weights[0], weights[1], rtol, atol)
+
+
+# Runs.
+
+
+def simple_forward(sym: Any, ctx: Context | None = None, is_train: bool = False, **inputs: Any) -> Any:
+    """The output of a symbol for arrays of NumPy, as one; a list of several."""
+    given = {name: array(x, dtype=np.asarray(x).dtype) for name, x in inputs.items()}
+    executor = sym.bind(ctx or default_context(), args=given)
+    found = [y.asnumpy() for y in executor.forward(is_train=is_train)]
+    return found[0] if len(found) == 1 else found
+
+
+def retry(n: int) -> Callable[..., Any]:
+    """A decorator: a test may fail, but not `n` times in a row."""
+    assert n > 0
+
+    def decorate(f: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(f)
+        def tried(*args: Any, **kwargs: Any) -> None:
+            for _ in range(n - 1):
+                try:
+                    return f(*args, **kwargs)  # type: ignore[no-any-return]
+                except AssertionError:
+                    continue
+            return f(*args, **kwargs)  # type: ignore[no-any-return]
+
+        return tried
+
+    return decorate
+
+
+@contextlib.contextmanager
+def discard_stderr() -> Iterator[None]:
+    """What is written to the error stream inside is lost."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
+
+
+@contextlib.contextmanager
+def environment(*args: Any) -> Iterator[None]:
+    """Environment variables inside: a name and a value, or a dict; None means that there is none."""
+    changed = args[0] if len(args) == 1 else {args[0]: args[1]}
+    before = {name: os.environ.get(name) for name in changed}
+    try:
+        put(changed)
+        yield
+    finally:
+        put(before)
+
+
+def put(variables: Mapping[str, str | None]) -> None:
+    """Set environment variables, or remove them."""
+    for name, text in variables.items():
+        if text is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = text
+
+
+def is_cd_run() -> bool:
+    """Whether this is MXNet's own delivery."""
+    return False
+
+
+def has_tvm_ops() -> bool:
+    """Whether operators of TVM are there."""
+    return False
+
+
+def is_op_runnable() -> bool:
+    """Whether operators can run here."""
+    return True
+
+
+def is_aarch64_run() -> bool:
+    """Whether this is an ARM processor."""
+    return sys.platform == "linux" and os.uname().machine == "aarch64"
+
+
+__all__ = [
+    "almost_equal", "assert_allclose", "assert_almost_equal", "assert_almost_equal_ignore_nan",
+    "assert_almost_equal_with_err", "assert_exception", "check_consistency", "check_numeric_gradient",
+    "check_symbolic_backward", "check_symbolic_forward", "collapse_sum_like", "compare_ndarray_tuple",
+    "compare_optimizer", "create_2d_tensor", "create_vector", "default_atols", "default_context", "default_dtype",
+    "default_numeric_eps", "default_rtols", "discard_stderr", "effective_dtype", "environment", "get_atol", "get_etol",
+    "get_rtol", "get_tolerance", "get_tols", "has_tvm_ops", "is_aarch64_run", "is_cd_run", "is_op_runnable",
+    "list_gpus", "np_reduce", "rand_coord_2d", "rand_ndarray", "rand_shape_2d", "rand_shape_3d", "rand_shape_nd",
+    "random_arrays", "random_sample", "random_uniform_arrays", "retry", "same", "same_array", "same_symbol_structure",
+    "set_default_context", "simple_forward",
+]  # fmt: skip
