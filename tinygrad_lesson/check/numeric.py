@@ -123,8 +123,9 @@ def table(
         value, error = np.where(one, (left + right) / 2, value), np.where(one, sides_error, error)
     jumps = np.maximum(np.abs(ahead - behind), np.abs(ahead - 2 * at_zero + behind))
     locked = jumps.max(axis=0) == 0  # as a probability of 1, to which less than a rounding is added
+    error = np.where(locked, np.maximum(error, EPS * np.minimum(1, 1 / h[0])), error)
     return Table(
-        value, np.where(locked, np.maximum(error, EPS * np.minimum(1, 1 / h[0])), error), left, right, sides_error, 2 * rounding[-1],
+        value, error, left, right, sides_error, 2 * rounding[-1],
         rights - lefts, jumps, np.broadcast_to(h[-1], value.shape),
     )  # fmt: skip
 
