@@ -31,7 +31,7 @@ X, V = "x", "v"  # SIDE rows of SIDE numbers; the same as one vector
 PLACES = np.random.default_rng(1).integers(0, SIDE * SIDE, SIDE * SIDE)
 
 # What is asked where an op takes attributes.
-OURS = {"clip": "tl.clip(x, -1, 1)", "with_scalar": "x + 1.5", "polygamma": "tl.polygamma(1, x)"}
+OURS = {"clip": "tl.clip(x, -1, 1)", "with_scalar": "x + 1.5", "polygamma": "tl.polygamma(x, 1)"}
 # What an op is in NumPy and in PyTorch, where it is not the function of its name; None where there is none.
 NUMPY = {
     "log_ndtr": "special.log_ndtr(x)", "rsqrt": "1 / np.sqrt(x)", "rcbrt": "1 / np.cbrt(x)",

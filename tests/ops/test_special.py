@@ -118,3 +118,13 @@ def test_a_plan_carries_out_the_error_function_by_numpys_calls():
     expected = 2 / np.sqrt(np.pi) * np.exp(-x * x) * special.digamma(x + 4)
     expected += special.erf(x) * special.polygamma(1, x + 4)
     np.testing.assert_allclose(f(x).numpy(), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_the_slope_of_digamma_is_right_to_14_digits_and_at_poles_as_scipy():
+    x = spread(-30, 60, (0, -100, 1), (10, -15, -1))
+    with mp.workdps(40):
+        expected = [mp.polygamma(1, mp.mpf(float(v))) for v in x]
+    for v, y, z in zip(x, tl.polygamma(x, 1).numpy(), expected, strict=True):
+        assert abs(mp.mpf(float(y)) - z) <= 1e-14 * abs(z), f"{v!r}: {y!r}"
+    ends = np.array([0.0, -1.0, -2.0, -3.5, 1e20, 1e300, np.inf, np.nan])
+    np.testing.assert_allclose(tl.polygamma(ends, 1).numpy(), special.polygamma(1, ends), rtol=1e-14)

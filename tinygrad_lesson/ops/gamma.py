@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import choose
+from tinygrad_lesson.engine.blocks import choose, in_blocks
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import in_type
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.ops.by_scipy import ByScipy, library, narrow, wide
 from tinygrad_lesson.ops.elementwise import FloatUnary
 from tinygrad_lesson.ops.functions import FloatBinary
-from tinygrad_lesson.ops.special import Special, quotient
+from tinygrad_lesson.ops.special import Special, horner, quotient
 
 # gammaln(x) / ((x - 1) (x - 2)) from 1/2 to 3: 2e-16.
 GAMMALN = (
@@ -128,12 +128,15 @@ class Gamma(ByScipy):
 
 @op
 class Polygamma(FloatUnary):
-    """Derivative number `n` of `digamma`."""
+    """Derivative number `n` of `digamma`; the first in NumPy alone, others by SciPy."""
 
     traceable = False
     n: int = attr(1, minimum=0, doc="how often `digamma` is differentiated")
 
     def forward(self, xp, x):
+        kind = self.dtype(getattr(x, "dtype", None))
+        if self.n == 1 and kind is not None and kind.kind == "f":
+            return in_blocks(xp, lambda x: in_type(xp, slope(xp, in_type(xp, x, np.dtype(float))), kind), x)
         y = library(xp, "polygamma").polygamma(self.n, in_type(xp, x, np.dtype(float)))
         return narrow(xp, y, x, dtype=self.dtype(getattr(x, "dtype", None)))
 
@@ -149,6 +152,40 @@ class Polygamma(FloatUnary):
     @classmethod
     def sample(cls, draw):
         return cls(n=draw.integer(0, 2)), {"x": draw.array(draw.shape(), low=0.6, high=6)}
+
+
+SLOPE = (
+    1 / 6,
+    -1 / 30,
+    1 / 42,
+    -1 / 30,
+    5 / 66,
+    -691 / 2730,
+    7 / 6,
+)  # Bernoulli's numbers, from the second on
+HUGE = 1e150  # from there on it is ``1 / x``, and the square would overflow
+
+
+def slope(xp, x):
+    """The slope of `digamma`: by ``f(x) = f(x + 1) + 1 / x**2`` up to 10, and from there by its asymptotic series.
+
+    Source
+        DLMF 5.15.5, 5.15.6 and 5.15.8.
+    """
+    z, below, apart = mirrored(xp, xp.clip(x, -HUGE, HUGE))
+    y = xp.zeros_like(z)
+    for _ in range(10):
+        low = xp.less(z, 10)
+        y = xp.add(y, choose(xp, low, 1 / (z * z), 0))
+        z = xp.add(z, low)
+    t = 1 / z
+    square = t * t
+    y = y + t + square * 0.5 + t * square * horner(SLOPE, square)
+    sine = xp.sin(math.pi * apart)
+    whole = xp.equal(sine, 0)
+    turned = xp.square(math.pi / choose(xp, whole, 1, sine)) - y
+    y = choose(xp, xp.greater(x, HUGE), 1 / xp.maximum(x, HUGE), y)
+    return choose(xp, below, choose(xp, whole, math.inf, turned), y)
 
 
 def slopes_of_digamma(n, x):
