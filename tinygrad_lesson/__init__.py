@@ -29,6 +29,9 @@ from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
 
 if TYPE_CHECKING:
     from tinygrad_lesson import train
+    from tinygrad_lesson.eager.batched import vmap
+    from tinygrad_lesson.eager.forward import hessian, hvp, jacobian, jvp
+    from tinygrad_lesson.eager.loops import cond, scan
     from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
@@ -110,6 +113,7 @@ __all__ = [
     "batch_norm",
     "check",
     "checkpoint",
+    "cond",
     "cpu",
     "custom",
     "custom_jvp",
@@ -139,6 +143,7 @@ __all__ = [
     "rand",
     "randn",
     "random",
+    "scan",
     "set_grad_enabled",
     "show_config",
     "sym",
@@ -147,6 +152,7 @@ __all__ = [
     "train",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]  # fmt: skip
 
 RESERVED.update({module.name: "a module of tinygrad_lesson" for module in pkgutil.iter_modules(__path__)})
