@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from tinygrad_lesson import train
     from tinygrad_lesson.eager.functions import fft, linalg
     from tinygrad_lesson.mxnet.invoked import NDArray
+    from tinygrad_lesson.eager.batched import vmap
+    from tinygrad_lesson.eager.forward import hessian, hvp, jacobian, jvp
+    from tinygrad_lesson.eager.loops import cond, scan
     from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
@@ -130,6 +133,7 @@ __all__ = [
     "batch_norm",
     "check",
     "checkpoint",
+    "cond",
     "cpu",
     "custom",
     "custom_jvp",
@@ -159,6 +163,7 @@ __all__ = [
     "rand",
     "randn",
     "random",
+    "scan",
     "set_grad_enabled",
     "show_config",
     "sym",
@@ -167,6 +172,7 @@ __all__ = [
     "train",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]  # fmt: skip
 
 RESERVED.update({module.name: "a module of tinygrad_lesson" for module in pkgutil.iter_modules(__path__)})
