@@ -91,7 +91,7 @@ def test_many_steps_in_one_call_are_the_steps_one_by_one(name, optimizer, settin
     for step in range(12):
         executors[1].forward(is_train=True, data=batches["data"][step % 5], label=batches["label"][step % 5])
         executors[1].backward()
-        one_by_one.append(executors[1].outputs[0][0])
+        one_by_one.append(executors[1].outputs[0].asscalar())
         updaters[1].step()
         monitors[1].batch()
     assert np.asarray(at_once).dtype == kind
