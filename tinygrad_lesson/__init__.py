@@ -29,11 +29,11 @@ from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
 
 if TYPE_CHECKING:
     from tinygrad_lesson import train
-    from tinygrad_lesson.eager.functions import fft, linalg
-    from tinygrad_lesson.mxnet.invoked import NDArray
     from tinygrad_lesson.eager.batched import vmap
     from tinygrad_lesson.eager.forward import hessian, hvp, jacobian, jvp
+    from tinygrad_lesson.eager.functions import fft, linalg
     from tinygrad_lesson.eager.loops import cond, scan
+    from tinygrad_lesson.mxnet.invoked import NDArray
     from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
 
 __version__ = "0.1.0"
