@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator as python
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -117,31 +116,11 @@ def backward(
         raise GraphError(f"backward: {UNRECORDED}")
     if create_graph:
         raise GraphError("backward: x.grad is not recorded; write tl.grad(y, [x], create_graph=True)")
-    found = sweep([(self, seed_of(self, gradient))], None)
-    for (leaf, g), ours in zip(found, unshared(found), strict=True):
+    for leaf, g in sweep([(self, seed_of(self, gradient))], None):
         tensor = leaf.values()
         if tensor is not None and g is not None:
-            h = hooked(leaf, typed(g, tensor.dtype))
-            if tensor.grad is None:
-                tensor.grad = wrap(h if ours and h is g else np.array(h))
-            else:
-                tensor.grad = wrap(tensor.grad.array + h)
-
-
-def unshared(found: Sequence[tuple[Any, Any]]) -> list[bool]:
-    """For each gradient whether it is an array that nobody else has: then it need not be copied."""
-    return [
-        n == ALONE and g.__class__ is np.ndarray and g.base is None and g.flags.writeable
-        for n, (_, g) in zip(references(found), found, strict=True)
-    ]
-
-
-def references(found: Sequence[tuple[Any, Any]]) -> list[int]:
-    """How many there are to each gradient, this look among them."""
-    return [sys.getrefcount(g) for _, g in found]
-
-
-ALONE = references([(None, np.empty(1))])[0]  # to an array that nobody else has
+            g = hooked(leaf, typed(g, tensor.dtype))
+            tensor.grad = wrap(np.array(g) if tensor.grad is None else tensor.grad.array + g)
 
 
 def changing(sign: str, function: Any) -> Any:
