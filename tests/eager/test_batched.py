@@ -188,3 +188,67 @@ def test_numpy_functions_and_indexing_of_a_sample():
     logits, labels = vmap(lambda x, i: tl.cross_entropy(x[None], i[None]), (0, 0)), index % 3
     expected = [tl.cross_entropy(X[i : i + 1], labels[i : i + 1]).item() for i in range(5)]
     np.testing.assert_allclose(logits(X, labels).numpy(), expected)
+
+
+def test_a_place_beyond_the_end_is_an_error_and_no_part_of_the_next_sample():
+    tables, places = np.arange(12.0).reshape(2, 3, 2), np.array([[0, -1], [2, 3]])
+    for take in (
+        lambda x, i: tl.take(x, i, axis=0),
+        lambda x, i: x[i],
+        lambda x, i: tl.gather_nd(x, i[None]),
+    ):
+        np.testing.assert_array_equal(vmap(take)(tables, places - [[0], [1]]).numpy()[1], tables[1][[1, 2]])
+        with pytest.raises(ShapeError, match="out of bounds"):
+            vmap(take)(tables, places)
+    with pytest.raises(ShapeError, match="out of bounds"):
+        vmap(lambda x, i: tl.add_at(x, i, shape=(3, 2)))(tables[:, :2], places)
+    found = vmap(lambda w, i: tl.embedding(i, w, input_dim=3, output_dim=2))(tables, places)
+    np.testing.assert_array_equal(found.numpy()[1], tables[1][[2, 2]])
+
+
+@pytest.mark.parametrize("axes", [(0, None), (0, 0)])
+def test_samples_move_the_statistics_of_a_batch_normalization_one_after_the_other(axes):
+    x = GENERATOR.normal(size=(2, 3, 4, 5))
+    kept = [[np.zeros(5), np.ones(5)] for _ in range(2)]
+
+    def layer(x, gamma, states):
+        return tl.batch_norm(x, gamma, np.zeros(5), *states, fix_gamma=False, is_train=True)
+
+    gammas = np.ones(5) if axes[1] is None else 1 + x[0, :, 0]
+    states = [[Tensor(s) for s in each] for each in kept]
+    expected = [
+        [layer(x[i, k], gammas if axes[1] is None else gammas[k], states[0]).numpy() for k in range(3)]
+        for i in range(2)
+    ]
+    before = dict(LOOPED)
+    inner = vmap(lambda x, gamma: layer(x, gamma, states[1]), axes)
+    for i in range(2):
+        np.testing.assert_allclose(inner(x[i], gammas).numpy(), expected[i], rtol=1e-12)
+    for a, b in zip(*states, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    nested = [Tensor(s) for s in kept[0]]
+    found = vmap(vmap(lambda x, gamma: layer(x, gamma, nested), axes), (0, None))(x, gammas)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+    assert before == LOOPED
+    order = [Tensor(s) for s in kept[0]]
+    for k in range(3):  # the inner samples first
+        for i in range(2):
+            layer(x[i, k], np.ones(5), order)
+    np.testing.assert_allclose(nested[1].numpy(), order[1].numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("normalization", ["null", "batch"])
+def test_losses_begin_their_gradient_for_each_sample(normalization):
+    labels, before = np.array([[0, 1], [2, 2], [1, 0], [0, 0], [1, 2]]), dict(LOOPED)
+    x = GENERATOR.normal(size=(5, 2, 3))
+    for f in (
+        lambda x, t: tl.softmax_output(x, t, normalization=normalization, use_ignore=True, ignore_label=0),
+        lambda x, t: tl.linear_regression_output(x[:, 0], t),
+        lambda x, t: tl.make_loss(x[:, 0] * t, normalization=normalization),
+        lambda x, t: tl.svm_output(x, t),
+    ):
+        slope = grad(lambda x, t, f=f: f(x, t).sum())
+        np.testing.assert_allclose(vmap(slope)(x, labels).numpy(), stacked(slope, x, labels))
+        whole = grad(lambda x, f=f: vmap(f)(x, labels).sum())(x)
+        np.testing.assert_allclose(whole.numpy(), stacked(slope, x, labels))
+    assert before == LOOPED

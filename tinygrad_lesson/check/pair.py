@@ -7,16 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_lesson.check.forward import PRODUCTS, disagree, in_sums
 from tinygrad_lesson.check.gradients import gradients
-from tinygrad_lesson.check.numeric import FLOOR
-from tinygrad_lesson.check.report import Entry, Report
+from tinygrad_lesson.check.report import Report
 from tinygrad_lesson.check.subject import name_of, parameter_names
 from tinygrad_lesson.eager.apply import AS_TOLD
 from tinygrad_lesson.engine.backprop import apply_vjp
 from tinygrad_lesson.engine.errors import DTypeError
 from tinygrad_lesson.engine.op import Op, attr, declares
-
-PRODUCTS = 5  # random pairs (g, v) for which forward and reverse are compared
 
 
 @declares
@@ -134,11 +132,7 @@ def pair(
 def dot_products(
     made: Pair, jvp: Any, inputs: Sequence[Any], generator: np.random.Generator, report: Report
 ) -> None:
-    """Refuse a forward rule that does not fit the reverse one, which is right.
-
-    Source
-        Claerbout 2014, "Geophysical image estimation by example", section 2: the dot-product test.
-    """
+    """Compare a forward rule with the reverse one in random directions."""
     arrays = [plain(x) for x in inputs]
     wanted = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
     y = made.forward(np, *arrays)
@@ -152,19 +146,6 @@ def dot_products(
         moved = moved if isinstance(moved, tuple | list) else (moved,)
         forward = [g * as_array(m, made) for g, m in zip(gs, moved, strict=True)]
         reverse = [back[i] * v for i, v in zip(wanted, vs, strict=True) if back[i] is not None]
-        size = sum(float(np.abs(t).sum()) for t in (*forward, *reverse))
-        found.append((*(float(sum(t.sum() for t in part)) for part in (forward, reverse)), FLOOR * size))
-    report.compared += PRODUCTS
-    wrong = [each for each in found if not abs(each[0] - each[1]) <= each[2]]
-    if not wrong:
+        found.append(in_sums(forward, reverse))
+    if not disagree(found, report):
         report.notes.append(f"forward and reverse agree in {PRODUCTS} dot products")
-        return
-    report.verdict, report.sides, report.failed = "wrong", ("jvp", "vjp"), len(wrong)
-    ratio = found[0][0] / found[0][1] if found[0][1] else 0.0
-    always = ratio and all(abs(a - ratio * b) <= max(1.0, abs(ratio)) * bar for a, b, bar in found)
-    report.cause = ("sign" if abs(ratio + 1) <= 1e-9 else "factor") if always else "missing term"
-    report.factor = ratio if report.cause == "factor" else None
-    report.sentence = (
-        "the forward rule is not the transpose of the reverse one, which agrees with differences"
-    )
-    report.worst = [Entry("all inputs", None, "<g, J v>", *each) for each in wrong]

@@ -33,6 +33,7 @@ from tinygrad_lesson.check.compare import (
 )  # fmt: skip
 from tinygrad_lesson.check.contract import breaks_contract
 from tinygrad_lesson.check.explain import case_of, detail
+from tinygrad_lesson.check.forward import forward_part
 from tinygrad_lesson.check.precision import (
     ROUNDED,
     compiled_part,
@@ -136,6 +137,8 @@ def check(subject: Subject, options: Options) -> Report:
                 part(subject, report, combined, more)
         except Exception as error:
             report.notes.append(f"at other numbers than these, {raised(error)}")
+    if report.ok:
+        forward_part(subject, report, options.generator)
     return report
 
 

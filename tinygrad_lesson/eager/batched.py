@@ -80,7 +80,7 @@ class Batch(Level):
         ys = None
         if isinstance(op, Compiled):
             ys = self.compiled(op, below, flags)
-        elif not (op.is_loss or op.random or op.states):
+        elif not op.random:
             ys = rule_of(op)(self.count, op, below, flags)
         if ys is None:
             ys = self.loop(op, below, flags)

@@ -17,6 +17,7 @@ from tinygrad_lesson.eager.apply import apply
 from tinygrad_lesson.engine.backprop import unbroadcast
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import normalize_axis, reduced_axes
+from tinygrad_lesson.ops.advanced import AdvancedPut, AdvancedSlice
 
 Rule = Callable[[int, Any, Sequence[Any], Sequence[bool]], Any]
 ALL = ("slice", None, None, None)
@@ -60,8 +61,8 @@ def elementwise(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> An
     ranks = [len(visible(x, flag)) for x, flag in zip(xs, flags, strict=True)]
     rank = max(ranks)
     if getattr(op, "rows", False):
-        if ranks[0] == 1 < rank:
-            return None
+        if ranks[0] == 1 < rank:  # one truth for each row
+            xs = [F.reshape(xs[0], shape=(*xs[0].shape, *[1] * (rank - 1))), *xs[1:]]
         op = changed(op, rows=False)
     op = changed(op, same_shape=False) if getattr(op, "same_shape", False) else op
     return done(op, [widened(x, flag, rank) for x, flag in zip(xs, flags, strict=True)])
@@ -102,8 +103,9 @@ def flattening(rule: Rule) -> Rule:
         if op.axis is not None:
             return None
         shape = op.shape(xs[0].shape[1:])
+        shapes = [shape] if op.results == 1 else shape
         ys = rule(n, changed(op, axis=0), [F.reshape(xs[0], shape=(n, -1))], flags)
-        return ys and [F.reshape(y, shape=(n, *shape)) for y in ys]
+        return [F.reshape(y, shape=(n, *shape)) for y, shape in zip(ys, shapes, strict=True)]
 
     return flat
 
@@ -125,6 +127,12 @@ def summing(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
     x, like = in_front(n, xs[0], flags[0]), visible(xs[1], flags[1])
     wide = (n, *[1] * (x.ndim - 1 - len(like)), *like)
     return [F.reshape(unbroadcast(F, x, x.shape, wide), shape=(n, *like))]
+
+
+def slicing(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
+    """A part as large as a second input."""
+    key = op.key(*[visible(x, flag) for x, flag in zip(xs, flags, strict=True)])
+    return [in_front(n, xs[0], flags[0])[(slice(None), *key)]]
 
 
 def filling(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
@@ -186,52 +194,75 @@ def product(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
 
 
 def taking(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
-    """Places that all samples share, or an array that they share."""
-    axis = normalize_axis(op.axis, len(visible(xs[0], flags[0])))
+    """Places that all samples share, an array that they share, or each sample's own places in its own array."""
+    x, indices = xs
+    axis = normalize_axis(op.axis, len(visible(x, flags[0])))
     if not flags[1]:
         return done(changed(op, axis=axis + 1), xs)
-    if flags[0]:
-        return None
-    (y,) = done(op, xs)
-    axes = (axis, *range(axis), *range(axis + 1, y.ndim))
-    return [F.transpose(y, axes=axes)]
+    if not flags[0]:
+        (y,) = done(op, xs)
+        axes = (axis, *range(axis), *range(axis + 1, y.ndim))
+        return [F.transpose(y, axes=axes)]
+    places = [numbers(n, indices.ndim), inside(op, indices, x.shape[axis + 1])]
+    (y,) = done(AdvancedSlice(key=(("array", 0), *[ALL] * axis, ("array", 1))), [x, *places])
+    first = indices.ndim + axis
+    return [
+        F.transpose(y, axes=(0, *range(indices.ndim, first), *range(1, indices.ndim), *range(first, y.ndim)))
+    ]
 
 
 def adding(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
-    """Parts of each sample at places of its own: those of all samples in one long array."""
-    x, indices = xs
-    axis = normalize_axis(op.axis, len(op.to))
+    """Parts of each sample at places that all share, or at places of its own."""
+    x, indices = in_front(n, xs[0], flags[0]), xs[1]
+    axis, to = normalize_axis(op.axis, len(op.to)), (n, *op.to)
     if not flags[1]:
-        return done(changed(op, axis=axis + 1, to=(n, *op.to)), [in_front(n, x, flags[0]), indices])
-    if axis or op.mode == "wrap":
-        return None
-    size = op.to[0]
-    inside = (
-        F.clip(indices, 0, size - 1)
-        if op.mode == "clip"
-        else F.where(F.less(indices, 0), indices + size, indices)
-    )
-    far = F.reshape(np.arange(n) * size, shape=(n, *[1] * (indices.ndim - 1)))
-    places = F.cast(inside, dtype="int64") + far
-    (y,) = done(changed(op, to=(n * size, *op.to[1:])), [in_front(n, x, flags[0]), places])
-    return [F.reshape(y, shape=(n, *op.to))]
+        return done(changed(op, axis=axis + 1, to=to), [x, indices])
+    end = axis + indices.ndim
+    x = F.transpose(x, axes=(0, *range(axis + 1, end), *range(1, axis + 1), *range(end, x.ndim)))
+    places = [numbers(n, indices.ndim), inside(op, indices, op.to[axis])]
+    return done(AdvancedPut(key=(("array", 0), *[ALL] * axis, ("array", 1)), to=to), [x, *places])
+
+
+def numbers(n: int, rank: int) -> Any:
+    """The number of each sample, which broadcasts with places of `rank` axes."""
+    return np.arange(n).reshape(n, *[1] * (rank - 1))
+
+
+def inside(op: Any, indices: Any, size: int) -> Any:
+    """Places as NumPy takes them, those beyond the ends as the op has it."""
+    whole = F.trunc(indices) if indices.dtype.kind == "f" else indices
+    if op.mode != "raise":
+        whole = F.clip(whole, 0, size - 1) if op.mode == "clip" else F.remainder(whole, size)
+    return F.cast(whole, dtype="int64")
+
+
+def coordinates(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
+    """One coordinate more: the number of the sample."""
+    x, indices = xs
+    if op.name == "GatherNd" and not flags[0]:
+        return done(op, [x, F.swapaxes(indices, 0, 1)])
+    indices = F.cast(in_front(n, indices, flags[1]), dtype="int64")
+    first = F.broadcast_to(numbers(n, indices.ndim), shape=(n, 1, *indices.shape[2:]))
+    places = F.swapaxes(F.concat(first, indices, dim=1), 0, 1)
+    return done(changed(op, **further(n, op)), [in_front(n, x, flags[0]), places])
 
 
 def choosing(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
     """Places that all samples share behind the batch axis; places of their own together with its number."""
-    arrays = [i for i, k in enumerate(op.key) if isinstance(k, tuple) and k[0] == "array"]
+    arrays = [i for i, k in enumerate(op.key) if isinstance(k, tuple) and k[0] in ("array", "flag")]
     if arrays != list(range(arrays[0], arrays[0] + len(arrays))) or any(isinstance(k, int) for k in op.key):
         return None
     xs = [in_front(n, xs[0], flags[0]), *xs[1:]]
     if not any(flags[1:]):
         return done(changed(op, key=(ALL, *op.key), **further(n, op)), xs)
-    if arrays[0]:
+    if arrays[0] or ("flag", True) in op.key:
         return None
     rank = max(len(visible(x, flag)) for x, flag in zip(xs[1:], flags[1:], strict=True))
     places = [widened(x, flag, rank) for x, flag in zip(xs[1:], flags[1:], strict=True)]
-    own = np.arange(n).reshape(n, *[1] * rank)
     later = [("array", k[1] + 1) if isinstance(k, tuple) and k[0] == "array" else k for k in op.key]
-    return done(changed(op, key=(("array", 0), *later), **further(n, op)), [xs[0], own, *places])
+    return done(
+        changed(op, key=(("array", 0), *later), **further(n, op)), [xs[0], numbers(n, rank + 1), *places]
+    )
 
 
 def einsum(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
@@ -274,10 +305,11 @@ def table(rule: Rule, names: str) -> dict[str, Rule]:
 RULES: dict[str, Rule] = {
     **table(leading, "Identity Cast StopGradient OneHot GradientMultiplier FullLike"),
     **table(matrices, "Inverse Det Solve Cholesky Eigh Qr Svd Pinv Slogdet Expm Syevd Gelqf"),
-    **table(matrices, "Extracttrian"),
+    **table(matrices, "Extracttrian Maketrian"),
     **table(reshaping, "Reshape ReshapeLike Flatten ExpandDims Squeeze"),
     **table(repeating, "BroadcastTo BroadcastLike"),
-    **table(along("axis"), "Softmax LogSoftmax Dft Split SplitAt Pick TakeAlongAxis"),
+    **table(along("axis"), "Softmax LogSoftmax Dft Rdft Irdft Split SplitAt Pick TakeAlongAxis"),
+    **table(along("axis"), "Cumprod CumprodGradient Recurrence"),
     **table(along("a", "b"), "SwapAxes"),
     **table(flattening(along("axis")), "Cumsum Sort Argsort Argmax Argmin Repeat"),
     **table(flipping, "Flip ProductOfOthers"),
@@ -285,12 +317,14 @@ RULES: dict[str, Rule] = {
     **table(filling, "ShapeArray SizeArray ArangeLike"),
     **table(keyed, "Slice Put"),
     **table(choosing, "AdvancedSlice AdvancedPut"),
+    **table(coordinates, "GatherNd ScatterNd"),
     **table(padding, "Pad Unpad"),
     "AddAlongAxis": with_shape(along("axis")),
     "AddAt": adding,
     "Concat": joining("dim", 0),
     "Einsum": einsum,
     "MatMul": product,
+    "SliceLike": slicing,
     "Stack": joining("axis", 1),
     "SumLike": summing,
     "Take": taking,
