@@ -108,10 +108,29 @@ def test_an_error_says_what_is_wrong(call, error, told):
         call()
 
 
-def test_a_checkpoint_refuses_what_it_would_lose():
-    w = Tensor(2.0, requires_grad=True)
-    with pytest.raises(GraphError, match="uses a recorded tensor from outside"):
-        scan(lambda s, x: (s * w, None), Tensor(1.0, requires_grad=True), length=9, checkpoint=True)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_tensors_that_a_step_finds_outside_get_their_gradients(recorded):
+    def slopes(checkpoint):
+        w, q = Tensor(1.1, requires_grad=True), Tensor(1.0, requires_grad=recorded)
+        u = tl.sin(w) * 1.2
+        scan(lambda s, x: (s * u + x, s), q, np.arange(9.0), checkpoint=checkpoint)[0].backward()
+        return w.grad.item(), q.grad.item() if recorded else 0.0
+
+    assert slopes(True) == pytest.approx(slopes(False), rel=1e-13)
+
+
+def test_a_checkpoint_refuses_second_derivatives_by_what_it_finds_outside():
+    f = lambda w: scan(lambda s, x: (s * w, None), w, length=9, checkpoint=True)[0]  # noqa: E731
+    with pytest.raises(GraphError, match="second derivative cannot reach; pass it as an argument"):
+        grad(grad(f))(1.1)
+    assert tl.hessian(f)(1.1).item() == pytest.approx(90 * 1.1**8)
+
+
+@pytest.mark.parametrize("change", [jit, lambda f: lambda x: vmap(f)(np.stack([x]))[0]])
+def test_the_choice_that_is_not_taken_makes_no_nan(change):
+    f = change(lambda x: cond(x > 0, tl.sqrt, lambda x: x * 2, x))
+    with np.errstate(all="ignore"):  # the root is taken all the same
+        assert [grad(f)(np.array(x)).item() for x in (-1.0, 4.0, 0.0)] == [2.0, 0.25, 2.0]
 
 
 def peak(f):

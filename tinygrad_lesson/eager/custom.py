@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.eager.differential import gradients, leaves, new_tape, pass_by, vjp
+from tinygrad_lesson.eager.differential import gradients, leaves, new_tape, pass_by
 from tinygrad_lesson.eager.nested import is_tree, mapped
 from tinygrad_lesson.eager.recording import RECORDING, recording, replaying, unhidden
 from tinygrad_lesson.eager.ruled import Call, Function, Ruled, is_real
-from tinygrad_lesson.eager.tensor import Tensor, operand, wrap
+from tinygrad_lesson.eager.tensor import operand, wrap
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.engine.shapes import show
 
@@ -67,11 +67,12 @@ def checkpoint(f: Function) -> Function:
     Memory then holds one block of a deep function at a time, for one more forward pass. Numbers and gradients are the
     same, bit for bit; only what `f` uses several times has a gradient that is summed in another order. What `f` draws
     from `tl.random` is drawn once, and the moving means of a batch normalization move once. What asks for a gradient
-    is an argument, or part of `f` where that is a layer, a dataclass. Inside of `jit` it is `f` itself: a plan decides
-    what it computes again.
+    is an argument, or part of `f` where that is a layer, a dataclass; recorded tensors that `f` finds outside get their
+    gradients too. Inside of `jit` it is `f` itself: a plan decides what it computes again.
 
     Errors
-        GraphError if `f` uses a recorded tensor that is no argument.
+        GraphError if a recorded tensor from outside has changed before the backward pass, or for a second derivative by
+        `grad` of `grad` with one (`hvp` and `hessian` take it).
     """
     return Checkpoint(f)
 
@@ -180,6 +181,7 @@ class Checkpoint(Ruled):
 
     kind = "checkpoint"
     keeps = False
+    closes = True
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: D102
         if RECORDING.tracing or RECORDING.levels:
@@ -194,13 +196,25 @@ class Checkpoint(Ruled):
 
     def pull(self, call: Call, tensors: Sequence[Any], needed: Any, g: Any) -> Sequence[Any]:
         """The function once more, recorded."""
-        places = [i for i, x in enumerate(tensors) if is_real(x)]
-
-        def f(*xs: Tensor) -> Any:
-            mixed = dict(enumerate(tensors)) | dict(zip(places, xs, strict=True))
-            return mapped(operand, self.__wrapped__(*call.given(list(mixed.values()))))
-
-        with call.replayed(), replaying():
-            _, back = vjp(f, *[tensors[i] for i in places])
-        found = dict(zip(places, back(g), strict=True))
-        return [found.get(i) for i in range(len(tensors))]
+        count = len(call.inputs)
+        for before, t in zip(tensors[count:], call.outside, strict=True):
+            if RECORDING.levels or not np.array_equal(before.array, t.array, equal_nan=True):
+                why = "is inside of jvp or vmap here" if RECORDING.levels else "has changed since"
+                raise GraphError(
+                    f"{self.label()}: a recorded tensor from outside {why}; pass it as an argument"
+                )
+        if call.outside and any(t.node is not None for t in tensors[:count]):
+            why = "it uses a recorded tensor from outside, which a second derivative cannot reach"
+            raise GraphError(f"{self.label()}: {why}; pass it as an argument")
+        tape, create = new_tape(), RECORDING.on
+        with tape.entered(), call.replayed(), replaying(), recording(True, deriving=True):
+            own = [tape.watch(x) if is_real(x) else x for x in tensors[:count]]
+            y = unhidden(self.__wrapped__, call.given(own), {})
+        wanted = [x for x in (*own, *call.outside) if x.node is not None]
+        pairs = [(operand(t), part) for t, part in zip(leaves(y), leaves(g), strict=True)]
+        if RECORDING.levels:
+            found = tape.finish([t for t, _ in pairs], wanted)[1]([part for _, part in pairs])
+        else:
+            found = gradients(pairs, wanted, create_graph=create)
+        each = iter(found)
+        return [next(each) if x.node is not None else None for x in (*own, *call.outside)]

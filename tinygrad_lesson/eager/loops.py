@@ -34,7 +34,7 @@ def scan(
 
     The gradient keeps what every step computed. With `checkpoint` it keeps but a part of the states, and computes the
     rest again, a part at a time: memory grows as the square root of the number of steps, for one more forward pass.
-    What asks for a gradient is then in `init` or `xs`. Inside of `jit` the steps stand one after the other in the plan.
+    Tensors that `f` finds outside get their gradients. Inside of `jit` the steps stand one after the other in the plan.
 
     Errors
         ShapeError where the state changes its shape, or arrays in `xs` differ in length; DTypeError if `f` gives no
@@ -127,7 +127,9 @@ def cond(condition: Any, true: Function, false: Function, *operands: Any) -> Any
     """``true(*operands)`` where the condition holds, else ``false(*operands)``.
 
     Where the condition is a value that is there, the other function is not called. Inside of `jit`, and where it
-    differs between samples of `vmap`, both are, and `tl.where` chooses between their results, which are built alike.
+    differs between samples of `vmap`, both are, and `tl.where` chooses between their results, which are built alike:
+    both take their time, and neither may fail or change a state where it is not meant. The gradient of the one that is
+    not taken is 0 by the operands, also where its own would be infinite or NaN; what it finds outside is not guarded.
 
     Errors
         ShapeError if the condition has more than one element.
@@ -142,7 +144,16 @@ def cond(condition: Any, true: Function, false: Function, *operands: Any) -> Any
     if not is_hidden(chosen):
         return true(*operands) if bool(chosen) else false(*operands)
     chosen = F.reshape(F.not_equal(chosen, 0), shape=())
-    return mapped(lambda a, b: a if a is None else F.where(chosen, a, b), true(*operands), false(*operands))
+
+    def only(x: Any, taken: bool) -> Any:
+        """The same number, whose gradient ends where the function is not taken."""
+        if not isinstance(x, Tensor) or x.dtype.kind not in "fc":
+            return x
+        pair = (x, F.stop_gradient(x)) if taken else (F.stop_gradient(x), x)
+        return F.where(chosen, *pair)
+
+    one, other = (mapped(lambda x, taken=taken: only(x, taken), operands) for taken in (True, False))
+    return mapped(lambda a, b: a if a is None else F.where(chosen, a, b), true(*one), false(*other))
 
 
 def is_hidden(x: Any) -> bool:

@@ -18,6 +18,7 @@ from tinygrad_lesson.eager.recording import RECORDING, recording, tracing
 from tinygrad_lesson.eager.tensor import Tensor, operand, wrap
 from tinygrad_lesson.eager.tensor import same as taken_of
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
+from tinygrad_lesson.engine.graph import COUNT
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import show
 
@@ -30,6 +31,7 @@ class Ruled:
 
     kind: ClassVar[str] = ""
     keeps: ClassVar[bool] = True  # what `forward` says that the rule needs
+    closes: ClassVar[bool] = False  # over recorded tensors, which become further inputs
 
     def __init__(self, f: Function, nondiff_argnums: Sequence[int] = ()) -> None:
         if not callable(f):
@@ -54,6 +56,7 @@ class Ruled:
         inputs = [taken_of(t, t.capture()) for t in call.inputs]
         seen = [t if t.node is None else constant(x.array) for t, x in zip(call.inputs, inputs, strict=True)]
         call.ready = call.forward([t.array for t in inputs], seen)  # here, so that its errors are its own
+        inputs += [taken_of(t, t.capture()) for t in call.outside]
         y = apply(OwnRule(call=call), inputs)
         return built(call.form, y if isinstance(y, tuple) else (y,))
 
@@ -134,6 +137,7 @@ class Call:
     def __init__(self, ruled: Ruled, given: Sequence[Any]) -> None:
         self.ruled = ruled
         self.inputs: list[Tensor] = []
+        self.outside: list[Tensor] = []  # recorded tensors that the function uses and is not given
         self.forms = [x if i in ruled.fixed else mapped(self.take, x) for i, x in enumerate(given)]
         self.form: Any = None  # of the result
         self.kept: tuple[Sequence[Any], Any] = (), None  # arrays, and what the rule needs of them
@@ -166,11 +170,12 @@ class Call:
         The function sees tensors of them, or those of the caller's that are constants: some may be states that change.
         """
         label, generator, tracing_now = self.ruled.label(), random.default_generator(), RECORDING.tracing
-        before = generator.seed, generator.get_state()
+        before, began = (generator.seed, generator.get_state()), next(COUNT)
         with recording(True), tracing(False):
             result, needed = self.ruled.forward(self.given(seen or [constant(x) for x in arrays]))
             found = [operand(x) for x in leaves(result)]
-        if any(t.node is not None for t in found):
+        self.outside = older(found, began)
+        if self.outside and not self.ruled.closes:
             raise GraphError(f"{label}: it uses a recorded tensor from outside; pass it as an argument")
         if not same_state(before, (generator.seed, generator.get_state())):
             if tracing_now:
@@ -252,6 +257,20 @@ class Call:
 
             mapped(take, self.forms[i], x, *(() if g is None else (g,)))
         return found
+
+
+def older(results: Sequence[Any], began: int) -> list[Tensor]:
+    """The recorded tensors, older than a number of nodes, that results were computed from."""
+    found: dict[Any, Tensor] = {}
+    seen, waiting = set(), [t for t in results if t.node is not None]
+    while waiting:
+        t = waiting.pop()
+        if t.node.number > began:
+            found.setdefault((t.node, t.index), t)
+        elif t.node not in seen:
+            seen.add(t.node)
+            waiting += [x for x in t.node.inputs if x.node is not None]
+    return list(found.values())
 
 
 def same(a: Any, b: Any) -> bool:
