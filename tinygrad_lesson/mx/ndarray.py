@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_lesson.arrays import Context, require_device
 from tinygrad_lesson.engine.errors import DTypeError, near
+from tinygrad_lesson.mx import sparse
 from tinygrad_lesson.mxnet.documented import documented, signature
 from tinygrad_lesson.mxnet.functions import Prefixed, Random
 from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray, invoke, split_v2
@@ -283,6 +284,6 @@ op = _internal = Prefixed("", array_function)
 
 __all__ = [
     "NDArray", "arange", "array", "concatenate", "contrib", "empty", "eye", "from_numpy", "full", "linalg", "linspace",
-    "load", "load_frombuffer", "moveaxis", "onehot_encode", "ones", "op", "random", "save", "split_v2",
+    "load", "load_frombuffer", "moveaxis", "onehot_encode", "ones", "op", "random", "save", "sparse", "split_v2",
     "waitall", "zeros",
 ]  # fmt: skip
