@@ -333,3 +333,50 @@ def test_lists_of_different_lengths_are_refused_by_the_name_of_the_argument(valu
     executor = (sym.Variable("x") + 1).simple_bind(tl.cpu(), x=(2, 2))
     with pytest.raises(ShapeError, match="'x' is no array"):
         executor.forward(x=value)
+
+
+@pytest.mark.parametrize("is_train", [None, False])
+def test_backward_needs_no_forward_run_in_training_and_leaves_outputs_and_states(is_train):
+    product = sym.Variable("x") * sym.Variable("y")
+    executor = product.simple_bind(tl.cpu(), x=(2,), y=(2,))
+    executor.arg_dict["x"][:], executor.arg_dict["y"][:] = [1, 2], [3, 4]
+    if is_train is not None:
+        executor.forward(is_train=is_train)
+    shown = executor.outputs[0].asnumpy()
+    executor.backward(np.ones(2, np.float32))
+    assert [g.asnumpy().tolist() for g in executor.grad_arrays] == [[3, 4], [1, 2]]  # as MXNet 1.9.1
+    np.testing.assert_array_equal(executor.outputs[0].asnumpy(), shown)
+    norm = sym.BatchNorm(sym.Variable("x"), name="bn").simple_bind(tl.cpu(), x=(3, 2))
+    norm.arg_dict["x"][:] = [[1, 2], [3, 5], [4, 4]]
+    norm.aux_dict["bn_moving_var"][:] = 1
+    norm.backward(np.ones((3, 2), np.float32))
+    assert [a.asnumpy().tolist() for a in norm.aux_arrays] == [[0, 0], [1, 1]]  # as MXNet 1.9.1
+
+
+def test_reshape_to_less_stays_in_the_same_memory():
+    net = sym.FullyConnected(sym.Variable("x"), num_hidden=4, name="fc")
+    executor = net.simple_bind(tl.cpu(), x=(5, 4), grad_req="null")
+    executor.arg_arrays[0][:] = 1
+    executor.arg_arrays[1][:] = np.ones((4, 4))
+    smaller = executor.reshape(x=(3, 4))
+    smaller.forward()
+    assert (smaller.outputs[0].asnumpy() == 4).all()
+    assert (executor.outputs[0].asnumpy()[:3] == 4).all()
+    smaller.arg_arrays[0][:] = 7
+    assert executor.arg_arrays[0].asnumpy()[:, 0].tolist() == [7, 7, 7, 1, 1]
+    larger = executor.reshape(x=(8, 4), allow_up_sizing=True)
+    larger.arg_arrays[0][:], larger.arg_arrays[1][:] = 9, 2
+    assert executor.arg_arrays[0].asnumpy()[0, 0] == 7
+    assert (executor.arg_arrays[1].asnumpy() == 2).all()
+    executor.forward()
+    assert executor.outputs[0].asnumpy()[:, 0].tolist() == [56, 56, 56, 8, 8]
+
+
+def test_its_text_names_every_node_and_the_memory():
+    text = (
+        sym.FullyConnected(sym.Variable("x"), num_hidden=4, name="fc")
+        .simple_bind(tl.cpu(), x=(5, 4))
+        .debug_str()
+    )
+    assert "Op:FullyConnected, Name=fc" in text
+    assert text.endswith("Total 0 MB allocated\n")

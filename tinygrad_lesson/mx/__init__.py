@@ -1,7 +1,7 @@
 """MXNet 1.x under its own names: ``from tinygrad_lesson import mx``.
 
-Every name points to what lives elsewhere in the package. What MXNet has and is not here (`mx.gluon`)
-is an AttributeError.
+Every name points to what lives elsewhere in the package. What scripts often import and is not here (`mx.gluon`) says
+so when it is used; what else MXNet has is an AttributeError.
 """
 
 from __future__ import annotations
@@ -18,22 +18,30 @@ from tinygrad_lesson.mx import (
     base,
     callback,
     context,
+    contrib,
+    gluon,
     initializer,
     io,
+    kvstore,
     lr_scheduler,
     metric,
     model,
     module,
+    monitor,
     name,
     ndarray,
     operator,
     optimizer,
     random,
+    recordio,
+    util,
 )
 from tinygrad_lesson.mx.context import current_context, num_gpus
 from tinygrad_lesson.mx.installed import install
+from tinygrad_lesson.mx.util import use_np
 from tinygrad_lesson.mxnet.naming import AttrScope
 
+kv, mon = kvstore, monitor
 sym, init, opt, viz, nd, mod = symbol, initializer, optimizer, visualization, ndarray, module
 rnd, MXNetError = random, base.MXNetError
 __version__ = "1.9.1"  # whose names and numbers these are
@@ -46,8 +54,47 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "AttrScope", "Context", "MXNetError", "attribute", "autograd", "base", "callback", "context", "cpu",
-    "current_context", "gpu", "init", "initializer", "install", "io", "lr_scheduler", "metric", "mod", "model",
-    "module", "name", "nd", "ndarray", "num_gpus", "operator", "opt", "optimizer", "random", "rnd", "sym",
-    "symbol", "test_utils", "visualization", "viz",
+    "AttrScope",
+    "Context",
+    "MXNetError",
+    "attribute",
+    "autograd",
+    "base",
+    "callback",
+    "context",
+    "contrib",
+    "cpu",
+    "current_context",
+    "gluon",
+    "gpu",
+    "init",
+    "initializer",
+    "install",
+    "io",
+    "kv",
+    "kvstore",
+    "lr_scheduler",
+    "metric",
+    "mod",
+    "model",
+    "module",
+    "mon",
+    "monitor",
+    "name",
+    "nd",
+    "ndarray",
+    "num_gpus",
+    "operator",
+    "opt",
+    "optimizer",
+    "random",
+    "recordio",
+    "rnd",
+    "sym",
+    "symbol",
+    "test_utils",
+    "use_np",
+    "util",
+    "visualization",
+    "viz",
 ]  # fmt: skip

@@ -12,4 +12,10 @@ mx_uint = int
 string_types = (str,)
 numeric_types = (float, int, np.generic)
 
-__all__ = ["MXNetError", "mx_real_t", "mx_uint", "numeric_types", "string_types"]
+
+def py_str(x: bytes) -> str:
+    """A name that MXNet hands to a callback, as text."""
+    return x.decode()
+
+
+__all__ = ["MXNetError", "mx_real_t", "mx_uint", "numeric_types", "py_str", "string_types"]

@@ -12,15 +12,23 @@ ELSEWHERE = {  # modules of MXNet that live outside of this room
     "symbol": "tinygrad_lesson.mxnet",
     "viz": "tinygrad_lesson.viz",
     "visualization": "tinygrad_lesson.viz",
+    "contrib.amp": f"{OURS}.contrib.amp",
+    "contrib.quantization": f"{OURS}.contrib.quantization",
+    "executor": "tinygrad_lesson.mxnet.executor",
+    "gluon.nn": f"{OURS}.gluon.nn",
     "init": f"{OURS}.initializer",
+    "kv": f"{OURS}.kvstore",
+    "mon": f"{OURS}.monitor",
     "nd": f"{OURS}.ndarray",
     "mod": f"{OURS}.module",
     "io.io": f"{OURS}.io",
     "module.base_module": f"{OURS}.module.base",
     "module.bucketing_module": f"{OURS}.module.bucketing",
+    "module.executor_group": f"{OURS}.module.executor_group",
     "module.module": f"{OURS}.module.single",
     "module.sequential_module": f"{OURS}.module.sequential",
     "ndarray.ndarray": f"{OURS}.ndarray",
+    "ndarray.sparse": f"{OURS}.sparse",
     "optimizer.optimizer": f"{OURS}.optimizer",
     "symbol.symbol": "tinygrad_lesson.mxnet",
 }
@@ -40,7 +48,7 @@ def install() -> None:
     own = [
         module.name
         for module in pkgutil.iter_modules(package.__path__)
-        if module.name not in ("__main__", "installed")
+        if module.name not in ("__main__", "absent", "installed", "sparse", "viz")
     ]
     found = {name: f"{OURS}.{name}" for name in own} | ELSEWHERE
     sys.modules["mxnet"] = package

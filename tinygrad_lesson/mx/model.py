@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tinygrad_lesson.mxnet import params
 from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray
 from tinygrad_lesson.mxnet.params import save_checkpoint
+from tinygrad_lesson.train import feedforward
 from tinygrad_lesson.train.callback import BatchEndParam
-from tinygrad_lesson.train.feedforward import FeedForward
+
+
+class FeedForward(feedforward.FeedForward):
+    """A network that learns, as `tinygrad_lesson.FeedForward`, whose parameters are MXNet's arrays."""
+
+    @property  # type: ignore[override]
+    def arg_params(self) -> dict[str, NDArray] | None:
+        """Arguments by name, as MXNet's arrays; None before there are any."""
+        return self._arguments
+
+    @arg_params.setter
+    def arg_params(self, arrays: Mapping[str, Any] | None) -> None:
+        self._arguments = None if arrays is None else as_ndarrays(arrays)
+
+    @property  # type: ignore[override]
+    def aux_params(self) -> dict[str, NDArray]:
+        """States by name, as MXNet's arrays."""
+        return self._states
+
+    @aux_params.setter
+    def aux_params(self, arrays: Mapping[str, Any]) -> None:
+        self._states = as_ndarrays(arrays)
+
+
+def as_ndarrays(arrays: Mapping[str, Any]) -> dict[str, NDArray]:
+    """Arrays of NumPy as MXNet's, in the same memory."""
+    return {name: x if isinstance(x, NDArray) else as_ndarray(x) for name, x in arrays.items()}
 
 
 def load_checkpoint(prefix: str, epoch: int) -> tuple[Any, dict[str, NDArray], dict[str, NDArray]]:

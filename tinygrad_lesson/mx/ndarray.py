@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_lesson.arrays import Context, require_device
 from tinygrad_lesson.engine.errors import DTypeError, near
+from tinygrad_lesson.mx import sparse
 from tinygrad_lesson.mxnet.documented import documented, signature
 from tinygrad_lesson.mxnet.functions import Prefixed, Random
 from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray, invoke, split_v2
@@ -157,6 +158,21 @@ def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
     return as_ndarray(ndarray if zero_copy else ndarray.copy())
 
 
+def from_dlpack(dlpack: Any) -> NDArray:
+    """The array of another library, or what `to_dlpack_for_read` gave, in the same memory."""
+    return as_ndarray(np.from_dlpack(dlpack))
+
+
+def to_dlpack_for_read(data: NDArray) -> np.ndarray:
+    """The array for another library, in the same memory, to be read."""
+    return np.asarray(data)
+
+
+def to_dlpack_for_write(data: NDArray) -> np.ndarray:
+    """The array for another library, in the same memory, to be written to."""
+    return data.memory()
+
+
 def concatenate(arrays: Sequence[NDArray], axis: int = 0, always_copy: bool = True) -> NDArray:
     """Arrays one behind the other along an axis."""
     if len(arrays) == 1 and not always_copy:
@@ -266,6 +282,26 @@ class Contrib(Prefixed):
         return then_func() if bool(pred) else else_func()
 
 
+class Internal(Prefixed):
+    """The operators of `nd._internal`, and those that write into a part."""
+
+    def _slice_assign(
+        self, lhs: NDArray, rhs: Any, begin: Any, end: Any, step: Any = None, out: NDArray | None = None
+    ) -> NDArray:
+        """`lhs` with another array in the part from `begin` to `end`."""
+        made = lhs.copy().slice_assign(rhs, begin, end, step)
+        return made if out is None else made.copyto(out)  # type: ignore[return-value]
+
+    def _slice_assign_scalar(
+        self, data: NDArray, scalar: float = 0, begin: Any = (), end: Any = (), step: Any = None,
+        out: NDArray | None = None,
+    ) -> NDArray:  # fmt: skip
+        """`data` with a number in the part from `begin` to `end`."""
+        return self._slice_assign(data, scalar, begin, end, step, out)
+
+    _crop_assign, _crop_assign_scalar = _slice_assign, _slice_assign_scalar
+
+
 def told(answers: np.ndarray, data: NDArray) -> NDArray:
     """Truth values as numbers of the type of an array."""
     return as_ndarray(answers.astype(data.dtype))
@@ -279,10 +315,11 @@ def filled(rows: Sequence[NDArray], count: int) -> NDArray:
 
 random = Random(array_function, NDArray, get_prob=False)
 contrib, linalg = Contrib("_contrib_", array_function), Prefixed("_linalg_", array_function)
-op = _internal = Prefixed("", array_function)
+op, _internal = Prefixed("", array_function), Internal("", array_function)
 
 __all__ = [
-    "NDArray", "arange", "array", "concatenate", "contrib", "empty", "eye", "from_numpy", "full", "linalg", "linspace",
-    "load", "load_frombuffer", "moveaxis", "onehot_encode", "ones", "op", "random", "save", "split_v2",
+    "NDArray", "arange", "array", "concatenate", "contrib", "empty", "eye", "from_dlpack", "from_numpy", "full",
+    "linalg", "linspace", "load", "load_frombuffer", "moveaxis", "onehot_encode", "ones", "op", "random", "save",
+    "sparse", "split_v2", "to_dlpack_for_read", "to_dlpack_for_write",
     "waitall", "zeros",
 ]  # fmt: skip

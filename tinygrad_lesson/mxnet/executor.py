@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, lis
 from tinygrad_lesson.engine.graph import Edge, Label, Node, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
+from tinygrad_lesson.mxnet import serial
 from tinygrad_lesson.mxnet.bound import Listed, Named, as_ndarray, as_numbers, assign_all, check_shape
+from tinygrad_lesson.mxnet.monitored import watched
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, parameter_updates, rematerialized
 from tinygrad_lesson.run import runner as find_runner
 
@@ -29,6 +31,7 @@ OUTPUT = "output "  # what a plan calls the results of its forward part
 HEAD = "head gradient "  # its arguments that stand for the cotangents of these
 GRADIENT = "gradient "  # its updates that are gradients
 STATE = "state "  # its outputs that are new values of states
+WATCHED = "watched "  # its outputs that only a monitor sees
 
 
 def variables(order: Sequence[Node]) -> tuple[list[Node], list[Node]]:
@@ -117,7 +120,7 @@ class Executor:
         self.order = toposort(edge.node for edge in self.heads)
         check_names((node for node in self.order if node.is_variable), "arguments")
         for name in (*self.arguments, *self.states):
-            if name.startswith((OUTPUT, HEAD, GRADIENT, STATE)):
+            if name.startswith((OUTPUT, HEAD, GRADIENT, STATE, WATCHED)):
                 raise GraphError(
                     f"{name!r}: a plan calls arrays of its own so; give the argument another name"
                 )
@@ -127,11 +130,15 @@ class Executor:
         shapes: list[Any] = [self.shapes[edge] for edge in self.heads]
         outputs = zip(shapes, self.heads, strict=True)
         with room_for_arrays(caller):
-            self.outputs_now = [read_only(np.zeros(shape, self.dtypes[edge])) for shape, edge in outputs]
+            self.blank = [np.zeros(shape, self.dtypes[edge]) for shape, edge in outputs]
+        self.outputs_now = list(map(read_only, self.blank))
+        self.shared: dict[int, np.ndarray] = {}  # outputs that are shown in the memory of another executor
         self.head_gradients: dict[str, np.ndarray] = {}
         self.made: dict[bool, tuple[Plan, Any]] = {}
         self.shown: dict[bool, tuple[list[np.ndarray], list[tuple[np.ndarray, np.ndarray]]]] = {}
         self.ran_training = False
+        self.monitor: Callable[[bytes, NDArray], Any] | None = None
+        self.watched: list[tuple[str, Edge]] = []
 
     def settle(self, caller: str) -> tuple[Shapes, DTypes]:
         """Check the bound arrays against the graph."""
@@ -212,6 +219,44 @@ class Executor:
         self.pin()
         self.runner(is_train).forward()
         self.deliver(is_train)
+        if self.monitor is not None:
+            for name, edge in self.watched:
+                self.monitor(name.encode(), as_ndarray(self.value(edge, is_train)))
+
+    def set_monitor_callback(
+        self, callback: Callable[[bytes, NDArray], Any] | None, monitor_all: bool = False
+    ) -> None:
+        """Let ``callback(name, array)`` see each result of every later forward run; None ends it.
+
+        With `monitor_all` it also sees what goes into each node. As in MXNet the name is bytes. The arrays are those of
+        the run, read-only, and the next run overwrites them.
+
+        Source
+            MXNet 1.9, which also shows what the backward run computes, under names of its own operators.
+        """
+        self.monitor = callback
+        self.watched = [] if callback is None else list(watched(self.order, monitor_all))
+        self.made.clear()
+        self.shown.clear()
+        self.ran_training = False
+
+    def value(self, edge: Edge, is_train: bool) -> np.ndarray:
+        """What the last run left of a result that is watched."""
+        if edge.node.is_variable:
+            name = edge.node.name
+            return read_only(self.arguments[name] if name in self.arguments else self.states[name])
+        if edge in self.heads:
+            return self.outputs_now[self.heads.index(edge)]
+        result: np.ndarray = self.made[is_train][1].result(self.inside[edge])
+        return read_only(result)
+
+    @property
+    def inside(self) -> dict[Edge, str]:
+        """What a plan calls the results that only a monitor sees."""
+        edges = {
+            edge: None for _, edge in self.watched if not edge.node.is_variable and edge not in self.heads
+        }
+        return {edge: WATCHED + str(i) for i, edge in enumerate(edges)}
 
     def deliver(self, is_train: bool) -> None:
         """Show what the run of one mode has left."""
@@ -246,11 +291,11 @@ class Executor:
     def backward(self, out_grads: Any = None, is_train: bool = True) -> None:
         """Compute the gradients; `out_grads` gives the cotangents of outputs that are no losses.
 
+        After a forward run in prediction, or before any, the training plan is run first: outputs and states stay.
+
         Errors
-            BindError before a forward run in training, or where a cotangent is missing.
+            BindError where a cotangent is missing.
         """
-        if not self.ran_training:
-            raise BindError("backward: call forward(is_train=True) first")
         given = (
             []
             if out_grads is None
@@ -262,7 +307,7 @@ class Executor:
             raise BindError(
                 f"backward: {len(given)} gradients for {len(self.heads)} outputs, {listed(self.output_names)}"
             )
-        copies = []
+        copies, run = [], self.runner(True)
         for key, array in self.head_gradients.items():
             i = int(key.removeprefix(HEAD))
             if i >= len(given) or given[i] is None:
@@ -272,7 +317,15 @@ class Executor:
                 )
             copies.append((array, given[i], f"backward: the gradient of output {self.output_names[i]!r}"))
         assign_all(copies)
-        self.made[True][1].backward()
+        if self.ran_training:
+            run.backward()
+            return
+        kept = {name: array.copy() for name, array in self.states.items()}
+        self.pin()
+        run.forward()
+        run.backward()
+        for name, array in kept.items():
+            self.states[name][...] = array
 
     def train(self, batches: Mapping[str, Any], steps: int, updater: Any, monitor: Any) -> np.ndarray | None:
         """Take `steps` training steps in one call of a runner that can; their losses, or None where it cannot.
@@ -281,7 +334,12 @@ class Executor:
         """
         run = self.runner(True)
         changes = any(node.op is not None and node.op.immediate for node in self.order)
-        if changes or not hasattr(run, "train") or any(name not in self.arguments for name in batches):
+        if (
+            changes
+            or self.monitor is not None
+            or not hasattr(run, "train")
+            or any(name not in self.arguments for name in batches)
+        ):
             return None
         for name, values in batches.items():
             check_shape(self.arguments[name], values[0], f"train: {name!r}")
@@ -317,7 +375,9 @@ class Executor:
     def reshape(
         self, partial_shaping: bool = False, allow_up_sizing: bool = False, **shapes: Shape
     ) -> Executor:
-        """An executor of the same graph for other input shapes; parameters and states are shared.
+        """An executor of the same graph for other input shapes, in the same memory: arrays that shrink are views.
+
+        Outputs share it until this executor runs. An array that grows is new, of zeros.
 
         Errors
             BindError for a name that is no argument, where an array that was not named would change its
@@ -341,14 +401,24 @@ class Executor:
             if size_of(new) > old.size and not allow_up_sizing:  # type: ignore[operator]
                 raise BindError(f"{change}, which is larger; pass allow_up_sizing=True")
             for part in (part for part in parts if name in part):
-                part[name] = np.zeros(new, part[name].dtype)  # type: ignore[arg-type]
+                part[name] = first_of(part[name], new)
         made = Executor(
             self.heads, self.output_names, parts[0], parts[1], parts[2], self.requests, context=self.context, passes=self.passes,  # noqa: E501
             runner=self.runner_name, generator=self.generator, caller="reshape",
         )  # fmt: skip
         if all(made.arguments[name] is self.arguments[name] for name in self.flat_parameters.arrays):
             made.flat_parameters, made.flat_gradients = self.flat_parameters, self.flat_gradients
+        if not self.made:
+            fits = zip(self.blank, made.blank, strict=True)
+            made.shared = {
+                i: first_of(old, new.shape) for i, (old, new) in enumerate(fits) if old.size >= new.size
+            }
         return made
+
+    def debug_str(self) -> str:
+        """The graph as MXNet's text for reading, and the memory that plans take beside the bound arrays."""
+        taken = sum(plan.arena for plan, _ in self.made.values())
+        return f"{serial.to_text(self.heads)}\nTotal {taken >> 20} MB allocated\n"
 
     # How it is done.
 
@@ -373,8 +443,8 @@ class Executor:
         shown = [run.result(name) for name in names]
         copies = []
         for i, owner in enumerate(owners):
-            if owner.argument:  # the user may write there, and still reads the result
-                copies.append((np.empty_like(shown[i]), shown[i]))
+            if owner.argument or i in self.shared:  # the user may write there, and still reads the result
+                copies.append((self.shared.get(i, np.empty_like(shown[i])), shown[i]))
                 shown[i] = copies[-1][0]
         states = [name for name in plan.outputs if name.startswith(STATE)]
         copies += [(self.states[name.removeprefix(STATE)], run.result(name)) for name in states]
@@ -411,6 +481,7 @@ class Executor:
         heads = builder.graph(self.heads)
         outputs = [(OUTPUT + str(i), edge) for i, edge in enumerate(heads)]
         outputs += [(STATE + name, edge) for name, edge in new_states(builder, self.order, True)]
+        outputs += [(name, builder.values[edge.node][edge.index]) for edge, name in self.inside.items()]
         updates = self.gradient_updates(builder, heads) if is_train else []
         updates += [(name, edge, False) for name, edge in new_states(builder, self.order, False) if is_train]
         updates = rematerialized(builder, heads, updates) if self.passes.mirror else updates
@@ -437,6 +508,12 @@ class Executor:
             (GRADIENT + name, edge, self.requests[name] == "add")
             for name, edge in zip(self.gradients, found, strict=True)
         ]
+
+
+def first_of(array: np.ndarray, shape: Any) -> np.ndarray:
+    """An array of this shape over the first elements of another; of zeros if there are too few."""
+    size = math.prod(shape)
+    return array.reshape(-1)[:size].reshape(shape) if size <= array.size else np.zeros(shape, array.dtype)
 
 
 def new_states(builder: Builder, order: Sequence[Node], immediate: bool) -> list[tuple[str, Edge]]:

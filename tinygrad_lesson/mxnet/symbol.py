@@ -38,6 +38,7 @@ from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.mxnet import binding, serial
 from tinygrad_lesson.mxnet.bound import as_ndarray
 from tinygrad_lesson.mxnet.executor import Executor, collector_paused, variables
+from tinygrad_lesson.mxnet.monitored import output_name, visible
 from tinygrad_lesson.mxnet.naming import HIDDEN, NameManager, is_hidden, is_wrapped, scoped, wrapped
 from tinygrad_lesson.mxnet.register import DTYPE_CODES, Operator, as_factor, as_text, find, offered
 from tinygrad_lesson.mxnet.spelled import Spelled, is_number, told_apart, with_number
@@ -375,21 +376,6 @@ def as_dtype(dtype: Any, what: str) -> np.dtype[Any]:
     except (TypeError, ValueError):
         raise DTypeError(f"{what} is {dtype!r}, expected an element type such as 'float32'") from None
     return found
-
-
-def visible(node: Node) -> int:
-    """How many outputs of a node the user sees."""
-    return 1 if node.op is None else node.op.visible
-
-
-def output_name(edge: Edge) -> str:
-    """MXNet's name for an output: `fc1_output`, or the variable's own name."""
-    node = edge.node
-    if node.op is None:
-        return node.name
-    known = find(node.label.mxnet_op)
-    names = known.output_names(node.op) if known else node.op.outputs
-    return f"{node.name}_{names[edge.index]}"
 
 
 def with_plain_names(attributes: Mapping[str, str]) -> dict[str, str]:

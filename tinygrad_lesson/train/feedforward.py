@@ -510,9 +510,9 @@ class FeedForward:
             raise BindError("save: there are no states beside these parameters; call fit first, to its end")
         return self.course.states()
 
-    @staticmethod
+    @classmethod
     def load(
-        prefix: str, epoch: int, ctx: Context = cpu(), *, states: bool | None = None, **more: Any
+        cls, prefix: str, epoch: int, ctx: Context = cpu(), *, states: bool | None = None, **more: Any
     ) -> FeedForward:
         """The model of a checkpoint, MXNet's or ours.
 
@@ -528,17 +528,17 @@ class FeedForward:
         given = {"arg_params": arguments, "aux_params": auxiliary, "begin_epoch": epoch, "prediction": symbol}
         given |= found.settings_of_model(more) if found else {}
         loss = found.loss() if found else None
-        model = FeedForward(symbol if loss is None else loss, ctx, **{**given, **more})
+        model = cls(symbol if loss is None else loss, ctx, **{**given, **more})
         model.states, model.states_of = found, model.arg_params
         return model
 
-    @staticmethod
+    @classmethod
     def create(
-        symbol: Symbol, X: Any, y: Any = None, ctx: Any = cpu(), num_epoch: int = 1, **more: Any
+        cls, symbol: Symbol, X: Any, y: Any = None, ctx: Any = cpu(), num_epoch: int = 1, **more: Any
     ) -> FeedForward:
         """A model of `symbol`, fitted to the data; `more` are settings of the model and of `fit`."""
-        fitting = {k: more.pop(k) for k in inspect.signature(FeedForward.fit).parameters if k in more}
-        model = FeedForward(symbol, ctx, num_epoch, **more)
+        fitting = {k: more.pop(k) for k in inspect.signature(cls.fit).parameters if k in more}
+        model = cls(symbol, ctx, num_epoch, **more)
         model.fit(X, y, **fitting)
         return model
 

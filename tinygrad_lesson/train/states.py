@@ -236,7 +236,7 @@ class Course:
         """Keep where it stands and let go of the rest; None if the steps went on beyond `parameters`."""
         weight = self.updater.weight
         whole = parameters is not None and all(
-            name in parameters and parameters[name].tobytes() == weight[part].tobytes()
+            name in parameters and np.asarray(parameters[name]).tobytes() == weight[part].tobytes()
             for name, part in self.updater.segments
         )
         if not whole:

@@ -43,6 +43,7 @@ class BucketingModule(BaseModule):
             "logger": logger, "context": context, "fixed_param_names": fixed_param_names, "state_names": state_names,
         }  # fmt: skip
         self.buckets: dict[Any, Module] = {}
+        self.monitors: list[Any] = []
         self.current = self.generated(default_bucket_key)
         self.current_key = default_bucket_key
 
@@ -116,6 +117,8 @@ class BucketingModule(BaseModule):
                 grad_req=self.grad_req,
             )  # fmt: skip
             self.buckets[bucket_key] = made
+            for monitor in self.monitors:
+                made.install_monitor(monitor)
         self.current, self.current_key = self.buckets[bucket_key], bucket_key
 
     def init_params(self, initializer: Any = Uniform(0.01), **more: Any) -> None:
@@ -178,3 +181,10 @@ class BucketingModule(BaseModule):
     def save_checkpoint(self, prefix: str, epoch: int, remove_amp_cast: bool = False) -> None:
         """Write the symbol of the default bucket and the parameters."""
         self.buckets[self.default_bucket_key].save_checkpoint(prefix, epoch)
+
+    def install_monitor(self, mon: Any) -> None:
+        """Let a monitor see what every bucket computes, those to come too."""
+        self.require()
+        self.monitors.append(mon)
+        for module in self.buckets.values():
+            module.install_monitor(mon)

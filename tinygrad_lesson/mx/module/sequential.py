@@ -172,3 +172,8 @@ class SequentialModule(BaseModule):
         for module, settings in zip(self.modules, self.settings, strict=True):
             if settings.get(self.META_TAKE_LABELS):
                 module.update_metric(eval_metric, labels)
+
+    def install_monitor(self, mon: Any) -> None:
+        """Let a monitor see what every module computes."""
+        for module in self.modules:
+            module.install_monitor(mon)

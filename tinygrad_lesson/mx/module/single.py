@@ -67,6 +67,7 @@ class Module(BaseModule):
         self.aux_names = symbol.list_auxiliary_states()
         self.output_names = symbol.list_outputs()
         self.executor: Any = None
+        self.monitors: list[Any] = []
         self.updater: Any = None
         self.states_file: str | None = None
 
@@ -112,7 +113,7 @@ class Module(BaseModule):
         kept = self.get_params() if self.binded and self.params_initialized else self.loaded
         self.for_training, self.inputs_need_grad, self.grad_req = for_training, inputs_need_grad, grad_req
         self.describe(data_shapes, label_shapes)
-        self.executor = self.made(shared_module.executor if shared_module else None)
+        self.take_executor(self.made(shared_module.executor if shared_module else None))
         self.binded = True
         if shared_module is not None:
             self.params_initialized = shared_module.params_initialized
@@ -177,7 +178,25 @@ class Module(BaseModule):
         """Go on with batches of other shapes and the same parameters."""
         self.require()
         self.describe(data_shapes, label_shapes)
-        self.executor = self.made(self.executor)
+        self.take_executor(self.made(self.executor))
+
+    def take_executor(self, executor: Any) -> None:
+        """Go on with another executor, which monitors see in place of this one."""
+        for monitor in self.monitors:
+            monitor.exes = [exe for exe in monitor.exes if exe is not self.executor]
+            monitor.install(executor)
+        self.executor = executor
+
+    def install_monitor(self, mon: Any) -> None:
+        """Let a monitor see what is computed.
+
+        Errors
+            BindError before `bind`.
+        """
+        if not self.binded:
+            raise BindError("install_monitor: call bind first")
+        self.monitors.append(mon)
+        mon.install(self.executor)
 
     @property
     def output_shapes(self) -> list[tuple[str, tuple[int, ...]]]:  # type: ignore[override]

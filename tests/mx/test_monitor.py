@@ -1,0 +1,157 @@
+"""Monitors: what they are told, and when. Names and numbers are what MXNet 1.9.1 prints for the same calls."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from tinygrad_lesson import mx
+
+S = mx.sym
+FC = S.FullyConnected(S.Variable("data"), num_hidden=2, name="fc1")
+NET = S.SoftmaxOutput(FC, name="softmax")
+
+
+def heard(symbol, monitor_all, is_train=True, **shapes):
+    """The names that a callback is told in one forward run."""
+    told = []
+    executor = symbol.simple_bind(mx.cpu(), **shapes)
+    executor.set_monitor_callback(lambda name, array: told.append(name), monitor_all=monitor_all)
+    executor.forward(is_train=is_train)
+    return [mx.base.py_str(name) for name in told]
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_a_callback_is_told_of_each_result_or_also_of_what_goes_in(is_train):
+    pool = S.Pooling(S.Variable("data"), kernel=(2, 2), name="pool")
+    assert heard(pool, False, is_train, data=(2, 3, 4, 4)) == ["pool_output"]
+    assert heard(pool, True, is_train, data=(2, 3, 4, 4)) == ["data", "pool_data", "pool_output"]
+    parts = S.Concat(*S.SliceChannel(S.Variable("data"), num_outputs=3, name="sl"), name="cc")
+    assert heard(parts, True, is_train, data=(2, 3)) == [
+        "data", "sl_data", "sl_output0", "sl_output1", "sl_output2", "cc_arg0", "cc_arg1", "cc_arg2", "cc_output",
+    ]  # fmt: skip
+    net = S.Activation(FC, act_type="relu", name="act")
+    net = S.SoftmaxOutput(S.broadcast_add(net, S.Variable("b"), name="plus"), name="softmax")
+    results = ["fc1_output", "act_output", "plus_output", "softmax_output"]
+    assert heard(net, False, is_train, data=(4, 5), b=(1, 2)) == results
+    assert heard(net, True, is_train, data=(4, 5), b=(1, 2)) == [
+        "data", "fc1_data", "fc1_weight", "fc1_weight", "fc1_bias", "fc1_bias", "fc1_output", "act_input0", "act_output",
+        "plus_lhs", "b", "plus_rhs", "plus_output", "softmax_data", "softmax_label", "softmax_label", "softmax_output",
+    ]  # fmt: skip
+
+
+def test_a_monitor_tells_arguments_too_every_so_many_batches():
+    executor = NET.simple_bind(mx.cpu(), data=(2, 3))
+    for array in executor.arg_arrays:
+        array[:] = 1
+    monitor = mx.mon.Monitor(2)
+    monitor.install(executor)
+    told = []
+    for _ in range(3):
+        monitor.tic()
+        executor.forward(is_train=True)
+        told.append(monitor.toc())
+    first = [
+        ("fc1_output", "4.0\t"), ("softmax_output", "0.5\t"), ("data", "1.0\t"), ("fc1_weight", "1.0\t"), ("fc1_bias", "1.0\t"),
+        ("softmax_label", "1.0\t"),
+    ]  # fmt: skip
+    assert told == [[(1, *one) for one in first], [], [(3, *one) for one in first]]
+
+
+def test_a_monitor_of_all_with_a_pattern_and_sorted():
+    executor = NET.simple_bind(mx.cpu(), data=(2, 3))
+    for array in executor.arg_arrays:
+        array[:] = 1
+    monitor = mx.monitor.Monitor(1, pattern=".*weight|softmax.*", sort=True, monitor_all=True)
+    monitor.install(executor)
+    monitor.tic()
+    executor.forward()
+    names = ["fc1_weight"] * 3 + ["softmax_data"] + ["softmax_label"] * 3 + ["softmax_output"]
+    told = ["1.0\t"] * 3 + ["4.0\t"] + ["1.0\t"] * 3 + ["0.5\t"]
+    assert monitor.toc() == [(1, name, text) for name, text in zip(names, told, strict=True)]
+
+
+def test_a_statistic_may_be_several_arrays_and_nothing_else():
+    executor = NET.simple_bind(mx.cpu(), data=(2, 3))
+    monitor = mx.monitor.Monitor(1, lambda x: [x.min(), x.max()], pattern="fc1_output")
+    monitor.install(executor)
+    monitor.tic()
+    executor.forward(data=np.ones((2, 3), np.float32), fc1_weight=[[1, 1, 1], [2, 2, 2]])
+    assert monitor.toc() == [(1, "fc1_output", "3.0\t6.0\t")]
+    monitor.stat_func = lambda x: 1.5
+    monitor.tic()
+    executor.forward()
+    with pytest.raises(TypeError, match=r"stat_func gave 1.5 for 'fc1_output', expected an NDArray"):
+        monitor.toc()
+
+
+def test_results_are_those_of_the_run_and_gradients_stay_what_they_are():
+    rng = np.random.default_rng(0)
+    values = {"data": (2, 3), "fc1_weight": (2, 3), "fc1_bias": (2,)}
+    values = {name: rng.normal(size=shape).astype(np.float32) for name, shape in values.items()}
+    found = {}
+    plain, watched = (NET.simple_bind(mx.cpu(), data=(2, 3)) for _ in range(2))
+    watched.forward()
+    watched.set_monitor_callback(lambda name, array: found.update({name: array.asnumpy()}))
+    for executor in (plain, watched):
+        executor.forward(is_train=True, softmax_label=[1, 0], **values)
+        executor.backward()
+    np.testing.assert_allclose(
+        found[b"fc1_output"], values["data"] @ values["fc1_weight"].T + values["fc1_bias"], rtol=1e-5
+    )
+    for name, gradient in plain.grad_dict.items():
+        np.testing.assert_array_equal(gradient.asnumpy(), watched.grad_dict[name].asnumpy())
+    found.clear()
+    watched.set_monitor_callback(None)
+    watched.forward(is_train=True)
+    assert not found
+
+
+def test_fit_of_a_module_prints_what_its_monitor_sees_for_batches_of_every_size(caplog):
+    caplog.set_level(logging.INFO)
+    rng = np.random.default_rng(0)
+    batches = mx.io.NDArrayIter(rng.normal(size=(8, 3)), np.arange(8) % 2, 4)
+    module, monitor = mx.mod.Module(NET), mx.mon.Monitor(1, pattern="fc1_(output|weight)")
+    module.fit(batches, num_epoch=2, monitor=monitor)
+    seen = [
+        record.getMessage().split() for record in caplog.records if record.getMessage().startswith("Batch:")
+    ]
+    assert [(words[1], words[2]) for words in seen] == [
+        (str(step), name) for step in (1, 2, 3, 4) for name in ("fc1_output", "fc1_weight")
+    ]
+    monitor.tic()
+    module.forward(mx.io.DataBatch([mx.nd.ones((2, 3))], [mx.nd.ones(2)]), is_train=True)
+    assert [name for _, name, _ in monitor.toc()] == ["fc1_output", "fc1_weight"]
+
+
+def test_a_monitor_sees_all_buckets_and_all_modules_of_a_sequence():
+    def generate(key):
+        return (
+            S.SoftmaxOutput(
+                S.FullyConnected(S.sum(S.Variable("data"), axis=1), num_hidden=2, name="fc1"), name="softmax"
+            ),
+            ["data"],
+            ["softmax_label"],
+        )
+
+    module = mx.mod.BucketingModule(generate, default_bucket_key=5)
+    module.bind([("data", (2, 5, 3))], [("softmax_label", (2,))])
+    module.init_params()
+    monitor = mx.mon.Monitor(1, pattern="fc1_output")
+    module.install_monitor(monitor)
+    for key in (5, 4):
+        monitor.tic()
+        module.forward(
+            mx.io.DataBatch(
+                [mx.nd.ones((2, key, 3))], [mx.nd.ones(2)], bucket_key=key, provide_data=[("data", (2, key, 3))],
+                provide_label=[("softmax_label", (2,))],
+            )
+        )  # fmt: skip
+        assert [name for _, name, _ in monitor.toc()] == ["fc1_output"]
+    chain = mx.mod.SequentialModule().add(mx.mod.Module(FC, label_names=None))
+    chain.bind([("data", (2, 3))])
+    chain.init_params()
+    chain.install_monitor(monitor)
+    monitor.tic()
+    chain.forward(mx.io.DataBatch([mx.nd.ones((2, 3))], None))
+    assert [name for _, name, _ in monitor.toc()] == ["fc1_output"]
