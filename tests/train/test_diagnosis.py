@@ -450,3 +450,8 @@ def test_names_of_neighbours_are_drawn_together():
         diagnosis.told_names(["fc1", "fc2", "fc3", "fc5", "fc7", "fc8"], layers)
         == "fc1 to fc3, fc5, fc7, fc8"
     )
+
+
+def test_a_prompt_shows_the_text():
+    told = tl.diagnose({"loss": [1.0, 0.5], "mean_abs_grad": {"fc1": [0.1] * 2, "fc2": [0.1] * 2}})
+    assert repr(told) == str(told) == "The gradient neither vanishes nor explodes: it reaches all 2 layers."

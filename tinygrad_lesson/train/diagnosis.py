@@ -40,7 +40,7 @@ class Finding(NamedTuple):
     bypassed: bool
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What `diagnose` found; its text is `str` of it.
 
@@ -93,6 +93,9 @@ class Diagnosis:
     def predicted(self) -> float:
         """Of `arrives` the share at the first layer, the whole product; NaN if unknown."""
         return next(iter(self.arrives.values()), math.nan)
+
+    def __repr__(self) -> str:  # what a prompt and a notebook show
+        return str(self)
 
     def __str__(self) -> str:
         return "\n".join(map(shown, [self.headline(), *self.lines()]))
