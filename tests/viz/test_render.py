@@ -213,6 +213,7 @@ def test_a_picture_is_light_or_dark_as_its_reader():
     svg = render_svg(viz.draw(layer()))
     (style,) = ET.fromstring(svg).iter(f"{SVG}style")
     assert "prefers-color-scheme: dark" in style.text
+    assert style.text.index("prefers-color-scheme: dark") < style.text.index('data-jp-theme-light="true"')
     assert "data-jp-theme-light" in style.text
 
 
@@ -234,6 +235,9 @@ def test_symbols_tensors_and_plans_show_themselves():
         assert shown._repr_svg_() == forms["image/svg+xml"]
         assert forms["image/svg+xml"] in shown._repr_html_()
         assert forms["text/plain"]
+    assert (
+        "<pre>Tensor([2.], dtype=float64, requires_grad=True)</pre>" in (x * 2)._repr_html_()
+    )  # its number too
     assert x._repr_svg_() is None
     assert list(tl.Tensor([1.0])._repr_mimebundle_()) == ["text/plain"]
 

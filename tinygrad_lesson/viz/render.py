@@ -56,6 +56,9 @@ svg.tinygrad-lesson { --page: #ffffff; --ink: #555555; --text: #333333; --block:
 :is([data-jp-theme-light="false"], .vscode-dark) svg.tinygrad-lesson {
   --page: #1b1b1f; --ink: #a0a0a0; --text: #d0d0d0; --block: #2a2a30
 }
+:is([data-jp-theme-light="true"], .vscode-light) svg.tinygrad-lesson {
+  --page: #ffffff; --ink: #555555; --text: #333333; --block: #f7f7f7
+}
 svg.tinygrad-lesson .graph > polygon { fill: var(--page) }
 svg.tinygrad-lesson :is(.graph, .cluster, .edge:not(.own), .plain:not(.own)) > text { fill: var(--text) }
 svg.tinygrad-lesson .edge:not(.own) > :is(path, polygon) { stroke: var(--ink) }
