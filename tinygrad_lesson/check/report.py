@@ -81,7 +81,7 @@ class Drawn(NamedTuple):
     scan: Callable[[float], float]
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Report:
     """What a gradient check found; `str(report)` is the page to read.
 
@@ -204,6 +204,9 @@ class Report:
             xlabel="step h", ylabel="central difference less rule", title=f"worst derivative, {part.input}"
         )
         return axes
+
+    def __repr__(self) -> str:  # what a prompt shows
+        return str(self)
 
     def _repr_html_(self) -> str:
         """The page, for a notebook: the table of derivatives as one."""

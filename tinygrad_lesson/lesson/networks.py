@@ -21,14 +21,15 @@ SGD = {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "wd": 0}
 class Network(NamedTuple):
     """A network of the lesson: `build()` gives its prediction; then how it is trained and what is printed.
 
-    `confusion` has a row per predicted and a column per true class; `first_row` are the probabilities of
-    the first test row. None where the lesson prints nothing.
+    `told` says in a few words what it is. `confusion` has a row per predicted and a column per true class;
+    `first_row` are the probabilities of the first test row. None where the lesson prints nothing.
     """
 
     build: Callable[[], Symbol]
     training: dict[str, Any]
     confusion: list[list[int]] | None = None
     first_row: list[float] | None = None
+    told: str = ""
 
 
 def relu(x: Symbol, i: int) -> Symbol:
@@ -96,27 +97,50 @@ def cross_entropy(prediction: Symbol, eps: float = 1e-8) -> Symbol:
 
 
 NETWORKS: dict[str, Network] = {
-    "mlp4": Network(lambda: mlp(4), ADAM, [[18, 0, 0], [0, 1, 0], [0, 14, 17]]),
-    "mlp8": Network(lambda: mlp(8), ADAM, [[0, 0, 0], [18, 15, 17], [0, 0, 0]]),
+    "mlp4": Network(
+        lambda: mlp(4),
+        ADAM,
+        [[18, 0, 0], [0, 1, 0], [0, 14, 17]],
+        told="plain: fully connected layers and relu",
+    ),
+    "mlp8": Network(
+        lambda: mlp(8),
+        ADAM,
+        [[0, 0, 0], [18, 15, 17], [0, 0, 0]],
+        told="plain and deeper: its gradient vanishes",
+    ),
     "bn8": Network(
         lambda: bn(7, "fc8", eps=1e-3, fix_gamma=True),
         ADAM,
         [[18, 0, 0], [0, 14, 0], [0, 1, 17]],
         [0.91460079, 0.03534730, 0.05005192],
+        told="batch normalization before each relu",
     ),
-    "bn25": Network(lambda: bn(25, "fc_final"), ADAM, [[18, 0, 15], [0, 15, 2], [0, 0, 0]]),
+    "bn25": Network(
+        lambda: bn(25, "fc_final"),
+        ADAM,
+        [[18, 0, 15], [0, 15, 2], [0, 0, 0]],
+        told="batch normalization alone, 25 layers and the answer",
+    ),
     "res6": Network(
         lambda: res(6, 3),
         SGD,
         [[18, 0, 0], [0, 13, 0], [0, 2, 17]],
         [0.936310470, 0.061589610, 0.002099835],
+        told="residual: 6 layers, each added to what came before, and the answer",
     ),
-    "res25": Network(lambda: res(25, 10), SGD, [[18, 0, 0], [0, 13, 0], [0, 2, 17]]),
+    "res25": Network(
+        lambda: res(25, 10),
+        SGD,
+        [[18, 0, 0], [0, 13, 0], [0, 2, 17]],
+        told="residual: 25 layers and the answer",
+    ),
     "dense6": Network(
         lambda: dense((3, 4, 5, 6, 7, 8)),
         SGD,
         [[18, 0, 0], [0, 13, 0], [0, 2, 17]],
         [0.9988134, 0.001186645, 1.607887e-16],
+        told="dense: 6 layers, each appended to all before, and the answer",
     ),
-    "leaky3": Network(lambda: leaky(3), SGD),
+    "leaky3": Network(lambda: leaky(3), SGD, told="plain, with leaky relu"),
 }

@@ -18,6 +18,8 @@ PREDICTS = 1e-4, 1e3  # a product of Jacobians below or above foretells a gradie
 MANY = 0.5  # of a layer's units dead are reason enough for another activation
 LISTED = 8  # layers or units that are named one by one
 TINY = 1e-300  # instead of 0, which has no logarithm
+LEARNT = 0.01  # of the first loss: the lesson's networks that learn lose a fifth and more, the others 0.15 %
+SMALL = 0.1  # a layer that lets less of the gradient through has small weights
 EPSILON = 1e-8  # Adam's, by default: gradients far below it are not brought to size
 
 
@@ -38,13 +40,14 @@ class Finding(NamedTuple):
     bypassed: bool
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What `diagnose` found; its text is `str` of it.
 
     `dead_units` lists, per layer, units that are 0 for every row after training, of `units`. `arrives` tells
     per layer, at the first weights, what is left there of a gradient of length 1 at the last layer's result:
     the product of the Jacobians between. `marks` has a character per epoch for each weight (`train.marks`).
+    `loss` is that of the first and of the last epoch, NaN where it is not known.
     """
 
     layers: tuple[str, ...]
@@ -55,6 +58,7 @@ class Diagnosis:
     arrives: dict[str, float]
     remedies: tuple[str, ...]
     marks: dict[str, str]
+    loss: tuple[float, float] = (math.nan, math.nan)
 
     def of_kind(self, kind: str) -> list[str]:
         """The layers with a finding of this kind."""
@@ -71,14 +75,27 @@ class Diagnosis:
         return self.of_kind("exploding")
 
     @property
-    def healthy(self) -> bool:
-        """Whether nothing was found that keeps a layer from learning, or a layer before it."""
+    def reached(self) -> bool:
+        """Whether the gradient reaches every layer, or the layers before it, beside the strongest layer's."""
         return all(finding.bypassed for finding in self.findings)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the loss is known and has not fallen by a hundredth, in `marks.SUSTAINED` epochs or more."""
+        return has_stuck(self.loss, self.epochs)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the gradient reaches every layer and the loss has fallen, as far as it is known."""
+        return self.reached and not self.stuck
 
     @property
     def predicted(self) -> float:
         """Of `arrives` the share at the first layer, the whole product; NaN if unknown."""
         return next(iter(self.arrives.values()), math.nan)
+
+    def __repr__(self) -> str:  # what a prompt and a notebook show
+        return str(self)
 
     def __str__(self) -> str:
         return "\n".join(map(shown, [self.headline(), *self.lines()]))
@@ -86,6 +103,8 @@ class Diagnosis:
     def headline(self) -> str:
         """One sentence: what is wrong, or that nothing is."""
         count = len(self.layers)
+        if self.reached and self.stuck:
+            return f"The network has learnt nothing: {self.told_loss()}."
         if self.findings and self.healthy:
             without = len({f.layer for f in self.findings})
             return f"The gradient neither vanishes nor explodes: it goes around {without} of {count} layers."
@@ -105,11 +124,21 @@ class Diagnosis:
     def lines(self) -> list[str]:
         """The rest, a fact a line."""
         told = [f"  {line}" for line in told_findings(self.findings, self.layers, self.epochs)]
+        if self.stuck and self.reached:
+            told.append("  The layers' gradients are of like size, so none vanishes on its way back.")
+            told.append("  A network that had learnt before, or whose loss cannot fall, looks the same.")
+        elif self.stuck:
+            told.append(f"  It has learnt nothing: {self.told_loss()}.")
         told += [line for line in (self.prediction(), self.told_dead_units()) if line]
         if self.remedies:
-            told.append("What the lesson has against it:")
+            told.append("What helped the lesson's networks, and may help here:")
             told += [f"  - {remedy}" for remedy in self.remedies]
         return told
+
+    def told_loss(self) -> str:
+        """The first and the last loss."""
+        first, last = self.loss
+        return f"the loss went from {first:.5g} to {last:.5g} in {self.epochs} epochs"
 
     def prediction(self) -> str:
         """What the first weights said before the first step; empty if that is not known."""
@@ -123,6 +152,8 @@ class Diagnosis:
         foretold = "small" if product < low else "large" if product > high else ""
         if not foretold:
             verdict = "let it through"
+        elif self.stuck and self.reached:
+            verdict = f"make it {foretold} in all but the last layers"
         elif self.healthy:
             verdict = f"made it start {foretold}, which the training has overcome"
         else:
@@ -186,9 +217,23 @@ def diagnose(history: Any) -> Diagnosis:
         dead_units={layer.name: layer.dead for layer in last if layer.dead},
         units={layer.name: layer.units for layer in last},
         arrives={layer.name: layer.arrives for layer in first},
-        remedies=tuple(remedies(findings, last, told)),
+        remedies=tuple(remedies(findings, told)),
         marks={name: "".join(row) for name, row in zip(names, marked, strict=True)},
+        loss=ends_of(told),
     )
+
+
+def ends_of(history: History) -> tuple[float, float]:
+    """The first and the last loss, NaN where there is none."""
+    first, last = history.loss[:1], history.loss[-1:]
+    known = [math.nan if value is None else value for value in [*first, *last]]
+    return (known[0], known[1]) if known else (math.nan, math.nan)
+
+
+def has_stuck(loss: tuple[float, float], epochs: int) -> bool:
+    """Whether a loss has not fallen; False where it is not known, or too few epochs have been trained."""
+    first, last = loss
+    return epochs >= marks.SUSTAINED and bool(first - last < LEARNT * abs(first))
 
 
 def as_finding(
@@ -264,14 +309,18 @@ def told_names(names: Sequence[str], layers: Sequence[str]) -> str:
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
 
 
-def remedies(findings: Sequence[Finding], layers: Sequence[Layer], history: History) -> list[str]:
-    """Which of the lesson's five remedies are left to try, with the reason; none where nothing is wrong.
+def remedies(findings: Sequence[Finding], history: History) -> list[str]:
+    """What is left to try, with the reason; none where nothing is wrong.
 
-    They are the loss function, the optimizer, the activation, batch normalization and the structure.
+    It may be the structure, batch normalization, the first weights, the activation or the optimizer. What is
+    advised to the lesson's networks the tests try on them.
     """
     kinds = {f.kind for f in findings if not f.bypassed}
+    if not kinds and has_stuck(ends_of(history), history.epochs):
+        kinds = {"stuck"}
     if not kinds:
         return []
+    layers = history.layers["last"]
     ops = {op for layer in layers for op in layer.ops}
     advice = []
     if "vanishing" in kinds and not any(layer.joined for layer in layers):
@@ -284,33 +333,59 @@ def remedies(findings: Sequence[Finding], layers: Sequence[Layer], history: Hist
             "batch normalization between layer and activation: it sets the size of what each layer passes "
             "on, whatever the first weights"
         )
-    dead = any(len(layer.dead) >= MANY * layer.units for layer in layers)
+        advice += about_first_weights(kinds, history.layers["first"])
+    advice += about_activation(kinds, ops, history)
+    return advice + about_optimizer(kinds, findings, history)
+
+
+def about_first_weights(kinds: set[str], layers: Sequence[Layer]) -> list[str]:
+    """Whether larger ones help."""
+    share = layers[0].arrives if layers else math.nan
+    if not kinds & {"vanishing", "stuck"} or len(layers) < 2 or not share > 0:
+        return []
+    each = share ** (1 / (len(layers) - 1))
+    if share >= PREDICTS[0] and each >= SMALL:
+        return []
+    return [
+        f"first weights: larger ones, such as Xavier(); these multiply the gradient by {each:.2g} per layer, "
+        "and at about 1 it keeps its size"
+    ]
+
+
+def about_activation(kinds: set[str], ops: set[str], history: History) -> list[str]:
+    """Whether another activation helps.
+
+    A leaky relu opens what is shut. That is not enough where the weights make the gradient small: in the lesson's
+    `mlp8` a slope of 0.25 leaves all as it was.
+    """
+    first, last = history.layers["first"], history.layers["last"]
+    dead = any(len(layer.dead) >= MANY * layer.units for layer in last)
     if "Sigmoid" in ops or "Tanh" in ops:
-        advice.append("activation: relu has slope 1 where it is open; sigmoid and tanh are flat far from 0")
-    elif "Relu" in ops and (dead or "dead" in kinds):
-        advice.append(
-            "activation: a leaky relu lets something through where relu is shut, so no unit is dead"
-        )
-    advice += about_optimizer(kinds, findings, history)
-    return advice
+        return ["activation: relu has slope 1 where it is open; sigmoid and tanh are flat far from 0"]
+    if "Relu" not in ops or not ((dead and "vanishing" in kinds) or "dead" in kinds):
+        return []
+    if first and 0 < first[0].arrives < PREDICTS[0]:
+        return [
+            "not the activation alone: a leaky relu opens the units that are shut, but the weights would still "
+            "make the gradient small"
+        ]
+    return ["activation: a leaky relu lets something through where relu is shut, so no unit is dead"]
 
 
 def about_optimizer(kinds: set[str], findings: Sequence[Finding], history: History) -> list[str]:
     """Whether another optimizer helps."""
     if "exploding" in kinds or "not finite" in kinds:
         return ["optimizer: a smaller learning rate; and smaller first weights, which is where it begins"]
-    if "vanishing" not in kinds:
-        return []
     names = {f"{f.layer}{end}" for f in findings if f.kind == "vanishing" for end in ("", "_weight")}
     gradients = [np.array(values) for name, values in history.mean_abs_grad.items() if name in names]
-    sizes = [np.median(values[values > 0]) for values in gradients]
-    if min(sizes) < EPSILON:
+    smallest = min((np.median(values[values > 0]) for values in gradients), default=math.inf)
+    if "vanishing" in kinds and smallest < EPSILON:
         return [
             "not the optimizer: Adam brings small gradients to size, but not those below its epsilon of "
-            f"{EPSILON:g}; here they are {min(sizes):.0e}. Larger first weights do more"
+            f"{EPSILON:g}; here they are {smallest:.0e}"
         ]
-    return (
-        []
-        if history.optimizer == "adam"
-        else ["optimizer: Adam, which brings each weight's gradient to the same size"]
-    )
+    if not kinds & {"vanishing", "stuck"}:
+        return []
+    if history.optimizer == "adam":
+        return ["optimizer: a larger learning rate, or more epochs"] if "stuck" in kinds else []
+    return ["optimizer: Adam, which brings each weight's gradient to the same size"]

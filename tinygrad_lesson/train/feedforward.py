@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu, require_device
-from tinygrad_lesson.engine.errors import BindError, DTypeError, NonFiniteError, ShapeError, listed
+from tinygrad_lesson.engine.errors import BindError, DTypeError, NonFiniteError, ShapeError, listed, shown
 from tinygrad_lesson.engine.graph import EDGES, Edge, Node
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.mxnet.bound import as_numbers
@@ -103,6 +103,7 @@ class FeedForward:
         self.ctx: Context = ctx[0] if isinstance(ctx, list | tuple) and len(ctx) == 1 else ctx
         require_device(self.ctx)
         self.num_epoch, self.begin_epoch = num_epoch, begin_epoch
+        refuse_batch_size(settings)
         self.optimizer = as_optimizer(optimizer, settings)
         self.averages = isinstance(optimizer, str) and "rescale_grad" not in settings
         self.initializer, self.numpy_batch_size = initializer, numpy_batch_size
@@ -117,6 +118,14 @@ class FeedForward:
         self.states_of: Any = None
         self.whole = Whole()
         self.checks: list[ClassNumbers] = []  # of the labels in each batch
+
+    def __repr__(self) -> str:
+        name, trained = self.prediction.list_outputs()[0], self.history.epochs
+        kind = type(self.optimizer).__name__.lower()
+        state = f"trained for {trained} epochs" if trained else "not trained"
+        return (
+            f"<FeedForward {shown(name)}: {kind}, {'loaded' if self.arg_params and not trained else state}>"
+        )
 
     # Learning.
 
@@ -238,6 +247,11 @@ class FeedForward:
         """An executor for batches of this shape, with the present or with first parameters."""
         names = self.symbol.list_arguments()
         unknown = [name for name in batch if name not in names]
+        if unknown and unknown[0].endswith("label") and not any(name.endswith("label") for name in names):
+            raise BindError(
+                "fit: the symbol has no loss, for none of its arguments takes labels; give the loss as symbol, and "
+                f"these answers as prediction=; arguments: {listed(names)}"
+            )
         if unknown:
             raise BindError(
                 f"fit: the batches hold {unknown[0]!r}, which is no argument; arguments: {listed(names)}"
@@ -448,7 +462,7 @@ class FeedForward:
         if known is not None:
             return known
         shapes: dict[str, Any] = {name: array.shape for name, array in batch.items()}
-        executor = self.prediction.simple_bind(self.ctx, "null", None, **shapes)
+        executor = self.bind_prediction(shapes)
         missing = [
             n
             for n in executor.arguments
@@ -457,6 +471,19 @@ class FeedForward:
         if missing:
             raise BindError(f"predict: there is no value for {missing[0]!r}")
         return self.predictors.add(key, executor, self.arg_params, self.aux_params)
+
+    def bind_prediction(self, shapes: dict[str, Any]) -> Executor:
+        """An executor of the prediction, refused where a parameter does not fit rows of this shape."""
+        executor = self.prediction.simple_bind(self.ctx, "null", None, **shapes)
+        for name, value in (self.arg_params or {}).items():
+            wanted = executor.arguments[name].shape if name in executor.arguments else value.shape
+            if value.shape != wanted:
+                given = ", ".join(f"{n} {show(shape)}" for n, shape in shapes.items())
+                raise ShapeError(
+                    f"predict: the rows are {given}, for which {name!r} would be {show(wanted)}; it was trained as "
+                    f"{show(value.shape)}, on rows of another shape"
+                )
+        return executor
 
     def score(self, X: Any, y: Any = None, eval_metric: Any = "acc") -> Any:
         """Accuracy, or another metric, on labelled rows: a number, or a list of them for a list of metrics.
@@ -567,6 +594,15 @@ def as_parameters(given: Any, what: str) -> Arrays:
         raise DTypeError(f"FeedForward: {what} is {given!r:.80}, expected arrays by name")
     arrays = {name: as_numbers(array, f"FeedForward: {what}[{name!r}]") for name, array in given.items()}
     return {name: np.asarray(array, order="C") for name, array in arrays.items()}  # as predictors need them
+
+
+def refuse_batch_size(settings: Mapping[str, Any]) -> None:
+    """Say what the size of a batch is called here."""
+    if "batch_size" in settings:
+        raise DTypeError(
+            "FeedForward: unknown keyword 'batch_size'; the rows of a batch are numpy_batch_size, or those of the "
+            "iterator that fit is given"
+        )
 
 
 def as_optimizer(given: Any, settings: dict[str, Any]) -> Any:

@@ -56,7 +56,7 @@ class Updates(NamedTuple):
     until: int
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class History:
     """What a training leaves behind, one entry per epoch.
 
@@ -70,6 +70,13 @@ class History:
     steps: int = 0
     optimizer: str = ""
     trained: Trained | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        count = self.epochs
+        told = [f"{count} epoch{'s' * (count != 1)}", f"{len(self.mean_abs_grad)} weights"]
+        ends = [value for value in (*self.loss[:1], *self.loss[-1:]) if value is not None]
+        told += [f"loss {ends[0]:.5g} to {ends[1]:.5g}"] if len(ends) == 2 else []
+        return f"<History: {', '.join(told)}{', ' * bool(self.optimizer)}{self.optimizer}>"
 
     @property
     def steps_per_second(self) -> float:

@@ -36,7 +36,8 @@ EXPLAINED = {
     marks.WORDS[marks.VANISHING]: (
         f"vanishing: below {marks.VANISHED:g} of",
         "the strongest layer's, here and in",
-        f"all layers before; or below {marks.STARVED:g}",
+        "all layers before; or below",
+        f"{marks.STARVED:g} of it in half of all epochs",
     ),
     marks.WORDS[marks.EXPLODING]: ("exploding: far above", "the last layer's, or", "what it was at first"),
     marks.WORDS[marks.DEAD]: ("dead: all zero",),

@@ -32,4 +32,5 @@ def bundle(x: Any) -> dict[str, str]:
     if svg is None:
         told = html.escape(f"{forms['text/plain']}\n({reason})")
         return {**forms, "text/html": f"<pre>{told}</pre>"}
-    return {**forms, "image/svg+xml": svg, "text/html": f"<div>{svg}</div>"}
+    told = f"<pre>{html.escape(forms['text/plain'])}</pre>" if isinstance(x, Tensor) else ""
+    return {**forms, "image/svg+xml": svg, "text/html": f"<div>{told}{svg}</div>"}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lesson.engine.errors import AttributeValueError
+from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.viz.dot import printable, shortened
 
@@ -83,7 +83,7 @@ def plot_loss(
     is that on the `eval_data` of the fit, if there was any. `accuracy` has a share for each epoch, or maps the epochs
     in which it is known, counted from 1, to theirs.
     """
-    losses = _losses_of(history)
+    losses = _losses_of("plot_loss", history)
     if accuracy is None:
         accuracy = getattr(_history_of(history), "accuracy", None) or None
     ax = _new_axes(6.4, 4.0) if ax is None else ax
@@ -116,7 +116,7 @@ def plot_losses(histories: Mapping[str, Any], *, ax: Axes | None = None) -> Axes
     _refuse_empty("plot_losses", histories)
     ax = _new_axes(6.4, 4.0) if ax is None else ax
     for i, (name, history) in enumerate(histories.items()):
-        losses = _losses_of(history)
+        losses = _losses_of("plot_losses", history)
         ax.plot(_epochs(losses), losses, label=_shown(name), color=_colour(i), linestyle=_line(i))
     ax.set(xlabel="epoch", ylabel="loss")
     _log_loss_axis(ax)
@@ -230,6 +230,7 @@ def plot_remedies(
     `histories` holds, per family (loss function, optimizer, activation, batch normalization, structure),
     the losses of each network under its label, as shares of its loss in the first epoch.
     """
+    _refuse_unnamed("plot_remedies", histories)
     if not histories or not all(histories.values()):
         raise AttributeValueError("plot_remedies: histories has an empty family, expected losses in each")
     panels = _remedy_panels(len(histories)) if axes is None else list(axes)
@@ -288,13 +289,22 @@ def _history_of(told: Any) -> Any:
     return getattr(told, "history", told)
 
 
-def _losses_of(told: Any) -> Sequence[float]:
+def _losses_of(caller: str, told: Any) -> Sequence[float]:
     found: Sequence[float] = getattr(_history_of(told), "loss", told)
+    if not isinstance(found, Sequence | np.ndarray) or isinstance(found, str):
+        raise DTypeError(
+            f"{caller}: {told!r:.80} has no losses, expected a FeedForward after fit, its History, or a list of numbers"
+        )
     return found
 
 
 def _gradients_of(caller: str, told: Any) -> Mapping[str, Sequence[float]]:
     found: Mapping[str, Sequence[float]] = getattr(_history_of(told), "mean_abs_grad", told)
+    if not isinstance(found, Mapping):
+        raise DTypeError(
+            f"{caller}: {told!r:.80} has no gradients, expected a FeedForward after fit, its History, or lists of "
+            "numbers by weight"
+        )
     if not found:
         raise AttributeValueError(
             f"{caller}: there is nothing to plot: mean_abs_grad is empty, expected a list per weight"
@@ -302,7 +312,13 @@ def _gradients_of(caller: str, told: Any) -> Mapping[str, Sequence[float]]:
     return found
 
 
+def _refuse_unnamed(caller: str, given: Any) -> None:
+    if not isinstance(given, Mapping):
+        raise DTypeError(f"{caller}: expected networks by name, a dict, not {given!r:.80}")
+
+
 def _refuse_empty(caller: str, given: Mapping[str, Any]) -> None:
+    _refuse_unnamed(caller, given)
     if not given:
         raise AttributeValueError(f"{caller}: there is nothing to plot, expected one entry at least")
 

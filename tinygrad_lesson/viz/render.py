@@ -56,6 +56,9 @@ svg.tinygrad-lesson { --page: #ffffff; --ink: #555555; --text: #333333; --block:
 :is([data-jp-theme-light="false"], .vscode-dark) svg.tinygrad-lesson {
   --page: #1b1b1f; --ink: #a0a0a0; --text: #d0d0d0; --block: #2a2a30
 }
+:is([data-jp-theme-light="true"], .vscode-light) svg.tinygrad-lesson {
+  --page: #ffffff; --ink: #555555; --text: #333333; --block: #f7f7f7
+}
 svg.tinygrad-lesson .graph > polygon { fill: var(--page) }
 svg.tinygrad-lesson :is(.graph, .cluster, .edge:not(.own), .plain:not(.own)) > text { fill: var(--text) }
 svg.tinygrad-lesson .edge:not(.own) > :is(path, polygon) { stroke: var(--ink) }
@@ -219,7 +222,7 @@ def as_text(root: ET.Element) -> str:
 def save(drawing: graphviz.Digraph, path: str | os.PathLike[str], *, timeout: float = TIME_LIMIT) -> Path:
     """Write the picture, whole or not at all; the ending of `path` is the format. The path written.
 
-    Where nothing can draw it, the text is written beside it, with the ending `.gv`.
+    Where nothing can draw it, the text is written beside it, with the ending `.gv`; a warning says so.
 
     Errors
         LessonError for an ending that is none of .svg, .png, .pdf, .gv, or if Graphviz fails or takes longer
@@ -235,6 +238,10 @@ def save(drawing: graphviz.Digraph, path: str | os.PathLike[str], *, timeout: fl
     elif form in ("png", "pdf"):
         picture = render(drawing, form, timeout)
     if picture is None:
-        path, picture = path.with_suffix(path.suffix if form in ("gv", "dot") else ".gv"), drawing.source
+        asked, picture = path, drawing.source
+        path = path.with_suffix(path.suffix if form in ("gv", "dot") else ".gv")
+        if path != asked:
+            why = MISSING if form == "svg" else NO_FORM.format(form)
+            warnings.warn(f"{asked} is not written, but {path}: {why}", stacklevel=2)
     write_whole(path, picture)
     return path

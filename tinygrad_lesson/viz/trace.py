@@ -15,7 +15,7 @@ from tinygrad_lesson.eager.recording import recording, tracing
 from tinygrad_lesson.eager.tensor import Tensor, wrap
 from tinygrad_lesson.engine.backprop import backprop
 from tinygrad_lesson.engine.dtypes import NUMBERS
-from tinygrad_lesson.engine.errors import GraphError, ShapeError
+from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.engine.graph import (
     Edge,
     Label,
@@ -98,6 +98,7 @@ def values_of(executor: Executor) -> dict[Edge, Any]:
 def of_function(f: Callable[..., Any], inputs: Sequence[Any]) -> Graph:
     """A function, called with `inputs` as tensors and recorded."""
     f = f.__wrapped__ if isinstance(f, Jitted) else f
+    refuse_missing(f, inputs)
     names = input_names(f, len(inputs))
     leaves = [Node(None, label=Label(name)) for name in names]
     tensors = [
@@ -114,6 +115,24 @@ def of_function(f: Callable[..., Any], inputs: Sequence[Any]) -> Graph:
     outer = {t.node: name for name, t in free_tensors(f) if t.node is not None}
     named = {**outer, **dict(zip(leaves, names, strict=True))}
     return of_tensors(outputs, named, dict(zip(leaves, tensors, strict=True)))
+
+
+def refuse_missing(f: Callable[..., Any], inputs: Sequence[Any]) -> None:
+    """Say which inputs a function needs that is drawn by calling it."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return
+    needed = [
+        p.name
+        for p in parameters
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+    ]
+    if len(inputs) < len(needed):
+        raise DTypeError(
+            f"draw: a function is drawn by calling it, and nothing is given for {needed[len(inputs)]!r}: "
+            f"viz.draw(f, {', '.join(needed)})"
+        )
 
 
 def input_names(f: Callable[..., Any], count: int) -> list[str]:
