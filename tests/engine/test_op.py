@@ -23,6 +23,7 @@ from tinygrad_lesson.op import (
 )
 from tinygrad_lesson.ops.elementwise import Clip, LeakyReLU, Tanh
 from tinygrad_lesson.ops.reduce import Constant, Sum
+from tinygrad_lesson.run import available_runners
 
 F = array_namespace(np)
 
@@ -329,3 +330,49 @@ def test_an_op_may_not_take_the_name_of_a_module_or_of_a_function_of_symbols(nam
 
 def test_an_attribute_that_is_an_array_without_axes_is_a_number():
     assert tl.sum(np.ones((2, 3)), axis=np.array(1)).shape == (2,)
+
+
+WRONG = {  # what a forward may give where its shape rule says that of x, (3,)
+    "a part": lambda xp, x: x[:2] * 1.0,
+    "a part of what a function gives": lambda xp, x: xp.exp(x)[:2],
+    "a sum that would be broadcast": lambda xp, x: xp.sum(x, axis=0, keepdims=True),
+    "an axis more": lambda xp, x: xp.exp(x)[None],
+    "what no trace follows": lambda xp, x: np.array(list(x)[:2]),
+}
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_result_of_another_shape_than_its_rule_says_is_refused_everywhere(wrong, several):
+    class Misshapen(Op):
+        """An op whose forward breaks its promise."""
+
+        outputs = ("first", "second") if several else ("output",)
+
+        def shape(self, x):
+            return (x, x) if several else x
+
+        def forward(self, xp, x):
+            y = WRONG[wrong](xp, x)
+            return (xp.exp(x), y) if several else y
+
+        def vjp(self, F, g, y, x):
+            return (None,)
+
+    op(Misshapen)
+    x = np.arange(3.0)
+    message = r"Misshapen\(\): forward returns the shape \(.*\), its shape rule says \(3\)|its shape rule says \(3,\)"
+    last = (lambda y: y[-1]) if several else (lambda y: y)
+    try:
+        with pytest.raises(LessonError, match=message):
+            tl.misshapen(Tensor(x))
+        for runner in available_runners():
+            with pytest.raises(LessonError, match=message):
+                tl.jit(lambda a: last(tl.misshapen(a)) + 1.0, runner=runner)(x)
+            executor = (last(sym.Misshapen(sym.Variable("x"))) * 2.0).simple_bind(
+                tl.cpu(), runner=runner, x=(3,)
+            )
+            with pytest.raises(LessonError, match=message):
+                executor.forward(x=x)
+    finally:
+        del OPS["Misshapen"], FUNCTIONS["misshapen"]

@@ -23,7 +23,7 @@ from tinygrad_lesson.eager.tensor import (
 from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.engine.graph import UNNAMED, Node
-from tinygrad_lesson.engine.op import Op
+from tinygrad_lesson.engine.op import Op, check_result
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.engine.world import Arrays, World
 
@@ -57,6 +57,8 @@ def apply(op: Op, inputs: Sequence[Any], every: bool = False) -> Any:
         raise explained(op, tensors, error) from error
     if recorded and not op.analytic:
         refuse_complex(op, arrays)
+    if not op.ours:
+        check_results(op, tensors, result)
     if op.results == 1:
         if result.__class__ is not np.ndarray or not result.ndim:
             result = as_array(result, tensors)
@@ -144,6 +146,20 @@ def explained(op: Op, tensors: Sequence[Tensor], error: Exception) -> LessonErro
     given = "".join(f"\n  {name}  {show(t.shape)} {t.dtype}" for name, t in zip(names, tensors, strict=False))
     kind = DTypeError if isinstance(error, TypeError | OverflowError) else ShapeError
     return kind(f"{op.label()}: {problem}{given}")
+
+
+def check_results(op: Op, tensors: Sequence[Tensor], result: Any) -> None:
+    """Compare what a user's op gives with its shape rule.
+
+    Errors
+        ShapeError that names the op and both shapes.
+    """
+    try:
+        shapes: Any = op.complete([t.shape for t in tensors], [None] * op.results)[1]
+    except LessonError as error:
+        raise explained(op, tensors, error) from error
+    for y, shape in zip(result if op.results > 1 else (result,), shapes, strict=True):
+        check_result(op, y, shape)
 
 
 class Tensors(World):

@@ -290,6 +290,19 @@ def defaults(cls: Any) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(cls)}
 
 
+def check_result(op: Op, result: Any, shape: Shape) -> None:
+    """Compare what the `forward` of a user's op gives with what its shape rule says; a number has shape ().
+
+    Errors
+        ShapeError that names the op and both shapes.
+    """
+    found = getattr(result, "shape", ())
+    if found != shape and not op.ours:
+        raise ShapeError(
+            f"{op.label()}: forward returns the shape {show(found)}, its shape rule says {show(shape)}"
+        )
+
+
 def exactly(value: Any) -> Any:
     """What tells values apart that are equal: 0.0 and -0.0, 1 and True; for an op, of all its attributes."""
     if isinstance(value, Op):

@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.kinds import result_dtypes
-from tinygrad_lesson.engine.op import Op, exactly
+from tinygrad_lesson.engine.op import Op, check_result, exactly
 from tinygrad_lesson.engine.shapes import broadcast, reduced, reduced_axes
 from tinygrad_lesson.plan.step import takes_out
 
@@ -363,6 +363,7 @@ def trace(op: Op, sources: Sequence[Any], targets: Sequence[Spec | None], writes
                 (np.asarray(result) if not isinstance(result, Value) else result,)
             )
         elif result is not place:
+            check_result(op, result, place.shape)
             own = isinstance(result, Value) and result.root is result and result.number >= first
             alike = own and (result.shape, result.dtype) == (place.shape, place.dtype)
             if alike and result.number not in moved and not writes:

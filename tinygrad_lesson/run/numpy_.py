@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.engine.errors import DTypeError, listed
+from tinygrad_lesson.engine.op import check_result
 from tinygrad_lesson.ops.conv import SlidingProduct, SlidingProductWeight
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.fusion import Blockwise
@@ -192,6 +193,7 @@ class NumpyRunner:
             for target, result in zip(
                 targets, results if isinstance(results, tuple) else (results,), strict=True
             ):
+                check_result(step.op, result, target.shape)
                 np.copyto(target, result, casting="unsafe")
 
         return call
