@@ -254,3 +254,23 @@ def test_a_device_may_hold_for_a_block():
         assert nd.ones(1).context == ctx
     with pytest.raises(mx.MXNetError), mx.gpu(0):
         pass
+
+
+def test_what_only_looks_is_numpys_where_mxnet_has_nothing():
+    x = np.array([[0.123, 2.0], [3.0, -4.0]], np.float32)
+    a = mx.nd.array(x)
+    assert (a == a).all()
+    assert f"{a[1, 1]:.2f} {a.sum():.3f} {a[0]}" == f"-4.00 1.123 {a[0]!r}"
+    np.testing.assert_array_equal(a.round(1).asnumpy(), x.round(1))
+    np.testing.assert_array_equal(a.round().asnumpy(), x.round())
+    np.testing.assert_allclose(a.std(), x.std())
+    np.testing.assert_array_equal((a @ a).asnumpy(), x @ x)
+    np.testing.assert_array_equal(a @ x, x @ x)
+    np.testing.assert_array_equal(a // 2, x // 2)
+    with pytest.raises(AttributeError, match="asnumpy"):
+        a.fill(1)  # it would change a copy
+    a.attach_grad()
+    with mx.autograd.record():
+        y = (a @ a).sum()
+    y.backward()
+    np.testing.assert_allclose(a.grad.asnumpy(), np.ones((2, 2)) @ x.T + x.T @ np.ones((2, 2)), rtol=1e-6)

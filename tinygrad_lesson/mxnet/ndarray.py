@@ -359,13 +359,34 @@ class NDArray(Spelled):
     def __abs__(self) -> Any:
         return self.invoke("abs", self)
 
+    def round(self, decimals: int = 0) -> Any:
+        """The nearest whole numbers, or those with so many decimals."""
+        return self.invoke("round", self) if not decimals else as_ndarray(np.asarray(self).round(decimals))
+
+    def __format__(self, form: str) -> str:
+        return format(self.item() if form else str(self), form)
+
+    def __matmul__(self, other: Any) -> Any:
+        return (
+            self.invoke("linalg_gemm2", self, other) if isinstance(other, NDArray) else np.matmul(self, other)
+        )
+
+    def __floordiv__(self, other: Any) -> Any:
+        return np.floor_divide(self, other)
+
     def __getattr__(self, name: str) -> Any:
-        """An operator as a method: `x.sum(axis=1)`."""
+        """An operator as a method: `x.sum(axis=1)`; what only looks, and MXNet's arrays lack, is NumPy's."""
+        if name in LOOKS:
+            return getattr(np.asarray(self), name)
         if name.startswith("_") or not name.islower() or offered(name) is None:
             raise AttributeError(f"'NDArray' object has no attribute {name!r}; asnumpy() gives NumPy's array")
         return partial(self.invoke, name, self)
 
 
+LOOKS = frozenset({
+    "all", "any", "base", "conj", "data", "diagonal", "flags", "flat", "imag", "itemsize", "nbytes", "nonzero", "ravel",
+    "real", "searchsorted", "std", "strides", "tobytes", "trace", "var", "view",
+})  # fmt: skip
 REFLECTED = {
     "add": "_Plus", "subtract": "_Minus", "multiply": "_Mul", "divide": "_Div", "power": "_Power", "remainder": "_Mod",
 }  # fmt: skip
