@@ -56,7 +56,7 @@ def test_what_is_in_history_json_can_be_diagnosed(tmp_path):
 
 
 def test_seed_and_batch_size_change_the_numbers(tmp_path, monkeypatch):
-    for drawing in ("save", "save_figure"):  # which take their time
+    for drawing in ("put", "save_figure"):  # which take their time
         monkeypatch.setattr(run, drawing, lambda drawn, path: path)
     losses = []
     for i, options in enumerate(([], ["--seed", "1"], ["--batch-size", "10"], [])):
@@ -182,7 +182,7 @@ def test_ctrl_c_is_one_line_and_exit_code_130(tmp_path):
 
 
 def test_control_characters_of_a_folder_are_shown_not_sent(tmp_path, capsys, monkeypatch):
-    for drawing in ("save", "save_figure"):
+    for drawing in ("put", "save_figure"):
         monkeypatch.setattr(run, drawing, lambda drawn, path: path)
     assert main(["run", "mlp4", "--epochs", "1", "--out", str(tmp_path / "a\x1b[31m")]) == 0
     assert "\x1b" not in capsys.readouterr().out
@@ -211,7 +211,7 @@ def test_list_says_what_each_network_is(capsys):
 
 @pytest.mark.parametrize("epochs", [2, 100])
 def test_another_training_than_the_lessons_is_told_beside_its_table(epochs, tmp_path, monkeypatch, capsys):
-    for drawing in ("save", "save_figure"):  # which take their time
+    for drawing in ("put", "save_figure"):  # which take their time
         monkeypatch.setattr(run, drawing, lambda drawn, path: path)
     assert main(["run", "mlp4", "--epochs", str(epochs), "--out", str(tmp_path)]) == 0
     said = "the lesson's table is of another training; here: epochs 2, not 100" in capsys.readouterr().out

@@ -638,7 +638,7 @@ def test_what_is_often_mistaken_is_told_in_words():
     assert repr(model) == "<FeedForward softmax_layer_output: sgd, not trained>"
     history = model.fit(rows, labels, progress=False)
     with pytest.raises(
-        ShapeError, match=r"rows are data \(3, 5\), for which 'fc1_weight' would be \(10, 5\)"
+        ShapeError, match=r"'fc1_weight' is \(10, 4\), expected \(10, 5\) for rows data \(3, 5\)"
     ):
         model.predict(np.ones((3, 5), np.float32))
     assert repr(model) == "<FeedForward softmax_layer_output: sgd, trained for 2 epochs>"

@@ -34,6 +34,7 @@ def custom_vjp(f: Function, nondiff_argnums: Sequence[int] = ()) -> CustomVjp:
         ... def kept_small(x):
         ...     return x
         >>> kept_small.defvjp(lambda x: (x, None), lambda needed, g: (g.clip(-1, 1),))
+        >>> from tinygrad_lesson import Tensor
         >>> x = Tensor([2.0], requires_grad=True)
         >>> (3.0 * kept_small(x)).backward()
         >>> x.grad.numpy()
@@ -53,6 +54,7 @@ def custom_jvp(f: Function, nondiff_argnums: Sequence[int] = ()) -> CustomJvp:
     Example
         >>> square = custom_jvp(lambda x: x * x)
         >>> square.defjvps(lambda tangent, y, x: 2 * x * tangent)
+        >>> from tinygrad_lesson import Tensor
         >>> x = Tensor([3.0], requires_grad=True)
         >>> square(x).backward()
         >>> x.grad.numpy()

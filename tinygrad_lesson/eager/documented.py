@@ -13,7 +13,7 @@ import inspect
 import math
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def complete(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 def of_op(cls: type[Op], doc: str, name: str) -> str:
     """The docstring of an op: shapes, where it is not smooth and an example by its sample."""
     doc, made, inputs = facts(cls, doc)
-    return section(doc, "Example", example_of(made, inputs, name))
+    return section(doc, "Example", alone(example_of(made, inputs, name)))
 
 
 def facts(cls: type[Op], doc: str) -> tuple[str, Op, dict[str, np.ndarray]]:
@@ -150,7 +150,13 @@ def of_function(function: Callable[..., Any], doc: str, name: str) -> str:
         lines.append(f"{key}: {own.get(f'{name}.{key}') or meanings[key]}{default}")
     doc = section(doc, "Parameters", lines)
     doc = section(doc, "Not smooth", [rough[name]] if name in rough else [])
-    return section(doc, "Example", examples()[name])
+    return section(doc, "Example", alone(examples()[name]))
+
+
+def alone(example: Sequence[str]) -> list[str]:
+    """An example with the imports that it needs."""
+    imports = {"np.": ">>> import numpy as np", "tl.": ">>> import tinygrad_lesson as tl"}
+    return [*[line for name, line in imports.items() if any(name in told for told in example)], *example]
 
 
 def table(text: str) -> dict[str, str]:

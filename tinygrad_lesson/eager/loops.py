@@ -135,7 +135,8 @@ def cond(condition: Any, true: Function, false: Function, *operands: Any) -> Any
         ShapeError if the condition has more than one element.
 
     Example
-        >>> cond(np.array(True), lambda x: x + 1, lambda x: x - 1, Tensor(1.0)).item()
+        >>> from tinygrad_lesson import Tensor
+        >>> cond(Tensor(1.0) > 0, lambda x: x + 1, lambda x: x - 1, Tensor(1.0)).item()
         2.0
     """
     chosen = operand(condition)

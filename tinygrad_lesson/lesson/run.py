@@ -34,7 +34,7 @@ from tinygrad_lesson.viz.plots import (
     plot_losses,
     save_figure,
 )
-from tinygrad_lesson.viz.render import save
+from tinygrad_lesson.viz.render import put
 
 EPOCHS, BATCH_SIZE = 100, 20
 KEPT = (2, 3, 5, *range(10, 1000, 10))  # epochs whose parameters are kept, beside the first and the last
@@ -138,17 +138,17 @@ def write(result: Result, directory: Path) -> Path:
         save_figure(drawn, directory / f"{what}.png")
     model.save(str(directory / "model"), len(history.loss))
     shape = {"data": (BATCH_SIZE, 4)}
-    save(gradient_flow({name: model}, shape=shape), directory / "flow.svg")
+    put(gradient_flow({name: model}, shape=shape), directory / "flow.svg")
     rows = {"data": (BATCH_SIZE, 4), "label": (BATCH_SIZE, KINDS)}
-    save(draw(model.symbol, shape=rows, backward=True), directory / "backward.svg")
-    return save(plot_network(model.prediction, title="network", shape=shape), directory / "network.svg")
+    put(draw(model.symbol, shape=rows, backward=True), directory / "backward.svg")
+    return put(plot_network(model.prediction, title="network", shape=shape), directory / "network.svg")
 
 
 def write_comparison(results: Sequence[Result], directory: Path) -> None:
     """All networks on one scale: gradient flow, gradient by depth, losses."""
     models = {result.name: result.model for result in results}
     histories = {result.name: result.history for result in results}
-    save(gradient_flow(models, shape={"data": (BATCH_SIZE, 4)}), directory / "gradient-flow.svg")
+    put(gradient_flow(models, shape={"data": (BATCH_SIZE, 4)}), directory / "gradient-flow.svg")
     save_figure(plot_depths(histories), directory / "depths.png")
     save_figure(plot_losses(histories), directory / "losses.png")
 

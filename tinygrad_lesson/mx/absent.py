@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tinygrad_lesson.engine.errors import LessonError
@@ -24,10 +25,10 @@ def absent(name: str, instead: str) -> type[Absent]:
     """A name to import, call or derive from, whose use is an AbsentError that says what to write `instead`.
 
     Errors
-        AttributeError for a name with an underscore before it.
+        AttributeError for a name with an underscore before it, and for what pytest looks for in every module.
     """
     last = name.rpartition(".")[2]
-    if last.startswith("_"):
+    if re.match("_|pytest|set_?[uU]p|tear_?[dD]own", last):
         raise AttributeError(f"there is no {name!r}")
     told = f"{name} is not here: {instead}"
     return type(last, (Absent,), {"told": told, "__doc__": told})

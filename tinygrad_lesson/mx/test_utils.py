@@ -23,7 +23,7 @@ from tinygrad_lesson.engine.errors import DTypeError
 from tinygrad_lesson.mx.ndarray import array
 from tinygrad_lesson.mxnet.ndarray import NDArray, bare
 
-__test__ = False  # its functions are no tests, whatever they are called
+__test__: dict[str, str] = {}  # its functions are no tests, whatever they are called
 INTEGERS = ("bool", "int8", "uint8", "int32", "uint32", "int64", "uint64")
 RTOLS = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-5, **dict.fromkeys(INTEGERS, 0.0)}
 ATOLS = {"float16": 1e-1, "float32": 1e-3, "float64": 1e-20, **dict.fromkeys(INTEGERS, 0.0)}

@@ -480,8 +480,8 @@ class FeedForward:
             if value.shape != wanted:
                 given = ", ".join(f"{n} {show(shape)}" for n, shape in shapes.items())
                 raise ShapeError(
-                    f"predict: the rows are {given}, for which {name!r} would be {show(wanted)}; it was trained as "
-                    f"{show(value.shape)}, on rows of another shape"
+                    f"predict: {name!r} is {show(value.shape)}, expected {show(wanted)} for rows {given}: the "
+                    "parameter or the rows have another shape than in training"
                 )
         return executor
 

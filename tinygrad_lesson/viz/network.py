@@ -14,7 +14,7 @@ from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.viz.architecture import PARAMETER_ENDINGS
 from tinygrad_lesson.viz.boxes import Known, boxes_of
 from tinygrad_lesson.viz.picture import draw_boxes
-from tinygrad_lesson.viz.render import save
+from tinygrad_lesson.viz.render import put
 
 
 def plot_network(
@@ -53,4 +53,4 @@ def plot_network(
 
 def save_network(symbol: Symbol, directory: Path, shape: Mapping[str, Any] | None = None) -> Path:
     """Write `network.svg`, or where nothing can draw it its text `network.gv`; the path written."""
-    return save(plot_network(symbol, title="network", shape=shape), directory / "network.svg")
+    return put(plot_network(symbol, title="network", shape=shape), directory / "network.svg")

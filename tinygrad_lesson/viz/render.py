@@ -228,6 +228,16 @@ def save(drawing: graphviz.Digraph, path: str | os.PathLike[str], *, timeout: fl
         LessonError for an ending that is none of .svg, .png, .pdf, .gv, or if Graphviz fails or takes longer
         than `timeout` seconds.
     """
+    written = put(drawing, path, timeout)
+    if written.suffix != Path(path).suffix:
+        form = Path(path).suffix.lstrip(".").lower()
+        why = MISSING if form == "svg" else NO_FORM.format(form)
+        warnings.warn(f"{path} is not written, but {written}: {why}", stacklevel=2)
+    return written
+
+
+def put(drawing: graphviz.Digraph, path: str | os.PathLike[str], timeout: float = TIME_LIMIT) -> Path:
+    """As `save`, without a warning: whoever calls it tells about the path."""
     path = Path(path)
     form = path.suffix.lstrip(".").lower()
     if form not in ("svg", "png", "pdf", "gv", "dot"):
@@ -238,10 +248,7 @@ def save(drawing: graphviz.Digraph, path: str | os.PathLike[str], *, timeout: fl
     elif form in ("png", "pdf"):
         picture = render(drawing, form, timeout)
     if picture is None:
-        asked, picture = path, drawing.source
+        picture = drawing.source
         path = path.with_suffix(path.suffix if form in ("gv", "dot") else ".gv")
-        if path != asked:
-            why = MISSING if form == "svg" else NO_FORM.format(form)
-            warnings.warn(f"{asked} is not written, but {path}: {why}", stacklevel=2)
     write_whole(path, picture)
     return path
