@@ -262,17 +262,16 @@ def test_a_corner_at_a_minimum_is_a_kink(height):
         assert report.verdict == "kink", str(report)
 
 
-@pytest.mark.parametrize("steps", [80, 200])
 @pytest.mark.parametrize("rate", [3.8, 3.99])
-def test_where_no_digit_of_a_chaotic_function_is_right_nothing_is_called_wrong(rate, steps):
+def test_where_no_digit_of_a_chaotic_function_is_right_nothing_is_called_wrong(rate):
     def f(x):
-        for _ in range(steps):
+        for _ in range(80):
             x = rate * x * (1 - x)
         return x
 
     for seed in range(3):
         x = np.random.default_rng(seed).uniform(0.1, 0.9, 2)
-        assert check.gradients(f, x, seed=seed).verdict != "wrong"
+        assert check.gradients(f, x, seed=seed, culprit=False, float32=False).verdict != "wrong"
 
 
 def test_a_slope_below_the_rounding_of_a_probability_of_one_passes():
