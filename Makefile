@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PLAIN = .venv-plain
 LOWEST = .venv-lowest
-PYTEST = -m pytest --numprocesses 2
+PYTEST = -m pytest --numprocesses 2 --dist worksteal
 TOO_NEW = "the oldest versions have no wheels for this Python: make test-lowest PYTHON=python3.11"
 
 .PHONY: help lesson test test-plain test-lowest test-packages check bench bench-peers nightly alarms
