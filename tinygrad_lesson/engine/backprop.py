@@ -1,4 +1,8 @@
-"""Reverse mode: the one sweep that every gradient in this package comes from."""
+"""Reverse mode: the one sweep that every gradient in this package comes from.
+
+Nodes wait in a queue, the youngest first, with the cotangents that have come to their results. A node that is taken
+from it has got all of them, since its users are younger; its rule sends them on to its inputs.
+"""
 
 from __future__ import annotations
 

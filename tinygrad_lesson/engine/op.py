@@ -70,9 +70,11 @@ class Op:
     """An operation on arrays: what it computes, and how a cotangent travels back through it.
 
     `forward(xp, *inputs, out=None)` computes with NumPy or CuPy; an op that names `states` returns
-    their new values after its outputs. `vjp(F, g, y, *inputs)` gives one gradient per input: None
-    where there is none, or a function without arguments where it costs something. With several
-    results `g` and `y` are tuples, and `g` holds None for a result that nobody used.
+    their new values after its outputs. `vjp(F, g, y, *inputs)` gives one gradient per input, given
+    the cotangent `g` of its result `y`: None where there is none, or a function without arguments
+    where it costs something. With several results `g` and `y` are tuples, and `g` holds None for a
+    result that nobody used. `F` is a `Namespace`: every op as a function, of arrays, of tensors or
+    of edges of a graph, whatever the gradient is wanted for.
     """
 
     if TYPE_CHECKING:
