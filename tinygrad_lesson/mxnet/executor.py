@@ -136,6 +136,7 @@ class Executor:
         self.head_gradients: dict[str, np.ndarray] = {}
         self.made: dict[bool, tuple[Plan, Any]] = {}
         self.shown: dict[bool, tuple[list[np.ndarray], list[tuple[np.ndarray, np.ndarray]]]] = {}
+        self.listed: tuple[Any, list[NDArray]] = (None, [])  # `outputs_now`, and these as they are handed out
         self.ran_training = False
         self.monitor: Callable[[bytes, NDArray], Any] | None = None
         self.watched: list[tuple[str, Edge]] = []
@@ -198,7 +199,11 @@ class Executor:
     @property
     def outputs(self) -> list[NDArray]:
         """Results of the last forward run, which the next one overwrites; nobody else can, `asnumpy` gives a copy."""
-        return Listed([as_ndarray(a) for a in self.outputs_now])
+        arrays, found = self.listed
+        if arrays is not self.outputs_now:
+            found = Listed([as_ndarray(a) for a in self.outputs_now])
+            self.listed = self.outputs_now, found
+        return found
 
     # What users do.
 
