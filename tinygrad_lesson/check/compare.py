@@ -99,6 +99,11 @@ class Block:
             field[:, k] = np.where(take, told[name], field[:, k])
         self.error[:, k] = np.where(lost, np.inf, self.error[:, k])
 
+    def forgive(self, k: int, exact: np.ndarray) -> None:
+        """Lengthen the bars along line `k` by what the rule lost to rounding, where it is right in more digits."""
+        right = np.abs(exact - self.numeric[:, k]) <= numeric.tolerance(self.error[:, k], exact)
+        self.error[:, k] += np.where(right & self.wrong[:, k], np.abs(self.analytic[:, k] - exact), 0.0)
+
     @property
     def wrong(self) -> np.ndarray:
         """Where the two part by more than the error bars; at a kink, where the rule lies outside of both sides.

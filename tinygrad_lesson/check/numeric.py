@@ -6,7 +6,7 @@ still move, and the noise of the function, divided by the step, how far they cou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -347,7 +347,8 @@ def beside(
     """How much a function jitters within a step to either side, and whether that is about as far as it moves.
 
     Only more than the `noise` that is known already counts. A kink or a jump is none there: these are the
-    steps of its rounding. They may be longer, up to `farthest`: then numbers beside each other are equal.
+    steps of its rounding. They may be longer, up to `farthest`: then numbers beside each other are equal, or lie on one
+    line, as those of ``x * (0.5 + 0.5 * tanh(x / 2))`` at -30.
     The third answer is whether there are many such jumps around.
     """
     found = [jitter(along, side * step / 16)[0] for side in (1, -1)]
@@ -356,8 +357,9 @@ def beside(
         moves = np.max([np.abs(along(side * step) - here) for side in (1, -1)], axis=0)
     while spacing < farthest:
         stairs, values = jitter(along, spacing, is_stair=True)
-        most = np.max(np.abs(np.diff(values, axis=0)), axis=0)
-        stair = np.any(values[1:] == values[:-1], axis=0) & (stairs > most / SAFETY**2)
+        bends = np.abs(np.diff(np.diff(values, axis=0) / np.diff(POINTS)[:, None], axis=0))
+        straight = np.any(bends <= 8 * np.finfo(values.dtype).eps * np.abs(values[1:-1]), axis=0)
+        stair = straight & (stairs > np.max(bends, axis=0) / SAFETY**2)
         found.append(np.where(stair, stairs, 0.0))
         if spacing < STEPS[-1] / 16:
             around.append(jitter(along, spacing)[0])
@@ -390,21 +392,38 @@ def precise(
     """
     units = [max(1.0, size), size] if 0 < size < 1 else [max(1.0, size)]
     with np.errstate(all="ignore"):
-        here, there = along(np.longdouble(0.0)), along(np.longdouble(units[-1] * FINE**0.5))
-    if all(np.all(y == y.astype(np.float64)) for y in (here, there)):
+        here, *there = [along(np.longdouble(units[-1] * step)) for step in (0.0, FINE**0.5, PRECISE[0])]
+    if all(np.all(y == y.astype(np.float64)) for y in (here, *there)):
         return None
     unit: Any = np.finfo(np.longdouble).eps
     measured = jitter(along, units[-1] * FINE, is_stair=True)[0]  # of what was made double on the way
-    noise = np.maximum(noise * float(unit / EPS), measured.astype(np.float64))[:, None]
+    noise = np.maximum(noise * float(unit / EPS), measured.astype(np.float64))
+    steps = [step * unit for unit in units for step in PRECISE]
+    found, fits = sharpest(along, here, noise, steps, expected, scale)
+    if not np.all(fits):
+        stairs = beside(along, steps[-1], COARSEST * units[-1], noise)[0].astype(np.float64)
+        found, _ = sharpest(along, here, np.maximum(noise, stairs), steps, expected, scale)
+    return found
+
+
+def sharpest(
+    along: Along,
+    here: Any,
+    noise: np.ndarray,
+    steps: Sequence[float],
+    expected: np.ndarray,
+    scale: np.ndarray,
+) -> tuple[Table, np.ndarray]:
+    """What `precise` gives where the noise is known, and where that is as expected."""
     best: Table | None = None
-    most = np.zeros(noise.shape)  # how far it moves
+    most = np.zeros((len(noise), 1))  # how far it moves
 
     def over(step: float) -> Table:
-        steps = np.array([step], np.longdouble)
-        found = table(lambda _, t: along(t), np.zeros(1, int), here[:, None], noise, steps)
+        alone = np.array([step], np.longdouble)
+        found = table(lambda _, t: along(t), np.zeros(1, int), here[:, None], noise[:, None], alone)
         return Table(*(np.asarray(field, np.float64) for field in found))
 
-    for step in [step * unit for unit in units for step in PRECISE]:
+    for step in steps:
         found = over(step)
         most = np.fmax(most, np.max(found.jumps, axis=0))
         if best is not None:
@@ -424,7 +443,7 @@ def precise(
         if np.all(fits & (SAFETY * bars <= SHARP * np.maximum(np.abs(best.value), scale))):
             break
     assert best is not None
-    jumps = over(units[-1] * PRECISE[-1]).jumps  # a peak is a jump from afar
+    jumps = over(steps[-1]).jumps  # a peak is a jump from afar
     last = np.max(jumps, axis=0)
     wild = (last > most / SAFETY) & (last > 0) & ~fits  # a shorter step shows no less
-    return best._replace(jumps=jumps, error=np.where(wild, np.inf, best.error))
+    return best._replace(jumps=jumps, error=np.where(wild, np.inf, best.error)), fits

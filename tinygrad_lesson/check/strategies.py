@@ -170,8 +170,11 @@ def values_of(cls: type[Op], field: dataclasses.Field[Any], kind: Any) -> Any:
     return default[0]
 
 
-def samples() -> Any:
+def samples(kind: str = "") -> Any:
     """A `Draw` whose shapes, axes, attributes and elements hypothesis chooses and shrinks.
+
+    Of the kind "long" one axis has 9 to 300 elements, of the kind "large" numbers go up to 1,000 and further, wherever
+    a sample leaves it open. Samples that an op refuses then are passed over.
 
     Example
         A test of every op begins with ``@given(draw=samples())`` and ``op, inputs = draw.sample(cls)``.
@@ -185,10 +188,53 @@ def samples() -> Any:
                 return None
             return draw(arrays(shape, low=low, high=high, away_from=kinks))  # type: ignore[no-any-return]
 
-        return Draw(
+        found = HardDraw(
             draw(strategies.integers(0, 999)),
             integer=lambda low, high: draw(strategies.integers(low, high)),
             elements=elements,
         )
+        if kind == "long":
+            found.long = {draw(strategies.integers(0, 3)): draw(strategies.integers(*LONG))}
+        if kind == "large":
+            found.largest = draw(strategies.sampled_from(LARGE))
+        return found
 
     return drawn()
+
+
+LONG = (9, 300)  # lengths of an axis: longer than a vector of the processor, and than a block of sums
+MANY = 1500  # elements of an array with such an axis, at most: an oracle may go through them one by one
+LARGE = (30.0, 1e3, 1e6, 1e12)  # bounds of numbers: squares overflow in half precision, then in single
+
+
+class HardDraw(Draw):
+    """A `Draw` that can be told to make one of the axes long, or numbers large, where a sample leaves that open."""
+
+    largest = 2.0
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.long: dict[int, int] = {}  # number of the axis, as they are asked for -> its length
+        self.asked = -1
+
+    def sample(self, cls: type[Op]) -> tuple[Op, dict[str, np.ndarray]]:
+        """As ever; a sample that does not go with a long axis or with large numbers is passed over."""
+        try:
+            return super().sample(cls)
+        except (LessonError, ValueError, IndexError):
+            if self.long or self.largest > 2:
+                needed().reject()
+            raise
+
+    def size(self, low: int = 1, high: int = 3) -> int:
+        """Length of an axis."""
+        self.asked += high == 3
+        return self.long.get(self.asked, 0) * (high == 3) or super().size(low, high)
+
+    def array(self, shape: Any, low: float = -2.0, high: float = 2.0, away_from: Any = ()) -> np.ndarray:
+        """Numbers between `low` and `high`, which are larger where they were not given."""
+        if self.long and np.prod(shape) > MANY:
+            needed().reject()
+        if (low, high) == (-2.0, 2.0):
+            low, high = -self.largest, self.largest
+        return super().array(shape, low, high, away_from)

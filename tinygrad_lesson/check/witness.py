@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache as cached
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson.check import numeric
-from tinygrad_lesson.check.compare import DETAIL, WITNESSED, Around, Block, Rows, block_of
+from tinygrad_lesson.check.compare import DETAIL, WITNESSED, Around, Block, Rows, block_of, pulled
 from tinygrad_lesson.check.subject import Subject
 
 OTHER = 0.61  # times the steps: those of a second witness
 
 
+def longer(subject: Subject) -> list[np.ndarray]:
+    """The inputs in numbers longer than double precision."""
+    return [x.astype(np.longdouble) if k in subject.wanted else x for k, x in enumerate(subject.arrays)]
+
+
+def precise_rule(subject: Subject, rows: Rows) -> list[np.ndarray] | None:
+    """What the rules give in such numbers, op by op; None where they cannot compute with them."""
+    try:
+        with np.errstate(all="ignore"):
+            return pulled(subject, longer(subject), rows)
+    except Exception:  # a rule is code of the user's, and may know two types
+        return None
+
+
 def precise_line(subject: Subject, rows: Rows, i: int, move: int | np.ndarray) -> numeric.Along:
     """As one of `lines`, in numbers longer than double precision; computed op by op."""
-    long = [x.astype(np.longdouble) if k in subject.wanted else x for k, x in enumerate(subject.arrays)]
+    long = longer(subject)
 
     def along(t: Any) -> np.ndarray:
         moved = long[i].copy()
@@ -37,8 +52,10 @@ def confirm(
 ) -> None:
     """Ask a second witness about what seems wrong or bent, until it agrees: more digits, or else other steps.
 
-    What it sees more sharply stands from then on; where the two contradict each other, nothing is known.
+    What it sees more sharply stands from then on; where the two contradict each other, nothing is known. Where the rule
+    agrees with it in more digits, what it lost in double precision is rounding.
     """
+    exact = cached(lambda: precise_rule(subject, rows))
     other = here._replace(stretch=OTHER * here.stretch)
     for mark in ("wrong", "kink", "jump"):
         places = [
@@ -65,5 +82,7 @@ def confirm(
                 told["kink"] = np.abs(told["right"] - told["left"]) > bars
                 told["jump"] = numeric.leaps(found, here.jitter[:, None])[1][:, 0]
             block.hear(k, told, doubted)
+            if found is not None and block.wrong[:, k].any() and (rule := exact()) is not None:
+                block.forgive(k, rule[n][:, move] if isinstance(move, int) else rule[n] @ move.ravel())
             if getattr(block, mark)[:, k].any():
                 break
