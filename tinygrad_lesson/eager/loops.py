@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from tinygrad_lesson import random
 from tinygrad_lesson.eager.apply import TENSORS as F
+from tinygrad_lesson.eager.apply import apply
 from tinygrad_lesson.eager.custom import checkpoint as computed_again
 from tinygrad_lesson.eager.differential import leaves
 from tinygrad_lesson.eager.nested import mapped
 from tinygrad_lesson.eager.recording import RECORDING
+from tinygrad_lesson.eager.ruled import same_state
+from tinygrad_lesson.eager.scanned import Scan, changed
+from tinygrad_lesson.eager.stepped import Body, Stepping, derived_body, known_body
 from tinygrad_lesson.eager.tensor import Tensor, operand
-from tinygrad_lesson.engine.errors import DTypeError, ShapeError
+from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.engine.shapes import show
 
 Function = Callable[..., Any]
+LEAST = 16  # steps from which on a loop is one op
 
 
 def scan(
@@ -32,9 +41,13 @@ def scan(
     It gives the last state and all y, stacked, in the order of `xs`, from whose end it begins with `reverse`. States, x
     and y may be trees; the state keeps its form, y may be None, and without `xs` there are `length` steps.
 
-    The gradient keeps what every step computed. With `checkpoint` it keeps but a part of the states, and computes the
-    rest again, a part at a time: memory grows as the square root of the number of steps, for one more forward pass.
-    Tensors that `f` finds outside get their gradients. Inside of `jit` the steps stand one after the other in the plan.
+    From 16 steps on it is one op, `Scan`: `f` is called once, for a graph of what it does, whose plan is carried out in
+    each step. Where `f` looks at a value, draws random numbers or changes a state, it is called in each step. The same
+    holds for a shorter loop. What `f` does beside, as `print` of a text, it does as often as it is called.
+
+    The gradient keeps the states before each step, and computes the rest of a step again. With `checkpoint` it keeps
+    but a part of the states: memory grows as the square root of the number of steps, for one more forward pass.
+    Tensors that `f` finds outside get their gradients.
 
     Errors
         ShapeError where the state changes its shape, or arrays in `xs` differ in length; DTypeError if `f` gives no
@@ -52,6 +65,9 @@ def scan(
         raise ShapeError(f"scan: xs and length give {told}, expected one number of steps")
     ((count,),) = sizes
     init = mapped(operand, init)
+    if count >= LEAST:
+        with contextlib.suppress(UnfitError):
+            return rolled(f, init, xs, count, reverse, checkpoint)
     if not checkpoint or count < 4:
         return steps(f, init, xs, count, reverse)
     part = math.isqrt(count - 1) + 1
@@ -68,6 +84,78 @@ def scan(
     return state, joined(found[:: -1 if reverse else 1], F.concat, dim=0)
 
 
+class UnfitError(LessonError):
+    """A body that no graph can stand for: it looks at a value, draws, changes a state."""
+
+
+def rolled(f: Function, init: Any, xs: Any, count: int, reverse: bool, checkpoint: bool) -> tuple[Any, Any]:
+    """The loop as one op: `f` is called once, for a step.
+
+    Errors
+        UnfitError where it has to be called in every step.
+    """
+    rows = [operand(x) for x in leaves(xs) if x is not None]
+    states = leaves(init)
+    level = Stepping("scan")
+    generator = random.default_generator()
+    before = generator.seed, generator.get_state()
+    with level.entered():
+        try:
+            own = [level.variable(t.example()) for t in states]
+            firsts = [level.variable(t.example()[-1 if reverse else 0]) for t in rows]
+            each, first = iter(own), iter(firsts)
+            state = mapped(lambda _: next(each), init)
+            x = None if xs is None else mapped(lambda x: x if x is None else next(first), xs)
+            state, y = one_step(f, state, x)
+            flat = [t for t in leaves(y) if t is not None]
+            heads = [level.head(t) for t in (*leaves(state), *flat)]
+            if not same_state(before, (generator.seed, generator.get_state())):
+                raise GraphError("scan: the function draws random numbers")
+        except GraphError as error:
+            generator.set_state(*before)
+            raise UnfitError(str(error)) from error
+    places = len(own) + len(firsts)
+    every = list(zip(level.leaves, level.examples, strict=True))
+    body = known_body(Body([*every[places:], *every[:places]], heads, ()))
+    op = Scan(body, count, len(own), len(rows), reverse)
+    given = [*[t for _, t in level.outside.values()], *states, *rows]
+    found = iter(in_parts(op, given) if checkpoint else carried_out(op, given))
+    last = mapped(lambda _: next(found), init)
+    return last, mapped(lambda t: t if t is None else next(found), y)
+
+
+def carried_out(op: Scan, given: Sequence[Any]) -> tuple[Any, ...]:
+    """The results of a loop, which keeps the states before each step where a derivative may be asked for."""
+    recorded = RECORDING.on and any(t.node is not None for t in given)
+    found = apply(op.with_states() if recorded or RECORDING.tracing or RECORDING.levels else op, given)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def in_parts(op: Scan, given: Sequence[Any]) -> list[Any]:
+    """The results of a loop over loops, of which the outer one alone keeps states; what is left over comes last."""
+    part = math.isqrt(op.length - 1) + 1
+    whole, left = divmod(op.length, part)
+    seen, states, xs = op.parts(given)
+    cut = left if op.reverse else whole * part
+    first, last = ([x[:cut] for x in xs], [x[cut:] for x in xs])[:: -1 if op.reverse else 1]
+    first = [F.reshape(x, shape=(whole, part, *x.shape[1:])) for x in first]
+    inner = changed(op, length=part)
+
+    def body(*tensors: Any) -> Any:
+        found = apply(inner, tensors)
+        return found if isinstance(found, tuple) else (found,)
+
+    examples = [np.asarray(t.example()) for t in (*seen, *states)] + [np.array(x.example()[0]) for x in first]
+    outer = changed(op, body=derived_body("scan", body, examples)[0], length=whole)
+    found = list(carried_out(outer, (*seen, *states, *first)))
+    found[op.carried :] = [F.reshape(y, shape=(whole * part, *y.shape[2:])) for y in found[op.carried :]]
+    if not left:
+        return found
+    rest = carried_out(changed(op, length=left), (*seen, *found[: op.carried], *last))
+    pairs = zip(found[op.carried :], rest[op.carried :], strict=True)
+    return [*rest[: op.carried], *[F.concat(*pair[:: -1 if op.reverse else 1], dim=0) for pair in pairs]]
+
+
 def bare(pair: tuple[Any, Any]) -> tuple[Any, ...]:
     """State and results, these left out where there are none."""
     return pair if pair[1] is not None else pair[:1]
@@ -78,12 +166,21 @@ def steps(f: Function, state: Any, xs: Any, count: int, reverse: bool) -> tuple[
     rows = apart(xs, count, lambda x: F.split(x, num_outputs=count, axis=0, squeeze_axis=True))
     found = []
     for x in rows[:: -1 if reverse else 1]:
-        pair = f(state, x)
-        if not isinstance(pair, tuple) or len(pair) != 2:
-            raise DTypeError(f"scan: the function gave {pair!r:.80}, expected a pair (state, y)")
-        state = mapped(alike, state, pair[0])
-        found.append(pair[1])
+        state, y = one_step(f, state, x)
+        found.append(y)
     return state, joined(found[:: -1 if reverse else 1], F.stack, axis=0)
+
+
+def one_step(f: Function, state: Any, x: Any) -> tuple[Any, Any]:
+    """The next state, and the result.
+
+    Errors
+        DTypeError if the function gives no pair; ShapeError or DTypeError if the state is another.
+    """
+    pair = f(state, x)
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise DTypeError(f"scan: the function gave {pair!r:.80}, expected a pair (state, y)")
+    return mapped(alike, state, pair[0]), pair[1]
 
 
 def apart(xs: Any, count: int, split: Function) -> list[Any]:
@@ -108,7 +205,7 @@ def alike(before: Any, after: Any) -> Any:
     """
     if not isinstance(before, Tensor):
         return after
-    after = operand(after)
+    after = F.stack(*after, axis=0) if isinstance(after, list | tuple) else operand(after)
     if after.shape != before.shape:
         raise ShapeError(f"scan: the state is {show(after.shape)} after a step, {show(before.shape)} before")
     if after.dtype != before.dtype:
