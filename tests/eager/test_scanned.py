@@ -220,3 +220,37 @@ def test_a_body_that_looks_at_values_or_draws_is_called_in_each_step():
     _, ys = scan(lambda s, x: (s, tl.random.normal(size=())), 0.0, np.ones(50))
     tl.manual_seed(0)
     assert ys.numpy().tolist() == [tl.random.normal(size=()).item() for _ in range(50)]
+
+
+def test_a_plan_has_one_step_for_a_loop_which_computes_what_is_asked_for_alone():
+    f = jit(grad(energy(as_op, "elements"), 1))
+    xs = arguments()
+    f(*xs)
+    (program,) = f.programs.values()
+    forward, back = [step for step in program.plan.backward if step.op.name == "Scan"]
+    assert forward.op.length == back.op.length == COUNT
+    assert (forward.op.carried, back.op.carried) == (
+        2,
+        2,
+    )  # k is no part of it, nor is a sum of gradients by w
+    assert len(back.op.body.results) == 2  # none by u and v either
+    assert len(program.plan.backward) < 20
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 999, 1000, 1001, 5000])
+def test_every_number_of_steps_by_machine_code(monkeypatch, steps):
+    monkeypatch.setattr("tinygrad_lesson.eager.loops.LEAST", 1)
+    xs = np.random.default_rng(0).normal(size=(steps, 2))
+    found = {}
+    for name in run.available_runners():
+        monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", name)
+        (last, rows), slope = tl.vjp(lambda s: scan(gated, s, xs), np.array([0.2, -0.4]))
+        gs = tl.tensor([1.0, 2.0]), tl.tensor(np.cos(np.arange(2.0 * steps)).reshape(steps, 2))
+        found[name] = [last.numpy(), rows.numpy(), slope(gs)[0].numpy()]
+    for parts in zip(*found.values(), strict=True):
+        for part in parts[1:]:
+            np.testing.assert_allclose(part, parts[0], rtol=1e-10, atol=1e-12)
+
+
+def gated(s, x):
+    return tl.where(s > 0.5, s * 0.5, s + tl.exp(-s * s) * 0.1 + x * 0.01), s * x

@@ -28,6 +28,7 @@ from tinygrad_lesson.locks import lock
 from tinygrad_lesson.ops.random import Drawn
 from tinygrad_lesson.ops.reduce import filled
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task
+from tinygrad_lesson.plan.narrow import narrowed
 from tinygrad_lesson.run import runner as find_runner
 
 REALS = (bool, int, float)
@@ -207,9 +208,7 @@ class Program:
         self.order = [n for n in ancestors([edge.node for edge in self.heads]) if n.op is not None]
         self.results = [f"output {i}" for i in range(len(self.heads))]
         given = list(zip(self.leaves, self.examples, strict=True))
-        self.plan, self.arrays = planned(
-            given, self.outside, self.order, self.heads, self.shapes, settings.passes
-        )
+        self.plan, self.arrays = planned(given, self.outside, self.heads, self.shapes, settings.passes)
         generator = random.default_generator()
         self.runner = find_runner(settings.runner)(self.plan, self.arrays, generator, movable=True)
         self.pull: Program | None = None
@@ -266,7 +265,6 @@ class Program:
 def planned(
     inputs: Sequence[tuple[Node, Any]],
     outside: Mapping[Node, Any],
-    order: Sequence[Node],
     heads: Sequence[Edge],
     shapes: Sequence[tuple[Any, Any]],
     passes: Passes,
@@ -286,7 +284,8 @@ def planned(
         else:
             builder.leaf(node, x.shape, x.dtype)
             arrays[node.name] = x
-    interpret(builder, order)
+    heads = narrowed(heads)
+    interpret(builder, ancestors([edge.node for edge in heads]))
     edges = [builder.read(edge) for edge in heads]
     targets = {f"output {i}": known for i, known in enumerate(shapes)}
     updates = [(name, edge, False) for name, edge in zip(targets, edges, strict=True)]

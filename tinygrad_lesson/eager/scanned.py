@@ -9,8 +9,10 @@ import numpy as np
 
 from tinygrad_lesson.eager import turned
 from tinygrad_lesson.eager.apply import TENSORS
-from tinygrad_lesson.engine.graph import Edge
+from tinygrad_lesson.eager.stepped import Body, known_body
+from tinygrad_lesson.engine.graph import Edge, ancestors
 from tinygrad_lesson.engine.op import Op, attr, declares
+from tinygrad_lesson.plan.narrow import Narrowed
 
 
 @declares
@@ -79,6 +81,33 @@ class Scan(Op):
             states = self.body.runner(runner).loop(order, given, self.carried, self.scanned, rows)
         found = (*states, *rows)
         return found if len(found) > 1 else found[0]
+
+    def narrowed(self, used: Sequence[int]) -> Narrowed:
+        """This loop with some of its results, and such states as these need."""
+        body, carried = self.body, self.carried
+        leaves = [leaf for leaf, _ in body.leaves]
+        begin = len(leaves) - self.scanned - carried
+        live = set(used)
+        while True:
+            needed = set(ancestors([body.heads[i].node for i in live]))
+            more = {i for i in range(carried) if leaves[begin + i] in needed} - live
+            if not more:
+                break
+            live |= more
+        kept = [
+            i
+            for i, leaf in enumerate(leaves)
+            if leaf in needed or i - begin in live.intersection(range(carried))
+        ]
+        results = sorted(live)
+        heads = [(body.heads[i], body.examples[i]) for i in results]
+        constants = [pair for pair in body.constants if pair[0] in needed]
+        made = known_body(Body([body.leaves[i] for i in kept], heads, constants))
+        states, rows = (
+            sum(low <= i < high for i in kept)
+            for low, high in ((begin, begin + carried), (begin + carried, len(leaves)))
+        )
+        return Narrowed(Scan(made, self.length, states, rows, self.reverse), kept, results)
 
     def with_states(self) -> Scan:
         """This loop, which gives the states before each step, too."""

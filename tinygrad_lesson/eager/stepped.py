@@ -177,14 +177,13 @@ class Body:
     def runner(self, name: Any) -> Any:
         """Its plan, bound, by a runner: compiled when it is first wanted."""
         name = find_runner(None) if name is None else name
-        if name not in self.runners:
-            for i, (leaf, _) in enumerate(self.leaves):
-                leaf.label = Label(f"input {i}")
-            for i, (leaf, _) in enumerate(self.constants):
-                leaf.label = Label(f"constant {i}")
-            heads = self.heads, self.results
-            plan, arrays = planned(self.leaves, dict(self.constants), self.order, *heads, PASSES)
-            self.runners[name] = name(plan, arrays, random.default_generator(), movable=True)
+        with GUARD:  # bodies may share leaves, which are named here
+            if name not in self.runners:
+                for side, pairs in (("input", self.leaves), ("constant", self.constants)):
+                    for i, (leaf, _) in enumerate(pairs):
+                        leaf.label = Label(f"{side} {i}")
+                plan, arrays = planned(self.leaves, dict(self.constants), self.heads, self.results, PASSES)
+                self.runners[name] = name(plan, arrays, random.default_generator(), movable=True)
         return self.runners[name]
 
 
