@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_lesson import random
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.apply import apply
+from tinygrad_lesson.eager.chosen import Cond, by_element
 from tinygrad_lesson.eager.custom import checkpoint as computed_again
 from tinygrad_lesson.eager.differential import leaves
 from tinygrad_lesson.eager.nested import mapped
@@ -19,12 +20,15 @@ from tinygrad_lesson.eager.recording import RECORDING
 from tinygrad_lesson.eager.ruled import same_state
 from tinygrad_lesson.eager.scanned import Scan, changed
 from tinygrad_lesson.eager.stepped import Body, Stepping, derived_body, known_body
-from tinygrad_lesson.eager.tensor import Tensor, operand
+from tinygrad_lesson.eager.tensor import FEW, Tensor, operand
+from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
-from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.shapes import show, size_of
 
 Function = Callable[..., Any]
 LEAST = 16  # steps from which on a loop is one op
+LIGHT = 20  # ops on elements that take no longer than a choice between them
 
 
 def scan(
@@ -223,10 +227,12 @@ def joined(trees: Sequence[Any], together: Function, **attributes: int) -> Any:
 def cond(condition: Any, true: Function, false: Function, *operands: Any) -> Any:
     """``true(*operands)`` where the condition holds, else ``false(*operands)``.
 
-    Where the condition is a value that is there, the other function is not called. Inside of `jit`, and where it
-    differs between samples of `vmap`, both are, and `tl.where` chooses between their results, which are built alike:
-    both take their time, and neither may fail or change a state where it is not meant. The gradient of the one that is
-    not taken is 0 by the operands, also where its own would be infinite or NaN; what it finds outside is not guarded.
+    Where the condition is a value that is there, the other function is not called. Inside of `jit` and of `scan` both
+    are called once, for a graph each, and the choice is one op, `Cond`, which carries out one of them. But few ops on
+    the elements of small arrays take less time than that: both are carried out, and `tl.where` chooses between their
+    results, as also where the condition differs between samples of `vmap`, or where no graph can stand for a function.
+    Neither may fail or change a state then where it is not meant. The gradient of the one that is not taken is 0 by
+    the operands, also where its own would be infinite or NaN; what it finds outside is not guarded.
 
     Errors
         ShapeError if the condition has more than one element.
@@ -242,22 +248,58 @@ def cond(condition: Any, true: Function, false: Function, *operands: Any) -> Any
     if not is_hidden(chosen):
         return true(*operands) if bool(chosen) else false(*operands)
     chosen = F.reshape(F.not_equal(chosen, 0), shape=())
-
-    def only(x: Any, taken: bool) -> Any:
-        """The same number, whose gradient ends where the function is not taken."""
-        if not isinstance(x, Tensor) or x.dtype.kind not in "fc":
-            return x
-        pair = (x, F.stop_gradient(x)) if taken else (F.stop_gradient(x), x)
-        return F.where(chosen, *pair)
-
-    one, other = (mapped(lambda x, taken=taken: only(x, taken), operands) for taken in (True, False))
-    return mapped(lambda a, b: a if a is None else F.where(chosen, a, b), true(*one), false(*other))
+    if not differs(chosen):
+        with contextlib.suppress(UnfitError):
+            return as_op(chosen, true, false, operands)
+    return by_element(chosen, true, false, operands)
 
 
-def is_hidden(x: Any) -> bool:
-    """Whether there is no single value to look at."""
+def as_op(condition: Any, true: Function, false: Function, operands: Sequence[Any]) -> Any:
+    """The choice as one op: each function is called once.
+
+    Errors
+        UnfitError where both may as well be carried out, or where no graph can stand for one.
+    """
+    level = Stepping("cond")
+    given = [x for x in leaves(tuple(operands)) if isinstance(x, Tensor)]
+    with level.entered():
+        try:
+            each = iter([level.variable(t.example()) for t in given])
+            own = mapped(lambda x: next(each) if isinstance(x, Tensor) else x, tuple(operands))
+            found = [f(*own) for f in (true, false)]
+            heads = [[level.head(t) for t in leaves(y) if t is not None] for y in found]
+        except GraphError as error:
+            raise UnfitError(str(error)) from error
+    mapped(lambda a, b: None, *found)  # which refuses what is not built alike
+    pairs = list(zip(level.leaves, level.examples, strict=True))
+    bodies = [known_body(Body(pairs, part, ())) for part in heads]
+    if bodies[0].results != bodies[1].results or not bodies[0].heads or all(map(is_light, bodies)):
+        raise UnfitError("cond: both functions take no time, or differ in the shape of what they give")
+    made = apply(Cond(*bodies), [condition, *given, *[t for _, t in level.outside.values()]])
+    each = iter(made if isinstance(made, tuple) else (made,))
+    return mapped(lambda t: t if t is None else next(each), found[0])
+
+
+def is_light(body: Body) -> bool:
+    """Whether it takes less time than the choice itself: a few ops on the elements of small arrays."""
+    ops = [node.op for node in body.order]
+    sizes = [size_of(shape) for shape, _ in (*body.specs, *body.results)]
+    return (
+        len(ops) <= LIGHT and all(isinstance(op, Elementwise | Constant) for op in ops) and max(sizes) <= FEW
+    )
+
+
+def differs(x: Any) -> bool:
+    """Whether samples of `vmap` may have each its own."""
     while x.level is not None:
         if x.level.name == "vmap":
             return True
         x = x.below
-    return bool(RECORDING.tracing and x.node is not None)
+    return False
+
+
+def is_hidden(x: Any) -> bool:
+    """Whether there is no single value to look at."""
+    if x.level is None:
+        return bool(RECORDING.tracing and x.node is not None)
+    return x.level.name in ("vmap", "scan", "cond") or is_hidden(x.below)

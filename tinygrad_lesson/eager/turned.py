@@ -55,6 +55,17 @@ def pulled(body: Body, inputs: Sequence[Any], gs: Sequence[Any]) -> list[Any]:
     return filled_in(iter(backprop(BELOW, heads, chosen(own, floats))), floats)
 
 
+def pushed(body: Body, inputs: Sequence[Any], along: Sequence[Any], moves: Sequence[bool]) -> list[Any]:
+    """The tangents of results for those of the inputs that `moves` tells; None for what has none."""
+
+    def function(*given: Any) -> Any:
+        mixed = filled_in(iter(given), moves)
+        return tuple(body.again([x if t is None else t for t, x in zip(mixed, inputs, strict=True)]))
+
+    found = jvp(function, chosen(inputs, moves), along)[1]
+    return [t if is_float(x) else None for t, x in zip(found, body.examples, strict=True)]
+
+
 def reversed_body(body: Body, begin: int, end: int, come: Sequence[bool]) -> Made:
     """The body of the way back; inputs from `begin` to `end` are states, and `come` tells which y have cotangents.
 
@@ -103,14 +114,7 @@ def pushed_body(body: Body, begin: int, end: int, moves: Sequence[bool]) -> Made
         seen, early, rest, late = taken(
             iter(tensors), inputs[:begin], along[:count], inputs[begin:], along[count:]
         )
-        own = [*seen, *rest]
-
-        def function(*given: Any) -> Any:
-            mixed = filled_in(iter(given), moves)
-            return tuple(body.again([x if t is None else t for t, x in zip(mixed, own, strict=True)]))
-
-        found = jvp(function, chosen(own, moves), [*early, *late])[1]
-        return [t if is_float(x) else None for t, x in zip(found, body.examples, strict=True)]
+        return pushed(body, [*seen, *rest], [*early, *late], moves)
 
     given = [*inputs[:begin], *along[:count], *inputs[begin:], *along[count:]]
     return Made(*derived_body("scan", tangents, given))
