@@ -96,6 +96,14 @@ class Cond(Op):
         )
         return [level.leave(y, 0) for y in found]
 
+    def way(self, runner: Any) -> str:
+        """How a runner carries it out."""
+        return "one of its own plans"
+
+    def plans(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
+        """What a listing or a file tells of it: its kind, and both plans with what is held for them."""
+        return "cond", [(body.plan()[0], body.held()) for body in (self.true, self.false)], {}
+
     def narrowed(self, used: Sequence[int]) -> Narrowed:
         """This choice with some of its results."""
         parts = [[(body.heads[i], body.examples[i]) for i in used] for body in (self.true, self.false)]

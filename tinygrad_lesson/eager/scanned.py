@@ -109,6 +109,18 @@ class Scan(Op):
         )
         return Narrowed(Scan(made, self.length, states, rows, self.reverse), kept, results)
 
+    def way(self, runner: Any) -> str:
+        """How a runner carries it out."""
+        inner = self.body.runner(runner)
+        return (
+            f"its own plan, {inner.told_loop(self.length, len(self.body.leaves), self.carried, self.scanned)}"
+        )
+
+    def plans(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
+        """What a listing or a file tells of it: its kind, the plan with what is held for it, and how it goes."""
+        settings = {name: getattr(self, name) for name in ("length", "carried", "scanned", "reverse")}
+        return "scan", [(self.body.plan()[0], self.body.held())], settings
+
     def with_states(self) -> Scan:
         """This loop, which gives the states before each step, too."""
         body = self.body

@@ -143,6 +143,7 @@ class Body:
         self.results = [(x.shape, x.dtype) for _, x in heads]
         self.order = [n for n in ancestors([edge.node for edge in self.heads]) if n.op is not None]
         self.derived: dict[Any, Any] = {}
+        self.made: Any = None
         self.runners: dict[Any, Any] = {}
         self.lock = lock()  # the arrays of a runner serve one call at a time
 
@@ -174,15 +175,27 @@ class Body:
         """The same body that gives other results."""
         return known_body(Body(self.leaves, heads, self.constants))
 
-    def runner(self, name: Any) -> Any:
-        """Its plan, bound, by a runner: compiled when it is first wanted."""
-        name = find_runner(None) if name is None else name
+    def plan(self) -> tuple[Any, dict[str, np.ndarray]]:
+        """Its plan, and the arrays that this is bound to."""
         with GUARD:  # bodies may share leaves, which are named here
-            if name not in self.runners:
+            if self.made is None:
                 for side, pairs in (("input", self.leaves), ("constant", self.constants)):
                     for i, (leaf, _) in enumerate(pairs):
                         leaf.label = Label(f"{side} {i}")
-                plan, arrays = planned(self.leaves, dict(self.constants), self.heads, self.results, PASSES)
+                self.made = planned(self.leaves, dict(self.constants), self.heads, self.results, PASSES)
+        return self.made  # type: ignore[no-any-return]
+
+    def held(self) -> dict[str, np.ndarray]:
+        """The arrays of its plan that always hold the same."""
+        return {name: x for name, x in self.plan()[1].items() if name.startswith("constant")}
+
+    def runner(self, name: Any) -> Any:
+        """Its plan, bound, by a runner: compiled when it is first wanted."""
+        name = find_runner(None) if name is None else name
+        with self.lock:
+            if name not in self.runners:
+                plan, arrays = self.plan()
+                arrays = {key: np.array(x) for key, x in arrays.items()}
                 self.runners[name] = name(plan, arrays, random.default_generator(), movable=True)
         return self.runners[name]
 

@@ -92,8 +92,8 @@ class NumpyRunner:
         try:
             return self.follow(step, sources, targets)
         except NotTraceableError as error:
-            self.reasons[id(step)] = str(error)
-            self.ways[id(step)] = "its own forward"
+            self.reasons[id(step)] = "" if step.op.nested else str(error)
+            self.ways[id(step)] = step.op.way(type(self)) if step.op.nested else "its own forward"  # type: ignore[attr-defined]
         for i, v in enumerate(step.targets):
             if targets[i] is None:  # a view that is copied after all
                 buffer = self.plan.buffers[v]
@@ -229,6 +229,10 @@ class NumpyRunner:
             self.arrays[name][...] = value
         self.backward()
         return [np.array(self.arrays[name]) for name in results]
+
+    def told_loop(self, count: int, inputs: int, carried: int, scanned: int) -> str:
+        """How `loop` goes through so many steps."""
+        return "step by step"
 
     def loop(
         self,

@@ -47,6 +47,8 @@ class Rolled:
         NotTraceableError where a step does more than treat each element alike.
     """
 
+    way = "all steps as one loop of elements"
+
     def __init__(self, runner: Any, states: dict[str, str], seen: Sequence[str]) -> None:
         self.states, self.steps, self.buffers = states, members(runner.plan.backward), runner.plan.buffers
         used = dict.fromkeys(v for step in self.steps for v in (*step.sources, *step.targets))

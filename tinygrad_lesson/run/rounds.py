@@ -25,6 +25,8 @@ class Track(NamedTuple):
 class Rounds:
     """The instructions of some segments, and one that moves the words which tell where movable arrays are."""
 
+    way = "all steps as one tape of instructions"
+
     def __init__(self, parts: Sequence[Segment], memory: Memory, moving: Sequence[bool]) -> None:
         ends = np.cumsum([0, *[len(part.tape) for part in parts]])
         self.places = np.concatenate([part.places + end for part, end in zip(parts, ends, strict=False)])
@@ -50,6 +52,12 @@ class Rounds:
             self.segment()
 
 
+def states_of(inputs: int, carried: int, scanned: int) -> dict[str, str]:
+    """The arrays that hold states, and those that get the next ones: see `NumpyRunner.loop`."""
+    begin = inputs - scanned - carried
+    return {f"input {begin + i}": f"output {i}" for i in range(carried)}
+
+
 def tracks_of(
     runner: Any, order: range, given: Sequence[np.ndarray], carried: int, scanned: int, rows: Sequence[Any]
 ) -> dict[str, Track]:
@@ -59,8 +67,7 @@ def tracks_of(
     first = order[0] if len(order) else 0
     for i, x in enumerate(given[: end - carried]):
         found[f"input {i}"] = Track(address(x))
-    for i in range(carried):
-        names = f"input {end - carried + i}", f"output {i}"
+    for names in states_of(len(given), carried, scanned).items():
         here, there = (address(runner.arrays[name]) for name in names)
         found |= {names[0]: Track(here, there - here, True), names[1]: Track(there, here - there, True)}
     for side, arrays, begin in (("input", given[end:], end), ("output", rows, carried)):
