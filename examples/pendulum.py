@@ -25,8 +25,7 @@ def swing(push, steps):
     def step(state, _):
         angle, speed = state
         speed = speed - dt * (9.81 * tl.sin(angle) + DRAG * speed)
-        angle = angle + dt * speed
-        return (angle, speed), angle
+        return (angle + dt * speed, speed), angle + dt * speed
 
     return tl.scan(step, (tl.tensor(0.0), push), length=steps)[1]
 

@@ -107,12 +107,12 @@ def scanned(steps=10_000, runs=5):
         print("JAX is not installed")
     else:
         jax.config.update("jax_enable_x64", True)
-        f = jax.jit(
+        fast = jax.jit(
             jax.value_and_grad(
                 lambda p: swing(p, steps, jax.numpy, lambda f, s, n: jax.lax.scan(f, s, length=n))
             )
         )
-        ways["jax.lax.scan in jax.jit"] = (lambda p: jax.block_until_ready(f(p)), 0)
+        ways["jax.lax.scan in jax.jit"] = (lambda p: jax.block_until_ready(fast(p)), 0)
     found = {name: np.array([float(x) for x in f(push)]) for name, (f, _) in ways.items()}
     least = dict.fromkeys(ways, np.inf)
     for _ in range(runs):
