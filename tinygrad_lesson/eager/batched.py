@@ -78,7 +78,9 @@ class Batch(Level):
         below = [t.below if t.level is self else t for t in tensors]
         flags = [t.level is self for t in tensors]
         ys = None
-        if isinstance(op, Compiled):
+        if op.vmap is not None:
+            ys = op.vmap(self, below, flags)
+        elif isinstance(op, Compiled):
             ys = self.compiled(op, below, flags)
         elif not op.random:
             ys = rule_of(op)(self.count, op, below, flags)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +27,8 @@ from tinygrad_lesson.engine.op import REPLACED, Op, attr, declares
 from tinygrad_lesson.locks import lock
 from tinygrad_lesson.ops.random import Drawn
 from tinygrad_lesson.ops.reduce import filled
-from tinygrad_lesson.plan import Builder, Compiler, Passes, Task
+from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task
+from tinygrad_lesson.plan.narrow import narrowed
 from tinygrad_lesson.run import runner as find_runner
 
 REALS = (bool, int, float)
@@ -205,24 +206,9 @@ class Program:
         F = Traced(self.leaves, captured)
         self.heads, self.outside = F.graph(outputs), F.outside
         self.order = [n for n in ancestors([edge.node for edge in self.heads]) if n.op is not None]
-        self.arrays = {f"input {i}": np.array(x) for i, x in enumerate(self.examples)}
-        builder = Builder(settings.passes)
-        for leaf, x in zip(self.leaves, self.examples, strict=True):
-            builder.leaf(leaf, x.shape, x.dtype)
-        for node, x in self.outside.items():
-            if x.size == 1 and x.dtype.kind == "f":
-                builder.values[node] = (builder.full(shape=x.shape, value=x.item(), dtype=str(x.dtype)),)
-            else:
-                builder.leaf(node, x.shape, x.dtype)
-                self.arrays[node.name] = x
-        interpret(builder, self.order)
-        edges = [builder.read(edge) for edge in self.heads]
-        self.results = [f"output {i}" for i in range(len(edges))]
-        targets = dict(zip(self.results, self.shapes, strict=True))
-        updates = [(name, edge, False) for name, edge in zip(self.results, edges, strict=True)]
-        self.plan = Compiler(builder, settings.passes).compile(Task([], updates, targets))
-        builder.forget()
-        self.arrays.update({name: np.zeros(shape, dtype) for name, (shape, dtype) in targets.items()})
+        self.results = [f"output {i}" for i in range(len(self.heads))]
+        given = list(zip(self.leaves, self.examples, strict=True))
+        self.plan, self.arrays = planned(given, self.outside, self.heads, self.shapes, settings.passes)
         generator = random.default_generator()
         self.runner = find_runner(settings.runner)(self.plan, self.arrays, generator, movable=True)
         self.pull: Program | None = None
@@ -274,6 +260,38 @@ class Program:
             tensors = [wrap(x) for x in (*seeds, *self.drawn, *self.examples)]
             self.pull = Program(pull, tensors, self.settings, Captured([]))
         return self.pull
+
+
+def planned(
+    inputs: Sequence[tuple[Node, Any]],
+    outside: Mapping[Node, Any],
+    heads: Sequence[Edge],
+    shapes: Sequence[tuple[Any, Any]],
+    passes: Passes,
+) -> tuple[Plan, dict[str, np.ndarray]]:
+    """The plan that computes `heads` in its backward part, and the arrays that it is bound to.
+
+    `inputs` are leaves with arrays like theirs, `outside` leaves with what they always hold; `shapes` are shape and
+    type of each head. The arrays are called input 0, input 1, ... and output 0, output 1, ...
+    """
+    arrays = {leaf.name: np.array(x) for leaf, x in inputs}
+    builder = Builder(passes)
+    for leaf, x in inputs:
+        builder.leaf(leaf, x.shape, x.dtype)
+    for node, x in outside.items():
+        if x.size == 1 and x.dtype.kind == "f":
+            builder.values[node] = (builder.full(shape=x.shape, value=x.item(), dtype=str(x.dtype)),)
+        else:
+            builder.leaf(node, x.shape, x.dtype)
+            arrays[node.name] = x
+    heads = narrowed(heads)
+    interpret(builder, ancestors([edge.node for edge in heads]))
+    edges = [builder.read(edge) for edge in heads]
+    targets = {f"output {i}": known for i, known in enumerate(shapes)}
+    updates = [(name, edge, False) for name, edge in zip(targets, edges, strict=True)]
+    plan = Compiler(builder, passes).compile(Task([], updates, targets))
+    builder.forget()
+    return plan, arrays | {name: np.zeros(shape, dtype) for name, (shape, dtype) in targets.items()}
 
 
 def all_results(node: Any) -> list[Tensor]:

@@ -90,6 +90,7 @@ class Op:
     differentiable: ClassVar[bool] = True
     is_loss: ClassVar[bool] = False  # the gradient begins here: `vjp` does not read `g`
     random: ClassVar[bool] = False  # `forward` takes a keyword `generator`
+    nested: ClassVar[bool] = False  # holds a plan of its own: `forward` takes a keyword `runner`
     traceable: ClassVar[bool] = True  # what `forward` calls may be noted once and carried out ever after
     learns: ClassVar[bool] = False  # declares `parameters`; set by `op`
     view: ClassVar[bool] = False  # `forward` returns a view of its first input
@@ -138,6 +139,9 @@ class Op:
     vjp: ClassVar[Callable[..., Any]]
     jvp: ClassVar[Callable[..., Any] | None] = (
         None  # `jvp(F, tangents, y, *inputs)`, if it is not `vjp` transposed
+    )
+    vmap: ClassVar[Callable[..., Any] | None] = (
+        None  # `vmap(level, inputs, flags)`: results for a batch, if not by rule
     )
     sample: ClassVar[Callable[..., Any]]  # `sample(cls, draw)`: an op and inputs at which it is smooth
     oracle: ClassVar[Callable[..., Any] | None] = None  # what NumPy or SciPy say: `oracle(self, *arrays)`

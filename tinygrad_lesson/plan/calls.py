@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.memory import rounded
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.plan.trace import Call, NotTraceableError, Spec, renumbered, traced
+from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, renumbered, traced
 
 
 class Array(NamedTuple):
@@ -37,6 +37,28 @@ class Line(NamedTuple):
     name: str
     calls: tuple[Call, ...]
     untraced: str = ""  # why the step runs its own `forward` instead
+    nested: Nested | None = None  # what it does instead of calls
+
+
+class Nested(NamedTuple):
+    """Programs that a step carries out, each in its backward part, on arrays of the program around it.
+
+    Inputs are bound as input 0, input 1, ..., results as output 0, ... A "scan" carries out its one program `length`
+    times. Of its inputs the last `scanned` have a row for each step, those before are `carried` states: the first
+    results are the next ones, and in the end the last ones; the other results are rows of the outputs. `reverse` goes
+    from the last row to the first. A "cond" carries out the first program where its first input is not 0, else the
+    second; that input is none of theirs. `held` are arrays that are bound to the same elements always.
+    """
+
+    kind: str
+    programs: tuple[Program, ...]
+    held: tuple[dict[str, Any], ...]
+    inputs: tuple[Any, ...]
+    outputs: tuple[int, ...]
+    length: int = 1
+    carried: int = 0
+    scanned: int = 0
+    reverse: bool = False
 
 
 class Program(NamedTuple):
@@ -99,6 +121,8 @@ class Lowering:
     def line(self, step: Step) -> Line:
         """The calls of one step; its views, and what lies between its calls, get numbers of their own."""
         op = step.op
+        if op.nested:
+            return Line(op.label(), step.name, (), nested=self.nested(step))
         sources = [self.spec(v) for v in step.sources]
         views = [self.arrays[v].of is not None for v in step.targets]
         targets = [None if view else self.spec(v) for v, view in zip(step.targets, views, strict=True)]
@@ -135,6 +159,15 @@ class Lowering:
             step.name,
             tuple([renumbered(call, numbers.__getitem__) for call in made.calls if not call.view]),
         )
+
+    def nested(self, step: Step) -> Nested:
+        """The programs of an op that holds plans."""
+        op: Any = step.op
+        kind, plans, settings = op.plans()
+        known = [(v, self.arrays[v].value) for v in step.sources]
+        sources = tuple([Ref(v) if number is None else number for v, number in known])
+        programs, held = (tuple(part) for part in zip(*[(program(p), h) for p, h in plans], strict=True))
+        return Nested(kind, programs, held, sources, step.targets, **settings)
 
     def view(self, v: int, spec: Spec, start: int, strides: tuple[int, ...]) -> Array:
         """A view of array `v`, which may be a view itself."""

@@ -56,6 +56,9 @@ class Listing:
             self.falls.append(f"falls back: {shown(step.name) or '-'}  {line.op}: {line.untraced}")
         for call in line.calls:
             yield f"{' ' * (len(indent) + 4)}{self.call(call)}"
+        if step.op.nested:
+            for plan, _ in step.op.plans()[1]:  # type: ignore[attr-defined]
+                yield from (f"{' ' * len(indent)}  | {inner}" for inner in Listing(plan).lines())
 
     def what(self, step: Step) -> str:
         """What a step does, with what, and where the results go."""

@@ -7,6 +7,10 @@ missing) list steps; each has the ``op`` that it comes from, and ``calls``: the 
 and ``named``, and the number ``out`` of the array that takes the result. An operand is a number, a list of operands,
 or an object: ``{"array": 3}``, ``{"dtype": "<f4"}``, ``{"slice": [0, 2, null]}``, ``{"float": "nan"}``,
 ``{"ellipsis": true}``. ``outputs`` tells where results, gradients and what is updated are.
+
+A step that is a loop or a choice has ``nested`` instead of calls: ``kind`` is "scan" or "cond", ``programs`` are
+objects as the whole is one, of which the backward part is carried out; `Nested` in `plan/calls.py` says how. ``held``
+has for each the arrays that are always the same, by name.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import numpy as np
 
 from tinygrad_lesson.engine.errors import FormatError, GraphError
 from tinygrad_lesson.files import parsed
-from tinygrad_lesson.plan.calls import Array, Line, Program
+from tinygrad_lesson.plan.calls import Array, Line, Nested, Program
 from tinygrad_lesson.plan.trace import Call, Ref, is_known, numbers_in
 
 FORMAT = "tinygrad_lesson plan 1"
@@ -34,9 +38,14 @@ def as_text(program: Program) -> str:
     Errors
         GraphError naming a step that is no list of NumPy calls.
     """
+    return json.dumps({"format": FORMAT, **told_program(program)}, allow_nan=False)
+
+
+def told_program(program: Program) -> dict[str, Any]:
+    """A program."""
     parts = {part: [told_line(line) for line in getattr(program, part)] for part in PARTS}
-    whole = {"format": FORMAT, "arena": program.arena, "arrays": list(map(told_array, program.arrays))}
-    return json.dumps({**whole, **parts, "outputs": program.outputs}, allow_nan=False)
+    whole = {"arena": program.arena, "arrays": list(map(told_array, program.arrays))}
+    return {**whole, **parts, "outputs": program.outputs}
 
 
 def told_array(array: Array) -> dict[str, Any]:
@@ -56,7 +65,17 @@ def told_line(line: Line) -> dict[str, Any]:
     if line.untraced:
         name = line.name or "a step"
         raise GraphError(f"plan.save: {name} ({line.op}) {line.untraced}; a file holds calls of NumPy alone")
-    return {"op": line.op, "name": line.name, "calls": list(map(told_call, line.calls))}
+    told = {"op": line.op, "name": line.name}
+    if line.nested is not None:  # without calls, so that who does not know it does not pass over it
+        return {**told, "nested": told_nested(line.nested)}
+    return {**told, "calls": list(map(told_call, line.calls))}
+
+
+def told_nested(nested: Nested) -> dict[str, Any]:
+    """A loop or a choice."""
+    held = [{name: told_operand((x.tolist(), x.dtype)) for name, x in h.items()} for h in nested.held]
+    told = {"programs": list(map(told_program, nested.programs)), "held": held}
+    return {**nested._asdict(), **told, "inputs": told_operand(nested.inputs)}
 
 
 def told_call(call: Call) -> dict[str, Any]:
@@ -118,15 +137,21 @@ def from_text(text: str, path: str) -> Program:
     try:
         if not isinstance(whole, dict) or whole.get("format") != FORMAT:
             raise FormatError(f"{path}: this is no plan; expected JSON with format {FORMAT!r}")
-        arrays = [array_of(told) for told in whole["arrays"]]
-        parts = [list(map(line_of, {"update": [], **whole}[part])) for part in PARTS]
-        outputs = {str(name): int(v) for name, v in whole["outputs"].items()}
-        made = Program(arrays, parts[0], parts[1], parts[2], parts[3], outputs, int(whole["arena"]))
-        check(made)
+        made = program_of(whole)
     except FormatError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise FormatError(f"{path}: this plan is damaged: {type(error).__name__} {error}") from None
+    return made
+
+
+def program_of(told: Mapping[str, Any]) -> Program:
+    """A program that `told_program` wrote."""
+    arrays = list(map(array_of, told["arrays"]))
+    parts = [list(map(line_of, {"update": [], **told}[part])) for part in PARTS]
+    outputs = {str(name): int(v) for name, v in told["outputs"].items()}
+    made = Program(arrays, parts[0], parts[1], parts[2], parts[3], outputs, int(told["arena"]))
+    check(made)
     return made
 
 
@@ -143,12 +168,26 @@ def array_of(told: Mapping[str, Any]) -> Array:
 def line_of(told: Mapping[str, Any]) -> Line:
     """A step that `told_line` wrote."""
     calls = []
-    for call in told["calls"]:
+    for call in () if "nested" in told else told["calls"]:
         if not is_known(call["call"]):
             raise ValueError(f"there is no call {call['call']!r}")
         named = tuple((str(key), operand(x)) for key, x in call.get("named", {}).items())
         calls.append(Call(call["call"], operand(call["in"]), named, int(call["out"]), part=call.get("part")))
-    return Line(str(told["op"]), str(told["name"]), tuple(calls))
+    nested = nested_of(told["nested"]) if "nested" in told else None
+    return Line(str(told["op"]), str(told["name"]), tuple(calls), nested=nested)
+
+
+def nested_of(told: Mapping[str, Any]) -> Nested:
+    """A loop or a choice that `told_nested` wrote."""
+    pairs = [{str(name): operand(x) for name, x in h.items()} for h in told["held"]]
+    held = tuple([{name: np.array(*pair) for name, pair in h.items()} for h in pairs])
+    programs = tuple(map(program_of, told["programs"]))
+    counts = [int(told[key]) for key in ("length", "carried", "scanned")]
+    places = operand(told["inputs"]), tuple(map(int, told["outputs"]))
+    if told["kind"] not in ("scan", "cond") or len(programs) != (1 if told["kind"] == "scan" else 2):
+        raise ValueError(f"there is no step of kind {told['kind']!r} with {len(programs)} programs")
+    length, carried, scanned = counts
+    return Nested(told["kind"], programs, held, *places, length, carried, scanned, bool(told["reverse"]))
 
 
 def check(program: Program) -> None:
@@ -176,7 +215,10 @@ def check(program: Program) -> None:
             inside = True
         if not inside:
             raise ValueError(f"array {v} reaches beyond its memory")
-    calls = [call for part in PARTS for line in getattr(program, part) for call in line.calls]
+    lines = [line for part in PARTS for line in getattr(program, part)]
+    calls = [call for line in lines for call in line.calls]
     numbers = [n for call in calls for n in (call.out, *numbers_in((call.inputs, call.named)))]
+    nested = [line.nested for line in lines if line.nested is not None]
+    numbers += [n for step in nested for n in (*step.outputs, *numbers_in(step.inputs))]
     if any(not 0 <= n < len(program.arrays) for n in [*numbers, *program.outputs.values()]):
         raise ValueError("a call names an array that is not there")

@@ -92,8 +92,8 @@ class NumpyRunner:
         try:
             return self.follow(step, sources, targets)
         except NotTraceableError as error:
-            self.reasons[id(step)] = str(error)
-            self.ways[id(step)] = "its own forward"
+            self.reasons[id(step)] = "" if step.op.nested else str(error)
+            self.ways[id(step)] = step.op.way(type(self)) if step.op.nested else "its own forward"  # type: ignore[attr-defined]
         for i, v in enumerate(step.targets):
             if targets[i] is None:  # a view that is copied after all
                 buffer = self.plan.buffers[v]
@@ -186,7 +186,8 @@ class NumpyRunner:
 
     def plainly(self, step: Step, sources: Sequence[Any], targets: Sequence[Any]) -> Run:
         """One call that runs `forward` itself and copies what it gives."""
-        extra = {"generator": self.generator} if step.op.random else {}
+        extra: dict[str, Any] = {"generator": self.generator} if step.op.random else {}
+        extra |= {"runner": type(self)} if step.op.nested else {}
 
         def call() -> None:
             results = step.op.forward(np, *sources, **extra)
@@ -228,3 +229,41 @@ class NumpyRunner:
             self.arrays[name][...] = value
         self.backward()
         return [np.array(self.arrays[name]) for name in results]
+
+    def told_loop(self, count: int, inputs: int, carried: int, scanned: int) -> str:
+        """How `loop` goes through so many steps."""
+        return "step by step"
+
+    def loop(
+        self,
+        order: range,
+        given: Sequence[np.ndarray],
+        carried: int,
+        scanned: int,
+        rows: Sequence[np.ndarray],
+    ) -> list[np.ndarray]:
+        """The last states of a loop that carries out the backward part for each number of `order`.
+
+        Of what is `given` the last `scanned` have a row for each step, the `carried` before them are the first states,
+        which the first results take over; the other results become the rows of `rows`.
+        """
+        inputs, results = ([self.arrays[f"{side} {i}"] for i in range(n)] for side, n in
+                           (("input", len(given)), ("output", carried + len(rows))))  # fmt: skip
+        end = len(given) - scanned
+        for place, x in zip(inputs[:end], given, strict=False):
+            place[...] = x
+        states, seen = inputs[end - carried : end], list(zip(inputs[end:], given[end:], strict=True))
+        handed = list(zip(states, results, strict=False))
+        written = list(zip(rows, results[carried:], strict=True))
+        calls = self.calls[1]
+        with np.errstate(all="ignore"):
+            for i in order:
+                for place, x in seen:
+                    place[...] = x[i]
+                for call in calls:
+                    call()
+                for row, y in written:
+                    row[i] = y
+                for place, y in handed:
+                    place[...] = y
+        return [np.array(x) for x in states]

@@ -6,6 +6,7 @@ work, only to be faster.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -34,6 +35,9 @@ from tinygrad_lesson.run.operands import (
     spec_like,
 )
 from tinygrad_lesson.run.peephole import PAIRS, encode_pair
+from tinygrad_lesson.run.rolled import LEAST as MANY
+from tinygrad_lesson.run.rolled import Rolled
+from tinygrad_lesson.run.rounds import Rounds, states_of, tracks_of
 from tinygrad_lesson.run.segment import ParallelSegments, Segment, as_tape, joined, run_steps, segments
 from tinygrad_lesson.run.tape import loops, machine, reductions, updates
 from tinygrad_lesson.run.threads import threads
@@ -59,6 +63,7 @@ class VMRunner(NumpyRunner):
     ) -> None:
         self.lenders: dict[str, Lender] = {}
         self.operands: dict[int, Operand | None] = {}
+        self.loops: dict[Any, Any] = {}  # what carries out many steps of a loop
         if movable:  # what comes in their places is row-major, so instructions may count on nothing else
             arrays = {name: np.require(x, requirements=ROWS) for name, x in arrays.items()}
         super().__init__(plan, arrays, generator, movable=movable)
@@ -95,6 +100,40 @@ class VMRunner(NumpyRunner):
             part.move(addresses)
             part()
         return [new[name] for name in results]
+
+    def loop(
+        self, order: range, given: Sequence[Any], carried: int, scanned: int, rows: Sequence[Any]
+    ) -> list[np.ndarray]:
+        """As on NumPy, but where every step of the plan is an instruction, so is the loop."""
+        end, count = len(given) - scanned, len(order)
+        given = [np.require(x, requirements=ROWS) for x in given]
+        rounds = self.rounds(count, len(given), carried, scanned)
+        if rounds is None:
+            return super().loop(order, given, carried, scanned, rows)
+        names = states_of(len(given), carried, scanned)
+        for name, x in zip(names, given[end - carried :], strict=False):
+            self.arrays[name][...] = x
+        rounds(tracks_of(self, order, given, carried, scanned, rows), count)
+        turned = count % 2 and isinstance(rounds, Rounds)
+        return [np.array(self.arrays[name]) for name in (names.values() if turned else names)]
+
+    def told_loop(self, count: int, inputs: int, carried: int, scanned: int) -> str:
+        """As on NumPy, or in one of two forms of machine code."""
+        made = self.rounds(count, inputs, carried, scanned)
+        return super().told_loop(count, inputs, carried, scanned) if made is None else type(made).way
+
+    def rounds(self, count: int, inputs: int, carried: int, scanned: int) -> Any:
+        """What carries out all steps of a loop in one go; None where a step needs NumPy."""
+        key, parts = (count >= MANY, inputs, carried, scanned), self.calls[1]
+        if key not in self.loops:
+            self.loops[key] = None
+            states = states_of(inputs, carried, scanned)
+            seen = [f"input {i}" for i in range(inputs - scanned - carried)]
+            with contextlib.suppress(NotTraceableError):
+                self.loops[key] = Rolled(self, states, seen) if count >= MANY and self.plan.patterns else None
+            if self.loops[key] is None and all(isinstance(part, Segment) for part in parts):
+                self.loops[key] = Rounds(parts, self.memory, [name not in seen for name in self.arrays])
+        return self.loops[key]
 
     def lender(self, name: str) -> Lender:
         """Where the arrays for a result come from."""

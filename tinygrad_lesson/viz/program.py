@@ -20,6 +20,7 @@ from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan.trace import Spec, spec_of, traced
 from tinygrad_lesson.viz import trace
 from tinygrad_lesson.viz.dot import printable, shortened
+from tinygrad_lesson.viz.nested import lines_of
 from tinygrad_lesson.viz.printer import Printer, Word, literal
 
 SMALL = 64  # elements of an array that is written out
@@ -196,6 +197,8 @@ class Writer(World):
 
     def results_of(self, node: Node, op: Op, inputs: Sequence[Any]) -> tuple[Word, ...]:
         """Write the lines of one op, with a remark."""
+        if op.nested:
+            return lines_of(self, node, inputs)
         edges = outputs_of(node)
         wanted = [self.named.get(edge) or name_of(edge) for edge in edges]
         if len(edges) == 1 and self.users[node] == 1 and not node.name and edges[0] not in self.named:

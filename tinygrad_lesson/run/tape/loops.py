@@ -173,3 +173,20 @@ def fetched(builder: Any, base: Any, words: Any, step: Any) -> None:
     with loop(builder, lines) as line:
         read, kept, data = I32(0), I32(3), I32(1)
         builder.call(fetch, [builder.gep(base, [memory.at(offset, line, I64(64))]), read, kept, data])
+
+
+def advanced(builder: Any, base: Any, words: Any, step: Any) -> None:
+    """Words of other instructions move on: a kernel. Words: the offset of a table, how many rows it has.
+
+    A row is the offset of a word, what is added to it, and 1, or -1 for a word that goes there and back again.
+    """
+    memory = Memory(builder, base, words, 1)
+    table, n = memory.take(2)
+    with loop(builder, n) as i:
+        places = [
+            memory.pointer(builder.add(memory.at(table, i, I64(24)), I64(8 * j)), I64) for j in range(3)
+        ]
+        offset, stride, sign = [builder.load(place, align=1) for place in places]
+        word = memory.pointer(offset, I64)
+        builder.store(builder.add(builder.load(word, align=1), stride), word, align=1)
+        builder.store(builder.mul(stride, sign), places[1], align=1)

@@ -1,0 +1,192 @@
+"""Loops whose steps treat each element alike, as one loop in machine code: states stay in registers all the way.
+
+Elements do not meet, so that the loop over steps runs inside of that over elements. Each is compiled for itself, in
+some hundredths of a second, and only for so many steps that this is soon made good.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.shapes import size_of
+from tinygrad_lesson.ops.movement import Identity
+from tinygrad_lesson.ops.reduce import Sum
+from tinygrad_lesson.plan.fusion import Blockwise
+from tinygrad_lesson.plan.step import Buffer, Step
+from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
+from tinygrad_lesson.run.fused import MOST, carried_out, is_vector_code
+from tinygrad_lesson.run.operands import FLOATS, Memory
+from tinygrad_lesson.run.rounds import Track
+from tinygrad_lesson.run.segment import Segment, as_tape
+from tinygrad_lesson.run.tape import machine, vector
+from tinygrad_lesson.run.tape.expressions import EXPRESSIONS
+from tinygrad_lesson.run.tape.vector import I64, NOUGHT, Vector, in_parts, itemsize, lanes_of, loop, slot
+from tinygrad_lesson.run.whole import OF_OP
+
+LEAST = 1000  # steps from which on a loop is compiled for itself
+AT_ONCE = 1 << 20  # elements times steps that are carried out in one call: between two, Ctrl-C may come
+
+
+def members(steps: Sequence[Step]) -> list[Step]:
+    """Steps, and those that are joined in them."""
+    return [s for step in steps for s in (step.op.steps if isinstance(step.op, Blockwise) else [step])]
+
+
+class Rolled:
+    """A compiled loop over the steps of a plan.
+
+    `states` are the names of arrays that hold a state and of those that get the next one. `names` are all bound arrays
+    in the order of the words: for each its offset in the first step, and how many bytes further on it is in the next.
+
+    Errors
+        NotTraceableError where a step does more than treat each element alike.
+    """
+
+    way = "all steps as one loop of elements"
+
+    def __init__(self, runner: Any, states: dict[str, str], seen: Sequence[str]) -> None:
+        self.states, self.steps, self.buffers = states, members(runner.plan.backward), runner.plan.buffers
+        used = dict.fromkeys(v for step in self.steps for v in (*step.sources, *step.targets))
+        self.kind, self.size = self.common(used)
+        self.codes = [self.code(step) for step in self.steps]
+        self.named = {name: v for v in used if (name := self.buffers[v].argument or self.buffers[v].output)}
+        self.once = [name for name in self.named if name in seen]
+        made = {v for step in self.steps for v in step.targets}
+        self.fixed = [v for v in used if v not in made and v not in self.named.values()]
+        memory = runner.memory
+        places = [
+            memory.number(b.value, self.kind).offset if b.value is not None else memory.offset(runner.buffers[v])
+            for v, b in [(v, self.buffers[v]) for v in self.fixed]
+        ]  # fmt: skip
+        address = machine.address_of_text(machine.text_of("rolled", self.emit, ()), "rolled")
+        row = [address, self.size, 0, *places, *[0] * (2 * len(self.named))]
+        self.origin, self.segment = memory.origin, Segment(as_tape([row]), Memory(memory.base))
+        self.count, self.words = self.segment.tape[3:4], self.segment.tape[4 + len(places) :].view(np.int64)
+
+    def __call__(self, tracks: dict[str, Track], count: int) -> None:
+        """So many steps; a track tells for each bound array where it is. States are left in their own places."""
+        firsts = {last: first for first, last in self.states.items()}
+        mine = [tracks[firsts.get(name, name)] for name in self.named]
+        strides = np.array([0 if track.turns else track.stride for track in mine], np.int64)
+        self.words[::2] = np.array([track.start for track in mine], np.int64) - self.origin
+        self.words[1::2] = strides
+        left, most = count, max(1, AT_ONCE // self.size)
+        while left:
+            self.count[0] = now = min(left, most)
+            self.segment()
+            self.words[::2] += strides * now
+            left -= now
+
+    def common(self, used: Iterable[int]) -> tuple[str, int]:
+        """The element type of all values, but for answers, and the size of all that are no single number."""
+        buffers = [self.buffers[v] for v in used]
+        kinds = {b.dtype.name for b in buffers if b.value is None} - {"bool"}
+        shapes = {b.shape for b in buffers if b.size != 1}
+        if len(kinds) != 1 or not kinds <= set(FLOATS) or len(shapes) > 1 or len(self.steps) > MOST:
+            raise NotTraceableError("its arrays differ in element type or shape")
+        made = {v for step in self.steps for v in step.targets}
+        if any(
+            b.dtype.name == "bool" and (v not in made or b.output) for v, b in zip(used, buffers, strict=True)
+        ):
+            raise NotTraceableError("there are answers from outside")
+        return kinds.pop(), size_of(shapes.pop()) if shapes else 1
+
+    def code(self, step: Step) -> Callable[..., Vector]:
+        """What a step computes of some elements of each source."""
+        buffers = [self.buffers[v] for v in (*step.sources, *step.targets)]
+        if (step.op.view or type(step.op) is Sum) and buffers[0].size == buffers[-1].size == 1:
+            return lambda x, *others: x
+        pattern = OF_OP.get(type(step.op))
+        if pattern is not None and pattern.name in EXPRESSIONS:
+            return EXPRESSIONS[pattern.name]
+        if not isinstance(step.op, Elementwise | Identity):
+            raise NotTraceableError(f"{step.op.label()} does more than treat each element alike")
+        specs = [self.spec(buffer) for buffer in buffers]
+        made = traced(step.op, tuple(specs[:-1]), (specs[-1],))
+        kinds = [spec.dtype.name for spec in made.values]
+        for call in made.calls:
+            if not is_vector_code(call, kinds) or made.values[call.out].shape != specs[-1].shape:
+                raise NotTraceableError(f"np.{call.name} has no vector code")
+        return functools.partial(carried_out, made.calls, made.results[0])
+
+    def spec(self, buffer: Buffer) -> Spec:
+        """Some elements of a value."""
+        kind = buffer.dtype.name if buffer.value is None else self.kind
+        return Spec((lanes_of(self.kind),), np.dtype(kind), (itemsize(kind),))
+
+    def emit(self, builder: Any, base: Any, words: Any, step: Any) -> None:
+        """The code. Words: the numbers of elements and of steps, offsets of `fixed`, two words for each of `named`."""
+        lanes = 1 if self.size == 1 else lanes_of(self.kind)
+        memory = vector.Memory(builder, base, words, lanes)
+        size, count = memory.take(2)
+        places = {v: memory.take(1) for v in self.fixed} | {v: memory.take(2) for v in self.named.values()}
+        body = Body(self, memory, count, places)
+        if lanes == 1:
+            body.emit(NOUGHT, None)
+        elif self.size < lanes:
+            body.emit(NOUGHT, memory.first(size))
+        else:
+            in_parts(memory, size, lambda j, mask, _: body.emit(j, mask))
+
+
+class Body:
+    """Emits all steps for as many elements as there are lanes."""
+
+    def __init__(self, rolled: Rolled, memory: Any, count: Any, places: dict[int, Any]) -> None:
+        self.rolled, self.memory, self.count, self.places = rolled, memory, count, places
+        self.element = I64(itemsize(rolled.kind))
+
+    def single(self, v: int) -> bool:
+        """Whether a value is one number for all elements."""
+        return bool(self.rolled.buffers[v].size == 1)
+
+    def load(self, v: int, offset: Any, j: Any, mask: Any) -> Any:
+        """The elements from number `j` on."""
+        if self.single(v):
+            return self.memory.number(offset, self.rolled.kind)
+        return self.memory.load(self.memory.at(offset, j, self.element), self.rolled.kind, mask)
+
+    def put(self, v: int, offset: Any, j: Any, mask: Any, value: Any) -> None:
+        """Leave them there."""
+        memory = self.memory
+        if self.single(v):
+            mask = None if memory.lanes == 1 else memory.first(I64(1))
+        else:
+            offset = memory.at(offset, j, self.element)
+        memory.store(offset, value, self.rolled.kind, mask)
+
+    def emit(self, j: Any, mask: Any) -> None:
+        """States are loaded before the first step and stored after the last."""
+        rolled, memory, b = self.rolled, self.memory, self.memory.builder
+        named = rolled.named
+        known = {v: self.load(v, self.places[v][0], j, mask) for v in rolled.fixed}
+        known |= {
+            named[name]: self.load(named[name], self.places[named[name]][0], j, mask) for name in rolled.once
+        }
+        handed = {}
+        for first, last in rolled.states.items():
+            handed[last] = place = slot(b, vector.vector_of(rolled.kind, memory.lanes))
+            if first in named:
+                b.store(self.load(named[first], self.places[named[first]][0], j, mask), place)
+        with loop(b, self.count) as i:
+            values = dict(known)
+            at = {name: memory.at(self.places[v][0], i, self.places[v][1]) for name, v in named.items()}
+            for name, v in named.items():
+                if name in rolled.states:
+                    values[v] = b.load(handed[rolled.states[name]])
+                elif rolled.buffers[v].argument and name not in rolled.once:
+                    values[v] = self.load(v, at[name], j, mask)
+            for step, code in zip(rolled.steps, rolled.codes, strict=True):
+                values[step.targets[0]] = code(*[Vector(b, values[v]) for v in step.sources]).value
+            for name, v in named.items():
+                if name in handed:
+                    b.store(values[v], handed[name])
+                elif rolled.buffers[v].output:
+                    self.put(v, at[name], j, mask, values[v])
+        for name, place in handed.items():
+            self.put(named[name], self.places[named[name]][0], j, mask, b.load(place))
