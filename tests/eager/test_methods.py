@@ -66,6 +66,14 @@ def leaf(a=A):
         (lambda x: round(x / 3, 1) + x, lambda a: np.round(a / 3, 1) + a),
         (lambda x: x.double() + x.to("cpu") + x.to(tl.cpu()), lambda a: 3 * a),
         (lambda x: x.H, lambda a: a.T),
+        (lambda x: x.flatten() ** 2, lambda a: a.flatten() ** 2),
+        (lambda x: x.flatten("F")[:4], lambda a: a.flatten("F")[:4]),
+        (lambda x: x.flatten(order="F")[:4], lambda a: a.flatten("F")[:4]),
+        (lambda x: x[None].flatten(1)[0, :2], lambda a: a.reshape(-1)[:2]),
+        (lambda x: x[None].flatten(0, 1)[1], lambda a: a[1]),
+        (lambda x: x[0, 0].flatten(), lambda a: a[:1, 0]),
+        (lambda x: x.reshape(3, 2, order="F")[1], lambda a: a.reshape(3, 2, order="F")[1]),
+        (lambda x: x.reshape((3, 2), order="F")[1], lambda a: a.reshape(3, 2, order="F")[1]),
     ],
 )  # fmt: skip
 def test_a_method_does_what_numpy_does_and_has_a_gradient(ours, theirs):

@@ -14,6 +14,7 @@ from tinygrad_lesson.eager.functions import NAMES
 from tinygrad_lesson.eager.functions.table import known, known_if_shared
 from tinygrad_lesson.eager.tensor import Spellings, Tensor, wrap
 from tinygrad_lesson.engine.errors import AttributeValueError
+from tinygrad_lesson.engine.shapes import normalize_axis, size_of
 
 METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where it has one: what it does
     "clone": lambda x: F.identity(x),
@@ -136,6 +137,19 @@ def chunked(size: int, chunks: int) -> list[int]:
     return list(range(part, size, part))
 
 
+def flatten(x: Tensor, start_dim: Any = 0, end_dim: int = -1, *, order: str = "C") -> Any:
+    """The elements as one vector, row by row; with order "F", as NumPy has it, column by column.
+
+    As in PyTorch, with axes named only those from `start_dim` to `end_dim` become one.
+    """
+    if isinstance(start_dim, str):
+        start_dim, order = 0, start_dim
+    if order != "C" or not x.ndim:
+        return NAMES["ravel"](x, order)
+    first, last = normalize_axis(start_dim, x.ndim), normalize_axis(end_dim, x.ndim) + 1
+    return F.reshape(x, shape=(*x.shape[:first], size_of(x.shape[first:last]), *x.shape[last:]))
+
+
 def to(x: Tensor, target: Any = None, *, dtype: Any = None, device: Any = None) -> Any:
     """The same elements on a device, or in another element type, whichever `target` names.
 
@@ -192,6 +206,8 @@ for _name, _instead in ELSEWHERE.items():
     setattr(Spellings, _name, Elsewhere(_name, _instead))
 for _name in (*ALIKE, *UNLIKE):
     setattr(Tensor, _name, in_words_of_torch(_name, getattr(Tensor, _name)))
+
+Tensor.flatten = flatten  # type: ignore[attr-defined]
 
 CONSTANTS: dict[str, Any] = {  # NumPy's element types and numbers, under its names
     name: getattr(np, name)
