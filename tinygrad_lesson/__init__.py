@@ -70,6 +70,8 @@ LATE = {
 ELSEWHERE = {  # what other libraries have: what to write
     "conv2d": "write tl.convolution(x, weight, bias, pad=1)",
     "device": "write tl.cpu() or tl.gpu(0)",
+    "log_sigmoid": "write tl.log_expit(x)",
+    "logsigmoid": "write tl.log_expit(x)",
     "load": "write np.load(file), and tl.Tensor(array) for each of its arrays",
     "max_pool2d": "write tl.pooling(x, 2, 2)",
     "save": "write np.savez(file, **{name: x.numpy() for name, x in parameters.items()})",

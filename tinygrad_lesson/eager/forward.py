@@ -93,7 +93,9 @@ class Forward(Level):
         )
 
     def parts(self, y: Any) -> tuple[Any, Any]:
-        """A result of the function, and its tangent."""
+        """A result of the function, and its tangent; None, which a gradient may hold, is its own."""
+        if y is None:
+            return None, None
         if isinstance(y, Dual) and y.level is self:
             return y.below, y.tangent
         return y, wrap(np.zeros(y.shape, y.dtype))
@@ -127,7 +129,7 @@ def jvp(f: Function, inputs: Sequence[Any], tangents: Sequence[Any], *, has_aux:
         y, more = unhidden(f, duals, {}), None
         if has_aux:
             y, more = y
-    y = mapped(lambda part: as_result(f, part), y)
+    y = mapped(lambda part: part if part is None else as_result(f, part), y)
     value, tangent = (mapped(lambda part, i=i: level.parts(part)[i], y) for i in (0, 1))
     if not has_aux:
         return value, tangent
