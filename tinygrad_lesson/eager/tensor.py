@@ -182,8 +182,10 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
             raise GraphError(f"{what}: {CUT}")
         return self.array
 
-    def item(self) -> Any:
-        """The one element as a Python number."""
+    def item(self, *place: int) -> Any:
+        """The one element, or that at a place, as a Python number."""
+        if place:
+            return np.asarray(self.seen("x.item()")).item(*place)
         return self.one("x.item()")
 
     def one(self, what: str) -> Any:
