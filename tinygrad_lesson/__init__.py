@@ -20,7 +20,7 @@ from tinygrad_lesson.eager.differential import grad, value_and_grad, vjp
 from tinygrad_lesson.eager.functions import NAMES
 from tinygrad_lesson.eager.functions.drawing import RANDOM, rand, randn
 from tinygrad_lesson.eager.jit import jit
-from tinygrad_lesson.eager.methods import CONSTANTS
+from tinygrad_lesson.eager.methods import CONSTANTS, METHODS
 from tinygrad_lesson.eager.operators import batch_norm, dropout, linear, matmul
 from tinygrad_lesson.eager.recording import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from tinygrad_lesson.eager.tensor import Tensor
@@ -68,8 +68,17 @@ LATE = {
 }
 
 ELSEWHERE = {  # what other libraries have: what to write
+    "autograd": "write tl.grad(y, [x]) or y.backward(); `from tinygrad_lesson import mx` has MXNet's mx.autograd",
+    "cat": "write tl.concatenate([a, b], axis=0)",
+    "cuda": "write tl.gpu(0)",
+    "is_tensor": "write isinstance(x, tl.Tensor)",
+    "long": "write tl.int64",
+    "randint": "write tl.random.randint(low, high, size)",
+    "topk": "write tl.top_k(x, k=3, ret_typ='both')",
     "conv2d": "write tl.convolution(x, weight, bias, pad=1)",
     "device": "write tl.cpu() or tl.gpu(0)",
+    "log_sigmoid": "write tl.log_expit(x)",
+    "logsigmoid": "write tl.log_expit(x)",
     "load": "write np.load(file), and tl.Tensor(array) for each of its arrays",
     "max_pool2d": "write tl.pooling(x, 2, 2)",
     "save": "write np.savez(file, **{name: x.numpy() for name, x in parameters.items()})",
@@ -90,6 +99,8 @@ def _complete(function: Any, name: str) -> Any:
 def __getattr__(name: str) -> Any:
     if name in NAMES and (name not in FUNCTIONS or FUNCTIONS[name].ours):
         return _complete(NAMES[name], name)
+    if name in METHODS and not name.startswith("_"):
+        return METHODS[name]
     if name in CONSTANTS:
         return CONSTANTS[name]
     if name in FUNCTIONS:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy
 
 from tinygrad_lesson.eager.functions import TABLE, creation
+from tinygrad_lesson.eager.functions.joins import joined
 from tinygrad_lesson.eager.functions.table import holds_tensors
 
 
@@ -52,6 +53,17 @@ def chosen(own: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., A
     return function
 
 
+class Joined:
+    """`np.r_` or `np.c_`: what stands in the brackets, joined along an axis."""
+
+    def __init__(self, own: Any) -> None:
+        self.own = own
+
+    def __getitem__(self, key: Any) -> Any:
+        parts = key if isinstance(key, tuple) else (key,)
+        return joined(self.own, parts) if any(map(holds_tensors, parts)) else self.own[key]
+
+
 NUMPY = Names(numpy)  # not this module's own names: `any` and `sum` are Python's here
 
 
@@ -65,3 +77,5 @@ def __dir__() -> list[str]:
 
 array = chosen(numpy.array, creation.array)
 asarray = chosen(numpy.asarray, creation.asarray)
+full = chosen(numpy.full, creation.full)
+r_, c_ = Joined(numpy.r_), Joined(numpy.c_)

@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, grad, hvp, jacobian, jit, jvp, vjp
-from tinygrad_lesson.errors import DTypeError, GraphError
+from tinygrad_lesson.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.op import OPS, Elementwise, op
 
 X = np.array([0.3, -1.2, 2.0])
@@ -233,3 +233,24 @@ def test_importing_the_package_brings_none_of_it():
     code = "import sys, tinygrad_lesson; print([m for m in sys.modules if 'forward' in m or 'tracer' in m])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]"]
+
+
+PULL = vjp(lambda x: 3.0 * x, np.zeros(3))[1]
+
+
+@pytest.mark.parametrize(
+    ("f", "by_x", "by_v"),
+    [(lambda x: PULL(x)[0] * 2, 0 * V, 6 + 0 * X), (lambda x: PULL(x)[0] * x, 6 * V, 6 * X)],
+    ids=["6 x", "3 x x"],
+)
+def test_a_pullback_from_outside_is_differentiated_through_tangents(f, by_x, by_v):
+    dx, dv = vjp(lambda x, v: jvp(f, [x], [v])[1], X, V)[1](np.ones(3))
+    np.testing.assert_allclose(dx.numpy(), by_x)
+    np.testing.assert_allclose(dv.numpy(), by_v)
+
+
+def test_tangents_of_several_inputs_may_be_plain_numbers():
+    x, y = Tensor(2.0), Tensor(3.0)
+    assert jvp(lambda pair: pair[0] * pair[1], [(x, y)], [(1.0, 10.0)])[1].item() == 23
+    with pytest.raises(ShapeError, match="1 tangents are given for 2 inputs"):
+        jvp(lambda a, b: a * b, [x, y], [1.0])

@@ -256,6 +256,13 @@ def test_fixed_arguments_are_told_apart_by_type_sign_and_not_a_number(given):
         (lambda: tl.jit(lambda p: p["w"] * 2)({"w": np.ma.array([1.0], mask=[True])}), "mask would be lost"),
         (lambda: tl.jit(lambda x, key: x)(np.ones(2), {1, 2}), "values that can be hashed"),
         (lambda: tl.jit(3), "expected a function"),
+        (lambda: tl.jit(lambda x: (x * x).sum().backward())(np.ones(2)), "take tl.grad or tl.value_and_grad"),
+        (
+            lambda: tl.jit(lambda x: tl.optim.SGD(0.1).update([x], [x], tl.optim.SGD(0.1).init([x])))(
+                np.ones(2)
+            ),
+            r"write step = tl.jit\(tl.value_and_grad\(loss\)\), and outside of it params, state = opt.update",
+        ),
         (lambda: tl.jit(abs, runner="nump"), "did you mean 'numpy'"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import check, nn
+from tinygrad_lesson.errors import GraphError
 
 RNG = np.random.default_rng(2)
 
@@ -96,3 +97,64 @@ def test_a_checkpoint_of_a_layer():
         for p in layer.parameters():
             p.zero_grad()
     assert found[0] == found[1]
+
+
+def normalized():
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm(4), tl.tanh, nn.Linear(4, 1))
+
+
+def test_batch_normalization_predicts_in_a_plan_by_the_means_as_they_are_now():
+    model, x = normalized(), RNG.normal(size=(8, 3))
+    plan = tl.jit(lambda model, x: model(x, is_train=False))
+    for _ in range(2):
+        np.testing.assert_allclose(plan(model, x).numpy(), model(x, is_train=False).numpy(), rtol=1e-12)
+        model(3 * x + 1)  # moves them
+    slope = tl.grad(lambda model: plan(model, x).sum())(model)
+    plain = tl.grad(lambda model: model(x, is_train=False).sum())(model)
+    np.testing.assert_allclose(slope.layers[1].gamma.numpy(), plain.layers[1].gamma.numpy(), rtol=1e-12)
+
+
+def test_batch_normalization_in_training_is_refused_in_a_plan_and_told_what_to_do():
+    model, x = normalized(), RNG.normal(size=(8, 3))
+    before = model.layers[1].moving_mean.numpy()
+    with pytest.raises(GraphError, match="changes its states.* call it with is_train=False"):
+        tl.jit(lambda model, x: model(x))(model, x)
+    assert model.layers[1].moving_mean.numpy().tobytes() == before.tobytes()
+
+
+def test_a_plan_of_a_layer_takes_its_parameters_as_arguments():
+    model, x = normalized(), RNG.normal(size=(8, 3))
+    plan = tl.jit(model)
+    for _ in range(2):
+        y = plan(x, is_train=False)
+        np.testing.assert_allclose(y.numpy(), model(x, is_train=False).numpy(), rtol=1e-12)
+        y.sum().backward()
+        weight = model.layers[3].weight
+        np.testing.assert_allclose(weight.grad.numpy()[0], model.layers[2](hidden(model, x)).numpy().sum(0))
+        weight.grad = None
+        with tl.no_grad():
+            weight *= 2.0
+    assert len(plan.programs) == 1
+    again = copy.copy(plan)
+    np.testing.assert_allclose(again(x, is_train=False).numpy(), plan(x, is_train=False).numpy())
+
+
+def hidden(model, x):
+    return model.layers[1](model.layers[0](x), is_train=False)
+
+
+def test_the_hessian_of_a_model_times_a_vector_is_built_like_the_model():
+    model, x = nn.Sequential(nn.Linear(3, 2), tl.tanh, nn.Linear(2, 1)), RNG.normal(size=(8, 3))
+    slope = tl.grad(lambda model: (model(x) ** 2).sum())
+    along = tl.jvp(slope, (model,), (model,))[1]
+    assert along.layers[1] is None
+    h, w = 1e-6, model.layers[0].weight.numpy()
+
+    def moved(step):
+        new = copy.deepcopy(model)
+        for p in new.parameters():
+            p.value = p.value * (1 + step)
+        return slope(new).layers[0].weight.numpy()
+
+    assert w.shape == (2, 3)
+    np.testing.assert_allclose(along.layers[0].weight.numpy(), (moved(h) - moved(-h)) / (2 * h), rtol=1e-6)

@@ -66,6 +66,36 @@ def leaf(a=A):
         (lambda x: round(x / 3, 1) + x, lambda a: np.round(a / 3, 1) + a),
         (lambda x: x.double() + x.to("cpu") + x.to(tl.cpu()), lambda a: 3 * a),
         (lambda x: x.H, lambda a: a.T),
+        (lambda x: x.mv(np.arange(3.0)), lambda a: a @ np.arange(3.0)),
+        (lambda x: x[0].ger(x[1]), lambda a: np.outer(a[0], a[1])),
+        (lambda x: x.adjoint() + x.mH, lambda a: 2 * a.T),
+        (lambda x: (x[:, :2] + np.eye(2)).inverse(), lambda a: np.linalg.inv(a[:, :2] + np.eye(2))),
+        (lambda x: x.pinverse(), np.linalg.pinv),
+        (lambda x: (x.mm(x.t())).logdet(), lambda a: np.log(np.linalg.det(a @ a.T))),
+        (lambda x: x[:, :2].matrix_power(2), lambda a: a[:, :2] @ a[:, :2]),
+        (lambda x: x.lerp(x * x, 0.25), lambda a: a + 0.25 * (a * a - a)),
+        (lambda x: (x * 1.3).frac(), lambda a: (a * 1.3) % 1),
+        (lambda x: x.sgn() * x, lambda a: a),
+        (lambda x: x[0].expand_as(x) * x.view_as(x), lambda a: a[0] * a),
+        (lambda x: x.select(1, 2) * x.select(0, 1)[0], lambda a: a[:, 2] * a[1, 0]),
+        (lambda x: x.movedim(0, 1).swapdims(0, 1), lambda a: a),
+        (lambda x: x.repeat_interleave(2, dim=1)[0], lambda a: np.repeat(a, 2, 1)[0]),
+        (lambda x: x.tensor_split(2, dim=1)[0] ** 2, lambda a: a[:, :2] ** 2),
+        (lambda x: x.unflatten(1, (3, 1))[:, :, 0] + x.unflatten(-2, (1, 2))[0], lambda a: 2 * a),
+        (lambda x: x.clamp_min(2.5).clamp_max(4.5), lambda a: a.clip(2.5, 4.5)),
+        (lambda x: x.diff(dim=1) + x.amax(dim=1, keepdim=True), lambda a: np.diff(a, axis=1) + a.max(1, keepdims=True)),
+        (lambda x: x.flip(dims=[0])[0] ** 2, lambda a: a[1] ** 2),
+        (lambda x: x.tril().triu(-1), lambda a: np.triu(np.tril(a), -1)),
+        (lambda x: x.flat[2:4], lambda a: a.reshape(-1)[2:4]),
+        (lambda x: tl.unsqueeze(x, 0)[0] + tl.clamp(x, 2.5, 3.5), lambda a: a + a.clip(2.5, 3.5)),
+        (lambda x: x.flatten() ** 2, lambda a: a.flatten() ** 2),
+        (lambda x: x.flatten("F")[:4], lambda a: a.flatten("F")[:4]),
+        (lambda x: x.flatten(order="F")[:4], lambda a: a.flatten("F")[:4]),
+        (lambda x: x[None].flatten(1)[0, :2], lambda a: a.reshape(-1)[:2]),
+        (lambda x: x[None].flatten(0, 1)[1], lambda a: a[1]),
+        (lambda x: x[0, 0].flatten(), lambda a: a[:1, 0]),
+        (lambda x: x.reshape(3, 2, order="F")[1], lambda a: a.reshape(3, 2, order="F")[1]),
+        (lambda x: x.reshape((3, 2), order="F")[1], lambda a: a.reshape(3, 2, order="F")[1]),
     ],
 )  # fmt: skip
 def test_a_method_does_what_numpy_does_and_has_a_gradient(ours, theirs):
@@ -374,3 +404,43 @@ def test_element_types_and_numbers_have_numpys_names():
     assert (tl.float32, tl.newaxis, tl.pi, tl.inf) == (np.float32, None, np.pi, np.inf)
     assert Tensor([1], dtype=tl.float32).dtype == "float32"
     assert "float32" in dir(tl)
+
+
+def test_more_that_an_array_tells_of_itself():
+    x, n = Tensor(A), Tensor([5, 2])
+    assert (x.item(4), x.item(1, 2)) == (5.0, 6.0)
+    assert x.tobytes() == A.tobytes()
+    assert (x.is_complex(), x.is_signed(), x.nelement(), x.is_cuda) == (False, True, 6, False)
+    assert complex(Tensor(2.5)) == 2.5 + 0j
+    assert divmod(13, n)[0].tolist() == [2, 6]
+    assert divmod(13, n)[1].tolist() == [3, 1]
+    assert [(n << 2).tolist(), (n >> 1).tolist(), (1 << n).tolist(), (64 >> n).tolist()] == [
+        [20, 8], [2, 1], [32, 4], [2, 16],
+    ]  # fmt: skip
+    assert x.new_zeros(2, 2).tolist() == [[0, 0], [0, 0]]
+    assert x.new_full((2,), 7.0).tolist() == [7, 7]
+    assert x.new_tensor([1, 2]).dtype == x.new_ones((2,)).dtype == np.float64
+    assert (x.allclose(A), x.count_nonzero().item(), x.argwhere().shape) == (True, 6, (6, 2))
+    assert np.lexsort((x[0], x[1])).tolist() == [0, 1, 2]
+    assert np.result_type(leaf(), np.float32) == np.float64
+
+
+@pytest.mark.parametrize(
+    ("look", "told"),
+    [
+        (lambda x: x.exp_(), r"no methods that change it; try y = x.exp\(\) for x.exp_\(\)"),
+        (lambda x: x.clamp_(0, 1), "no methods that change it"),
+        (lambda x: x.topk(2), "try tl.top_k"),
+        (lambda x: x.addmm(x, x), r"try c \+ a @ b"),
+        (lambda x: x.scatter_add(0, 1, 2), "try x.at"),
+        (lambda x: x.median(), "where PyTorch takes the lower one"),
+        (lambda x: x.data_ptr(), "try x.numpy"),
+        (lambda x: tl.cat([x]), "write tl.concatenate"),
+        (lambda x: tl.nn.ReLU(), "write tl.relu"),
+        (lambda x: tl.nn.MaxPool2d(2), "functions are in tl"),
+        (lambda x: tl.ones((2, 2)).split([1, 1]), r"is \(1, 1\), expected at least 1"),
+    ],
+)
+def test_what_is_not_here_says_what_to_write(look, told):
+    with pytest.raises((AttributeError, AttributeValueError), match=told):
+        look(leaf())

@@ -128,6 +128,7 @@ def test_methods_of_numpys_functions_are_functions_of_tensors(name):
 
 
 POINTS = np.array([0.4, 0.9]), np.array([0.7, 0.3])
+MIXED = np.array([[2.0, 1j], [0.5 - 1j, 1.0]])
 OF_COMPLEX = {  # of z = a + bi, whose parts are real leaves; each off the cuts
     name: getattr(tl, name)
     for name in (
@@ -137,6 +138,9 @@ OF_COMPLEX = {  # of z = a + bi, whose parts are real leaves; each off the cuts
 } | {
     "z**2": lambda z: z**2, "z**(1 - 2i)": lambda z: z ** (1 - 2j), "2**z": lambda z: 2.0**z, "z**z": lambda z: z**z,
     "z/conj(z)": lambda z: z / tl.conj(z), "z*(1 + i)": lambda z: z * (1 + 1j),
+    "prod": tl.prod, "var": tl.var, "std": lambda z: tl.std(z, ddof=1), "diag": lambda z: tl.diag(z, 1)[:2, 1:],
+    "inv": lambda z: tl.linalg.inv(tl.diag(z) + MIXED), "det": lambda z: tl.linalg.det(tl.diag(z) + MIXED),
+    "solve": lambda z: tl.linalg.solve(tl.diag(z) + MIXED, z * z),
 }  # fmt: skip
 
 

@@ -46,3 +46,22 @@ def test_names_are_numpys():
 def test_what_would_cut_a_gradient_is_refused():
     with pytest.raises(tl.LessonError, match="the gradient would end here"):
         tl.grad(lambda x: np.sum(np.asarray(x.numpy()) * x))([1.0])
+
+
+PIECES = """
+np.r_[x, 1.0, x * 2] | np.r_[x[0], 5, 0:3, x] | np.r_["0,2", x, x * x] | np.c_[x, np.ones(2)] | np.c_[x, x**2]
+np.full(2, x[0]) | np.full((3, 2), x) | np.array(x, ndmin=3) | np.array([x[0], 2], ndmin=2)
+"""
+
+
+@pytest.mark.parametrize("code", PIECES.replace("\n", "|").strip("|").split("|"))
+def test_arrays_made_of_tensors_have_gradients(code):
+    def f(np, x):
+        y = eval(code.strip(), {"np": np, "x": x})
+        return y * numpy.cos(numpy.arange(numpy.size(y))).reshape(y.shape)
+
+    x = numpy.array([1.1, 2.0])
+    y = f(np, tl.Tensor(x, requires_grad=True))
+    numpy.testing.assert_allclose(y.numpy(), f(numpy, x))
+    slope = [(f(numpy, x + s).sum() - f(numpy, x - s).sum()) / 2e-6 for s in 1e-6 * numpy.eye(2)]
+    numpy.testing.assert_allclose(tl.grad(lambda x: f(np, x).sum())(x).numpy(), slope, rtol=1e-7)

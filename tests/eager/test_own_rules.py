@@ -366,3 +366,12 @@ def test_the_gradient_check_sees_a_wrong_rule():
     sine.defvjp(lambda x: (sine(x), x), lambda x, g: (g * tl.sin(x),))
     with pytest.raises(AssertionError, match=r"culprit: custom_vjp\(sine\)"):
         check.assert_gradients(sine, X)
+
+
+def test_a_rule_for_tangents_may_give_a_plain_number():
+    @tl.custom_jvp
+    def f(a, b):
+        return a * b, a + b
+
+    f.defjvp(lambda at, along: (f(*at), (along[0] * at[1] + at[0] * along[1], 1.0)))
+    assert [float(t) for t in tl.jvp(f, [2.0, 3.0], [1.0, 0.0])[1]] == [3, 1]

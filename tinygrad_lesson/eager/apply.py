@@ -66,13 +66,9 @@ def apply(op: Op, inputs: Sequence[Any], every: bool = False) -> Any:
             return own(result, tensors)
         return wrap(result, Node(op, tensors, UNNAMED, result, arrays))
     result = tuple(as_array(y, tensors) for y in result)
-    if op.states and RECORDING.tracing:
-        raise GraphError(
-            f"jit: {op.label()} changes its states, which a traced function cannot; bind a Symbol for that"
-        )
     states = () if RECORDING.replaying else tensors[len(tensors) - len(op.states) :]
     for state, new in zip(states, result[len(op.outputs) :], strict=not RECORDING.replaying):
-        update(state, new)
+        update(state, new, op)
     node = Node(op, tensors, UNNAMED, result, arrays) if recorded else None
     shown = tuple(wrap(result[i], node, i) for i in range(op.results if every else op.visible))
     return shown[0] if len(shown) == 1 else shown
@@ -97,10 +93,19 @@ def own(value: Any, tensors: Sequence[Tensor]) -> Tensor:
     return wrap(value)
 
 
-def update(state: Tensor, new: Any) -> None:
-    """Write the new values of a state: into the array that the caller has too, else in the place of that one."""
+def update(state: Tensor, new: Any, op: Op) -> None:
+    """Write the new values of a state: into the array that the caller has too, else in the place of that one.
+
+    Errors
+        GraphError while a function is traced: it would happen but once.
+    """
     if new is state.array:
         return
+    if RECORDING.tracing:
+        raise GraphError(
+            f"jit: {op.label()} changes its states, which a traced function cannot; call it with is_train=False in the "
+            f"function, train without jit, or bind a Symbol, whose plan has states"
+        )
     if hasattr(state, "kept"):
         state.array = state.kept = np.array(new, state.dtype)
     else:

@@ -92,7 +92,8 @@ def normalizing_batches(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool
     if op.uses_batch and not RECORDING.replaying:
         for state, added in zip(states, vectors[2:], strict=True):
             for each in np.reshape(added.array, (n, -1)):
-                update(state, (state.array * op.momentum ** steps_below(data) + each).astype(state.dtype))
+                moved = (state.array * op.momentum ** steps_below(data) + each).astype(state.dtype)
+                update(state, moved, op)
     return [y, *others]
 
 

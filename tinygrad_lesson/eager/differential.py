@@ -140,7 +140,7 @@ class Tape:
         def pull(gs: Sequence[Any]) -> list[Tensor]:
             tensors = [g for g in gs if isinstance(g, Tensor)]
             if not again and any(g.level is not None for g in tensors):
-                with recording(any(g.requires_grad for g in tensors)):
+                with recording(any(map(is_followed, tensors))):
                     return gradients(list(zip(ys, gs, strict=True)), flat, create_graph=True)
             create = again or any(g.requires_grad for g in tensors)
             return gradients(list(zip(ys, gs, strict=True)), flat, create_graph=create)
@@ -238,6 +238,12 @@ def depends_on_others(y: Tensor, fresh: Sequence[Tensor]) -> bool:
     return not own.issuperset(variables)
 
 
+def is_followed(x: Any) -> bool:
+    """Whether a derivative may be asked for of a tensor, or of what a tracer stands on."""
+    below = () if x.level is None else (x.below, getattr(x, "tangent", None))
+    return x.requires_grad or any(is_followed(part) for part in below if part is not None)
+
+
 def pass_by(watched: Sequence[Tensor]) -> None:
     """From now on what depends on these alone need not be recorded for their sake: see `depends_on_others`."""
     for x in watched:
@@ -259,7 +265,8 @@ def vjp(f: Function, *inputs: Any) -> tuple[Any, Callable[[Any], list[Any]]]:
     shown, back = tape.finish([as_result(f, part) for part in leaves(y)], flat)
 
     def pull(g: Any) -> list[Any]:
-        gs = [g] if isinstance(y, Tensor) else leaves(mapped(lambda _, part: part, y, g))
+        gs: list[Any] = []
+        mapped(lambda _, part: gs.append(part), y, g)
         found = iter(back(gs))
         return [like(x, found) for x in inputs]
 

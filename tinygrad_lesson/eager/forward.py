@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_lesson.eager.apply import ARRAYS, TENSORS, apply, own, refuse_complex
 from tinygrad_lesson.eager.batched import vmap
 from tinygrad_lesson.eager.captured import Captured
-from tinygrad_lesson.eager.differential import as_result, grad, leaves, vjp
+from tinygrad_lesson.eager.differential import as_result, grad, vjp
 from tinygrad_lesson.eager.jit import Compiled, Program
 from tinygrad_lesson.eager.nested import is_tree, mapped
 from tinygrad_lesson.eager.recording import RECORDING, unhidden
@@ -93,7 +93,9 @@ class Forward(Level):
         )
 
     def parts(self, y: Any) -> tuple[Any, Any]:
-        """A result of the function, and its tangent."""
+        """A result of the function, and its tangent; None, which a gradient may hold, is its own."""
+        if y is None:
+            return None, None
         if isinstance(y, Dual) and y.level is self:
             return y.below, y.tangent
         return y, wrap(np.zeros(y.shape, y.dtype))
@@ -127,7 +129,7 @@ def jvp(f: Function, inputs: Sequence[Any], tangents: Sequence[Any], *, has_aux:
         y, more = unhidden(f, duals, {}), None
         if has_aux:
             y, more = y
-    y = mapped(lambda part: as_result(f, part), y)
+    y = mapped(lambda part: part if part is None else as_result(f, part), y)
     value, tangent = (mapped(lambda part, i=i: level.parts(part)[i], y) for i in (0, 1))
     if not has_aux:
         return value, tangent
@@ -136,11 +138,18 @@ def jvp(f: Function, inputs: Sequence[Any], tangents: Sequence[Any], *, has_aux:
 
 def check_shapes(inputs: Sequence[Any], tangents: Sequence[Any]) -> None:
     """Refuse tangents that are not built like the inputs."""
-    flat = [
-        [operand(x) for whole in part for x in leaves(whole) if is_array(x)] for part in (inputs, tangents)
-    ]
-    if [x.shape for x in flat[0]] != [t.shape for t in flat[1]]:
-        expected, found = (", ".join(show(x.shape) for x in side) for side in flat)
+    if len(inputs) != len(tangents):
+        raise ShapeError(f"jvp: {len(tangents)} tangents are given for {len(inputs)} inputs")
+    shapes: tuple[list[Any], list[Any]] = [], []
+
+    def note(*pair: Any) -> None:
+        for side, x in zip(shapes, pair, strict=True):
+            side += [operand(x).shape] if is_array(x) else []
+
+    for x, t in zip(inputs, tangents, strict=True):
+        mapped(note, x, t)
+    if shapes[0] != shapes[1]:
+        expected, found = (", ".join(map(show, side)) for side in shapes)
         raise ShapeError(f"jvp: the tangents are {found}, expected {expected} as the inputs")
 
 

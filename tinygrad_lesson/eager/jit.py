@@ -16,7 +16,7 @@ from tinygrad_lesson.eager.apply import Tensors, apply
 from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.differential import PASSED, vjp
-from tinygrad_lesson.eager.nested import put_together, take_apart, tensors_in
+from tinygrad_lesson.eager.nested import is_tree, put_together, take_apart, tensors_in
 from tinygrad_lesson.eager.recording import RECORDING, alone, tracing, unhidden
 from tinygrad_lesson.eager.tensor import FEW, Tensor, results_of, wrap
 from tinygrad_lesson.engine.constant import Constant
@@ -38,8 +38,8 @@ TRACES = 64  # how many combinations of shapes and types a function remembers
 def jit(f: Callable[..., Any], *, runner: str | None = None, passes: Passes = Passes()) -> Jitted:
     """`f` as a plan. It is traced anew for other shapes or types, and for other arguments that are no arrays.
 
-    Arrays may be nested in tuples, lists, dicts and dataclasses, among the arguments and in the result. Gradients may
-    be taken inside and outside of it. Several threads may call it.
+    Arrays may be nested in tuples, lists, dicts and dataclasses, among the arguments and in the result; of a layer the
+    parameters are arguments. Gradients may be taken inside and outside of it. Several threads may call it.
 
     What `f` sees without being given it, in a closure, a global, a default, an attribute of an object, is compared
     before each call with what it was; where it differs, `f` is traced anew. So pass as an argument what changes often.
@@ -54,7 +54,7 @@ def jit(f: Callable[..., Any], *, runner: str | None = None, passes: Passes = Pa
         >>> float(square(Tensor([1.0, 2.0])))
         5.0
     """
-    return Jitted(f, runner, passes)
+    return JittedLayer(f, runner, passes) if is_tree(f) else Jitted(f, runner, passes)
 
 
 class Jitted:
@@ -71,7 +71,7 @@ class Jitted:
         self.replaced = len(REPLACED)
 
     def __reduce__(self) -> Any:  # for copy and pickle
-        return Jitted, (self.__wrapped__, self.runner, self.passes)
+        return type(self), (self.__wrapped__, self.runner, self.passes)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: D102
         inputs: list[Tensor] = []
@@ -120,6 +120,25 @@ class Jitted:
             while len(self.programs) > TRACES:
                 self.programs.popitem(last=False)
         return known
+
+
+class JittedLayer(Jitted):
+    """A layer, a dataclass that can be called: its parameters are arguments."""
+
+    def __init__(self, layer: Any, runner: str | None, passes: Passes) -> None:
+        super().__init__(call_layer, runner, passes)
+        self.layer, self.__name__ = layer, type(layer).__name__
+
+    def __reduce__(self) -> Any:
+        return JittedLayer, (self.layer, self.runner, self.passes)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: D102
+        return super().__call__(self.layer, *arguments, **named)
+
+
+def call_layer(layer: Any, *arguments: Any, **named: Any) -> Any:
+    """What a layer gives."""
+    return layer(*arguments, **named)
 
 
 class Traced(Copied):
@@ -187,7 +206,7 @@ class Program:
         self.settings, self.captured = settings, captured
         self.lock = lock()  # the arrays serve one call at a time
         self.examples = [np.array(real(t.example(), "jit: an argument")) for t in inputs]
-        self.leaves = [Node(None, label=Label(f"input {i}")) for i in range(len(inputs))]
+        self.leaves = [Node(None, label=Label(f"input {i}"), values=no_grad_here) for i in range(len(inputs))]
         with tracing(), alone():
             leaves = zip(self.examples, self.leaves, strict=True)
             result = unhidden(f, [wrap(x, leaf) for x, leaf in leaves], {})
@@ -292,6 +311,14 @@ def planned(
     plan = Compiler(builder, passes).compile(Task([], updates, targets))
     builder.forget()
     return plan, arrays | {name: np.zeros(shape, dtype) for name, (shape, dtype) in targets.items()}
+
+
+def no_grad_here() -> None:
+    """What `backward` is told, which looks for the tensor of a leaf."""
+    raise GraphError(
+        "jit: backward() adds to x.grad, which a traced function cannot; take tl.grad or tl.value_and_grad of a "
+        "function inside, or call backward() on what the traced function gives"
+    )
 
 
 def all_results(node: Any) -> list[Tensor]:

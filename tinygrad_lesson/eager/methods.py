@@ -10,10 +10,12 @@ import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu, require_device
 from tinygrad_lesson.eager.apply import TENSORS as F
-from tinygrad_lesson.eager.functions import NAMES
+from tinygrad_lesson.eager.functions import NAMES, TABLE
 from tinygrad_lesson.eager.functions.table import known, known_if_shared
 from tinygrad_lesson.eager.tensor import Spellings, Tensor, wrap
 from tinygrad_lesson.engine.errors import AttributeValueError
+from tinygrad_lesson.engine.op import FUNCTIONS
+from tinygrad_lesson.engine.shapes import normalize_axis, size_of
 
 METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where it has one: what it does
     "clone": lambda x: F.identity(x),
@@ -34,6 +36,8 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
     "roll": lambda x, shifts, dims=None: NAMES["roll"](x, shifts, dims),
     "ptp": lambda x, axis=None, keepdims=False: NAMES["ptp"](x, axis, keepdims=keepdims),
     "clamp": lambda x, min=None, max=None: NAMES["clip"](x, min, max),
+    "clamp_max": lambda x, max: NAMES["clip"](x, None, max),
+    "clamp_min": lambda x, min: NAMES["clip"](x, min, None),
     "pow": lambda x, exponent: x**exponent,
     "neg": lambda x: -x,
     "sub": lambda x, other: x - other,
@@ -41,6 +45,33 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
     "div": lambda x, other: x / other,
     "mm": lambda x, other: x @ other,
     "bmm": lambda x, other: x @ other,
+    "mv": lambda x, vector: x @ vector,
+    "ger": lambda x, other: NAMES["outer"](x, other),
+    "adjoint": lambda x: NAMES["conj"](F.swapaxes(x, -1, -2)),
+    "inverse": lambda x: TABLE["np.linalg.inv"](x),
+    "pinverse": lambda x: TABLE["np.linalg.pinv"](x),
+    "logdet": lambda x: F.log(TABLE["np.linalg.det"](x)),
+    "matrix_power": lambda x, n: TABLE["np.linalg.matrix_power"](x, n),
+    "matrix_exp": lambda x: NAMES["expm"](x),
+    "lgamma": lambda x: F.gammaln(x),
+    "lerp": lambda x, end, weight: x + weight * (end - x),
+    "frac": lambda x: x - F.trunc(x),
+    "sgn": lambda x: F.sign(x),
+    "expand_as": lambda x, other: F.broadcast_to(x, shape=other.shape),
+    "view_as": lambda x, other: x.reshape(other.shape),
+    "reshape_as": lambda x, other: x.reshape(other.shape),
+    "type_as": lambda x, other: x.astype(other.dtype),
+    "select": lambda x, dim, index: NAMES["take"](x, index, dim),
+    "movedim": lambda x, source, destination: NAMES["moveaxis"](x, source, destination),
+    "swapdims": lambda x, dim0, dim1: F.swapaxes(x, dim0, dim1),
+    "repeat_interleave": lambda x, repeats, dim=None: NAMES["repeat"](x, repeats, dim),
+    "take_along_dim": lambda x, indices, dim=None: NAMES["take_along_axis"](x, known_if_shared(indices), dim),
+    "tensor_split": lambda x, sections, dim=0: tuple(NAMES["array_split"](x, sections, dim)),
+    "unflatten": lambda x, dim, sizes: x.reshape((*x.shape[:dim], *sizes, *(x.shape[dim:][1:]))),
+    "new_zeros": lambda x, *size: NAMES["zeros"](listed(size), x.dtype),
+    "new_ones": lambda x, *size: NAMES["ones"](listed(size), x.dtype),
+    "new_full": lambda x, size, fill_value: NAMES["full"](size, fill_value, x.dtype),
+    "new_tensor": lambda x, data: NAMES["array"](data, x.dtype),
     "t": lambda x: x.T,
     "eq": lambda x, other: F.equal(x, other),
     "ne": lambda x, other: F.not_equal(x, other),
@@ -54,6 +85,26 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
     "element_size": lambda x: x.itemsize,
     "is_contiguous": lambda x: bool(np.asarray(x.array).flags.c_contiguous),
     "is_floating_point": lambda x: x.dtype.kind == "f",
+    "is_complex": lambda x: x.dtype.kind == "c",
+    "is_signed": lambda x: x.dtype.kind not in "bu",
+    "nelement": lambda x: x.size,
+    "tobytes": lambda x, order="C": np.asarray(x.seen("x.tobytes()")).tobytes(order),
+    "allclose": lambda x, other, rtol=1e-05, atol=1e-08, equal_nan=False: np.allclose(
+        x, other, rtol, atol, equal_nan
+    ),
+    "isclose": lambda x, other, rtol=1e-05, atol=1e-08, equal_nan=False: np.isclose(
+        x, other, rtol, atol, equal_nan
+    ),
+    "argwhere": lambda x: np.argwhere(x),
+    "count_nonzero": lambda x, axis=None: np.count_nonzero(x, axis),
+    "unique": lambda x, **named: np.unique(x, **named),
+    "__trunc__": lambda x: int(x.one("int(x)")),
+    "__complex__": lambda x: complex(x.one("complex(x)")),
+    "__rdivmod__": lambda x, other: (other // x, other % x),
+    "__lshift__": lambda x, bits: wrap(np.left_shift(known(x), known(bits))),
+    "__rshift__": lambda x, bits: wrap(np.right_shift(known(x), known(bits))),
+    "__rlshift__": lambda x, other: wrap(np.left_shift(known(other), known(x))),
+    "__rrshift__": lambda x, other: wrap(np.right_shift(known(other), known(x))),
     "tolist": lambda x: np.asarray(x.seen("x.tolist()")).tolist(),
     "__round__": lambda x, digits=0: NAMES["round"](x, digits),
     "__and__": lambda x, other: NAMES["bitwise_and"](x, other),
@@ -67,7 +118,7 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
 }
 TYPES = {
     "float": "float32", "double": "float64", "half": "float16", "int": "int32", "long": "int64",
-    "short": "int16", "bool": "bool",
+    "short": "int16", "bool": "bool", "byte": "uint8", "char": "int8", "cfloat": "complex64", "cdouble": "complex128",
 }  # fmt: skip
 FIELDS: dict[str, Callable[[Any], Any]] = {  # what an array tells of itself
     "nbytes": lambda x: np.asarray(x.array).nbytes,
@@ -76,11 +127,23 @@ FIELDS: dict[str, Callable[[Any], Any]] = {  # what an array tells of itself
     "device": lambda x: cpu(),
     "is_leaf": lambda x: x.node is None or x.node.is_variable,
     "H": lambda x: NAMES["conj"](x.T),
+    "mH": lambda x: x.adjoint(),
+    "flat": lambda x: NAMES["ravel"](x),
+    "flags": lambda x: np.asarray(x.array).flags,
+    "retains_grad": lambda x: x.node is not None and x.node.is_variable,
 }
-WORDS = {"dim": "axis", "keepdim": "keepdims"}
+TOO = """
+    absolute acos acosh amax amin angle array_split asin asinh atan atan2 atanh bincount bitwise_and bitwise_not
+    bitwise_or bitwise_xor corrcoef cov deg2rad diagflat diff dsplit fix fliplr flipud float_power frexp hsplit inner
+    kron ldexp moveaxis nanmean nanquantile nansum outer positive quantile rad2deg rot90 sinc tril triu true_divide
+    vdot vsplit
+"""  # functions that PyTorch has as methods
+NEVER = "is_cuda is_meta is_mkldnn is_mps is_quantized is_sparse is_xpu"  # what no tensor is
+WORDS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims"}
 ALIKE = (
     "all", "any", "argmax", "argmin", "argsort", "cumprod", "cumsum", "flip", "log_softmax", "logsumexp", "mean",
-    "norm", "prod", "softmax", "squeeze", "sum",
+    "norm", "prod", "softmax", "squeeze", "sum", "amax", "amin", "diff", "nanmean", "nansum", "quantile",
+    "nanquantile",
 )  # fmt: skip
 PLACES = "gives the values and their places; write x.{0}(axis=...) for the values, x.arg{0}(axis=...) for the places"
 UNLIKE = {  # what it does otherwise in PyTorch if it is given `dim`
@@ -107,16 +170,43 @@ ELSEWHERE = {  # what other libraries have and is not done here: what to write
     "type": "x.astype(dtype), or x.dtype",
     "zero_": "x.value[...] = 0",
 }
+ELSEWHERE |= {
+    name: instead
+    for instead, names in {
+        "np.median(x, axis), the mean of the two in the middle, where PyTorch takes the lower one": "median nanmedian",
+        "tl.top_k(x, k=3, ret_typ='both'), or x.argsort()": "topk kthvalue cummax cummin aminmax mode",
+        "c + a @ b": "addmm addmv addr baddbmm addbmm addcmul addcdiv",
+        "x.at[i].add(y), x.at[i].set(y) or np.put_along_axis of arrays": """
+            scatter scatter_ scatter_add scatter_add_ scatter_reduce index_add index_add_ index_copy index_copy_
+            index_fill index_put index_put_ masked_scatter select_scatter slice_scatter diagonal_scatter put_
+            masked_fill_""",
+        "tl.random, as in tl.random.uniform(0, 1, size=x.shape)": """
+            uniform_ random_ exponential_ bernoulli bernoulli_ multinomial cauchy_ geometric_ log_normal_""",
+        "x.numpy(), an array of NumPy's that has it": """
+            base byteswap ctypes dump dumps getfield setfield setflags tofile storage untyped_storage data_ptr
+            storage_offset storage_type stride histc histogram unique_consecutive""",
+        "np.resize(x, shape), or x.reshape(shape)": "resize resize_ resize_as_",
+        "x.requires_grad = False, or x.detach()": "detach_",
+        "x.to(device)": "to_device get_device pin_memory share_memory_",
+        "a dense tensor: there are no sparse ones": "to_sparse to_dense coalesce indices values sparse_mask",
+        "np.split(x, places, axis), with the places where parts begin": "split_with_sizes unsafe_split",
+        "x[..., i : i + n] for each i, and tl.stack": "unfold as_strided",
+        "np.cross(x, y, axis=-1)": "cross",
+    }.items()
+    for name in names.split()
+}
 
 
 class Elsewhere:
     """A name that other libraries have: whoever looks for it is told what there is here."""
 
-    def __init__(self, name: str, instead: str) -> None:
-        self.name, self.instead = name, instead
+    __slots__ = ("instead", "what")
+
+    def __init__(self, what: str, instead: str) -> None:
+        self.what, self.instead = what, instead
 
     def __get__(self, tensor: Any, owner: Any) -> Any:
-        raise AttributeError(f"a Tensor has no {self.name!r}; try {self.instead}")
+        raise AttributeError(f"a Tensor has no {self.what}; try {self.instead}")
 
 
 def listed(sizes: Sequence[Any]) -> Sequence[Any]:
@@ -134,6 +224,19 @@ def chunked(size: int, chunks: int) -> list[int]:
     """Where `chunks` equal parts end, of which the last may be shorter."""
     part = -(-size // chunks)
     return list(range(part, size, part))
+
+
+def flatten(x: Tensor, start_dim: Any = 0, end_dim: int = -1, *, order: str = "C") -> Any:
+    """The elements as one vector, row by row; with order "F", as NumPy has it, column by column.
+
+    As in PyTorch, with axes named only those from `start_dim` to `end_dim` become one.
+    """
+    if isinstance(start_dim, str):
+        start_dim, order = 0, start_dim
+    if order != "C" or not x.ndim:
+        return NAMES["ravel"](x, order)
+    first, last = normalize_axis(start_dim, x.ndim), normalize_axis(end_dim, x.ndim) + 1
+    return F.reshape(x, shape=(*x.shape[:first], size_of(x.shape[first:last]), *x.shape[last:]))
 
 
 def to(x: Tensor, target: Any = None, *, dtype: Any = None, device: Any = None) -> Any:
@@ -163,7 +266,7 @@ def in_words_of_torch(name: str, method: Callable[..., Any]) -> Callable[..., An
 
     @functools.wraps(method)
     def spelled(x: Any, *inputs: Any, **named: Any) -> Any:
-        if "dim" in named or "keepdim" in named:
+        if not WORDS.keys().isdisjoint(named):
             if name in UNLIKE:
                 raise AttributeValueError(f"{name}: with `dim` PyTorch's {UNLIKE[name]}")
             named = {WORDS.get(key, key): value for key, value in named.items()}
@@ -188,10 +291,21 @@ for _name, _method in METHODS.items():
     setattr(Spellings, _name, _method)
 for _name, _field in FIELDS.items():
     setattr(Spellings, _name, property(_field))
+for _name in TOO.split():
+    setattr(Spellings, _name, NAMES[_name])
+for _name in NEVER.split():
+    setattr(Spellings, _name, False)
+_in_place = Elsewhere("methods that change it", "y = x.exp() for x.exp_(), or x.value = np.exp(x.value)")
+for _name in (*METHODS, *NAMES, *FUNCTIONS):
+    if not hasattr(Tensor, f"{_name}_"):
+        setattr(Spellings, f"{_name}_", _in_place)
 for _name, _instead in ELSEWHERE.items():
-    setattr(Spellings, _name, Elsewhere(_name, _instead))
+    if _name not in METHODS:
+        setattr(Spellings, _name, Elsewhere(repr(_name), _instead))
 for _name in (*ALIKE, *UNLIKE):
     setattr(Tensor, _name, in_words_of_torch(_name, getattr(Tensor, _name)))
+
+Tensor.flatten = flatten  # type: ignore[attr-defined]
 
 CONSTANTS: dict[str, Any] = {  # NumPy's element types and numbers, under its names
     name: getattr(np, name)

@@ -39,6 +39,8 @@ def take_apart(x: Any, arrays: list[Tensor], key: list[Any], objects: list[Any] 
         key.append((type(x), *map(exact, names)))
         for value in values:
             take_apart(value, arrays, key, objects)
+        if objects is not None and dataclasses.is_dataclass(x):
+            objects += [value for _, value in names[len(values) :]]  # settings, which may hold arrays
 
 
 def parts_of(x: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:

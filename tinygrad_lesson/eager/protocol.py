@@ -130,4 +130,8 @@ def holds_floats(x: Any) -> bool:
     """Whether there are floats in what a function of NumPy gave, or it gave nothing and wrote somewhere."""
     if isinstance(x, list | tuple):
         return any(map(holds_floats, x))
-    return x is None or (not isinstance(x, NumpyProtocol | str) and np.asarray(x).dtype.kind in "fcO")
+    return x is None or (
+        not isinstance(x, np.dtype)
+        and not isinstance(x, NumpyProtocol | str)
+        and np.asarray(x).dtype.kind in "fcO"
+    )

@@ -329,7 +329,7 @@ class OwnRule(Op):
         parts = [[None if x is None else operand(x) for x in part] for part in (inputs, tangents)]
         with self.call.replayed():
             found = self.call.ruled.push(self.call, *parts)
-        found = found if boxed else [None if t is None else t.array for t in found]
+        found = found if boxed else [None if t is None else np.asarray(t.array) for t in found]
         return found if len(found) > 1 else found[0]
 
     def vjp(self, F: Any, g: Any, y: Any, *inputs: Any) -> Any:

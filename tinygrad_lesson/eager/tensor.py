@@ -182,8 +182,10 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
             raise GraphError(f"{what}: {CUT}")
         return self.array
 
-    def item(self) -> Any:
-        """The one element as a Python number."""
+    def item(self, *place: int) -> Any:
+        """The one element, or that at a place, as a Python number."""
+        if place:
+            return np.asarray(self.seen("x.item()")).item(*place)
         return self.one("x.item()")
 
     def one(self, what: str) -> Any:
@@ -277,8 +279,10 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
     def __abs__(self) -> Any:
         return self.F.abs(self)
 
-    def reshape(self, *shape: Any) -> Any:
+    def reshape(self, *shape: Any, order: str = "C") -> Any:
         """The same elements under another shape; one size may be -1."""
+        if order != "C":
+            return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # type: ignore[call-overload]
         return self.F.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
 
     def transpose(self, *axes: Any) -> Any:

@@ -269,13 +269,21 @@ def check_attribute(op: Op, field: dataclasses.Field[Any], value: Any) -> None:
     low, high, choices = range_.get("minimum"), range_.get("maximum"), range_.get("choices")
     if choices is not None and value not in choices:
         wrong = f"one of {', '.join(map(repr, choices))}"
-    elif low is not None and not value >= low:
+    elif low is not None and not at_least(value, low):
         wrong = f"at least {low}"
-    elif high is not None and not value <= high:
+    elif high is not None and not at_least(high, value):
         wrong = f"at most {high}"
     else:
         return
     raise AttributeValueError(f"{op.name}: {field.name} is {value!r}, expected {wrong}")
+
+
+def at_least(a: Any, b: Any) -> bool:
+    """Whether `a` is at least `b`; not if they are nothing to compare."""
+    try:
+        return bool(a >= b)
+    except TypeError:
+        return False
 
 
 @functools.cache

@@ -52,6 +52,7 @@ class Inverse(OfMatrices):
         x (..., n, n) -> as x
     """
 
+    analytic = True
     function = "inv"
 
     def shape(self, x):
@@ -82,6 +83,7 @@ class Det(OfMatrices):
         x (..., n, n) -> (...), of one matrix (1,) with `vector`
     """
 
+    analytic = True
     vector: bool = attr(False, shown=False, doc="a result without axes gets shape (1,), as in MXNet")
 
     def shape(self, x):
@@ -114,6 +116,7 @@ class Solve(Op):
         a (..., n, n), b (..., n, m) -> as b
     """
 
+    analytic = True
     traceable = False
 
     def shape(self, a, b):

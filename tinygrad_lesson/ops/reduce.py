@@ -159,6 +159,8 @@ class Min(Extreme):
 class Prod(WideningReduction):
     """Product along `axis`; right for zeros too."""
 
+    analytic = True
+
     def forward(self, xp, x, out=None):
         return self.accumulate(xp, xp.prod, x, out)
 
@@ -185,6 +187,7 @@ class ProductOfOthers(Op):
         x, along (...) -> (...)
     """
 
+    analytic = True
     axis: Axis = attr(None, doc="axis or axes of the product; None means all")
     exclude: bool = attr(False, doc="multiply over all axes but `axis`")
 

@@ -335,6 +335,7 @@ class Diag(Op):
         NumPy and MXNet 1.9, `diag`.
     """
 
+    analytic = True
     k: int = attr(0, doc="how far above the main diagonal")
     a: int = attr(0, alias="axis1", doc="the axis of the rows, of more than one axis")
     b: int = attr(1, alias="axis2", doc="the axis of the columns, of more than one axis")

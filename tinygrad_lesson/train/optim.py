@@ -141,7 +141,8 @@ class Leaf:
     ) -> None:
         if RECORDING.tracing:
             raise GraphError(
-                "jit: the rate depends on the step, so a traced function has no update: jit the gradient"
+                "jit: opt.update is not traced, for the rate depends on the step; write step = "
+                "tl.jit(tl.value_and_grad(loss)), and outside of it params, state = opt.update(params, grads, state)"
             )
         self.place, self.weight, self.gradient, self.count = place, weight, gradient, count
         self.moments = [operand(m) for m in moments]

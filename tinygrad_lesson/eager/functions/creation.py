@@ -65,8 +65,16 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Te
     return wrap(np.arange(known(first), known(end), known(step), dtype=dtype))
 
 
-def array(object: Any, dtype: Any = None, copy: bool | None = True) -> Any:
-    """A tensor of an array, of numbers, or of nested lists of them, tensors among them: their gradients are kept."""
+def array(
+    object: Any, dtype: Any = None, copy: bool | None = True, order: str = "K", subok: bool = False, ndmin: int = 0
+) -> Any:  # fmt: skip
+    """A tensor of an array, of numbers, or of nested lists of them, tensors among them: their gradients are kept.
+
+    It has `ndmin` axes at least: what is missing has size 1, in front. `order` and `subok` change nothing here.
+    """
+    if ndmin:
+        x = array(object, dtype, copy)
+        return F.reshape(x, shape=(*[1] * (ndmin - x.ndim), *x.shape))
     if isinstance(object, Tensor) or (isinstance(object, list | tuple) and object):
         x = tensor(object)
         return F.identity(x) if x is object and dtype is None and copy else cast_to(x, dtype)

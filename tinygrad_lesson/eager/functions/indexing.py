@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.eager.apply import TENSORS as F
-from tinygrad_lesson.eager.functions.table import known, like, refuse, tensor
-from tinygrad_lesson.eager.tensor import Tensor
+from tinygrad_lesson.eager.functions.table import holds_tensors, known, like, refuse, tensor
 from tinygrad_lesson.engine.errors import DTypeError, ShapeError
 
 
@@ -170,10 +169,8 @@ def answered(name: str, meaning: str) -> None:
     numpys = getattr(np, name)
 
     def function(*inputs: Any, **named: Any) -> Any:
-        plain = [known(x) if isinstance(x, Tensor) else x for x in inputs]
-        return tensor(
-            numpys(*plain, **{k: known(v) if isinstance(v, Tensor) else v for k, v in named.items()})
-        )
+        plain = [known(x) if holds_tensors(x) else x for x in inputs]
+        return tensor(numpys(*plain, **{k: known(v) if holds_tensors(v) else v for k, v in named.items()}))
 
     function.__name__, function.__doc__ = (
         name,

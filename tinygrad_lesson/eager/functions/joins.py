@@ -153,3 +153,19 @@ def dsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """The parts along `axis`, without it."""
     return tuple(moveaxis(x, axis, 0))
+
+
+def joined(own: Any, parts: tuple[Any, ...]) -> Any:
+    """What NumPy's `r_` or `c_` makes of tensors, arrays, numbers, slices and words: `own` is shown their numbers."""
+    arrays: list[Any] = []
+    shown: list[Any] = []
+    for i, part in enumerate(parts):
+        if isinstance(part, str) and not i:
+            shown.append(part)
+            continue
+        array = tensor(np.r_[part] if isinstance(part, slice) else part)
+        start = sum(a.size for a in arrays)
+        numbers = numbers_of(array) + start
+        shown.append(numbers if array.ndim else int(numbers))
+        arrays.append(array)
+    return picked(own[tuple(shown)], *arrays)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.eager.apply import TENSORS as F
+from tinygrad_lesson.eager.functions.elementwise import imag, real
 from tinygrad_lesson.eager.functions.table import cast, like, refuse, tensor
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.dtypes import floating
@@ -161,13 +162,16 @@ def var(
     """
     refuse("var", out=out)
     a, ddof = cast(tensor(a), dtype), ddof if correction is None else correction
-    if where is True and mean is None and not ddof:
+    is_complex = a.dtype.kind == "c"
+    if where is True and mean is None and not ddof and not is_complex:
         return F.var(a, axis=axis, keepdims=keepdims, exclude=exclude)
     if exclude:
         axis = reduced_axes(a.ndim, axis, True)
     if mean is None:
         mean = sum(a, axis, keepdims=True, where=where) / counted(a, axis, where, keepdims=True)
-    squares = sum(F.square(a - mean), axis, keepdims=keepdims, where=where)
+    centred = a - mean
+    squares = F.square(real(centred)) + F.square(imag(centred)) if is_complex else F.square(centred)
+    squares = sum(squares, axis, keepdims=keepdims, where=where)
     return squares / above_zero(counted(a, axis, where, keepdims) - ddof)
 
 
@@ -189,10 +193,16 @@ def std(
     mean: Any = None,
     correction: float | None = None,
 ) -> Any:
-    """Standard deviation along `axis`: the root of `var`. Where all are equal it has no slope: infinity or NaN."""
+    """Standard deviation along `axis`: the root of `var`. Where all are equal its slope is 0, as in PyTorch."""
     refuse("std", out=out)
     named = {"where": where, "mean": mean, "correction": correction}
-    return F.sqrt(var(a, axis, dtype, None, ddof, keepdims, **named))
+    return root(var(a, axis, dtype, None, ddof, keepdims, **named))
+
+
+def root(x: Any) -> Any:
+    """The square root, whose slope at 0 is taken as 0."""
+    zero = F.equal(x, 0)
+    return F.where(zero, 0, F.sqrt(F.where(zero, 1, x)))
 
 
 @like("average")
@@ -281,7 +291,7 @@ def nanstd(
 ) -> Any:  # fmt: skip
     """Standard deviation along `axis` of what is no NaN."""
     named = {"where": where, "mean": mean, "correction": correction}
-    return F.sqrt(nanvar(a, axis, dtype, out, ddof, keepdims, **named))
+    return root(nanvar(a, axis, dtype, out, ddof, keepdims, **named))
 
 
 def present_extreme(name: str, reduction: Callable[..., Any], worst: float) -> Callable[..., Any]:

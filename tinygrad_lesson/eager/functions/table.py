@@ -53,6 +53,8 @@ def holds_tensors(x: Any) -> bool:
 
 def known(x: Any) -> Any:
     """The numbers of what no gradient goes to: places, counts, masks."""
+    if isinstance(x, list | tuple) and holds_tensors(x):
+        return np.array([known(part) for part in x])
     return np.array(x.detach().seen("a value that decides where")) if isinstance(x, Tensor) else np.asarray(x)
 
 
