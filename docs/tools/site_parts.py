@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import reference
 from myst_nb.core.read import read_myst_markdown_notebook
 
 HERE = Path(__file__).parents[1]
@@ -80,6 +81,7 @@ def write_package(target: Path) -> None:
 
 def setup(app: Any) -> dict[str, bool]:
     """Tell Sphinx."""
+    app.connect("builder-inited", lambda app: reference.write())
     app.connect("html-page-context", heading)
     app.connect("build-finished", write_notebooks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
