@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -35,4 +36,5 @@ nb_execution_mode = "cache"
 nb_execution_cache_path = str(HERE / "_build" / "executed" / stamp.of_package())
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # it tells of each page that is run
 nb_merge_streams = True

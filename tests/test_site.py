@@ -52,7 +52,12 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
 @pytest.mark.skipif(bool(MISSING), reason=f"make docs installs what is missing: {', '.join(MISSING)}")
 def test_sphinx_builds_the_site_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "-d", str(tmp_path / "read")]
-    command += ["-D", "nb_execution_mode=off", "-D", "suppress_warnings=myst-nb.lexer"]  # which comes with execution
+    command += [
+        "-D",
+        "nb_execution_mode=off",
+        "-D",
+        "suppress_warnings=myst-nb.lexer",
+    ]  # which comes with execution
     command += [str(DOCS), str(tmp_path / "site")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -18,6 +18,9 @@ FOLDERS = ("lesson", "zh", "howto")
 PACKAGE = ("tinygrad_lesson", "pyproject.toml", "README.md", "LICENSE")
 
 
+BROKEN = re.compile(
+    r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u3000-\u9fff\uff00-\uffef])"
+)  # Chinese has no spaces
 DRAWING = re.compile(r'<img [^>]*src="[^"]*_images/(\w+\.svg)"[^>]*>')
 
 
@@ -34,6 +37,7 @@ def heading(app: Any, pagename: str, templatename: str, context: dict[str, Any],
     if not name or "body" not in context:
         return
     context["body"] = DRAWING.sub(lambda found: drawing(app, found), context["body"])
+    context["body"] = BROKEN.sub("", context["body"])
     links = []
     if other:
         target = context["pathto"](f"{other}/{name}")
