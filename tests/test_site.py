@@ -1,9 +1,11 @@
 """The site: its pages' code runs, both languages have the same, and Sphinx builds it without a warning."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from unittest import mock
 
@@ -61,5 +63,19 @@ def test_sphinx_builds_the_site_without_a_warning(tmp_path):
     command += [str(DOCS), str(tmp_path / "site")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert "<math" in (tmp_path / "site" / "zh" / "why.html").read_text("utf-8")
-    assert 'lang="zh-Hant-TW"' in (tmp_path / "site" / "zh" / "why.html").read_text("utf-8")
+    page = (tmp_path / "site" / "zh" / "why.html").read_text("utf-8")
+    for part in (
+        "<math",
+        'lang="zh-Hant-TW"',
+        'href="../lesson/why.html"',
+        'href="../notebooks/zh/why.ipynb"',
+    ):
+        assert part in page
+    assert '<script src="http' not in page  # it works without a network
+    notebook = json.loads((tmp_path / "site" / "notebooks" / "zh" / "why.ipynb").read_text("utf-8"))
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert code == [text.strip() for text in cells.programs((DOCS / "zh" / "why.md").read_text("utf-8"))]
+    with zipfile.ZipFile(tmp_path / "site" / "notebooks" / "tinygrad_lesson.zip") as archive:
+        assert {"tinygrad_lesson/pyproject.toml", "tinygrad_lesson/tinygrad_lesson/lesson/iris.csv"} <= set(
+            archive.namelist()
+        )

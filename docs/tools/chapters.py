@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import tinygrad_lesson as tl
-from tinygrad_lesson import nn, optim
+from tinygrad_lesson import mx, nn, optim, sym
 from tinygrad_lesson.eager.functions import NAMES
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.op import FUNCTIONS
-from tinygrad_lesson.mxnet.register import offered_names
+from tinygrad_lesson.mxnet.executor import Executor
+from tinygrad_lesson.mxnet.register import offered, offered_names
 
 INTERNAL = {"with_scalar"}  # how `x + 1.5` is recorded
 FAMILIES = {  # title of a page -> the files of `ops/` on it
@@ -62,6 +63,8 @@ PLUMBING = """
 RESULTS = """
     Culprit Diagnosis Divergence Entry History NonFinite OpError GradientError Report Taylor LessonError
 """  # which are given, never made by a user: how they are called says nothing
+SPELLINGS = "Symbol group var variable operator"  # further names for what has one, and the first on its page
+MXNETS = "model mod io nd autograd optimizer lr_scheduler init metric callback mon kvstore operator random"
 SYMBOLS = (
     ("MXNet's layers and losses (sym)", lambda name: name[0].isupper()),
     ("MXNet's matrices (sym.linalg)", lambda name: name.startswith("linalg_")),
@@ -103,7 +106,8 @@ def chapters() -> dict[str, list[Named]]:
         pages[title] = [Named(f"{title}.{name}", thing) for name, thing in declared_in(module)]
     for home in LISTED:
         pages[f"tl.{home}"] = list(listed(home))
-    return pages | operators()
+    pages["Symbols and executors (sym)"] = [Named("Executor", Executor), *builders()]
+    return pages | operators() | {"MXNet's modules (mx)": list(of_mxnet(pages))}
 
 
 def page_of(name: str) -> str:
@@ -137,6 +141,27 @@ def listed(home: str) -> Iterator[Named]:
             yield from (Named(f"tl.{home}.{name}.{n}", t) for n, t in inner)
         elif callable(thing) and getattr(thing, "__module__", "").startswith("tinygrad_lesson"):
             yield Named(f"tl.{home}.{name}", thing)
+
+
+def builders() -> Iterator[Named]:
+    """What makes symbols, and is no operator."""
+    for name in ("Symbol", *(name for name in sym.__all__ if name not in SPELLINGS.split())):
+        thing = getattr(sym, name)
+        if (inspect.isfunction(thing) or inspect.isclass(thing)) and offered(name) is None:
+            yield Named(f"sym.{name}", thing)
+
+
+def of_mxnet(pages: dict[str, list[Named]]) -> Iterator[Named]:
+    """The names in MXNet's modules that are not on another page."""
+    known = {id(named.thing) for found in pages.values() for named in found}
+    for home in MXNETS.split():
+        module = getattr(mx, home)
+        for name in sorted(set(module.__all__) - set(PLUMBING.split())):
+            thing = getattr(module, name)
+            plain = inspect.isfunction(thing) or inspect.isclass(thing)
+            if plain and id(thing) not in known and thing.__module__.startswith("tinygrad_lesson"):
+                known.add(id(thing))
+                yield Named(f"mx.{home}.{name}", thing)
 
 
 def operators() -> dict[str, list[Named]]:

@@ -16,6 +16,7 @@ from curves import curve
 from elsewhere import elsewhere
 
 import tinygrad_lesson as tl
+from tinygrad_lesson.mxnet.register import offered
 
 TARGET = Path(__file__).parents[1] / "reference"
 SECTION = re.compile(r"^(\S[^\n]*)\n(?=    )", re.MULTILINE)
@@ -92,7 +93,7 @@ def entry(named: Named) -> str:
         parts += [" · ".join(others), ""] if others else []
     parts += [markdown(inspect.getdoc(thing) or ""), ""]
     untold = [key for key in parameters(name, thing) if not told(key, thing)]
-    if untold and not name.startswith("sym."):
+    if untold and not is_operator(name):
         lines = [f"- `{key}`: {escaped(MEANINGS.get(f'{name}.{key}') or MEANINGS[key])}" for key in untold]
         parts += ["**Parameters**", "", *lines, ""]
     drawn = curve(name.partition(".")[2], cls) if cls is not None and name.startswith("tl.") else ""
@@ -106,6 +107,12 @@ def entry(named: Named) -> str:
     if inspect.isclass(thing):
         parts += methods(thing)
     return "\n".join(parts)
+
+
+def is_operator(name: str) -> bool:
+    """Whether a name is that of an operator of the symbolic face, whose inputs its shapes explain."""
+    home, _, last = name.partition(".")
+    return home == "sym" and offered(last) is not None
 
 
 def alias(name: str, thing: Any) -> str:
