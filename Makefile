@@ -8,7 +8,7 @@ LOWEST = .venv-lowest
 PYTEST = -m pytest --numprocesses 2 --dist worksteal
 TOO_NEW = "the oldest versions have no wheels for this Python: make test-lowest PYTHON=python3.11"
 
-.PHONY: help lesson test test-plain test-lowest test-packages check bench bench-peers nightly alarms
+.PHONY: help lesson docs test test-plain test-lowest test-packages check bench bench-peers nightly alarms
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -58,6 +58,14 @@ test-lowest: $(LOWEST)/.test
 PYTHONS ?= $(PYTHON)
 test-packages:
 	.ci/packages $(PYTHONS)
+
+# make docs           the site, in docs/_build/html (two minutes at first, seconds after that)
+$(VENV)/.docs: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 # make check          lint, format and types
 check: $(VENV)/.dev

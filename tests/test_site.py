@@ -1,0 +1,81 @@
+"""The site: its pages' code runs, both languages have the same, and Sphinx builds it without a warning."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from unittest import mock
+
+import matplotlib
+import pytest
+
+from tinygrad_lesson.op import FUNCTIONS, OPS
+
+DOCS = Path(__file__).parent.parent / "docs"
+sys.path.insert(0, str(DOCS / "tools"))
+import cells  # noqa: E402
+
+PAGES = sorted(page for folder in ("lesson", "howto") for page in (DOCS / folder).glob("*.md"))
+WITH_CODE = [page for page in PAGES if cells.cells(page.read_text("utf-8"))]
+NEEDED = ("sphinx", "myst_nb", "furo", "ipykernel")
+MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"), cells.pairs(), ids=lambda page: f"{page.parent.name}-{page.stem}"
+)
+def test_both_languages_have_the_same_code_and_formulas(english, chinese):
+    ours, theirs = english.read_text("utf-8"), chinese.read_text("utf-8")
+    assert cells.cells(theirs) == cells.cells(ours)
+    formulas = re.compile(r"^\$\$\n.*?^\$\$$", re.MULTILINE | re.DOTALL)
+    assert formulas.findall(theirs) == formulas.findall(ours)
+    assert theirs.count("\n## ") == ours.count("\n## ")
+
+
+def test_the_lesson_has_ten_pages_and_each_begins_by_installing_what_is_missing():
+    lesson = [page for page in WITH_CODE if page.parent.name == "lesson"]
+    assert len(lesson) == 10
+    assert len({cells.programs(page.read_text("utf-8"))[0] for page in WITH_CODE}) == 1
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: f"{page.parent.name}-{page.stem}")
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("Agg")
+    names = {"__name__": "__main__"}
+    with mock.patch.dict(OPS), mock.patch.dict(FUNCTIONS):  # a page may declare an op
+        for code in cells.programs(page.read_text("utf-8"))[1:]:
+            exec(compile(code, page.name, "exec"), names)
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f"make docs installs what is missing: {', '.join(MISSING)}")
+def test_sphinx_builds_the_site_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "-d", str(tmp_path / "read")]
+    command += [
+        "-D",
+        "nb_execution_mode=off",
+        "-D",
+        "suppress_warnings=myst-nb.lexer",
+    ]  # which comes with execution
+    command += [str(DOCS), str(tmp_path / "site")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    page = (tmp_path / "site" / "zh" / "why.html").read_text("utf-8")
+    for part in (
+        "<math",
+        'lang="zh-Hant-TW"',
+        'href="../lesson/why.html"',
+        'href="../notebooks/zh/why.ipynb"',
+    ):
+        assert part in page
+    assert '<script src="http' not in page  # it works without a network
+    notebook = json.loads((tmp_path / "site" / "notebooks" / "zh" / "why.ipynb").read_text("utf-8"))
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert code == [text.strip() for text in cells.programs((DOCS / "zh" / "why.md").read_text("utf-8"))]
+    with zipfile.ZipFile(tmp_path / "site" / "notebooks" / "tinygrad_lesson.zip") as archive:
+        assert {"tinygrad_lesson/pyproject.toml", "tinygrad_lesson/tinygrad_lesson/lesson/iris.csv"} <= set(
+            archive.namelist()
+        )
