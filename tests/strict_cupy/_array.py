@@ -127,6 +127,12 @@ class Pointer:
         self.device_id = 0
 
 
+class Place:
+    """The device of an array: the one there is."""
+
+    id = 0
+
+
 class ndarray:  # noqa: N801
     """A device array: CuPy's face and refusals, NumPy's numbers."""
 
@@ -154,9 +160,13 @@ class ndarray:  # noqa: N801
     base = property(lambda self: self._base)
     flags = property(lambda self: Flags(self._held))
     data = property(lambda self: Pointer(self._held))
-    device = property(lambda self: "<CUDA Device 0>")
+    device = property(lambda self: Place())
     T = property(lambda self: wrap(self._held.T, self))
-    real = property(lambda self: wrap(self._held.real, self))
+    real = property(lambda self: wrap(self._held.real, self), lambda self, value: self._part("real", value))
+    imag = property(lambda self: wrap(self._held.imag, self), lambda self, value: self._part("imag", value))
+
+    def _part(self, name: str, value: Any) -> None:
+        wrap(getattr(self._held, name), self)[...] = value
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from strict_cupy import _array, _device
-from strict_cupy._array import ndarray, new
-from strict_cupy._device import TransferError, counts, no_transfers, waited
+from strict_cupy._array import bare, carry_out, ndarray, new, wrap
+from strict_cupy._device import TransferError, counts, forbidden, no_transfers, waited
 from strict_cupy._names import NAMES, SURFACE, export, refuse_in_capture, ufunc
 
 
@@ -101,11 +102,48 @@ class Generator:
         return drawn
 
 
+def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
+    """A view as NumPy's."""
+    return wrap(np.lib.stride_tricks.as_strided(x._held, shape, strides), x)
+
+
+lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=as_strided))
+
+
+def transform(name: str) -> Any:
+    """A Fourier transform, which cuFFT computes; it refuses to be captured, as cuBLAS does."""
+
+    def call(a: Any, n: Any = None, axis: int = -1, norm: Any = None) -> ndarray:
+        refuse_in_capture("cuFFT")
+        held = bare(a)
+        return carry_out(lambda: getattr(np.fft, name)(held, n, axis, norm))
+
+    return call
+
+
+fft = types.ModuleType("strict_cupy.fft")
+vars(fft).update({name: transform(name) for name in ("fft", "ifft", "rfft", "irfft")})
+
+
+def of_scipy(name: str) -> Any:
+    """A function of `cupyx.scipy.special`: a ufunc of one kernel."""
+
+    def call(*arguments: Any) -> ndarray:
+        function, held = getattr(importlib.import_module("scipy.special"), name), [bare(x) for x in arguments]
+        return carry_out(lambda: function(*held))
+
+    return call
+
+
+special = types.ModuleType("cupyx.scipy.special")
+SPECIAL = "beta betaln digamma erf gamma gammaln i0 i1 j0 j1 polygamma psi"
+vars(special).update({name: of_scipy(name) for name in SPECIAL.split()})
+
 random = types.ModuleType("strict_cupy.random")
 vars(random).update(default_rng=Generator, Generator=Generator)
 
 NAMES |= {
-    "ndarray": ndarray, "ufunc": ufunc, "cuda": cuda, "random": random, "counts": counts, "no_transfers": no_transfers,
+    "ndarray": ndarray, "ufunc": ufunc, "cuda": cuda, "fft": fft, "lib": lib, "forbidden": forbidden, "special": special, "random": random, "counts": counts, "no_transfers": no_transfers,
     "TransferError": TransferError,
     "__version__": SURFACE["version"],
 }  # fmt: skip

@@ -27,6 +27,7 @@ def or_nan(function, *arrays):
 class OfMatrices(Op):
     """An op on square matrices, by a library call."""
 
+    host_only = "LAPACK computes it on the processor"
     traceable = False
 
     def dtype(self, x):
@@ -114,6 +115,7 @@ class Solve(Op):
         a (..., n, n), b (..., n, m) -> as b
     """
 
+    host_only = "LAPACK computes it on the processor"
     traceable = False
 
     def shape(self, a, b):
