@@ -8,7 +8,7 @@ LOWEST = .venv-lowest
 PYTEST = -m pytest --numprocesses 2 --dist worksteal
 TOO_NEW = "the oldest versions have no wheels for this Python: make test-lowest PYTHON=python3.11"
 
-.PHONY: help lesson docs test test-plain test-lowest test-packages check bench bench-peers nightly alarms
+.PHONY: help lesson docs test test-plain test-lowest test-gpu test-packages check bench bench-peers nightly alarms
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -53,6 +53,10 @@ $(LOWEST)/.test: pyproject.toml .ci/lowest.py
 
 test-lowest: $(LOWEST)/.test
 	$(LOWEST)/bin/python $(PYTEST) $(TESTS)
+
+# make test-gpu       every op, the networks and their training on a card; skipped, with the reason, where there is none
+test-gpu: $(VENV)/.test
+	$(BIN)/python -m pytest -q -p no:xdist -rs -m card tests/gpu
 
 # make test-packages  wheel and source archive, each installed alone on each of PYTHONS: the lesson and the archive's tests
 PYTHONS ?= $(PYTHON)

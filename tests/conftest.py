@@ -1,11 +1,14 @@
 """How much hypothesis tries: HYPOTHESIS_PROFILE is `default`, for every change, or `nightly`. What cannot run here is skipped."""
 
+import importlib
 import os
 import signal
+import sys
 
 import pytest
 from hypothesis import settings
 
+from tinygrad_lesson import arrays
 from tinygrad_lesson.run import RUNNERS, available_runners
 
 settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
@@ -24,3 +27,23 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if hasattr(item, "callspec") and item.callspec.params.get("runner") in absent:
             item.add_marker(skip)
+
+
+@pytest.fixture
+def unknown_xp(monkeypatch):
+    """The stand-in in CuPy's place, of which the package does not know yet; afterwards it knows of no device again."""
+    module = importlib.import_module("strict_cupy")
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setitem(sys.modules, "cupyx.scipy.special", module.special)
+    known, slow = dict(arrays.MODULES), len(arrays.NEEDS_SLOW_PATH)
+    yield module
+    arrays.MODULES.clear()
+    arrays.MODULES.update(known)
+    del arrays.NEEDS_SLOW_PATH[slow:]
+
+
+@pytest.fixture
+def xp(unknown_xp):
+    """The stand-in in CuPy's place, and known: what the package then takes for CuPy."""
+    arrays.require_device(arrays.gpu(0))
+    return unknown_xp

@@ -30,8 +30,10 @@ def name_of(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_code_prints_what_the_page_says(page, tmp_path, monkeypatch):
+def test_code_prints_what_the_page_says(page, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
+    if page.name == "gpu.md":
+        request.getfixturevalue("xp")
     with mock.patch.dict(OPS), mock.patch.dict(FUNCTIONS):  # a page may declare an op
         run(page)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +23,13 @@ class Context(NamedTuple):
         return f"{self.device_type}({self.device_id})"
 
     def __enter__(self) -> Context:
+        """Inside, what is made of numbers alone is made on this device."""
         require_device(self)
+        PLACES.stack += (self,)
         return self
 
     def __exit__(self, *error: object) -> None:
-        """What is computed outside is on the processor too."""
+        PLACES.stack = PLACES.stack[:-1]
 
     @classmethod
     def parse(cls, text: str) -> Context:
@@ -50,21 +54,72 @@ def gpu(device_id: int = 0) -> Context:
     return Context("gpu", device_id)
 
 
+class Places(threading.local):
+    """The devices of the blocks, such as ``with tl.gpu(0):``, that this thread is in."""
+
+    stack: tuple[Context, ...] = ()
+
+
+PLACES = Places()
+MODULES: dict[
+    type, Any
+] = {}  # the class of a device's arrays -> CuPy, once there is a device or an array of one
+NEEDS_SLOW_PATH: list[str] = []  # an entry where tensors may be no NumPy arrays, or something else holds
+
+
+def module_of(x: Any) -> Any:
+    """What computes with an array: CuPy where it lies on a GPU, else NumPy."""
+    return MODULES.get(x.__class__, np)
+
+
+def is_array(x: Any) -> bool:
+    """Whether it is an array, of NumPy or of a device."""
+    return isinstance(x, np.ndarray) or x.__class__ in MODULES
+
+
+def held(x: Any) -> Any:
+    """`x` as an array, where it lies."""
+    return x if x.__class__ in MODULES else np.asarray(x)
+
+
+def own_copy(x: Any) -> Any:
+    """A copy of `x`, where it lies."""
+    return module_of(x).array(x)
+
+
+def on_host(x: Any) -> Any:
+    """The elements as a NumPy array; from a device for whoever asks for them."""
+    return x.get() if module_of(x) is not np else np.asarray(x)
+
+
+def at(device: Context | None) -> AbstractContextManager[Any]:
+    """A block in which what is made of numbers alone is made on this device; None changes nothing."""
+    if device is None:
+        return nullcontext()
+    require_device(device)
+    return device
+
+
+def refuse_device(x: Any, what: str) -> None:
+    """Refuse an array of a device where its elements are needed on the processor.
+
+    Errors
+        DeviceError saying how to copy it.
+    """
+    if x.__class__ in MODULES:
+        raise DeviceError(f"{what} needs the elements on the processor; write x.numpy(), or x.to(tl.cpu())")
+
+
 def require_device(device: Context) -> None:
-    """Refuse a device that plans cannot run on.
+    """Refuse a device that is not there.
 
     Errors
         DeviceError saying what is missing.
     """
     if not isinstance(device, Context):
         raise DeviceError(f"{device!r} is no device; expected cpu() or gpu()")
-    if device.device_type == "cpu":
-        return
-    if importlib.util.find_spec("cupy") is None:
-        raise DeviceError(
-            f"{device}: CuPy is not installed; try pip install 'tinygrad_lesson[cuda12]', or use cpu"
-        )
-    raise DeviceError(f"{device}: plans run on the cpu only in this version")
+    if device.device_type != "cpu":
+        importlib.import_module("tinygrad_lesson.devices").cupy_for(device)
 
 
 LINE = 64  # bytes of a cache line, and of the widest vector register
@@ -98,7 +153,7 @@ def refuse_masked(value: Any, what: str) -> None:
         )
 
 
-def real(value: Any, what: str, dtype: Any = None) -> np.ndarray:
+def real(value: Any, what: str, dtype: Any = None) -> Any:
     """`value` as an array of this type.
 
     Errors
@@ -106,14 +161,42 @@ def real(value: Any, what: str, dtype: Any = None) -> np.ndarray:
     """
     if value.__class__ is not np.ndarray:
         refuse_masked(value, what)
-    array = np.asarray(value)
+    array = held(value)
     if array.dtype.kind == "c":
         raise DTypeError(f"{what} is {array.dtype}, expected real numbers: give array.real, or abs(array)")
-    return np.asarray(array, dtype)
+    return array if dtype is None else array.astype(dtype, copy=False)
 
 
-def read_only(array: np.ndarray) -> np.ndarray:
-    """The same memory, not to be written to."""
+def placed_at(x: Any) -> Context:
+    """Where an array lies."""
+    if x.__class__ not in MODULES:
+        return Context()
+    return importlib.import_module("tinygrad_lesson.devices").device_of(x)  # type: ignore[no-any-return]
+
+
+def zeros_at(place: Context, shape: Any, dtype: Any) -> Any:
+    """Zeros on a device."""
+    if place.device_type == "cpu":
+        return np.zeros(shape, dtype)
+    with importlib.import_module("tinygrad_lesson.devices").on(place) as module:
+        return module.zeros(shape, dtype)
+
+
+def assign(place: Any, value: Any) -> None:
+    """Copy elements into an array, from wherever they are: whoever calls this asks for them to be moved."""
+    module = module_of(place)
+    place[...] = on_host(value) if module is np else module.asarray(value)
+
+
+def read_only_memory(array: Any) -> bool:
+    """Whether nobody may write there, as far as it is known."""
+    return array.__class__ not in MODULES and not array.flags.writeable
+
+
+def read_only(array: Any) -> Any:
+    """The same memory, not to be written to; CuPy's arrays cannot tell."""
     view = array.view()
+    if array.__class__ in MODULES:
+        return view
     view.flags.writeable = False
     return view

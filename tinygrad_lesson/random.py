@@ -6,6 +6,7 @@ out, and how words of 32 bits become numbers. With these two a run of MXNet or o
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -48,6 +49,16 @@ class MXNetGenerator:
         """Start again, as a new generator with this seed would."""
         self.seed = int(seed)
         self._streams: list[np.random.MT19937] = []
+        self._counting: Any = None
+
+    def on(self, xp: Any) -> Any:
+        """The generator for arrays of `xp`: this one for NumPy; on a GPU one that draws there, begun by this seed."""
+        if xp is np:
+            return self
+        if self._counting is None:
+            philox = importlib.import_module("tinygrad_lesson.philox")
+            self._counting = philox.Philox(self.seed)
+        return self._counting.of(xp)
 
     def get_state(self) -> npt.NDArray[np.int32]:
         """Where the streams are: for each its 624 words and its position in them.

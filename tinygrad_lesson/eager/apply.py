@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.eager.recording import NEEDS_SLOW_PATH, RECORDING
+from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, PLACES, module_of
+from tinygrad_lesson.eager.recording import RECORDING
 from tinygrad_lesson.eager.tensor import (
     Pair,
     Tensor,
     as_array,
+    devices,
     lent,
     operand,
     recorded_as,
@@ -23,6 +25,7 @@ from tinygrad_lesson.eager.tensor import (
 from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.engine.graph import UNNAMED, Node
+from tinygrad_lesson.engine.namespace import numbers_only
 from tinygrad_lesson.engine.op import Op, check_result
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.engine.world import Arrays, World
@@ -30,28 +33,33 @@ from tinygrad_lesson.engine.world import Arrays, World
 ndarray, FLOAT = np.ndarray, np.dtype(float)
 
 
-def apply(op: Op, inputs: Sequence[Any], every: bool = False) -> Any:
+def apply(op: Op, inputs: Sequence[Any], every: bool = False, xp: Any = np) -> Any:
     """Compute `op`, and record it where a gradient may be asked for. It gives `every` result, or those that it shows.
 
+    `xp` computes: CuPy, if the tensors lie on a GPU.
+
     Errors
-        ShapeError or DTypeError naming the op, its inputs and their shapes.
+        ShapeError or DTypeError naming the op, its inputs and their shapes; DeviceError for inputs on two devices.
     """
     tensors = tuple([x if x.__class__ is Tensor else operand(x) for x in inputs])
-    if NEEDS_SLOW_PATH and RECORDING.levels:
-        level = uppermost(tensors)
+    if NEEDS_SLOW_PATH and xp is np:
+        level = uppermost(tensors) if RECORDING.levels else None
         if level is not None:
             return level.apply(op, tensors, every)
-    extra = {"generator": random.default_generator()} if op.random else {}
+        if MODULES and (there := on_device(op, tensors)) is not None:
+            with devices().on(there[0]) as module:
+                return apply(op, there[1], every, module)
+    extra = {"generator": random.default_generator().on(xp)} if op.random else {}
     recorded = is_recorded(op, tensors)
     arrays: Any = [t.capture() if recorded else t.array for t in tensors]
     try:
         if op.learns:
             check_parameters(op, tensors)
-        result = op.forward(np, *arrays, **extra)
+        result = op.forward(xp, *arrays, **extra)
     except AttributeError:  # a number has no shape
         if not any(type(x) in NUMBERS for x in arrays):
             raise
-        arrays = [np.asarray(t.array) if type(t.array) in NUMBERS else t for t in tensors]
+        arrays = [xp.asarray(t.array) if type(t.array) in NUMBERS else t for t in tensors]
         return apply(op, arrays, every)
     except (ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
         raise explained(op, tensors, error) from error
@@ -72,6 +80,23 @@ def apply(op: Op, inputs: Sequence[Any], every: bool = False) -> Any:
     node = Node(op, tensors, UNNAMED, result, arrays) if recorded else None
     shown = tuple(wrap(result[i], node, i) for i in range(op.results if every else op.visible))
     return shown[0] if len(shown) == 1 else shown
+
+
+def on_device(op: Op, tensors: Sequence[Tensor]) -> tuple[Any, Sequence[Tensor]] | None:
+    """The GPU that an op is carried out on, and its inputs; None where that is the processor.
+
+    A constant of the processor without axes goes along as a number.
+    """
+    arrays = [t.array for t in tensors]
+    if any(x.__class__ in MODULES for x in arrays):
+        alone = [
+            t.node is None and x.__class__ is ndarray and not x.ndim
+            for t, x in zip(tensors, arrays, strict=True)
+        ]
+        tensors = [wrap(t.array[()]) if is_one else t for is_one, t in zip(alone, tensors, strict=True)]
+        arrays = [t.array for t in tensors]
+    place = devices().place_for(op, arrays)
+    return None if place.device_type == "cpu" else (place, tensors)
 
 
 def uppermost(tensors: Sequence[Tensor]) -> Any:
@@ -107,9 +132,9 @@ def update(state: Tensor, new: Any, op: Op) -> None:
             f"function, train without jit, or bind a Symbol, whose plan has states"
         )
     if hasattr(state, "kept"):
-        state.array = state.kept = np.array(new, state.dtype)
+        state.array = state.kept = module_of(new).array(new, state.dtype)
     else:
-        np.copyto(state.array, new)
+        module_of(new).copyto(state.array, new)
 
 
 def refuse_complex(op: Op, arrays: Sequence[Any]) -> None:
@@ -197,7 +222,7 @@ class Tensors(World):
 
     def holds(self, x: Any) -> bool:
         """Tensors, and arrays as constants."""
-        return isinstance(x, Tensor | np.ndarray | np.generic)
+        return isinstance(x, Tensor | np.ndarray | np.generic) or x.__class__ in MODULES
 
 
 TENSORS = Tensor.F = Tensors()
@@ -248,6 +273,25 @@ def typed(g: Any, dtype: Any) -> Any:
     return (g.real if dtype.kind == "f" else g).astype(dtype)
 
 
-ARRAYS, AS_TOLD = Recorded(), AsTold()
+class OnDevices(Recorded):
+    """Arrays that lie wherever they lie: an op is carried out where its inputs are."""
+
+    def forward(self, op: Op, inputs: Sequence[Any]) -> Any:
+        """What the op computes."""
+        with devices().on(devices().place_for(op, inputs)) as xp:
+            y = op.forward(xp, *inputs)
+        return y.item() if inputs and type(inputs[0]) in NUMBERS and numbers_only(inputs) else y
+
+    def operands(self, node: Any, gs: Sequence[Any]) -> Sequence[Any]:
+        """What was recorded; what a rule makes of numbers alone is made where the result lies."""
+        PLACES.stack = (*PLACES.stack[:-1], devices().device_of(results_of(node)[0]))
+        return super().operands(node, gs)
+
+    def holds(self, x: Any) -> bool:
+        """Arrays of any device."""
+        return x.__class__ in MODULES or super().holds(x)
+
+
+ARRAYS, AS_TOLD, ON_DEVICES = Recorded(), AsTold(), OnDevices()
 for _world in (ARRAYS, AS_TOLD):
     vars(_world).update(add=np.add)  # called most, so without a way around

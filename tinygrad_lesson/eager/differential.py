@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.arrays import held, is_array, module_of, own_copy
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.nested import is_tree, mapped
 from tinygrad_lesson.eager.operators import recorded_sweep, seed_of, sweep
@@ -73,9 +74,12 @@ def gradients(heads: Sequence[tuple[Tensor, Any]], wrt: Sequence[Any], create_gr
         found = recorded_sweep([(y, g if isinstance(g, Tensor) else wrap(seed)) for y, g, seed in seeds], wrt)
     else:
         found = [
-            g if g is None else wrap(np.array(g)) for g in sweep([(y, seed) for y, _, seed in seeds], wrt)
+            g if g is None else wrap(own_copy(g)) for g in sweep([(y, seed) for y, _, seed in seeds], wrt)
         ]
-    return [wrap(np.zeros_like(x.array)) if g is None else g for x, g in zip(wrt, found, strict=True)]
+    return [
+        wrap(module_of(x.array).zeros_like(x.array)) if g is None else g
+        for x, g in zip(wrt, found, strict=True)
+    ]
 
 
 def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Function:
@@ -179,7 +183,7 @@ def like(x: Any, gradients: Iterator[Tensor]) -> Any:
 
 def is_float(x: Any) -> bool:
     """Whether a leaf of a tree has a gradient; all else in it (integers, texts, None) stays as it is."""
-    if isinstance(x, Tensor | np.ndarray):
+    if isinstance(x, Tensor) or is_array(x):
         return x.dtype.kind not in "iub"
     return not (x is None or isinstance(x, bool | int | str | bytes | np.integer | np.bool) or callable(x))
 
@@ -206,7 +210,7 @@ def watch(x: Any) -> Tensor:
         with recording(True):
             again: Tensor = TENSORS.identity(x)
             return again
-    fresh = same(x, np.asarray(x.capture()))
+    fresh = same(x, held(x.capture()))
     fresh.requires_grad = True
     return fresh
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_lesson.arrays import held, own_copy
 from tinygrad_lesson.eager.recording import RECORDING, UNRECORDED
 from tinygrad_lesson.eager.tensor import Tensor, wrap
 from tinygrad_lesson.engine.errors import GraphError, ShapeError
@@ -36,7 +37,7 @@ class Hook:
         """
         if self.function is None:
             return g
-        new = self.function(g if isinstance(g, Tensor) else wrap(np.asarray(g)))
+        new = self.function(g if isinstance(g, Tensor) else wrap(held(g)))
         if new is None:
             return g
         if np.shape(new) != np.shape(g):
@@ -44,7 +45,7 @@ class Hook:
             raise ShapeError(f"register_hook: the function gave a gradient of shape {told}")
         if isinstance(g, Tensor):
             return new
-        return np.asarray(new.array if isinstance(new, Tensor) else new, g.dtype)
+        return held(new.array if isinstance(new, Tensor) else new).astype(g.dtype, copy=False)
 
 
 class Hooks:
@@ -116,7 +117,7 @@ def retain_grad(x: Tensor) -> None:
     def keep(g: Tensor) -> None:
         x = there()
         if x is not None:
-            x.grad = wrap(np.array(g.array) if x.grad is None else x.grad.array + g.array)
+            x.grad = wrap(own_copy(g.array) if x.grad is None else x.grad.array + g.array)
 
     register_hook(x, keep)
 

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import real
+from tinygrad_lesson.arrays import MODULES, Context, own_copy, real, zeros_at
 from tinygrad_lesson.eager.apply import Tensors, apply
 from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.differential import PASSED, vjp
 from tinygrad_lesson.eager.nested import is_tree, put_together, take_apart, tensors_in
 from tinygrad_lesson.eager.recording import RECORDING, alone, tracing, unhidden
-from tinygrad_lesson.eager.tensor import FEW, Tensor, results_of, wrap
+from tinygrad_lesson.eager.tensor import FEW, Tensor, devices, results_of, wrap
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError
 from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors, constant
@@ -165,11 +165,11 @@ class Traced(Copied):
         """
         if t.node is not None and t.node.label is not PASSED:  # else its derivative was taken inside
             raise GraphError("jit: the function uses a recorded tensor from outside; pass it as an argument")
-        small = np.size(t.array) <= FEW  # of which each use has a copy
+        small = np.size(t.array) <= FEW and t.array.__class__ not in MODULES  # of which each use has a copy
         key = (t.shape, t.dtype, np.asarray(t.array).tobytes()) if small else id(t.array)
         if key not in self.known:
             node = Node(None, label=Label(f"constant {len(self.known)}"))
-            self.outside[node] = np.array(real(self.captured.copy_of(t.array), "jit: a constant"))
+            self.outside[node] = own_copy(real(self.captured.copy_of(t.array), "jit: a constant"))
             self.known[key] = Edge(node)
         return self.known[key]
 
@@ -205,7 +205,8 @@ class Program:
     ) -> None:
         self.settings, self.captured = settings, captured
         self.lock = lock()  # the arrays serve one call at a time
-        self.examples = [np.array(real(t.example(), "jit: an argument")) for t in inputs]
+        self.examples = [own_copy(real(t.example(), "jit: an argument")) for t in inputs]
+        self.place = self.device()
         self.leaves = [Node(None, label=Label(f"input {i}"), values=no_grad_here) for i in range(len(inputs))]
         with tracing(), alone():
             leaves = zip(self.examples, self.leaves, strict=True)
@@ -220,18 +221,33 @@ class Program:
         recorded = ancestors([t.node for t in outputs if t.node is not None])
         draws = [node for node in recorded if node.op is not None and node.op.random]
         outputs += [t for node in draws for t in all_results(node)]
-        self.drawn = [np.array(t.array) for t in outputs[self.shown :]]
+        self.drawn = [own_copy(t.array) for t in outputs[self.shown :]]
         self.shapes = [(t.shape, t.dtype) for t in outputs]
         F = Traced(self.leaves, captured)
         self.heads, self.outside = F.graph(outputs), F.outside
         self.order = [n for n in ancestors([edge.node for edge in self.heads]) if n.op is not None]
         self.results = [f"output {i}" for i in range(len(self.heads))]
         given = list(zip(self.leaves, self.examples, strict=True))
-        self.plan, self.arrays = planned(given, self.outside, self.heads, self.shapes, settings.passes)
+        self.plan, self.arrays = planned(
+            given, self.outside, self.heads, self.shapes, settings.passes, self.place
+        )
         generator = random.default_generator()
-        self.runner = find_runner(settings.runner)(self.plan, self.arrays, generator, movable=True)
+        self.runner = find_runner(settings.runner, self.place)(
+            self.plan, self.arrays, generator, movable=True
+        )
         self.pull: Program | None = None
         self.derived: dict[Any, Program] = {}  # what other transformations have made of it
+
+    def device(self) -> Context:
+        """Where the arguments lie.
+
+        Errors
+            DeviceError if they lie on different devices.
+        """
+        if not MODULES:
+            return Context()
+        names = [f"argument {i}" for i in range(len(self.examples))]
+        return devices().common("jit", names, self.examples)  # type: ignore[no-any-return]
 
     def again(self, draws: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
         """The results for other inputs, and given what the random ops draw."""
@@ -275,7 +291,7 @@ class Program:
                     gradients.append(back(tensors[i]))
                 return tuple(sum(parts[1:], parts[0]) for parts in zip(*gradients, strict=True))
 
-            seeds = [np.zeros(shape, dtype) for shape, dtype in self.shapes[: self.shown]]
+            seeds = [zeros_at(self.place, *spec) for spec in self.shapes[: self.shown]]
             tensors = [wrap(x) for x in (*seeds, *self.drawn, *self.examples)]
             self.pull = Program(pull, tensors, self.settings, Captured([]))
         return self.pull
@@ -287,22 +303,23 @@ def planned(
     heads: Sequence[Edge],
     shapes: Sequence[tuple[Any, Any]],
     passes: Passes,
+    place: Context = Context(),
 ) -> tuple[Plan, dict[str, np.ndarray]]:
     """The plan that computes `heads` in its backward part, and the arrays that it is bound to.
 
     `inputs` are leaves with arrays like theirs, `outside` leaves with what they always hold; `shapes` are shape and
     type of each head. The arrays are called input 0, input 1, ... and output 0, output 1, ...
     """
-    arrays = {leaf.name: np.array(x) for leaf, x in inputs}
+    arrays = {leaf.name: own_copy(x) for leaf, x in inputs}
     builder = Builder(passes)
     for leaf, x in inputs:
         builder.leaf(leaf, x.shape, x.dtype)
     for node, x in outside.items():
-        if x.size == 1 and x.dtype.kind == "f":
+        if x.size == 1 and x.dtype.kind == "f" and isinstance(x, np.ndarray):
             builder.values[node] = (builder.full(shape=x.shape, value=x.item(), dtype=str(x.dtype)),)
         else:
             builder.leaf(node, x.shape, x.dtype)
-            arrays[node.name] = x
+            arrays[node.name] = devices().moved(x, place) if MODULES else x
     heads = narrowed(heads)
     interpret(builder, ancestors([edge.node for edge in heads]))
     edges = [builder.read(edge) for edge in heads]
@@ -310,7 +327,7 @@ def planned(
     updates = [(name, edge, False) for name, edge in zip(targets, edges, strict=True)]
     plan = Compiler(builder, passes).compile(Task([], updates, targets))
     builder.forget()
-    return plan, arrays | {name: np.zeros(shape, dtype) for name, (shape, dtype) in targets.items()}
+    return plan, arrays | {name: zeros_at(place, *spec) for name, spec in targets.items()}
 
 
 def no_grad_here() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, cpu, require_device
+from tinygrad_lesson.arrays import MODULES, Context, cpu, held, module_of, on_host, require_device
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.functions import NAMES, TABLE
 from tinygrad_lesson.eager.functions.table import known, known_if_shared
-from tinygrad_lesson.eager.tensor import Spellings, Tensor, wrap
+from tinygrad_lesson.eager.tensor import Spellings, Tensor, devices, wrap
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.op import FUNCTIONS
 from tinygrad_lesson.engine.shapes import normalize_axis, size_of
@@ -83,12 +84,12 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
     "ndimension": lambda x: x.ndim,
     "numel": lambda x: x.size,
     "element_size": lambda x: x.itemsize,
-    "is_contiguous": lambda x: bool(np.asarray(x.array).flags.c_contiguous),
+    "is_contiguous": lambda x: bool(held(x.array).flags.c_contiguous),
     "is_floating_point": lambda x: x.dtype.kind == "f",
     "is_complex": lambda x: x.dtype.kind == "c",
     "is_signed": lambda x: x.dtype.kind not in "bu",
     "nelement": lambda x: x.size,
-    "tobytes": lambda x, order="C": np.asarray(x.seen("x.tobytes()")).tobytes(order),
+    "tobytes": lambda x, order="C": on_host(x.seen("x.tobytes()")).tobytes(order),
     "allclose": lambda x, other, rtol=1e-05, atol=1e-08, equal_nan=False: np.allclose(
         x, other, rtol, atol, equal_nan
     ),
@@ -105,7 +106,7 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
     "__rshift__": lambda x, bits: wrap(np.right_shift(known(x), known(bits))),
     "__rlshift__": lambda x, other: wrap(np.left_shift(known(other), known(x))),
     "__rrshift__": lambda x, other: wrap(np.right_shift(known(other), known(x))),
-    "tolist": lambda x: np.asarray(x.seen("x.tolist()")).tolist(),
+    "tolist": lambda x: on_host(x.seen("x.tolist()")).tolist(),
     "__round__": lambda x, digits=0: NAMES["round"](x, digits),
     "__and__": lambda x, other: NAMES["bitwise_and"](x, other),
     "__or__": lambda x, other: NAMES["bitwise_or"](x, other),
@@ -114,22 +115,22 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
     "__ror__": lambda x, other: NAMES["bitwise_or"](other, x),
     "__rxor__": lambda x, other: NAMES["bitwise_xor"](other, x),
     "__invert__": lambda x: NAMES["invert"](x),
-    "__contains__": lambda x, item: bool(np.any(np.asarray(x.array) == known(item))),
+    "__contains__": lambda x, item: bool(np.any(held(x.array) == known(item))),
 }
 TYPES = {
     "float": "float32", "double": "float64", "half": "float16", "int": "int32", "long": "int64",
     "short": "int16", "bool": "bool", "byte": "uint8", "char": "int8", "cfloat": "complex64", "cdouble": "complex128",
 }  # fmt: skip
 FIELDS: dict[str, Callable[[Any], Any]] = {  # what an array tells of itself
-    "nbytes": lambda x: np.asarray(x.array).nbytes,
+    "nbytes": lambda x: held(x.array).nbytes,
     "itemsize": lambda x: x.dtype.itemsize,
-    "strides": lambda x: np.asarray(x.array).strides,
-    "device": lambda x: cpu(),
+    "strides": lambda x: held(x.array).strides,
+    "device": lambda x: devices().device_of(x.array) if MODULES else cpu(),
     "is_leaf": lambda x: x.node is None or x.node.is_variable,
     "H": lambda x: NAMES["conj"](x.T),
     "mH": lambda x: x.adjoint(),
     "flat": lambda x: NAMES["ravel"](x),
-    "flags": lambda x: np.asarray(x.array).flags,
+    "flags": lambda x: held(x.array).flags,
     "retains_grad": lambda x: x.node is not None and x.node.is_variable,
 }
 TOO = """
@@ -249,16 +250,19 @@ def to(x: Tensor, target: Any = None, *, dtype: Any = None, device: Any = None) 
         target = target.dtype
     if isinstance(target, str) and target.partition(":")[0] in ("cpu", "gpu", "cuda"):
         target = Context.parse(target.replace("cuda", "gpu"))
-    if isinstance(target, Context) or device is not None:
-        require_device(target if isinstance(target, Context) else device)
-        target = None
+    place = target if isinstance(target, Context) else device
+    if place is not None:
+        require_device(place)
+        if MODULES:
+            x = importlib.import_module("tinygrad_lesson.eager.moving").to_device(x, place)
+        target = None if target is place else target
     wanted = target if dtype is None else dtype
     return x if wanted is None else x.astype(wanted)
 
 
 def zero_grad(x: Tensor, set_to_none: bool = True) -> None:
     """Forget the gradient, so that the next `backward` does not add to it."""
-    x.grad = None if set_to_none or x.grad is None else wrap(np.zeros_like(x.grad.array))
+    x.grad = None if set_to_none or x.grad is None else wrap(module_of(x.grad.array).zeros_like(x.grad.array))
 
 
 def in_words_of_torch(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -277,7 +281,7 @@ def in_words_of_torch(name: str, method: Callable[..., Any]) -> Callable[..., An
 
 def dlpack(x: Tensor, **named: Any) -> Any:
     """The elements for another library, in the same memory: DLPack's protocol."""
-    return np.asarray(x.seen("x.__dlpack__(), which from_dlpack calls")).__dlpack__(**named)
+    return held(x.seen("x.__dlpack__(), which from_dlpack calls")).__dlpack__(**named)
 
 
 METHODS |= {name: lambda x, dtype=dtype: x.astype(dtype) for name, dtype in TYPES.items()}
@@ -285,7 +289,7 @@ METHODS |= {
     "to": to,
     "zero_grad": zero_grad,
     "__dlpack__": dlpack,
-    "__dlpack_device__": lambda x: np.asarray(x.array).__dlpack_device__(),
+    "__dlpack_device__": lambda x: held(x.array).__dlpack_device__(),
 }
 for _name, _method in METHODS.items():
     setattr(Spellings, _name, _method)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import refuse_masked
+from tinygrad_lesson.arrays import MODULES, is_array, placed_at, refuse_masked
 from tinygrad_lesson.eager.captured import PLAIN, exact
 from tinygrad_lesson.eager.tensor import Tensor, operand
 from tinygrad_lesson.engine.errors import DTypeError
@@ -26,10 +26,12 @@ def take_apart(x: Any, arrays: list[Tensor], key: list[Any], objects: list[Any] 
     if x.__class__ is Tensor and x.array.__class__ is np.ndarray:
         arrays.append(x)
         key += (x.array.shape, x.array.dtype)
-    elif isinstance(x, (Tensor, np.ndarray)):
+    elif isinstance(x, Tensor) or is_array(x):
         refuse_masked(x, "jit: an argument")
         arrays.append(operand(x))
         key += (x.shape, x.dtype)
+        if MODULES:
+            key.append(placed_at(arrays[-1].example()))
     elif (parts := parts_of(x)) is None:
         key.append(exact(x))
         if objects is not None and not isinstance(x, PLAIN):
@@ -64,7 +66,7 @@ def parts_of(x: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
 
 def put_together(x: Any, arrays: Iterator[Any]) -> Any:
     """A container like `x` with other arrays, which are taken in the order of `parts_of`."""
-    if isinstance(x, Tensor | np.ndarray):
+    if isinstance(x, Tensor) or is_array(x):
         return next(arrays)
     parts = parts_of(x)
     if parts is None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import real
-from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, TENSORS, apply, typed
+from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, module_of, own_copy, real
+from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, ON_DEVICES, TENSORS, apply, typed
 from tinygrad_lesson.eager.hooks import hooked
-from tinygrad_lesson.eager.recording import NEEDS_SLOW_PATH, RECORDING, UNRECORDED
-from tinygrad_lesson.eager.tensor import Pair, Tensor, operand, wrap
+from tinygrad_lesson.eager.recording import RECORDING, UNRECORDED
+from tinygrad_lesson.eager.tensor import Pair, Tensor, devices, operand, wrap
 from tinygrad_lesson.engine.backprop import backprop
 from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
@@ -75,13 +75,18 @@ def seed_of(tensor: Tensor, gradient: Any) -> Any:
                 f"backward: a result of shape {show(tensor.shape)} needs its own gradient: "
                 f"give an array of that shape, or reduce it first, e.g. y.sum()"
             )
+        if MODULES:
+            with devices().on(devices().device_of(tensor.example())) as xp:
+                return xp.ones(tensor.shape, tensor.dtype)
         return np.ones(tensor.shape, tensor.dtype)
     if isinstance(gradient, Tensor) and gradient.level is not None and gradient.shape == tensor.shape:
         return gradient  # a tracer, whose value is not looked at
     given = operand(gradient).array
-    if tensor.dtype.kind != "c":
+    if MODULES:
+        devices().common("backward", ("the result", "the gradient"), (tensor.array, given))
+    if tensor.dtype.kind != "c" and given.__class__ not in MODULES:
         given = real(given, "backward: the gradient")
-    value = np.array(given, dtype=tensor.dtype)  # a graph may hold it
+    value = module_of(given).array(given, dtype=tensor.dtype)  # a graph may hold it
     if value.shape != tensor.shape:
         raise ShapeError(f"backward: the gradient is {show(value.shape)}, expected {show(tensor.shape)}")
     return value
@@ -89,6 +94,9 @@ def seed_of(tensor: Tensor, gradient: Any) -> Any:
 
 def sweep(heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any] | None) -> list[Any]:
     """Gradients as arrays: nothing is recorded."""
+    if MODULES and heads:
+        with devices().on(devices().device_of(heads[0][1])):
+            return backprop(ON_DEVICES, heads, wrt)
     return backprop(ARRAYS, heads, wrt)
 
 
@@ -120,7 +128,7 @@ def backward(
         tensor = leaf.values()
         if tensor is not None and g is not None:
             g = hooked(leaf, typed(g, tensor.dtype))
-            tensor.grad = wrap(np.array(g) if tensor.grad is None else tensor.grad.array + g)
+            tensor.grad = wrap(own_copy(g) if tensor.grad is None else tensor.grad.array + g)
 
 
 def changing(sign: str, function: Any) -> Any:
@@ -147,7 +155,7 @@ def changing(sign: str, function: Any) -> Any:
                 f"x {sign}= y: the result is {show(y.shape)} {y.dtype}, expected {show(self.shape)} {self.dtype}; "
                 f"write `x = x {sign} y` for a new tensor"
             )
-        self.value = np.array(y.array, self.dtype)
+        self.value = module_of(y.array).array(y.array, self.dtype)
         self.kept = self.array  # nobody else has it
         return self
 

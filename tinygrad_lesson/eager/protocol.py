@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import refuse_masked
+from tinygrad_lesson.arrays import refuse_device, refuse_masked
 from tinygrad_lesson.eager.recording import CUT, HERE, RECORDING, looking
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError
 from tinygrad_lesson.engine.op import FUNCTIONS
@@ -39,9 +39,9 @@ class NumpyProtocol:
         def __getattr__(self, name: str) -> Any: ...
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(
-            self.seen("np.asarray(x), which np.array and other functions of NumPy call"), dtype=dtype
-        )
+        array = self.seen("np.asarray(x), which np.array and other functions of NumPy call")
+        refuse_device(array, "np.asarray(x)")
+        return np.array(array, dtype=dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:  # type: ignore[override]
         name = f"np.{ufunc.__name__}"

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tinygrad_lesson.arrays import NEEDS_SLOW_PATH  # an entry for every block, of any thread, too
 from tinygrad_lesson.engine.errors import GraphError, LessonError
 
 
@@ -26,7 +27,6 @@ class Recording(threading.local):
 
 
 RECORDING = Recording()
-NEEDS_SLOW_PATH: list[str] = []  # an entry for every block, of any thread, in which something else holds
 UNRECORDED = (
     "this tensor was computed without recording: set requires_grad=True on an input, outside of no_grad, "
     "and use no op without a gradient on the way"

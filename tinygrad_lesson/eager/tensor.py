@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_lesson.arrays import refuse_masked
+from tinygrad_lesson.arrays import (
+    MODULES,
+    NEEDS_SLOW_PATH,
+    Context,
+    held,
+    module_of,
+    on_host,
+    own_copy,
+    refuse_masked,
+    require_device,
+)
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.eager.protocol import NumpyProtocol, holds_recorded
 from tinygrad_lesson.eager.recording import CUT, RECORDING, looking
@@ -32,7 +43,8 @@ class Spellings:
 class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type: ignore[misc]
     """An array, and if a gradient may be asked for, the node of the graph that made it.
 
-    `Tensor(data, requires_grad=True)` is a leaf; `backward` on a result adds to its `grad`.
+    `Tensor(data, requires_grad=True)` is a leaf; `backward` on a result adds to its `grad`. It lies on `device`,
+    else where `data` does, or on the device of a block such as ``with tl.gpu(0):``.
 
     What a graph has recorded does not change any more. While nobody else can write to `array`, it is in `kept` too,
     and a graph takes it as it is. `value` lets it out: from then on there is no `kept`, and graphs take copies.
@@ -46,10 +58,14 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
     held: bool  # set where a graph has `kept` as a constant
     lock: Any  # set for a caller's large array, which is locked when a graph takes it
 
-    def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
+    def __init__(
+        self, data: Any, requires_grad: bool = False, *, dtype: Any = None, device: Context | None = None
+    ) -> None:
         if isinstance(data, Tensor):
             data = data.seen("Tensor(x)")
         self.array = self.kept = numbers_in(data, dtype)
+        if device is not None or NEEDS_SLOW_PATH:
+            self.array = self.kept = placed(self.array, device)
         self.node: Node | None = None
         self.index = 0
         self.grad: Tensor | None = None
@@ -96,9 +112,12 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
         if not hasattr(self, "kept") or type(array) in NUMBERS:
             return array
         if node is not None and node.op is not None:
+            if array.__class__ in MODULES:
+                return own_copy(array)  # which cannot be locked
             array.setflags(write=False)
             return array
-        if node is not None or hasattr(self, "held") or not array.flags.writeable:
+        fixed = array.__class__ not in MODULES and not array.flags.writeable
+        if node is not None or hasattr(self, "held") or fixed:
             self.copied, self.array = array, array.copy("K")
         del self.kept
         return self.array
@@ -121,7 +140,7 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
             if self.node is None:
                 self.held = True
             return array
-        if array.size <= FEW:
+        if array.size <= FEW or array.__class__ in MODULES:
             return array.copy("K")
         if hasattr(self, "lock") and array.base is None:
             self.lock = self.lock or Lock(array)
@@ -164,7 +183,7 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
 
     def numpy(self) -> np.ndarray:
         """A copy of the elements as a NumPy array."""
-        return np.array(self.seen("x.numpy()"))
+        return np.array(on_host(self.seen("x.numpy()")))
 
     def seen(self, what: str) -> Any:
         """The value, for `what` lets it out of the graph.
@@ -192,7 +211,7 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
         """The one element, for `what` lets it out of the graph."""
         if self.size != 1:
             raise ShapeError(f"item: a tensor of shape {show(self.shape)} has {self.size} elements, not one")
-        return np.asarray(self.seen(what)).item()
+        return on_host(self.seen(what)).item()
 
     def detach(self) -> Tensor:
         """The same elements, cut off from the graph."""
@@ -229,14 +248,15 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
         return len(self.array)
 
     def __repr__(self) -> str:
-        body = np.array2string(np.asarray(self.array), separator=", ", prefix="Tensor(")
-        return f"Tensor({body}, dtype={self.dtype}{', requires_grad=True' if self.requires_grad else ''})"
+        body = np.array2string(on_host(self.array), separator=", ", prefix="Tensor(")
+        more = f", device={self.device}" if self.array.__class__ in MODULES else ""
+        return (
+            f"Tensor({body}, dtype={self.dtype}{more}{', requires_grad=True' if self.requires_grad else ''})"
+        )
 
     def __format__(self, form: str) -> str:
         return (
-            format(np.asarray(self.array).item(), form)
-            if form and self.size == 1
-            else format(str(self), form)
+            format(on_host(self.array).item(), form) if form and self.size == 1 else format(str(self), form)
         )
 
     # Operators and methods.
@@ -320,12 +340,12 @@ def separated(parts: Sequence[Any], shape: tuple[int, ...]) -> tuple[Key, list[A
             )
         found: Sequence[Any] = (x,)
         if x.dtype.kind == "b":
-            mask = np.asarray(x.detach().seen("x[mask]"))
+            mask = held(x.detach().seen("x[mask]"))
             if not mask.ndim:  # it takes no axis, and gives one of size 1 or 0
                 key.append(("flag", bool(mask)))
                 continue
             masks.append((len(key), mask.shape))
-            found = np.nonzero(mask)
+            found = module_of(mask).nonzero(mask)
         key += [("array", len(arrays) + i) for i in range(len(found))]
         arrays += found
     for place, expected in masks:
@@ -390,7 +410,7 @@ def as_array(value: Any, tensors: Sequence[Tensor]) -> Any:
     """What an op made of `tensors`: NumPy's scalars as arrays; what came of numbers alone as a number."""
     if type(value) in NUMBERS:
         return value
-    array = np.asarray(value)
+    array = held(value)
     return array.item() if tensors and numbers_only([t.array for t in tensors]) and not array.ndim else array
 
 
@@ -426,6 +446,8 @@ def numbers_in(data: Any, dtype: Any, copy: bool | None = True) -> np.ndarray:
     if isinstance(data, list | tuple) and any(map(holds_recorded, data)):
         raise DTypeError("a list of recorded tensors is no array; stack(list) keeps their gradients")
     if data.__class__ is not np.ndarray:
+        if hasattr(data, "__cuda_array_interface__") and devices().is_cupys(data):
+            return module_of(data).array(data, dtype=dtype, copy=bool(copy))  # type: ignore[no-any-return]
         refuse_masked(data, "the data of a tensor")
     try:
         array = np.array(data, dtype=dtype, copy=copy)
@@ -435,6 +457,20 @@ def numbers_in(data: Any, dtype: Any, copy: bool | None = True) -> np.ndarray:
     if array.dtype.kind not in KINDS:
         raise DTypeError(f"{data!r:.200} is neither a Tensor nor an array nor a number")
     return array
+
+
+def devices() -> Any:
+    """What knows of other devices than the processor, imported when the first is asked for."""
+    return importlib.import_module("tinygrad_lesson.devices")
+
+
+def placed(array: Any, device: Context | None = None) -> Any:
+    """An array of a new tensor where it is to lie: a NumPy array where arrays are made now, if nothing is said."""
+    if device is None and array.__class__ in MODULES:
+        return array
+    if device is not None:
+        require_device(device)
+    return devices().moved(array, device or devices().here())
 
 
 def equal_bits(a: Any, b: Any) -> bool:

@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from tinygrad_lesson.eager.recording import CUT, NEEDS_SLOW_PATH, RECORDING
+from tinygrad_lesson.arrays import NEEDS_SLOW_PATH
+from tinygrad_lesson.eager.recording import CUT, RECORDING
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import GraphError
 from tinygrad_lesson.engine.op import Op

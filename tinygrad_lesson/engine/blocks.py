@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 BLOCK = 32768  # elements: with what a function makes on the way they fit
 FEW = 4096  # elements up to which a choice is made by NumPy
+
+
+def is_gpu(xp: Any) -> bool:
+    """Whether `xp` is CuPy: neither NumPy nor what notes its calls."""
+    return type(xp) is ModuleType and xp is not np
+
+
+def row_of(xp: Any, numbers: Sequence[float], dtype: Any) -> Any:
+    """A short row of known numbers; on a GPU of kernels that are given one each, so that nothing is sent there."""
+    if is_gpu(xp):
+        row = [xp.full((), n, dtype) for n in numbers]
+        return xp.stack(row) if row else xp.empty((0,), dtype)
+    return xp.asarray(numbers, dtype=dtype)
 
 
 def in_blocks(xp: Any, function: Callable[..., Any], *arrays: Any) -> Any:
@@ -49,6 +63,8 @@ def choose(xp: Any, condition: Any, a: Any, b: Any) -> Any:
     Of many numbers NumPy's own takes a branch for each, which the processor guesses wrong where the condition is
     irregular. Here bits are masked instead, which is never slower and up to fifteen times as fast.
     """
+    if is_gpu(xp) and not isinstance(condition, xp.ndarray):
+        condition = xp.full((), condition)  # of a number the answer is one too, which CuPy does not take
     if xp is not np or type(condition) is not np.ndarray or condition.size <= FEW or condition.dtype != bool:
         return xp.where(condition, a, b)
     kind = np.result_type(a, b)

@@ -93,6 +93,7 @@ class Op:
     nested: ClassVar[bool] = False  # holds a plan of its own: `forward` takes a keyword `runner`
     traceable: ClassVar[bool] = True  # what `forward` calls may be noted once and carried out ever after
     learns: ClassVar[bool] = False  # declares `parameters`; set by `op`
+    host_only: ClassVar[str] = ""  # why `forward` computes with NumPy's arrays alone, where it does
     view: ClassVar[bool] = False  # `forward` returns a view of its first input
     mixes_dtypes: ClassVar[bool] = False  # inputs may differ in element type in MXNet too
     whole: ClassVar[bool] = False  # of integers MXNet keeps the whole part of the result

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, require_device
+from tinygrad_lesson.arrays import MODULES, Context, require_device
 from tinygrad_lesson.engine.errors import DTypeError, near
 from tinygrad_lesson.mx import sparse
 from tinygrad_lesson.mxnet.documented import documented, signature
@@ -90,6 +90,7 @@ def placed(made: NDArray, ctx: Context | None) -> NDArray:
     """An array, for a device."""
     if ctx is not None:
         require_device(ctx)
+        made.tensor = made.tensor.to(ctx) if MODULES else made.tensor
         made.place = ctx
     return made
 

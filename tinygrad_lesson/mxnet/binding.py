@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, require_device
+from tinygrad_lesson.arrays import Context, is_array, read_only_memory, require_device, zeros_at
 from tinygrad_lesson.engine.errors import BindError, listed, near, shown
 from tinygrad_lesson.engine.graph import Edge
 from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
@@ -25,6 +25,7 @@ def simple_bind(
     **settings: Any,
 ) -> Executor:
     """An executor whose arrays follow from the shapes of some arguments."""
+    require_device(ctx)
     order = symbol.nodes
     arguments, states = variables(order)
     leaves = [*arguments, *states]
@@ -46,9 +47,9 @@ def simple_bind(
     requests = read_requests(grad_req, [node.name for node in arguments])
     trained = [node for node in arguments if requests[node.name] != "null"]
     try:
-        parameters, gradients = Flat(specs(trained)), Flat(specs(trained))
+        parameters, gradients = Flat(specs(trained), ctx), Flat(specs(trained), ctx)
         kept = [spec for spec in specs(leaves) if spec[0] not in parameters.arrays]
-        bound = {**parameters.arrays, **{name: np.zeros(shape, dtype) for name, shape, dtype in kept}}
+        bound = {**parameters.arrays, **{name: zeros_at(ctx, shape, dtype) for name, shape, dtype in kept}}
     except (MemoryError, ValueError) as error:
         raise BindError(f"simple_bind: there is no room for the arrays: {error}") from None
     executor = Executor(
@@ -80,7 +81,7 @@ def bind(
     for name, array in kept.items():
         check_shape(bound[name], array, f"bind: the gradient of {name!r}")
     for name, array in (*kept.items(), *auxiliary.items()):
-        if not array.flags.writeable:
+        if read_only_memory(array):
             raise BindError(f"bind: the array for {name!r} is read-only; results have to be written there")
     return Executor(
         symbol.heads, symbol.list_outputs(), bound, kept, auxiliary, requests, context=ctx, **settings
@@ -137,7 +138,8 @@ def by_name(given: Any, names: Sequence[str], what: str, needed: bool) -> dict[s
 def as_bound(value: Any, what: str) -> np.ndarray:
     """An array where it lies; what is no array yet becomes one of float32."""
     value = in_place(value)
-    return as_numbers(value, what, None if isinstance(value, np.ndarray) else np.float32).view(np.ndarray)
+    array = as_numbers(value, what, None if is_array(value) else np.float32)
+    return array.view(np.ndarray) if isinstance(array, np.ndarray) else array
 
 
 def read_requests(grad_req: Any, names: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import real
+from tinygrad_lesson.arrays import MODULES, assign, read_only_memory, real
 from tinygrad_lesson.engine.errors import BindError, DTypeError, ShapeError, near
 from tinygrad_lesson.engine.shapes import show
 
@@ -25,6 +25,12 @@ def as_ndarray(array: np.ndarray) -> NDArray:
 def in_place(x: Any) -> np.ndarray:
     """The elements of an array, MXNet's or NumPy's, where they lie, to be written to."""
     return x.memory() if hasattr(x, "memory") else x  # type: ignore[no-any-return]
+
+
+def elements_of(x: Any) -> Any:
+    """The elements of an array, MXNet's or another, where they lie."""
+    array = x.tensor.array if hasattr(x, "tensor") else x
+    return array if array.__class__ in MODULES else np.asarray(x)
 
 
 def check_shape(array: np.ndarray, value: Any, what: str) -> None:
@@ -101,26 +107,26 @@ def assign_all(copies: Iterable[tuple[np.ndarray, Any, str]]) -> None:
     """
     checked = []
     for place, value, what in copies:
-        array = np.asarray(place)
+        array = elements_of(place)
         value = as_numbers(value, what)
         check_shape(array, value, what)
-        if not array.flags.writeable:
+        if read_only_memory(array):
             raise BindError(
                 f"{what} goes to an array that is read-only, as outputs are; asnumpy() gives a copy"
             )
         checked.append((array, value.astype(array.dtype, copy=False)))
     for array, value in checked:
-        array[...] = value
+        assign(array, value)
 
 
-def as_numbers(value: Any, what: str, dtype: Any = None) -> np.ndarray:
+def as_numbers(value: Any, what: str, dtype: Any = None) -> Any:
     """`value` as an array.
 
     Errors
         ShapeError for lists of different lengths, DTypeError for what is no real number.
     """
     try:
-        array = real(value, what)
+        array = real(elements_of(value) if hasattr(value, "tensor") else value, what)
     except ValueError as error:
         raise ShapeError(f"{what} is no array: {error}") from None
     if array.dtype.kind not in "fiub":

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import Context, aligned_zeros, read_only, require_device
-from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, listed, near, shown
+from tinygrad_lesson.arrays import (
+    MODULES,
+    Context,
+    aligned_zeros,
+    module_of,
+    read_only,
+    require_device,
+    zeros_at,
+)
+from tinygrad_lesson.engine.errors import BindError, DeviceError, GraphError, ShapeError, listed, near, shown
 from tinygrad_lesson.engine.graph import Edge, Label, Node, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
@@ -71,7 +80,7 @@ def room_for_arrays(caller: str) -> Iterator[None]:
 class Flat:
     """Named arrays side by side in one buffer per element type, each a view of it."""
 
-    def __init__(self, specs: Sequence[tuple[str, Shape, Any]]) -> None:
+    def __init__(self, specs: Sequence[tuple[str, Shape, Any]], place: Context = Context()) -> None:
         self.segments: dict[str, slice] = {}
         self.arrays: dict[str, np.ndarray] = {}
         self.buffers: dict[np.dtype[Any], np.ndarray] = {}
@@ -80,7 +89,11 @@ class Flat:
             start = sizes.get(np.dtype(dtype), 0)
             self.segments[name] = slice(start, start + math.prod(shape))  # type: ignore[arg-type]
             sizes[np.dtype(dtype)] = self.segments[name].stop
-        self.buffers = {dtype: aligned_zeros(size, dtype) for dtype, size in sizes.items()}
+        on_cpu = place.device_type == "cpu"  # where a vector begins at a cache line
+        self.buffers = {
+            dtype: aligned_zeros(size, dtype) if on_cpu else zeros_at(place, size, dtype)
+            for dtype, size in sizes.items()
+        }
         for name, shape, dtype in specs:
             self.arrays[name] = self.buffers[np.dtype(dtype)][self.segments[name]].reshape(shape)
 
@@ -111,7 +124,8 @@ class Executor:
         caller: str = "bind",
     ) -> None:
         require_device(context)
-        find_runner(runner)  # which refuses an unknown one
+        find_runner(runner, context)  # which refuses an unknown one
+        check_devices(context, {**arguments, **states}, gradients)
         self.heads, self.output_names = list(heads), list(output_names)
         self.arguments, self.gradients, self.states = dict(arguments), dict(gradients), dict(states)
         self.requests, self.context, self.passes = dict(requests), context, passes
@@ -130,12 +144,12 @@ class Executor:
         shapes: list[Any] = [self.shapes[edge] for edge in self.heads]
         outputs = zip(shapes, self.heads, strict=True)
         with room_for_arrays(caller):
-            self.blank = [np.zeros(shape, self.dtypes[edge]) for shape, edge in outputs]
+            self.blank = [zeros_at(context, shape, self.dtypes[edge]) for shape, edge in outputs]
         self.outputs_now = list(map(read_only, self.blank))
         self.shared: dict[int, np.ndarray] = {}  # outputs that are shown in the memory of another executor
         self.head_gradients: dict[str, np.ndarray] = {}
         self.made: dict[bool, tuple[Plan, Any]] = {}
-        self.shown: dict[bool, tuple[list[np.ndarray], list[tuple[np.ndarray, np.ndarray]]]] = {}
+        self.shown: dict[bool, tuple[list[np.ndarray], list[Callable[[], None]]]] = {}
         self.listed: tuple[Any, list[NDArray]] = (None, [])  # `outputs_now`, and these as they are handed out
         self.ran_training = False
         self.monitor: Callable[[bytes, NDArray], Any] | None = None
@@ -245,7 +259,7 @@ class Executor:
         self.shown.clear()
         self.ran_training = False
 
-    def value(self, edge: Edge, is_train: bool) -> np.ndarray:
+    def value(self, edge: Edge, is_train: bool) -> Any:
         """What the last run left of a result that is watched."""
         if edge.node.is_variable:
             name = edge.node.name
@@ -266,8 +280,8 @@ class Executor:
     def deliver(self, is_train: bool) -> None:
         """Show what the run of one mode has left."""
         self.outputs_now, copies = self.shown[is_train]
-        for own, result in copies:
-            np.copyto(own, result)
+        for copy in copies:
+            copy()
         self.ran_training = is_train
 
     def pin(self) -> None:
@@ -442,7 +456,7 @@ class Executor:
                 self.head_gradients[HEAD + str(i)] = np.zeros_like(array)
         arrays = {**self.arguments, **self.states, **self.head_gradients}
         arrays.update({GRADIENT + name: a for name, a in self.gradients.items()})
-        run = find_runner(self.runner_name)(plan, arrays, self.generator)
+        run = find_runner(self.runner_name, self.context)(plan, arrays, self.generator)
         names = [OUTPUT + str(i) for i in range(len(self.heads))]
         owners = [plan.buffers[plan.buffers[plan.outputs[name]].owner] for name in names]
         shown = [run.result(name) for name in names]
@@ -453,7 +467,10 @@ class Executor:
                 shown[i] = copies[-1][0]
         states = [name for name in plan.outputs if name.startswith(STATE)]
         copies += [(self.states[name.removeprefix(STATE)], run.result(name)) for name in states]
-        self.shown[is_train] = [read_only(array) for array in shown], copies
+        self.shown[is_train] = (
+            [read_only(array) for array in shown],
+            [partial(module_of(own).copyto, own, result) for own, result in copies],
+        )
         self.made[is_train] = plan, run
 
     def plan(self, is_train: bool = True, optimizer: Any = None) -> Plan:
@@ -515,10 +532,26 @@ class Executor:
         ]
 
 
-def first_of(array: np.ndarray, shape: Any) -> np.ndarray:
+def first_of(array: Any, shape: Any) -> Any:
     """An array of this shape over the first elements of another; of zeros if there are too few."""
     size = math.prod(shape)
-    return array.reshape(-1)[:size].reshape(shape) if size <= array.size else np.zeros(shape, array.dtype)
+    zeros = module_of(array).zeros
+    return array.reshape(-1)[:size].reshape(shape) if size <= array.size else zeros(shape, array.dtype)
+
+
+def check_devices(context: Context, *arrays: Mapping[str, Any]) -> None:
+    """Refuse arrays that lie elsewhere than the executor is bound.
+
+    Errors
+        DeviceError that names one, and both devices.
+    """
+    if MODULES:
+        devices: Any = importlib.import_module("tinygrad_lesson.devices")
+        for part in arrays:
+            for name, x in part.items():
+                if devices.device_of(x) != context:
+                    told = f"bind: {name!r} is on {devices.device_of(x)}, the executor on {context}"
+                    raise DeviceError(f"{told}; write x.as_in_context({context}) for it")
 
 
 def new_states(builder: Builder, order: Sequence[Node], immediate: bool) -> list[tuple[str, Edge]]:

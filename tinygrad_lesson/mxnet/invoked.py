@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, require_device
+from tinygrad_lesson.arrays import Context, at, held, require_device
 from tinygrad_lesson.eager.apply import apply
 from tinygrad_lesson.eager.recording import replaying
 from tinygrad_lesson.eager.tensor import Tensor, lent, wrap
@@ -58,8 +58,9 @@ def invoke(
     given, inputs, attributes = told_apart(known, positional, named, NDArray)
     op = known.make(attributes, "", len(given) + len(inputs))
     arrays = known.arranged(op, gathered(known, op, given, inputs))
-    results = computed(known, op, arrays, attributes)
-    place = place or (arrays[0].place if arrays else Context())
+    with at(place):
+        results = computed(known, op, arrays, attributes)
+    place = place or (arrays[0].context if arrays else Context())
     if out is not None:
         for y, x in zip(results, out if isinstance(out, list | tuple) else [out], strict=False):
             put(NDArray(y), x if isinstance(x, NDArray) else as_ndarray(x))
@@ -124,7 +125,8 @@ def finished(t: Tensor, dtype: Any, tensors: Sequence[Tensor]) -> Tensor:
     """A result in its element type, with axes, and in memory of its own."""
     if t.node is not None:
         return t
-    array = np.asarray(t.array, dtype)
+    array = held(t.array)
+    array = array if dtype is None else array.astype(dtype, copy=False)
     if array.base is not None or any(array is x.array for x in tensors):
         array = array.copy()
     return lent(array if array.ndim else array.reshape(1))

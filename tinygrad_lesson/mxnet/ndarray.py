@@ -10,7 +10,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, real, require_device
+from tinygrad_lesson.arrays import (
+    MODULES,
+    Context,
+    module_of,
+    on_host,
+    own_copy,
+    read_only_memory,
+    real,
+    refuse_device,
+    require_device,
+)
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.tensor import Tensor, lent
 from tinygrad_lesson.engine.errors import AttributeValueError, BindError, DTypeError, GraphError, ShapeError
@@ -82,7 +92,7 @@ class NDArray(Spelled):
     @property
     def context(self) -> Context:
         """The device that it was made for."""
-        return self.place
+        return self.place if self.tensor.array.__class__ not in MODULES else self.tensor.device  # type: ignore[no-any-return]
 
     ctx = context
 
@@ -94,7 +104,7 @@ class NDArray(Spelled):
     @property
     def writable(self) -> bool:
         """Whether elements may be written here."""
-        return bool(self.tensor.array.flags.writeable)
+        return not read_only_memory(self.tensor.array)
 
     @property
     def T(self) -> Any:  # noqa: N802
@@ -105,7 +115,7 @@ class NDArray(Spelled):
         return self.shape[0]
 
     def __repr__(self) -> str:
-        return f"\n{self.asnumpy()}\n<NDArray {'x'.join(map(str, self.shape))} @{self.place}>"
+        return f"\n{self.asnumpy()}\n<NDArray {'x'.join(map(str, self.shape))} @{self.context}>"
 
     def __iter__(self) -> Iterator[NDArray]:
         return (self[i] for i in range(len(self)))
@@ -114,7 +124,7 @@ class NDArray(Spelled):
 
     def asnumpy(self) -> np.ndarray:
         """A copy as a bare NumPy array."""
-        return np.array(self.tensor.array, order="C")
+        return np.array(on_host(self.tensor.array), order="C")
 
     def asscalar(self) -> Any:
         """The one element.
@@ -132,7 +142,7 @@ class NDArray(Spelled):
 
     def tolist(self) -> Any:
         """The elements as Python's numbers, in lists."""
-        return self.tensor.array.tolist()
+        return on_host(self.tensor.array).tolist()
 
     def memory(self) -> np.ndarray:
         """The elements where they lie, to be written to.
@@ -144,7 +154,7 @@ class NDArray(Spelled):
         if node is not None and MODE.recording:
             raise GraphError(IN_PLACE)
         if hasattr(self.tensor, "kept"):  # the graph has it; what is written now is no part of that
-            self.tensor = lent(np.array(self.tensor.array))
+            self.tensor = lent(own_copy(self.tensor.array))
         return self.tensor.array  # type: ignore[no-any-return]
 
     def taken(self) -> Tensor:
@@ -155,6 +165,7 @@ class NDArray(Spelled):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.tensor.array
+        refuse_device(array, "np.asarray(x)")
         if hasattr(self.tensor, "kept"):
             array = array.view()
             array.flags.writeable = False
@@ -215,13 +226,16 @@ class NDArray(Spelled):
             put(self.invoke("broadcast_to", value, shape=self.shape), self)
             return
         memory = self.memory()
-        if not memory.flags.writeable:
+        if read_only_memory(memory):
             raise BindError(
                 "an output of an executor, or a model's parameter, cannot be written to here; asnumpy() gives a copy"
             )
         values = real(bare(value), "the value of an assignment")
         try:
-            memory[key] = values if values.size != 1 else values.reshape(())
+            values = values if values.size != 1 else values.reshape(())
+            if memory.__class__ in MODULES:
+                values = module_of(memory).asarray(values)
+            memory[key] = values
         except ValueError as error:
             raise ShapeError(f"{show(values.shape)} does not fit into the part: {error}") from None
 
@@ -271,6 +285,8 @@ class NDArray(Spelled):
         if isinstance(other, Context):
             require_device(other)
             made: NDArray = self.invoke("_copy", self)
+            if MODULES:
+                made.tensor = made.tensor.to(other)
             made.place = other
             return made
         if other.shape != self.shape:
@@ -281,7 +297,7 @@ class NDArray(Spelled):
 
     def as_in_context(self, context: Context) -> NDArray:
         """This array, or a copy on another device."""
-        return self if context == self.place else self.copyto(context)
+        return self if context == self.context else self.copyto(context)
 
     as_in_ctx = as_in_context
 
@@ -302,7 +318,10 @@ class NDArray(Spelled):
         return self
 
     def wait_to_read(self) -> None:
-        """Nothing to wait for: what is called is done at once."""
+        """Wait until it is computed; on the processor what is called is done at once."""
+        module = module_of(self.tensor.array)
+        if module is not np:
+            module.cuda.get_current_stream().synchronize()
 
     # Gradients.
 
@@ -312,12 +331,12 @@ class NDArray(Spelled):
         Errors
             AttributeValueError if `grad_req` is none of write, add, null.
         """
-        mark(self, as_ndarray(np.zeros(self.shape, self.dtype)), grad_req)
+        mark(self, as_ndarray(module_of(self.tensor.array).zeros(self.shape, self.dtype)), grad_req)
 
     def detach(self) -> NDArray:
         """The same elements, cut off from what was recorded: those of a result as they are now."""
         array = self.tensor.array
-        return NDArray(lent(np.array(array) if hasattr(self.tensor, "kept") else array), self.place)
+        return NDArray(lent(own_copy(array) if hasattr(self.tensor, "kept") else array), self.place)
 
     # Operators.
 
@@ -437,9 +456,9 @@ def put(result: NDArray, out: NDArray) -> NDArray:
     if result.dtype != out.dtype and not np.can_cast(result.dtype, out.dtype, "same_kind"):
         raise DTypeError(f"the result is {result.dtype}, and the array for it {out.dtype}")
     memory = out.memory()
-    if not memory.flags.writeable:
+    if read_only_memory(memory):
         raise BindError("an output of an executor cannot be written to; asnumpy() gives a copy")
-    np.copyto(memory, result.tensor.array, casting="same_kind")
+    module_of(memory).copyto(memory, result.tensor.array, casting="same_kind")
     if MODE.recording and result.tensor.node is not None:
         out.tensor = result.tensor
     return out
@@ -454,7 +473,7 @@ def mark(x: NDArray, gradient: NDArray, request: str) -> None:
     if request not in ("write", "add", "null"):
         raise AttributeValueError(f"grad_req is {request!r}, expected one of write, add, null")
     array = x.tensor.array
-    x.tensor = lent(np.array(array) if hasattr(x.tensor, "kept") else array)
+    x.tensor = lent(own_copy(array) if hasattr(x.tensor, "kept") else array)
     x.grad, x.request = gradient if request != "null" else None, request
     if request != "null":
         x.tensor.node = Node(None, values=weakref.ref(x.tensor))  # of whole numbers too

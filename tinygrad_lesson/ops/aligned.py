@@ -21,6 +21,7 @@ from tinygrad_lesson.ops.spatial import check_image
 class Regions(Op):
     """What is told of regions of an image."""
 
+    host_only = "regions are gone through one by one on the processor"
     mixes_dtypes = True
     spatial_scale: float = attr(doc="what one unit of `rois` is in pixels")
     sample_ratio: int = attr(-1, doc="points per cell along each axis; 0 or less: one for each pixel begun")

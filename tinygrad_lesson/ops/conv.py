@@ -65,11 +65,11 @@ class Window(NamedTuple):
         start = i * self.dilate
         return slice(start, start + (self.count - 1) * self.stride + 1, self.stride)
 
-    def covered(self, include_pad):
+    def covered(self, include_pad, xp=np):
         """How many elements each window covers, with or without those of the padding."""
-        start = np.arange(self.count) * self.stride - self.pad
-        end = np.minimum(start + self.size, self.length + self.pad)
-        return end - start if include_pad else np.minimum(end, self.length) - np.maximum(start, 0)
+        start = xp.arange(self.count) * self.stride - self.pad
+        end = xp.minimum(start + self.size, self.length + self.pad)
+        return end - start if include_pad else xp.minimum(end, self.length) - xp.maximum(start, 0)
 
 
 @declares

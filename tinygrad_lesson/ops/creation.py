@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from tinygrad_lesson.engine.blocks import row_of
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.op import Op, attr, declares
@@ -146,7 +147,7 @@ class ShapeArray(Known):
         return (len(x),)
 
     def forward(self, xp, x):
-        return xp.asarray(x.shape, dtype=np.int64)
+        return row_of(xp, x.shape, np.int64)
 
     def oracle(self, x):
         return np.array(np.shape(x), np.int64)
@@ -160,7 +161,7 @@ class SizeArray(Known):
         return (1,)
 
     def forward(self, xp, x):
-        return xp.asarray([x.size], dtype=np.int64)
+        return row_of(xp, [x.size], np.int64)
 
     def oracle(self, x):
         return np.array([np.size(x)])

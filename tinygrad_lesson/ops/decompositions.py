@@ -57,6 +57,7 @@ def numbered(F, x):
 class OfRectangles(Op):
     """An op on matrices that need not be square."""
 
+    host_only = "LAPACK computes it on the processor"
     traceable = False
 
     def dtype(self, x):

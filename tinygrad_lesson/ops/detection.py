@@ -41,6 +41,7 @@ def centred(boxes):
 class Detecting(Op):
     """An op on boxes, which looks at its numbers."""
 
+    host_only = "boxes are gone through one by one on the processor"
     differentiable = False
     traceable = False
 

@@ -10,12 +10,16 @@ import numpy as np
 
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
-from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
+from tinygrad_lesson.engine.errors import AttributeValueError, DeviceError, ShapeError
 from tinygrad_lesson.engine.op import Op, attr, declares
 
 
 def numpys(generator: Any) -> np.random.Generator:
     """A generator of NumPy's that begins where `generator` is, which goes on; the same seed gives the same one."""
+    if getattr(generator, "on_device", False):
+        raise DeviceError(
+            "only uniform and normal numbers are drawn on a GPU; draw on the processor and use x.to()"
+        )
     return np.random.default_rng(generator.uniform(0, 1 << 24, (4,)).astype(np.int64))
 
 
@@ -48,13 +52,13 @@ class Drawing(Op):
     differentiable = False
     distribution: str = attr(choices=tuple(DISTRIBUTIONS), doc="the distribution")
 
-    def drawn(self, generator, parameters, shape, dtype):
+    def drawn(self, xp, generator, parameters, shape, dtype):
         """The numbers."""
         try:
             y = DISTRIBUTIONS[self.distribution](generator, *parameters, shape)
         except ValueError as error:
             raise AttributeValueError(f"{self.distribution}: {error}") from None
-        return np.asarray(y).astype(dtype)
+        return xp.asarray(y).astype(dtype)
 
     def vjp(self, F, g, y, *inputs):
         return (None,) * len(inputs)
@@ -79,7 +83,7 @@ class RandomNumbers(Drawing):
         return np.dtype(self.type)
 
     def forward(self, xp, *, generator=None):
-        return xp.asarray(self.drawn(generator, self.given, self.to, self.type))
+        return self.drawn(xp, generator, self.given, self.to, self.type)
 
     @classmethod
     def sample(cls, draw):
@@ -97,7 +101,7 @@ class RandomLike(Drawing):
         return data
 
     def forward(self, xp, data, *, generator=None):
-        return xp.asarray(self.drawn(generator, self.given, data.shape, data.dtype))
+        return self.drawn(xp, generator, self.given, data.shape, data.dtype)
 
     @classmethod
     def sample(cls, draw):
@@ -119,7 +123,7 @@ class Sampled(Drawing):
         """The numbers, whose leading axes are those of the parameters."""
         shape = (*parameters[0].shape, *self.to)
         wide = [xp.reshape(x.astype(float), (*x.shape, *[1] * len(self.to))) for x in parameters]
-        return xp.asarray(self.drawn(generator, wide, shape, self.type))
+        return self.drawn(xp, generator, wide, shape, self.type)
 
     @classmethod
     def sample(cls, draw):
@@ -165,6 +169,7 @@ class SampleOfTwo(Sampled):
 class Shuffle(Op):
     """The parts of `data` along the first axis in random order; each gradient goes to where its part came from."""
 
+    host_only = "its draws are made on the processor"
     random = True
     outputs = ("output", "places")
     visible = 1
@@ -191,6 +196,7 @@ class Shuffle(Op):
 class Classes(Op):
     """Class numbers for vectors of probabilities: the first class at which their sum exceeds a draw."""
 
+    host_only = "its draws are made on the processor"
     random = True
     mixes_dtypes = True
     to: tuple[int, ...] = attr((), alias="shape", doc="shape of the numbers for each vector")

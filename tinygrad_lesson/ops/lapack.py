@@ -94,6 +94,7 @@ class Trsm(WithTriangle):
         BLAS, `trsm`; MXNet 1.9, `linalg_trsm`.
     """
 
+    host_only = "LAPACK computes it on the processor"
     traceable = False
 
     def compose(self, F, a, b):
@@ -116,6 +117,7 @@ class Potri(Composite):
         LAPACK, `potri`; MXNet 1.9, `linalg_potri`.
     """
 
+    host_only = "LAPACK computes it on the processor"
     traceable = False
 
     def compose(self, F, a):
@@ -197,6 +199,7 @@ class Makediag(Composite):
 class Packed(Op):
     """An op on the numbers of a triangle, row by row."""
 
+    host_only = "its places are counted on the processor"
     offset: int = attr(0, doc="the first diagonal that counts: above the main one where positive")
     lower: bool = attr(True, doc="the lower triangle, unless the offset says which")
 

@@ -27,6 +27,7 @@ def or_nan(function, *arrays):
 class OfMatrices(Op):
     """An op on square matrices, by a library call."""
 
+    host_only = "LAPACK computes it on the processor"
     traceable = False
 
     def dtype(self, x):
@@ -117,6 +118,7 @@ class Solve(Op):
     """
 
     analytic = True
+    host_only = "LAPACK computes it on the processor"
     traceable = False
 
     def shape(self, a, b):

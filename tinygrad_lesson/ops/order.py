@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_lesson.engine.blocks import is_gpu, row_of
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import in_type
 from tinygrad_lesson.engine.op import Op, attr, declares
@@ -202,7 +203,7 @@ class PlacesInOrder(Op):
 
     def forward(self, xp, x):
         found = xp.argpartition(x, sorted(set(self.at)), axis=self.axis)
-        return xp.take(found, self.at, axis=self.axis)
+        return xp.take(found, row_of(xp, self.at, np.int64), axis=self.axis)
 
     def vjp(self, F, g, y, x):
         return (None,)
@@ -286,7 +287,7 @@ class AddAlongAxis(Op):
             y.reshape(-1)[at.reshape(-1)] = x
         else:
             at = xp.where(at < 0, at + size, at)
-            if at.size and not (at.min() >= 0 and at.max() < size):
+            if not is_gpu(xp) and at.size and not (at.min() >= 0 and at.max() < size):
                 raise IndexError(f"an index is out of bounds for axis {axis} with size {size}")
             xp.add.at(y.reshape(-1), (at + size * xp.arange(len(y))[:, None]).reshape(-1), x)
         return xp.ascontiguousarray(xp.moveaxis(y.reshape(*rest, size), -1, axis))

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from tinygrad_lesson.engine.blocks import is_gpu
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import HALF, floating, in_type, roomy, rounded, summed, with_room
 from tinygrad_lesson.engine.op import attr, declares
@@ -75,6 +76,12 @@ class Averaging(Pool):
         if all((c == c[0]).all() for c in covered):
             return float(math.prod(int(c[0]) for c in covered))
         counts = np.maximum(math.prod(np.ix_(*covered)), 1)[..., *[None] * self.batch_last]
+        if is_gpu(xp):  # where they are computed, so that nothing is sent there
+            rows = [w.covered(self.count_include_pad, xp) for w in self.windows(x)]
+            grid = [
+                r.reshape(tuple(-1 if i == k else 1 for i in range(len(rows)))) for k, r in enumerate(rows)
+            ]
+            counts = xp.maximum(math.prod(grid), 1)[(..., *[None] * self.batch_last)]
         return xp.asarray(counts, dtype=floating(dtype))
 
 

@@ -51,7 +51,7 @@ class Dropout(Op):
             mask = xp.zeros(mask_shape, dtype=data.dtype)
         else:
             kept = xp.asarray(generator.uniform(0, 1, mask_shape)) < 1 - self.p  # as MXNet decides
-            mask = kept.astype(data.dtype) / xp.asarray(1 - self.p, dtype=data.dtype)
+            mask = kept.astype(data.dtype) / data.dtype.type(1 - self.p)
         return data * mask, mask
 
     def vjp(self, F, g, y, data):

@@ -23,6 +23,7 @@ class RoiPlaces(Op):
         data (batch, channel, h, w), rois (regions, 5) -> (regions, channel, *pooled_size)
     """
 
+    host_only = "regions are gone through one by one on the processor"
     differentiable = False
     mixes_dtypes = True
     traceable = False
@@ -106,6 +107,7 @@ class ROIPooling(Composite):
         Girshick 2015; MXNet 1.9, `ROIPooling`.
     """
 
+    host_only = "regions are gone through one by one on the processor"
     traceable = False
 
     function = "roi_pooling"

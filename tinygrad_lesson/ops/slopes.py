@@ -66,7 +66,7 @@ class Slope(Differences):
         y = xp.empty(x.shape, dtype=x.dtype)
         inside = xp.subtract(x[..., 2:], x[..., :-2], out=y[..., 1:-1])
         inside /= 2 * self.distance
-        weights = xp.asarray(EDGES[self.edge_order], dtype=x.dtype)
+        weights = EDGES[self.edge_order]
         ends = x[..., : len(weights)], x[..., ::-1][..., : len(weights)]
         for place, sign, part in zip((0, -1), (1, -1), ends, strict=True):
             y[..., place] = sum(part[..., k] * w for k, w in enumerate(weights)) / (sign * self.distance)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import importlib.util
 import os
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_lesson.arrays import Context
 from tinygrad_lesson.engine.errors import LessonError, near
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.run.numpy_ import NumpyRunner
@@ -56,12 +58,19 @@ def compiled_update(update: Any) -> Callable[[float], None] | None:
 RUNNERS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner, "vm": taped}
 
 
-def runner(name: str | None) -> Callable[..., Any]:
+def runner(name: str | None, place: Context = Context()) -> Callable[..., Any]:
     """The runner of that name; without one, what the environment says, else the fastest that is installed.
+
+    On a GPU there is one, which needs no name.
 
     Errors
         LessonError naming those that exist, or what to install.
     """
+    if place.device_type != "cpu":
+        if name not in (None, "gpu"):
+            raise LessonError(f"the runner {name!r} works on the processor; leave it out on a GPU")
+        made = importlib.import_module("tinygrad_lesson.run.gpu").DeviceRunner
+        return functools.partial(made, place=place)
     name = runner_name(name)
     if name == "vm" and not has_llvm():
         raise LessonError("the runner 'vm' needs llvmlite: pip install 'tinygrad_lesson[fast]'")

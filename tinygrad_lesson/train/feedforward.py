@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, cpu, require_device
+from tinygrad_lesson.arrays import Context, assign, cpu, on_host, require_device
 from tinygrad_lesson.engine.errors import BindError, DTypeError, NonFiniteError, ShapeError, listed, shown
 from tinygrad_lesson.engine.graph import EDGES, Edge, Node
 from tinygrad_lesson.engine.shapes import show
@@ -210,7 +210,7 @@ class FeedForward:
                     monitor.batches.clear()
                     if not history.steps:  # a runner that is being made writes into the arrays
                         for name, array in {**executor.flat_parameters.arrays, **executor.states}.items():
-                            array[...] = first[name]
+                            assign(array, first[name])
                     if not (history.steps and self.whole.broken):
                         self.take_from(executor)
                 raise
@@ -296,9 +296,10 @@ class FeedForward:
                 value = self.initializer(name, array.shape, self.generator, array.dtype, own)
             if value.shape != array.shape:
                 raise ShapeError(f"fit: {name!r} is {show(value.shape)}, expected {show(array.shape)}")
-            array[...] = value
-            if not np.isfinite(array).all():
-                wrong = array[~np.isfinite(array)][0]
+            first = np.asarray(value, array.dtype)
+            assign(array, first)
+            if not np.isfinite(first).all():
+                wrong = first[~np.isfinite(first)][0]
                 raise NonFiniteError(
                     f"fit: {name!r} holds {wrong} before the first step; expected finite numbers"
                 )
@@ -338,7 +339,9 @@ class FeedForward:
     ) -> list[float]:
         """`count` passes over the data; their mean losses, which the history gets too."""
         known, began = len(history.loss), time.perf_counter()
-        at_once = not callbacks and hasattr(executor.runner(True), "train") and updater.take(0)
+        run = executor.runner(True)
+        takes = getattr(run, "any_rule", False) or updater.take(0)
+        at_once = not callbacks and hasattr(run, "train") and takes
         try:
             if at_once:
                 batches = whole_epoch(iterator)
@@ -377,7 +380,7 @@ class FeedForward:
             with self.whole:
                 executor.forward(is_train=True, **batch)
                 executor.backward()
-                losses.append(executor.outputs_now[0].mean(dtype=float))
+                losses.append(float(executor.outputs_now[0].mean(dtype=float)))
                 if not math.isfinite(losses[-1]):
                     refuse_loss(executor, np.array(losses[-1:]), number, epoch, number - 1)
                 updater.step()
@@ -396,14 +399,14 @@ class FeedForward:
         """A copy of the executor's parameters and states."""
         executor.pin()
         held = {**executor.flat_parameters.arrays, **executor.states}
-        return {name: np.array(array) for name, array in held.items()}
+        return {name: np.array(on_host(array)) for name, array in held.items()}
 
     def take_from(self, executor: Executor) -> None:
         """Make the executor's parameters this model's own."""
         executor.pin()
         flat = executor.flat_parameters.arrays
-        self.arg_params = {name: np.array(array) for name, array in flat.items()}
-        self.aux_params = {name: np.array(array) for name, array in executor.states.items()}
+        self.arg_params = {name: np.array(on_host(array)) for name, array in flat.items()}
+        self.aux_params = {name: np.array(on_host(array)) for name, array in executor.states.items()}
         self.predictors.clear()
 
     # Answering.
@@ -451,7 +454,7 @@ class FeedForward:
         with self.predictors.lock:
             executor = self.predictor(batch)
             executor.run(False, batch)
-            return np.array(executor.outputs_now[0])
+            return np.array(on_host(executor.outputs_now[0]))
 
     def predictor(self, batch: Mapping[str, np.ndarray]) -> Executor:
         """An executor of the prediction for batches of this shape."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+
+from tinygrad_lesson.arrays import module_of, on_host
 
 
 class GradientMonitor:
@@ -20,20 +23,25 @@ class GradientMonitor:
         """Watch the parts of `gradients` whose name contains `only`."""
         self.gradients = gradients
         self.scratch = np.empty_like(gradients)
+        self.there: Any = None  # starts, sizes and what is wanted, where the gradients lie
         self.starts = np.array([part.start for part in segments.values()], np.intp)
         self.sizes = np.array([part.stop - part.start for part in segments.values()], float)
         self.wanted = np.array([i for i, name in enumerate(segments) if only in name], np.intp)
         self.names = [name for name in segments if only in name]
-        self.batches: list[np.ndarray] = []  # of the present epoch, one number per weight
+        self.batches: list[Any] = []  # of the present epoch, one number per weight
         self.per_batch: list[np.ndarray] = []  # of past epochs (batches, weights)
         self.epochs: list[np.ndarray] = []
 
     def batch(self) -> None:
         """Note the gradients as they are now."""
         if len(self.starts):
+            if self.there is None:
+                asarray = module_of(self.gradients).asarray
+                self.there = asarray(self.starts), asarray(self.sizes), asarray(self.wanted)
+            starts, sizes, wanted = self.there
             np.abs(self.gradients, self.scratch)
-            sums = np.add.reduceat(self.scratch, self.starts, dtype=float)
-            self.batches.append((sums / self.sizes)[self.wanted])
+            sums = np.add.reduceat(self.scratch, starts, dtype=float)
+            self.batches.append((sums / sizes)[wanted])
 
     @property
     def watched(self) -> np.ndarray:
@@ -47,7 +55,8 @@ class GradientMonitor:
     def epoch(self, count: int = 1) -> None:
         """End one epoch, or `count` of equal length: the mean over the batches of each."""
         if self.batches:
-            for part in np.split(np.array(self.batches), count):
+            batches = on_host(module_of(self.batches[0]).stack(self.batches))
+            for part in np.split(batches, count):
                 self.per_batch.append(part)
                 self.epochs.append(part.mean(axis=0))
             self.batches = []

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_lesson.arrays import assign, on_host
 from tinygrad_lesson.engine.errors import FormatError, OptimizerError, ShapeError
 from tinygrad_lesson.mxnet.params import packed_arrays, read_listed
 from tinygrad_lesson.mxnet.symbol import Symbol
@@ -155,7 +156,7 @@ class FlatUpdater:
     def get_state(self) -> dict[str, Array]:
         """Copies of what is remembered of each parameter: ``moment0:fc1_weight`` and so on."""
         return {
-            f"moment{i}:{name}": np.array(moment[part])
+            f"moment{i}:{name}": np.array(on_host(moment[part]))
             for i, moment in enumerate(self.state.moments)
             for name, part in self.segments
         }
@@ -181,7 +182,7 @@ class FlatUpdater:
                     f"the states of the optimizer: {name!r} is {given}, expected {place.shape} of {place.dtype}"
                 )
         for name, place in places.items():
-            place[...] = arrays[name]
+            assign(place, arrays[name])
         self.num_update = num_update
 
     def take(self, steps: int) -> FusedUpdate | None:
@@ -197,6 +198,8 @@ class FlatUpdater:
         """The steps with these numbers as data; None where the optimizer does more than the plain rule."""
         optimizer = self.optimizer
         if type(optimizer) not in PATTERNS or not optimizer.is_plain or self._lr_mult is not None:
+            return None
+        if not isinstance(self.weight, np.ndarray):
             return None
         if self.weight.dtype not in (np.float32, np.float64) or not self.weight.flags.c_contiguous:
             return None

@@ -74,7 +74,8 @@ class Predictors:
                 if name not in own or name in executor.pinned:  # which is held at a number of its own
                     continue
                 check_shape(own[name], value, f"predict: {name!r}")
-                fits = isinstance(value, np.ndarray) and value.dtype == own[name].dtype
+                alike = isinstance(value, np.ndarray) and isinstance(own[name], np.ndarray)
+                fits = alike and value.dtype == own[name].dtype
                 if fits and value.flags.c_contiguous and value.flags.aligned:
                     own[name] = read_only(value.view(np.ndarray))
                 else:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_lesson.arrays import module_of, placed_at, zeros_at
 from tinygrad_lesson.engine.errors import DTypeError, OptimizerError, ShapeError
 from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.mxnet.bound import in_place
@@ -24,6 +25,7 @@ from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan.update import MOMENT, Given, Segments, names_of_numbers, update_plan
 from tinygrad_lesson.random import default_generator
 from tinygrad_lesson.run import NumpyRunner
+from tinygrad_lesson.run import runner as find_runner
 from tinygrad_lesson.train.multipliers import Stated, check_factors, is_real
 
 Array = npt.NDArray[Any]
@@ -284,7 +286,7 @@ class Optimizer:
             state.step = bound(
                 NumpyRunner, self, weight, state.grad, state.moments, lr_mult, wd_mult, names=names
             )
-        np.copyto(state.grad, grad, casting="same_kind")
+        module_of(weight).copyto(state.grad, grad, casting="same_kind")
         state.step(rate, wd, *self.numbers(num_update))
 
     def rule(self, F: Any, given: Given, *moments: Any) -> Any:
@@ -438,7 +440,10 @@ def bound(
     """A function of the rate, the decay and the rule's own numbers that takes one step over these arrays, in place."""
     scaled = lr_mult is not None, wd_mult is not None
     plan = update_plan(optimizer, weight.size, weight.dtype, scaled, segments, names)
-    numbers = {name: np.zeros((), weight.dtype) for name in names_of_numbers(optimizer)}
+    place = placed_at(weight)
+    if place.device_type != "cpu":
+        runner = find_runner(None, place)
+    numbers = {name: zeros_at(place, (), weight.dtype) for name in names_of_numbers(optimizer)}
     places = list(numbers.values())
     arrays = {f"{MOMENT}{i}": moment for i, moment in enumerate(moments)}
     arrays |= {"weight": weight, "gradient": grad, **numbers}

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.arrays import at
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.functions.joins import concatenate
 from tinygrad_lesson.eager.functions.moves import moveaxis
 from tinygrad_lesson.eager.functions.reductions import above_zero, mean
-from tinygrad_lesson.eager.functions.table import beside, cast, constant, known, like, refuse, tensor
+from tinygrad_lesson.eager.functions.table import beside, cast, constant, known, like, made, refuse, tensor
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.dtypes import floating, summed
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
@@ -224,13 +225,16 @@ def linspace(
     axis: int = 0, *, device: Any = None,
 ) -> Any:  # fmt: skip
     """`num` numbers at equal distances from `start` to `stop`, or before it; with `retstep` the distance too."""
+    if device is not None:
+        with at(device):
+            return linspace(start, stop, num, endpoint, retstep, dtype, axis)
     start = beside(start, stop) if isinstance(stop, Tensor) else tensor(start)
     stop = beside(stop, start)
     shape = np.broadcast_shapes(start.shape, stop.shape)
     start, stop = (F.broadcast_to(cast(x, floating(x.dtype)), shape=shape) for x in (start, stop))
     parts = num - 1 if endpoint else num
     share = np.arange(num).reshape((num, *(1,) * len(shape))) / (parts or 1)
-    y = start + (stop - start) * share.astype(np.result_type(start.dtype, stop.dtype))
+    y = start + (stop - start) * made(share.astype(np.result_type(start.dtype, stop.dtype)))
     if endpoint and num > 1:
         y = concatenate([y[:-1], F.expand_dims(stop, axis=0)])
     y = cast(moveaxis(y, 0, axis) if axis else y, dtype)

@@ -7,16 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.arrays import MODULES, Context, at
 from tinygrad_lesson.eager.apply import TENSORS as F
-from tinygrad_lesson.eager.functions.table import known, tensor
-from tinygrad_lesson.eager.tensor import Tensor, numbers_in, wrap
+from tinygrad_lesson.eager.functions.table import known, made, tensor
+from tinygrad_lesson.eager.tensor import Tensor, devices, numbers_in
 from tinygrad_lesson.engine.errors import AttributeValueError
 
 Shape = int | Sequence[int]
 
 
-def full(shape: Shape, fill_value: Any = 0.0, dtype: Any = None) -> Any:
+def full(shape: Shape, fill_value: Any = 0.0, dtype: Any = None, *, device: Context | None = None) -> Any:
     """A tensor filled with one number, whose element type it takes where none is given."""
+    if device is not None:
+        with at(device):
+            return full(shape, fill_value, dtype)
     if isinstance(fill_value, float | np.floating):
         own = np.result_type(type(fill_value))
         return F.full(shape=sizes(shape), value=float(fill_value), dtype=str(np.dtype(dtype or own)))
@@ -36,11 +40,11 @@ def cast_to(x: Tensor, dtype: Any) -> Tensor:
 def filled(name: str, value: float) -> Callable[..., Any]:
     """`zeros` or `ones`."""
 
-    def function(shape: Shape, dtype: Any = None, *more: Any) -> Any:
+    def function(shape: Shape, dtype: Any = None, *more: Any, device: Context | None = None) -> Any:
         if isinstance(dtype, int):
             given = ", ".join(map(str, (shape, dtype, *more)))
             raise AttributeValueError(f"{name}: give the shape as one tuple: {name}(({given}))")
-        return full(shape, value, np.float64 if dtype is None else dtype)
+        return full(shape, value, np.float64 if dtype is None else dtype, device=device)
 
     function.__name__ = name
     function.__doc__ = f"A tensor of {name} of a shape, float64 unless another element type is asked for."
@@ -52,33 +56,40 @@ def filled_like(name: str, value: float) -> Callable[..., Any]:
 
     def function(a: Any, dtype: Any = None, shape: Shape | None = None) -> Any:
         a = tensor(a)
-        return full(a.shape if shape is None else shape, value, a.dtype if dtype is None else dtype)
+        device = devices().device_of(a.example()) if MODULES else None
+        return full(
+            a.shape if shape is None else shape, value, a.dtype if dtype is None else dtype, device=device
+        )
 
     function.__name__ = f"{name}_like"
     function.__doc__ = f"A tensor of {name} in the shape and element type of another."
     return function
 
 
-def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Tensor:
+def arange(
+    start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: Context | None = None
+) -> Tensor:
     """Numbers from `start` up to `stop`, which is not reached; of one number alone, from 0 up to it."""
     first, end = (0, start) if stop is None else (start, stop)
-    return wrap(np.arange(known(first), known(end), known(step), dtype=dtype))
+    with at(device):
+        return made(np.arange(known(first), known(end), known(step), dtype=dtype))
 
 
 def array(
-    object: Any, dtype: Any = None, copy: bool | None = True, order: str = "K", subok: bool = False, ndmin: int = 0
+    object: Any, dtype: Any = None, copy: bool | None = True, order: str = "K", subok: bool = False, ndmin: int = 0,
+    *, device: Context | None = None,
 ) -> Any:  # fmt: skip
     """A tensor of an array, of numbers, or of nested lists of them, tensors among them: their gradients are kept.
 
     It has `ndmin` axes at least: what is missing has size 1, in front. `order` and `subok` change nothing here.
     """
     if ndmin:
-        x = array(object, dtype, copy)
+        x = array(object, dtype, copy, device=device)
         return F.reshape(x, shape=(*[1] * (ndmin - x.ndim), *x.shape))
     if isinstance(object, Tensor) or (isinstance(object, list | tuple) and object):
-        x = tensor(object)
+        x = tensor(object) if device is None else tensor(object).to(device)
         return F.identity(x) if x is object and dtype is None and copy else cast_to(x, dtype)
-    return Tensor(object, dtype=dtype)
+    return Tensor(object, dtype=dtype, device=device)
 
 
 def asarray(a: Any, dtype: Any = None) -> Any:

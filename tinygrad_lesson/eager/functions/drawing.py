@@ -7,14 +7,17 @@ normal numbers, the ends of uniform ones, `scale` of exponential and gamma ones.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson import random
+from tinygrad_lesson.arrays import Context, at
 from tinygrad_lesson.eager.apply import TENSORS as F
-from tinygrad_lesson.eager.functions.table import constant, tensor
+from tinygrad_lesson.eager.functions.table import constant, made, tensor
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.ops.draws import numpys
 
@@ -22,9 +25,18 @@ RANDOM: dict[str, Callable[..., Any]] = {}
 
 
 def drawing(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Enter a function under its name."""
-    RANDOM[function.__name__] = function
-    return function
+    """Enter a function under its name; with `device` its numbers are copied there."""
+
+    @functools.wraps(function)
+    def placed(*given: Any, device: Context | None = None, **named: Any) -> Any:
+        with at(device):
+            return function(*given, **named)
+
+    told = inspect.signature(function)
+    more = inspect.Parameter("device", inspect.Parameter.KEYWORD_ONLY, default=None)
+    placed.__signature__ = told.replace(parameters=[*told.parameters.values(), more])  # type: ignore[attr-defined]
+    RANDOM[function.__name__] = placed
+    return placed
 
 
 def drawn(name: str, generator: Any, *parameters: Any, size: Any, **more: Any) -> Any:
@@ -35,7 +47,7 @@ def drawn(name: str, generator: Any, *parameters: Any, size: Any, **more: Any) -
     """
     numpy = numpys(random.default_generator() if generator is None else generator)
     try:
-        return np.asarray(getattr(numpy, name)(*parameters, size=size, **more))
+        return made(np.asarray(getattr(numpy, name)(*parameters, size=size, **more)))
     except ValueError as error:
         raise AttributeValueError(f"{name}: {error}") from None
 
@@ -59,14 +71,14 @@ def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, generator: Any
     return loc + scale * drawn("standard_normal", generator, size=sized(size, loc, scale))
 
 
-def rand(*size: Any) -> Any:
+def rand(*size: Any, device: Context | None = None) -> Any:
     """Numbers from 0 up to, but not including, 1, of the shape `size`: ``tl.rand(2, 3)``, as in PyTorch."""
-    return uniform(size=listed(size))
+    return uniform(size=listed(size), device=device)
 
 
-def randn(*size: Any) -> Any:
+def randn(*size: Any, device: Context | None = None) -> Any:
     """Numbers with mean 0 and standard deviation 1, of the shape `size`: ``tl.randn(2, 3)``, as in PyTorch."""
-    return normal(size=listed(size))
+    return normal(size=listed(size), device=device)
 
 
 def listed(size: tuple[Any, ...]) -> tuple[int, ...]:
@@ -134,9 +146,9 @@ def randint(low: Any, high: Any = None, size: Any = None, dtype: Any = int, *, g
 @drawing
 def permutation(x: Any, axis: int = 0, *, generator: Any = None) -> Any:
     """The parts of `x` along `axis` in random order, each with its gradient; of a number `n` those of ``arange(n)``."""
-    x = tensor(np.arange(x) if isinstance(x, int | np.integer) else x)
+    x = made(np.arange(x)) if isinstance(x, int | np.integer) else tensor(x)
     numpy = numpys(random.default_generator() if generator is None else generator)
-    return F.take(x, numpy.permutation(x.shape[axis]), axis=axis)
+    return F.take(x, made(numpy.permutation(x.shape[axis])), axis=axis)
 
 
 @drawing
@@ -153,7 +165,7 @@ def choice(
 
     Of a number `n` those of ``arange(n)``.
     """
-    a = tensor(np.arange(a) if isinstance(a, int | np.integer) else a)
+    a = made(np.arange(a)) if isinstance(a, int | np.integer) else tensor(a)
     p = None if p is None else constant("choice: p", p)
     places = drawn("choice", generator, a.shape[axis], size=size, replace=replace, p=p)
     return F.take(a, places, axis=axis)

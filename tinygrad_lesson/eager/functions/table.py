@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tinygrad_lesson.arrays import NEEDS_SLOW_PATH, is_array, refuse_device
 from tinygrad_lesson.eager.apply import TENSORS as F
-from tinygrad_lesson.eager.tensor import Tensor, operand
+from tinygrad_lesson.eager.tensor import Tensor, operand, placed, wrap
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -38,12 +39,17 @@ def refuse(name: str, **given: Any) -> None:
 
 def tensor(x: Any) -> Tensor:
     """`x` as a tensor; of a list that holds tensors, those stacked."""
-    if x.__class__ is Tensor and x.array.__class__ is np.ndarray:
+    if x.__class__ is Tensor and is_array(x.array):
         return x  # type: ignore[no-any-return]
     if isinstance(x, list | tuple) and holds_tensors(x):
         return F.stack(*[tensor(part) for part in x])  # type: ignore[no-any-return]
     x = operand(x)
-    return x if x.level is not None or hasattr(x.array, "shape") else operand(np.asarray(x.array))
+    return x if x.level is not None or hasattr(x.array, "shape") else made(np.asarray(x.array))
+
+
+def made(array: np.ndarray) -> Tensor:
+    """A tensor of numbers that were just computed, where tensors are made now."""
+    return wrap(placed(array)) if NEEDS_SLOW_PATH else wrap(array)
 
 
 def holds_tensors(x: Any) -> bool:
@@ -55,7 +61,9 @@ def known(x: Any) -> Any:
     """The numbers of what no gradient goes to: places, counts, masks."""
     if isinstance(x, list | tuple) and holds_tensors(x):
         return np.array([known(part) for part in x])
-    return np.array(x.detach().seen("a value that decides where")) if isinstance(x, Tensor) else np.asarray(x)
+    array = x.detach().seen("a value that decides where") if isinstance(x, Tensor) else x
+    refuse_device(array, "a value that decides where, or how many,")
+    return np.array(array) if isinstance(x, Tensor) else np.asarray(array)
 
 
 def known_if_shared(x: Any) -> Any:
@@ -86,7 +94,7 @@ def beside(x: Any, a: Tensor) -> Tensor:
         return tensor(x)
     plain = np.asarray(x)
     number = {"b": False, "i": 0, "u": 0, "c": 0j}.get(plain.dtype.kind, 0.0)  # Python's, which adapts
-    return tensor(plain.astype(np.result_type(a.dtype, number)))
+    return made(plain.astype(np.result_type(a.dtype, number)))
 
 
 def numbers_of(x: Tensor) -> np.ndarray:

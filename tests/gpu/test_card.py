@@ -1,0 +1,83 @@
+"""On a card, with CuPy itself: every op against float64 on the host, then training. `make test-gpu` runs this file."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+import tinygrad_lesson as tl
+from tinygrad_lesson.arrays import require_device
+from tinygrad_lesson.eager.apply import apply
+from tinygrad_lesson.eager.operators import sweep
+from tinygrad_lesson.engine.draw import Draw
+from tinygrad_lesson.engine.op import OPS
+from tinygrad_lesson.errors import DeviceError
+from tinygrad_lesson.lesson.networks import NETWORKS
+from tinygrad_lesson.lesson.run import train
+
+ON_GPU = [cls for cls in OPS.values() if cls.ours and not cls.host_only and not cls.random]
+TOLERANCE = {np.float32: 2e-4, np.float64: 1e-9}
+
+
+def missing():
+    """Why there is no card to test on; nothing where there is one. CuPy is not imported where it is not installed."""
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed"
+    try:
+        require_device(tl.gpu(0))
+    except DeviceError as error:
+        return str(error)
+    return ""
+
+
+WHY = missing()
+pytestmark = [pytest.mark.card, pytest.mark.skipif(bool(WHY), reason=WHY or "there is a card")]
+
+
+def carried_out(op, arrays, place):
+    """Results, and gradients of the learnable inputs, on one device, as NumPy arrays."""
+    count = len(arrays) - len(op.states)
+    tensors = [tl.Tensor(x, i < count and x.dtype.kind == "f", device=place) for i, x in enumerate(arrays)]
+    with place:
+        y = apply(op, tensors)
+    y = y if isinstance(y, tuple) else (y,)
+    generator = np.random.default_rng(0)
+    gs = [tl.Tensor(generator.normal(size=t.shape).astype(t.dtype), device=place) for t in y]
+    heads = [(t, g.array) for t, g in zip(y, gs, strict=True) if t.requires_grad]
+    wrt = [t for t in tensors if t.requires_grad]
+    gradients = sweep(heads, wrt) if heads else []
+    return [t.numpy() for t in y], [None if g is None else tl.Tensor(g).numpy() for g in gradients]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("cls", ON_GPU, ids=lambda cls: cls.name)
+def test_an_op_and_its_gradients_equal_those_in_float64_on_the_host(cls, kind):
+    for seed in range(3):
+        op, inputs = Draw(seed).sample(cls)
+        arrays = [x.astype(kind) if x.dtype == np.float64 else x for x in inputs.values()]
+        wide = [x.astype(np.float64) if x.dtype == kind else x for x in arrays]
+        for found, wanted in zip(
+            carried_out(op, arrays, tl.gpu(0)), carried_out(op, wide, tl.cpu()), strict=True
+        ):
+            for y, z in zip(found, wanted, strict=True):
+                assert (y is None) == (z is None)
+                if y is not None:
+                    np.testing.assert_allclose(y, z, rtol=TOLERANCE[kind], atol=TOLERANCE[kind])
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NETWORKS if not name.startswith("bn")]
+)  # whose rounding grows
+def test_the_lessons_networks_learn_as_on_the_processor(name):
+    host, device = (train(name, epochs=12, device=place, progress=False) for place in (tl.cpu(), tl.gpu(0)))
+    np.testing.assert_array_equal(device.confusion, host.confusion)
+    np.testing.assert_allclose(device.probabilities, host.probabilities, atol=1e-4)
+
+
+def test_traced_functions_and_random_numbers():
+    x = tl.Tensor(np.linspace(-1, 1, 1000), device=tl.gpu(0))
+    np.testing.assert_allclose(tl.jit(tl.tanh)(x).numpy(), np.tanh(x.numpy()), rtol=1e-12)
+    tl.random.seed(1)
+    first = tl.dropout(x, 0.5).numpy()
+    tl.random.seed(1)
+    np.testing.assert_array_equal(tl.dropout(x, 0.5).numpy(), first)

@@ -1,0 +1,130 @@
+"""Devices other than the processor: CuPy's arrays, where they lie, and what computes with them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, PLACES, Context, module_of, on_host
+from tinygrad_lesson.engine.dtypes import NUMBERS
+from tinygrad_lesson.engine.errors import DeviceError
+from tinygrad_lesson.engine.op import Op
+
+CPU = Context()
+INSTALL = "pip install 'tinygrad_lesson[cuda13]', or [cuda12] for an older driver (nvidia-smi tells its CUDA version)"
+
+
+def cupy_for(device: Context) -> Any:
+    """CuPy, for a GPU that is there.
+
+    Errors
+        DeviceError that says what is missing: CuPy, a driver, or the device.
+    """
+    if "cupy" not in importlib.sys.modules and importlib.util.find_spec("cupy") is None:  # type: ignore[attr-defined]
+        raise DeviceError(f"{device}: CuPy is not installed; {INSTALL}; or use cpu")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of two CuPys, and of a CUDA that it does not find
+            module = importlib.import_module("cupy")
+    except Exception as error:
+        raise DeviceError(f"{device}: CuPy cannot be imported: {error}; {INSTALL}; or use cpu") from error
+    try:
+        count = module.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        raise DeviceError(f"{device}: no GPU can be used here: {error}; or use cpu") from error
+    if not 0 <= device.device_id < count:
+        known = ", ".join(f"gpu({i})" for i in range(count)) or "none"
+        raise DeviceError(f"{device}: there is no such device; those here are {known}")
+    enter(module)
+    return module
+
+
+def enter(module: Any) -> None:
+    """Know the arrays of CuPy from now on."""
+    if module.ndarray not in MODULES:
+        MODULES[module.ndarray] = module
+        NEEDS_SLOW_PATH.append("devices")
+
+
+def is_cupys(x: Any) -> bool:
+    """Whether it is an array of CuPy, which is then known."""
+    cls = x.__class__
+    if cls not in MODULES and cls.__module__.partition(".")[0] == "cupy" and cls.__name__ == "ndarray":
+        enter(importlib.import_module("cupy"))
+    return cls in MODULES
+
+
+def device_of(x: Any) -> Context:
+    """Where an array lies."""
+    return CPU if module_of(x) is np else Context("gpu", x.device.id)
+
+
+def here() -> Context:
+    """Where arrays are made that come of no others."""
+    return PLACES.stack[-1] if PLACES.stack else CPU
+
+
+def is_number(x: Any) -> bool:
+    """Whether it is one number of Python or NumPy, which goes along to any device."""
+    return type(x) in NUMBERS or isinstance(x, np.generic)
+
+
+def common(what: str, names: Sequence[str], arrays: Sequence[Any]) -> Context:
+    """The device of all of `arrays`; numbers lie everywhere.
+
+    Errors
+        DeviceError that names two devices, and the input that lies elsewhere.
+    """
+    found: Context | None = None
+    first = ""
+    for name, x in zip(names, arrays, strict=True):
+        if is_number(x):
+            continue
+        place = device_of(x)
+        if found is not None and place != found:
+            raise DeviceError(
+                f"{what}: {name} is on {place}, {first} on {found}; write x.to(tl.{found}) to copy it"
+            )
+        found, first = place, first or name
+    return found or (CPU if names else here())
+
+
+def place_for(op: Op, arrays: Sequence[Any]) -> Context:
+    """Where an op is carried out: where its inputs are.
+
+    Errors
+        DeviceError if they are on different devices, or on one that the op cannot be carried out on.
+    """
+    place = common(op.label(), op.name_inputs(len(arrays)), arrays)
+    if place != CPU and op.host_only:
+        raise DeviceError(
+            f"{op.label()}: {op.host_only}, so it is not carried out on {place}; write x.to(tl.cpu())"
+        )
+    return place
+
+
+@contextlib.contextmanager
+def on(place: Context) -> Iterator[Any]:
+    """Work on a device inside; gives what computes there."""
+    with place:
+        if place.device_type == "cpu":
+            yield np
+        else:
+            module = cupy_for(place)
+            with module.cuda.Device(place.device_id):
+                yield module
+
+
+def moved(x: Any, place: Context) -> Any:
+    """The elements on a device: itself if it lies there, else a copy."""
+    if device_of(x) == place:
+        return x
+    if place == CPU:
+        return on_host(x)
+    with on(place) as module:
+        return module.asarray(x)

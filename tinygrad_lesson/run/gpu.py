@@ -1,0 +1,238 @@
+"""Plans on the arrays of a GPU: the calls of their traces one by one, each a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import getitem
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygrad_lesson.arrays import Context
+from tinygrad_lesson.devices import is_number, on
+from tinygrad_lesson.engine.errors import DeviceError
+from tinygrad_lesson.engine.op import check_result
+from tinygrad_lesson.engine.shapes import size_of
+from tinygrad_lesson.plan.calls import Array, Line, Lowering, row_major
+from tinygrad_lesson.plan.fusion import Blockwise
+from tinygrad_lesson.plan.plan import Plan
+from tinygrad_lesson.plan.step import Step
+from tinygrad_lesson.plan.trace import CREATING, Call, Ref, numbers_in
+
+Run = Callable[[], Any]
+REDUCTIONS = {
+    "add": "sum",
+    "multiply": "prod",
+    "maximum": "max",
+    "minimum": "min",
+    "logical_and": "all",
+    "logical_or": "any",
+}  # ufuncs whose `reduce` is a function in CuPy; it has few methods of ufuncs
+WITHOUT_OUT = ("minimum", "logical_and", "logical_or")  # CuPy 14.2 refuses min(out=) where CUB could serve
+
+
+class DeviceRunner:
+    """Carries out a plan on bound arrays of one device.
+
+    `arrays` gives the array for every argument and for every output that the plan does not place itself; they lie on
+    `place`, row by row. `generator` serves the random ops. With `movable`, `call` may be used.
+
+    Errors
+        DeviceError for an op that is not carried out on a GPU.
+    """
+
+    name = "gpu"
+    patterns: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    any_rule = True  # `train` takes the steps of every optimizer
+
+    def __init__(
+        self, plan: Plan, arrays: Mapping[str, Any], generator: Any, *, place: Context, movable: bool = False
+    ) -> None:
+        self.plan, self.arrays = plan, arrays
+        self.generator, self.place = generator, place
+        lowering = Lowering(plan)
+        parts = [plan.setup, plan.forward, plan.backward, plan.update]
+        told = [[(step, line) for step in joined(part) for line in lowering.lines(step)] for part in parts]
+        with on(self.place) as self.xp:
+            self.buffers, self.views = self.bound(lowering), [a.of is not None for a in lowering.arrays]
+            setup, *self.calls = [[call for pair in part for call in self.prepare(*pair)] for part in told]
+            for call in setup:
+                call()
+
+    def __str__(self) -> str:
+        count = ", ".join(f"{len(calls)} {part}" for part, calls in zip(PARTS, self.calls, strict=True))
+        return f"on {self.place}, a kernel a call: {count}"
+
+    def bound(self, lowering: Lowering) -> list[Any]:
+        """The arrays of the plan: bound ones, numbers, and views of an arena."""
+        xp = self.xp
+        arena = xp.zeros(max(lowering.end, 1), np.uint8)
+        flat: dict[int, Any] = {}  # the memory of those that are no views
+        for v, a in enumerate(lowering.arrays):
+            if a.name:
+                flat[v] = self.arrays[a.name].reshape(-1)
+            elif a.offset is not None:
+                flat[v] = arena[a.offset : a.offset + size_of(a.shape) * a.dtype.itemsize].view(a.dtype)
+
+        def made(v: int, a: Array) -> Any:
+            if a.name:
+                return self.arrays[a.name]
+            if a.value is not None:
+                return a.value
+            root = v if a.of is None else a.of
+            if root not in flat:
+                return None  # a view of a number, which its step makes
+            strides = [s * a.dtype.itemsize for s in a.strides or row_major(a.shape)]
+            return xp.lib.stride_tricks.as_strided(flat[root][a.start :], a.shape, strides)
+
+        return [made(v, a) for v, a in enumerate(lowering.arrays)]
+
+    # How steps are carried out.
+
+    def prepare(self, step: Step, line: Line) -> list[Run]:
+        """What carries out one step."""
+        if step.op.host_only:
+            raise DeviceError(
+                f"{step.op.label()}: {step.op.host_only}, so it is not carried out on {self.place}"
+            )
+        if line.untraced:
+            for v in step.targets:
+                if self.views[v]:  # which is copied after all
+                    buffer = self.plan.buffers[v]
+                    self.buffers[v] = self.xp.empty(buffer.shape, buffer.dtype)
+            return [partial(self.plainly, step)]
+        return [self.prepared(call) for call in line.calls]
+
+    def array(self, x: Any) -> Any:
+        """An operand: the array of a reference."""
+        if isinstance(x, Ref):
+            return self.buffers[x.number]
+        return tuple(map(self.array, x)) if isinstance(x, tuple) else x
+
+    def prepared(self, call: Call) -> Run:
+        """What carries out one call: CuPy's function, into the array of the result where it takes one."""
+        inputs, named = self.array(call.inputs), {key: self.array(x) for key, x in call.named}
+        out, xp, name = self.buffers[call.out], self.xp, call.name
+        if name in (*CREATING, "array") and not list(numbers_in((call.inputs, call.named))):
+            made = xp.asarray(getattr(np, name)(*inputs, **named))  # once, before the first step
+            return partial(xp.copyto, out, made, casting="unsafe")
+        if name == "where" and is_number(inputs[0]):
+            inputs = (xp.full((), inputs[0]), *inputs[1:])  # which CuPy takes as an array alone
+        if name == "copyto":
+            return partial(assigned, out, lambda: inputs[1])
+        ufunc, _, method = name.partition(".")
+        if method == "reduce" and ufunc in REDUCTIONS:
+            reduction = getattr(xp, REDUCTIONS[ufunc])
+            named.setdefault("axis", 0)
+            if ufunc in WITHOUT_OUT:
+                return partial(assigned, out, partial(reduction, *inputs, **named))
+            return partial(reduction, *inputs, **named, out=out)
+        function: Any = getitem if name == "[]" else attribute(xp, name)
+        if isinstance(getattr(np, name, None), np.ufunc) and fits(name, inputs, named, out):
+            return partial(function, *inputs, **named, out=out)
+        made_anew = partial(function, *inputs, **named)
+        return partial(assigned, out, made_anew if call.part is None else lambda: made_anew()[call.part])
+
+    def plainly(self, step: Step) -> None:
+        """Run `forward` itself, and copy what it gives."""
+        extra = {"generator": self.generator.on(self.xp)} if step.op.random else {}
+        sources = [self.buffers[v] for v in step.sources]
+        if step.op.view and is_number(sources[0]):
+            sources[0] = self.xp.full((), sources[0], self.plan.buffers[step.targets[0]].dtype)
+        results = step.op.forward(self.xp, *sources, **extra)
+        results = results if isinstance(results, tuple) else (results,)
+        for v, result in zip(step.targets, results, strict=True):
+            check_result(step.op, result, self.buffers[v].shape)
+            self.buffers[v][...] = result
+
+    # What is asked of a runner.
+
+    def result(self, name: str) -> Any:
+        """The array of an output, overwritten by the next run."""
+        v = self.plan.outputs[name]
+        found = self.buffers[v]
+        return self.xp.full((), found, self.plan.buffers[v].dtype) if is_number(found) else found
+
+    def run(self, part: int) -> None:
+        """Carry out one part."""
+        with on(self.place):
+            for call in self.calls[part]:
+                call()
+
+    def forward(self) -> None:
+        """Carry out the forward part."""
+        self.run(0)
+
+    def backward(self) -> None:
+        """Carry out the backward part."""
+        self.run(1)
+
+    def update(self) -> None:
+        """Carry out the update part."""
+        self.run(2)
+
+    def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[Any]:
+        """Bound arrays called `results`, as new arrays, after running with `values` in place of others."""
+        for name, value in values.items():
+            self.arrays[name][...] = value
+        self.backward()
+        return [self.arrays[name].copy() for name in results]
+
+    def train(
+        self, batches: Mapping[str, Any], steps: int, updater: Any, loss: str, watched: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Many steps in one call: forward, backward and the optimizer, batch after batch.
+
+        The batches, with one more leading axis, go to the device once; losses (steps,) and mean magnitudes of the
+        `watched` gradients (steps, watched) come back once.
+        """
+        with on(self.place) as xp:
+            known = self.plan.arguments
+            inputs = {name: self.buffers[known[name]] for name in batches if name in known}
+            kept = {name: xp.asarray(np.asarray(batches[name], x.dtype)) for name, x in inputs.items()}
+            result, grad = self.result(loss), updater.grad
+            losses, magnitudes = xp.empty(steps, result.dtype), xp.empty((steps, len(watched)), grad.dtype)
+            for i in range(steps):
+                for name, x in inputs.items():
+                    x[...] = kept[name][i % len(kept[name])]
+                self.forward()
+                self.backward()
+                losses[i] = result.mean()
+                updater.step()
+                for k, (start, size) in enumerate(watched.tolist()):
+                    magnitudes[i, k] = abs(grad[start : start + size]).mean()
+            return losses.get(), magnitudes.get()
+
+
+PARTS = ("forward", "backward", "update")
+
+
+def joined(steps: Sequence[Step]) -> list[Step]:
+    """Steps one by one, those too that run block by block on the processor."""
+    return [
+        member for step in steps for member in (step.op.steps if isinstance(step.op, Blockwise) else (step,))
+    ]
+
+
+def assigned(out: Any, make: Callable[[], Any]) -> None:
+    """Copy what is made into an array, in its element type."""
+    out[...] = make()
+
+
+def attribute(xp: Any, name: str) -> Any:
+    """A function of CuPy by its name in NumPy, as `linalg.inv`."""
+    for part in name.split("."):
+        xp = getattr(xp, part)
+    return xp
+
+
+def fits(name: str, inputs: Sequence[Any], named: Mapping[str, Any], out: Any) -> bool:
+    """Whether a ufunc may write its result into `out`, which must not be of a narrower kind."""
+    if named.get("casting") == "unsafe":
+        return True
+    types = [x if is_number(x) else np.empty(0, x.dtype) for x in inputs]
+    with np.errstate(all="ignore"):
+        made = getattr(np, name)(*types, **{k: x for k, x in named.items() if k == "dtype"})
+    return not isinstance(made, tuple) and np.can_cast(made.dtype, out.dtype, "same_kind")
