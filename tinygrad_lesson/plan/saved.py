@@ -11,7 +11,6 @@ or an object: ``{"array": 3}``, ``{"dtype": "<f4"}``, ``{"slice": [0, 2, null]}`
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from types import EllipsisType
@@ -34,6 +33,8 @@ def as_text(program: Program) -> str:
     Errors
         GraphError naming a step that is no list of NumPy calls.
     """
+    import json
+
     parts = {part: [told_line(line) for line in getattr(program, part)] for part in PARTS}
     whole = {"format": FORMAT, "arena": program.arena, "arrays": list(map(told_array, program.arrays))}
     return json.dumps({**whole, **parts, "outputs": program.outputs}, allow_nan=False)
