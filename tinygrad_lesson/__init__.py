@@ -5,7 +5,6 @@ Every op is a function here: `tl.tanh(x)`, `tl.sum(x, axis=0)`. See `tl.sym` for
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
@@ -115,6 +114,8 @@ def __getattr__(name: str) -> Any:
         module = importlib.import_module(f"tinygrad_lesson.{LATE[name]}")
         globals()[name] = getattr(module, name, module)
         return globals()[name]
+    import difflib
+
     close = difflib.get_close_matches(name, [n for n in __dir__() if not n.startswith("_")], 1)
     meant = f"; did you mean {close[0]!r}?" if close else ""
     instead = f"; {ELSEWHERE[name]}" if name in ELSEWHERE else meant

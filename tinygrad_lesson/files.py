@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import math
 import os
 import re
@@ -14,13 +13,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygrad_lesson.engine.errors import FileError, FormatError, MissingFileError, shown
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
 try:
     import fcntl
 except ImportError:  # on Windows, where leftovers are told by their age
@@ -252,6 +252,8 @@ def parsed(text: str, where: str) -> Any:
     Errors
         FormatError if it is none.
     """
+    import json
+
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.locks import lock
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Array: TypeAlias = "npt.NDArray[Any]"
 Shape = int | Sequence[int]
 
 _STREAMS = 1024  # generators that one seed starts

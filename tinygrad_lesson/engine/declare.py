@@ -37,7 +37,7 @@ def op(cls: OpClass, function: str | None = None) -> OpClass:
     taken = [p for p in parameters if p.kind is not p.KEYWORD_ONLY and p.name not in ("out", "generator")]
     cls.inputs = tuple(p.name for p in taken)
     cls.variadic = any(p.kind is p.VAR_POSITIONAL for p in taken)
-    names = inspect.getattr_static(cls, "outputs")
+    names = next(vars(base)["outputs"] for base in cls.__mro__ if "outputs" in vars(base))
     if names is Op.__dict__["outputs"] or isinstance(names, tuple):  # they do not depend on attributes
         cls.results = len(names if isinstance(names, tuple) else ("output",)) + len(cls.states)  # type: ignore[assignment, method-assign]
     enter(cls)

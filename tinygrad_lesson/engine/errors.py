@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -69,6 +68,8 @@ def listed(names: Iterable[object]) -> str:
 
 def near(name: str, known: Iterable[str]) -> str:
     """For the end of a message about an unknown name: the one that was perhaps meant, and those there are."""
+    import difflib
+
     names = list(known)
     close = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""

@@ -21,16 +21,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import operator
 import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygrad_lesson.engine.errors import DTypeError, FormatError, ShapeError
 from tinygrad_lesson.files import (
@@ -47,6 +45,9 @@ from tinygrad_lesson.files import (
 from tinygrad_lesson.mxnet.functions import load_json
 from tinygrad_lesson.mxnet.register import DTYPE_CODES
 from tinygrad_lesson.mxnet.symbol import Symbol
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Arrays = Mapping[str, Any]
 
@@ -290,6 +291,8 @@ def remove_states(path: str) -> None:
 
 def digest_of_graph(text: str) -> int:
     """A number of 64 bits, not 0, that tells networks apart, whatever their operators are called."""
+    import json
+
     graph = parsed(text, "the graph")
     nodes = [{**node, "name": node["name"] if node.get("op") == "null" else ""} for node in graph["nodes"]]
     return as_digest(hashlib.sha256(json.dumps([nodes, graph["heads"]], sort_keys=True).encode()))

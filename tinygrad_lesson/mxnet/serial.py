@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +43,8 @@ def to_json(heads: Sequence[Edge]) -> str:
         "heads": [[number[edge.node], edge.index, 0] for edge in heads],
         "attrs": {"mxnet_version": ["int", VERSION]},
     }
+    import json
+
     return json.dumps(graph, indent=2)
 
 

@@ -15,7 +15,6 @@ has for each the arrays that are always the same, by name.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from types import EllipsisType
@@ -38,6 +37,8 @@ def as_text(program: Program) -> str:
     Errors
         GraphError naming a step that is no list of NumPy calls.
     """
+    import json
+
     return json.dumps({"format": FORMAT, **told_program(program)}, allow_nan=False)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import string
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,8 @@ from tinygrad_lesson.eager.functions.table import cast, like, refuse, tensor
 from tinygrad_lesson.eager.operators import matmul
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.shapes import normalize_axis, show
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @like("matmul", "linalg.matmul")
@@ -228,7 +229,7 @@ def spelled(operands: Any) -> tuple[list[str], str, list[Any]]:
     if any(n < 0 or (n and "..." not in term) for n, term in zip(extra, terms, strict=True)):
         raise ShapeError(f"einsum: {text!r} does not fit operands of shapes {[x.shape for x in arrays]}")
     most = max([n for n, term in zip(extra, terms, strict=True) if "..." in term], default=0)
-    free = "".join([t for t in string.ascii_letters if t not in text][:most])
+    free = "".join([t for t in LETTERS if t not in text][:most])
     terms = [term.replace("...", free[most - n :]) for n, term in zip(extra, terms, strict=True)]
     if not arrow:
         together = "".join(terms)
@@ -241,7 +242,7 @@ def spelled(operands: Any) -> tuple[list[str], str, list[Any]]:
 
 def letters(numbers: Any) -> str:
     """Axes that are named by numbers, named by letters."""
-    return "".join("..." if k is ... else string.ascii_letters[k] for k in numbers)
+    return "".join("..." if k is ... else LETTERS[k] for k in numbers)
 
 
 def alone(x: Any, term: str) -> tuple[Any, str]:
