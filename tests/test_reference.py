@@ -107,6 +107,11 @@ def test_names_elsewhere():
         assert not numpys or callable(operator.attrgetter(numpys.partition(".")[2])(np))
 
 
+def test_every_name_that_has_one_in_pytorch_is_ours():
+    for home, names in elsewhere.TORCH.items():
+        assert [name for name in names if not hasattr(tl.linalg if "linalg" in home else tl, name)] == []
+
+
 def test_pytorchs_names_are_its_own():
     torch = pytest.importorskip("torch")
     for name in ENTRIES:
