@@ -21,7 +21,6 @@ from tinygrad_lesson.plan.step import Buffer, Step
 from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
 from tinygrad_lesson.run.fused import MOST, carried_out, is_vector_code
 from tinygrad_lesson.run.operands import FLOATS, Memory
-from tinygrad_lesson.run.rounds import Track
 from tinygrad_lesson.run.segment import Segment, as_tape
 from tinygrad_lesson.run.tape import machine, vector
 from tinygrad_lesson.run.tape.expressions import EXPRESSIONS
@@ -65,22 +64,24 @@ class Rolled:
         ]  # fmt: skip
         address = machine.address_of_text(machine.text_of("rolled", self.emit, ()), "rolled")
         row = [address, self.size, 0, *places, *[0] * (2 * len(self.named))]
+        firsts, names = {last: first for first, last in states.items()}, list(runner.arrays)
+        self.numbers = np.array([names.index(firsts.get(name, name)) for name in self.named])
+        self.moves = np.array([name not in (*states, *firsts) for name in self.named])
         self.origin, self.segment = memory.origin, Segment(as_tape([row]), Memory(memory.base))
         self.count, self.words = self.segment.tape[3:4], self.segment.tape[4 + len(places) :].view(np.int64)
 
-    def __call__(self, tracks: dict[str, Track], count: int) -> None:
-        """So many steps; a track tells for each bound array where it is. States are left in their own places."""
-        firsts = {last: first for first, last in self.states.items()}
-        mine = [tracks[firsts.get(name, name)] for name in self.named]
-        strides = np.array([0 if track.turns else track.stride for track in mine], np.int64)
-        self.words[::2] = np.array([track.start for track in mine], np.int64) - self.origin
-        self.words[1::2] = strides
+    def __call__(self, starts: np.ndarray, strides: np.ndarray, count: int) -> None:
+        """So many steps; `Tracks` tells where each bound array is. States are left in their own places."""
+        moved = strides[self.numbers] * self.moves
+        self.words[::2] = starts[self.numbers] - self.origin
+        self.words[1::2] = moved
         left, most = count, max(1, AT_ONCE // self.size)
         while left:
             self.count[0] = now = min(left, most)
             self.segment()
-            self.words[::2] += strides * now
             left -= now
+            if left:
+                self.words[::2] += moved * now
 
     def common(self, used: Iterable[int]) -> tuple[str, int]:
         """The element type of all values, but for answers, and the size of all that are no single number."""
