@@ -16,7 +16,7 @@ RUNNER = run.compiled_parts()[0]
 
 def pendulum(w, q, v, x, y):
     """States q and v, rows x and y; w is what all steps see. Damped, so that roundings die away."""
-    v = 0.5 * v - 0.1 * tl.sin(q) * w + x
+    v = 0.5 * v - 0.1 * tl.sin(q) * tl.where(x > 0, w, -w) + tl.cos(x * w)
     return 0.9 * q + 0.1 * v, v, q * y, tl.where(v > 0, v, -q)
 
 

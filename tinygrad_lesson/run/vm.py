@@ -106,7 +106,7 @@ class VMRunner(NumpyRunner):
     ) -> list[np.ndarray]:
         """As on NumPy, but where every step of the plan is an instruction, so is the loop."""
         end, count = len(given) - scanned, len(order)
-        rounds, tracks = self.rounds(count, len(given), carried, scanned)
+        rounds, tracks = self.rounds(order, len(given), carried, scanned)
         if rounds is None:
             return super().loop(order, given, carried, scanned, rows)
         given = [x if x.flags.carray else np.require(x, requirements=ROWS) for x in given]
@@ -117,21 +117,22 @@ class VMRunner(NumpyRunner):
         turned = count % 2 and isinstance(rounds, Rounds)
         return [np.array(self.arrays[name]) for name in (names.values() if turned else names)]
 
-    def told_loop(self, count: int, inputs: int, carried: int, scanned: int) -> str:
+    def told_loop(self, order: range, inputs: int, carried: int, scanned: int) -> str:
         """As on NumPy, or in one of two forms of machine code."""
-        made, _ = self.rounds(count, inputs, carried, scanned)
-        return super().told_loop(count, inputs, carried, scanned) if made is None else type(made).way
+        made, _ = self.rounds(order, inputs, carried, scanned)
+        return super().told_loop(order, inputs, carried, scanned) if made is None else type(made).way
 
-    def rounds(self, count: int, inputs: int, carried: int, scanned: int) -> tuple[Any, Tracks]:
+    def rounds(self, order: range, inputs: int, carried: int, scanned: int) -> tuple[Any, Tracks]:
         """What carries out all steps of a loop in one go, None where a step needs NumPy; and where its arrays are."""
-        key, parts = (count >= MANY, inputs, carried, scanned), self.calls[1]
+        long, parts = len(order) >= MANY, self.calls[1]
+        key = long, order.step, inputs, carried, scanned
         if key not in self.loops:
             tracks: Any = Tracks(self, inputs, carried, scanned)
             made: Any = None
-            if count >= MANY and self.plan.patterns:
+            if long and self.plan.patterns:
                 seen = [f"input {i}" for i in range(inputs - scanned - carried)]
                 with contextlib.suppress(NotTraceableError):
-                    made = Rolled(self, states_of(inputs, carried, scanned), seen)
+                    made = Rolled(self, states_of(inputs, carried, scanned), seen, order.step < 0)
             if made is None and all(isinstance(part, Segment) for part in parts):
                 made = Rounds(parts, self.memory, tracks)
             self.loops[key] = made, tracks
