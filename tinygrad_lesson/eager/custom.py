@@ -14,6 +14,7 @@ from tinygrad_lesson.eager.recording import RECORDING, recording, replaying, unh
 from tinygrad_lesson.eager.ruled import Call, Function, Ruled, is_real
 from tinygrad_lesson.eager.tensor import operand, wrap
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
+from tinygrad_lesson.engine.graph import COUNT
 from tinygrad_lesson.engine.shapes import show
 
 
@@ -73,8 +74,7 @@ def checkpoint(f: Function) -> Function:
     gradients too. Inside of `jit` it is `f` itself: a plan decides what it computes again.
 
     Errors
-        GraphError if a recorded tensor from outside has changed before the backward pass, or for a second derivative by
-        `grad` of `grad` with one (`hvp` and `hessian` take it).
+        GraphError if a recorded tensor from outside has changed before the backward pass.
     """
     return Checkpoint(f)
 
@@ -205,18 +205,35 @@ class Checkpoint(Ruled):
                 raise GraphError(
                     f"{self.label()}: a recorded tensor from outside {why}; pass it as an argument"
                 )
-        if call.outside and any(t.node is not None for t in tensors[:count]):
-            why = "it uses a recorded tensor from outside, which a second derivative cannot reach"
-            raise GraphError(f"{self.label()}: {why}; pass it as an argument")
         tape, create = new_tape(), RECORDING.on
         with tape.entered(), call.replayed(), replaying(), recording(True, deriving=True):
-            own = [tape.watch(x) if is_real(x) else x for x in tensors[:count]]
-            y = unhidden(self.__wrapped__, call.given(own), {})
-        wanted = [x for x in (*own, *call.outside) if x.node is not None]
-        pairs = [(operand(t), part) for t, part in zip(leaves(y), leaves(g), strict=True)]
+            own = [tape.watch(x) if is_real(x) else x for x in tensors]
+            began = next(COUNT)
+            y = unhidden(self.__wrapped__, call.given(own[:count]), {})
+        wanted = [x for x in own if x.node is not None]
+        results = relinked([operand(t) for t in leaves(y)], began, call.outside, own[count:])
+        pairs = list(zip(results, leaves(g), strict=True))
         if RECORDING.levels:
             found = tape.finish([t for t, _ in pairs], wanted)[1]([part for _, part in pairs])
         else:
             found = gradients(pairs, wanted, create_graph=create)
         each = iter(found)
-        return [next(each) if x.node is not None else None for x in (*own, *call.outside)]
+        return [next(each) if x.node is not None else None for x in own]
+
+
+def relinked(results: list[Any], began: int, outside: Sequence[Any], own: Sequence[Any]) -> list[Any]:
+    """Results that were just recorded, as if each tensor of `outside` had been the one of `own` beside it.
+
+    So a sweep ends there: where one of them was computed from another, it would count the way between them twice.
+    """
+    new = {(t.node, t.index): x for t, x in zip(outside, own, strict=True)}
+    if not new:
+        return results
+    seen, waiting = set(), [t.node for t in results if t.node is not None]
+    while waiting:
+        node = waiting.pop()
+        if node.number < began and node not in seen:  # it is younger
+            seen.add(node)
+            node.inputs = tuple([new.get((t.node, t.index), t) for t in node.inputs])
+            waiting += [t.node for t in node.inputs if t.node is not None]
+    return [new.get((t.node, t.index), t) for t in results]

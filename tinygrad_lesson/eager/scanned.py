@@ -66,6 +66,11 @@ class Scan(Op):
         found = tuple(dtype for _, dtype in self.body.results)
         return found if len(found) > 1 else found[0]
 
+    @property
+    def order(self) -> range:
+        """The numbers of the rows, step by step."""
+        return range(self.length)[:: -1 if self.reverse else 1]
+
     def parts(self, xs: Sequence[Any]) -> tuple[Any, Any, Any]:
         """What all steps see, the states, and what has a row for each step."""
         end = len(xs) - self.scanned
@@ -76,9 +81,8 @@ class Scan(Op):
         """All steps, by the body's own plan."""
         given = [np.asarray(v, dtype) for v, (_, dtype) in zip(x, self.body.specs, strict=True)]
         rows = [np.empty((self.length, *shape), dtype) for shape, dtype in self.body.results[self.carried :]]
-        order = range(self.length)[:: -1 if self.reverse else 1]
         with self.body.lock:
-            states = self.body.runner(runner).loop(order, given, self.carried, self.scanned, rows)
+            states = self.body.runner(runner).loop(self.order, given, self.carried, self.scanned, rows)
         found = (*states, *rows)
         return found if len(found) > 1 else found[0]
 
@@ -113,7 +117,7 @@ class Scan(Op):
         """How a runner carries it out."""
         inner = self.body.runner(runner)
         return (
-            f"its own plan, {inner.told_loop(self.length, len(self.body.leaves), self.carried, self.scanned)}"
+            f"its own plan, {inner.told_loop(self.order, len(self.body.leaves), self.carried, self.scanned)}"
         )
 
     def plans(self) -> tuple[str, Sequence[Any], dict[str, Any]]:

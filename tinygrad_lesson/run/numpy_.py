@@ -230,7 +230,7 @@ class NumpyRunner:
         self.backward()
         return [np.array(self.arrays[name]) for name in results]
 
-    def told_loop(self, count: int, inputs: int, carried: int, scanned: int) -> str:
+    def told_loop(self, order: range, inputs: int, carried: int, scanned: int) -> str:
         """How `loop` goes through so many steps."""
         return "step by step"
 

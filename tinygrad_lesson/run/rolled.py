@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.shapes import size_of
@@ -21,7 +22,6 @@ from tinygrad_lesson.plan.step import Buffer, Step
 from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
 from tinygrad_lesson.run.fused import MOST, carried_out, is_vector_code
 from tinygrad_lesson.run.operands import FLOATS, Memory
-from tinygrad_lesson.run.rounds import Track
 from tinygrad_lesson.run.segment import Segment, as_tape
 from tinygrad_lesson.run.tape import machine, vector
 from tinygrad_lesson.run.tape.expressions import EXPRESSIONS
@@ -49,13 +49,15 @@ class Rolled:
 
     way = "all steps as one loop of elements"
 
-    def __init__(self, runner: Any, states: dict[str, str], seen: Sequence[str]) -> None:
+    def __init__(self, runner: Any, states: dict[str, str], seen: Sequence[str], down: bool) -> None:
+        self.down = down  # whether rows are read from the last to the first
         self.states, self.steps, self.buffers = states, members(runner.plan.backward), runner.plan.buffers
         used = dict.fromkeys(v for step in self.steps for v in (*step.sources, *step.targets))
         self.kind, self.size = self.common(used)
         self.codes = [self.code(step) for step in self.steps]
         self.named = {name: v for v in used if (name := self.buffers[v].argument or self.buffers[v].output)}
         self.once = [name for name in self.named if name in seen]
+        self.early = self.before_states()
         made = {v for step in self.steps for v in step.targets}
         self.fixed = [v for v in used if v not in made and v not in self.named.values()]
         memory = runner.memory
@@ -65,22 +67,36 @@ class Rolled:
         ]  # fmt: skip
         address = machine.address_of_text(machine.text_of("rolled", self.emit, ()), "rolled")
         row = [address, self.size, 0, *places, *[0] * (2 * len(self.named))]
+        firsts, names = {last: first for first, last in states.items()}, list(runner.arrays)
+        self.numbers = np.array([names.index(firsts.get(name, name)) for name in self.named])
+        self.moves = np.array([name not in (*states, *firsts) for name in self.named])
         self.origin, self.segment = memory.origin, Segment(as_tape([row]), Memory(memory.base))
         self.count, self.words = self.segment.tape[3:4], self.segment.tape[4 + len(places) :].view(np.int64)
 
-    def __call__(self, tracks: dict[str, Track], count: int) -> None:
-        """So many steps; a track tells for each bound array where it is. States are left in their own places."""
-        firsts = {last: first for first, last in self.states.items()}
-        mine = [tracks[firsts.get(name, name)] for name in self.named]
-        strides = np.array([0 if track.turns else track.stride for track in mine], np.int64)
-        self.words[::2] = np.array([track.start for track in mine], np.int64) - self.origin
-        self.words[1::2] = strides
+    def __call__(self, starts: np.ndarray, strides: np.ndarray, count: int) -> None:
+        """So many steps; `Tracks` tells where each bound array is. States are left in their own places."""
+        moved = strides[self.numbers] * self.moves
+        self.words[::2] = starts[self.numbers] - self.origin
+        self.words[1::2] = moved
         left, most = count, max(1, AT_ONCE // self.size)
         while left:
             self.count[0] = now = min(left, most)
             self.segment()
-            self.words[::2] += strides * now
             left -= now
+            if left:
+                self.words[::2] += moved * now
+
+    def before_states(self) -> list[int]:
+        """The numbers of those steps that no state reaches: they may be carried out for many rows at once."""
+        reached, found = {v for name, v in self.named.items() if name in self.states}, []
+        for number, step in enumerate(self.steps):
+            if reached.isdisjoint(step.sources):
+                found.append(number)
+                reached.difference_update(step.targets)
+            else:
+                reached.update(step.targets)
+        work = any(not isinstance(self.steps[number].op, Identity) for number in found)
+        return found if self.size == 1 and work else []
 
     def common(self, used: Iterable[int]) -> tuple[str, int]:
         """The element type of all values, but for answers, and the size of all that are no single number."""
@@ -173,20 +189,77 @@ class Body:
             handed[last] = place = slot(b, vector.vector_of(rolled.kind, memory.lanes))
             if first in named:
                 b.store(self.load(named[first], self.places[named[first]][0], j, mask), place)
-        with loop(b, self.count) as i:
-            values = dict(known)
-            at = {name: memory.at(self.places[v][0], i, self.places[v][1]) for name, v in named.items()}
-            for name, v in named.items():
-                if name in rolled.states:
-                    values[v] = b.load(handed[rolled.states[name]])
-                elif rolled.buffers[v].argument and name not in rolled.once:
-                    values[v] = self.load(v, at[name], j, mask)
-            for step, code in zip(rolled.steps, rolled.codes, strict=True):
-                values[step.targets[0]] = code(*[Vector(b, values[v]) for v in step.sources]).value
-            for name, v in named.items():
-                if name in handed:
-                    b.store(values[v], handed[name])
-                elif rolled.buffers[v].output:
-                    self.put(v, at[name], j, mask, values[v])
+        first = NOUGHT
+        if rolled.early:
+            lanes = I64(lanes_of(rolled.kind))
+            blocks = b.udiv(self.count, lanes)
+            first = b.mul(blocks, lanes)
+            with loop(b, blocks) as block:
+                begin = b.mul(block, lanes)
+                ready = self.ahead(begin, known)
+                with loop(b, lanes) as k:
+                    found = {number: self.element_of(place, k) for number, place in ready.items()}
+                    self.step(b.add(begin, k), j, mask, known, handed, found)
+        with loop(b, self.count, first) as i:
+            self.step(i, j, mask, known, handed, {})
         for name, place in handed.items():
             self.put(named[name], self.places[named[name]][0], j, mask, b.load(place))
+
+    def step(
+        self, i: Any, j: Any, mask: Any, known: dict[int, Any], handed: dict[str, Any], ready: dict[int, Any]
+    ) -> None:
+        """One step of the loop; some of its results are `ready`."""
+        rolled, memory, b = self.rolled, self.memory, self.memory.builder
+        values = dict(known)
+        at = {name: memory.at(self.places[v][0], i, self.places[v][1]) for name, v in rolled.named.items()}
+        for name, v in rolled.named.items():
+            if name in rolled.states:
+                values[v] = b.load(handed[rolled.states[name]])
+            elif rolled.buffers[v].argument and name not in rolled.once:
+                values[v] = self.load(v, at[name], j, mask)
+        for number, (step, code) in enumerate(zip(rolled.steps, rolled.codes, strict=True)):
+            found = ready.get(number)
+            if found is None:
+                found = code(*[Vector(b, values[v]) for v in step.sources]).value
+            values[step.targets[0]] = found
+        for name, v in rolled.named.items():
+            if name in handed:
+                b.store(values[v], handed[name])
+            elif rolled.buffers[v].output:
+                self.put(v, at[name], j, mask, values[v])
+
+    def ahead(self, begin: Any, known: dict[int, Any]) -> dict[int, Any]:
+        """What the early steps give for as many rows, from number `begin` on, as fill a vector: places of that."""
+        rolled, b = self.rolled, self.memory.builder
+        lanes = lanes_of(rolled.kind)
+        wide = vector.Memory(b, self.memory.base, self.memory.words, lanes)
+        values = {v: vector.splat(b, b.extract_element(x, NOUGHT), lanes) for v, x in known.items()}
+        ready = {}
+        for number in rolled.early:
+            step = rolled.steps[number]
+            for v in step.sources:
+                if v not in values:
+                    values[v] = self.rows(wide, v, begin)
+            found = rolled.codes[number](*[Vector(b, values[v]) for v in step.sources]).value
+            values[step.targets[0]] = found
+            ready[number] = slot(b, found.type)
+            b.store(found, ready[number])
+        return ready
+
+    def rows(self, wide: Any, v: int, begin: Any) -> Any:
+        """A number of each of some rows, in the order of the steps."""
+        b, (offset, stride), last = wide.builder, self.places[v], I64(wide.lanes - 1)
+        lowest = b.add(begin, last) if self.rolled.down else begin
+        found = wide.load(wide.at(offset, lowest, stride), self.rolled.kind)
+        if not self.rolled.down:
+            return found
+        order = ir.Constant(
+            ir.VectorType(vector.I32, wide.lanes), [vector.I32(k) for k in range(wide.lanes)[::-1]]
+        )
+        return b.shuffle_vector(found, found, order)
+
+    def element_of(self, place: Any, k: Any) -> Any:
+        """One number of those in a place, as a vector of one."""
+        b = self.memory.builder
+        value = b.extract_element(b.load(place), k)
+        return b.insert_element(ir.Constant(ir.VectorType(value.type, 1), ir.Undefined), value, NOUGHT)

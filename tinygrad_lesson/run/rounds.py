@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +14,41 @@ from tinygrad_lesson.run.tape import loops, machine
 AT_ONCE = 4096  # steps that are carried out in one call: between two, Ctrl-C may come
 
 
-class Track(NamedTuple):
-    """Where an array lies in the first step, how many bytes further on in the next, and then: there or back again."""
+class Tracks:
+    """Where the arrays of a loop lie in the first step, and how many bytes further on in the next.
 
-    start: int
-    stride: int = 0
-    turns: bool = False
+    A state lies in two places in turn: that of the input and that of the result, `turns` there and back again.
+    """
+
+    def __init__(self, runner: Any, inputs: int, carried: int, scanned: int) -> None:
+        names, begin, end = list(runner.arrays), inputs - scanned - carried, inputs - scanned
+        where, sizes = {name: i for i, name in enumerate(names)}, [x.nbytes for x in runner.arrays.values()]
+        self.home = np.array([address(x) for x in runner.arrays.values()], np.int64)
+        self.seen = [(k, where[f"input {k}"]) for k in range(begin)]
+        self.read = [(k, i, sizes[i]) for k, i in ((k, where[f"input {k}"]) for k in range(end, inputs))]
+        results = sum(name.startswith("output ") for name in names)
+        made = [where[f"output {k}"] for k in range(carried, results)]
+        self.written = [(k, i, sizes[i]) for k, i in enumerate(made)]
+        self.turns = np.zeros(len(names), bool)
+        rows = np.zeros(len(names), np.int64)
+        for _, i, size in (*self.read, *self.written):
+            rows[i] = size
+        turned = np.zeros(len(names), np.int64)
+        for here, there in states_of(inputs, carried, scanned).items():
+            pair = [where[here], where[there]]
+            self.turns[pair] = True
+            turned[pair] = self.home[pair[::-1]] - self.home[pair]
+        self.strides = {1: turned + rows, -1: turned - rows}
+
+    def at(self, order: range, given: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> Any:
+        """Both, for these arrays: see `NumpyRunner.loop`."""
+        starts, first = self.home.copy(), order[0] if order else 0
+        for k, i in self.seen:
+            starts[i] = address(given[k])
+        for arrays, tracks in ((given, self.read), (rows, self.written)):
+            for k, i, size in tracks:
+                starts[i] = address(arrays[k]) + first * size
+        return starts, self.strides[order.step]
 
 
 class Rounds:
@@ -27,13 +56,14 @@ class Rounds:
 
     way = "all steps as one tape of instructions"
 
-    def __init__(self, parts: Sequence[Segment], memory: Memory, moving: Sequence[bool]) -> None:
+    def __init__(self, parts: Sequence[Segment], memory: Memory, tracks: Tracks) -> None:
         ends = np.cumsum([0, *[len(part.tape) for part in parts]])
         self.places = np.concatenate([part.places + end for part, end in zip(parts, ends, strict=False)])
         self.numbers = np.concatenate([part.numbers for part in parts]).astype(np.int64)
         self.within = np.concatenate([part.within for part in parts]).astype(np.int64)
-        found = np.flatnonzero(np.array(moving, bool)[self.numbers])
+        found = np.flatnonzero((tracks.turns | (tracks.strides[1] != 0))[self.numbers])
         self.moved = self.numbers[found]
+        self.signs = 1 - 2 * tracks.turns[self.moved]
         self.table = np.zeros((len(found), 3), np.int64)
         last = [machine.address(loops.advanced), memory.offset(self.table), len(found)]
         self.segment = Segment(np.concatenate([*[part.tape for part in parts], as_tape([last])]), memory)
@@ -41,11 +71,10 @@ class Rounds:
         self.origin = memory.origin
         self.table[:, 0] = self.tape.ctypes.data - self.origin + 8 * self.places[found]
 
-    def __call__(self, tracks: Mapping[str, Track], count: int) -> None:
-        """So many steps; there is a track for each movable array."""
-        starts, strides, turns = (np.array(column, np.int64) for column in zip(*tracks.values(), strict=True))
+    def __call__(self, starts: np.ndarray, strides: np.ndarray, count: int) -> None:
+        """So many steps; `Tracks` tells where each movable array is."""
         self.tape[self.places] = starts[self.numbers] - self.origin + self.within
-        self.table[:, 1], self.table[:, 2] = strides[self.moved], 1 - 2 * turns[self.moved]
+        self.table[:, 1], self.table[:, 2] = strides[self.moved], self.signs
         words = self.segment.words
         for first in range(0, count, AT_ONCE):
             words[2:] = first, min(count, first + AT_ONCE)
@@ -56,22 +85,3 @@ def states_of(inputs: int, carried: int, scanned: int) -> dict[str, str]:
     """The arrays that hold states, and those that get the next ones: see `NumpyRunner.loop`."""
     begin = inputs - scanned - carried
     return {f"input {begin + i}": f"output {i}" for i in range(carried)}
-
-
-def tracks_of(
-    runner: Any, order: range, given: Sequence[np.ndarray], carried: int, scanned: int, rows: Sequence[Any]
-) -> dict[str, Track]:
-    """Where the arrays of a loop are: see `NumpyRunner.loop`. States lie in two places in turn."""
-    found: dict[str, Track] = {}
-    end = len(given) - scanned
-    first = order[0] if len(order) else 0
-    for i, x in enumerate(given[: end - carried]):
-        found[f"input {i}"] = Track(address(x))
-    for names in states_of(len(given), carried, scanned).items():
-        here, there = (address(runner.arrays[name]) for name in names)
-        found |= {names[0]: Track(here, there - here, True), names[1]: Track(there, here - there, True)}
-    for side, arrays, begin in (("input", given[end:], end), ("output", rows, carried)):
-        for i, x in enumerate(arrays, begin):
-            stride = x.nbytes // max(1, len(x))
-            found[f"{side} {i}"] = Track(address(x) + first * stride, stride * order.step)
-    return {name: found.get(name, Track(address(x))) for name, x in runner.arrays.items()}

@@ -37,7 +37,7 @@ from tinygrad_lesson.run.operands import (
 from tinygrad_lesson.run.peephole import PAIRS, encode_pair
 from tinygrad_lesson.run.rolled import LEAST as MANY
 from tinygrad_lesson.run.rolled import Rolled
-from tinygrad_lesson.run.rounds import Rounds, states_of, tracks_of
+from tinygrad_lesson.run.rounds import Rounds, Tracks, states_of
 from tinygrad_lesson.run.segment import ParallelSegments, Segment, as_tape, joined, run_steps, segments
 from tinygrad_lesson.run.tape import loops, machine, reductions, updates
 from tinygrad_lesson.run.threads import threads
@@ -106,34 +106,37 @@ class VMRunner(NumpyRunner):
     ) -> list[np.ndarray]:
         """As on NumPy, but where every step of the plan is an instruction, so is the loop."""
         end, count = len(given) - scanned, len(order)
-        given = [np.require(x, requirements=ROWS) for x in given]
-        rounds = self.rounds(count, len(given), carried, scanned)
+        rounds, tracks = self.rounds(order, len(given), carried, scanned)
         if rounds is None:
             return super().loop(order, given, carried, scanned, rows)
+        given = [x if x.flags.carray else np.require(x, requirements=ROWS) for x in given]
         names = states_of(len(given), carried, scanned)
         for name, x in zip(names, given[end - carried :], strict=False):
             self.arrays[name][...] = x
-        rounds(tracks_of(self, order, given, carried, scanned, rows), count)
+        rounds(*tracks.at(order, given, rows), count)
         turned = count % 2 and isinstance(rounds, Rounds)
         return [np.array(self.arrays[name]) for name in (names.values() if turned else names)]
 
-    def told_loop(self, count: int, inputs: int, carried: int, scanned: int) -> str:
+    def told_loop(self, order: range, inputs: int, carried: int, scanned: int) -> str:
         """As on NumPy, or in one of two forms of machine code."""
-        made = self.rounds(count, inputs, carried, scanned)
-        return super().told_loop(count, inputs, carried, scanned) if made is None else type(made).way
+        made, _ = self.rounds(order, inputs, carried, scanned)
+        return super().told_loop(order, inputs, carried, scanned) if made is None else type(made).way
 
-    def rounds(self, count: int, inputs: int, carried: int, scanned: int) -> Any:
-        """What carries out all steps of a loop in one go; None where a step needs NumPy."""
-        key, parts = (count >= MANY, inputs, carried, scanned), self.calls[1]
+    def rounds(self, order: range, inputs: int, carried: int, scanned: int) -> tuple[Any, Tracks]:
+        """What carries out all steps of a loop in one go, None where a step needs NumPy; and where its arrays are."""
+        long, parts = len(order) >= MANY, self.calls[1]
+        key = long, order.step, inputs, carried, scanned
         if key not in self.loops:
-            self.loops[key] = None
-            states = states_of(inputs, carried, scanned)
-            seen = [f"input {i}" for i in range(inputs - scanned - carried)]
-            with contextlib.suppress(NotTraceableError):
-                self.loops[key] = Rolled(self, states, seen) if count >= MANY and self.plan.patterns else None
-            if self.loops[key] is None and all(isinstance(part, Segment) for part in parts):
-                self.loops[key] = Rounds(parts, self.memory, [name not in seen for name in self.arrays])
-        return self.loops[key]
+            tracks: Any = Tracks(self, inputs, carried, scanned)
+            made: Any = None
+            if long and self.plan.patterns:
+                seen = [f"input {i}" for i in range(inputs - scanned - carried)]
+                with contextlib.suppress(NotTraceableError):
+                    made = Rolled(self, states_of(inputs, carried, scanned), seen, order.step < 0)
+            if made is None and all(isinstance(part, Segment) for part in parts):
+                made = Rounds(parts, self.memory, tracks)
+            self.loops[key] = made, tracks
+        return self.loops[key]  # type: ignore[no-any-return]
 
     def lender(self, name: str) -> Lender:
         """Where the arrays for a result come from."""

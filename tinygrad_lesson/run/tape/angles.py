@@ -60,6 +60,9 @@ def reduced(x: Vector) -> tuple[Any, Any, Any]:
     """``x = n * pi / 2 + r + rest`` with a whole number n, of which two bits are right, and r within pi / 4."""
     b, kind = x.builder, x.value.type
     n = (x * (2 / math.pi)).called("rint")
+    single = kind.count == 1  # a state that goes from step to step, for which each step waits
+    if single:
+        n = guessed(n, last_time(n))
     t = x - n * PARTS[0]
     w = n * PARTS[1]
     r = t - w  # what it loses is found by Knuth's sum of two
@@ -67,6 +70,8 @@ def reduced(x: Vector) -> tuple[Any, Any, Any]:
     lost = (t - (r - back)) - (w + back)
     low = lost - n * PARTS[2]
     high = r + low
+    if single:
+        high = guessed(high, r)
     rest = (r - high) + low
     size = n.called("fabs")
     far = (size > LARGE) | ((high.called("fabs") < 2.0**-30) & (size > 1024.0))
@@ -79,6 +84,36 @@ def reduced(x: Vector) -> tuple[Any, Any, Any]:
         from_bits(x, far, places)
     high, rest, quadrant = (x.like(b.load(place)) for place in places)
     return quadrant, high, rest
+
+
+def last_time(x: Vector) -> Any:
+    """A place for a number of the step before; 0 in the first."""
+    b = x.builder
+    place = slot(b, x.value.type)
+    with b.goto_entry_block():
+        b.store(ir.Constant(x.value.type, None), place)
+    return place
+
+
+def guessed(x: Vector, guess: Any) -> Vector:
+    """One number, where it is as a rule the `guess`: another number, or a place that has the last one.
+
+    The processor foresees that and goes on with the guess, without waiting for the number. What is not the guess goes
+    through an empty instruction, so that LLVM does not find out that both are the same.
+    """
+    b, kind = x.builder, x.value.type
+    place = guess
+    if isinstance(guess, Vector):
+        place = slot(b, kind)
+        b.store(guess.value, place)
+    other = (x != x.like(b.load(place))).value
+    with b.if_then(b.extract_element(other, I64(0)), likely=False):
+        bits = b.bitcast(b.extract_element(x.value, I64(0)), I64)
+        same = b.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [bits], True)
+        b.store(
+            b.insert_element(ir.Constant(kind, ir.Undefined), b.bitcast(same, kind.element), I64(0)), place
+        )
+    return x.like(b.load(place))
 
 
 def from_bits(x: Vector, far: Vector, places: list[Any]) -> None:
