@@ -22,6 +22,7 @@ SCALE = 0.3  # of the first weights: large enough that plain networks learn some
 
 ACTIVATIONS: dict[str, Callable[[Symbol], Symbol]] = {
     "sigmoid": lambda x: sym.Activation(x, act_type="sigmoid"),
+    "tanh": lambda x: sym.Activation(x, act_type="tanh"),
     "relu": lambda x: sym.Activation(x, act_type="relu"),
     "leaky relu": lambda x: sym.LeakyReLU(x, act_type="leaky", slope=0.25),
 }
@@ -43,13 +44,20 @@ LOSSES: dict[str, Callable[[Symbol], Symbol]] = {
 }
 
 
-def network(activation: str = "relu", normalized: bool = False, structure: str = "plain") -> Symbol:
-    """Probabilities from six hidden layers of ten."""
+def network(
+    activation: str = "relu",
+    normalized: bool = False,
+    structure: str = "plain",
+    *,
+    depth: int = DEPTH,
+    hidden: int = HIDDEN,
+) -> Symbol:
+    """Probabilities from `depth` hidden layers, each of `hidden` units."""
     x = sym.Variable("data")
-    for i in range(DEPTH):
-        h = sym.FullyConnected(x, num_hidden=HIDDEN, name=f"fc{i + 1}")
-        h = ACTIVATIONS[activation](sym.BatchNorm(h, axis=1) if normalized else h)
-        x = h if i == 0 else STRUCTURES[structure](x, h)
+    for i in range(1, depth + 1):
+        h = sym.FullyConnected(x, num_hidden=hidden, name=f"fc{i}")
+        h = ACTIVATIONS[activation](sym.BatchNorm(h, axis=1, name=f"bn{i}") if normalized else h)
+        x = h if i == 1 else STRUCTURES[structure](x, h)
     return sym.softmax(sym.FullyConnected(x, num_hidden=KINDS, name="fc_final"), axis=1)
 
 
@@ -88,7 +96,7 @@ def compare(rows: Lesson | None = None, epochs: int = 100) -> dict[str, dict[str
     return {
         "loss function": {"squared error": run(loss="squared error"), "cross-entropy": plain},
         "optimizer": {"SGD": plain, "Adam": run(training=ADAM)},
-        "activation": {name: run(activation=name) for name in ACTIVATIONS},
+        "activation": {name: run(activation=name) for name in ("sigmoid", "relu", "leaky relu")},
         "batch normalization": {"without": plain, "with": run(normalized=True)},
         "structure": {name: run(structure=name) for name in STRUCTURES},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,8 +153,8 @@ def write_comparison(results: Sequence[Result], directory: Path) -> None:
     save_figure(plot_losses(histories), directory / "losses.png")
 
 
-def write_page(results: Sequence[Result], directory: Path) -> Path:
-    """The page of all networks."""
+def write_page(results: Sequence[Result], directory: Path, kit: Mapping[str, Any] | None = None) -> Path:
+    """The page of all networks, with the laboratory where its `kit` is given."""
     tables = {
         r.name: {"here": r.confusion.tolist(), "in the lesson": NETWORKS[r.name].confusion or []}
         for r in results
@@ -165,6 +165,7 @@ def write_page(results: Sequence[Result], directory: Path) -> Path:
         title="The lesson's networks: their gradients, layer by layer and epoch by epoch",
         tables=tables,
         accuracies={result.name: result.accuracy for result in results},
+        kit=kit,
     )
 
 

@@ -25,11 +25,13 @@ from tinygrad_lesson.train.history import History
 from tinygrad_lesson.viz.column import scale_of
 from tinygrad_lesson.viz.dot import printable, shortened
 from tinygrad_lesson.viz.flow import network_svg
+from tinygrad_lesson.viz.javascript import ASSETS, runner
 from tinygrad_lesson.viz.render import DARK
 
-ASSETS = Path(__file__).with_name("assets")
-SCRIPTS = ("uPlot.iife.min.js", "panzoom.min.js", "page.js")
+SCRIPTS = ("address.js", "uPlot.iife.min.js", "panzoom.min.js", "page.js")
 STYLES = ("uPlot.min.css", "page.css")
+LAB_SCRIPTS = ("address.js", "uPlot.iife.min.js", "runner.js", "labview.js", "lab.js")
+LAB_STYLES = ("uPlot.min.css", "page.css", "lab.css")
 DEEP = 60  # layers above which blocks that repeat are folded in the network's picture
 DIGITS = 4  # of the numbers in the page
 RAMP = 64  # colours
@@ -45,6 +47,7 @@ def page(
     title: str = "Gradients, layer by layer and epoch by epoch",
     tables: Mapping[str, Mapping[str, Sequence[Sequence[int]]]] | None = None,
     accuracies: Mapping[str, float] | None = None,
+    kit: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the page of one or more trainings to `path`, whole or not at all; the path written.
 
@@ -52,7 +55,7 @@ def page(
     no picture of the network); several in a dict by name, or in a list. Distributions follow the epochs as far
     as parameters were kept, with ``fit(..., keep=range(10, 100, 10))``; else there are those of the first and
     the last. `tables` gives confusion tables by network and heading, a row per predicted and a column per true
-    kind; `accuracies` the shares that are right.
+    kind; `accuracies` the shares that are right. With a `kit` (`lesson.lab.kit`) the laboratory is part of the page.
 
     Errors
         DTypeError for what is no training, AttributeValueError for one without gradients.
@@ -75,10 +78,18 @@ def page(
         "nets": nets,
         "scale": {"low": scale.low, "high": scale.high},
         "ramp": ramp(),
+        "opening": telling(nets),
         "missing": "Nothing was found that draws networks; the gradients of all layers are below.",
     }
     path = Path(path)
-    write_whole(path, filled(title, data))
+    write_whole(path, filled(title, data, kit))
+    return path
+
+
+def laboratory(kit: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Write the laboratory, made of what `lesson.lab.kit` gives, to `path`, whole or not at all; the path written."""
+    path = Path(path)
+    write_whole(path, filled("Laboratory: train networks here, and watch their gradients", None, kit))
     return path
 
 
@@ -90,6 +101,16 @@ def named(histories: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"network {i}", training) for i, training in enumerate(histories, 1))
     else:
         yield "network", histories
+
+
+def telling(nets: Sequence[Mapping[str, Any]]) -> int:
+    """The network to begin with: the one of fewest layers whose gradient vanishes in half of them, else the first."""
+    vanishing = [
+        i
+        for i, net in enumerate(nets)
+        if 2 * sum("v" in x["marks"] for x in net["layers"]) >= len(net["layers"])
+    ]
+    return min(vanishing, key=lambda i: len(nets[i]["layers"]), default=0)
 
 
 def told_net(
@@ -188,25 +209,37 @@ def ramp() -> list[str]:
     return [str(to_hex(colormaps["viridis"](i / (RAMP - 1)))) for i in range(RAMP)]
 
 
-def filled(title: str, data: Mapping[str, Any]) -> str:
-    """The page's text."""
-    scripts = [(ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS]
-    style = "\n".join([*((ASSETS / name).read_text(encoding="utf-8") for name in STYLES), DARK])
+def filled(title: str, data: Mapping[str, Any] | None, kit: Mapping[str, Any] | None = None) -> str:
+    """The text of a page: of trainings, of the laboratory, or of both."""
+    names = list(dict.fromkeys([*(LAB_SCRIPTS if kit else ()), *(SCRIPTS if data is not None else ())]))
+    looks = list(dict.fromkeys([*(STYLES if data is not None else ()), *(LAB_STYLES if kit else ())]))
+    scripts = [runner() if name == "runner.js" else asset(name) for name in names]
+    style = "\n".join([*map(asset, looks), DARK])
     policy = (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src {hashed(style)}; "
         f"script-src {' '.join(map(hashed, scripts))}"
     )
+    bodies = {"page.html": data, "lab.html": kit or None}
+    known = {"data": data, "kit": None if kit is None else {**kit, "ramp": ramp()}}
     parts = {
         "policy": policy,
         "title": html.escape(printable(title[:LONGEST_TITLE])),
         "style": style,
-        "data": as_script_json(data),
+        "body": "\n".join(asset(name) for name, given in bodies.items() if given is not None),
+        "data": "\n".join(
+            f'<script id="{name}" type="application/json">{as_script_json(given)}</script>'
+            for name, given in known.items()
+            if given is not None
+        ),
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
-    template = (ASSETS / "page.html").read_text(encoding="utf-8")
-    return re.sub(
-        "@@([a-z]+)@@", lambda found: parts[found[1]], template
-    )  # in one pass: nothing is filled twice
+    # in one pass: nothing is filled twice
+    return re.sub("@@([a-z]+)@@", lambda found: parts[found[1]], asset("frame.html"))
+
+
+def asset(name: str) -> str:
+    """A file of this page."""
+    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 def hashed(text: str) -> str:

@@ -9,6 +9,7 @@ const SIGNS = { v: "\u25bc", e: "\u25b2", 0: "\u2205", n: "\u2715" };
 const WORDS = { v: "vanishing", e: "exploding", 0: "exactly 0", n: "not a number" };
 const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5].flatMap((k) => [k, 2 * k, 5 * k]); // steps between epochs that are told
 const MOST_LINES = 40; // of other layers or networks in a chart
+const lab = typeof Laboratory === "undefined" ? undefined : Laboratory; // where the page has one
 let net, epoch = 1, layer = 0, panzoom, charts = [], timer;
 let membersOf = new Map(); // by the group in the drawing: the layers it stands for
 
@@ -312,13 +313,37 @@ function drawLayer() {
   }
 }
 
-// What can be chosen.
+// What can be chosen; it stands in the address.
 
+function write() {
+  if (!timer) Address.write({ tab: net.name, epoch, layer: layer + 1 });
+}
+function follow() { // what the address says, as far as it is known here
+  const { tab, epoch: asked, layer: chosen } = Address.read();
+  const named = data.nets.findIndex((n) => n.name === tab);
+  const number = (text, usual) => (Number.isInteger(Number(text)) && Number(text) > 0 ? Number(text) : usual);
+  [epoch, layer] = [number(asked, 1), number(chosen, 1) - 1];
+  if (named < 0 && tab === "laboratory" && lab) chooseLab();
+  else chooseNet(named < 0 ? data.opening : named);
+}
 function chooseLayer(i) {
   layer = i;
   recolour();
   drawLayer();
   drawCharts();
+  write();
+}
+function chooseTab(i) { // the laboratory has the last
+  if (timer) play();
+  byId("panel").hidden = i >= data.nets.length;
+  [...byId("tabs").children].forEach((tab, j) => {
+    tab.setAttribute("aria-selected", String(i === j));
+    tab.tabIndex = i === j ? 0 : -1;
+  });
+}
+function chooseLab() {
+  chooseTab(data.nets.length);
+  lab.enter();
 }
 function chooseEpoch(e) {
   epoch = Math.min(Math.max(1, e), net.epochs);
@@ -327,14 +352,13 @@ function chooseEpoch(e) {
   recolour();
   drawLayer();
   charts.forEach((c) => c.redraw(false, false));
+  write();
 }
 function chooseNet(i) {
+  lab?.leave();
+  chooseTab(i);
   net = data.nets[i];
   layer = Math.min(layer, Math.max(0, net.layers.length - 1));
-  [...byId("tabs").children].forEach((tab, j) => {
-    tab.setAttribute("aria-selected", String(i === j));
-    tab.tabIndex = i === j ? 0 : -1;
-  });
   byId("panel").setAttribute("aria-labelledby", `tab-${i}`);
   byId("layer").replaceChildren(...net.layers.map((l, j) => make("option", l.name, { value: j })));
   byId("epoch").max = String(Math.max(1, net.epochs));
@@ -350,6 +374,7 @@ function play() {
   if (timer) {
     clearInterval(timer);
     timer = undefined;
+    write();
   } else {
     if (epoch >= net.epochs) chooseEpoch(1);
     timer = setInterval(() => (epoch < net.epochs ? chooseEpoch(epoch + 1) : play()), 120);
@@ -364,18 +389,20 @@ function zoom(how) {
   if (how === "all") panzoom.reset();
 }
 function listen() {
-  data.nets.forEach((n, i) => {
-    const tab = make("button", n.name, { type: "button", role: "tab", id: `tab-${i}`, "aria-controls": "panel", title: n.name });
-    tab.addEventListener("click", () => chooseNet(i));
+  const addTab = (name, i, panel, choose) => {
+    const tab = make("button", name, { type: "button", role: "tab", id: `tab-${i}`, "aria-controls": panel, title: name });
+    tab.addEventListener("click", choose);
     byId("tabs").append(tab);
-  });
+  };
+  data.nets.forEach((n, i) => addTab(n.name, i, "panel", () => chooseNet(i)));
+  if (lab) addTab("Laboratory", data.nets.length, "lab", () => { chooseLab(); lab.write(); });
   byId("tabs").addEventListener("keydown", (e) => {
-    const now = data.nets.indexOf(net), last = data.nets.length - 1;
-    const to = { ArrowRight: now === last ? 0 : now + 1, ArrowLeft: now === 0 ? last : now - 1, Home: 0, End: last }[e.key];
+    const tabs = [...byId("tabs").children], now = tabs.indexOf(document.activeElement), last = tabs.length - 1;
+    const to = { ArrowRight: now === last ? 0 : now + 1, ArrowLeft: now <= 0 ? last : now - 1, Home: 0, End: last }[e.key];
     if (to === undefined) return;
     e.preventDefault();
-    chooseNet(to);
-    byId("tabs").children[to].focus();
+    tabs[to].click();
+    tabs[to].focus();
   });
   byId("epoch").addEventListener("input", (e) => chooseEpoch(Number(e.target.value)));
   byId("layer").addEventListener("change", (e) => { chooseLayer(Number(e.target.value)); reveal(); });
@@ -394,13 +421,14 @@ function listen() {
   });
   let width = innerWidth;
   addEventListener("resize", () => {
-    if (innerWidth !== width) drawCharts();
+    if (innerWidth !== width && net) drawCharts();
     width = innerWidth;
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => net && drawCharts());
 }
 
 drawScale();
 listen();
-chooseNet(0);
+follow();
+addEventListener("hashchange", follow);
 })();
