@@ -165,6 +165,7 @@ def write_page(results: Sequence[Result], directory: Path, kit: Mapping[str, Any
         title="The lesson's networks: their gradients, layer by layer and epoch by epoch",
         tables=tables,
         accuracies={result.name: result.accuracy for result in results},
+        notes={result.name: NETWORKS[result.name].told for result in results},
         kit=kit,
     )
 

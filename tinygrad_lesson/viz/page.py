@@ -32,7 +32,8 @@ SCRIPTS = ("address.js", "uPlot.iife.min.js", "panzoom.min.js", "page.js")
 STYLES = ("uPlot.min.css", "page.css")
 LAB_SCRIPTS = ("address.js", "uPlot.iife.min.js", "runner.js", "labview.js", "lab.js")
 LAB_STYLES = ("uPlot.min.css", "page.css", "lab.css")
-DEEP = 60  # layers above which blocks that repeat are folded in the network's picture
+FOLDED = 12  # layers above which blocks that repeat are folded at first
+DEEP = 60  # layers above which they stay folded
 DIGITS = 4  # of the numbers in the page
 RAMP = 64  # colours
 SPREADS = 3000  # layers times epochs between whose distributions a page holds at most
@@ -47,6 +48,7 @@ def page(
     title: str = "Gradients, layer by layer and epoch by epoch",
     tables: Mapping[str, Mapping[str, Sequence[Sequence[int]]]] | None = None,
     accuracies: Mapping[str, float] | None = None,
+    notes: Mapping[str, str] | None = None,
     kit: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the page of one or more trainings to `path`, whole or not at all; the path written.
@@ -55,7 +57,8 @@ def page(
     no picture of the network); several in a dict by name, or in a list. Distributions follow the epochs as far
     as parameters were kept, with ``fit(..., keep=range(10, 100, 10))``; else there are those of the first and
     the last. `tables` gives confusion tables by network and heading, a row per predicted and a column per true
-    kind; `accuracies` the shares that are right. With a `kit` (`lesson.lab.kit`) the laboratory is part of the page.
+    kind; `accuracies` the shares that are right; `notes` what a network is, in
+    words. With a `kit` (`lesson.lab.kit`) the laboratory is part of the page.
 
     Errors
         DTypeError for what is no training, AttributeValueError for one without gradients.
@@ -70,6 +73,7 @@ def page(
     room = SPREADS // len(trainings)
     nets = [
         told_net(name, training, (tables or {}).get(name, {}), (accuracies or {}).get(name), room)
+        | {"note": (notes or {}).get(name, "")}
         for name, training in trainings.items()
     ]
     numbers = [value for net in nets for layer in net["layers"] for value in layer["grad"] if value]
@@ -149,7 +153,8 @@ def told_net(
         "healthy": found.healthy,
         "tables": [{"name": heading, "rows": rows} for heading, rows in tables.items() if rows],
         "accuracy": accuracy,
-        "svg": picture(training, history),
+        "svg": picture(training, history, expand=len(history.mean_abs_grad) <= DEEP),
+        "folded": picture(training, history, expand=False) if len(history.mean_abs_grad) > FOLDED else "",
     }
     short: dict[str, Any] = rounded(told)
     return short
@@ -172,7 +177,7 @@ def some_of(epochs: Sequence[int], most: int) -> list[int]:
     return [epochs[round(i * (len(epochs) - 1) / max(1, most - 1))] for i in range(most)]
 
 
-def picture(training: Any, history: History) -> str:
+def picture(training: Any, history: History, expand: bool) -> str:
     """The network as SVG, without the style that the page has for all; empty where it is not known or not drawn.
 
     A network that something could draw and yet did not is no reason to have no page.
@@ -180,11 +185,8 @@ def picture(training: Any, history: History) -> str:
     if history.trained is None:
         return ""
     symbol = training.prediction if isinstance(training, FeedForward) else history.trained.symbol
-    inputs = symbol.list_inputs()
-    shapes = {name: a.shape for name, a in history.trained.batches[0].items() if name in inputs}
-    weights = list(history.mean_abs_grad)
     try:
-        svg = network_svg(symbol, shapes, weights=weights, expand=len(weights) <= DEEP)
+        svg = network_svg(symbol, weights=list(history.mean_abs_grad), expand=expand)
     except LessonError:
         return ""
     return STYLED.sub("", svg, count=1)
