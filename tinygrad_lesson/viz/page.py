@@ -22,7 +22,7 @@ from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.train.diagnosis import diagnose
 from tinygrad_lesson.train.feedforward import FeedForward
 from tinygrad_lesson.train.history import History
-from tinygrad_lesson.viz.column import scale_of
+from tinygrad_lesson.viz.column import Scale, scale_of
 from tinygrad_lesson.viz.dot import printable, shortened
 from tinygrad_lesson.viz.flow import network_svg
 from tinygrad_lesson.viz.javascript import ASSETS, runner
@@ -49,6 +49,7 @@ def page(
     tables: Mapping[str, Mapping[str, Sequence[Sequence[int]]]] | None = None,
     accuracies: Mapping[str, float] | None = None,
     notes: Mapping[str, str] | None = None,
+    scale: tuple[float, float] | None = None,
     kit: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the page of one or more trainings to `path`, whole or not at all; the path written.
@@ -58,7 +59,8 @@ def page(
     as parameters were kept, with ``fit(..., keep=range(10, 100, 10))``; else there are those of the first and
     the last. `tables` gives confusion tables by network and heading, a row per predicted and a column per true
     kind; `accuracies` the shares that are right; `notes` what a network is, in
-    words. With a `kit` (`lesson.lab.kit`) the laboratory is part of the page.
+    words; `scale` the least and the largest gradient that have a colour of their own, powers of ten. With a `kit`
+    (`lesson.lab.kit`) the laboratory is part of the page.
 
     Errors
         DTypeError for what is no training, AttributeValueError for one without gradients.
@@ -77,10 +79,10 @@ def page(
         for name, training in trainings.items()
     ]
     numbers = [value for net in nets for layer in net["layers"] for value in layer["grad"] if value]
-    scale = scale_of(numbers)
+    colours = scale_of(numbers) if scale is None else Scale(*scale)
     data = {
         "nets": nets,
-        "scale": {"low": scale.low, "high": scale.high},
+        "scale": {"low": colours.low, "high": colours.high},
         "ramp": ramp(),
         "opening": telling(nets),
         "missing": "Nothing was found that draws networks; the gradients of all layers are below.",
