@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections import OrderedDict
@@ -220,7 +221,10 @@ class Program:
         self.results = [f"output {i}" for i in range(len(edges))]
         targets = dict(zip(self.results, self.shapes, strict=True))
         updates = [(name, edge, False) for name, edge in zip(self.results, edges, strict=True)]
-        self.plan = Compiler(builder, settings.passes).compile(Task([], updates, targets))
+        plan = Compiler(builder, settings.passes).compile(Task([], updates, targets))
+        self.plan = dataclasses.replace(
+            plan, forward=plan.backward, backward=()
+        )  # nothing here is a way back
         builder.forget()
         self.arrays.update({name: np.zeros(shape, dtype) for name, (shape, dtype) in targets.items()})
         generator = random.default_generator()

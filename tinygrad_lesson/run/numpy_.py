@@ -226,5 +226,5 @@ class NumpyRunner:
         """Bound arrays called `results`, as new arrays, after running with `values` in place of others."""
         for name, value in values.items():
             self.arrays[name][...] = value
-        self.backward()
+        self.forward()
         return [np.array(self.arrays[name]) for name in results]

@@ -83,8 +83,8 @@ class VMRunner(NumpyRunner):
 
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
         """As on NumPy, but where every step is an instruction nothing is copied."""
-        parts = [part for part in self.calls[1] if isinstance(part, Segment | ParallelSegments)]
-        if len(parts) < len(self.calls[1]):
+        parts = [part for part in self.calls[0] if isinstance(part, Segment | ParallelSegments)]
+        if len(parts) < len(self.calls[0]):
             return super().call(values, results)
         new = {name: self.lender(name).array() for name in results}
         new.update({name: np.require(value, self.arrays[name].dtype, ROWS) for name, value in values.items()})
