@@ -35,9 +35,10 @@ from tinygrad_lesson.viz.render import MISSING, as_text, render, tidy
 EXPLAINED = {
     marks.WORDS[marks.VANISHING]: (
         f"vanishing: below {marks.VANISHED:g} of",
-        "the strongest layer's, here and in",
-        "all layers before; or below",
-        f"{marks.STARVED:g} of it in half of all epochs",
+        "the strongest layer's, here",
+        "and in all layers before;",
+        f"or below {marks.STARVED:g} of it",
+        "in half of all epochs",
     ),
     marks.WORDS[marks.EXPLODING]: ("exploding: far above", "the last layer's, or", "what it was at first"),
     marks.WORDS[marks.DEAD]: ("dead: all zero",),
