@@ -47,6 +47,16 @@ def test_run_prints_the_tables_and_writes_everything(tmp_path, capsys):
     assert together & {"gradient-flow.svg", "gradient-flow.gv"}
 
 
+def test_lab_writes_one_file(tmp_path, capsys):
+    path = tmp_path / "lab.html"
+    assert main(["lab", "--out", str(path)]) == 0
+    assert capsys.readouterr().out == f"the laboratory: {path}\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["lab.html"]
+    assert 'id="lab-play"' in path.read_text(encoding="utf-8")
+    assert main(["lab", "--out", str(tmp_path / "absent" / "lab.html")]) == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
 def test_what_is_in_history_json_can_be_diagnosed(tmp_path):
     assert main(["run", "mlp8", "--epochs", "4", "--out", str(tmp_path)]) == 0
     told = json.loads((tmp_path / "mlp8" / "history.json").read_text())

@@ -1,4 +1,4 @@
-"""The command line: `tinygrad-lesson list`, `run` and `check`."""
+"""The command line: `tinygrad-lesson list`, `run`, `lab` and `check`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from tinygrad_lesson.arrays import Context, require_device
 from tinygrad_lesson.check.target import check_at, named, ops_of
 from tinygrad_lesson.engine.errors import DeviceError, LessonError
 from tinygrad_lesson.files import plain, refused, write_whole
-from tinygrad_lesson.lesson import remedies, run
+from tinygrad_lesson.lesson import lab, remedies, run
 from tinygrad_lesson.lesson.networks import NETWORKS
 from tinygrad_lesson.train.diagnosis import diagnose
 from tinygrad_lesson.train.metric import format_confusion
+from tinygrad_lesson.viz.page import laboratory
 from tinygrad_lesson.viz.plots import plot_remedies, save_figure
 from tinygrad_lesson.viz.render import MISSING
 
@@ -96,6 +97,11 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--out", type=folder, default=Path("lesson-out"), metavar="DIR")
     runs.add_argument("--page", action="store_true", help="write DIR/index.html, to explore with a browser")
     runs.set_defaults(command=run_networks)
+    labs = commands.add_parser(
+        "lab", help="write a page in which networks are trained: one file, for any browser"
+    )
+    labs.add_argument("--out", type=folder, default=Path("laboratory.html"), metavar="FILE")
+    labs.set_defaults(command=write_laboratory)
     checks = commands.add_parser("check", help="check the gradient of a function, or of every op of a module")
     checks.add_argument(
         "target", metavar="MODULE[:NAME]", help="a function, op or Symbol; without NAME all ops"
@@ -192,11 +198,17 @@ def run_networks(asked: argparse.Namespace) -> int:
     write_whole(out / "summary.json", run.summary(results))
     run.write_comparison(results, out)
     if asked.page:
-        print(f"\nthe page: {plain(run.write_page(results, out))}")
+        print(f"\nthe page: {plain(run.write_page(results, out, lab.kit()))}")
     if names == list(NETWORKS):
         save_figure(plot_remedies(remedies.compare(epochs=asked.epochs))[0], out / "remedies.png")
     trained = sum(result.history.seconds for result in results)
     print(f"\ntraining {trained:.2f} s, in all {time.perf_counter() - began:.1f} s; results in {plain(out)}/")
+    return 0
+
+
+def write_laboratory(asked: argparse.Namespace) -> int:
+    """Write the laboratory."""
+    print(f"the laboratory: {plain(laboratory(lab.kit(), asked.out))}")
     return 0
 
 

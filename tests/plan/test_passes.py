@@ -24,7 +24,7 @@ def plan_of(f, *inputs, passes=Passes()):
         jitted(*inputs).numpy(), np.asarray(f(*map(tl.Tensor, inputs)).value), rtol=1e-6
     )
     (program,) = jitted.programs.values()
-    return [step.op.name for step in program.plan.backward]
+    return [step.op.name for step in program.plan.forward]
 
 
 @pytest.mark.parametrize(

@@ -251,3 +251,30 @@ def test_steps_are_joined_where_nothing_branches_off_and_only_there():
     branching = sym.broadcast_plus(sym.tanh(relu), sym.exp(relu))
     source = viz.gradient_flow((branching, {"fc1_weight": 1.0})).source
     assert re.findall(r"label=\"?(relu|tanh|exp|relu, \w+)\"? ", source) == ["relu", "tanh", "exp"]
+
+
+def test_a_folded_skip_passes_one_block_by_and_not_all():
+    """It begins inside of the frame, at a point that stands for where each block is entered."""
+    symbol = res(25, 10)
+    source = viz.gradient_flow((symbol, dict.fromkeys(weights(symbol), 1e-3))).source
+    frame = next(part for part in source.split("subgraph ") if "-in" in part.partition("}")[0])
+    assert "\u00d7 24" in frame
+    point = re.search(r'"?(net0-\d+-in)"? \[', frame)[1]
+    skip = next(line for line in source.splitlines() if "->" in line and "d55e00" in line)
+    assert f'"{point}" -> ' in skip
+    entering = [line for line in source.splitlines() if f'-> "{point}"' in line]
+    assert len(entering) == 1
+    assert "arrowhead=none" in entering[0]
+
+
+def test_eight_networks_stand_in_straight_columns():
+    nets = {name: network.build() for name, network in NETWORKS.items()}
+    models = {name: (net, dict.fromkeys(weights(net), 1e-3)) for name, net in nets.items()}
+    root = ET.fromstring(render_svg(viz.gradient_flow(models)))
+    middles = {"layer": set(), "step": set()}
+    for group in root.iter(f"{SVG}g"):
+        kind = group.get("class", "").removeprefix("node ")
+        if kind in middles:
+            middles[kind].add(float(group.find(f"{SVG}text").get("x")))
+    assert len(middles["layer"]) == len(NETWORKS)  # a column each, and what is between layers stands in it
+    assert all(min(abs(step - layer) for layer in middles["layer"]) < 2 for step in middles["step"])

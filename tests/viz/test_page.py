@@ -2,9 +2,9 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -20,7 +20,6 @@ from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy, res
 from tinygrad_lesson.symbol import NameManager
 from tinygrad_lesson.viz.page import ASSETS, SCRIPTS, filled, told_net
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = [
     '"];evil', "<script>alert(1)</script>", "</script><script>alert(1)</script>", "<!--", "]]>", "a&b;&lt;", "\\", "\\n\n",
     "javascript:alert(1)", "x" * 10_000, "\u202eright to left", "\N{GRINNING FACE}", "'\"`${alert(1)}", "\x00\x07",
@@ -191,44 +190,6 @@ def test_no_name_injects_anything(name, title):
 # The page in a browser.
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium here (Debian: apt-get install chromium)")
-    driver = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install '.[test]'"
-    )
-    with driver.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens a page; at the end, anything in its console is an error, and so is an attempt to reach a network."""
-    said, contexts = [], []
-
-    def open_(path, width=1280, height=900, **options):
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        tab.on("pageerror", lambda error: said.append(f"error: {error}"))
-        tab.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        tab.on(
-            "request",
-            lambda asked: None if asked.url.startswith(("file:", "data:")) else said.append(asked.url),
-        )
-        tab.goto(path.as_uri())
-        return tab
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert said == []
-
-
 def colours(tab):
     return tab.locator("#drawing g.layer").evaluate_all(
         "groups => groups.map(g => g.querySelector('path, polygon').getAttribute('fill'))"
@@ -237,6 +198,14 @@ def colours(tab):
 
 def choose_tab(tab, name):
     tab.get_by_role("tab", name=name, exact=True).click()
+    unfold(tab)
+
+
+def unfold(tab):
+    """Show all layers of a deep network, which is folded at first."""
+    button = tab.locator("#fold")
+    if button.is_visible() and button.inner_text() == "all layers":
+        button.click()
 
 
 def test_the_page_loads_in_less_than_a_second(visit, written):
@@ -332,6 +301,118 @@ def test_the_network_moves_to_the_layer_that_is_chosen(visit, written):
     assert tab.locator('#drawing g[data-layer="fc1"]').bounding_box()["y"] < stage["y"] + stage["height"] / 3
 
 
+def test_it_opens_on_the_network_whose_gradient_vanishes_and_shows_all_of_it(visit, written):
+    tab = visit(written, width=1280, height=800)
+    tab.wait_for_timeout(400)
+    assert tab.locator('[role=tab][aria-selected="true"]').inner_text() == "mlp8"
+    stage = tab.locator("#stage").bounding_box()
+    for group in tab.locator("#drawing g.layer").all():
+        box = group.bounding_box()
+        assert stage["y"] <= box["y"]
+        assert box["y"] + box["height"] <= stage["y"] + stage["height"]
+        assert box["height"] > 14
+    assert (
+        tab.locator("#note").inner_text() == "8 layers with weights; plain and deeper: its gradient vanishes"
+    )
+
+
+def test_a_deep_network_is_folded_and_unfolds(visit, written):
+    tab = visit(written)
+    tab.get_by_role("tab", name="res25").click()
+    names = tab.locator("#drawing g.layer text").all_text_contents()
+    assert [name.split()[0] for name in names] == ["fc1", "fc2", "fc26"]
+    data = data_of(written)
+    grads = [layer["grad"][0] for layer in data["nets"][list(NETWORKS).index("res25")]["layers"][1:25]]
+    low, high = data["scale"]["low"], data["scale"]["high"]
+    shares = [round(np.log(g / low) / np.log(high / low) * (len(data["ramp"]) - 1)) for g in grads]
+    stops = tab.locator("#drawing linearGradient stop").evaluate_all(
+        "all => all.map(s => s.getAttribute('stop-color'))"
+    )
+    assert stops[::2] == stops[1::2] == [data["ramp"][share] for share in shares]  # a stripe for each layer
+    tab.get_by_role("button", name="all layers").click()
+    assert tab.locator("#drawing g.layer").count() == 26
+    tab.get_by_role("button", name="fold").click()
+    assert tab.locator("#drawing g.layer").count() == 3
+    choose_tab(tab, "mlp8")
+    assert not tab.locator("#fold").is_visible()
+
+
+def test_the_address_holds_tab_epoch_and_layer(visit, written):
+    tab = visit(written)
+    choose_tab(tab, "res6")
+    tab.locator("#epoch").fill("42")
+    tab.locator("#layer").select_option(label="fc3")
+    other = visit(written)
+    other.goto(written.as_uri() + tab.evaluate("location.hash"))
+    for page in (tab, other):
+        assert page.locator('[role=tab][aria-selected="true"]').inner_text() == "res6"
+        assert page.locator("#epoch-told").inner_text() == "42 of 100"
+        assert page.locator("#layer").input_value() == "2"
+    other.evaluate("location.hash = '#tab=%3Cimg%20src=x%20onerror=alert(1)%3E&epoch=-1&layer=1e9'")
+    other.wait_for_timeout(200)
+    assert other.locator('[role=tab][aria-selected="true"]').inner_text() == "mlp8"
+    assert other.locator("#epoch-told").inner_text() == "1 of 100"
+    assert other.locator("img").count() == 0
+
+
+def test_two_histograms_side_by_side_have_one_axis(visit, written):
+    tab = visit(written)
+    choose_tab(tab, "res6")
+    tab.locator("#epoch").fill("100")
+    layer = data_of(written)["nets"][list(NETWORKS).index("res6")]["layers"][0]
+    ends = [span.inner_text() for span in tab.locator("#spreads .ends span").all()]
+    low, high = (
+        bound(layer[when]["weights"][which] for when in ("first", "last"))
+        for which, bound in (("low", min), ("high", max))
+    )
+    assert ends[:2] == ends[2:4]
+    assert [float(x) for x in ends[:2]] == pytest.approx([low, high], rel=0.05)
+    bars = (
+        tab.locator("#spreads svg")
+        .first.locator("rect")
+        .evaluate_all("all => all.map(r => Number(r.getAttribute('x')))")
+    )
+    assert bars[0] == pytest.approx(100 * (layer["first"]["weights"]["low"] - low) / (high - low), abs=0.1)
+
+
+def test_the_heat_map_names_layers_and_epochs(visit, written):
+    tab = visit(written)
+    choose_tab(tab, "mlp8")
+    heat = tab.locator("#heat").bounding_box()
+    names = tab.locator("#heat-names span").all()
+    assert [name.inner_text() for name in names] == [f"fc{i}" for i in range(1, 9)]
+    for i, name in enumerate(names):
+        box = name.bounding_box()
+        assert box["y"] + box["height"] / 2 == pytest.approx(
+            heat["y"] + heat["height"] * (i + 0.5) / 8, abs=2
+        )
+    assert tab.locator("#heat-epochs span").first.inner_text() == "epoch 10"
+    boxes = [tick.bounding_box() for tick in tab.locator("#heat-epochs span").all()]
+    assert all(a["x"] + a["width"] < b["x"] for a, b in itertools.pairwise(boxes))
+
+
+def test_no_gradient_at_all_does_not_glare_in_the_dark(visit, tmp_path):
+    told = {"mean_abs_grad": {"a_weight": [0.0, 0.0], "b_weight": [1e-3, 1e-3]}}
+    tab = visit(viz.page(told, tmp_path / "page.html"), color_scheme="dark")
+    pixel = tab.locator("#heat").evaluate("c => [...c.getContext('2d').getImageData(0, 0, 1, 1).data]")
+    assert sum(pixel[:3]) < 200
+
+
+def test_a_swipe_over_the_network_scrolls_the_page_of_a_phone(visit, written):
+    tab = visit(written, width=390, height=844, has_touch=True, is_mobile=True)
+    stage = tab.locator("#stage").bounding_box()
+    x, y = stage["x"] + stage["width"] / 2, stage["y"] + stage["height"] / 2
+    touch = tab.context.new_cdp_session(tab)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for i in range(1, 20):
+        points = [{"x": x, "y": y - 15 * i}]
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": points})
+        tab.wait_for_timeout(16)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    tab.wait_for_timeout(300)
+    assert tab.evaluate("scrollY") > 150
+
+
 def test_tabs_show_the_other_networks_with_diagnosis_and_tables(visit, written):
     tab = visit(written)
     for net in data_of(written)["nets"]:
@@ -346,10 +427,10 @@ def test_tabs_show_the_other_networks_with_diagnosis_and_tables(visit, written):
 def test_all_of_it_by_keyboard(visit, written):
     tab = visit(written)
     tab.keyboard.press("Tab")
-    assert tab.locator(":focus").inner_text() == "mlp4"
-    tab.keyboard.press("ArrowRight")
-    assert tab.locator('[role=tab][aria-selected="true"]').inner_text() == "mlp8"
     assert tab.locator(":focus").inner_text() == "mlp8"
+    tab.keyboard.press("ArrowLeft")
+    assert tab.locator('[role=tab][aria-selected="true"]').inner_text() == "mlp4"
+    assert tab.locator(":focus").inner_text() == "mlp4"
     tab.locator("#epoch").focus()
     tab.keyboard.press("End")
     assert tab.locator("#epoch-told").inner_text() == "100 of 100"
@@ -477,6 +558,7 @@ def test_hostile_names_are_shown_as_names_and_run_nothing(visit, tmp_path):
     tab = visit(path)
     assert tab.locator("[role=tab]").all_text_contents() == names[:6]
     tab.locator("[role=tab]").nth(2).click()
+    unfold(tab)
     shown = tab.locator("#layer option").all_text_contents()
     assert shown == [*names, "last"]
     assert tab.locator("#drawing g.layer[role=button]").count() == len(names) + 1

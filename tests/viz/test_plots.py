@@ -173,6 +173,33 @@ def test_each_family_of_remedies_has_a_panel_with_its_networks_on_shared_axes():
         assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == len(networks)
 
 
+def test_the_network_that_all_families_have_looks_the_same_in_each():
+    plain, other, third = [1.0, 0.9], [1.0, 0.5], [1.0, 0.4]
+    panels = plot_remedies(
+        {"a": {"x": other, "none": plain}, "b": {"plain": plain, "y": [1.0, 0.6], "z": third}}
+    )
+    found = {
+        (line.get_color(), line.get_linestyle(), line.get_linewidth())
+        for line in (panels[0].lines[1], panels[1].lines[0])
+    }
+    assert len(found) == 1
+    assert found.isdisjoint(
+        (line.get_color(), line.get_linestyle(), line.get_linewidth()) for line in panels[1].lines[1:]
+    )
+    assert (
+        panels[0].lines[1].get_zorder() < panels[0].lines[0].get_zorder()
+    )  # the others are not hidden under it
+
+
+def test_of_losses_that_are_alike_all_are_seen():
+    ax = plot_losses({name: [0.4] * 20 for name in "abc"})
+    marked = [set(range(*line.get_markevery()[:1], 20, line.get_markevery()[1])) for line in ax.lines]
+    assert all(marked)
+    assert not marked[0] & marked[1]
+    assert not marked[1] & marked[2]
+    assert len({line.get_marker() for line in ax.lines}) == 3
+
+
 def test_what_is_empty_is_refused():
     with pytest.raises(AttributeValueError, match="mean_abs_grad is empty"):
         plot_gradients({})

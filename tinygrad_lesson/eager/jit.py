@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections import OrderedDict
@@ -305,7 +306,7 @@ def planned(
     passes: Passes,
     place: Context = Context(),
 ) -> tuple[Plan, dict[str, np.ndarray]]:
-    """The plan that computes `heads` in its backward part, and the arrays that it is bound to.
+    """The plan that computes `heads`, and the arrays that it is bound to.
 
     `inputs` are leaves with arrays like theirs, `outside` leaves with what they always hold; `shapes` are shape and
     type of each head. The arrays are called input 0, input 1, ... and output 0, output 1, ...
@@ -326,6 +327,7 @@ def planned(
     targets = {f"output {i}": known for i, known in enumerate(shapes)}
     updates = [(name, edge, False) for name, edge in zip(targets, edges, strict=True)]
     plan = Compiler(builder, passes).compile(Task([], updates, targets))
+    plan = dataclasses.replace(plan, forward=plan.backward, backward=())  # nothing here is a way back
     builder.forget()
     return plan, arrays | {name: zeros_at(place, *spec) for name, spec in targets.items()}
 

@@ -1,7 +1,7 @@
-"""The lesson's five remedies against vanishing gradients, each beside what it cures.
+"""The lesson's five remedies against vanishing gradients, each beside what it cures, and beside each other.
 
 One network of six hidden layers is varied in one respect at a time: its loss, its optimizer, its
-activation, batch normalization, its structure.
+activation, batch normalization, its structure; and, as no remedy of the lesson does, its first weights.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from tinygrad_lesson.train.feedforward import FeedForward
 from tinygrad_lesson.train.initializer import Uniform
 
 DEPTH, HIDDEN = 6, 10
-SCALE = 0.3  # of the first weights: large enough that plain networks learn something to compare
+SCALE = 0.01  # of the first weights, as in the lesson
+LARGER = 0.3  # with which a plain network of this depth learns
 
 ACTIVATIONS: dict[str, Callable[[Symbol], Symbol]] = {
     "sigmoid": lambda x: sym.Activation(x, act_type="sigmoid"),
+    "tanh": lambda x: sym.Activation(x, act_type="tanh"),
     "relu": lambda x: sym.Activation(x, act_type="relu"),
     "leaky relu": lambda x: sym.LeakyReLU(x, act_type="leaky", slope=0.25),
 }
@@ -43,13 +45,20 @@ LOSSES: dict[str, Callable[[Symbol], Symbol]] = {
 }
 
 
-def network(activation: str = "relu", normalized: bool = False, structure: str = "plain") -> Symbol:
-    """Probabilities from six hidden layers of ten."""
+def network(
+    activation: str = "relu",
+    normalized: bool = False,
+    structure: str = "plain",
+    *,
+    depth: int = DEPTH,
+    hidden: int = HIDDEN,
+) -> Symbol:
+    """Probabilities from `depth` hidden layers, each of `hidden` units."""
     x = sym.Variable("data")
-    for i in range(DEPTH):
-        h = sym.FullyConnected(x, num_hidden=HIDDEN, name=f"fc{i + 1}")
-        h = ACTIVATIONS[activation](sym.BatchNorm(h, axis=1) if normalized else h)
-        x = h if i == 0 else STRUCTURES[structure](x, h)
+    for i in range(1, depth + 1):
+        h = sym.FullyConnected(x, num_hidden=hidden, name=f"fc{i}")
+        h = ACTIVATIONS[activation](sym.BatchNorm(h, axis=1, name=f"bn{i}") if normalized else h)
+        x = h if i == 1 else STRUCTURES[structure](x, h)
     return sym.softmax(sym.FullyConnected(x, num_hidden=KINDS, name="fc_final"), axis=1)
 
 
@@ -59,6 +68,7 @@ def losses(
     loss: str = "cross-entropy",
     training: Mapping[str, Any] = SGD,
     epochs: int = 100,
+    scale: float = SCALE,
     **variant: Any,
 ) -> list[float]:
     """Cross-entropy on the test rows would favour one loss; the share of training loss left favours none."""
@@ -68,7 +78,7 @@ def losses(
             LOSSES[loss](prediction),
             prediction=prediction,
             num_epoch=epochs,
-            initializer=Uniform(SCALE),
+            initializer=Uniform(scale),
             seed=0,
             **training,
         )
@@ -84,11 +94,18 @@ def compare(rows: Lesson | None = None, epochs: int = 100) -> dict[str, dict[str
     def run(**variant: Any) -> list[float]:
         return losses(rows, epochs=epochs, **variant)
 
-    plain = run()
+    plain, adam, leaky = run(), run(training=ADAM), run(activation="leaky relu")
+    normalized = run(normalized=True)
+    structures = {"plain": plain} | {name: run(structure=name) for name in STRUCTURES if name != "plain"}
     return {
-        "loss function": {"squared error": run(loss="squared error"), "cross-entropy": plain},
-        "optimizer": {"SGD": plain, "Adam": run(training=ADAM)},
-        "activation": {name: run(activation=name) for name in ACTIVATIONS},
-        "batch normalization": {"without": plain, "with": run(normalized=True)},
-        "structure": {name: run(structure=name) for name in STRUCTURES},
-    }
+        "loss function": {"cross-entropy": plain, "squared error": run(loss="squared error")},
+        "optimizer": {"SGD": plain, "Adam": adam},
+        "activation": {"relu": plain, "leaky relu": leaky, "sigmoid": run(activation="sigmoid")},
+        "batch normalization": {"without": plain, "with": normalized},
+        "structure": structures,
+        "first weights": {f"within {SCALE}": plain, f"within {LARGER}": run(scale=LARGER)},
+        "against each other": {
+            "none": plain, "Adam": adam, "leaky relu": leaky, "batch normalization": normalized,
+            "residual": structures["residual"], "dense": structures["dense"],
+        },
+    }  # fmt: skip

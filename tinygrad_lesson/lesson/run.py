@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ from tinygrad_lesson.viz.plots import (
 from tinygrad_lesson.viz.render import put
 
 EPOCHS, BATCH_SIZE = 100, 20
+SCALE = (1e-16, 1.0)  # of gradients: a colour means the same in all pictures of a run
 KEPT = (2, 3, 5, *range(10, 1000, 10))  # epochs whose parameters are kept, beside the first and the last
 
 
@@ -127,7 +128,9 @@ def write(result: Result, directory: Path) -> Path:
     history, name, model = result.history, result.name, result.model
     plots = {
         "gradients": plot_gradients(history.mean_abs_grad, title=f"{name}: gradients per weight"),
-        "heatmap": plot_heatmap(history.mean_abs_grad, title=f"{name}: gradients per weight"),
+        "heatmap": plot_heatmap(
+            history.mean_abs_grad, low=SCALE[0], high=SCALE[1], title=f"{name}: gradients per weight"
+        ),
         "loss": plot_loss(
             history.loss, result.accuracies, title=f"{name}: loss and accuracy on the test rows"
         ),
@@ -138,7 +141,7 @@ def write(result: Result, directory: Path) -> Path:
         save_figure(drawn, directory / f"{what}.png")
     model.save(str(directory / "model"), len(history.loss))
     shape = {"data": (BATCH_SIZE, 4)}
-    put(gradient_flow({name: model}, shape=shape), directory / "flow.svg")
+    put(gradient_flow({name: model}, shape=shape, scale=SCALE), directory / "flow.svg")
     rows = {"data": (BATCH_SIZE, 4), "label": (BATCH_SIZE, KINDS)}
     put(draw(model.symbol, shape=rows, backward=True), directory / "backward.svg")
     return put(plot_network(model.prediction, title="network", shape=shape), directory / "network.svg")
@@ -148,13 +151,13 @@ def write_comparison(results: Sequence[Result], directory: Path) -> None:
     """All networks on one scale: gradient flow, gradient by depth, losses."""
     models = {result.name: result.model for result in results}
     histories = {result.name: result.history for result in results}
-    put(gradient_flow(models, shape={"data": (BATCH_SIZE, 4)}), directory / "gradient-flow.svg")
+    put(gradient_flow(models, shape={"data": (BATCH_SIZE, 4)}, scale=SCALE), directory / "gradient-flow.svg")
     save_figure(plot_depths(histories), directory / "depths.png")
     save_figure(plot_losses(histories), directory / "losses.png")
 
 
-def write_page(results: Sequence[Result], directory: Path) -> Path:
-    """The page of all networks."""
+def write_page(results: Sequence[Result], directory: Path, kit: Mapping[str, Any] | None = None) -> Path:
+    """The page of all networks, with the laboratory where its `kit` is given."""
     tables = {
         r.name: {"here": r.confusion.tolist(), "in the lesson": NETWORKS[r.name].confusion or []}
         for r in results
@@ -165,6 +168,9 @@ def write_page(results: Sequence[Result], directory: Path) -> Path:
         title="The lesson's networks: their gradients, layer by layer and epoch by epoch",
         tables=tables,
         accuracies={result.name: result.accuracy for result in results},
+        notes={result.name: NETWORKS[result.name].told for result in results},
+        scale=SCALE,
+        kit=kit,
     )
 
 

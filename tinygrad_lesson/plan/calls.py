@@ -41,7 +41,7 @@ class Line(NamedTuple):
 
 
 class Nested(NamedTuple):
-    """Programs that a step carries out, each in its backward part, on arrays of the program around it.
+    """Programs that a step carries out, each in its forward part, on arrays of the program around it.
 
     Inputs are bound as input 0, input 1, ..., results as output 0, ... A "scan" carries out its one program `length`
     times. Of its inputs the last `scanned` have a row for each step, those before are `carried` states: the first

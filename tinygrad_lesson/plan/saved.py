@@ -9,7 +9,7 @@ or an object: ``{"array": 3}``, ``{"dtype": "<f4"}``, ``{"slice": [0, 2, null]}`
 ``{"ellipsis": true}``. ``outputs`` tells where results, gradients and what is updated are.
 
 A step that is a loop or a choice has ``nested`` instead of calls: ``kind`` is "scan" or "cond", ``programs`` are
-objects as the whole is one, of which the backward part is carried out; `Nested` in `plan/calls.py` says how. ``held``
+objects as the whole is one, of which the forward part is carried out; `Nested` in `plan/calls.py` says how. ``held``
 has for each the arrays that are always the same, by name.
 """
 

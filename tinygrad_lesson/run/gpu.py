@@ -177,7 +177,7 @@ class DeviceRunner:
         """Bound arrays called `results`, as new arrays, after running with `values` in place of others."""
         for name, value in values.items():
             self.arrays[name][...] = value
-        self.backward()
+        self.forward()
         return [self.arrays[name].copy() for name in results]
 
     def train(

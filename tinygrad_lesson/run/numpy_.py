@@ -227,7 +227,7 @@ class NumpyRunner:
         """Bound arrays called `results`, as new arrays, after running with `values` in place of others."""
         for name, value in values.items():
             self.arrays[name][...] = value
-        self.backward()
+        self.forward()
         return [np.array(self.arrays[name]) for name in results]
 
     def told_loop(self, order: range, inputs: int, carried: int, scanned: int) -> str:
@@ -255,7 +255,7 @@ class NumpyRunner:
         states, seen = inputs[end - carried : end], list(zip(inputs[end:], given[end:], strict=True))
         handed = list(zip(states, results, strict=False))
         written = list(zip(rows, results[carried:], strict=True))
-        calls = self.calls[1]
+        calls = self.calls[0]
         with np.errstate(all="ignore"):
             for i in order:
                 for place, x in seen:

@@ -53,7 +53,7 @@ def results(step: Nested, number: int, inputs: Sequence[Any]) -> list[Any]:
     for name in named.keys() & given.keys():
         named[name][...] = given[name]
     arrays = bound(program, named)
-    for part in (program.setup, program.backward):
+    for part in (program.setup, program.forward):
         run(part, arrays)
     return [arrays[v] for v in program.outputs.values()]
 

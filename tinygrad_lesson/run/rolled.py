@@ -51,7 +51,7 @@ class Rolled:
 
     def __init__(self, runner: Any, states: dict[str, str], seen: Sequence[str], down: bool) -> None:
         self.down = down  # whether rows are read from the last to the first
-        self.states, self.steps, self.buffers = states, members(runner.plan.backward), runner.plan.buffers
+        self.states, self.steps, self.buffers = states, members(runner.plan.forward), runner.plan.buffers
         used = dict.fromkeys(v for step in self.steps for v in (*step.sources, *step.targets))
         self.kind, self.size = self.common(used)
         self.codes = [self.code(step) for step in self.steps]

@@ -88,8 +88,8 @@ class VMRunner(NumpyRunner):
 
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
         """As on NumPy, but where every step is an instruction nothing is copied."""
-        parts = [part for part in self.calls[1] if isinstance(part, Segment | ParallelSegments)]
-        if len(parts) < len(self.calls[1]):
+        parts = [part for part in self.calls[0] if isinstance(part, Segment | ParallelSegments)]
+        if len(parts) < len(self.calls[0]):
             return super().call(values, results)
         new = {name: self.lender(name).array() for name in results}
         new.update({name: np.require(value, self.arrays[name].dtype, ROWS) for name, value in values.items()})
@@ -124,7 +124,7 @@ class VMRunner(NumpyRunner):
 
     def rounds(self, order: range, inputs: int, carried: int, scanned: int) -> tuple[Any, Tracks]:
         """What carries out all steps of a loop in one go, None where a step needs NumPy; and where its arrays are."""
-        long, parts = len(order) >= MANY, self.calls[1]
+        long, parts = len(order) >= MANY, self.calls[0]
         key = long, order.step, inputs, carried, scanned
         if key not in self.loops:
             tracks: Any = Tracks(self, inputs, carried, scanned)

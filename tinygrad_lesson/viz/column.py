@@ -21,10 +21,11 @@ GREY = "#eeeeee"
 BAD = "#cc0000"
 PLAIN = {"shape": "plain", "class": "plain", "fillcolor": "none", "style": ""}
 CLEAR = {"bgcolor": "transparent"}  # of a cluster, which else has the page's own
-MANY = 100  # parts shown above which Graphviz looks less long for the best places
+MANY = 300  # parts shown above which Graphviz looks less long for the best places
 STRIPES = 48  # a folded block shows so many layers one by one, of more the worst of some
 MARKED = {"style": "filled,rounded,dashed", "penwidth": "2", "color": "#808080"}
 WRONG = {"style": "filled,rounded", "penwidth": "3", "color": BAD}
+ENTRY = {"shape": "point", "width": "0.05", "class": "plain", "label": ""}
 SKIPPING = {"color": SKIP, "penwidth": "1.8", "weight": "0", "class": "own"}
 
 
@@ -69,6 +70,10 @@ class Column(NamedTuple):
             part = self.parts[i]
             name, same, block = f"{self.prefix}{i}", self.same(i), self.block(i)
             inside = frame(f"{self.prefix}{block.start}", block.times) if block else graphviz.Digraph()
+            if block and block.start == i and self.entered(block):
+                inside.node(self.entry(block), group=self.prefix, **ENTRY)
+                tail = self.tail(self.entered(block)[0])
+                drawing.edge(tail, self.entry(block), arrowhead="none", weight="100")
             if part.weights:
                 number = self.names.index(part.weights[0])
                 look = look_of_layer(same, self.numbers, self.marks, scale)
@@ -84,17 +89,33 @@ class Column(NamedTuple):
 
     def add_arrows(self, drawing: graphviz.Digraph, i: int) -> None:
         """The arrows into one part; those that pass layers by stand out."""
-        part = self.parts[i]
+        part, block, name = self.parts[i], self.block(i), f"{self.prefix}{i}"
         for number, (source, shape) in enumerate(zip(part.inputs, part.shapes, strict=True)):
-            tail = f"{self.prefix}{self.shown_for(source)}"
-            if len(self.same(source)) > 1 and self.parts[source].weights and self.numbers is not None:
-                tail += "-stripes"
-            if number > 0 and part.depth - self.parts[source].depth > 1:
-                drawing.edge(tail, f"{self.prefix}{i}", **SKIPPING)
+            skips = number > 0 and part.depth - self.parts[source].depth > 1
+            look = SKIPPING if skips else {"label": as_label(f" {shape}" if shape else ""), "weight": "100"}
+            if block and source in self.entered(block):
+                drawing.edge(self.entry(block), name, **look)
             else:
-                drawing.edge(
-                    tail, f"{self.prefix}{i}", label=as_label(f" {shape}" if shape else ""), weight="100"
-                )
+                drawing.edge(self.tail(source), name, **look)
+
+    def tail(self, i: int) -> str:
+        """What Graphviz calls the node from which the arrows out of part `i` go."""
+        striped = len(self.same(i)) > 1 and self.parts[i].weights and self.numbers is not None
+        return f"{self.prefix}{self.shown_for(i)}" + ("-stripes" if striped else "")
+
+    def entered(self, block: Repeat) -> list[int]:
+        """The part before a folded block to which several of its parts go back, if there is one.
+
+        In the other repetitions they go back to the block before, so a skip is drawn within the frame: it passes a
+        block by, not all of them.
+        """
+        first = range(block.start, block.start + block.period)
+        before = [source for i in first for source in self.parts[i].inputs if source < block.start]
+        return [source for source in dict.fromkeys(before) if before.count(source) > 1][:1]
+
+    def entry(self, block: Repeat) -> str:
+        """What Graphviz calls the point at which a folded block is entered."""
+        return f"{self.prefix}{block.start}-in"
 
 
 class Scale(NamedTuple):

@@ -35,9 +35,10 @@ from tinygrad_lesson.viz.render import MISSING, as_text, render, tidy
 EXPLAINED = {
     marks.WORDS[marks.VANISHING]: (
         f"vanishing: below {marks.VANISHED:g} of",
-        "the strongest layer's, here and in",
-        "all layers before; or below",
-        f"{marks.STARVED:g} of it in half of all epochs",
+        "the strongest layer's, here",
+        "and in all layers before;",
+        f"or below {marks.STARVED:g} of it",
+        "in half of all epochs",
     ),
     marks.WORDS[marks.EXPLODING]: ("exploding: far above", "the last layer's, or", "what it was at first"),
     marks.WORDS[marks.DEAD]: ("dead: all zero",),
@@ -58,6 +59,7 @@ def gradient_flow(
     title: str = "gradient flow",
     measure: str | None = None,
     expand: bool | None = None,
+    scale: tuple[float, float] | None = None,
 ) -> graphviz.Digraph:
     """The architecture of one or more networks, each layer in the colour of its gradient, on one scale.
 
@@ -69,7 +71,8 @@ def gradient_flow(
 
     With ``by="update"`` the number is the ratio of update to weight, `mean |change by an epoch| / mean |weight|`
     (`History.updates`); ``fit(..., keep=(9, 10))`` keeps what the ratio of epoch 10 is computed from, that of the first
-    is always there. `measure` is what numbers of another kind are called in the legend.
+    is always there. `measure` is what numbers of another kind are called in the legend. `scale` are the least and
+    the largest number that have a colour of their own, powers of ten, so that colours mean the same in several pictures.
 
     Layers are marked as `tl.diagnose` marks their gradients: vanishing, exploding, dead (all zero), not finite.
     `shape` are shapes of inputs (all models have the same), for the arrows.
@@ -94,18 +97,20 @@ def gradient_flow(
         as_column(name, f"net{i}-", model, epoch, shape, expand, update and update.ratios)
         for i, ((name, model), update) in enumerate(zip(given, shown, strict=True))
     ]
-    scale = scale_of([n for column in columns for n in numbers_of(column)])
+    colours = (
+        scale_of([n for column in columns for n in numbers_of(column)]) if scale is None else Scale(*scale)
+    )
     drawing = canvas(title, columns)
     rows = []
     for i, column in enumerate(columns):
         inside = graphviz.Digraph(name=f"cluster_net{i}")
-        rows.append(column.add_to(inside, scale))
+        rows.append(column.add_to(inside, colours))
         drawing.subgraph(inside)
     align(drawing, rows)
     told = [measure] if measure else MEASURES[by]
     of_gradient = ["marked by the gradient"] if by == "update" and any(c.marks for c in columns) else []
     when = [told_when(epoch, shown)] if any(has_epochs(model) for _, model in given) else []
-    add_legend(drawing, scale, columns, [*told, "of each weight", *when, *of_gradient])
+    add_legend(drawing, colours, columns, [*told, "of each weight", *when, *of_gradient])
     return drawing
 
 

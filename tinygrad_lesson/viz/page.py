@@ -22,15 +22,18 @@ from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.train.diagnosis import diagnose
 from tinygrad_lesson.train.feedforward import FeedForward
 from tinygrad_lesson.train.history import History
-from tinygrad_lesson.viz.column import scale_of
+from tinygrad_lesson.viz.column import Scale, scale_of
 from tinygrad_lesson.viz.dot import printable, shortened
 from tinygrad_lesson.viz.flow import network_svg
+from tinygrad_lesson.viz.javascript import ASSETS, runner
 from tinygrad_lesson.viz.render import DARK
 
-ASSETS = Path(__file__).with_name("assets")
-SCRIPTS = ("uPlot.iife.min.js", "panzoom.min.js", "page.js")
+SCRIPTS = ("address.js", "uPlot.iife.min.js", "panzoom.min.js", "page.js")
 STYLES = ("uPlot.min.css", "page.css")
-DEEP = 60  # layers above which blocks that repeat are folded in the network's picture
+LAB_SCRIPTS = ("address.js", "uPlot.iife.min.js", "runner.js", "labview.js", "lab.js")
+LAB_STYLES = ("uPlot.min.css", "page.css", "lab.css")
+FOLDED = 12  # layers above which blocks that repeat are folded at first
+DEEP = 60  # layers above which they stay folded
 DIGITS = 4  # of the numbers in the page
 RAMP = 64  # colours
 SPREADS = 3000  # layers times epochs between whose distributions a page holds at most
@@ -45,6 +48,9 @@ def page(
     title: str = "Gradients, layer by layer and epoch by epoch",
     tables: Mapping[str, Mapping[str, Sequence[Sequence[int]]]] | None = None,
     accuracies: Mapping[str, float] | None = None,
+    notes: Mapping[str, str] | None = None,
+    scale: tuple[float, float] | None = None,
+    kit: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the page of one or more trainings to `path`, whole or not at all; the path written.
 
@@ -52,7 +58,9 @@ def page(
     no picture of the network); several in a dict by name, or in a list. Distributions follow the epochs as far
     as parameters were kept, with ``fit(..., keep=range(10, 100, 10))``; else there are those of the first and
     the last. `tables` gives confusion tables by network and heading, a row per predicted and a column per true
-    kind; `accuracies` the shares that are right.
+    kind; `accuracies` the shares that are right; `notes` what a network is, in
+    words; `scale` the least and the largest gradient that have a colour of their own, powers of ten. With a `kit`
+    (`lesson.lab.kit`) the laboratory is part of the page.
 
     Errors
         DTypeError for what is no training, AttributeValueError for one without gradients.
@@ -67,18 +75,27 @@ def page(
     room = SPREADS // len(trainings)
     nets = [
         told_net(name, training, (tables or {}).get(name, {}), (accuracies or {}).get(name), room)
+        | {"note": (notes or {}).get(name, "")}
         for name, training in trainings.items()
     ]
     numbers = [value for net in nets for layer in net["layers"] for value in layer["grad"] if value]
-    scale = scale_of(numbers)
+    colours = scale_of(numbers) if scale is None else Scale(*scale)
     data = {
         "nets": nets,
-        "scale": {"low": scale.low, "high": scale.high},
+        "scale": {"low": colours.low, "high": colours.high},
         "ramp": ramp(),
+        "opening": telling(nets),
         "missing": "Nothing was found that draws networks; the gradients of all layers are below.",
     }
     path = Path(path)
-    write_whole(path, filled(title, data))
+    write_whole(path, filled(title, data, kit))
+    return path
+
+
+def laboratory(kit: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Write the laboratory, made of what `lesson.lab.kit` gives, to `path`, whole or not at all; the path written."""
+    path = Path(path)
+    write_whole(path, filled("Laboratory: train networks here, and watch their gradients", None, kit))
     return path
 
 
@@ -90,6 +107,16 @@ def named(histories: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"network {i}", training) for i, training in enumerate(histories, 1))
     else:
         yield "network", histories
+
+
+def telling(nets: Sequence[Mapping[str, Any]]) -> int:
+    """The network to begin with: the one of fewest layers whose gradient vanishes in half of them, else the first."""
+    vanishing = [
+        i
+        for i, net in enumerate(nets)
+        if 2 * sum("v" in x["marks"] for x in net["layers"]) >= len(net["layers"])
+    ]
+    return min(vanishing, key=lambda i: len(nets[i]["layers"]), default=0)
 
 
 def told_net(
@@ -128,7 +155,8 @@ def told_net(
         "healthy": found.healthy,
         "tables": [{"name": heading, "rows": rows} for heading, rows in tables.items() if rows],
         "accuracy": accuracy,
-        "svg": picture(training, history),
+        "svg": picture(training, history, expand=len(history.mean_abs_grad) <= DEEP),
+        "folded": picture(training, history, expand=False) if len(history.mean_abs_grad) > FOLDED else "",
     }
     short: dict[str, Any] = rounded(told)
     return short
@@ -151,7 +179,7 @@ def some_of(epochs: Sequence[int], most: int) -> list[int]:
     return [epochs[round(i * (len(epochs) - 1) / max(1, most - 1))] for i in range(most)]
 
 
-def picture(training: Any, history: History) -> str:
+def picture(training: Any, history: History, expand: bool) -> str:
     """The network as SVG, without the style that the page has for all; empty where it is not known or not drawn.
 
     A network that something could draw and yet did not is no reason to have no page.
@@ -159,11 +187,8 @@ def picture(training: Any, history: History) -> str:
     if history.trained is None:
         return ""
     symbol = training.prediction if isinstance(training, FeedForward) else history.trained.symbol
-    inputs = symbol.list_inputs()
-    shapes = {name: a.shape for name, a in history.trained.batches[0].items() if name in inputs}
-    weights = list(history.mean_abs_grad)
     try:
-        svg = network_svg(symbol, shapes, weights=weights, expand=len(weights) <= DEEP)
+        svg = network_svg(symbol, weights=list(history.mean_abs_grad), expand=expand)
     except LessonError:
         return ""
     return STYLED.sub("", svg, count=1)
@@ -188,25 +213,37 @@ def ramp() -> list[str]:
     return [str(to_hex(colormaps["viridis"](i / (RAMP - 1)))) for i in range(RAMP)]
 
 
-def filled(title: str, data: Mapping[str, Any]) -> str:
-    """The page's text."""
-    scripts = [(ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS]
-    style = "\n".join([*((ASSETS / name).read_text(encoding="utf-8") for name in STYLES), DARK])
+def filled(title: str, data: Mapping[str, Any] | None, kit: Mapping[str, Any] | None = None) -> str:
+    """The text of a page: of trainings, of the laboratory, or of both."""
+    names = list(dict.fromkeys([*(LAB_SCRIPTS if kit else ()), *(SCRIPTS if data is not None else ())]))
+    looks = list(dict.fromkeys([*(STYLES if data is not None else ()), *(LAB_STYLES if kit else ())]))
+    scripts = [runner() if name == "runner.js" else asset(name) for name in names]
+    style = "\n".join([*map(asset, looks), DARK])
     policy = (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src {hashed(style)}; "
         f"script-src {' '.join(map(hashed, scripts))}"
     )
+    bodies = {"page.html": data, "lab.html": kit or None}
+    known = {"data": data, "kit": None if kit is None else {**kit, "ramp": ramp()}}
     parts = {
         "policy": policy,
         "title": html.escape(printable(title[:LONGEST_TITLE])),
         "style": style,
-        "data": as_script_json(data),
+        "body": "\n".join(asset(name) for name, given in bodies.items() if given is not None),
+        "data": "\n".join(
+            f'<script id="{name}" type="application/json">{as_script_json(given)}</script>'
+            for name, given in known.items()
+            if given is not None
+        ),
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
-    template = (ASSETS / "page.html").read_text(encoding="utf-8")
-    return re.sub(
-        "@@([a-z]+)@@", lambda found: parts[found[1]], template
-    )  # in one pass: nothing is filled twice
+    # in one pass: nothing is filled twice
+    return re.sub("@@([a-z]+)@@", lambda found: parts[found[1]], asset("frame.html"))
+
+
+def asset(name: str) -> str:
+    """A file of this page."""
+    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 def hashed(text: str) -> str:

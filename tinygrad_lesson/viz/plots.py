@@ -27,6 +27,11 @@ MOST_LABELS = 10  # above this many layers, the legend names some of them
 MARKERS = "os^Dv<>pPX"
 # Okabe and Ito 2008: eight colours that colour-blind readers tell apart, grey instead of the pale yellow.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+BASELINE = {
+    "color": "#000000",
+    "linewidth": 3.0,
+    "zorder": 1.5,
+}  # what the others, drawn over it, are compared with
 LINES = ("-", "--", "-.", ":")
 
 
@@ -111,13 +116,18 @@ def plot_loss(
 def plot_losses(histories: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
     """The losses of several networks by name, as lines on one logarithmic axis.
 
+    Where one line lies on another, the markers of both are seen.
     A history is what `FeedForward.fit` gives, or its list of losses.
     """
     _refuse_empty("plot_losses", histories)
     ax = _new_axes(6.4, 4.0) if ax is None else ax
     for i, (name, history) in enumerate(histories.items()):
         losses = _losses_of("plot_losses", history)
-        ax.plot(_epochs(losses), losses, label=_shown(name), color=_colour(i), linestyle=_line(i))
+        apart = _markers_apart(i, len(histories), len(losses))
+        ax.plot(
+            _epochs(losses), losses, label=_shown(name), color=_colour(i), linestyle=_line(i),
+            marker=MARKERS[i % len(MARKERS)], markersize=4, markevery=apart,
+        )  # fmt: skip
     ax.set(xlabel="epoch", ylabel="loss")
     _log_loss_axis(ax)
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
@@ -228,15 +238,21 @@ def plot_remedies(
     """Loss per epoch of the networks in each family of remedies, an `Axes` for each, on one scale.
 
     `histories` holds, per family (loss function, optimizer, activation, batch normalization, structure),
-    the losses of each network under its label, as shares of its loss in the first epoch.
+    the losses of each network under its label, as shares of its loss in the first epoch. A network that is in every
+    family, whatever it is called there, is black in each.
     """
     _refuse_unnamed("plot_remedies", histories)
     if not histories or not all(histories.values()):
         raise AttributeValueError("plot_remedies: histories has an empty family, expected losses in each")
     panels = _remedy_panels(len(histories)) if axes is None else list(axes)
+    every = [list(map(tuple, networks.values())) for networks in histories.values()]
+    common = [losses for losses in every[0] if len(every) > 1 and all(losses in family for family in every)]
     for ax, (family, networks) in zip(panels, histories.items(), strict=True):
-        for i, (label, losses) in enumerate(networks.items()):
-            ax.plot(_epochs(losses), losses, label=_shown(label), color=_colour(i), linestyle=_line(i))
+        others = iter(range(len(networks)))
+        for label, losses in networks.items():
+            i = None if tuple(losses) in common else next(others)
+            look: dict[str, Any] = BASELINE if i is None else {"color": _colour(i), "linestyle": _line(i)}
+            ax.plot(_epochs(losses), losses, label=_shown(label), **look)
         ax.set_title(family)
         ax.legend(loc="upper left", bbox_to_anchor=(0, -0.08), ncols=2, frameon=False)
         ax.tick_params(labelbottom=True)
@@ -248,7 +264,7 @@ def plot_remedies(
 def _remedy_panels(count: int) -> list[Axes]:
     from matplotlib.figure import Figure
 
-    columns = min(3, count)
+    columns = min(3 if count <= 6 else 4, count)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(4.2 * columns, 4.0 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()

@@ -8,9 +8,12 @@ const SVG = "http://www.w3.org/2000/svg";
 const SIGNS = { v: "\u25bc", e: "\u25b2", 0: "\u2205", n: "\u2715" };
 const WORDS = { v: "vanishing", e: "exploding", 0: "exactly 0", n: "not a number" };
 const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5].flatMap((k) => [k, 2 * k, 5 * k]); // steps between epochs that are told
+const READABLE = 0.6; // of its own size, at which a network can still be read
 const MOST_LINES = 40; // of other layers or networks in a chart
+const lab = typeof Laboratory === "undefined" ? undefined : Laboratory; // where the page has one
 let net, epoch = 1, layer = 0, panzoom, charts = [], timer;
 let membersOf = new Map(); // by the group in the drawing: the layers it stands for
+let unfolded = false; // whether all layers of a deep network are drawn
 
 function make(tag, text, attributes = {}) {
   const element = document.createElement(tag);
@@ -26,7 +29,7 @@ function share(value) {
   return Math.min(1, Math.max(0, Math.log(value / low) / Math.log(high / low)));
 }
 function colour(value) {
-  return value > 0 ? data.ramp[Math.round(share(value) * (data.ramp.length - 1))] : "#ffffff";
+  return value > 0 ? data.ramp[Math.round(share(value) * (data.ramp.length - 1))] : css("--box");
 }
 function ink(hex) { // black or white, whichever has more contrast, by the luminance of WCAG 2
   const [r, g, b] = [1, 3, 5].map((i) => (parseInt(hex.slice(i, i + 2), 16) / 255) ** 2.2);
@@ -35,6 +38,10 @@ function ink(hex) { // black or white, whichever has more contrast, by the lumin
 function told(value) {
   if (value === null || value === undefined) return "not a number";
   return value === 0 ? "0" : value.toExponential(1);
+}
+function brief(value) { // 0.36, -12, 2.0e-6
+  const size = Math.abs(value);
+  return size === 0 || (size >= 0.001 && size < 1000) ? String(Number(value.toPrecision(2))) : value.toExponential(1);
 }
 function mark(i) {
   return net.layers[i].marks[epoch - 1] ?? ".";
@@ -61,7 +68,10 @@ function drawNetwork() {
   panzoom = undefined;
   membersOf = new Map();
   stage.replaceChildren();
-  const picture = net.svg && new DOMParser().parseFromString(net.svg, "image/svg+xml");
+  const text = (!unfolded && net.folded) || net.svg;
+  byId("fold").hidden = !net.folded || net.folded === net.svg;
+  byId("fold").textContent = unfolded ? "fold" : "all layers";
+  const picture = text && new DOMParser().parseFromString(text, "image/svg+xml");
   if (!picture || picture.querySelector("parsererror")) {
     stage.append(make("p", data.missing));
     return;
@@ -76,16 +86,16 @@ function drawNetwork() {
   for (const group of svg.querySelectorAll("g.layer")) prepare(group, place);
   const box = svg.getBBox();
   svg.setAttribute("viewBox", [box.x - 6, box.y - 6, box.width + 12, box.height + 12].join(" "));
-  panzoom = Panzoom(svg, { maxScale: 40, minScale: 0.5, step: 0.35, cursor: "grab", handleStartEvent: (e) => {
+  panzoom = Panzoom(svg, { touchAction: "pan-y", maxScale: 40, minScale: 0.5, step: 0.35, cursor: "grab", handleStartEvent: (e) => {
     if (!e.target.closest?.(".layer")) e.preventDefault();
   } });
   startAt(svg, box);
 }
-function startAt(svg, box) { // a tall network begins at its first layers, large enough to be read
+function startAt(svg, box) { // whole, or from the first layers where that would be too small to be read
   const stage = byId("stage").getBoundingClientRect();
   const fits = Math.min(stage.height / (box.height + 12), stage.width / (box.width + 12));
-  const scale = Math.min(Math.max(1, 1.1 / fits), stage.width / ((box.width + 12) * fits));
-  if (scale > 1) {
+  const scale = Math.min(1.1 / fits, stage.width / ((box.width + 12) * fits));
+  if (fits < READABLE && scale > 1) {
     panzoom.zoom(scale, { animate: false });
     const down = stage.height / 2 * (1 - 1 / scale);
     setTimeout(() => { // after Panzoom's own start
@@ -117,6 +127,7 @@ function prepare(group, place) {
   group.setAttribute("tabindex", "0");
   group.setAttribute("role", "button");
   const lines = group.querySelectorAll("text");
+  if (members.length > 1) stripe(group, members);
   lines[0].dataset.name = lines[0].textContent;
   let from;
   group.addEventListener("pointerdown", (e) => { from = [e.clientX, e.clientY]; });
@@ -127,12 +138,26 @@ function prepare(group, place) {
     if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(); }
   });
 }
+function stripe(group, members) { // a stripe for each layer that it stands for, the first at the left
+  const put = (place, tag, attributes) => {
+    const element = place.appendChild(document.createElementNS(SVG, tag));
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    return element;
+  };
+  const gradient = put(group, "linearGradient", { id: `stripes-${members[0]}` });
+  members.forEach((m, i) => [i, i + 1].forEach((edge) => put(gradient, "stop", { offset: edge / members.length })));
+  group.classList.add("many");
+}
 function recolour() {
   for (const [group, members] of membersOf) {
     const worst = members.reduce((a, b) => (rank(b) < rank(a) ? b : a));
     const value = net.layers[worst].grad[epoch - 1], kind = mark(worst), fill = colour(value);
     const shape = group.querySelector("path, polygon"), text = group.querySelector("text");
-    shape.setAttribute("fill", fill);
+    if (members.length > 1) {
+      const stops = group.querySelectorAll("stop");
+      members.forEach((m, i) => [0, 1].forEach((edge) => stops[2 * i + edge].setAttribute("stop-color", colour(net.layers[m].grad[epoch - 1]))));
+    }
+    shape.setAttribute("fill", members.length > 1 ? `url(#stripes-${members[0]})` : fill);
     text.setAttribute("fill", ink(fill));
     const least = members.length > 1 ? "\u2265 " : "";
     const number = `${SIGNS[kind] ? SIGNS[kind] + " " : ""}${value === null ? "NaN" : least + told(value)}`;
@@ -213,13 +238,17 @@ function drawCharts() {
     const lines = [...others.map((l) => ({ name: l.name, values: padded(l.grad, net.epochs) })),
       { name: net.layers[layer].name, values: padded(net.layers[layer].grad, net.epochs), strong: true }];
     chart(byId("layer-chart"), lines, "mean |gradient|");
+    byId("layer-hint").textContent = `Orange: ${net.layers[layer].name}; grey: the other layers; the upright line: the epoch shown.`;
   }
   const longest = Math.max(...data.nets.map((n) => n.loss.length));
   const others = data.nets.filter((n) => n !== net && n.loss.length).slice(0, MOST_LINES);
-  byId("loss-hint").textContent = others.length ? `Grey: the losses of ${others.map((n) => n.name).join(", ")}.` : "";
+  byId("loss-hint").textContent = others.length ? `Orange: ${net.name}; grey: the losses of ${others.map((n) => n.name).join(", ")}.` : "";
   if (!longest) return;
   chart(byId("loss-chart"), [...others.map((n) => ({ name: n.name, values: padded(n.loss, longest) })),
     { name: net.name, values: padded(net.loss, longest), strong: true }], "loss");
+}
+function shortened(name) {
+  return name.length > 14 ? `${name.slice(0, 13)}\u2026` : name;
 }
 function drawHeat() {
   const canvas = byId("heat"), rows = net.layers.length;
@@ -231,6 +260,17 @@ function drawHeat() {
     context.fillStyle = colour(value);
     context.fillRect(x, y, 1, 1);
   }));
+  const step = Math.ceil(rows / 16), by = WHOLE.find((n) => net.epochs / n <= canvas.clientWidth / 48) ?? net.epochs;
+  byId("heat-names").replaceChildren(...[...net.layers.keys()].filter((i) => i % step === 0).map((i) => make("span", shortened(net.layers[i].name))));
+  [...byId("heat-names").children].forEach((name, i) => { name.style.top = `${100 * (i * step + 0.5) / rows}%`; });
+  const widest = Math.max(0, ...[...byId("heat-names").children].map((name) => name.getBoundingClientRect().width));
+  byId("heat-names").style.width = `${widest}px`;
+  byId("heat-epochs").replaceChildren();
+  for (let e = by; e <= net.epochs; e += by) {
+    const tick = byId("heat-epochs").appendChild(make("span", e === by ? `epoch ${e}` : e)), along = 100 * (e - 0.5) / net.epochs;
+    tick.style.left = `${along}%`;
+    tick.style.transform = `translateX(-${along > 95 ? 100 : 50}%)`;
+  }
 }
 
 // What is told in words and tables.
@@ -270,7 +310,7 @@ function drawTables() {
     place.append(table);
   }
 }
-function histogram(caption, spread, kind) {
+function histogram(caption, spread, kind, [from, to]) { // its axis goes from `from` to `to`, as that of the other beside it
   const figure = make("figure"), svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 100 40");
   svg.setAttribute("preserveAspectRatio", "none");
@@ -281,13 +321,17 @@ function histogram(caption, spread, kind) {
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
     svg.append(element);
   };
-  const { counts, low, high, mean, deviation } = spread, most = Math.max(1, ...counts), wide = 100 / (counts.length || 1);
+  const { counts, low, high, mean, deviation } = spread, most = Math.max(1, ...counts);
+  const at = (x) => (to > from ? 100 * (x - from) / (to - from) : 50), start = at(low);
+  const wide = Math.max((at(high) - start) / (counts.length || 1), 0.4);
   put("line", { x1: 0, x2: 100, y1: 39.5, y2: 39.5 });
-  if (counts.length === 1) put("rect", { x: 48, width: 4, y: 2, height: 38, class: kind });
+  if (counts.length === 1) put("rect", { x: Math.min(98, Math.max(0, start - 1)), width: 2, y: 2, height: 38, class: kind });
   else counts.forEach((n, i) => put("rect", {
-    x: i * wide, width: wide * 0.96, y: 40 - 38 * Math.sqrt(n / most), height: 38 * Math.sqrt(n / most), class: kind }));
-  const range = counts.length === 1 ? `all ${low.toPrecision(2)}` : `${low.toPrecision(2)} to ${high.toPrecision(2)}`;
-  figure.append(svg, make("figcaption", `${caption}: ${range}; mean ${mean.toPrecision(2)}, deviation ${deviation.toPrecision(2)}`));
+    x: start + i * wide, width: wide * 0.96, y: 40 - 38 * Math.sqrt(n / most), height: 38 * Math.sqrt(n / most), class: kind }));
+  if (from < 0 && to > 0) put("line", { x1: at(0), x2: at(0), y1: 0, y2: 40, "stroke-dasharray": "2 2", "stroke-width": 0.4 });
+  const range = counts.length === 1 ? `all ${brief(low)}` : `${brief(low)} to ${brief(high)}`, ends = make("div", undefined, { class: "ends" });
+  ends.append(make("span", brief(from)), make("span", brief(to)));
+  figure.append(svg, ends, make("figcaption", `${caption}: ${range}; mean ${brief(mean)}, deviation ${brief(deviation)}`));
   return figure;
 }
 function drawLayer() {
@@ -303,22 +347,48 @@ function drawLayer() {
   const known = one.between.map((spreads, k) => [net.kept[k], spreads]);
   if (one.last) known.push([net.epochs, one.last]);
   byId("spreads-hint").textContent = known.length < 2 ? "" :
-    `Known after epochs ${known.map(([e]) => e).join(", ")}; shown at the right is the nearest to epoch ${epoch}.`;
+    `Bars are as high as the root of their count; two histograms side by side have one axis. Known after epochs ${known.map(([e]) => e).join(", ")}; shown at the right is the nearest to epoch ${epoch}.`;
   if (!known.length) return;
   const [at, now] = known.reduce((a, b) => (Math.abs(b[0] - epoch) < Math.abs(a[0] - epoch) ? b : a));
   for (const what of ["weights", "activations"]) {
-    if (one.first) byId("spreads").append(histogram(`${what} before training`, one.first[what], "before"));
-    byId("spreads").append(histogram(`${what} after ${at === net.epochs ? "training" : `epoch ${at}`}`, now[what], "after"));
+    const both = one.first ? [one.first[what], now[what]] : [now[what]];
+    const range = [Math.min(...both.map((s) => s.low)), Math.max(...both.map((s) => s.high))];
+    if (one.first) byId("spreads").append(histogram(`${what} before training`, one.first[what], "before", range));
+    byId("spreads").append(histogram(`${what} after ${at === net.epochs ? "training" : `epoch ${at}`}`, now[what], "after", range));
   }
 }
 
-// What can be chosen.
+// What can be chosen; it stands in the address.
 
+function write() {
+  if (!timer) Address.write({ tab: net.name, epoch, layer: layer + 1 });
+}
+function follow() { // what the address says, as far as it is known here
+  const { tab, epoch: asked, layer: chosen } = Address.read();
+  const named = data.nets.findIndex((n) => n.name === tab);
+  const number = (text, usual) => (Number.isInteger(Number(text)) && Number(text) > 0 ? Number(text) : usual);
+  [epoch, layer] = [number(asked, 1), number(chosen, 1) - 1];
+  if (named < 0 && tab === "laboratory" && lab) chooseLab();
+  else chooseNet(named < 0 ? data.opening : named);
+}
 function chooseLayer(i) {
   layer = i;
   recolour();
   drawLayer();
   drawCharts();
+  write();
+}
+function chooseTab(i) { // the laboratory has the last
+  if (timer) play();
+  byId("panel").hidden = i >= data.nets.length;
+  [...byId("tabs").children].forEach((tab, j) => {
+    tab.setAttribute("aria-selected", String(i === j));
+    tab.tabIndex = i === j ? 0 : -1;
+  });
+}
+function chooseLab() {
+  chooseTab(data.nets.length);
+  lab.enter();
 }
 function chooseEpoch(e) {
   epoch = Math.min(Math.max(1, e), net.epochs);
@@ -327,17 +397,17 @@ function chooseEpoch(e) {
   recolour();
   drawLayer();
   charts.forEach((c) => c.redraw(false, false));
+  write();
 }
 function chooseNet(i) {
+  lab?.leave();
+  chooseTab(i);
   net = data.nets[i];
   layer = Math.min(layer, Math.max(0, net.layers.length - 1));
-  [...byId("tabs").children].forEach((tab, j) => {
-    tab.setAttribute("aria-selected", String(i === j));
-    tab.tabIndex = i === j ? 0 : -1;
-  });
   byId("panel").setAttribute("aria-labelledby", `tab-${i}`);
   byId("layer").replaceChildren(...net.layers.map((l, j) => make("option", l.name, { value: j })));
   byId("epoch").max = String(Math.max(1, net.epochs));
+  byId("note").textContent = `${net.layers.length} layers with weights${net.note ? `; ${net.note}` : ""}`;
   drawNetwork();
   drawDiagnosis();
   drawTables();
@@ -350,6 +420,7 @@ function play() {
   if (timer) {
     clearInterval(timer);
     timer = undefined;
+    write();
   } else {
     if (epoch >= net.epochs) chooseEpoch(1);
     timer = setInterval(() => (epoch < net.epochs ? chooseEpoch(epoch + 1) : play()), 120);
@@ -364,23 +435,26 @@ function zoom(how) {
   if (how === "all") panzoom.reset();
 }
 function listen() {
-  data.nets.forEach((n, i) => {
-    const tab = make("button", n.name, { type: "button", role: "tab", id: `tab-${i}`, "aria-controls": "panel", title: n.name });
-    tab.addEventListener("click", () => chooseNet(i));
+  const addTab = (name, i, panel, choose) => {
+    const tab = make("button", name, { type: "button", role: "tab", id: `tab-${i}`, "aria-controls": panel, title: name });
+    tab.addEventListener("click", choose);
     byId("tabs").append(tab);
-  });
+  };
+  data.nets.forEach((n, i) => addTab(n.name, i, "panel", () => chooseNet(i)));
+  if (lab) addTab("Laboratory", data.nets.length, "lab", () => { chooseLab(); lab.write(); });
   byId("tabs").addEventListener("keydown", (e) => {
-    const now = data.nets.indexOf(net), last = data.nets.length - 1;
-    const to = { ArrowRight: now === last ? 0 : now + 1, ArrowLeft: now === 0 ? last : now - 1, Home: 0, End: last }[e.key];
+    const tabs = [...byId("tabs").children], now = tabs.indexOf(document.activeElement), last = tabs.length - 1;
+    const to = { ArrowRight: now === last ? 0 : now + 1, ArrowLeft: now <= 0 ? last : now - 1, Home: 0, End: last }[e.key];
     if (to === undefined) return;
     e.preventDefault();
-    chooseNet(to);
-    byId("tabs").children[to].focus();
+    tabs[to].click();
+    tabs[to].focus();
   });
   byId("epoch").addEventListener("input", (e) => chooseEpoch(Number(e.target.value)));
   byId("layer").addEventListener("change", (e) => { chooseLayer(Number(e.target.value)); reveal(); });
   byId("play").addEventListener("click", play);
   byId("zoom").addEventListener("click", (e) => zoom(e.target.dataset.zoom));
+  byId("fold").addEventListener("click", () => { unfolded = !unfolded; drawNetwork(); recolour(); reveal(); });
   byId("stage").addEventListener("wheel", (e) => panzoom?.zoomWithWheel(e), { passive: false });
   byId("stage").addEventListener("keydown", (e) => {
     const how = { "+": "in", "=": "in", "-": "out", 0: "all" }[e.key];
@@ -394,13 +468,14 @@ function listen() {
   });
   let width = innerWidth;
   addEventListener("resize", () => {
-    if (innerWidth !== width) drawCharts();
+    if (innerWidth !== width && net) drawCharts();
     width = innerWidth;
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => net && drawCharts());
 }
 
 drawScale();
 listen();
-chooseNet(0);
+follow();
+addEventListener("hashchange", follow);
 })();
