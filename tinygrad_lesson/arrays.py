@@ -182,6 +182,11 @@ def zeros_at(place: Context, shape: Any, dtype: Any) -> Any:
         return module.zeros(shape, dtype)
 
 
+def zeros_like(x: Any, leading: tuple[int, ...] = ()) -> Any:
+    """Zeros in the shape and element type of a tensor, where it lies; `leading` axes may come before its own."""
+    return zeros_at(placed_at(x.example()) if MODULES else Context(), (*leading, *x.shape), x.dtype)
+
+
 def assign(place: Any, value: Any) -> None:
     """Copy elements into an array, from wherever they are: whoever calls this asks for them to be moved."""
     module = module_of(place)

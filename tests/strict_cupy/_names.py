@@ -180,6 +180,7 @@ def export(name: str) -> Any:
     def put(f: Any) -> Any:
         NAMES[name] = f
         f.__name__ = f.__qualname__ = name
+        f.__module__ = "strict_cupy"
         return f
 
     return put

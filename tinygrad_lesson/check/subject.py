@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import random
+from tinygrad_lesson.arrays import MODULES, Context, on_host, placed_at
 from tinygrad_lesson.eager.apply import AS_TOLD, TENSORS, Tensors
 from tinygrad_lesson.eager.operators import recorded_sweep, sweep_as_told
 from tinygrad_lesson.eager.recording import recording
@@ -45,7 +47,7 @@ def repeatable() -> Iterator[None]:
 
 def doubled(x: Any) -> np.ndarray:
     """`x` as an array, in double precision if it holds floats; always a copy."""
-    array = np.array(x.array if isinstance(x, Tensor) else x)
+    array = np.array(on_host(x.array if isinstance(x, Tensor) else x))
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
@@ -66,7 +68,7 @@ class Subject:
         op: Op | None = None,
         states: Sequence[int] = (),
     ) -> None:
-        self.run, self.names, self.title, self.op = run, tuple(names), title, op
+        self.run, self.names, self.title, self.op = where_they_lie(run, arrays), tuple(names), title, op
         self.arrays = [doubled(x) for x in arrays]
         self.states = frozenset(states)
         self.wanted = [
@@ -121,6 +123,15 @@ class Subject:
     def graph(self) -> list[Node]:
         """The recorded nodes, inputs before users."""
         return ancestors([y.node for y in self.recorded(self.arrays)[1] if y.node is not None])
+
+
+def where_they_lie(run: Callable[..., Any], arrays: Sequence[Any]) -> Callable[..., Any]:
+    """`run` of tensors on the processor, carried out on the device that `arrays` lie on."""
+    places = {placed_at(x.array if isinstance(x, Tensor) else x) for x in arrays} if MODULES else set()
+    if places <= {Context()}:
+        return run
+    (place,) = places
+    return importlib.import_module("tinygrad_lesson.check.there").there(run, place, arrays)  # type: ignore[no-any-return]
 
 
 def as_results(y: Any, title: str) -> list[Tensor]:

@@ -292,6 +292,10 @@ class OnDevices(Recorded):
         return x.__class__ in MODULES or super().holds(x)
 
 
-ARRAYS, AS_TOLD, ON_DEVICES = Recorded(), AsTold(), OnDevices()
+class AsToldOnDevices(OnDevices, AsTold):
+    """`AsTold` of arrays that lie wherever they lie."""
+
+
+ARRAYS, AS_TOLD, ON_DEVICES, AS_TOLD_ON_DEVICES = Recorded(), AsTold(), OnDevices(), AsToldOnDevices()
 for _world in (ARRAYS, AS_TOLD):
     vars(_world).update(add=np.add)  # called most, so without a way around

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.arrays import zeros_like
 from tinygrad_lesson.eager.differential import gradients, leaves, new_tape, pass_by
 from tinygrad_lesson.eager.nested import is_tree, mapped
 from tinygrad_lesson.eager.recording import RECORDING, recording, replaying, unhidden
@@ -141,7 +142,7 @@ class CustomJvp(Ruled):
     def pull(self, call: Call, tensors: Sequence[Any], needed: Any, g: Any) -> Sequence[Any]:
         """The map of the tangents, transposed: the gradient by the tangents."""
         tape, create = new_tape(), RECORDING.on
-        zeros = [wrap(np.zeros(x.shape, x.dtype)) if is_real(x) else wrap(0.0) for x in tensors]
+        zeros = [wrap(zeros_like(x)) if is_real(x) else wrap(0.0) for x in tensors]
         with tape.entered():
             tangents = [tape.watch(t) if is_real(x) else t for x, t in zip(tensors, zeros, strict=True)]
             found = self.moved(call, tensors, tangents)
@@ -161,7 +162,7 @@ class CustomJvp(Ruled):
 
     def push(self, call: Call, tensors: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
         """As told."""
-        zeros = (wrap(np.zeros(x.shape, x.dtype) if is_real(x) else 0.0) for x in tensors)
+        zeros = (wrap(zeros_like(x) if is_real(x) else 0.0) for x in tensors)
         return self.moved(
             call, tensors, [z if t is None else t for z, t in zip(zeros, tangents, strict=True)]
         )

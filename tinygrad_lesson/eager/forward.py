@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.arrays import MODULES, at, placed_at, zeros_like
 from tinygrad_lesson.eager.apply import ARRAYS, TENSORS, apply, own, refuse_complex
 from tinygrad_lesson.eager.batched import vmap
 from tinygrad_lesson.eager.captured import Captured
@@ -56,7 +57,7 @@ class Forward(Level):
         tangents = [t.tangent if t.level is self else None for t in tensors]  # type: ignore[attr-defined]
         if not op.analytic:
             refuse_complex(op, [t for t in tangents if t is not None])
-        if is_plain((*ys, *below, *tangents)):
+        if not MODULES and is_plain((*ys, *below, *tangents)):
             parts = [[None if t is None else t.array for t in part] for part in (tangents, ys, below)]
             moved = [None if t is None else wrap(np.asarray(t)) for t in push(ARRAYS, op, *parts)]
         else:
@@ -77,7 +78,7 @@ class Forward(Level):
             if below.__class__ is not Tensor or below.node is not None:
                 return None
             arrays.append(below.array)
-        if RECORDING.tracing:
+        if RECORDING.tracing or MODULES:
             return None
         try:
             y = np.asarray(op.forward(np, *arrays))
@@ -98,7 +99,7 @@ class Forward(Level):
             return None, None
         if isinstance(y, Dual) and y.level is self:
             return y.below, y.tangent
-        return y, wrap(np.zeros(y.shape, y.dtype))
+        return y, wrap(zeros_like(y))
 
 
 def is_plain(tensors: Sequence[Any]) -> bool:
@@ -172,7 +173,9 @@ def dual(level: Forward, x: Any, t: Any) -> Any:
 def of_array(x: Tensor) -> Tensor:
     """A tensor of an array, where it was one of a number."""
     return (
-        same(x, np.asarray(x.array)) if x.__class__ is Tensor and not isinstance(x.array, np.ndarray) else x
+        same(x, np.asarray(x.array))
+        if x.__class__ is Tensor and not (isinstance(x.array, np.ndarray) or x.array.__class__ in MODULES)
+        else x
     )
 
 
@@ -259,8 +262,11 @@ def columns(f: Function, *inputs: Any) -> Any:
     return whole if len(whole) > 1 else whole[0]
 
 
-def units(x: Any) -> np.ndarray:
+def units(x: Any) -> Any:
     """Arrays like `x` with a single 1 each."""
+    if MODULES:
+        with at(placed_at(x.example())):
+            return TENSORS.reshape(TENSORS.eye(x.size, type=str(x.dtype)), (x.size, *x.shape))
     return np.eye(x.size, dtype=x.dtype).reshape((x.size, *x.shape))
 
 

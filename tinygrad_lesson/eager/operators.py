@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, module_of, own_copy, real
-from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, ON_DEVICES, TENSORS, apply, typed
+from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, Context, module_of, own_copy, real
+from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, AS_TOLD_ON_DEVICES, ON_DEVICES, TENSORS, apply, typed
 from tinygrad_lesson.eager.hooks import hooked
 from tinygrad_lesson.eager.recording import RECORDING, UNRECORDED
 from tinygrad_lesson.eager.tensor import Pair, Tensor, devices, operand, wrap
@@ -94,15 +94,18 @@ def seed_of(tensor: Tensor, gradient: Any) -> Any:
 
 def sweep(heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any] | None) -> list[Any]:
     """Gradients as arrays: nothing is recorded."""
-    if MODULES and heads:
-        with devices().on(devices().device_of(heads[0][1])):
-            return backprop(ON_DEVICES, heads, wrt)
-    return backprop(ARRAYS, heads, wrt)
+    return backprop(ARRAYS, heads, wrt) if not MODULES else on_devices(ON_DEVICES, heads, wrt)
 
 
 def sweep_as_told(heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any]) -> list[Any]:
     """Gradients of whatever shape and type the rules give."""
-    return backprop(AS_TOLD, heads, wrt)
+    return backprop(AS_TOLD, heads, wrt) if not MODULES else on_devices(AS_TOLD_ON_DEVICES, heads, wrt)
+
+
+def on_devices(F: Any, heads: Sequence[tuple[Any, Any]], wrt: Sequence[Any] | None) -> list[Any]:
+    """As `backprop`; what a rule makes of numbers alone is made where the result of its op lies."""
+    with devices().on(devices().device_of(heads[0][1]) if heads else Context()):
+        return backprop(F, heads, wrt)
 
 
 def recorded_sweep(heads: Sequence[tuple[Any, Any]], wrt: Sequence[Any]) -> list[Any]:

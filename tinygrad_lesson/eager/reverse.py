@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
+from tinygrad_lesson.arrays import held, zeros_like
 from tinygrad_lesson.eager.apply import TENSORS, Tensors, apply
 from tinygrad_lesson.eager.operators import seed_of
 from tinygrad_lesson.eager.recording import RECORDING
@@ -53,7 +52,7 @@ class Reverse(Level):
             raise DTypeError(
                 f"a tensor of {x.dtype} has no gradient; make it a float: Tensor(data, dtype=float)"
             )
-        x = x if isinstance(x, Tracer) else same(x, np.asarray(x.capture()))
+        x = x if isinstance(x, Tracer) else same(x, held(x.capture()))
         return Noted(self, x, Node(None))
 
     def apply(self, op: Op, tensors: Sequence[Tensor], every: bool) -> Any:
@@ -102,7 +101,7 @@ def cotangent(y: Any, g: Any) -> Tensor:
 
 def zeros(x: Any) -> Tensor:
     """The gradient of what no path leads to."""
-    return wrap(np.zeros(x.shape, x.dtype))
+    return wrap(zeros_like(x))
 
 
 class Below(Tensors):

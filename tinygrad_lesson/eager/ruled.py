@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_lesson import random
+from tinygrad_lesson.arrays import MODULES, Context, held, placed_at, zeros_at
 from tinygrad_lesson.eager.apply import apply, uppermost
 from tinygrad_lesson.eager.differential import is_float, leaves, new_tape
 from tinygrad_lesson.eager.nested import mapped
@@ -100,8 +101,12 @@ def is_real(x: Any) -> bool:
 def is_array(x: Any) -> bool:
     """Whether a leaf of an argument is an input; all else (integers, texts, functions) belongs to the call."""
     if isinstance(x, list | tuple):
-        return bool(np.asarray(x).dtype.kind in "fc")
-    return isinstance(x, Tensor | np.ndarray) or (is_float(x) and isinstance(x, float | complex | np.generic))
+        return bool(held(x).dtype.kind in "fc")
+    return (
+        isinstance(x, Tensor | np.ndarray)
+        or x.__class__ in MODULES
+        or (is_float(x) and isinstance(x, float | complex | np.generic))
+    )
 
 
 def built(form: Any, tensors: Sequence[Any], other: Any = ARRAY) -> Any:
@@ -120,7 +125,8 @@ def constant(array: Any) -> Tensor:
 def own_tangents(ruled: Any, call: Call, tensors: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
     """The tangents of the results, by the map of the gradients transposed."""
     tape = new_tape()
-    gs = [wrap(np.zeros(shape, dtype)) for shape, dtype in call.results]
+    place = placed_at(tensors[0].example()) if tensors and MODULES else Context()
+    gs = [wrap(zeros_at(place, shape, dtype)) for shape, dtype in call.results]
     with tape.entered():
         gs = [tape.watch(g) if g.dtype.kind in "fc" else g for g in gs]
         wanted = [g for g in gs if g.node is not None]
@@ -184,7 +190,7 @@ class Call:
         self.form = mapped(lambda _: ARRAY, result)
         self.kept = arrays, needed
         self.results = [(t.shape, t.dtype) for t in found]
-        return [np.asarray(t.capture()) for t in found]
+        return [held(t.capture()) for t in found]
 
     def direct(self, tensors: Sequence[Any]) -> list[Any]:
         """The results for tensors of which nobody takes a derivative."""
@@ -198,7 +204,12 @@ class Call:
         """The gradients of the inputs: recorded where these are tensors."""
         recorded = any(isinstance(x, Tensor) for x in (*gs, *inputs))
         tensors = [x if isinstance(x, Tensor) else constant(x) for x in inputs]
-        zeros = (np.zeros(shape, dtype) for shape, dtype in self.results)
+        place = (
+            placed_at(inputs[0].example() if isinstance(inputs[0], Tensor) else inputs[0])
+            if inputs
+            else Context()
+        )
+        zeros = (zeros_at(place, shape, dtype) for shape, dtype in self.results)
         cotangents = [operand(zero if g is None else g) for g, zero in zip(gs, zeros, strict=True)]
         with recording(recorded, deriving=recorded), tracing(RECORDING.tracing and recorded):
             known = not recorded and all(map(same, self.kept[0], inputs))
@@ -207,7 +218,7 @@ class Call:
         if recorded:
             return [None if g is None else operand(g) for g in found]
         return [
-            None if g is None else np.asarray(operand(g).array, x.dtype)
+            None if g is None else held(operand(g).array).astype(x.dtype, copy=False)
             for g, x in zip(found, tensors, strict=True)
         ]
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_lesson.arrays import held, module_of, own_copy
 from tinygrad_lesson.eager.operators import recorded_sweep, sweep
 from tinygrad_lesson.eager.tensor import Tensor, wrap
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, GraphError, ShapeError
@@ -114,14 +115,14 @@ def heads_of(heads: Any, head_grads: Any) -> list[tuple[Tensor, Any]]:
             raise GraphError(OUTSIDE)
         if g is not None and g.shape != y.shape:
             raise ShapeError(f"a head gradient is {show(g.shape)}, expected {show(y.shape)} as its head")
-        seed = wrap(np.ones(y.shape, y.dtype)) if g is None else g.taken()
+        seed = wrap(module_of(y.tensor.array).ones(y.shape, y.dtype)) if g is None else g.taken()
         found.append((y.tensor, seed))
     return found
 
 
 def swept(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Any, np.ndarray]]:
     """Heads with their cotangents as bare arrays."""
-    return [(y, np.array(g.array, y.dtype)) for y, g in pairs]
+    return [(y, module_of(g.array).array(g.array, y.dtype)) for y, g in pairs]
 
 
 def spend(nodes: Sequence[Node]) -> None:
@@ -161,7 +162,7 @@ def move_states(graph: Sequence[Node]) -> None:
             continue
         count = len(node.op.states)
         for state, new in zip(node.inputs[-count:], node.values[-count:], strict=True):
-            np.copyto(state.array, new)
+            module_of(new).copyto(state.array, new)
 
 
 def grad(
@@ -195,10 +196,10 @@ def grad(
         with mode(True, None):
             found = recorded_sweep(pairs, tensors)
     else:
-        found = [None if g is None else wrap(np.array(g)) for g in sweep(swept(pairs), tensors)]
+        found = [None if g is None else wrap(own_copy(g)) for g in sweep(swept(pairs), tensors)]
     if not (create_graph if retain_graph is None else retain_graph):
         spend(graph)
-    zeros = [np.zeros(x.shape, x.dtype) if g is None else None for x, g in zip(wrt, found, strict=True)]
+    zeros = [np.zeros_like(x.tensor.array) if g is None else None for x, g in zip(wrt, found, strict=True)]
     made = [wrap(zero) if g is None else g for zero, g in zip(zeros, found, strict=True)]
     if create_graph:
         return [NDArray(tied(g, x)) for g, x in zip(made, tensors, strict=True)]
@@ -223,7 +224,7 @@ TIED = Tied()
 
 def tied(g: Tensor, x: Tensor) -> Tensor:
     """A gradient as a part of the graph of `x`."""
-    array = np.asarray(g.array)
+    array = held(g.array)
     return wrap(array, Node(TIED, (g, x), values=array, operands=(array, x.capture())))
 
 
@@ -261,9 +262,7 @@ class Called(Op):
             np.zeros_like(getattr(one, "array", one)) if part is None else part
             for part, one in zip(gs, ys, strict=True)
         ]
-        handed = [
-            NDArray(part) if isinstance(part, Tensor) else as_ndarray(np.asarray(part)) for part in given
-        ]
+        handed = [NDArray(part) if isinstance(part, Tensor) else as_ndarray(held(part)) for part in given]
         with mode(again, None):
             found = self.of.backward(*handed)
         found = [found] if isinstance(found, NDArray) else list(found)

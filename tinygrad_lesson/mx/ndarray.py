@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import MODULES, Context, require_device
+from tinygrad_lesson.arrays import MODULES, Context, require_device, zeros_at
 from tinygrad_lesson.engine.errors import DTypeError, near
 from tinygrad_lesson.mx import sparse
 from tinygrad_lesson.mxnet.documented import documented, signature
@@ -119,7 +119,9 @@ def full(
     if out is not None:
         out[:] = val
         return out
-    return placed(as_ndarray(np.full(shape, val, np.dtype(dtype or np.float32))), ctx)
+    array = zeros_at(ctx or Context(), shape, np.dtype(dtype or np.float32))
+    array[...] = val
+    return placed(as_ndarray(array), ctx)
 
 
 def arange(

@@ -12,7 +12,7 @@ from tinygrad_lesson.engine.errors import BindError, listed, near, shown
 from tinygrad_lesson.engine.graph import Edge
 from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import is_complete, show
-from tinygrad_lesson.mxnet.bound import as_numbers, check_shape, in_place
+from tinygrad_lesson.mxnet.bound import check_shape, in_place, numbers_there
 from tinygrad_lesson.mxnet.executor import REQUESTS, Executor, Flat, variables
 
 
@@ -138,7 +138,7 @@ def by_name(given: Any, names: Sequence[str], what: str, needed: bool) -> dict[s
 def as_bound(value: Any, what: str) -> np.ndarray:
     """An array where it lies; what is no array yet becomes one of float32."""
     value = in_place(value)
-    array = as_numbers(value, what, None if is_array(value) else np.float32)
+    array = numbers_there(value, what, None if is_array(value) else np.float32)
     return array.view(np.ndarray) if isinstance(array, np.ndarray) else array
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import MODULES, assign, read_only_memory, real
+from tinygrad_lesson.arrays import MODULES, assign, on_host, read_only_memory, real
 from tinygrad_lesson.engine.errors import BindError, DTypeError, ShapeError, near
 from tinygrad_lesson.engine.shapes import show
 
@@ -108,7 +108,7 @@ def assign_all(copies: Iterable[tuple[np.ndarray, Any, str]]) -> None:
     checked = []
     for place, value, what in copies:
         array = elements_of(place)
-        value = as_numbers(value, what)
+        value = numbers_there(value, what)
         check_shape(array, value, what)
         if read_only_memory(array):
             raise BindError(
@@ -119,8 +119,17 @@ def assign_all(copies: Iterable[tuple[np.ndarray, Any, str]]) -> None:
         assign(array, value)
 
 
-def as_numbers(value: Any, what: str, dtype: Any = None) -> Any:
-    """`value` as an array.
+def as_numbers(value: Any, what: str) -> np.ndarray:
+    """`value` as a NumPy array; what lies on a device is copied.
+
+    Errors
+        ShapeError for lists of different lengths, DTypeError for what is no real number.
+    """
+    return on_host(numbers_there(value, what))  # type: ignore[no-any-return]
+
+
+def numbers_there(value: Any, what: str, dtype: Any = None) -> Any:
+    """`value` as an array, where it lies.
 
     Errors
         ShapeError for lists of different lengths, DTypeError for what is no real number.

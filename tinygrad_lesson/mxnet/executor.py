@@ -27,7 +27,7 @@ from tinygrad_lesson.engine.graph import Edge, Label, Node, check_names, toposor
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
 from tinygrad_lesson.mxnet import serial
-from tinygrad_lesson.mxnet.bound import Listed, Named, as_ndarray, as_numbers, assign_all, check_shape
+from tinygrad_lesson.mxnet.bound import Listed, Named, as_ndarray, assign_all, check_shape, numbers_there
 from tinygrad_lesson.mxnet.monitored import watched
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, parameter_updates, rematerialized
 from tinygrad_lesson.run import runner as find_runner
@@ -295,7 +295,9 @@ class Executor:
             if name not in self.arguments:
                 raise BindError(f"forward: {name!r} is no argument; {near(name, self.arguments)}")
             array = (
-                value if isinstance(value, np.ndarray) else as_numbers(value, f"forward: argument {name!r}")
+                value
+                if isinstance(value, np.ndarray)
+                else numbers_there(value, f"forward: argument {name!r}")
             )
             if array.shape != self.arguments[name].shape:
                 given, bound = array.shape, self.arguments[name].shape

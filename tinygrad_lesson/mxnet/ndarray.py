@@ -234,7 +234,8 @@ class NDArray(Spelled):
         try:
             values = values if values.size != 1 else values.reshape(())
             if memory.__class__ in MODULES:
-                values = module_of(memory).asarray(values)
+                is_one = isinstance(values, np.ndarray) and not values.ndim  # which a kernel is given
+                values = values.item() if is_one else module_of(memory).asarray(values)
             memory[key] = values
         except ValueError as error:
             raise ShapeError(f"{show(values.shape)} does not fit into the part: {error}") from None

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.arrays import held, placed_at, zeros_at
 from tinygrad_lesson.eager.differential import is_float, leaves
 from tinygrad_lesson.eager.nested import mapped
 from tinygrad_lesson.eager.recording import RECORDING
@@ -70,7 +71,7 @@ class TreeOptimizer:
         def moment(x: Any, i: int) -> Any:
             if not is_float(x):
                 return None
-            array = np.asarray(operand(x).array)
+            array = held(operand(x).array)
             return wrap(self.rule.first_moments(array.reshape(-1))[i].reshape(array.shape))
 
         moments = [mapped(partial(moment, i=i), params) for i in range(self.rule.moments())]
@@ -93,7 +94,7 @@ class TreeOptimizer:
         found = mapped(take, params, grads, state.steps, *state.moments)
         groups: dict[Any, list[Leaf]] = {}
         for leaf in flat:
-            groups.setdefault((leaf.weight.dtype, leaf.count), []).append(leaf)
+            groups.setdefault((leaf.weight.dtype, placed_at(leaf.weight.array), leaf.count), []).append(leaf)
         for group in groups.values():
             self.step(group)
         parts = iter(leaves_of(found, params))
@@ -106,12 +107,13 @@ class TreeOptimizer:
 
     def step(self, group: Sequence[Leaf]) -> None:
         """One step of parameters of one type that were changed equally often: side by side in one array."""
-        key = tuple((leaf.place, leaf.weight.shape) for leaf in group), group[0].weight.dtype
+        where = placed_at(group[0].weight.array)
+        key = tuple((leaf.place, leaf.weight.shape) for leaf in group), group[0].weight.dtype, where
         with self.lock:
             if key not in self.flat:
                 sizes = [0, *np.cumsum([leaf.weight.size for leaf in group])]
                 parts = [slice(int(a), int(b)) for a, b in itertools.pairwise(sizes)]
-                weight, grad = (np.zeros(parts[-1].stop, key[1]) for _ in range(2))
+                weight, grad = (zeros_at(where, parts[-1].stop, key[1]) for _ in range(2))
                 names = [f"parameter{leaf.place}_weight" for leaf in group]  # what ends so is decayed
                 named = list(zip(names, parts, strict=True))
                 self.flat[key] = FlatUpdater(self.rule, weight, grad, named)
@@ -157,7 +159,7 @@ class Leaf:
     def arrays(self) -> Iterator[Any]:
         """What the rule reads."""
         for x in (self.weight, self.gradient, *self.moments):
-            yield np.asarray(x.seen("opt.update(params, grads, state)")).reshape(-1)
+            yield held(x.seen("opt.update(params, grads, state)")).reshape(-1)
 
     def take(self, weight: Any, moments: Sequence[Any]) -> None:
         """Take copies of what the rule gave."""

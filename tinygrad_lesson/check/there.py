@@ -1,0 +1,77 @@
+"""A function on a device as one op of NumPy arrays, so that what checks gradients need not know of devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from tinygrad_lesson.arrays import Context, on_host
+from tinygrad_lesson.eager.apply import apply
+from tinygrad_lesson.eager.differential import vjp
+from tinygrad_lesson.eager.tensor import Tensor
+from tinygrad_lesson.engine.op import Op, attr, declares
+
+
+@declares
+class There(Op):
+    """What `run` makes of tensors on `place`; inputs and results are copied there and back."""
+
+    traceable: ClassVar[bool] = False
+    run: Any = attr(doc="the function", shown=False)
+    place: Any = attr(doc="the device")
+    shapes: Any = attr(doc="shapes of the results", shown=False)
+
+    name = "There"
+    function = "there"
+    family = "check"
+    inputs = ("args",)
+    variadic = True
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """One name for each result."""
+        return tuple(f"output{i}" for i in range(len(self.shapes)))
+
+    def shape(self, *args: Any) -> Any:
+        """As found."""
+        return self.shapes if len(self.shapes) > 1 else self.shapes[0]
+
+    def moved(self, args: Sequence[Any]) -> list[Tensor]:
+        """Inputs on the device."""
+        return [x.to(self.place) if isinstance(x, Tensor) else Tensor(x, device=self.place) for x in args]
+
+    def forward(self, xp: Any, *args: Any) -> Any:
+        """Run it there."""
+        ys = listed(self.run(*self.moved(args)))
+        return tuple([y.numpy() for y in ys]) if len(ys) > 1 else ys[0].numpy()
+
+    def vjp(self, F: Any, g: Any, y: Any, *args: Any) -> Any:
+        """The gradients that are taken there."""
+        inputs = self.moved(args)
+        floats = [i for i, x in enumerate(inputs) if x.dtype.kind == "f"]
+
+        def of_floats(*xs: Tensor) -> Any:
+            given = dict(enumerate(inputs)) | dict(zip(floats, xs, strict=True))
+            return self.run(*[given[i] for i in range(len(given))])
+
+        ys, back = vjp(of_floats, *[inputs[i] for i in floats])
+        gs = [
+            z * 0 if part is None else self.moved([part])[0]
+            for part, z in zip(listed(g), listed(ys), strict=True)
+        ]
+        found = dict(zip(floats, back(tuple(gs) if len(gs) > 1 else gs[0]), strict=True))
+        recorded = any(isinstance(x, Tensor) for x in (*listed(g), *args))
+        there = [found.get(i) for i in range(len(inputs))]
+        return tuple([d if d is None else d.to(Context()) if recorded else on_host(d.array) for d in there])
+
+
+def there(run: Callable[..., Any], place: Context, arrays: Sequence[Any]) -> Callable[..., Any]:
+    """`run` as such an op, for inputs like `arrays`."""
+    shapes = tuple([y.shape for y in listed(run(*[Tensor(x, device=place) for x in arrays]))])
+    op = There(run=run, place=place, shapes=shapes)
+    return lambda *tensors: apply(op, tensors)
+
+
+def listed(y: Any) -> Sequence[Any]:
+    """One result, or several."""
+    return y if isinstance(y, tuple) else (y,)
