@@ -133,6 +133,6 @@ def test_a_plan_has_one_step_for_a_choice():
     f = jit(grad(by_op))
     f(W, X[0])
     (program,) = f.programs.values()
-    names = [step.op.name for step in program.plan.backward]
+    names = [step.op.name for step in program.plan.forward]
     assert names.count("Cond") == 2
     assert "where" not in str(program.plan)

@@ -232,14 +232,14 @@ def test_a_plan_has_one_step_for_a_loop_which_computes_what_is_asked_for_alone()
     xs = arguments()
     f(*xs)
     (program,) = f.programs.values()
-    forward, back = [step for step in program.plan.backward if step.op.name == "Scan"]
+    forward, back = [step for step in program.plan.forward if step.op.name == "Scan"]
     assert forward.op.length == back.op.length == COUNT
     assert (forward.op.carried, back.op.carried) == (
         2,
         2,
     )  # k is no part of it, nor is a sum of gradients by w
     assert len(back.op.body.results) == 2  # none by u and v either
-    assert len(program.plan.backward) < 20
+    assert len(program.plan.forward) < 20
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 999, 1000, 1001, 5000])

@@ -48,7 +48,7 @@ def test_the_reference_carries_out_what_was_saved(tmp_path, f):
             named[name][...] = np.nan
         arrays = reference.bound(told, named)
         reference.run(told.setup, arrays)
-        reference.run(told.backward, arrays)
+        reference.run(told.forward, arrays)
         for name, y in zip(made.results, expected, strict=True):
             np.testing.assert_allclose(named[name], y, rtol=1e-10)
 
@@ -57,7 +57,7 @@ def test_the_listing_shows_the_plans_inside():
     text = str(plan_and_inputs(loop)[0].plan)
     assert "Scan(20 steps of" in text
     assert "reverse" in text
-    assert text.count("| backward: ") == 3  # the step, and both branches
+    assert text.count("| forward: ") == 3  # the step, and both branches
     assert "falls back" not in text
 
 
@@ -82,14 +82,14 @@ def test_a_runner_tells_how_it_carries_out_a_loop(steps, ways, runner):
         (lambda step: step.update(kind="loop"), "no step of kind 'loop'"),
         (lambda step: step["outputs"].append(10_000), "an array that is not there"),
         (lambda step: step["programs"].pop(), "with 0 programs"),
-        (lambda step: step["programs"][0]["backward"][0]["calls"].append({"call": "load"}), "no call 'load'"),
+        (lambda step: step["programs"][0]["forward"][0]["calls"].append({"call": "load"}), "no call 'load'"),
         (lambda step: step.pop("held"), "KeyError"),
     ],
 )
 def test_a_damaged_loop_in_a_file_is_refused(tmp_path, damage, told):
     plan_and_inputs(loop)[0].plan.save(tmp_path / "plan.json")
     whole = json.loads((tmp_path / "plan.json").read_text())
-    (step,) = [step["nested"] for step in whole["backward"] if "nested" in step]
+    (step,) = [step["nested"] for step in whole["forward"] if "nested" in step]
     damage(step)
     (tmp_path / "plan.json").write_text(json.dumps(whole))
     with pytest.raises(FormatError, match=told):
