@@ -41,6 +41,20 @@ def test_the_lesson_has_ten_pages_and_each_begins_by_installing_what_is_missing(
     assert len({cells.programs(page.read_text("utf-8"))[0] for page in WITH_CODE}) == 1
 
 
+CALLS_IN_R = """
+    mx.cpu mx.exec.backward mx.exec.forward mx.exec.update.arg.arrays mx.exec.update.aux.arrays mx.nd.array mx.opt.create
+    mx.opt.get.updater mx.set.seed mx.simple.bind mx.symbol.Activation mx.symbol.BatchNorm mx.symbol.FullyConnected
+    mx.symbol.LeakyReLU mx.symbol.MakeLoss mx.symbol.Variable mx.symbol.broadcast_mul mx.symbol.broadcast_plus
+    mx.symbol.concat mx.symbol.log mx.symbol.mean mx.symbol.softmax mx.init.uniform mx.model.extract.model mx.model.init.params
+"""  # all that the lesson uses
+
+
+def test_every_call_of_the_lesson_in_r_has_its_line():
+    lines = (DOCS / "howto" / "mxnet_r.md").read_text("utf-8").splitlines()
+    first = " ".join(line.split(" | ")[0] for line in lines if line.startswith("| "))
+    assert [name for name in CALLS_IN_R.split() if f"{name}(" not in first] == []
+
+
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: f"{page.parent.name}-{page.stem}")
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

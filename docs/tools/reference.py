@@ -94,7 +94,7 @@ def entry(named: Named) -> str:
     parts += [markdown(inspect.getdoc(thing) or ""), ""]
     untold = [key for key in parameters(name, thing) if not told(key, thing)]
     if untold and not is_operator(name):
-        lines = [f"- `{key}`: {escaped(MEANINGS.get(f'{name}.{key}') or MEANINGS[key])}" for key in untold]
+        lines = [f"- `{key}`: {escaped(meaning(name, key))}" for key in untold]
         parts += ["**Parameters**", "", *lines, ""]
     drawn = curve(name.partition(".")[2], cls) if cls is not None and name.startswith("tl.") else ""
     if drawn:
@@ -107,6 +107,18 @@ def entry(named: Named) -> str:
     if inspect.isclass(thing):
         parts += methods(thing)
     return "\n".join(parts)
+
+
+def meaning(name: str, key: str) -> str:
+    """What a parameter means, where its function does not say it.
+
+    Errors
+        LookupError that says where to write it.
+    """
+    known = MEANINGS.get(f"{name}.{key}") or MEANINGS.get(key)
+    if known is None:
+        raise LookupError(f"{name}: what is {key!r}? Say it in the docstring, or in docs/tools/meanings.txt")
+    return known
 
 
 def is_operator(name: str) -> bool:
