@@ -256,3 +256,10 @@ def test_a_function_without_its_inputs_is_told_which_it_needs(wrapped):
     with pytest.raises(DTypeError, match=r"nothing is given for 'b': viz.draw\(f, a, b\)"):
         viz.draw(f, [1.0])
     assert "Multiply" in viz.draw(f, [1.0], [2.0]).source
+
+
+def test_no_bar_of_a_histogram_reaches_into_the_line_above():
+    _, bars = in_words(np.repeat(np.arange(16.0), np.arange(1, 17)))
+    assert len(bars) == 16
+    assert len(set(bars)) > 3
+    assert all(0x2581 <= ord(bar) <= 0x2586 for bar in bars)  # six eighths of a line's height at most

@@ -34,8 +34,8 @@ RES25 = RES6.replace("6", "25")
 TANH = "plain,3,12,tanh,no,1,adam,0.01"
 DEEP = "dense,8,6,relu,no,0.2,adam,0.01"
 PAIRS = (
-    ("it vanishes; batch norm (mlp8, bn8)", "iris", MLP8, MLP8.replace("no", "yes")),
-    ("25 layers: plain, residual (res25)", "iris", RES25.replace("residual", "plain"), RES25),
+    ("mlp8, bn8: vanishing, cured", "iris", MLP8, MLP8.replace("no", "yes")),
+    ("25 layers: plain, residual", "iris", RES25.replace("residual", "plain"), RES25),
     ("larger first weights", "iris", MLP8, MLP8.replace("0.01", "0.5")),
     ("too large a rate", "iris", RES6, RES6.replace("0.05", "0.3")),
     (

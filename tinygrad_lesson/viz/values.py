@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 SHORT = 8  # elements that are shown in full
-BARS = "\N{LOWER ONE EIGHTH BLOCK}▂▃▄▅▆▇\N{FULL BLOCK}"
+BARS = "\N{LOWER ONE EIGHTH BLOCK}▂▃▄▅▆"  # higher ones would reach into the line above
 BINS = 16
 
 
@@ -18,7 +18,7 @@ def in_words(value: Any) -> list[str]:
         >>> in_words([1.0, 2.5])
         ['[1, 2.5]']
         >>> in_words(range(16))
-        ['0 to 15, mean 7.5', '████████████████']
+        ['0 to 15, mean 7.5', '▆▆▆▆▆▆▆▆▆▆▆▆▆▆▆▆']
     """
     array = np.asarray(value)
     if not array.ndim:
