@@ -1,6 +1,7 @@
 """`tl.nn`: layers as trees, against NumPy."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -158,3 +159,16 @@ def test_the_hessian_of_a_model_times_a_vector_is_built_like_the_model():
 
     assert w.shape == (2, 3)
     np.testing.assert_allclose(along.layers[0].weight.numpy(), (moved(h) - moved(-h)) / (2 * h), rtol=1e-6)
+
+
+def test_parameters_are_found_in_whatever_a_layer_holds():
+    @dataclasses.dataclass
+    class Scale:
+        by: tl.Tensor
+
+        def __call__(self, x):
+            return self.by * x
+
+    parts = {"a": nn.Linear(2, 2, bias=False), "b": [nn.Linear(2, 1)]}
+    model = nn.Sequential(Scale(tl.Tensor([2.0], requires_grad=True)), tl.relu, nn.Sequential(parts))
+    assert [x.shape for x in model.parameters()] == [(1,), (2, 2), (1, 2), (1,)]

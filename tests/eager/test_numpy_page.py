@@ -4,12 +4,14 @@ python tests/eager/test_numpy_page.py     writes the page anew
 """
 
 import inspect
+import math
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import tinygrad_lesson as tl
 from tinygrad_lesson.eager.functions import TABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "numpy.md"
@@ -75,9 +77,32 @@ Left out, for they have no derivative (many of them work all the same):
 
 {without}
 
+Coming from HIPS autograd: `import tinygrad_lesson as tl` and `import tinygrad_lesson.numpy as np`, and for
+
+| autograd | here |
+|---|---|
+{autograd}
+
 | here | parameters |
 |---|---|
 """
+AUTOGRAD = {
+    "grad(f, argnum)": "tl.grad(f, argnum)",
+    "grad_and_aux(f)": "tl.grad(f, has_aux=True)",
+    "value_and_grad(f)": "tl.value_and_grad(f)",
+    "elementwise_grad(f)(x)": "tl.vjp(f, x)[1](np.ones(x.shape))[0]",
+    "deriv(f)(x)": "tl.jvp(f, [x], [np.ones(x.shape)])[1]",
+    "jacobian(f)": "tl.jacobian(f)",
+    "hessian(f)": "tl.hessian(f)",
+    "hessian_vector_product(f)(x, v)": "tl.hvp(f, x, v)",
+    "make_vjp(f)(x)": "tl.vjp(f, x)",
+    "make_jvp(f)(x)(v)": "tl.jvp(f, [x], [v])",
+    "make_ggnvp(f, g)(x)(v)": "tl.vjp(f, x)[1](tl.hvp(g, f(x), tl.jvp(f, [x], [v])[1]))[0]",
+    "checkpoint(f)": "tl.checkpoint(f)",
+    "primitive(f), defvjp(f, rule)": "tl.custom_vjp(f), f.defvjp(forward, backward)",
+    "autograd.scipy.special.gammaln(x)": "tl.gammaln(x)",
+    "autograd.test_util.check_grads(f)(x)": "tl.check.gradients(f, x)",
+}
 
 
 def functions():
@@ -160,6 +185,7 @@ def page():
     text = HEAD.format(
         memory=", ".join(sorted(MEMORY)), here=len(here), all=len(found), missing=listed(missing), other=listed(other),
         same=len(here) - len(other), without=listed(without),
+        autograd=listed([f"| `{theirs}` | `{ours}` |" for theirs, ours in AUTOGRAD.items()]),
     )  # fmt: skip
     lines = [f"| `np.{name}` | {', '.join(named(TABLE[f'np.{name}']))} |" for name in here]
     return text + "\n".join(lines) + "\n"
@@ -176,6 +202,31 @@ def test_of_a_hundred_functions_that_have_a_derivative_97_are_here_with_the_same
     found = rows()
     assert sum(wrong == [] for wrong in found.values()) >= 0.97 * len(found)
     assert {name for name, wrong in found.items() if wrong is None} <= set(MISSING)
+
+
+def test_what_stands_beside_autograds_names_gives_derivatives():
+    x, v = np.array([0.3, 1.2]), np.array([1.0, -2.0])
+    known = {"tl": tl, "np": np, "argnum": 0, "x": x, "v": v, "f": tl.sin, "g": lambda y: (y**3).sum()}
+
+    def told(name):
+        return eval(AUTOGRAD[name], known)
+
+    np.testing.assert_allclose(told("elementwise_grad(f)(x)").numpy(), np.cos(x))
+    np.testing.assert_allclose(told("deriv(f)(x)").numpy(), np.cos(x))
+    np.testing.assert_allclose(told("jacobian(f)")(x).numpy(), np.diag(np.cos(x)))
+    np.testing.assert_allclose(told("make_jvp(f)(x)(v)")[1].numpy(), np.cos(x) * v)
+    np.testing.assert_allclose(told("make_vjp(f)(x)")[1](v)[0].numpy(), np.cos(x) * v)
+    np.testing.assert_allclose(told("make_ggnvp(f, g)(x)(v)").numpy(), np.cos(x) ** 2 * 6 * np.sin(x) * v)
+    np.testing.assert_allclose(told("autograd.scipy.special.gammaln(x)").numpy(), [math.lgamma(a) for a in x])
+    known["f"] = lambda x: tl.sin(x).sum()
+    np.testing.assert_allclose(told("grad(f, argnum)")(x).numpy(), np.cos(x))
+    np.testing.assert_allclose(told("value_and_grad(f)")(x)[1].numpy(), np.cos(x))
+    np.testing.assert_allclose(told("hessian(f)")(x).numpy(), -np.diag(np.sin(x)))
+    np.testing.assert_allclose(told("hessian_vector_product(f)(x, v)").numpy(), -np.sin(x) * v)
+    np.testing.assert_allclose(tl.grad(told("checkpoint(f)"))(x).numpy(), np.cos(x))
+    assert told("autograd.test_util.check_grads(f)(x)")
+    known["f"] = lambda x: (tl.sin(x).sum(), "more")
+    assert told("grad_and_aux(f)")(x)[1] == "more"
 
 
 def test_a_difference_is_seen():

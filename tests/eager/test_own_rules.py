@@ -375,6 +375,8 @@ def test_a_rule_for_tangents_may_give_a_plain_number():
 
     f.defjvp(lambda at, along: (f(*at), (along[0] * at[1] + at[0] * along[1], 1.0)))
     assert [float(t) for t in tl.jvp(f, [2.0, 3.0], [1.0, 0.0])[1]] == [3, 1]
+    f.defjvp(lambda at, along: (f(*at), (2.0, 1.0)))
+    assert [float(t) for t in tl.jvp(f, [2.0, 3.0], [1.0, 0.0])[1]] == [2, 1]
 
 
 def seen_outside(block):

@@ -176,7 +176,9 @@ class CustomJvp(Ruled):
             pair = unhidden(self.rule, (*fixed, *parts), {})
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise DTypeError(f"{self.label()}: the rule gave {pair!r:.80}, expected (result, tangent)")
-        return [operand(t) for t in leaves(pair[1])]
+        found: list[Any] = []
+        mapped(lambda _, t: found.append(operand(t)), *pair)
+        return found
 
 
 class Checkpoint(Ruled):

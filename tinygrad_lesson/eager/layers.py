@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.eager.differential import leaves
 from tinygrad_lesson.eager.functions import NAMES
 from tinygrad_lesson.eager.functions.drawing import uniform
 from tinygrad_lesson.eager.functions.windows import Sizes, each
@@ -41,13 +42,7 @@ class Layer:
 
     def parameters(self) -> Iterator[Tensor]:
         """The parameters, layer by layer."""
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            for x in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(x, Layer):
-                    yield from x.parameters()
-                elif isinstance(x, Tensor) and x.requires_grad:
-                    yield x
+        return (x for x in leaves(self) if isinstance(x, Tensor) and x.requires_grad)
 
 
 @layer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -16,8 +17,7 @@ from tinygrad_lesson.eager.apply import apply, uppermost
 from tinygrad_lesson.eager.differential import is_float, leaves, new_tape
 from tinygrad_lesson.eager.nested import mapped
 from tinygrad_lesson.eager.recording import RECORDING, recording, tracing
-from tinygrad_lesson.eager.tensor import Tensor, operand, wrap
-from tinygrad_lesson.eager.tensor import same as taken_of
+from tinygrad_lesson.eager.tensor import Tensor, operand, same, wrap
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.engine.graph import COUNT
 from tinygrad_lesson.engine.op import Op, attr, declares
@@ -54,10 +54,10 @@ class Ruled:
             return built(call.form, y if isinstance(y, tuple) else (y,))
         if not RECORDING.tracing and not (RECORDING.on and any(t.node is not None for t in call.inputs)):
             return self.__wrapped__(*arguments, **named)
-        inputs = [taken_of(t, t.capture()) for t in call.inputs]
+        inputs = [same(t, t.capture()) for t in call.inputs]
         seen = [t if t.node is None else constant(x.array) for t, x in zip(call.inputs, inputs, strict=True)]
         call.ready = call.forward([t.array for t in inputs], seen)  # here, so that its errors are its own
-        inputs += [taken_of(t, t.capture()) for t in call.outside]
+        inputs += [same(t, t.capture()) for t in call.outside]
         y = apply(OwnRule(call=call), inputs)
         return built(call.form, y if isinstance(y, tuple) else (y,))
 
@@ -212,7 +212,7 @@ class Call:
         zeros = (zeros_at(place, shape, dtype) for shape, dtype in self.results)
         cotangents = [operand(zero if g is None else g) for g, zero in zip(gs, zeros, strict=True)]
         with recording(recorded, deriving=recorded), tracing(RECORDING.tracing and recorded):
-            known = not recorded and all(map(same, self.kept[0], inputs))
+            known = not recorded and all(map(operator.is_, self.kept[0], inputs))
             needed = self.kept[1] if known else self.again(tensors)
             found = self.ruled.pull(self, tensors, needed, built(self.form, cotangents))
         if recorded:
@@ -282,11 +282,6 @@ def older(results: Sequence[Any], began: int) -> list[Tensor]:
             seen.add(t.node)
             waiting += [x for x in t.node.inputs if x.node is not None]
     return list(found.values())
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two are one."""
-    return a is b
 
 
 def same_state(a: Any, b: Any) -> bool:
