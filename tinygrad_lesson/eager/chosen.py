@@ -15,7 +15,7 @@ from tinygrad_lesson.eager.stepped import Body, derived_body, known_body
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.graph import ancestors
 from tinygrad_lesson.engine.op import Op, attr, declares
-from tinygrad_lesson.plan.narrow import Narrowed
+from tinygrad_lesson.plan.passes import Narrowed
 
 
 @declares

@@ -29,7 +29,7 @@ from tinygrad_lesson.locks import lock
 from tinygrad_lesson.ops.random import Drawn
 from tinygrad_lesson.ops.reduce import filled
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task
-from tinygrad_lesson.plan.narrow import narrowed
+from tinygrad_lesson.plan.passes import narrowed
 from tinygrad_lesson.run import runner as find_runner
 
 REALS = (bool, int, float)

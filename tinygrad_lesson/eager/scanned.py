@@ -12,7 +12,7 @@ from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.stepped import Body, known_body
 from tinygrad_lesson.engine.graph import Edge, ancestors
 from tinygrad_lesson.engine.op import Op, attr, declares
-from tinygrad_lesson.plan.narrow import Narrowed
+from tinygrad_lesson.plan.passes import Narrowed
 
 
 @declares

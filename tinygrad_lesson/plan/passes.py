@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,13 +22,14 @@ from tinygrad_lesson.engine.graph import (
     Edge,
     Label,
     Node,
+    ancestors,
     edges_of,
     of_constants,
     outputs_of,
     toposort,
 )
 from tinygrad_lesson.engine.infer import describe
-from tinygrad_lesson.engine.interpret import interpret
+from tinygrad_lesson.engine.interpret import interpret, substitute
 from tinygrad_lesson.engine.kinds import Elementwise, result_dtypes
 from tinygrad_lesson.engine.op import Op, exactly
 from tinygrad_lesson.engine.shapes import Shape, show
@@ -214,3 +215,42 @@ class Builder(World):
     def emit_number(self, value: float) -> Edge:
         """A number as an edge."""
         return self.emit(Constant(value=value), (), UNNAMED, None)[0]
+
+
+# Results that nobody uses: an op that holds a graph of its own does without them, and without what only they need.
+
+
+class Narrowed(NamedTuple):
+    """An op with fewer results: which inputs it reads, and which results it has, by their old numbers."""
+
+    op: Any
+    inputs: Sequence[int]
+    results: Sequence[int]
+
+
+def narrowed(heads: Sequence[Edge]) -> list[Edge]:
+    """The same heads; what is asked of an op that can be narrowed is what they need."""
+    order = ancestors([edge.node for edge in heads])
+    if not any(node.op is not None and node.op.nested for node in order):
+        return list(heads)
+    used: dict[Node, set[int]] = {node: set() for node in order}
+    for edge in heads:
+        used[edge.node].add(edge.index)
+    found: dict[Node, Narrowed] = {}
+    for node in reversed(order):
+        inputs, op = node.inputs, node.op
+        if used[node] and op is not None and op.nested:
+            found[node] = less = op.narrowed(sorted(used[node]))  # type: ignore[attr-defined]
+            inputs = [inputs[i] for i in less.inputs]
+        for edge in inputs if used[node] or node.is_variable else ():
+            used[edge.node].add(edge.index)
+
+    def rule(node: Node, inputs: tuple[Edge, ...]) -> Sequence[Edge] | None:
+        less = found.get(node)
+        if less is None:
+            return None
+        new = Node(less.op, tuple([inputs[i] for i in less.inputs]), node.label)
+        place = {i: k for k, i in enumerate(less.results)}
+        return [Edge(new, place.get(i, 0)) for i in range(node.op.results)]  # type: ignore[union-attr]
+
+    return substitute(heads, rule)
