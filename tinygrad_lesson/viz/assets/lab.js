@@ -126,7 +126,7 @@ function play(on) {
   state.playing = on;
   if (on && state.epoch >= Number(state.last)) restart();
   state.goal = state.epoch * nets[0].labels.length / kit.kinds / kit.batch;
-  byId("play").textContent = on ? "\u23f8" : "\u25b6";
+  byId("play").textContent = on ? "\u275a\u275a" : "\u25b6";
   byId("play").setAttribute("aria-label", on ? "Pause" : "Train");
   write();
   wake();

@@ -425,7 +425,7 @@ function play() {
     if (epoch >= net.epochs) chooseEpoch(1);
     timer = setInterval(() => (epoch < net.epochs ? chooseEpoch(epoch + 1) : play()), 120);
   }
-  button.textContent = timer ? "\u23f8" : "\u25b6";
+  button.textContent = timer ? "\u275a\u275a" : "\u25b6";
   button.setAttribute("aria-label", timer ? "Pause" : "Play the epochs");
 }
 function zoom(how) {
