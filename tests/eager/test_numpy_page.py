@@ -90,14 +90,13 @@ AUTOGRAD = {
     "grad(f, argnum)": "tl.grad(f, argnum)",
     "grad_and_aux(f)": "tl.grad(f, has_aux=True)",
     "value_and_grad(f)": "tl.value_and_grad(f)",
-    "elementwise_grad(f)(x)": "tl.vjp(f, x)[1](np.ones(x.shape))[0]",
+    "elementwise_grad(f)(x)": "tl.grad(lambda x: f(x).sum())(x)",
     "deriv(f)(x)": "tl.jvp(f, [x], [np.ones(x.shape)])[1]",
     "jacobian(f)": "tl.jacobian(f)",
     "hessian(f)": "tl.hessian(f)",
     "hessian_vector_product(f)(x, v)": "tl.hvp(f, x, v)",
     "make_vjp(f)(x)": "tl.vjp(f, x)",
     "make_jvp(f)(x)(v)": "tl.jvp(f, [x], [v])",
-    "make_ggnvp(f, g)(x)(v)": "tl.vjp(f, x)[1](tl.hvp(g, f(x), tl.jvp(f, [x], [v])[1]))[0]",
     "checkpoint(f)": "tl.checkpoint(f)",
     "primitive(f), defvjp(f, rule)": "tl.custom_vjp(f), f.defvjp(forward, backward)",
     "autograd.scipy.special.gammaln(x)": "tl.gammaln(x)",
@@ -206,7 +205,7 @@ def test_of_a_hundred_functions_that_have_a_derivative_97_are_here_with_the_same
 
 def test_what_stands_beside_autograds_names_gives_derivatives():
     x, v = np.array([0.3, 1.2]), np.array([1.0, -2.0])
-    known = {"tl": tl, "np": np, "argnum": 0, "x": x, "v": v, "f": tl.sin, "g": lambda y: (y**3).sum()}
+    known = {"tl": tl, "np": np, "argnum": 0, "x": x, "v": v, "f": tl.sin}
 
     def told(name):
         return eval(AUTOGRAD[name], known)
@@ -216,7 +215,6 @@ def test_what_stands_beside_autograds_names_gives_derivatives():
     np.testing.assert_allclose(told("jacobian(f)")(x).numpy(), np.diag(np.cos(x)))
     np.testing.assert_allclose(told("make_jvp(f)(x)(v)")[1].numpy(), np.cos(x) * v)
     np.testing.assert_allclose(told("make_vjp(f)(x)")[1](v)[0].numpy(), np.cos(x) * v)
-    np.testing.assert_allclose(told("make_ggnvp(f, g)(x)(v)").numpy(), np.cos(x) ** 2 * 6 * np.sin(x) * v)
     np.testing.assert_allclose(told("autograd.scipy.special.gammaln(x)").numpy(), [math.lgamma(a) for a in x])
     known["f"] = lambda x: tl.sin(x).sum()
     np.testing.assert_allclose(told("grad(f, argnum)")(x).numpy(), np.cos(x))

@@ -15,7 +15,6 @@ from tinygrad_lesson.eager.functions import NAMES, TABLE
 from tinygrad_lesson.eager.functions.table import known, known_if_shared
 from tinygrad_lesson.eager.tensor import Spellings, Tensor, devices, wrap
 from tinygrad_lesson.engine.errors import AttributeValueError
-from tinygrad_lesson.engine.op import FUNCTIONS
 from tinygrad_lesson.engine.shapes import normalize_axis, size_of
 
 METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where it has one: what it does
@@ -100,7 +99,7 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
     "count_nonzero": lambda x, axis=None: np.count_nonzero(x, axis),
     "unique": lambda x, **named: np.unique(x, **named),
     "__trunc__": lambda x: int(x.one("int(x)")),
-    "__complex__": lambda x: complex(x.one("complex(x)")),
+    "__complex__": lambda x: complex(x.one("float(x) or complex(x)")),
     "__rdivmod__": lambda x, other: (other // x, other % x),
     "__lshift__": lambda x, bits: wrap(np.left_shift(known(x), known(bits))),
     "__rshift__": lambda x, bits: wrap(np.right_shift(known(x), known(bits))),
@@ -139,6 +138,10 @@ TOO = """
     kron ldexp moveaxis nanmean nanquantile nansum outer positive quantile rad2deg rot90 sinc tril triu true_divide
     vdot vsplit
 """  # functions that PyTorch has as methods
+IN_PLACE = """
+    abs_ ceil_ clamp_ clip_ cos_ div_ exp_ floor_ lerp_ log_ neg_ pow_ reciprocal_ relu_ round_ rsqrt_ sigmoid_ sign_
+    sin_ sqrt_ square_ squeeze_ t_ tanh_ transpose_ unsqueeze_
+"""  # of PyTorch's; with all of them Python would suggest no name for a misspelt one, which it does among 750
 NEVER = "is_cuda is_meta is_mkldnn is_mps is_quantized is_sparse is_xpu"  # what no tensor is
 WORDS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims"}
 ALIKE = (
@@ -300,9 +303,8 @@ for _name in TOO.split():
 for _name in NEVER.split():
     setattr(Spellings, _name, False)
 _in_place = Elsewhere("methods that change it", "y = x.exp() for x.exp_(), or x.value = np.exp(x.value)")
-for _name in (*METHODS, *NAMES, *FUNCTIONS):
-    if not hasattr(Tensor, f"{_name}_"):
-        setattr(Spellings, f"{_name}_", _in_place)
+for _name in IN_PLACE.split():
+    setattr(Spellings, _name, _in_place)
 for _name, _instead in ELSEWHERE.items():
     if _name not in METHODS:
         setattr(Spellings, _name, Elsewhere(repr(_name), _instead))
