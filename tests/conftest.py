@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import signal
 import sys
 
@@ -43,7 +44,18 @@ def unknown_xp(monkeypatch):
 
 
 @pytest.fixture
-def xp(unknown_xp):
-    """The stand-in in CuPy's place, and known: what the package then takes for CuPy."""
+def xp(unknown_xp, monkeypatch):
+    """The stand-in in CuPy's place, and known; plans run call by call, which needs no compiler."""
+    arrays.require_device(arrays.gpu(0))
+    module = importlib.import_module("tinygrad_lesson.run.block")
+    monkeypatch.setattr(module, "block_or_calls", module.DeviceRunner)
+    return unknown_xp
+
+
+@pytest.fixture
+def blocks(unknown_xp):
+    """The stand-in as `xp` has it, where small plans are one launch of one block, compiled by the host's compiler."""
+    if shutil.which("g++") is None:
+        pytest.skip("g++, which compiles CUDA C for the stand-in, is not here")
     arrays.require_device(arrays.gpu(0))
     return unknown_xp

@@ -1,5 +1,6 @@
 """The array of the stand-in: it holds a NumPy array and is none."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +45,18 @@ def new(value: Any, *, order: str = "C") -> "ndarray":
     counts.allocations += 1
     for allocate in allocator[-1:]:
         allocate(held.nbytes)
-    return wrap(held)
+    array = wrap(held)
+    key = id(array)
+    ROOTS[key] = weakref.ref(array, lambda _: ROOTS.pop(key, None))
+    return array
+
+
+ROOTS: dict[int, Any] = {}  # what has memory of its own, by id
+
+
+def alive() -> list["ndarray"]:
+    """All arrays that have memory of their own now."""
+    return [array for ref in list(ROOTS.values()) if (array := ref()) is not None]
 
 
 def wrap(held: np.ndarray, base: Any = None) -> "ndarray":

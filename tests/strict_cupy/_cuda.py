@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from strict_cupy import _array, _device
+from strict_cupy import _array, _device, _kernels
 from strict_cupy._array import bare, carry_out, ndarray, new, wrap
 from strict_cupy._device import TransferError, counts, forbidden, no_transfers, waited
 from strict_cupy._names import NAMES, SURFACE, export, refuse_in_capture, ufunc
@@ -144,6 +144,7 @@ vars(random).update(default_rng=Generator, Generator=Generator)
 
 NAMES |= {
     "ndarray": ndarray, "ufunc": ufunc, "cuda": cuda, "fft": fft, "lib": lib, "forbidden": forbidden, "special": special, "random": random, "counts": counts, "no_transfers": no_transfers,
-    "TransferError": TransferError,
+    "TransferError": TransferError, "RawKernel": _kernels.RawKernel, "RawModule": _kernels.RawModule,
+    "RaceError": _kernels.RaceError,
     "__version__": SURFACE["version"],
 }  # fmt: skip

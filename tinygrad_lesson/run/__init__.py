@@ -67,9 +67,10 @@ def runner(name: str | None, place: Context = Context()) -> Callable[..., Any]:
         LessonError naming those that exist, or what to install.
     """
     if place.device_type != "cpu":
-        if name not in (None, "gpu"):
+        if name not in (None, "calls", "block"):
             raise LessonError(f"the runner {name!r} works on the processor; leave it out on a GPU")
-        made = importlib.import_module("tinygrad_lesson.run.gpu").DeviceRunner
+        module = importlib.import_module("tinygrad_lesson.run.block")
+        made = {None: module.block_or_calls, "calls": module.DeviceRunner, "block": module.BlockRunner}[name]
         return functools.partial(made, place=place)
     name = runner_name(name)
     if name == "vm" and not has_llvm():

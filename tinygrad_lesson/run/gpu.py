@@ -55,6 +55,7 @@ class DeviceRunner:
         lowering = Lowering(plan)
         parts = [plan.setup, plan.forward, plan.backward, plan.update]
         told = [[(step, line) for step in joined(part) for line in lowering.lines(step)] for part in parts]
+        self.told = told  # setup, forward, backward, update
         with on(self.place) as self.xp:
             self.buffers, self.views = self.bound(lowering), [a.of is not None for a in lowering.arrays]
             setup, *self.calls = [[call for pair in part for call in self.prepare(*pair)] for part in told]

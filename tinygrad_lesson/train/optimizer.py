@@ -232,6 +232,21 @@ class FlatUpdater:
         self._step(optimizer.rate(number) * self._lr, optimizer.wd * self._wd, *optimizer.numbers(number))
         self.num_update = number
 
+    def made(self) -> Any:
+        """What takes a step of given numbers, for a runner that takes many: its `run`, and the `places` of numbers."""
+        if self.optimizer.times_set != self._times_set:
+            self._multiply()
+        self._step = self._step or self._made()
+        return self._step
+
+    def numbers(self, steps: int) -> list[tuple[float, ...]]:
+        """The rate, the decay and the rule's own numbers of the next `steps` steps."""
+        optimizer, first = self.optimizer, self.num_update + 1
+        return [
+            (optimizer.rate(number) * self._lr, optimizer.wd * self._wd, *optimizer.numbers(number))
+            for number in range(first, first + steps)
+        ]
+
 
 def _spread(values: Sequence[float], parts: Sequence[slice], weight: Array) -> tuple[float, Array | None]:
     """One number for all parts if they have the same, else 1 and an array with that of each element of `weight`."""

@@ -448,11 +448,13 @@ def bound(
     arrays = {f"{MOMENT}{i}": moment for i, moment in enumerate(moments)}
     arrays |= {"weight": weight, "gradient": grad, **numbers}
     arrays |= {name: x for name, x in (("lr_mult", lr_mult), ("wd_mult", wd_mult)) if x is not None}
-    update = runner(plan, arrays, default_generator()).update
+    run = runner(plan, arrays, default_generator())
+    update = run.update
 
     def step(*now: float) -> None:
         for place, number in zip(places, now, strict=True):
             place.fill(number)
         update()
 
+    step.run, step.places = run, places  # type: ignore[attr-defined]
     return step
