@@ -383,10 +383,10 @@ def test_its_text_names_every_node_and_the_memory():
 
 
 def test_outputs_are_those_of_the_run_that_was_last_whatever_its_mode():
-    executor = sym.Dropout(sym.Variable("x"), p=0.5).simple_bind(x=(64,))
+    executor = sym.Dropout(sym.Variable("x"), p=0.5, name="drop").simple_bind(x=(64,))
     executor.arg_dict["x"][:] = 1
     for is_train in (True, False, True, False):
         given = executor.forward(is_train=is_train)
         assert given is executor.outputs
         assert (executor.outputs[0].asnumpy() == 1).all() != is_train
-        assert executor.output_dict["dropout0_output"] is executor.outputs[0]
+        assert executor.output_dict["drop_output"] is executor.outputs[0]

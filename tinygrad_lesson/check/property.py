@@ -204,6 +204,8 @@ def coloured(case: Case, kind: str, draw: Any) -> Case:
     whether its op may have equal numbers (equal eigenvalues have no derivative), so only what was guessed gets some.
     """
     case.hard = kind in HARD
+    if case.hard:
+        case.order = min(case.order, 1)  # the second takes long
     if kind == "large":
         case.oracle = (
             False  # which is often a formula that overflows, or loses its digits, long before the op does

@@ -203,7 +203,7 @@ def samples(kind: str = "") -> Any:
 
 
 LONG = (9, 300)  # lengths of an axis: longer than a vector of the processor, and than a block of sums
-MANY = 1500  # elements of an array with such an axis, at most: an oracle may go through them one by one
+MANY = 600  # elements of an array with such an axis, at most: an oracle may go through them one by one
 LARGE = (30.0, 1e3, 1e6, 1e12)  # bounds of numbers: squares overflow in half precision, then in single
 
 

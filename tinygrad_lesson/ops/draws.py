@@ -222,7 +222,9 @@ class Classes(Op):
         shape = (*draw.shape(max_rank=2), draw.size(1, 3))
         data = draw.array(shape, low=-1.0, high=-0.5)
         chosen = np.floor(draw.array((*shape[:-1], 1), low=0, high=shape[-1] - 0.01)).astype(np.int64)
-        np.put_along_axis(data, chosen, 5.0 + draw.array(chosen.shape), axis=-1)
+        np.put_along_axis(
+            data, chosen, shape[-1] + 3.0 + draw.array(chosen.shape, low=-1.0, high=1.0), axis=-1
+        )
         return cls(to=draw.shape(max_rank=1)), {"data": data}
 
 
