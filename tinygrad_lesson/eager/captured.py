@@ -89,7 +89,7 @@ def places(x: Any, names: set[str]) -> Iterator[Place]:
         yield from ((functools.partial(element, x), i) for i in range(len(x)))
     elif isinstance(x, Mapping):
         yield len, x
-        yield from ((x.get, key) for key in x)
+        yield from ((x.get, key) for key in list(x))
     elif isinstance(x, Set):
         yield frozenset, x
     elif isinstance(x, type):
