@@ -384,3 +384,13 @@ def test_a_dataclass_is_taken_apart():
         for w in (np.ones(2), np.array([2.0, 3.0])):
             np.testing.assert_array_equal(f(np.array([-1.0, 2.0]), Layer(w, slope)).numpy(), [-slope, 2] * w)
     assert len(f.programs) == 2
+
+
+def test_a_dictionary_that_grows_while_it_is_looked_through_does_no_harm():
+    class Growing(dict):
+        def get(self, key, default=None):
+            self.setdefault(len(self), 1.0)  # as another thread, or a cache, may do
+            return super().get(key, default)
+
+    table = Growing(a=2.0, b=3.0)
+    assert tl.jit(lambda x: x * table["a"])(tl.Tensor([1.0, 2.0])).tolist() == [2.0, 4.0]
