@@ -242,7 +242,7 @@ class NumpyRunner:
         scanned: int,
         rows: Sequence[np.ndarray],
     ) -> list[np.ndarray]:
-        """The last states of a loop that carries out the backward part for each number of `order`.
+        """The last states of a loop that carries out the forward part for each number of `order`.
 
         Of what is `given` the last `scanned` have a row for each step, the `carried` before them are the first states,
         which the first results take over; the other results become the rows of `rows`.
