@@ -62,10 +62,7 @@ class Namespace:
 
 def as_function(cls: type[Op], apply: Callable[[Op, Sequence[Any]], Any]) -> Callable[..., Any]:
     """`cls` as a function of its inputs and attributes that hands both to `apply`."""
-    count = 0 if cls.variadic else len(cls.inputs)
-    known: dict[Any, Any] = {}  # attributes as they were called with -> op
-    needs = any(field.default is dataclasses.MISSING for field in dataclasses.fields(cls))
-    bare = [] if needs or not count else [made for made in [cls()] if len(made.input_names) == count]
+    count, known, bare, doc, told = calling(cls)
 
     def function(*arguments: Any, **named: Any) -> Any:
         if bare and len(arguments) == count and not named:
@@ -96,9 +93,24 @@ def as_function(cls: type[Op], apply: Callable[[Op, Sequence[Any]], Any]) -> Cal
                     known[key] = made
         return apply(made, inputs)
 
-    function.__name__, function.__doc__ = cls.function, documentation(cls)
-    function.__signature__, function.op = signature(cls), cls  # type: ignore[attr-defined]
+    function.__name__, function.__doc__ = cls.function, doc
+    function.__signature__, function.op = told, cls  # type: ignore[attr-defined]
     return function
+
+
+def calling(cls: type[Op]) -> tuple[int, dict[Any, Any], list[Op], str | None, inspect.Signature]:
+    """What the functions of an op share in all worlds.
+
+    That is: how many inputs there are (0 where it varies), the ops that were made by attributes as they were given, the op
+    without attributes, if it takes none, the docstring, and the signature.
+    """
+    found = cls.__dict__.get("_calling")
+    if found is None:
+        count = 0 if cls.variadic else len(cls.inputs)
+        needs = any(field.default is dataclasses.MISSING for field in dataclasses.fields(cls))
+        bare = [] if needs or not count else [made for made in [cls()] if len(made.input_names) == count]
+        found = cls._calling = count, {}, bare, documentation(cls), signature(cls)  # type: ignore[attr-defined]
+    return found  # type: ignore[no-any-return]
 
 
 def signature(cls: type[Op]) -> inspect.Signature:
