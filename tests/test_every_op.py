@@ -39,7 +39,12 @@ from tinygrad_lesson.run import RUNNERS
 from tinygrad_lesson.tensor import Tensor, recorded_sweep, sweep_as_told
 
 CLASSES = list(OPS.values())
-STOPS = {"StopGradient", "MultiBoxTarget", "MultiBoxDetection"}  # which have none where there would be one
+STOPS = {
+    "StopGradient",
+    "MultiBoxTarget",
+    "MultiBoxDetection",
+    "MultiSumSq",
+}  # which have none where there would be one
 KINDS = (np.float64, np.float32, np.float16, np.int64, np.int32)
 
 

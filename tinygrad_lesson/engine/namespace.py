@@ -101,8 +101,8 @@ def as_function(cls: type[Op], apply: Callable[[Op, Sequence[Any]], Any]) -> Cal
 def calling(cls: type[Op]) -> tuple[int, dict[Any, Any], list[Op], str | None, inspect.Signature]:
     """What the functions of an op share in all worlds.
 
-    That is: how many inputs there are (0 where it varies), the ops that were made by attributes as they were given, the op
-    without attributes, if it takes none, the docstring, and the signature.
+    That is: how many inputs there are (0 where it varies), ops by the attributes as they were given, the op that needs
+    none, if it is one, the docstring, and the signature.
     """
     found = cls.__dict__.get("_calling")
     if found is None:

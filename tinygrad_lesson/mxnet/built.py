@@ -338,6 +338,13 @@ def cast(dtype: str) -> Op:
     return movement.Cast(type=dtype)
 
 
+def dense(stype: str) -> Op:
+    """The op behind `cast_storage`: arrays are dense here."""
+    if stype != "default":
+        raise AttributeValueError(f"stype is {stype!r}, expected 'default': sparse arrays are not here")
+    return movement.Identity()
+
+
 def split(num_outputs: int, axis: int = 1, squeeze_axis: bool = False) -> Op:
     """The op behind `SliceChannel`."""
     return index.Split(num_outputs=num_outputs, axis=axis, squeeze_axis=squeeze_axis)
