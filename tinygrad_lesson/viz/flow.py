@@ -303,7 +303,8 @@ def add_legend(
         lines.append((["orange arrow:", "passes layers by"], {**PLAIN, "fontcolor": SKIP, "class": "own"}))
     legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": "", **CLEAR})
     for i, (text, look) in enumerate(lines):
-        legend.node(f"legend{i}", label=as_label(*text), **{"fontsize": "10", "width": "1.0", **look})
+        usual = {"fontsize": "10", "width": "1.0", "margin": "0.25,0.05"}  # with room for a wide font
+        legend.node(f"legend{i}", label=as_label(*text), **{**usual, **look})
         if i:
             legend.edge(f"legend{i - 1}", f"legend{i}", style="invis", weight="50")
     drawing.subgraph(legend)

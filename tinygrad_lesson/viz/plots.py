@@ -259,7 +259,7 @@ def plot_remedies(
             drawn: dict[str, Any] = BASELINE if i is None else look(i)
             ax.plot(epochs(losses), losses, label=shown(label), **drawn)
         ax.set_title(family)
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.08), ncols=2, frameon=False)
+        ax.legend(loc="upper left", bbox_to_anchor=(-0.1, -0.1), ncols=2, frameon=False, fontsize="small")
         ax.tick_params(labelbottom=True)
         plain(ax)
     log_loss_axis(panels[0])  # which the others share
@@ -269,9 +269,9 @@ def plot_remedies(
 def _remedy_panels(count: int) -> list[Axes]:
     from matplotlib.figure import Figure
 
-    columns = min(3 if count <= 6 else 4, count)
+    columns = min(2, count)  # more would be too small to be read on a page
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(4.2 * columns, 4.0 * rows), layout="constrained")
+    figure = Figure(figsize=(3.0 * columns, 2.8 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for ax in panels[count:]:
         ax.remove()
