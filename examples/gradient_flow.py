@@ -25,6 +25,6 @@ for name, title in NETWORKS.items():
     models[title] = run.train(name, epochs=1).model
     first, *_, last = models[title].history.mean_abs_grad.values()
     print(f"{name:4}  fc1 {first[0]:.1e}  last {last[0]:.1e}")
-drawing = viz.gradient_flow(models, shape={"data": (20, 4)})
+drawing = viz.gradient_flow(models, shape={"data": (20, 4)}, scale=run.SCALE)
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
 print(viz.save(drawing, folder / "gradient-flow.svg").name)

@@ -10,8 +10,10 @@ from pathlib import Path
 from unittest import mock
 
 import matplotlib
+import numpy as np
 import pytest
 
+from tinygrad_lesson.lesson.networks import NETWORKS
 from tinygrad_lesson.op import FUNCTIONS, OPS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -55,14 +57,44 @@ def test_every_call_of_the_lesson_in_r_has_its_line():
     assert [name for name in CALLS_IN_R.split() if f"{name}(" not in first] == []
 
 
+TABLES = {
+    "vanishing": ("mlp4", "mlp8"),
+    "batch_norm": ("bn8", "bn25"),
+    "residual": ("res6", "res25"),
+    "dense": ("dense6",),
+}
+ROWS = {
+    "batch_norm": ("bn8",),
+    "residual": ("res6",),
+    "dense": ("dense6",),
+    "by_hand": ("bn8", "res6", "dense6"),
+}
+
+
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: f"{page.parent.name}-{page.stem}")
-def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+def test_the_code_of_a_page_runs_and_prints_the_lessons_numbers_beside_ours(
+    page, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
     names = {"__name__": "__main__"}
     with mock.patch.dict(OPS), mock.patch.dict(FUNCTIONS):  # a page may declare an op
         for code in cells.programs(page.read_text("utf-8"))[1:]:
             exec(compile(code, page.name, "exec"), names)
+    said = capsys.readouterr().out
+    for name in TABLES.get(page.stem, ()):
+        for row in NETWORKS[name].confusion:  # at the right of each line
+            assert re.search(rf"^\d.*\b{r' +'.join(map(str, row))} *$", said, re.MULTILINE)
+    for name in ROWS.get(page.stem, ()):
+        assert f"in the lesson {np.array(NETWORKS[name].first_row)}" in said
+
+
+@pytest.mark.parametrize("index", [DOCS / "lesson" / "index.md", DOCS / "zh" / "index.md"], ids=str)
+def test_every_section_of_the_lesson_has_its_page(index):
+    rows = [line for line in index.read_text("utf-8").splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 12
+    led = {re.search(r"\]\((.*)\.md\)", row)[1] for row in rows}
+    assert led == {page.stem for page in (DOCS / "lesson").glob("*.md")} - {"index"} | {"../howto/mxnet_r"}
 
 
 @pytest.mark.skipif(bool(MISSING), reason=f"make docs installs what is missing: {', '.join(MISSING)}")

@@ -20,8 +20,9 @@ from tinygrad_lesson.lesson import lab, remedies, run
 from tinygrad_lesson.lesson.networks import NETWORKS
 from tinygrad_lesson.train.diagnosis import diagnose
 from tinygrad_lesson.train.metric import format_confusion
+from tinygrad_lesson.viz.axes import save_figure
 from tinygrad_lesson.viz.page import laboratory
-from tinygrad_lesson.viz.plots import plot_remedies, save_figure
+from tinygrad_lesson.viz.plots import plot_remedies
 from tinygrad_lesson.viz.render import MISSING
 
 DIGITS = 18  # of a number that is asked for; more would never end, or never begin

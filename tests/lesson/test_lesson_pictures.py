@@ -45,6 +45,8 @@ def test_every_family_of_remedies_has_the_same_plain_network():
     families = remedies.compare(epochs=2)
     plain = families["structure"]["plain"]
     assert all(plain in networks.values() for networks in families.values())
+    assert families["first weights"]["within 0.01"] is plain  # the lesson's
+    assert families["first weights"]["within 0.3"] != plain
     assert len(families["against each other"]) == 6
     assert all(
         losses[0] == pytest.approx(1) for networks in families.values() for losses in networks.values()

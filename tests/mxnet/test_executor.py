@@ -86,6 +86,12 @@ def test_fix_gamma_writes_one_into_gamma():
     np.testing.assert_array_equal(executor.arg_dict["bn_gamma"], [1, 1])
 
 
+def test_it_says_at_a_prompt_what_it_computes_and_where():
+    net = sym.BatchNorm(sym.FullyConnected(sym.Variable("data"), num_hidden=3, name="fc"), name="bn")
+    executor = net.simple_bind(tl.cpu(), data=(4, 2))
+    assert repr(executor) == "<Executor of bn_output (4, 3); 5 arguments, 5 gradients, 2 states on cpu(0)>"
+
+
 def test_nothing_is_half_written_where_a_value_does_not_fit():
     executor = filled(product().simple_bind(tl.cpu(), a=(3,), b=(3,)), a=1, b=2)
     with pytest.raises(ShapeError):

@@ -17,7 +17,7 @@ import tinygrad_lesson as tl
 from tinygrad_lesson import cpu, sym
 from tinygrad_lesson.engine.graph import toposort
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, GraphError, ShapeError
-from tinygrad_lesson.mxnet import symbol
+from tinygrad_lesson.mxnet import asked
 from tinygrad_lesson.run import available_runners
 from tinygrad_lesson.symbol import NameManager
 
@@ -272,7 +272,7 @@ def test_threads_can_ask_one_symbol_at_once(monkeypatch):
         return shapes[0], (sym.sum(x * x, axis=1) + i).eval(x=values)[0].asnumpy()
 
     net, x = two_layers(), sym.Variable("x")
-    monkeypatch.setattr(symbol, "toposort", slowly)
+    monkeypatch.setattr(asked, "toposort", slowly)
     with ThreadPoolExecutor(8) as pool:
         for i, (shape, y) in enumerate(pool.map(ask, range(60))):
             assert shape == (4, 3)

@@ -121,6 +121,22 @@ def test_the_gradient_of_a_loss_is_orange_from_its_beginning():
     assert not any(b == "Sign" and "#d55e00" in text for _, b, text in back)
 
 
+def test_the_gradient_of_a_deep_network_is_folded_so_that_it_can_be_read():
+    net = cross_entropy(NETWORKS["bn8"].build())
+    drawing = viz.draw(net, shape=SHAPES, backward=True)
+    assert drawing.source.count(f'label="{TIMES} 6"') == 2  # six layers, there and back
+    between = " \N{HORIZONTAL ELLIPSIS} "
+    shown = [line for box in labels(drawing) for line in box]
+    for line in (
+        f"fc2{between}fc7_weight",
+        f"gradient of fc7{between}fc2_weight",
+        f"reads relu6{between}relu1",
+    ):
+        assert line in shown
+    width, height = re.search(r'width="(\d+)pt" height="(\d+)pt"', render_svg(drawing)).groups()
+    assert max(int(width), int(height)) < 2400  # it was 3920
+
+
 NAMES = {
     name: {n.name for n in cross_entropy(network.build()).nodes if n.op is not None}
     for name, network in NETWORKS.items()

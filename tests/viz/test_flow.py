@@ -1,11 +1,14 @@
 """Gradient flow on the architecture: each layer its number, its colour and its mark; blocks that repeat are folded."""
 
+import itertools
 import json
 import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from tinygrad_lesson import FeedForward, History, sym, viz
 from tinygrad_lesson.errors import AttributeValueError, DTypeError
@@ -278,3 +281,35 @@ def test_eight_networks_stand_in_straight_columns():
             middles[kind].add(float(group.find(f"{SVG}text").get("x")))
     assert len(middles["layer"]) == len(NETWORKS)  # a column each, and what is between layers stands in it
     assert all(min(abs(step - layer) for layer in middles["layer"]) < 2 for step in middles["step"])
+
+
+def test_an_end_of_the_scale_says_that_numbers_lie_beyond_it():
+    def legend(first, **scale):
+        drawn = viz.gradient_flow((two_layers(), {"fc1_weight": first, "fc2_weight": 1e-2}), **scale)
+        return [label for label in boxes(drawn) if re.match(r"1e[-+]\d\d", label)]
+
+    assert legend(1e-30)[-1] == "1e-16 or less"
+    assert legend(1e-9)[-1] == "1e-09"
+    assert legend(5.0, scale=(1e-16, 1.0))[:2] == ["1e+00 or more", "1e-02"]
+    assert legend(0.0)[-1] == "1e-02"  # which is white
+
+
+def test_titles_of_neighbours_stay_apart_in_a_wide_font():
+    """A browser without Helvetica takes another font, on many systems DejaVu Sans, which is wider."""
+    titles = {
+        "mlp8": "mlp8: 8 plain layers", "bn8": "bn8: with batch normalization", "res6": "res6: with skip connections",
+    }  # fmt: skip
+    nets = {title: NETWORKS[name].build() for name, title in titles.items()}
+    models = {title: (net, dict.fromkeys(weights(net), 1e-3)) for title, net in nets.items()}
+    root = ET.fromstring(render_svg(viz.gradient_flow(models)))
+    columns = []
+    for group in root.iter(f"{SVG}g"):
+        lines = group.findall(f"{SVG}text") if group.get("class") == "cluster" else []
+        if lines:
+            middle, size = (float(lines[0].get(name)) for name in ("x", "font-size"))
+            font = FontProperties("DejaVu Sans")
+            drawn = [TextPath((0, 0), line.text, size=size, prop=font).get_extents() for line in lines]
+            half = max(box.width for box in drawn) / 2
+            columns.append((middle - half, middle + half))
+    assert len(columns) == 3
+    assert all(left[1] + 5 < right[0] for left, right in itertools.pairwise(sorted(columns)))

@@ -280,6 +280,8 @@ def test_each_tick_stands_where_its_colour_is(visit, written):
         box = tick.bounding_box()
         share = np.log(float(tick.inner_text()) / scale["low"]) / np.log(scale["high"] / scale["low"])
         assert (box["x"] + box["width"] / 2 - ramp["x"]) / ramp["width"] == pytest.approx(share, abs=0.01)
+    ends = tab.locator("#ticks span").all_inner_texts()
+    assert (ends[0], ends[-1]) == ("\u2264 1e-16", "\u2265 1")  # numbers beyond have these colours too
 
 
 def test_the_network_moves_to_the_layer_that_is_chosen(visit, written):
@@ -373,6 +375,23 @@ def test_two_histograms_side_by_side_have_one_axis(visit, written):
         .evaluate_all("all => all.map(r => Number(r.getAttribute('x')))")
     )
     assert bars[0] == pytest.approx(100 * (layer["first"]["weights"]["low"] - low) / (high - low), abs=0.1)
+
+
+def test_curves_say_what_they_are_and_a_note_how_many_layers(visit, written):
+    tab = visit(written)
+    choose_tab(tab, "res6")
+    tab.locator("#layer").select_option(label="fc3")
+    told = "Orange: fc3; grey: the other layers; the upright line: the epoch shown."
+    assert tab.locator("#layer-hint").inner_text() == told
+    told = f"Orange: res6; grey: the losses of {', '.join(name for name in NETWORKS if name != 'res6')}."
+    assert tab.locator("#loss-hint").inner_text() == told
+    assert tab.locator("#note").inner_text().startswith("7 layers with weights; residual: 6 layers, each")
+
+
+def test_small_numbers_are_short(visit, tmp_path):
+    tab = visit(viz.page({"mean_abs_grad": {"a_weight": [2e-6]}}, tmp_path / "page.html"))
+    briefs = tab.evaluate("[0, 2e-6, -12, 0.36, 1234.5, null].map(Draw.brief)")
+    assert briefs == ["0", "2.0e-6", "-12", "0.36", "1.2e+3", "not a number"]
 
 
 def test_the_heat_map_names_layers_and_epochs(visit, written):

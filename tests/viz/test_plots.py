@@ -14,6 +14,7 @@ from tinygrad_lesson import FeedForward, sym
 from tinygrad_lesson.errors import AttributeValueError, DTypeError
 from tinygrad_lesson.lesson import run
 from tinygrad_lesson.train.history import History
+from tinygrad_lesson.viz.axes import save_figure
 from tinygrad_lesson.viz.distributions import plot_activations, plot_weights
 from tinygrad_lesson.viz.plots import (
     plot_depths,
@@ -22,7 +23,6 @@ from tinygrad_lesson.viz.plots import (
     plot_loss,
     plot_losses,
     plot_remedies,
-    save_figure,
     side_by_side,
 )
 
@@ -205,7 +205,7 @@ def test_what_is_empty_is_refused():
         plot_gradients({})
     with pytest.raises(AttributeValueError, match="empty family"):
         plot_remedies({"optimizer": {}})
-    with pytest.raises(AttributeValueError, match="empty family"):
+    with pytest.raises(AttributeValueError, match="nothing to plot"):
         plot_remedies({})
 
 

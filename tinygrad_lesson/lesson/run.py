@@ -21,6 +21,7 @@ from tinygrad_lesson.train.feedforward import FeedForward
 from tinygrad_lesson.train.history import History
 from tinygrad_lesson.train.initializer import Uniform
 from tinygrad_lesson.train.metric import accuracy, confusion_table
+from tinygrad_lesson.viz.axes import save_figure
 from tinygrad_lesson.viz.distributions import plot_activations, plot_weights
 from tinygrad_lesson.viz.draw import draw
 from tinygrad_lesson.viz.flow import gradient_flow
@@ -32,7 +33,6 @@ from tinygrad_lesson.viz.plots import (
     plot_heatmap,
     plot_loss,
     plot_losses,
-    save_figure,
 )
 from tinygrad_lesson.viz.render import put
 

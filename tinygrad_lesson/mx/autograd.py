@@ -15,7 +15,8 @@ from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, Graph
 from tinygrad_lesson.engine.graph import Label, Node, ancestors
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import show
-from tinygrad_lesson.mxnet.ndarray import MARKED, MODE, NDArray, as_ndarray, mark
+from tinygrad_lesson.mxnet.held import MODE
+from tinygrad_lesson.mxnet.ndarray import MARKED, NDArray, as_ndarray, mark
 from tinygrad_lesson.mxnet.recorded import from_tensor
 from tinygrad_lesson.mxnet.symbol import Symbol
 

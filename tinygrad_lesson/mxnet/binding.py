@@ -12,8 +12,8 @@ from tinygrad_lesson.engine.errors import BindError, listed, near, shown
 from tinygrad_lesson.engine.graph import Edge
 from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import is_complete, show
-from tinygrad_lesson.mxnet.bound import check_shape, in_place, numbers_there
-from tinygrad_lesson.mxnet.executor import REQUESTS, Executor, Flat, variables
+from tinygrad_lesson.mxnet.bound import Flat, check_shape, in_place, numbers_there, room_for_arrays
+from tinygrad_lesson.mxnet.executor import REQUESTS, Executor, variables
 
 
 def simple_bind(
@@ -46,12 +46,10 @@ def simple_bind(
 
     requests = read_requests(grad_req, [node.name for node in arguments])
     trained = [node for node in arguments if requests[node.name] != "null"]
-    try:
+    with room_for_arrays("simple_bind"):
         parameters, gradients = Flat(specs(trained), ctx), Flat(specs(trained), ctx)
         kept = [spec for spec in specs(leaves) if spec[0] not in parameters.arrays]
         bound = {**parameters.arrays, **{name: zeros_at(ctx, shape, dtype) for name, shape, dtype in kept}}
-    except (MemoryError, ValueError) as error:
-        raise BindError(f"simple_bind: there is no room for the arrays: {error}") from None
     executor = Executor(
         symbol.heads,
         symbol.list_outputs(),

@@ -1,16 +1,31 @@
-"""Arrays that are bound: what is given for one is copied into it, or refused in words."""
+"""Arrays that are bound: how they lie and are handed out. What is given for one is copied into it, or refused."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import MODULES, assign, on_host, read_only_memory, real
-from tinygrad_lesson.engine.errors import BindError, DTypeError, ShapeError, near
-from tinygrad_lesson.engine.shapes import show
+from tinygrad_lesson.arrays import (
+    MODULES,
+    Context,
+    aligned_zeros,
+    assign,
+    module_of,
+    on_host,
+    read_only_memory,
+    real,
+    zeros_at,
+)
+from tinygrad_lesson.engine.errors import BindError, DeviceError, DTypeError, ShapeError, near
+from tinygrad_lesson.engine.graph import Node
+from tinygrad_lesson.engine.shapes import Shape, show
 
 if TYPE_CHECKING:
     from tinygrad_lesson.mxnet.ndarray import NDArray
@@ -98,6 +113,123 @@ class Listed(list[Any]):
         return list, (list(self),)
 
 
+class Bound:
+    """The arrays of a graph, as they are handed out: by name and in order."""
+
+    arguments: dict[str, np.ndarray]
+    gradients: dict[str, np.ndarray]
+    states: dict[str, np.ndarray]
+    pinned: dict[str, float]  # arguments that an op holds at a number
+    output_names: list[str]
+    outputs_now: list[np.ndarray]
+    listed: tuple[Any, list[NDArray]]  # `outputs_now`, and these as they are handed out
+
+    @property
+    def arg_dict(self) -> dict[str, NDArray]:
+        """Arguments by name. What is put under a name is copied into its array, here and in the others."""
+        self.pin()
+        return self.handed[0]
+
+    @property
+    def grad_dict(self) -> dict[str, NDArray | None]:
+        """Gradients by argument; None where none is wanted."""
+        return self.handed[1]
+
+    @property
+    def aux_dict(self) -> dict[str, NDArray]:
+        """Auxiliary states by name."""
+        return self.handed[2]
+
+    @cached_property
+    def handed(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Arguments, gradients and states as they are handed out."""
+
+        def named(arrays: Mapping[str, Any], what: str) -> dict[str, Any]:
+            return Named({n: None if a is None else as_ndarray(a) for n, a in arrays.items()}, what)
+
+        wanted = {name: self.gradients.get(name) for name in self.arguments}
+        return named(self.arguments, "arg_dict"), named(wanted, "grad_dict"), named(self.states, "aux_dict")
+
+    @property
+    def output_dict(self) -> dict[str, NDArray]:
+        """Outputs by name."""
+        return Named(dict(zip(self.output_names, self.outputs, strict=True)), "output_dict")
+
+    @property
+    def arg_arrays(self) -> list[NDArray]:
+        """Arguments in order."""
+        return Listed(self.arg_dict.values())
+
+    @property
+    def grad_arrays(self) -> list[NDArray | None]:
+        """Gradients in the order of the arguments."""
+        return Listed(self.grad_dict.values())
+
+    @property
+    def aux_arrays(self) -> list[NDArray]:
+        """Auxiliary states in order."""
+        return Listed(self.aux_dict.values())
+
+    @property
+    def outputs(self) -> list[NDArray]:
+        """Results of the last forward run, which the next one overwrites; nobody else can, `asnumpy` gives a copy."""
+        arrays, found = self.listed
+        if arrays is not self.outputs_now:
+            found = Listed([as_ndarray(a) for a in self.outputs_now])
+            self.listed = self.outputs_now, found
+        return found
+
+    def pin(self) -> None:
+        """Write the numbers at which ops hold arguments, whatever an optimizer made of them."""
+        for name, value in self.pinned.items():
+            self.arguments[name][...] = value
+
+
+class Flat:
+    """Named arrays side by side in one buffer per element type, each a view of it."""
+
+    def __init__(self, specs: Sequence[tuple[str, Shape, Any]], place: Context = Context()) -> None:
+        self.segments: dict[str, slice] = {}
+        self.arrays: dict[str, np.ndarray] = {}
+        self.buffers: dict[np.dtype[Any], np.ndarray] = {}
+        sizes: dict[Any, int] = {}
+        for name, shape, dtype in specs:
+            start = sizes.get(np.dtype(dtype), 0)
+            self.segments[name] = slice(start, start + math.prod(shape))  # type: ignore[arg-type]
+            sizes[np.dtype(dtype)] = self.segments[name].stop
+        on_cpu = place.device_type == "cpu"  # where a vector begins at a cache line
+        self.buffers = {
+            dtype: aligned_zeros(size, dtype) if on_cpu else zeros_at(place, size, dtype)
+            for dtype, size in sizes.items()
+        }
+        for name, shape, dtype in specs:
+            self.arrays[name] = self.buffers[np.dtype(dtype)][self.segments[name]].reshape(shape)
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """No search for cycles inside: a graph has none, and the search takes as long as compiling it."""
+    before = gc.isenabled()
+    try:
+        gc.disable()
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def room_for_arrays(caller: str) -> Iterator[None]:
+    """One clear line where arrays inside are larger than memory, or than an array can be."""
+    try:
+        yield
+    except (MemoryError, ValueError) as error:
+        told = str(error)
+        if not (isinstance(error, MemoryError) or "too big" in told or "allowed dimension" in told):
+            raise
+        raise BindError(f"{caller}: there is no room for the arrays: {error}") from None
+
+
 def assign_all(copies: Iterable[tuple[np.ndarray, Any, str]]) -> None:
     """Copy values into arrays of the same shapes, all or none: (array, value, what it is) for each.
 
@@ -141,3 +273,37 @@ def numbers_there(value: Any, what: str, dtype: Any = None) -> Any:
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"{what} has elements of type {array.dtype}, expected real numbers")
     return array if dtype is None else array.astype(dtype)
+
+
+def first_of(array: Any, shape: Any) -> Any:
+    """An array of this shape over the first elements of another; of zeros if there are too few."""
+    size = math.prod(shape)
+    zeros = module_of(array).zeros
+    return array.reshape(-1)[:size].reshape(shape) if size <= array.size else zeros(shape, array.dtype)
+
+
+def check_devices(context: Context, *arrays: Mapping[str, Any]) -> None:
+    """Refuse arrays that lie elsewhere than the executor is bound.
+
+    Errors
+        DeviceError that names one, and both devices.
+    """
+    if MODULES:
+        devices: Any = importlib.import_module("tinygrad_lesson.devices")
+        for part in arrays:
+            for name, x in part.items():
+                if devices.device_of(x) != context:
+                    told = f"bind: {name!r} is on {devices.device_of(x)}, the executor on {context}"
+                    raise DeviceError(f"{told}; write x.as_in_context({context}) for it")
+
+
+def pinned(order: Sequence[Node]) -> dict[str, float]:
+    """Arguments that an op holds at a number, as BatchNorm's `fix_gamma` does."""
+    found = {}
+    for node in order:
+        if node.op is not None and node.op.pinned():
+            names = node.op.name_inputs(len(node.inputs))
+            for name, value in node.op.pinned().items():
+                leaf = node.inputs[names.index(name)].node
+                found.update({leaf.name: value} if leaf.is_variable else {})
+    return found

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import importlib
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import (
-    MODULES,
-    Context,
-    aligned_zeros,
-    module_of,
-    read_only,
-    require_device,
-    zeros_at,
-)
-from tinygrad_lesson.engine.errors import BindError, DeviceError, GraphError, ShapeError, listed, near, shown
-from tinygrad_lesson.engine.graph import Edge, Label, Node, check_names, toposort
+from tinygrad_lesson.arrays import Context, module_of, read_only, require_device, zeros_at
+from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, listed, near, shown
+from tinygrad_lesson.engine.graph import Edge, Node, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
 from tinygrad_lesson.mxnet import serial
-from tinygrad_lesson.mxnet.bound import Listed, Named, as_ndarray, assign_all, check_shape, numbers_there
-from tinygrad_lesson.mxnet.monitored import watched
-from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task, parameter_updates, rematerialized
+from tinygrad_lesson.mxnet.bound import (
+    Bound,
+    Flat,
+    as_ndarray,
+    assign_all,
+    check_devices,
+    check_shape,
+    collector_paused,
+    first_of,
+    numbers_there,
+    pinned,
+    room_for_arrays,
+)
+from tinygrad_lesson.mxnet.naming import watched
+from tinygrad_lesson.plan import Passes, Plan
 from tinygrad_lesson.run import runner as find_runner
 
 if TYPE_CHECKING:
@@ -53,52 +54,7 @@ def variables(order: Sequence[Node]) -> tuple[list[Node], list[Node]]:
     return [n for n in leaves if n not in states], [n for n in leaves if n in states]
 
 
-@contextlib.contextmanager
-def collector_paused() -> Iterator[None]:
-    """No search for cycles inside: a graph has none, and the search takes as long as compiling it."""
-    before = gc.isenabled()
-    try:
-        gc.disable()
-        yield
-    finally:
-        if before:
-            gc.enable()
-
-
-@contextlib.contextmanager
-def room_for_arrays(caller: str) -> Iterator[None]:
-    """One clear line where arrays inside are larger than memory, or than an array can be."""
-    try:
-        yield
-    except (MemoryError, ValueError) as error:
-        told = str(error)
-        if not (isinstance(error, MemoryError) or "too big" in told or "allowed dimension" in told):
-            raise
-        raise BindError(f"{caller}: there is no room for the arrays: {error}") from None
-
-
-class Flat:
-    """Named arrays side by side in one buffer per element type, each a view of it."""
-
-    def __init__(self, specs: Sequence[tuple[str, Shape, Any]], place: Context = Context()) -> None:
-        self.segments: dict[str, slice] = {}
-        self.arrays: dict[str, np.ndarray] = {}
-        self.buffers: dict[np.dtype[Any], np.ndarray] = {}
-        sizes: dict[Any, int] = {}
-        for name, shape, dtype in specs:
-            start = sizes.get(np.dtype(dtype), 0)
-            self.segments[name] = slice(start, start + math.prod(shape))  # type: ignore[arg-type]
-            sizes[np.dtype(dtype)] = self.segments[name].stop
-        on_cpu = place.device_type == "cpu"  # where a vector begins at a cache line
-        self.buffers = {
-            dtype: aligned_zeros(size, dtype) if on_cpu else zeros_at(place, size, dtype)
-            for dtype, size in sizes.items()
-        }
-        for name, shape, dtype in specs:
-            self.arrays[name] = self.buffers[np.dtype(dtype)][self.segments[name]].reshape(shape)
-
-
-class Executor:
+class Executor(Bound):
     """Outputs and gradients of a graph for the arrays in `arg_dict` and `aux_dict`.
 
     `arguments` and `states` are the bound arrays; `requests` says for each argument whether its
@@ -162,62 +118,13 @@ class Executor:
         shapes = infer_shapes(self.order, {Edge(n): bound[n.name].shape for n in leaves}, caller)
         return shapes, infer_dtypes(self.order, {Edge(n): bound[n.name].dtype for n in leaves}, None, caller)
 
-    # What users read.
-
-    @property
-    def arg_dict(self) -> dict[str, NDArray]:
-        """Arguments by name. What is put under a name is copied into its array, here and in the others."""
-        self.pin()
-        return self.handed[0]
-
-    @property
-    def grad_dict(self) -> dict[str, NDArray | None]:
-        """Gradients by argument; None where none is wanted."""
-        return self.handed[1]
-
-    @property
-    def aux_dict(self) -> dict[str, NDArray]:
-        """Auxiliary states by name."""
-        return self.handed[2]
-
-    @cached_property
-    def handed(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """Arguments, gradients and states as they are handed out."""
-
-        def named(arrays: Mapping[str, Any], what: str) -> dict[str, Any]:
-            return Named({n: None if a is None else as_ndarray(a) for n, a in arrays.items()}, what)
-
-        wanted = {name: self.gradients.get(name) for name in self.arguments}
-        return named(self.arguments, "arg_dict"), named(wanted, "grad_dict"), named(self.states, "aux_dict")
-
-    @property
-    def output_dict(self) -> dict[str, NDArray]:
-        """Outputs by name."""
-        return Named(dict(zip(self.output_names, self.outputs, strict=True)), "output_dict")
-
-    @property
-    def arg_arrays(self) -> list[NDArray]:
-        """Arguments in order."""
-        return Listed(self.arg_dict.values())
-
-    @property
-    def grad_arrays(self) -> list[NDArray | None]:
-        """Gradients in the order of the arguments."""
-        return Listed(self.grad_dict.values())
-
-    @property
-    def aux_arrays(self) -> list[NDArray]:
-        """Auxiliary states in order."""
-        return Listed(self.aux_dict.values())
-
-    @property
-    def outputs(self) -> list[NDArray]:
-        """Results of the last forward run, which the next one overwrites; nobody else can, `asnumpy` gives a copy."""
-        arrays, found = self.listed
-        if arrays is not self.outputs_now:
-            found = Listed([as_ndarray(a) for a in self.outputs_now])
-            self.listed = self.outputs_now, found
-        return found
+    def __repr__(self) -> str:
+        outputs = zip(self.output_names, self.outputs_now, strict=True)
+        told = listed(f"{name} {show(y.shape)}" for name, y in outputs)
+        count = len(self.arguments), len(self.gradients), len(self.states)
+        return "<Executor of {}; {} arguments, {} gradients, {} states on {}>".format(
+            told, *count, self.context
+        )
 
     # What users do.
 
@@ -284,11 +191,6 @@ class Executor:
             copy()
         self.ran_training = is_train
 
-    def pin(self) -> None:
-        """Write the numbers at which ops hold arguments, whatever an optimizer made of them."""
-        for name, value in self.pinned.items():
-            self.arguments[name][...] = value
-
     def take(self, arguments: Mapping[str, Any]) -> None:
         """Copy `arguments` into their arrays, all or none."""
         for name, value in arguments.items():
@@ -317,13 +219,8 @@ class Executor:
         Errors
             BindError where a cotangent is missing.
         """
-        given = (
-            []
-            if out_grads is None
-            else list(out_grads)
-            if isinstance(out_grads, list | tuple)
-            else [out_grads]
-        )
+        several = isinstance(out_grads, list | tuple)
+        given = [] if out_grads is None else list(out_grads) if several else [out_grads]
         if len(given) > len(self.heads):
             raise BindError(
                 f"backward: {len(given)} gradients for {len(self.heads)} outputs, {listed(self.output_names)}"
@@ -498,82 +395,6 @@ class Executor:
 
     def compile(self, is_train: bool, optimizer: Any = None) -> Plan:
         """Gradient graph, passes and memory plan of one mode."""
-        builder = Builder(self.passes, is_train, self.dtypes)
-        for node in self.order:
-            if node.is_variable:
-                builder.leaf(node, self.shapes[Edge(node)], self.dtypes[Edge(node)])  # type: ignore[arg-type]
-        heads = builder.graph(self.heads)
-        outputs = [(OUTPUT + str(i), edge) for i, edge in enumerate(heads)]
-        outputs += [(STATE + name, edge) for name, edge in new_states(builder, self.order, True)]
-        outputs += [(name, builder.values[edge.node][edge.index]) for edge, name in self.inside.items()]
-        updates = self.gradient_updates(builder, heads) if is_train else []
-        updates += [(name, edge, False) for name, edge in new_states(builder, self.order, False) if is_train]
-        updates = rematerialized(builder, heads, updates) if self.passes.mirror else updates
-        arrays = {**{GRADIENT + name: a for name, a in self.gradients.items()}, **self.states}
-        targets = {name: (a.shape, a.dtype) for name, a in arrays.items()}
-        last: list[Any] = []
-        if optimizer is not None:
-            gradients = {name: GRADIENT + name for name in self.gradients}
-            last = parameter_updates(builder, optimizer, gradients, optimizer.factors(gradients, self.order))
-        plan = Compiler(builder, self.passes).compile(Task(outputs, updates, targets, last))
-        builder.forget()
+        compiled: Any = importlib.import_module("tinygrad_lesson.mxnet.compiled")
+        plan: Plan = compiled.compiled(self, is_train, optimizer)
         return plan
-
-    def gradient_updates(self, builder: Builder, heads: Sequence[Edge]) -> list[Any]:
-        """For each wanted gradient its array, the edge that computes it, and whether it is added."""
-        cotangents = []
-        for i, edge in enumerate(heads):
-            node = Node(None, label=Label(HEAD + str(i)))
-            cotangents.append(builder.variable(node, builder.shapes[edge], self.dtypes[self.heads[i]]))
-        leaves = {node.name: Edge(node) for node in self.order if node.is_variable}
-        wrt = [leaves[name] for name in self.gradients]
-        found = builder.gradients(list(zip(heads, cotangents, strict=True)), wrt)
-        return [
-            (GRADIENT + name, edge, self.requests[name] == "add")
-            for name, edge in zip(self.gradients, found, strict=True)
-        ]
-
-
-def first_of(array: Any, shape: Any) -> Any:
-    """An array of this shape over the first elements of another; of zeros if there are too few."""
-    size = math.prod(shape)
-    zeros = module_of(array).zeros
-    return array.reshape(-1)[:size].reshape(shape) if size <= array.size else zeros(shape, array.dtype)
-
-
-def check_devices(context: Context, *arrays: Mapping[str, Any]) -> None:
-    """Refuse arrays that lie elsewhere than the executor is bound.
-
-    Errors
-        DeviceError that names one, and both devices.
-    """
-    if MODULES:
-        devices: Any = importlib.import_module("tinygrad_lesson.devices")
-        for part in arrays:
-            for name, x in part.items():
-                if devices.device_of(x) != context:
-                    told = f"bind: {name!r} is on {devices.device_of(x)}, the executor on {context}"
-                    raise DeviceError(f"{told}; write x.as_in_context({context}) for it")
-
-
-def new_states(builder: Builder, order: Sequence[Node], immediate: bool) -> list[tuple[str, Edge]]:
-    """For each auxiliary state its name and the edge that holds its next value."""
-    found = []
-    for node in order:
-        if node.op is not None and node.op.states and node.op.immediate is immediate:
-            count = len(node.op.states)
-            values = builder.values[node][-count:]
-            found += [(s.node.name, v) for s, v in zip(node.inputs[-count:], values, strict=True)]
-    return found
-
-
-def pinned(order: Sequence[Node]) -> dict[str, float]:
-    """Arguments that an op holds at a number, as BatchNorm's `fix_gamma` does."""
-    found = {}
-    for node in order:
-        if node.op is not None and node.op.pinned():
-            names = node.op.name_inputs(len(node.inputs))
-            for name, value in node.op.pinned().items():
-                leaf = node.inputs[names.index(name)].node
-                found.update({leaf.name: value} if leaf.is_variable else {})
-    return found

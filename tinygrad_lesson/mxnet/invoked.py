@@ -17,7 +17,8 @@ from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError
 from tinygrad_lesson.engine.graph import Label, Node
 from tinygrad_lesson.engine.infer import kept
 from tinygrad_lesson.engine.op import Op, declares
-from tinygrad_lesson.mxnet.ndarray import MODE, NDArray, as_ndarray, put
+from tinygrad_lesson.mxnet.held import MODE
+from tinygrad_lesson.mxnet.ndarray import NDArray, as_ndarray, put
 from tinygrad_lesson.mxnet.register import Operator, as_text, find
 from tinygrad_lesson.mxnet.spelled import told_apart
 from tinygrad_lesson.ops.elementwise import WithScalar

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinygrad_lesson.viz.axes import save_figure
 from tinygrad_lesson.viz.distributions import plot_activations, plot_weights
 from tinygrad_lesson.viz.draw import draw
 from tinygrad_lesson.viz.flow import gradient_flow, network_svg
@@ -14,7 +15,6 @@ from tinygrad_lesson.viz.plots import (
     plot_loss,
     plot_losses,
     plot_remedies,
-    save_figure,
     side_by_side,
 )
 from tinygrad_lesson.viz.program import show_program

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
@@ -22,6 +23,7 @@ BAD = "#cc0000"
 PLAIN = {"shape": "plain", "class": "plain", "fillcolor": "none", "style": ""}
 CLEAR = {"bgcolor": "transparent"}  # of a cluster, which else has the page's own
 MANY = 300  # parts shown above which Graphviz looks less long for the best places
+TITLE_WIDTH = 18  # characters of a line of a title: no more than a layer is wide, in any font
 STRIPES = 48  # a folded block shows so many layers one by one, of more the worst of some
 MARKED = {"style": "filled,rounded,dashed", "penwidth": "2", "color": "#808080"}
 WRONG = {"style": "filled,rounded", "penwidth": "3", "color": BAD}
@@ -64,7 +66,8 @@ class Column(NamedTuple):
 
     def add_to(self, drawing: graphviz.Digraph, scale: Scale) -> list[str | None]:
         """Draw the network downwards; what stands for each layer, None for all but the first of a block."""
-        drawing.attr(label=as_label(self.title), fontsize="16", margin="12", peripheries="0", **CLEAR)
+        title = textwrap.wrap(self.title, TITLE_WIDTH, break_long_words=False)
+        drawing.attr(label=as_label(*title), fontsize="14", margin="12", peripheries="0", **CLEAR)
         row: list[str | None] = []
         for i in self.shown:
             part = self.parts[i]
@@ -135,10 +138,15 @@ class Scale(NamedTuple):
         return str(to_hex(colormaps["viridis"](min(max(share, 0.0), 1.0))))
 
     def swatches(self) -> list[float]:
-        """Powers of ten for the legend, the largest first."""
+        """Powers of ten for the legend, from `high` down to `low`."""
         decades = round(math.log10(self.high / self.low))
-        step = -(-decades // 8)
-        return [self.high / 10.0**k for k in range(0, decades + 1, step)]
+        return [*(self.high / 10.0**k for k in range(0, decades, -(-decades // 8))), self.low]
+
+    def told(self, number: float, shown: Sequence[float]) -> str:
+        """A number of the legend; at an end also that those of `shown` beyond it have the same colour."""
+        beyond = number == self.low and any(0 < n < number for n in shown)
+        above = number == self.high and any(n > number for n in shown)
+        return f"{number:.0e}" + (" or less" if beyond else " or more" if above else "")
 
 
 def scale_of(numbers: Sequence[float]) -> Scale:

@@ -9,8 +9,7 @@ import numpy as np
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.train.history import History
 from tinygrad_lesson.train.probe import Distribution
-from tinygrad_lesson.viz.dot import printable, shortened
-from tinygrad_lesson.viz.plots import OKABE_ITO
+from tinygrad_lesson.viz.axes import OKABE_ITO, new_axes, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +38,6 @@ def plot_activations(history: Any, *, ax: Axes | None = None, title: str | None 
 
 
 def _plot_spread(history: Any, what: str, label: str, ax: Axes | None, title: str | None) -> Axes:
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     first, last = (History.read(history).layers[when] for when in ("first", "last"))
@@ -47,8 +45,7 @@ def _plot_spread(history: Any, what: str, label: str, ax: Axes | None, title: st
         raise AttributeValueError(f"plot_{what}: this history knows no layers; it has to come from a fit")
     rows = np.unique(np.linspace(0, len(last) - 1, min(MOST_ROWS, len(last))).round().astype(int))
     if ax is None:
-        size = (7.0, max(2.5, 1.2 + 0.42 * len(rows)))
-        ax = Figure(figsize=size, layout="constrained").subplots()
+        ax = new_axes(7.0, max(2.5, 1.2 + 0.42 * len(rows)))
     for y, i in enumerate(rows):
         before: Distribution = getattr(first[i], what)
         after: Distribution = getattr(last[i], what)
@@ -58,7 +55,7 @@ def _plot_spread(history: Any, what: str, label: str, ax: Axes | None, title: st
         ax.text(1.06, y, "\n".join(sizes), va="center", fontsize="x-small", color="0.3")
     ax.axvline(0, color="0.6", linewidth=0.8, zorder=0)
     ax.set(xlim=(-1.04, 1.04), ylim=(len(rows) - 0.4, -0.6), xticks=[-1, 0, 1], yticks=range(len(rows)))
-    ax.set_yticklabels([printable(shortened(last[i].name)).replace("$", r"\$") for i in rows])
+    ax.set_yticklabels([shown(last[i].name) for i in rows])
     ax.set_xticklabels(["\N{MINUS SIGN}largest", "0", "largest"])
     ax.set_xlabel(f"{label}; at the right the largest magnitude, before and after")
     ax.tick_params(axis="y", length=0)
@@ -66,7 +63,7 @@ def _plot_spread(history: Any, what: str, label: str, ax: Axes | None, title: st
     keys = [Patch(color=BEFORE, label="before training (up)"), Patch(color=AFTER, label="after (down)")]
     ax.legend(handles=keys, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     if title is not None:
-        ax.set_title(printable(title).replace("$", r"\$"), loc="right")
+        ax.set_title(shown(title), loc="right")
     return ax
 
 

@@ -8,7 +8,7 @@ import graphviz
 
 LONGEST = 60  # characters of a line that are shown; the whole of it stands in the tooltip
 SHAPE = {"shape": "box", "style": "filled,rounded", "fillcolor": "#ffffff", "color": "#555555"}
-TEXT = {"fontname": "Helvetica", "fontsize": "12", "margin": "0.16,0.05", "height": "0.3"}
+TEXT = {"fontname": "Helvetica", "fontsize": "12", "margin": "0.22,0.05", "height": "0.3"}
 BOX = {**SHAPE, **TEXT}
 ARROW = {
     "fontname": "Helvetica",

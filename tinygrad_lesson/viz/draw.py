@@ -101,7 +101,9 @@ def backward_boxes(both: trace.Backward) -> list[Box]:
     results: dict[Node, list[tuple[str, Edge]]] = {}
     for of, edge in both.gradients:
         results.setdefault(edge.node, []).append((of.node.name, edge))
-    for node in ancestors(results):
+    for node in sorted(
+        ancestors(results), key=lambda node: bool(node.inputs)
+    ):  # what needs nothing comes first
         add_boxes_of(boxes, place, [node], known, part="backward", carriers=both.carriers)
         for name, edge in results.get(node, ()):
             arrow = Arrow(place[node], known.told(edge), "gradient")

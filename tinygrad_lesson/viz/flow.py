@@ -287,9 +287,11 @@ def add_legend(
 ) -> None:
     """The scale of colours, and each mark that occurs."""
     lines: list[tuple[Sequence[str], dict[str, str]]] = [(told, {**PLAIN, "fontsize": "12"})]
+    shown = [n for column in columns for n in numbers_of(column)]
     for number in scale.swatches():
         fill = scale.colour(number)
-        lines.append(([f"{number:.0e}"], {"fillcolor": fill, "color": fill, "fontcolor": ink_on(fill)}))
+        look = {"fillcolor": fill, "color": fill, "fontcolor": ink_on(fill)}
+        lines.append(([scale.told(number, shown)], look))
     present = {word for column in columns for word in column.marks.values()}
     lines += [(EXPLAINED[word], outline_of([word])) for word in marks.WORDS.values() if word in present]
     folded = [column.same(i) for column in columns for i in column.shown if column.parts[i].weights]
@@ -301,7 +303,8 @@ def add_legend(
         lines.append((["orange arrow:", "passes layers by"], {**PLAIN, "fontcolor": SKIP, "class": "own"}))
     legend = graphviz.Digraph(name="cluster_legend", graph_attr={"peripheries": "0", "label": "", **CLEAR})
     for i, (text, look) in enumerate(lines):
-        legend.node(f"legend{i}", label=as_label(*text), **{"fontsize": "10", "width": "1.0", **look})
+        usual = {"fontsize": "10", "width": "1.0", "margin": "0.25,0.05"}  # with room for a wide font
+        legend.node(f"legend{i}", label=as_label(*text), **{**usual, **look})
         if i:
             legend.edge(f"legend{i - 1}", f"legend{i}", style="invis", weight="50")
     drawing.subgraph(legend)

@@ -28,9 +28,9 @@ from tinygrad_lesson.viz.flow import network_svg
 from tinygrad_lesson.viz.javascript import ASSETS, runner
 from tinygrad_lesson.viz.render import DARK
 
-SCRIPTS = ("address.js", "uPlot.iife.min.js", "panzoom.min.js", "page.js")
+SCRIPTS = ("address.js", "draw.js", "uPlot.iife.min.js", "panzoom.min.js", "pageview.js", "page.js")
 STYLES = ("uPlot.min.css", "page.css")
-LAB_SCRIPTS = ("address.js", "uPlot.iife.min.js", "runner.js", "labview.js", "lab.js")
+LAB_SCRIPTS = ("address.js", "draw.js", "uPlot.iife.min.js", "runner.js", "labview.js", "lab.js")
 LAB_STYLES = ("uPlot.min.css", "page.css", "lab.css")
 FOLDED = 12  # layers above which blocks that repeat are folded at first
 DEEP = 60  # layers above which they stay folded

@@ -33,6 +33,7 @@ LEAVES = {
 }
 GRADIENT = "#d55e00"  # Okabe and Ito's vermilion
 MANY = 16  # values read again above which they are named, for so many arrows would hide the picture
+CLOSE = {"ranksep": "0.2", "nodesep": "0.15"}  # inches between boxes, where several parts stand side by side
 LARGE = 100  # boxes above which blocks that repeat are folded
 
 
@@ -84,6 +85,11 @@ class Layout(NamedTuple):
         fold = self.block(i)
         return i if fold is None else fold.start + (i - fold.start) % fold.period
 
+    def last_for(self, i: int) -> int:
+        """The last of the boxes that are drawn as one with box `i`, which is the first."""
+        fold = self.block(i)
+        return i if fold is None else i + fold.period * (fold.times - 1)
+
 
 def draw_boxes(
     boxes: Sequence[Box],
@@ -102,13 +108,14 @@ def draw_boxes(
         "graph", rankdir=direction, fontname="Helvetica", fontsize="12", bgcolor="#ffffff", pad="0.1"
     )
     shown = [i for i in range(len(boxes)) if layout.shown_for(i) == i]
-    drawing.attr("graph", **(FAST if len(shown) > LARGE else {}))
+    drawing.attr(
+        "graph", **(FAST if len(shown) > LARGE else {}), **(CLOSE if boxes and boxes[-1].part else {})
+    )
     arrows = [(layout.shown_for(arrow.source), i, arrow) for i in shown for arrow in boxes[i].arrows]
     used = {(source, i): arrow for source, i, arrow in arrows if arrow.kind == "used"}
     arrows = [a for a in arrows if a[2].kind != "used"]
     if len(used) > MANY:
-        for source, i in used:
-            layout.read.setdefault(i, []).append("".join(map(shortened, names_of(boxes, layout, source))))
+        layout.read.update({i: read_again(boxes, layout, i) for _, i in used})
     else:
         arrows += [(source, i, arrow) for (source, i), arrow in used.items()]
     add_boxes(drawing, boxes, layout, shown)
@@ -129,11 +136,12 @@ def folds_of(boxes: Sequence[Box]) -> list[Repeat]:
     while begin < len(boxes):
         end = next((i for i in range(begin, len(boxes)) if boxes[i].part != boxes[begin].part), len(boxes))
         seen = Layout(found, [], False, {})
-        inputs = [
-            [a.source - begin if a.source >= begin else -1 - seen.shown_for(a.source) for a in box.arrows]
-            for box in boxes[begin:end]
-        ]
-        kinds = [(box.kind, *box.structure) for box in boxes[begin:end]]
+        inputs, kinds = [], []
+        for box in boxes[begin:end]:
+            again = [boxes[a.source] for a in box.arrows if a.kind == "used"]  # of these the kind counts
+            own = [a.source for a in box.arrows if a.kind != "used"]
+            inputs.append([i - begin if i >= begin else -1 - seen.shown_for(i) for i in own])
+            kinds.append((box.kind, box.structure, *((one.kind, one.structure) for one in again)))
         starts = [begin + i in first for i in range(end - begin)]
         found = found + [r._replace(start=r.start + begin) for r in repeats(kinds, inputs, starts)]
         begin = end
@@ -213,11 +221,24 @@ def look_of(boxes: Sequence[Box], layout: Layout, i: int) -> dict[str, str]:
 
 def names_of(boxes: Sequence[Box], layout: Layout, i: int) -> list[str]:
     """The name of a box, or the first and the last of those that it stands for, in pieces."""
-    name, fold = boxes[i].name, layout.block(i)
-    if fold is not None and name:
-        last = boxes[i + fold.period * (fold.times - 1)].name
-        return [name] if last == name else [name, " \N{HORIZONTAL ELLIPSIS} ", last]
-    return [name or "".join(boxes[i].lines[:1])]
+    return from_to(boxes[i], boxes[layout.last_for(i)])
+
+
+def from_to(first: Box, last: Box) -> list[str]:
+    """The names of two boxes, which stand for those between: `gradient of fc7 ... fc2_weight`; or the name of both."""
+    if not first.name or last.name == first.name:
+        return [first.name or "".join(first.lines[:1])]
+    words = first.name[: first.name.rfind(" ") + 1]
+    stem, _, ending = first.name.partition("_")
+    name = stem if ending and ending == last.name.partition("_")[2] else first.name
+    return [name, " \N{HORIZONTAL ELLIPSIS} ", last.name.removeprefix(words)]
+
+
+def read_again(boxes: Sequence[Box], layout: Layout, i: int) -> list[str]:
+    """The names of what a box of a backward part reads again: of folded boxes what the first and the last read."""
+    first, last = ([a.source for a in boxes[j].arrows if a.kind == "used"] for j in (i, layout.last_for(i)))
+    pairs = zip(first, last, strict=True)
+    return ["".join(map(shortened, from_to(boxes[a], boxes[b]))) for a, b in pairs]
 
 
 def look_of_leaf(kind: str, wide: bool) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class BaseModule:
     binded = False
     for_training = False
     inputs_need_grad = False
+    grad_req: Any = "write"
     params_initialized = False
     optimizer_initialized = False
     symbol: Any = None
@@ -68,12 +69,28 @@ class BaseModule:
             if not done:
                 raise BindError(f"{type(self).__name__}: call {call} first")
 
+    def bind(
+        self,
+        data_shapes: Any,
+        label_shapes: Any = None,
+        for_training: bool = True,
+        inputs_need_grad: bool = False,
+        force_rebind: bool = False,
+        shared_module: Any = None,
+        grad_req: Any = "write",
+    ) -> None:
+        """Make room for batches of these shapes; parameters are those of `shared_module`, if there is one."""
+        if self.binded and not force_rebind:
+            self.logger.warning("Already bound, ignoring bind()")
+            return
+        self.for_training, self.inputs_need_grad, self.grad_req = for_training, inputs_need_grad, grad_req
+        self.make_room(data_shapes, label_shapes, shared_module, force_rebind)
+        self.binded = True
+
     # What each kind of module does its own way.
 
-    def bind(
-        self, data_shapes: Any, label_shapes: Any = None, for_training: bool = True, **more: Any
-    ) -> None:
-        """Make room for batches of these shapes."""
+    def make_room(self, data_shapes: Any, label_shapes: Any, shared: Any, again: bool) -> None:
+        """Make the arrays for batches of these shapes, over the parameters of `shared`; `again` if there are some."""
         raise NotImplementedError
 
     def init_params(self, initializer: Any = Uniform(0.01), **more: Any) -> None:
@@ -265,8 +282,7 @@ class BaseModule:
         for epoch in range(begin_epoch, num_epoch):
             began = time.time()
             self.fit_epoch(train_data, eval_metric, epoch, as_list(batch_end_callback), monitor)
-            for name, number in eval_metric.get_name_value():
-                self.logger.info("Epoch[%d] Train-%s=%f", epoch, name, number)
+            self.log(epoch, "Train", eval_metric.get_name_value())
             self.logger.info("Epoch[%d] Time cost=%.3f", epoch, time.time() - began)
             arguments, states = self.get_params()
             for callback in as_list(epoch_end_callback):
@@ -276,9 +292,13 @@ class BaseModule:
                     eval_data, validation_metric or eval_metric, batch_end_callback=eval_batch_end_callback,
                     score_end_callback=eval_end_callback, epoch=epoch,
                 )  # fmt: skip
-                for name, number in found:
-                    self.logger.info("Epoch[%d] Validation-%s=%f", epoch, name, number)
+                self.log(epoch, "Validation", found)
             train_data.reset()
+
+    def log(self, epoch: int, what: str, found: Iterable[tuple[str, Any]]) -> None:
+        """Log what a metric says after an epoch."""
+        for name, number in found:
+            self.logger.info("Epoch[%d] %s-%s=%f", epoch, what, name, number)
 
     def fit_epoch(self, train_data: Any, eval_metric: Any, epoch: int, callbacks: Any, monitor: Any) -> None:
         """Train on each batch once."""

@@ -82,28 +82,14 @@ class BucketingModule(BaseModule):
         """The shapes of its outputs."""
         return self.current.output_shapes
 
-    def bind(  # type: ignore[override]
-        self,
-        data_shapes: Any,
-        label_shapes: Any = None,
-        for_training: bool = True,
-        inputs_need_grad: bool = False,
-        force_rebind: bool = False,
-        shared_module: Any = None,
-        grad_req: Any = "write",
-    ) -> None:
+    def make_room(self, data_shapes: Any, label_shapes: Any, shared: Any, again: bool) -> None:
         """Make room for batches of the default bucket, which is to be the largest."""
-        if self.binded and not force_rebind:
-            self.logger.warning("Already bound, ignoring bind()")
-            return
         first = self.buckets.get(self.default_bucket_key) or self.current
         first.bind(
-            data_shapes, label_shapes, for_training, inputs_need_grad, force_rebind, shared_module, grad_req
+            data_shapes, label_shapes, self.for_training, self.inputs_need_grad, again, shared, self.grad_req
         )
         self.buckets = {self.default_bucket_key: first}
         self.current, self.current_key = first, self.default_bucket_key
-        self.binded, self.for_training, self.inputs_need_grad = True, for_training, inputs_need_grad
-        self.grad_req = grad_req
 
     def switch_bucket(self, bucket_key: Any, data_shapes: Any, label_shapes: Any = None) -> None:
         """Go on with another bucket."""

@@ -63,20 +63,8 @@ class SequentialModule(BaseModule):
         """The shapes of the outputs of the last."""
         return self.modules[-1].output_shapes
 
-    def bind(  # type: ignore[override]
-        self,
-        data_shapes: Any,
-        label_shapes: Any = None,
-        for_training: bool = True,
-        inputs_need_grad: bool = False,
-        force_rebind: bool = False,
-        shared_module: Any = None,
-        grad_req: Any = "write",
-    ) -> None:
-        """Make room for batches of these shapes, in every module."""
-        if self.binded and not force_rebind:
-            self.logger.warning("Already bound, ignoring bind()")
-            return
+    def make_room(self, data_shapes: Any, label_shapes: Any, shared: Any, again: bool) -> None:
+        """Make room for batches of these shapes in every module."""
         if not self.modules:
             raise BindError("Attempting to bind an empty SequentialModule")
         labels_wanted, shapes = False, described(data_shapes)
@@ -87,13 +75,12 @@ class SequentialModule(BaseModule):
                 pairs = zip(module.data_names, shapes, strict=True)
                 shapes = [DataDesc(name, tuple(d.shape), d.dtype) for name, d in pairs]
             module.bind(
-                shapes, label_shapes if takes else None, for_training=for_training,
-                inputs_need_grad=inputs_need_grad or (for_training and i > 0), force_rebind=force_rebind,
-                grad_req=grad_req,
+                shapes, label_shapes if takes else None, for_training=self.for_training,
+                inputs_need_grad=self.inputs_need_grad or (self.for_training and i > 0), force_rebind=again,
+                grad_req=self.grad_req,
             )  # fmt: skip
             shapes = described(module.output_shapes)
         self.label_shapes = described(label_shapes) if labels_wanted else None
-        self.binded, self.for_training, self.inputs_need_grad = True, for_training, inputs_need_grad
 
     def init_params(self, initializer: Any = Uniform(0.01), **more: Any) -> None:
         """Give the parameters of every module their first values.

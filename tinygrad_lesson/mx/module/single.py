@@ -96,29 +96,15 @@ class Module(BaseModule):
 
     # Shapes and arrays.
 
-    def bind(  # type: ignore[override]
-        self,
-        data_shapes: Any,
-        label_shapes: Any = None,
-        for_training: bool = True,
-        inputs_need_grad: bool = False,
-        force_rebind: bool = False,
-        shared_module: Module | None = None,
-        grad_req: Any = "write",
-    ) -> None:
-        """Make room for batches of these shapes; parameters are those of `shared_module`, if there is one."""
-        if self.binded and not force_rebind:
-            self.logger.warning("Already bound, ignoring bind()")
-            return
+    def make_room(self, data_shapes: Any, label_shapes: Any, shared: Any, again: bool) -> None:
+        """Make an executor for batches of these shapes."""
         kept = self.get_params() if self.binded and self.params_initialized else self.loaded
-        self.for_training, self.inputs_need_grad, self.grad_req = for_training, inputs_need_grad, grad_req
         self.describe(data_shapes, label_shapes)
-        self.take_executor(self.made(shared_module.executor if shared_module else None))
-        self.binded = True
-        if shared_module is not None:
-            self.params_initialized = shared_module.params_initialized
-            if shared_module.optimizer_initialized:
-                self.borrow_optimizer(shared_module)
+        self.take_executor(self.made(shared.executor if shared else None))
+        if shared is not None:
+            self.params_initialized = shared.params_initialized
+            if shared.optimizer_initialized:
+                self.borrow_optimizer(shared)
         elif kept is not None:
             self.executor.copy_params_from(*kept, allow_extra_params=True)
             self.loaded = None

@@ -5,7 +5,7 @@ const root = document.getElementById("lab");
 if (!root) return undefined;
 const kit = JSON.parse(document.getElementById("kit").textContent);
 const byId = (id) => document.getElementById(`lab-${id}`);
-const { make, told } = LabView;
+const { make } = Draw;
 const span = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => String(from + i));
 const SETTINGS = { // of a network, in the order in which they stand in the address
   structure: ["structure", kit.structures],
@@ -155,7 +155,7 @@ function showNet(net) {
   const gradients = net.gradients[epoch - 1], first = gradients[0], end = gradients.at(-1);
   LabView.recolour(view.rows, kit.ramp, gradients, Math.min(state.layer, gradients.length - 1));
   const looks = net.looks.slice(0, epoch + 1), when = looks.length - 1, look = looks[when];
-  const share = first > 0 && end > 0 ? `first layer / last layer: ${told(first / end)}` : "no gradient reaches the first layer";
+  const share = first > 0 && end > 0 ? `first layer / last layer: ${Draw.brief(first / end)}` : "no gradient reaches the first layer";
   view.told.textContent = `loss ${net.loss[epoch - 1].toFixed(4)}; ${look ? `test rows right: ${Math.round(100 * look.right)} %; ` : ""}${share}`;
   if (net.features === 2 && view.image !== look?.image) {
     view.image = look?.image;
@@ -172,15 +172,15 @@ function showCharts() {
   };
   put(charts.loss, epochs, nets.map((net) => LabView.shown(net.loss)), state.epoch);
   put(charts.depth, Array.from({ length: longest }, (_, i) => i + 1),
-    nets.map((net) => LabView.shown(net.gradients[at(net) - 1] ?? [], LabView.LOW)), state.layer + 1);
-  put(charts.course, epochs, nets.map((net) => LabView.shown(net.gradients.map((g) => g[state.layer]), LabView.LOW)), state.epoch);
+    nets.map((net) => LabView.shown(net.gradients[at(net) - 1] ?? [], LabView.SCALE.low)), state.layer + 1);
+  put(charts.course, epochs, nets.map((net) => LabView.shown(net.gradients.map((g) => g[state.layer]), LabView.SCALE.low)), state.epoch);
   byId("depth-told").textContent = `Gradient from layer to layer, in epoch ${state.epoch} of ${last}`;
   byId("course-told").textContent = `Gradient of layer ${state.layer + 1}, epoch by epoch`;
 }
 function build() { // anew, where settings, the scheme of colours or the width are others
   const last = Number(state.last), deepest = Math.max(...nets.map((net) => net.net.weights.length));
   nets.forEach(buildNet);
-  const decades = [LabView.LOW, LabView.HIGH], all = (u, low, high) => (low > 0
+  const decades = Object.values(LabView.SCALE), all = (u, low, high) => (low > 0
     ? [10 ** Math.floor(Math.log10(low) + 1e-9), 10 ** Math.ceil(Math.log10(high) - 1e-9)] : [0.1, 1]);
   charts = {
     loss: LabView.chart(byId("loss"), ["epoch", "loss"], [1, last], all),
@@ -295,7 +295,7 @@ function listen() {
     const { tab = "laboratory", ...entries } = Address.read();
     if (!root.hidden && tab === "laboratory") openWith(entries);
   });
-  LabView.drawScale(byId("ramp"), byId("ticks"), kit.ramp);
+  Draw.drawScale(byId("ramp"), byId("ticks"), kit.ramp, LabView.SCALE);
 }
 function enter() { // it is seen from now on
   root.hidden = false;

@@ -3,11 +3,9 @@
 (() => {
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const SVG = "http://www.w3.org/2000/svg";
+const { css, make, put, told } = Draw;
 const SIGNS = { v: "\u25bc", e: "\u25b2", 0: "\u2205", n: "\u2715" };
 const WORDS = { v: "vanishing", e: "exploding", 0: "exactly 0", n: "not a number" };
-const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5].flatMap((k) => [k, 2 * k, 5 * k]); // steps between epochs that are told
 const READABLE = 0.6; // of its own size, at which a network can still be read
 const MOST_LINES = 40; // of other layers or networks in a chart
 const lab = typeof Laboratory === "undefined" ? undefined : Laboratory; // where the page has one
@@ -15,46 +13,14 @@ let net, epoch = 1, layer = 0, panzoom, charts = [], timer;
 let membersOf = new Map(); // by the group in the drawing: the layers it stands for
 let unfolded = false; // whether all layers of a deep network are drawn
 
-function make(tag, text, attributes = {}) {
-  const element = document.createElement(tag);
-  if (text !== undefined) element.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
-}
-
-// Colours.
-
-function share(value) {
-  const { low, high } = data.scale;
-  return Math.min(1, Math.max(0, Math.log(value / low) / Math.log(high / low)));
-}
 function colour(value) {
-  return value > 0 ? data.ramp[Math.round(share(value) * (data.ramp.length - 1))] : css("--box");
-}
-function ink(hex) { // black or white, whichever has more contrast, by the luminance of WCAG 2
-  const [r, g, b] = [1, 3, 5].map((i) => (parseInt(hex.slice(i, i + 2), 16) / 255) ** 2.2);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000000" : "#ffffff";
-}
-function told(value) {
-  if (value === null || value === undefined) return "not a number";
-  return value === 0 ? "0" : value.toExponential(1);
-}
-function brief(value) { // 0.36, -12, 2.0e-6
-  const size = Math.abs(value);
-  return size === 0 || (size >= 0.001 && size < 1000) ? String(Number(value.toPrecision(2))) : value.toExponential(1);
+  return value > 0 ? Draw.colour(value, data.ramp, data.scale) : css("--box");
 }
 function mark(i) {
   return net.layers[i].marks[epoch - 1] ?? ".";
 }
 function drawScale() {
-  byId("ramp").style.background = `linear-gradient(90deg, ${data.ramp.join(",")})`;
-  const [from, to] = [data.scale.low, data.scale.high].map((v) => Math.round(Math.log10(v)));
-  const step = Math.max(1, Math.ceil((to - from) / 7));
-  for (let k = from; k <= to; k += step) {
-    const tick = byId("ticks").appendChild(make("span", `1e${k}`)), along = 100 * (k - from) / (to - from);
-    tick.style.left = `${along}%`; // the first and the last stay inside
-    tick.style.transform = `translateX(-${along < 1 ? 0 : along > 99 ? 100 : 50}%)`;
-  }
+  Draw.drawScale(byId("ramp"), byId("ticks"), data.ramp, data.scale);
   const present = [...new Set(data.nets.flatMap((n) => n.layers.flatMap((l) => [...l.marks])))];
   byId("marks").textContent = Object.keys(SIGNS).filter((m) => present.includes(m))
     .map((m) => `${SIGNS[m]} ${WORDS[m]}`).join("  ");
@@ -139,11 +105,6 @@ function prepare(group, place) {
   });
 }
 function stripe(group, members) { // a stripe for each layer that it stands for, the first at the left
-  const put = (place, tag, attributes) => {
-    const element = place.appendChild(document.createElementNS(SVG, tag));
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    return element;
-  };
   const gradient = put(group, "linearGradient", { id: `stripes-${members[0]}` });
   members.forEach((m, i) => [i, i + 1].forEach((edge) => put(gradient, "stop", { offset: edge / members.length })));
   group.classList.add("many");
@@ -158,7 +119,7 @@ function recolour() {
       members.forEach((m, i) => [0, 1].forEach((edge) => stops[2 * i + edge].setAttribute("stop-color", colour(net.layers[m].grad[epoch - 1]))));
     }
     shape.setAttribute("fill", members.length > 1 ? `url(#stripes-${members[0]})` : fill);
-    text.setAttribute("fill", ink(fill));
+    text.setAttribute("fill", Draw.ink(fill));
     const least = members.length > 1 ? "\u2265 " : "";
     const number = `${SIGNS[kind] ? SIGNS[kind] + " " : ""}${value === null ? "NaN" : least + told(value)}`;
     text.textContent = `${text.dataset.name}  ${number}`;
@@ -183,68 +144,26 @@ function fit(text, width) {
 
 // Charts.
 
-function chart(place, lines, label, height = 210) {
-  const x = lines[0].values.map((_, i) => i + 1);
-  const axis = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line") } };
-  const positive = lines.flatMap((l) => l.values).filter((v) => v > 0);
-  const cursorLine = { hooks: { draw: (u) => {
-    const at = u.valToPos(epoch, "x", true);
-    u.ctx.save();
-    u.ctx.strokeStyle = css("--accent");
-    u.ctx.lineWidth = 2 * devicePixelRatio;
-    u.ctx.beginPath();
-    u.ctx.moveTo(at, u.bbox.top);
-    u.ctx.lineTo(at, u.bbox.top + u.bbox.height);
-    u.ctx.stroke();
-    u.ctx.restore();
-  } } };
-  const decades = (u, i, low, high) => { // seven at most
-    const from = Math.ceil(Math.log10(low) - 1e-9), to = Math.floor(Math.log10(high) + 1e-9), found = [];
-    for (let k = from; k <= to; k += Math.ceil((to - from + 1) / 7)) found.push(10 ** k);
-    return found;
-  };
-  const options = {
-    width: place.clientWidth, height, plugins: [{ hooks: cursorLine.hooks }],
-    scales: { x: { time: false }, y: positive.length ? { distr: 3, range: bounds(positive) } : {} },
-    axes: [{ ...axis, label: "epoch", labelSize: 18, size: 34, incrs: WHOLE },
-      { ...axis, label, labelSize: 18, size: 62, splits: decades,
-        values: (u, splits) => splits.map((v) => v.toExponential(0)), filter: (u, splits) => splits }],
-    series: [{ label: "epoch" }, ...lines.map((l) => ({
-      label: l.name, stroke: l.strong ? css("--after") : css("--other"), width: l.strong ? 3 : 1, points: { show: false },
-    }))],
-    legend: { show: false }, cursor: { points: { show: false }, drag: { x: false, y: false } },
-  };
-  place.replaceChildren();
-  const made = new uPlot(options, [x, ...lines.map((l) => l.values.map((v) => (v > 0 ? v : null)))], place);
-  made.over.addEventListener("click", () => {
-    if (made.cursor.idx !== null && made.cursor.idx !== undefined) chooseEpoch(made.cursor.idx + 1);
-  });
-  charts.push(made);
-}
-function bounds(values) {
-  const low = Math.floor(Math.log10(values.reduce((a, b) => Math.min(a, b))) + 1e-9);
-  const high = Math.ceil(Math.log10(values.reduce((a, b) => Math.max(a, b))) - 1e-9);
-  return [10 ** low, 10 ** Math.max(high, low + 1)];
-}
 function padded(values, count) {
   return Array.from({ length: count }, (_, i) => values[i] ?? null);
 }
 function drawCharts() {
   charts.forEach((c) => c.destroy());
   charts = [];
+  const draw = (id, lines, label) => charts.push(PageView.chart(byId(id), lines, label, () => epoch, chooseEpoch));
   if (net.layers.length) {
     const step = Math.ceil(net.layers.length / MOST_LINES);
     const others = net.layers.filter((l, i) => i !== layer && i % step === 0);
     const lines = [...others.map((l) => ({ name: l.name, values: padded(l.grad, net.epochs) })),
       { name: net.layers[layer].name, values: padded(net.layers[layer].grad, net.epochs), strong: true }];
-    chart(byId("layer-chart"), lines, "mean |gradient|");
+    draw("layer-chart", lines, "mean |gradient|");
     byId("layer-hint").textContent = `Orange: ${net.layers[layer].name}; grey: the other layers; the upright line: the epoch shown.`;
   }
   const longest = Math.max(...data.nets.map((n) => n.loss.length));
   const others = data.nets.filter((n) => n !== net && n.loss.length).slice(0, MOST_LINES);
   byId("loss-hint").textContent = others.length ? `Orange: ${net.name}; grey: the losses of ${others.map((n) => n.name).join(", ")}.` : "";
   if (!longest) return;
-  chart(byId("loss-chart"), [...others.map((n) => ({ name: n.name, values: padded(n.loss, longest) })),
+  draw("loss-chart", [...others.map((n) => ({ name: n.name, values: padded(n.loss, longest) })),
     { name: net.name, values: padded(net.loss, longest), strong: true }], "loss");
 }
 function shortened(name) {
@@ -260,7 +179,7 @@ function drawHeat() {
     context.fillStyle = colour(value);
     context.fillRect(x, y, 1, 1);
   }));
-  const step = Math.ceil(rows / 16), by = WHOLE.find((n) => net.epochs / n <= canvas.clientWidth / 48) ?? net.epochs;
+  const step = Math.ceil(rows / 16), by = Draw.WHOLE.find((n) => net.epochs / n <= canvas.clientWidth / 48) ?? net.epochs;
   byId("heat-names").replaceChildren(...[...net.layers.keys()].filter((i) => i % step === 0).map((i) => make("span", shortened(net.layers[i].name))));
   [...byId("heat-names").children].forEach((name, i) => { name.style.top = `${100 * (i * step + 0.5) / rows}%`; });
   const widest = Math.max(0, ...[...byId("heat-names").children].map((name) => name.getBoundingClientRect().width));
@@ -310,30 +229,6 @@ function drawTables() {
     place.append(table);
   }
 }
-function histogram(caption, spread, kind, [from, to]) { // its axis goes from `from` to `to`, as that of the other beside it
-  const figure = make("figure"), svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 100 40");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", caption);
-  const put = (tag, attributes) => {
-    const element = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    svg.append(element);
-  };
-  const { counts, low, high, mean, deviation } = spread, most = Math.max(1, ...counts);
-  const at = (x) => (to > from ? 100 * (x - from) / (to - from) : 50), start = at(low);
-  const wide = Math.max((at(high) - start) / (counts.length || 1), 0.4);
-  put("line", { x1: 0, x2: 100, y1: 39.5, y2: 39.5 });
-  if (counts.length === 1) put("rect", { x: Math.min(98, Math.max(0, start - 1)), width: 2, y: 2, height: 38, class: kind });
-  else counts.forEach((n, i) => put("rect", {
-    x: start + i * wide, width: wide * 0.96, y: 40 - 38 * Math.sqrt(n / most), height: 38 * Math.sqrt(n / most), class: kind }));
-  if (from < 0 && to > 0) put("line", { x1: at(0), x2: at(0), y1: 0, y2: 40, "stroke-dasharray": "2 2", "stroke-width": 0.4 });
-  const range = counts.length === 1 ? `all ${brief(low)}` : `${brief(low)} to ${brief(high)}`, ends = make("div", undefined, { class: "ends" });
-  ends.append(make("span", brief(from)), make("span", brief(to)));
-  figure.append(svg, ends, make("figcaption", `${caption}: ${range}; mean ${brief(mean)}, deviation ${brief(deviation)}`));
-  return figure;
-}
 function drawLayer() {
   const one = net.layers[layer];
   byId("spreads").replaceChildren();
@@ -353,8 +248,8 @@ function drawLayer() {
   for (const what of ["weights", "activations"]) {
     const both = one.first ? [one.first[what], now[what]] : [now[what]];
     const range = [Math.min(...both.map((s) => s.low)), Math.max(...both.map((s) => s.high))];
-    if (one.first) byId("spreads").append(histogram(`${what} before training`, one.first[what], "before", range));
-    byId("spreads").append(histogram(`${what} after ${at === net.epochs ? "training" : `epoch ${at}`}`, now[what], "after", range));
+    if (one.first) byId("spreads").append(PageView.histogram(`${what} before training`, one.first[what], "before", range));
+    byId("spreads").append(PageView.histogram(`${what} after ${at === net.epochs ? "training" : `epoch ${at}`}`, now[what], "after", range));
   }
 }
 

@@ -1,0 +1,60 @@
+"""From a graph and its bound arrays to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinygrad_lesson.engine.graph import Edge, Label, Node
+from tinygrad_lesson.mxnet.executor import GRADIENT, HEAD, OUTPUT, STATE, Executor
+from tinygrad_lesson.plan import Builder, Compiler, Plan, Task, parameter_updates, rematerialized
+
+
+def compiled(executor: Executor, is_train: bool, optimizer: Any) -> Plan:
+    """Gradient graph, passes and memory plan of one mode of an executor, with an optimizer's step if there is one."""
+    builder = Builder(executor.passes, is_train, executor.dtypes)
+    for node in executor.order:
+        if node.is_variable:
+            builder.leaf(node, executor.shapes[Edge(node)], executor.dtypes[Edge(node)])  # type: ignore[arg-type]
+    heads = builder.graph(executor.heads)
+    outputs = [(OUTPUT + str(i), edge) for i, edge in enumerate(heads)]
+    outputs += [(STATE + name, edge) for name, edge in new_states(builder, executor.order, True)]
+    outputs += [(name, builder.values[edge.node][edge.index]) for edge, name in executor.inside.items()]
+    updates = gradient_updates(executor, builder, heads) if is_train else []
+    updates += [(name, edge, False) for name, edge in new_states(builder, executor.order, False) if is_train]
+    updates = rematerialized(builder, heads, updates) if executor.passes.mirror else updates
+    arrays = {**{GRADIENT + name: a for name, a in executor.gradients.items()}, **executor.states}
+    targets = {name: (a.shape, a.dtype) for name, a in arrays.items()}
+    last: list[Any] = []
+    if optimizer is not None:
+        gradients = {name: GRADIENT + name for name in executor.gradients}
+        last = parameter_updates(builder, optimizer, gradients, optimizer.factors(gradients, executor.order))
+    plan = Compiler(builder, executor.passes).compile(Task(outputs, updates, targets, last))
+    builder.forget()
+    return plan
+
+
+def gradient_updates(executor: Executor, builder: Builder, heads: Sequence[Edge]) -> list[Any]:
+    """For each wanted gradient its array, the edge that computes it, and whether it is added."""
+    cotangents = []
+    for i, edge in enumerate(heads):
+        node = Node(None, label=Label(HEAD + str(i)))
+        cotangents.append(builder.variable(node, builder.shapes[edge], executor.dtypes[executor.heads[i]]))
+    leaves = {node.name: Edge(node) for node in executor.order if node.is_variable}
+    wrt = [leaves[name] for name in executor.gradients]
+    found = builder.gradients(list(zip(heads, cotangents, strict=True)), wrt)
+    return [
+        (GRADIENT + name, edge, executor.requests[name] == "add")
+        for name, edge in zip(executor.gradients, found, strict=True)
+    ]
+
+
+def new_states(builder: Builder, order: Sequence[Node], immediate: bool) -> list[tuple[str, Edge]]:
+    """For each auxiliary state its name and the edge that holds its next value."""
+    found = []
+    for node in order:
+        if node.op is not None and node.op.states and node.op.immediate is immediate:
+            count = len(node.op.states)
+            values = builder.values[node][-count:]
+            found += [(s.node.name, v) for s, v in zip(node.inputs[-count:], values, strict=True)]
+    return found
