@@ -22,6 +22,11 @@ class Context(NamedTuple):
     def __repr__(self) -> str:
         return f"{self.device_type}({self.device_id})"
 
+    @property
+    def on_host(self) -> bool:
+        """Whether it is the processor: MXNet has `cpu_pinned` and `cpu_shared` too."""
+        return self.device_type.startswith("cpu")
+
     def __enter__(self) -> Context:
         """Inside, what is made of numbers alone is made on this device."""
         require_device(self)
@@ -118,7 +123,7 @@ def require_device(device: Context) -> None:
     """
     if not isinstance(device, Context):
         raise DeviceError(f"{device!r} is no device; expected cpu() or gpu()")
-    if device.device_type != "cpu":
+    if not device.on_host:
         importlib.import_module("tinygrad_lesson.devices").cupy_for(device)
 
 
@@ -176,7 +181,7 @@ def placed_at(x: Any) -> Context:
 
 def zeros_at(place: Context, shape: Any, dtype: Any) -> Any:
     """Zeros on a device."""
-    if place.device_type == "cpu":
+    if place.on_host:
         return np.zeros(shape, dtype)
     with importlib.import_module("tinygrad_lesson.devices").on(place) as module:
         return module.zeros(shape, dtype)

@@ -44,16 +44,19 @@ def check_numeric_gradient(
 ) -> Report:
     """Gradients of `sym` at `location` (a list in order, or a dict) against differences, as `check.gradients`.
 
-    Only those for `grad_nodes` (names) if given. The engine chooses its steps and its error bars, in
-    double precision: `numeric_eps`, `ctx`, `grad_stype_dict` and `dtype` change nothing. With `rtol` or
-    `atol` a difference within ``atol + rtol * |numeric|`` is let pass.
+    Only those for `grad_nodes` if given: names, or a request by name, of which ``"null"`` leaves one out. The engine
+    chooses its steps and its error bars, in double precision: `numeric_eps`, `ctx`, `grad_stype_dict` and `dtype`
+    change nothing. With `rtol` or `atol` a difference within ``atol + rtol * |numeric|`` is let pass.
 
     Errors
         GradientError that carries the report; BindError for a location that does not fit the symbol.
     """
     arguments = located(sym.list_arguments(), location, "location", np.float64)
     states = located(sym.list_auxiliary_states(), aux_states, "aux_states", np.float64)
-    names = list(arguments) if grad_nodes is None else list(grad_nodes)
+    asked = {} if not isinstance(grad_nodes, Mapping) else grad_nodes
+    names = (
+        list(arguments) if grad_nodes is None else [name for name in grad_nodes if asked.get(name) != "null"]
+    )
     for name in names:
         if name not in arguments:
             raise BindError(f"grad_nodes: {name!r} is no argument; {near(name, arguments)}")

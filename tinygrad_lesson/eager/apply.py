@@ -96,7 +96,7 @@ def on_device(op: Op, tensors: Sequence[Tensor]) -> tuple[Any, Sequence[Tensor]]
         tensors = [wrap(t.array[()]) if is_one else t for is_one, t in zip(alone, tensors, strict=True)]
         arrays = [t.array for t in tensors]
     place = devices().place_for(op, arrays)
-    return None if place.device_type == "cpu" else (place, tensors)
+    return None if place.on_host else (place, tensors)
 
 
 def uppermost(tensors: Sequence[Tensor]) -> Any:

@@ -36,7 +36,7 @@ from tinygrad_lesson.mx import (
     recordio,
     util,
 )
-from tinygrad_lesson.mx.context import current_context, num_gpus
+from tinygrad_lesson.mx.context import cpu_pinned, current_context, num_gpus
 from tinygrad_lesson.mx.installed import install
 from tinygrad_lesson.mx.util import use_np
 from tinygrad_lesson.mxnet.naming import AttrScope
@@ -64,6 +64,7 @@ __all__ = [
     "context",
     "contrib",
     "cpu",
+    "cpu_pinned",
     "current_context",
     "gluon",
     "gpu",

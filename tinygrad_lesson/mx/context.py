@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from tinygrad_lesson.arrays import Context, cpu, gpu
+from tinygrad_lesson.arrays import PLACES, Context, cpu, gpu
 
 
 def current_context() -> Context:
-    """The device that is used where none is named."""
-    return cpu()
+    """The device that is used where none is named: that of the innermost ``with`` block."""
+    return PLACES.stack[-1] if PLACES.stack else cpu()
+
+
+def cpu_pinned(device_id: int = 0) -> Context:
+    """The processor, whose memory a graphics card reads; here as `cpu`."""
+    return Context("cpu_pinned", device_id)
 
 
 def num_gpus() -> int:
@@ -15,4 +20,4 @@ def num_gpus() -> int:
     return 0
 
 
-__all__ = ["Context", "cpu", "current_context", "gpu", "num_gpus"]
+__all__ = ["Context", "cpu", "cpu_pinned", "current_context", "gpu", "num_gpus"]

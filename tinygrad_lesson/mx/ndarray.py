@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import MODULES, Context, require_device, zeros_at
-from tinygrad_lesson.engine.errors import DTypeError, near
+from tinygrad_lesson.eager.apply import Tensors
+from tinygrad_lesson.engine.errors import BindError, DTypeError, ShapeError, near
+from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.mx import sparse
 from tinygrad_lesson.mxnet.documented import documented, signature
 from tinygrad_lesson.mxnet.functions import Prefixed, Random
-from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray, invoke, split_v2
+from tinygrad_lesson.mxnet.held import MODE
+from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray, finished, invoke, split_v2
+from tinygrad_lesson.mxnet.ndarray import put
 from tinygrad_lesson.mxnet.params import read_listed, save_params
 from tinygrad_lesson.mxnet.register import offered, offered_names
 
@@ -157,7 +161,13 @@ def eye(N: int, M: int = 0, k: int = 0, ctx: Context | None = None, dtype: Any =
 
 
 def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
-    """The same memory as an array, or a copy of it."""
+    """The same memory as an array, or a copy of it.
+
+    Errors
+        ShapeError for an array that does not lie row by row, and would share its memory.
+    """
+    if zero_copy and not ndarray.flags.c_contiguous:
+        raise ShapeError("from_numpy: the array does not lie row by row; expected np.ascontiguousarray(x)")
     return as_ndarray(ndarray if zero_copy else ndarray.copy())
 
 
@@ -192,6 +202,54 @@ def moveaxis(tensor: NDArray, source: Any, destination: Any) -> NDArray:
     for place, n in sorted(zip(places.tolist(), sources.tolist(), strict=True)):
         order.insert(place, n)
     return invoke("transpose", tensor, axes=tuple(order))  # type: ignore[no-any-return]
+
+
+def histogram(a: NDArray, bins: Any = 10, range: Any = None) -> list[NDArray]:
+    """How many elements fall between the edges, and these: given as `bins`, or that many equal parts of a range."""
+    if isinstance(bins, NDArray):
+        return invoke("_histogram", a, bins)  # type: ignore[no-any-return]
+    ends = (float(a.min().asscalar()), float(a.max().asscalar())) if range is None else range
+    return invoke("_histogram", a, bin_cnt=bins, range=tuple(ends))  # type: ignore[no-any-return]
+
+
+def amp_multicast(*data: NDArray, num_outputs: int | None = None, cast_narrow: bool = False) -> list[NDArray]:
+    """Arrays in the widest floating type among theirs, or the narrowest."""
+    kinds = sorted({x.dtype for x in data}, key=lambda kind: kind.itemsize)
+    made = [x.astype(kinds[0 if cast_narrow else -1]) for x in data]
+    return made if len(made) > 1 else made[0]  # type: ignore[return-value]
+
+
+def reset_arrays(*arrays: NDArray, num_arrays: int | None = None) -> None:
+    """Write zeros into arrays."""
+    for x in arrays:
+        x[:] = 0
+
+
+class CachedOp:
+    """A symbol as a function of arrays, which come in the order of `list_inputs`; it is recorded like any operator.
+
+    Errors
+        BindError for another number of arrays.
+    """
+
+    def __init__(self, sym: Any, flags: Any = ()) -> None:
+        self.sym, self.names = sym, sym.list_inputs()
+
+    def __call__(self, *args: NDArray, out: Any = None) -> Any:
+        """The outputs, in `out` if that is given."""
+        if len(args) != len(self.names):
+            raise BindError(f"CachedOp: {len(args)} arrays given, expected {', '.join(self.names)}")
+        leaves = {name: x.taken() for name, x in zip(self.names, args, strict=True)}
+        world = Tensors(MODE.training)
+        world.values.update({node: (leaves[node.name],) for node in self.sym.nodes if node.is_variable})
+        with np.errstate(all="ignore"):
+            interpret(world, self.sym.nodes)
+        made = [NDArray(finished(world.read(edge), None, [*leaves.values()])) for edge in self.sym.heads]
+        if out is not None:
+            for y, x in zip(made, out if isinstance(out, list | tuple) else [out], strict=False):
+                put(y, x)
+            return out
+        return made if len(made) > 1 else made[0]
 
 
 def onehot_encode(indices: NDArray, out: NDArray) -> NDArray:
@@ -250,6 +308,11 @@ class Contrib(Prefixed):
     def isfinite(self, data: NDArray) -> NDArray:
         """1 where an element is a number."""
         return told(np.isfinite(np.asarray(data)), data)
+
+    def boolean_mask(self, data: NDArray, index: NDArray, axis: int = 0) -> NDArray:
+        """The rows of `data`, along an axis, for which `index` is not 0."""
+        places = as_ndarray(np.flatnonzero(np.asarray(index)).astype(np.float32))
+        return invoke("take", data, places, axis=axis)  # type: ignore[no-any-return]
 
     def foreach(self, body: Callable[..., Any], data: Any, init_states: Any) -> tuple[Any, Any]:
         """``output, states = body(row, states)`` for each row of the data; the outputs are stacked."""
@@ -321,8 +384,8 @@ contrib, linalg = Contrib("_contrib_", array_function), Prefixed("_linalg_", arr
 op, _internal = Prefixed("", array_function), Internal("", array_function)
 
 __all__ = [
-    "NDArray", "arange", "array", "concatenate", "contrib", "empty", "eye", "from_dlpack", "from_numpy", "full",
-    "linalg", "linspace", "load", "load_frombuffer", "moveaxis", "onehot_encode", "ones", "op", "random", "save",
-    "sparse", "split_v2", "to_dlpack_for_read", "to_dlpack_for_write",
+    "CachedOp", "NDArray", "amp_multicast", "arange", "array", "concatenate", "contrib", "empty", "eye", "from_dlpack",
+    "from_numpy", "full", "histogram", "linalg", "linspace", "load", "load_frombuffer", "moveaxis", "onehot_encode",
+    "ones", "op", "random", "reset_arrays", "save", "sparse", "split_v2", "to_dlpack_for_read", "to_dlpack_for_write",
     "waitall", "zeros",
 ]  # fmt: skip

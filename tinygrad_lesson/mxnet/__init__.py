@@ -14,6 +14,7 @@ from tinygrad_lesson.mxnet.functions import (
     eye,
     full,
     group,
+    histogram,
     hypot,
     linalg,
     linspace,
@@ -26,6 +27,7 @@ from tinygrad_lesson.mxnet.functions import (
     pow,
     power,
     random,
+    split_v2,
     var,
     variable,
     zeros,
@@ -54,6 +56,6 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "arange", "catalog", "contrib", "eye",
-    "full", "group", "hypot", "linalg", "linspace", "load", "load_json", "maximum", "minimum", "ones",
-    "operator", "pow", "power", "random", "var", "variable", "zeros",
+    "full", "group", "histogram", "hypot", "linalg", "linspace", "load", "load_json", "maximum", "minimum", "ones",
+    "operator", "pow", "power", "random", "split_v2", "var", "variable", "zeros",
 ]  # fmt: skip

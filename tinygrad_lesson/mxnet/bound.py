@@ -197,7 +197,7 @@ class Flat:
             start = sizes.get(np.dtype(dtype), 0)
             self.segments[name] = slice(start, start + math.prod(shape))  # type: ignore[arg-type]
             sizes[np.dtype(dtype)] = self.segments[name].stop
-        on_cpu = place.device_type == "cpu"  # where a vector begins at a cache line
+        on_cpu = place.on_host  # where a vector begins at a cache line
         self.buffers = {
             dtype: aligned_zeros(size, dtype) if on_cpu else zeros_at(place, size, dtype)
             for dtype, size in sizes.items()

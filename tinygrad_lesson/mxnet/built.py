@@ -350,6 +350,17 @@ def split(num_outputs: int, axis: int = 1, squeeze_axis: bool = False) -> Op:
     return index.Split(num_outputs=num_outputs, axis=axis, squeeze_axis=squeeze_axis)
 
 
+def split_at(indices: tuple[int, ...], axis: int = 1, squeeze_axis: bool = False, sections: int = 0) -> Op:
+    """The op behind `_split_v2`, whose first place is 0."""
+    if sections:
+        return index.Split(num_outputs=sections, axis=axis, squeeze_axis=squeeze_axis)
+    if squeeze_axis:
+        raise AttributeValueError(
+            "squeeze_axis is True, expected False where places are given; or squeeze each part"
+        )
+    return index.SplitAt(places=indices[1:], axis=axis)
+
+
 def custom(op_type: str, **arguments: Any) -> Op:
     """An operator that the user registered as `op_type`; other attributes are its own, as texts."""
     return Custom(op_type, **arguments)

@@ -258,6 +258,7 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "_contrib_allclose": (finite.Allclose, "a b"),
     "_contrib_SyncBatchNorm": (built.batch_norm, "data gamma beta moving_mean moving_var", {"ignored": "ndev key"}),
     "_contrib_SparseEmbedding": (gather.Embedding, "", {"ignored": "dtype sparse_grad deterministic"}),
+    "_split_v2": (built.split_at, "data"),
     "_histogram": (placed.Histogram, "data bins"),
     "all_finite": (finite.AllFinite, "data"),
     "multi_all_finite": (finite.MultiAllFinite,),

@@ -102,6 +102,25 @@ def linspace(
     return apply("_linspace", **found, dtype=dtype or "float32", **more)
 
 
+def cuts(indices_or_sections: Any) -> dict[str, Any]:
+    """How `_split_v2` is told where to cut: so many equal parts, or at these places, of which MXNet's first is 0."""
+    if isinstance(indices_or_sections, int):
+        return {"indices": (), "sections": indices_or_sections}
+    return {"indices": (0, *map(int, indices_or_sections))}
+
+
+def split_v2(ary: Symbol, indices_or_sections: Any, axis: int = 0, squeeze_axis: bool = False) -> Symbol:
+    """Parts along an axis: so many equal ones, or those between the given places."""
+    return apply("_split_v2", ary, axis=axis, squeeze_axis=squeeze_axis, **cuts(indices_or_sections))
+
+
+def histogram(a: Symbol, bins: Any = 10, range: Any = None) -> Symbol:
+    """How many elements fall between the edges, and these: given as `bins`, or that many equal parts of a range."""
+    if isinstance(bins, Symbol):
+        return apply("_histogram", a, bins)
+    return apply("_histogram", a, bin_cnt=bins, range=range)
+
+
 def as_shape(shape: Any) -> tuple[int, ...]:
     """A shape from a tuple or one size.
 
@@ -214,6 +233,6 @@ random = Random()
 contrib, linalg = Prefixed("_contrib_"), Prefixed("_linalg_")
 
 __all__ = [
-    "Group", "Variable", "arange", "contrib", "eye", "full", "group", "hypot", "linalg", "linspace", "load",
-    "load_json", "maximum", "minimum", "ones", "pow", "power", "random", "var", "variable", "zeros",
+    "Group", "Variable", "arange", "contrib", "eye", "full", "group", "histogram", "hypot", "linalg", "linspace",
+    "load", "load_json", "maximum", "minimum", "ones", "pow", "power", "random", "split_v2", "var", "variable", "zeros",
 ]  # fmt: skip

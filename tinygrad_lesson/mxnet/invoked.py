@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError
 from tinygrad_lesson.engine.graph import Label, Node
 from tinygrad_lesson.engine.infer import kept
 from tinygrad_lesson.engine.op import Op, declares
+from tinygrad_lesson.mxnet.functions import cuts
 from tinygrad_lesson.mxnet.held import MODE
 from tinygrad_lesson.mxnet.ndarray import NDArray, as_ndarray, put
 from tinygrad_lesson.mxnet.register import Operator, as_text, find
@@ -135,13 +135,11 @@ def finished(t: Tensor, dtype: Any, tensors: Sequence[Tensor]) -> Tensor:
 
 def split_v2(ary: NDArray, indices_or_sections: Any, axis: int = 0, squeeze_axis: bool = False) -> Any:
     """Parts along an axis: so many equal ones, or those between the given places."""
-    if isinstance(indices_or_sections, int):
-        return invoke("split", ary, num_outputs=indices_or_sections, axis=axis, squeeze_axis=squeeze_axis)
-    ends = [0, *indices_or_sections, ary.shape[axis]]
-    parts = [
-        invoke("slice_axis", ary, axis=axis, begin=int(a), end=int(b)) for a, b in itertools.pairwise(ends)
-    ]
-    return [invoke("squeeze", part, axis=axis) for part in parts] if squeeze_axis else parts
+    whole = isinstance(indices_or_sections, int)
+    parts = invoke(
+        "_split_v2", ary, axis=axis, squeeze_axis=whole and squeeze_axis, **cuts(indices_or_sections)
+    )
+    return [invoke("squeeze", part, axis=axis) for part in parts] if squeeze_axis and not whole else parts
 
 
 NDArray.invoke, NDArray.split_v2 = staticmethod(invoke), split_v2  # type: ignore[attr-defined]

@@ -355,12 +355,14 @@ def variable(
     wd_mult: float | None = None,
     dtype: Any = None,
     init: Any = None,
+    stype: str | None = None,
     **more: str,
 ) -> Symbol:
     """A named leaf, to be given a value when bound.
 
     `attr` and further keywords of the form `__name__` are texts that stay with it, in files too. Optimizers heed
-    `lr_mult` and `wd_mult`, initializers `init`, shape and type inference `shape` and `dtype`.
+    `lr_mult` and `wd_mult`, initializers `init`, shape and type inference `shape` and `dtype`. `stype` may be
+    ``"default"`` alone: arrays hold all of their elements here.
 
     Errors
         AttributeValueError for a keyword of another form, ShapeError, DTypeError for values that say nothing.
@@ -372,7 +374,7 @@ def variable(
     where = f"Variable {name!r}"
     for key in more:
         if not is_wrapped(key):
-            known = ("attr", "shape", "lr_mult", "wd_mult", "dtype", "init")
+            known = ("attr", "shape", "lr_mult", "wd_mult", "dtype", "init", "stype")
             own = f"own ones look like __{key.strip('_')}__"
             raise AttributeValueError(f"{where}: unknown attribute {key!r}; {own}; {near(key, known)}")
     attributes = scoped(attr, {key: as_text(value) for key, value in more.items()}, where)
@@ -384,6 +386,9 @@ def variable(
         if code not in DTYPE_CODES:
             raise DTypeError(f"{where}: dtype is {code}, expected one of {', '.join(DTYPE_CODES)}")
         values["dtype"] = DTYPE_CODES.index(code)
+    if stype not in (None, "default"):
+        raise DTypeError(f"{where}: storage {stype!r} is not here: arrays hold all of their elements")
+    values["storage_type"] = None if stype is None else 0
     if not isinstance(init, str | None) and not callable(getattr(init, "dumps", None)):
         raise DTypeError(f"{where}: init is {init!r}, expected an initializer or its name")
     values["init"] = init if isinstance(init, str | None) else init.dumps()

@@ -151,7 +151,8 @@ class KeptBoxes(Suppressing):
         order = [i for i in np.argsort(-scores, kind="stable") if counts[i]]
         order = order[: self.topk] if self.topk > 0 else order
         place = corners(boxes[:, self.coord_start : self.coord_start + 4], self.in_format)
-        shared, kept = overlaps(place, place), []
+        shared = overlaps(place, place)
+        kept: list[int] = []
         for i in order:
             rivals = [j for j in kept if self.force_suppress or classes[i] == classes[j]]
             if not (shared[i, rivals] > self.overlap_thresh).any():
@@ -189,7 +190,7 @@ class KeptBoxes(Suppressing):
             force_suppress=draw.boolean(),
         )  # fmt: skip
         low = draw.array((batch, n, 2), low=0.0, high=0.5)
-        scores = np.stack([draw.generator.permutation(n) for _ in range(batch)])[..., None] / n + 0.1
+        scores = draw.array((batch, n, 1), low=0.1, high=0.9) + np.arange(n)[:, None] / 1000
         classes = np.floor(draw.array((batch, n, 1), low=0.0, high=1.9))
         high = low + draw.array((batch, n, 2), low=0.25, high=0.5)
         return made, {"data": np.concatenate([classes, scores, low, high], axis=2)}

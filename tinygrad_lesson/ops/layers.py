@@ -60,10 +60,12 @@ class Elu(FloatComposite):
 
 @op
 class Prelu(FloatComposite):
-    """`x` where it is positive, else ``gamma * x``, where `gamma` is learnt: one number, or one for each channel.
+    """`x` where it is positive, else ``gamma * x``, where `gamma` is learnt.
+
+    That is one number, or one for each channel, or one for each channel of each row.
 
     Shapes
-        x (batch, channel, ...), gamma (1,) or (channel,) -> as x
+        x (batch, channel, ...), gamma (1,), (channel,) or (batch, channel) -> as x
 
     Source
         He et al. 2015; MXNet 1.9, `LeakyReLU` with act_type prelu.
@@ -71,8 +73,8 @@ class Prelu(FloatComposite):
 
     def compose(self, F, x, gamma):
         shape, slopes = F.shape(x), F.shape(gamma)
-        if len(shape) > 1 and slopes and slopes[0] != 1:
-            gamma = F.reshape(gamma, shape=(slopes[0], *[1] * (len(shape) - 2)))
+        if len(shape) > 1 and slopes not in ((), (1,)):
+            gamma = F.reshape(gamma, shape=(*slopes, *[1] * (len(shape) - 2)))
         return F.where(F.greater(x, 0), x, gamma * x)
 
     def parameters(self, x):
@@ -86,13 +88,13 @@ class Prelu(FloatComposite):
         return super().complete([merge(x, results[0]), gamma], results)
 
     def oracle(self, x, gamma):
-        slope = gamma.reshape((-1, *[1] * (x.ndim - 2))) if x.ndim > 1 else gamma
+        slope = gamma.reshape((*gamma.shape, *[1] * (x.ndim - 2))) if x.ndim > 1 else gamma
         return np.where(x > 0, x, slope * x)
 
     @classmethod
     def sample(cls, draw):
         shape = draw.shape(min_rank=2)
-        gamma = (1,) if draw.boolean() else shape[1:2]
+        gamma = draw.choice(((1,), shape[1:2], shape[:2]))
         return cls(), {"x": draw.array(shape, away_from=0), "gamma": draw.array(gamma)}
 
 

@@ -134,29 +134,34 @@ class Histogram(Op):
         """With the edges where they are given."""
         return ("data", "bins") if self.bin_cnt is None else ("data",)
 
+    @property
+    def count(self):
+        """How many parts, where that is given."""
+        return self.bin_cnt or 0
+
     def shape(self, data, bins=None):
         if bins is not None:
-            if len(bins) != 1 or (bins[0] or 2) < 2:
+            if len(bins) != 1 or bins[0] in (0, 1):
                 raise ShapeError(f"bins is {show(bins)}, expected (edges,), two at least")
             return (None if bins[0] is None else bins[0] - 1,), bins
         if (
             self.range is None
             or len(self.range) != 2
             or not self.range[0] < self.range[1]
-            or self.bin_cnt < 1
+            or self.count < 1
         ):
             told = f"bin_cnt is {self.bin_cnt}, range {self.range}"
             raise AttributeValueError(
                 f"Histogram: {told}; expected a count and two numbers, the lower one first"
             )
-        return (self.bin_cnt,), (self.bin_cnt + 1,)
+        return (self.count,), (self.count + 1,)
 
     def dtype(self, data, bins=None):
         return np.dtype(np.int64), floating(data) if bins is None else bins
 
     def forward(self, xp, data, bins=None):
         kind = floating(data.dtype) if bins is None else bins.dtype
-        edges = xp.linspace(*self.range, self.bin_cnt + 1) if bins is None else bins
+        edges = xp.linspace(*(self.range or ()), self.count + 1) if bins is None else bins
         counts, _ = xp.histogram(data, edges)
         return xp.asarray(counts, dtype=np.int64), xp.asarray(edges, dtype=kind)
 
@@ -165,7 +170,7 @@ class Histogram(Op):
 
     def oracle(self, data, bins=None):
         if bins is None:
-            (low, high), n = self.range, self.bin_cnt
+            (low, high), n = self.range or (), self.count
             bins = np.array([low + (high - low) * i / n for i in range(n + 1)])
         counts = np.zeros(len(bins) - 1, int)
         for x in data.ravel():

@@ -66,7 +66,7 @@ def runner(name: str | None, place: Context = Context()) -> Callable[..., Any]:
     Errors
         LessonError naming those that exist, or what to install.
     """
-    if place.device_type != "cpu":
+    if not place.on_host:
         if name not in (None, "calls", "block"):
             raise LessonError(f"the runner {name!r} works on the processor; leave it out on a GPU")
         module = importlib.import_module("tinygrad_lesson.run.block")

@@ -441,7 +441,7 @@ def bound(
     scaled = lr_mult is not None, wd_mult is not None
     plan = update_plan(optimizer, weight.size, weight.dtype, scaled, segments, names)
     place = placed_at(weight)
-    if place.device_type != "cpu":
+    if not place.on_host:
         runner = find_runner(None, place)
     numbers = {name: zeros_at(place, (), weight.dtype) for name in names_of_numbers(optimizer)}
     places = list(numbers.values())
