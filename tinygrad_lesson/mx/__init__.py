@@ -34,6 +34,7 @@ from tinygrad_lesson.mx import (
     optimizer,
     random,
     recordio,
+    rnn,
     util,
 )
 from tinygrad_lesson.mx.context import cpu_pinned, current_context, num_gpus
@@ -91,6 +92,7 @@ __all__ = [
     "random",
     "recordio",
     "rnd",
+    "rnn",
     "sym",
     "symbol",
     "test_utils",

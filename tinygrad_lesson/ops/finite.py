@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 
 from tinygrad_lesson.engine.composite import Composite
@@ -20,22 +22,23 @@ class Answer(Op):
 
     differentiable = False
     mixes_dtypes = True
+    answers: ClassVar[np.dtype[Any]] = SINGLE  # the element type
 
     def shape(self, *data):
         return (1,)
 
     def dtype(self, *data):
-        return SINGLE
+        return self.answers
 
     def vjp(self, F, g, y, *data):
         return (None,) * len(data)
 
     def told(self, xp, answers):
         """1 if all of these hold."""
-        y = xp.ones((1,), dtype=SINGLE)
+        y = xp.ones((1,), dtype=bool)
         for answer in answers:
-            y = xp.multiply(y, xp.all(answer))
-        return xp.positive(y, dtype=SINGLE)
+            y = xp.logical_and(y, xp.all(answer))
+        return xp.multiply(y, 1, dtype=self.answers)
 
 
 @op
@@ -92,6 +95,7 @@ class Allclose(Answer):
     """
 
     inputs = ("a", "b")
+    answers = np.dtype(np.uint8)
     rtol: float = attr(1e-5, minimum=0, doc="how far apart numbers may be, in sizes of `b`")
     atol: float = attr(1e-8, minimum=0, doc="how far apart numbers may be besides")
     equal_nan: bool = attr(True, doc="whether NaN equals NaN")

@@ -144,12 +144,7 @@ class Histogram(Op):
             if len(bins) != 1 or bins[0] in (0, 1):
                 raise ShapeError(f"bins is {show(bins)}, expected (edges,), two at least")
             return (None if bins[0] is None else bins[0] - 1,), bins
-        if (
-            self.range is None
-            or len(self.range) != 2
-            or not self.range[0] < self.range[1]
-            or self.count < 1
-        ):
+        if self.range is None or len(self.range) != 2 or not self.range[0] < self.range[1] or self.count < 1:
             told = f"bin_cnt is {self.bin_cnt}, range {self.range}"
             raise AttributeValueError(
                 f"Histogram: {told}; expected a count and two numbers, the lower one first"
