@@ -339,7 +339,7 @@ def cast(dtype: str) -> Op:
 
 
 def dense(stype: str) -> Op:
-    """The op behind `cast_storage`: arrays are dense here."""
+    """The op behind `cast_storage`."""
     if stype != "default":
         raise AttributeValueError(f"stype is {stype!r}, expected 'default': sparse arrays are not here")
     return movement.Identity()

@@ -16,7 +16,7 @@ from tinygrad_lesson.mxnet.register import Operator, fits
 
 SOME: dict[str, Any] = {  # attributes that have no default, so that there is an op to ask for its inputs
     "act_type": "relu", "sample_type": "nearest", "mode": "lstm", "shape": (1,), "kernel": (1, 1), "axes": (0,),
-    "pad_width": (0, 0), "begin": (0,), "end": (1,), "dtype": "float32", "num_args": 1, "scale": 1,
+    "pad_width": (0, 0), "begin": (0,), "end": (1,), "dtype": "float32", "num_args": 1, "scale": 1, "stype": "default",
 }  # fmt: skip
 MEANS = {  # attributes that operators have which are written in several ops
     "a_max": "largest value that is left",
@@ -34,6 +34,7 @@ MEANS = {  # attributes that operators have which are written in several ops
     "end": "where each axis ends, itself left out",
     "get_prob": "whether the logarithms of the probabilities are a second result",
     "high": "upper end of the numbers, itself left out",
+    "indices": "where a part begins; the first is 0",
     "infer_range": "not supported: the end is never inferred",
     "is_ascend": "whether the smallest comes first",
     "k": "number of the diagonal, of elements, or of failures",
@@ -52,7 +53,10 @@ MEANS = {  # attributes that operators have which are written in several ops
     "ret_typ": "what is given: value, indices, mask or both",
     "sample_type": "nearest or bilinear",
     "scale": "standard deviation of the distribution, or how many times as large",
+    "sections": "how many equal parts, in the place of `indices`",
+    "squeeze_axis": "whether the axis that is cut goes, along which each part is of size 1",
     "step": "distance from each to the next",
+    "stype": "how the elements are kept: 'default', since all of them are here",
     "upper_bound": "largest slope, for rrelu",
     "use_length": "whether lengths are an input",
 }
