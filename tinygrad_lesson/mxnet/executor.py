@@ -215,7 +215,7 @@ class Executor(Bound):
         """Compute the gradients; `out_grads` gives the cotangents of outputs that are no losses.
 
         They are those of the last forward run, and before any those of training. With ``is_train=False``, or after a
-        run in prediction, dropout lets the whole gradient through, and batch normalization goes by its moving statistics.
+        run in prediction, dropout lets a gradient through whole, and batch normalization goes by its moving statistics.
         Outputs and states stay then.
 
         Errors
