@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.engine.errors import BindError, FormatError
+from tinygrad_lesson.engine.errors import BindError, DTypeError, FormatError
 from tinygrad_lesson.mx.ndarray import load, save
 from tinygrad_lesson.mxnet.ndarray import NDArray, as_ndarray, bare
 from tinygrad_lesson.train import metric
@@ -20,9 +20,28 @@ from tinygrad_lesson.train.initializer import Uniform
 Arrays = Mapping[str, Any]
 
 
+PRIVATE = {  # names of MXNet's own that scripts use all the same
+    "_symbol": "symbol", "_optimizer": "optimizer", "_updater": "updater", "_context": "context",
+    "_exec_group": "group", "_param_names": "param_names", "_aux_names": "aux_names", "_output_names": "output_names",
+    "_modules": "modules", "_data_names": "data_names", "_label_names": "label_names", "_data_shapes": "data_shapes",
+    "_buckets": "buckets",
+    "_label_shapes": "label_shapes", "_curr_module": "current",
+}  # fmt: skip
+
+
 def described(shapes: Any) -> list[DataDesc]:
-    """Descriptions of arrays, from those or from pairs of a name and a shape."""
-    return [x if isinstance(x, DataDesc) else DataDesc(*x) for x in shapes or ()]
+    """Descriptions of arrays, from those or from pairs of a name and a shape.
+
+    Errors
+        DTypeError for a shape that is no tuple of sizes.
+    """
+    found = [x if isinstance(x, DataDesc) else DataDesc(*x) for x in shapes or ()]
+    for told in found:
+        if not isinstance(told.shape, list | tuple):
+            raise DTypeError(
+                f"bind: the shape of {told.name!r} is no tuple of sizes, but a {type(told.shape).__name__}"
+            )
+    return found
 
 
 def as_metric(eval_metric: Any) -> Any:
@@ -86,6 +105,11 @@ class BaseModule:
         self.for_training, self.inputs_need_grad, self.grad_req = for_training, inputs_need_grad, grad_req
         self.make_room(data_shapes, label_shapes, shared_module, force_rebind)
         self.binded = True
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in PRIVATE:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}")
+        return getattr(self, PRIVATE[name])
 
     # What each kind of module does its own way.
 
