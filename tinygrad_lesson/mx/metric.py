@@ -47,7 +47,7 @@ def register(klass: type[Any]) -> type[Any]:
 
 
 def check_label_shapes(labels: Any, preds: Any, wrap: bool = False, shape: bool = False) -> tuple[Any, Any]:
-    """The given `labels` and `preds`, refused unless there are as many of both, or with `shape` unless shapes are equal.
+    """The given `labels` and `preds`, refused unless there are as many of both, or with `shape` of equal shapes.
 
     With `wrap` an array comes back as a list of it.
 
