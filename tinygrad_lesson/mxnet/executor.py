@@ -14,7 +14,7 @@ from tinygrad_lesson.arrays import Context, module_of, read_only, require_device
 from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, listed, near, shown
 from tinygrad_lesson.engine.graph import Edge, Node, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
-from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
+from tinygrad_lesson.engine.shapes import Shape, show
 from tinygrad_lesson.mxnet import serial
 from tinygrad_lesson.mxnet.bound import (
     Bound,
@@ -27,6 +27,7 @@ from tinygrad_lesson.mxnet.bound import (
     first_of,
     numbers_there,
     pinned,
+    resize,
     room_for_arrays,
 )
 from tinygrad_lesson.mxnet.naming import watched
@@ -315,17 +316,8 @@ class Executor(Bound):
             self.order, {leaves[name]: tuple(shape) for name, shape in shapes.items()}, "reshape"
         )
         parts = [dict(self.arguments), dict(self.gradients), dict(self.states)]
-        for name, edge in leaves.items():
-            old, new = {**self.arguments, **self.states}[name], inferred[edge]
-            if new is None or not is_complete(new) or new == old.shape:
-                continue
-            change = f"reshape: {name!r} would change from {show(old.shape)} to {show(new)}"
-            if name not in shapes and not partial_shaping:
-                raise BindError(f"{change}; name it, or pass partial_shaping=True")
-            if size_of(new) > old.size and not allow_up_sizing:  # type: ignore[operator]
-                raise BindError(f"{change}, which is larger; pass allow_up_sizing=True")
-            for part in (part for part in parts if name in part):
-                part[name] = first_of(part[name], new)
+        wanted = {name: inferred[edge] for name, edge in leaves.items()}
+        resize(parts, wanted, leaves if partial_shaping else shapes, allow_up_sizing)
         made = Executor(
             self.heads, self.output_names, parts[0], parts[1], parts[2], self.requests, context=self.context, passes=self.passes,  # noqa: E501
             runner=self.runner_name, generator=self.generator, caller="reshape",

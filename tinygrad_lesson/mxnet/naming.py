@@ -141,6 +141,12 @@ def suffix(key: str) -> str:
     return next((h for h in HIDDEN if key.endswith(f"_{h}")), "")
 
 
+def with_plain_names(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Attributes as MXNet lists them: some hidden ones under their plain name too."""
+    plain = {key[2:-2]: v for key, v in attributes.items() if key[2:-2] in HIDDEN}
+    return {**attributes, **plain}
+
+
 def watched(order: Sequence[Node], inputs_too: bool) -> Iterator[tuple[str, Edge]]:
     """Name and edge of each result in the order of computation; with `inputs_too` also of what goes into each node.
 

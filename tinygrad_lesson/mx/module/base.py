@@ -263,29 +263,14 @@ class BaseModule:
         return merged if len(merged) > 1 or always_output_list else merged[0]
 
     def fit(
-        self,
-        train_data: Any,
-        eval_data: Any = None,
-        eval_metric: Any = "acc",
-        epoch_end_callback: Any = None,
-        batch_end_callback: Any = None,
-        kvstore: Any = "local",
-        optimizer: Any = "sgd",
-        optimizer_params: Any = (("learning_rate", 0.01),),
-        eval_end_callback: Any = None,
-        eval_batch_end_callback: Any = None,
-        initializer: Any = Uniform(0.01),
-        arg_params: Arrays | None = None,
-        aux_params: Arrays | None = None,
-        allow_missing: bool = False,
-        force_rebind: bool = False,
-        force_init: bool = False,
-        begin_epoch: int = 0,
-        num_epoch: int | None = None,
-        validation_metric: Any = None,
-        monitor: Any = None,
-        sparse_row_id_fn: Any = None,
-    ) -> None:
+        self, train_data: Any, eval_data: Any = None, eval_metric: Any = "acc", epoch_end_callback: Any = None,
+        batch_end_callback: Any = None, kvstore: Any = "local", optimizer: Any = "sgd",
+        optimizer_params: Any = (("learning_rate", 0.01),), eval_end_callback: Any = None,
+        eval_batch_end_callback: Any = None, initializer: Any = Uniform(0.01), arg_params: Arrays | None = None,
+        aux_params: Arrays | None = None, allow_missing: bool = False, force_rebind: bool = False,
+        force_init: bool = False, begin_epoch: int = 0, num_epoch: int | None = None, validation_metric: Any = None,
+        monitor: Any = None, sparse_row_id_fn: Any = None,
+    ) -> None:  # fmt: skip
         """Train from `begin_epoch` up to `num_epoch`.
 
         Errors
