@@ -63,7 +63,7 @@ PYTHONS ?= $(PYTHON)
 test-packages:
 	.ci/packages $(PYTHONS)
 
-# make docs           the site, in docs/_build/html (two minutes at first, seconds after that)
+# make docs           the site, in docs/_build/html: runs every notebook (two minutes at first, seconds after that)
 $(VENV)/.docs: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@

@@ -1,5 +1,7 @@
 """`mx.io.MNISTIter` on small files; the numbers are what MXNet 1.9.1 gives for the same files."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,33 @@ def test_files_that_are_none_or_do_not_fit_are_refused(files, tmp_path):
     (tmp_path / "few").write_bytes(bytes([0, 0, 8, 1]) + (2).to_bytes(4, "big") + bytes(2))
     with pytest.raises(mx.MXNetError, match="7 images in .* and 2 labels in"):
         mx.io.MNISTIter(image=files["image"], label=str(tmp_path / "few"))
+
+
+def test_a_batch_says_its_shapes():
+    batch = mx.io.DataBatch([mx.nd.ones((2, 3))], [mx.nd.ones(2)])
+    assert str(batch) == "DataBatch: data shapes: [(2, 3)] label shapes: [(2,)]"
+    assert str(mx.io.DataBatch([mx.nd.ones(2)])) == "DataBatch: data shapes: [(2,)] label shapes: None"
+
+
+@pytest.mark.parametrize("name", ["acc", "f1", "mcc", "pearsonr", "loss"])
+def test_a_metric_is_made_from_what_it_tells_of_itself(name):
+    metric = mx.metric.create(name)
+    assert mx.metric.create(json.dumps(metric.get_config())).get_config() == metric.get_config()
+
+
+def test_a_metric_of_all_batches_and_of_the_last_ones():
+    metric = mx.metric.create("acc")
+    metric.update([mx.nd.array([1])], [mx.nd.array([[0, 1.0]])])
+    metric.reset_local()
+    metric.update([mx.nd.array([0])], [mx.nd.array([[0, 1.0]])])
+    assert metric.get_name_value() == [("accuracy", 0.0)]
+    assert metric.get_global_name_value() == [("accuracy", 0.5)]
+
+
+def test_as_many_labels_as_predictions():
+    with pytest.raises(ValueError, match=r"Shape of labels 1 does not match shape of predictions 2"):
+        mx.metric.check_label_shapes([1], [1, 2])
+    with pytest.raises(ValueError, match=r"Shape of labels \(3,\) does not"):
+        mx.metric.check_label_shapes(mx.nd.ones(3), mx.nd.ones((3, 1)), shape=True)
+    labels, preds = mx.metric.check_label_shapes(mx.nd.ones(3), mx.nd.ones(3), wrap=True)
+    assert (len(labels), len(preds)) == (1, 1)

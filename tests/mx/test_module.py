@@ -170,3 +170,53 @@ def test_a_module_predicts_arrays_and_iterators():
 def test_what_comes_too_early_or_is_wrong_is_refused(call):
     with pytest.raises(BindError):
         call()
+
+
+def test_a_bucketing_module_of_a_checkpoint(tmp_path):
+    module = mx.mod.BucketingModule(buckets, default_bucket_key=4)
+    module.bind([("data", (2, 4))], for_training=True)
+    module.init_params(mx.init.Uniform(1))
+    module.save_checkpoint(str(tmp_path / "net"), 3)
+    loaded = mx.mod.BucketingModule.load(str(tmp_path / "net"), 3, sym_gen=buckets, default_bucket_key=4)
+    loaded.bind([("data", (2, 4))])
+    for name, x in module.get_params()[0].items():
+        np.testing.assert_array_equal(loaded.get_params()[0][name], x)
+
+
+def buckets(key):
+    """The sum of a row, whatever its length, times a weight."""
+    weight = mx.sym.Variable("a", shape=(1,), init=mx.init.One())
+    total = mx.sym.sum(mx.sym.Variable("data"), axis=1)
+    return mx.sym.make_loss(mx.sym.broadcast_mul(total, weight)), ("data",), None
+
+
+@pytest.mark.parametrize(("request_", "sizes"), [("write", [2, 4]), ("add", [2, 6])])
+def test_buckets_share_their_gradients(request_, sizes):
+    """As in MXNet 1.9.1, so that with ``grad_req="add"`` they are added up over buckets."""
+    module = mx.mod.BucketingModule(buckets, default_bucket_key=2)
+    module.bind([("data", (1, 2))], for_training=True, grad_req=request_)
+    module.init_params()
+    for key, size in zip((2, 4), sizes, strict=True):
+        shapes = [mx.io.DataDesc("data", (1, key), layout="N")]
+        module.forward_backward(
+            mx.io.DataBatch([mx.nd.ones((1, key))], None, bucket_key=key, provide_data=shapes)
+        )
+        assert module._curr_module._exec_group.execs[0].grad_dict["a"].asscalar() == size
+
+
+def test_names_of_mxnets_own_and_shapes_that_are_none():
+    module = mx.mod.Module(
+        mx.sym.FullyConnected(mx.sym.var("data"), num_hidden=2, name="fc"), label_names=None
+    )
+    with pytest.raises(TypeError, match="the shape of 'data' is no tuple of sizes, but a NDArray"):
+        module.bind([("data", mx.nd.array([3, 4]))])
+    assert not module.binded
+    module.bind([("data", (3, 4))])
+    module.init_params()
+    module.init_optimizer()
+    assert module._symbol is module.symbol
+    assert module._optimizer is module.optimizer
+    assert [len(x) for x in module._exec_group.param_arrays] == [1, 1]
+    assert module._exec_group.grad_arrays[0][0].shape == (2, 4)
+    with pytest.raises(AttributeError, match="Module has no '_nothing'"):
+        module._nothing

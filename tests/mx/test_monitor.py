@@ -40,6 +40,19 @@ def test_a_callback_is_told_of_each_result_or_also_of_what_goes_in(is_train):
     ]  # fmt: skip
 
 
+def test_a_callback_is_told_of_outputs_that_are_hidden_else():
+    """As MXNet 1.9.1 tells them: `var` is one over the deviation."""
+    net = S.tanh(S.BatchNorm(S.Variable("x"), name="bn", eps=0), name="tanh")
+    names = ["bn_output", "bn_mean", "bn_var", "tanh_output"]
+    assert heard(net, False, True, x=(4, 2)) == heard(net, False, False, x=(4, 2)) == names
+    executor, told = net.simple_bind(mx.cpu(), x=(4, 2)), {}
+    executor.set_monitor_callback(lambda name, array: told.update({name: array.asnumpy()}))
+    x = np.arange(8).reshape(4, 2) ** 2
+    executor.forward(is_train=True, x=x)
+    np.testing.assert_allclose(told[b"bn_mean"], x.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(told[b"bn_var"], 1 / x.std(axis=0), rtol=1e-6)
+
+
 def test_a_monitor_tells_arguments_too_every_so_many_batches():
     executor = NET.simple_bind(mx.cpu(), data=(2, 3))
     for array in executor.arg_arrays:

@@ -79,6 +79,60 @@ def test_moving_statistics_change_in_backward_and_only_there():
     np.testing.assert_array_equal(executor.aux_dict["bn_moving_mean"], before)
 
 
+def batch_norm():
+    """Numbers that MXNet 1.9.1 was given, and the outputs that it gave after a run in prediction."""
+    net = sym.BatchNorm(sym.Variable("x"), name="bn", fix_gamma=False)
+    executor = net.simple_bind(tl.cpu(), x=(4, 2))
+    executor.arg_dict["x"][:] = np.arange(8).reshape(4, 2) ** 2
+    executor.arg_dict["bn_gamma"][:], executor.aux_dict["bn_moving_var"][:] = 2, 3
+    executor.aux_dict["bn_moving_mean"][:] = 1
+    return executor, np.arange(8).reshape(4, 2)
+
+
+OF_PREDICTION = [[0, 1.1545082], [2.3090165, 3.4635248], [4.618033, 5.772541], [6.9270496, 8.081557]]
+AS_IN_TRAINING = [
+    [23.081322, -3.4635248], [-80.78905, -370.47406], [-397.0182, -1106.8042], [-925.60614, -2212.4539],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("trained", "is_train", "expected"),
+    [(False, True, AS_IN_TRAINING), (False, False, OF_PREDICTION), (True, False, OF_PREDICTION)],
+)
+def test_after_a_prediction_a_gradient_is_mxnets(trained, is_train, expected):
+    """The numbers are what MXNet 1.9.1 gives."""
+    executor, g = batch_norm()
+    outputs = executor.forward(is_train=trained)[0].asnumpy()
+    executor.backward(g, is_train=is_train)
+    np.testing.assert_allclose(executor.grad_dict["x"], expected, rtol=2e-6, atol=1e-5)
+    np.testing.assert_allclose(executor.grad_dict["bn_gamma"], [159.32214, 277.08197], rtol=1e-6)
+    np.testing.assert_allclose(executor.grad_dict["bn_beta"], [12, 16], rtol=1e-6)
+    np.testing.assert_array_equal(executor.outputs[0], outputs)
+    assert [x.asnumpy().tolist() for x in executor.aux_arrays] == [[1, 1], [3, 3]]
+
+
+def test_training_goes_on_after_a_gradient_of_a_prediction():
+    executor, g = batch_norm()
+    executor.forward(is_train=True)
+    executor.backward(g)
+    trained = executor.grad_dict["x"].asnumpy()
+    executor.forward(is_train=False)
+    executor.backward(2 * g)
+    executor.forward(is_train=True)
+    executor.backward(g)
+    np.testing.assert_array_equal(executor.grad_dict["x"], trained)
+
+
+def test_after_a_prediction_dropout_lets_the_whole_gradient_through():
+    executor = sym.Dropout(sym.Variable("x"), p=0.5).simple_bind(tl.cpu(), x=(50,))
+    executor.forward(is_train=False, x=np.ones(50))
+    executor.backward(np.ones(50))
+    np.testing.assert_array_equal(executor.grad_dict["x"], np.ones(50))
+    executor.forward(is_train=True)
+    executor.backward(np.ones(50))
+    assert set(executor.grad_dict["x"].asnumpy().tolist()) == {0, 2}
+
+
 def test_fix_gamma_writes_one_into_gamma():
     executor = sym.BatchNorm(sym.Variable("x"), name="bn").simple_bind(tl.cpu(), x=(4, 2))
     executor.arg_dict["bn_gamma"][:] = 7

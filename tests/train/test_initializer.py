@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinygrad_lesson import mx
 from tinygrad_lesson.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.random import MXNetGenerator, default_generator, seed
 from tinygrad_lesson.symbol.params import save_params
@@ -231,3 +232,13 @@ def test_a_wrong_setting_is_named(name, arguments, message):
 def test_xavier_needs_two_axes(shape):
     with pytest.raises(ShapeError, match=r"fc_weight.*expected at least two axes"):
         Xavier()("fc_weight", shape)
+
+
+@pytest.mark.parametrize("given", [np.arange(6.0).reshape(2, 3), mx.nd.array(np.arange(6.0).reshape(2, 3))])
+def test_constant_takes_an_array(given):
+    initializer = mx.init.Constant(given)
+    assert initializer.dumps() == '["constant", {"value": [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]}]'
+    np.testing.assert_array_equal(initializer("fc_weight", (2, 3)), np.arange(6.0).reshape(2, 3))
+    assert mx.init.Constant(1).dumps() == '["constant", {"value": 1}]'
+    with pytest.raises(ShapeError, match=r"value is \(2, 3\), expected \(3, 2\) for fc_weight"):
+        initializer("fc_weight", (3, 2))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Number
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -363,21 +364,11 @@ def discard_stderr() -> Iterator[None]:
 def environment(*args: Any) -> Iterator[None]:
     """Environment variables inside: a name and a value, or a dict; None means that there is none."""
     changed = args[0] if len(args) == 1 else {args[0]: args[1]}
-    before = {name: os.environ.get(name) for name in changed}
-    try:
-        put(changed)
+    with mock.patch.dict(os.environ, {name: text for name, text in changed.items() if text is not None}):
+        for name in changed:
+            if changed[name] is None:
+                os.environ.pop(name, None)
         yield
-    finally:
-        put(before)
-
-
-def put(variables: Mapping[str, str | None]) -> None:
-    """Set environment variables, or remove them."""
-    for name, text in variables.items():
-        if text is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = text
 
 
 def is_cd_run() -> bool:

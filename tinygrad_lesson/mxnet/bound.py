@@ -25,7 +25,7 @@ from tinygrad_lesson.arrays import (
 )
 from tinygrad_lesson.engine.errors import BindError, DeviceError, DTypeError, ShapeError, near
 from tinygrad_lesson.engine.graph import Node
-from tinygrad_lesson.engine.shapes import Shape, show
+from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
 
 if TYPE_CHECKING:
     from tinygrad_lesson.mxnet.ndarray import NDArray
@@ -273,6 +273,28 @@ def numbers_there(value: Any, what: str, dtype: Any = None) -> Any:
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"{what} has elements of type {array.dtype}, expected real numbers")
     return array if dtype is None else array.astype(dtype)
+
+
+def resize(
+    parts: Sequence[dict[str, np.ndarray]], wanted: Mapping[str, Any], named: Iterable[str], larger: bool
+) -> None:
+    """Give the arrays of these names other shapes, in the same memory: arguments, gradients and states.
+
+    Errors
+        BindError for a change of an array that is not `named`, and for one that grows unless `larger`.
+    """
+    named = set(named)
+    for name, new in wanted.items():
+        old = next(part[name] for part in parts if name in part)
+        if new is None or not is_complete(new) or new == old.shape:
+            continue
+        change = f"reshape: {name!r} would change from {show(old.shape)} to {show(new)}"
+        if name not in named:
+            raise BindError(f"{change}; name it, or pass partial_shaping=True")
+        if size_of(new) > old.size and not larger:  # type: ignore[operator]
+            raise BindError(f"{change}, which is larger; pass allow_up_sizing=True")
+        for part in (part for part in parts if name in part):
+            part[name] = first_of(part[name], new)
 
 
 def first_of(array: Any, shape: Any) -> Any:

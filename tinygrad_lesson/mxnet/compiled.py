@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from tinygrad_lesson.engine.graph import Edge, Label, Node
+from tinygrad_lesson.engine.graph import Edge, Label, Node, outputs_of
+from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.mxnet.executor import GRADIENT, HEAD, OUTPUT, STATE, Executor
+from tinygrad_lesson.ops.nn import BatchNorm
 from tinygrad_lesson.plan import Builder, Compiler, Plan, Task, parameter_updates, rematerialized
 
 
-def compiled(executor: Executor, is_train: bool, optimizer: Any) -> Plan:
+def compiled(executor: Executor, mode: bool | str, optimizer: Any) -> Plan:
     """Gradient graph, passes and memory plan of one mode of an executor, with an optimizer's step if there is one."""
-    builder = Builder(executor.passes, is_train, executor.dtypes)
+    builder = Builder(executor.passes, mode is True, executor.dtypes)
     for node in executor.order:
         if node.is_variable:
             builder.leaf(node, executor.shapes[Edge(node)], executor.dtypes[Edge(node)])  # type: ignore[arg-type]
-    heads = builder.graph(executor.heads)
+    heads = builder.graph(as_in_training(executor.heads) if mode == "batch" else executor.heads)
     outputs = [(OUTPUT + str(i), edge) for i, edge in enumerate(heads)]
-    outputs += [(STATE + name, edge) for name, edge in new_states(builder, executor.order, True)]
-    outputs += [(name, builder.values[edge.node][edge.index]) for edge, name in executor.inside.items()]
-    updates = gradient_updates(executor, builder, heads) if is_train else []
-    updates += [(name, edge, False) for name, edge in new_states(builder, executor.order, False) if is_train]
+    updates = gradient_updates(executor, builder, heads) if mode else []
+    if isinstance(mode, bool):
+        outputs += [(STATE + name, edge) for name, edge in new_states(builder, executor.order, True)]
+        outputs += [(name, builder.values[edge.node][edge.index]) for edge, name in executor.inside.items()]
+    if mode is True:
+        updates += [(name, edge, False) for name, edge in new_states(builder, executor.order, False)]
     updates = rematerialized(builder, heads, updates) if executor.passes.mirror else updates
     arrays = {**{GRADIENT + name: a for name, a in executor.gradients.items()}, **executor.states}
     targets = {name: (a.shape, a.dtype) for name, a in arrays.items()}
@@ -32,6 +37,17 @@ def compiled(executor: Executor, is_train: bool, optimizer: Any) -> Plan:
     plan = Compiler(builder, executor.passes).compile(Task(outputs, updates, targets, last))
     builder.forget()
     return plan
+
+
+def as_in_training(heads: Sequence[Edge]) -> list[Edge]:
+    """The graph in which batch normalization has the gradient of training, whatever its statistics are."""
+
+    def rule(node: Node, inputs: tuple[Edge, ...]) -> Sequence[Edge] | None:
+        if not isinstance(node.op, BatchNorm):
+            return None
+        return outputs_of(Node(dataclasses.replace(node.op, batch_gradient=True), inputs, node.label))
+
+    return substitute(heads, rule)
 
 
 def gradient_updates(executor: Executor, builder: Builder, heads: Sequence[Edge]) -> list[Any]:

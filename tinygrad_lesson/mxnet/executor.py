@@ -14,7 +14,7 @@ from tinygrad_lesson.arrays import Context, module_of, read_only, require_device
 from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, listed, near, shown
 from tinygrad_lesson.engine.graph import Edge, Node, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
-from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
+from tinygrad_lesson.engine.shapes import Shape, show
 from tinygrad_lesson.mxnet import serial
 from tinygrad_lesson.mxnet.bound import (
     Bound,
@@ -27,6 +27,7 @@ from tinygrad_lesson.mxnet.bound import (
     first_of,
     numbers_there,
     pinned,
+    resize,
     room_for_arrays,
 )
 from tinygrad_lesson.mxnet.naming import watched
@@ -104,10 +105,10 @@ class Executor(Bound):
         self.outputs_now = list(map(read_only, self.blank))
         self.shared: dict[int, np.ndarray] = {}  # outputs that are shown in the memory of another executor
         self.head_gradients: dict[str, np.ndarray] = {}
-        self.made: dict[bool, tuple[Plan, Any]] = {}
-        self.shown: dict[bool, tuple[list[np.ndarray], list[Callable[[], None]]]] = {}
+        self.made: dict[bool | str, tuple[Plan, Any]] = {}
+        self.shown: dict[bool | str, tuple[list[np.ndarray], list[Callable[[], None]]]] = {}
         self.listed: tuple[Any, list[NDArray]] = (None, [])  # `outputs_now`, and these as they are handed out
-        self.ran_training = False
+        self.ran: bool | None = None  # the mode of the last run
         self.monitor: Callable[[bytes, NDArray], Any] | None = None
         self.watched: list[tuple[str, Edge]] = []
 
@@ -164,7 +165,7 @@ class Executor(Bound):
         self.watched = [] if callback is None else list(watched(self.order, monitor_all))
         self.made.clear()
         self.shown.clear()
-        self.ran_training = False
+        self.ran = None
 
     def value(self, edge: Edge, is_train: bool) -> Any:
         """What the last run left of a result that is watched."""
@@ -189,7 +190,7 @@ class Executor(Bound):
         self.outputs_now, copies = self.shown[is_train]
         for copy in copies:
             copy()
-        self.ran_training = is_train
+        self.ran = is_train
 
     def take(self, arguments: Mapping[str, Any]) -> None:
         """Copy `arguments` into their arrays, all or none."""
@@ -214,10 +215,15 @@ class Executor(Bound):
     def backward(self, out_grads: Any = None, is_train: bool = True) -> None:
         """Compute the gradients; `out_grads` gives the cotangents of outputs that are no losses.
 
-        After a forward run in prediction, or before any, the training plan is run first: outputs and states stay.
+        They are those of the last forward run, and before any those of training. With ``is_train=False``, or after a
+        run in prediction, dropout lets a gradient through whole, and batch normalization goes by its moving statistics.
+        Outputs and states stay then.
 
         Errors
             BindError where a cotangent is missing.
+        Source
+            MXNet 1.9. After a prediction, unless ``is_train=False``, batch normalization there has the gradient of
+            training, with the moving statistics in the place of the batch's.
         """
         several = isinstance(out_grads, list | tuple)
         given = [] if out_grads is None else list(out_grads) if several else [out_grads]
@@ -225,7 +231,8 @@ class Executor(Bound):
             raise BindError(
                 f"backward: {len(given)} gradients for {len(self.heads)} outputs, {listed(self.output_names)}"
             )
-        copies, run = [], self.runner(True)
+        mode = True if is_train and self.ran is not False else "batch" if is_train else "moving"
+        copies, run = [], self.runner(mode)
         for key, array in self.head_gradients.items():
             i = int(key.removeprefix(HEAD))
             if i >= len(given) or given[i] is None:
@@ -235,7 +242,7 @@ class Executor(Bound):
                 )
             copies.append((array, given[i], f"backward: the gradient of output {self.output_names[i]!r}"))
         assign_all(copies)
-        if self.ran_training:
+        if mode is True and self.ran:
             run.backward()
             return
         kept = {name: array.copy() for name, array in self.states.items()}
@@ -309,17 +316,8 @@ class Executor(Bound):
             self.order, {leaves[name]: tuple(shape) for name, shape in shapes.items()}, "reshape"
         )
         parts = [dict(self.arguments), dict(self.gradients), dict(self.states)]
-        for name, edge in leaves.items():
-            old, new = {**self.arguments, **self.states}[name], inferred[edge]
-            if new is None or not is_complete(new) or new == old.shape:
-                continue
-            change = f"reshape: {name!r} would change from {show(old.shape)} to {show(new)}"
-            if name not in shapes and not partial_shaping:
-                raise BindError(f"{change}; name it, or pass partial_shaping=True")
-            if size_of(new) > old.size and not allow_up_sizing:  # type: ignore[operator]
-                raise BindError(f"{change}, which is larger; pass allow_up_sizing=True")
-            for part in (part for part in parts if name in part):
-                part[name] = first_of(part[name], new)
+        wanted = {name: inferred[edge] for name, edge in leaves.items()}
+        resize(parts, wanted, leaves if partial_shaping else shapes, allow_up_sizing)
         made = Executor(
             self.heads, self.output_names, parts[0], parts[1], parts[2], self.requests, context=self.context, passes=self.passes,  # noqa: E501
             runner=self.runner_name, generator=self.generator, caller="reshape",
@@ -340,19 +338,19 @@ class Executor(Bound):
 
     # How it is done.
 
-    def runner(self, is_train: bool) -> Any:
-        """The runner of the training or the prediction plan, made when first used."""
-        if is_train not in self.made:
+    def runner(self, mode: bool | str) -> Any:
+        """The runner of the training or the prediction plan, or of one for gradients of predictions; made when used."""
+        if mode not in self.made:
             with collector_paused(), room_for_arrays("bind"):
-                self.make(is_train)
-        return self.made[is_train][1]
+                self.make(mode)
+        return self.made[mode][1]
 
-    def make(self, is_train: bool) -> None:
+    def make(self, mode: bool | str) -> None:
         """Compile the plan of one mode and bind it to a runner."""
-        plan = self.compile(is_train)
+        plan = self.compile(mode)
         for i, array in enumerate(self.outputs_now):
             if HEAD + str(i) in plan.arguments:
-                self.head_gradients[HEAD + str(i)] = np.zeros_like(array)
+                self.head_gradients.setdefault(HEAD + str(i), np.zeros_like(array))
         arrays = {**self.arguments, **self.states, **self.head_gradients}
         arrays.update({GRADIENT + name: a for name, a in self.gradients.items()})
         run = find_runner(self.runner_name, self.context)(plan, arrays, self.generator)
@@ -366,11 +364,11 @@ class Executor(Bound):
                 shown[i] = copies[-1][0]
         states = [name for name in plan.outputs if name.startswith(STATE)]
         copies += [(self.states[name.removeprefix(STATE)], run.result(name)) for name in states]
-        self.shown[is_train] = (
+        self.shown[mode] = (
             [read_only(array) for array in shown],
             [partial(module_of(own).copyto, own, result) for own, result in copies],
         )
-        self.made[is_train] = plan, run
+        self.made[mode] = plan, run
 
     def plan(self, is_train: bool = True, optimizer: Any = None) -> Plan:
         """The plan of one mode, to be printed, drawn or saved.
@@ -393,8 +391,8 @@ class Executor(Bound):
         with collector_paused():
             return self.compile(is_train, optimizer)
 
-    def compile(self, is_train: bool, optimizer: Any = None) -> Plan:
-        """Gradient graph, passes and memory plan of one mode."""
+    def compile(self, is_train: bool | str, optimizer: Any = None) -> Plan:
+        """Gradient graph, passes and memory plan of one mode: True, False, or `batch`, `moving` (see `backward`)."""
         compiled: Any = importlib.import_module("tinygrad_lesson.mxnet.compiled")
         plan: Plan = compiled.compiled(self, is_train, optimizer)
         return plan

@@ -5,18 +5,37 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from tinygrad_lesson.engine.errors import DTypeError, near
+from tinygrad_lesson.engine.errors import DTypeError, GraphError, near
 from tinygrad_lesson.files import as_path, plain, read_text
 from tinygrad_lesson.mxnet import serial
 from tinygrad_lesson.mxnet.creating import DRAWN
 from tinygrad_lesson.mxnet.naming import NameManager
 from tinygrad_lesson.mxnet.register import OPERATORS, offered, offered_names
-from tinygrad_lesson.mxnet.symbol import Symbol, apply, binary, group, variable
+from tinygrad_lesson.mxnet.symbol import Symbol, apply, binary, variable
 
 Variable = var = variable
+
+
+def group(symbols: Sequence[Symbol]) -> Symbol:
+    """One symbol with the outputs of several.
+
+    Errors
+        GraphError for an empty list; DTypeError for what is no symbol.
+    """
+    if isinstance(symbols, Symbol | str) or not isinstance(symbols, Iterable):
+        raise DTypeError(f"Group: {symbols!r} is no list of symbols")
+    symbols = list(symbols)
+    if not symbols:
+        raise GraphError("Group: the list of symbols is empty")
+    for symbol in symbols:
+        if not isinstance(symbol, Symbol):
+            raise DTypeError(f"Group: {symbol!r} is no Symbol")
+    return Symbol([edge for symbol in symbols for edge in symbol.heads])
+
+
 Group = group
 
 

@@ -141,11 +141,18 @@ def suffix(key: str) -> str:
     return next((h for h in HIDDEN if key.endswith(f"_{h}")), "")
 
 
+def with_plain_names(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Attributes as MXNet lists them: some hidden ones under their plain name too."""
+    plain = {key[2:-2]: v for key, v in attributes.items() if key[2:-2] in HIDDEN}
+    return {**attributes, **plain}
+
+
 def watched(order: Sequence[Node], inputs_too: bool) -> Iterator[tuple[str, Edge]]:
     """Name and edge of each result in the order of computation; with `inputs_too` also of what goes into each node.
 
     Source
-        MXNet 1.9, ``Executor.set_monitor_callback``, whose further outputs, such as a mask, are not here.
+        MXNet 1.9, ``Executor.set_monitor_callback``: with outputs that are hidden else, such as the mean and `var` of
+        batch normalization, as far as they are computed here (a mask is not).
     """
     for node in order:
         if node.op is None:
@@ -155,7 +162,7 @@ def watched(order: Sequence[Node], inputs_too: bool) -> Iterator[tuple[str, Edge
                 if edge.node.is_variable:
                     yield edge.node.name, edge
                 yield f"{node.name}_{name}", edge
-        yield from ((output_name(edge), edge) for edge in outputs_of(node)[: visible(node)])
+        yield from ((output_name(edge), edge) for edge in outputs_of(node)[: len(output_names(node))])
 
 
 def input_names(node: Node) -> Sequence[str]:
@@ -180,6 +187,11 @@ def output_name(edge: Edge) -> str:
     node = edge.node
     if node.op is None:
         return node.name
+    return f"{node.name}_{output_names(node)[edge.index]}"
+
+
+def output_names(node: Node) -> Sequence[str]:
+    """What MXNet calls the outputs of an operator, the hidden ones too."""
     known = find(node.label.mxnet_op)
-    names = known.output_names(node.op) if known else node.op.outputs
-    return f"{node.name}_{names[edge.index]}"
+    names: Sequence[str] = known.output_names(node.op) if known else node.op.outputs  # type: ignore[union-attr, arg-type]
+    return names

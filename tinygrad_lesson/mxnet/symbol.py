@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,13 +34,13 @@ from tinygrad_lesson.mxnet.asked import Asked, as_dtype, as_sizes
 from tinygrad_lesson.mxnet.bound import as_ndarray, collector_paused
 from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.mxnet.naming import (
-    HIDDEN,
     NameManager,
     is_hidden,
     is_wrapped,
     output_name,
     scoped,
     visible,
+    with_plain_names,
     wrapped,
 )
 from tinygrad_lesson.mxnet.register import DTYPE_CODES, Operator, as_factor, as_text, find, offered
@@ -73,7 +73,9 @@ class Symbol(Asked, Spelled, Displayed):
                 raise GraphError(f"{self!r}: {count} called {index!r}; {near(index, self.list_outputs())}")
             return Symbol(found)
         if isinstance(index, slice):
-            return group([Symbol([edge]) for edge in self.heads[index]])
+            if not self.heads[index]:
+                raise GraphError(f"{self!r}: no output is in {index!r}")
+            return Symbol(self.heads[index])
         if not isinstance(index, int | np.integer):
             raise DTypeError(f"{self!r}: an output is chosen by its number or its name, not by {index!r}")
         return Symbol([self.heads[index]])
@@ -241,12 +243,6 @@ def restored(nodes: Any, heads: Any) -> Symbol:
     return Symbol(unpacked(nodes, heads))
 
 
-def with_plain_names(attributes: Mapping[str, str]) -> dict[str, str]:
-    """Attributes as MXNet lists them: some hidden ones under their plain name too."""
-    plain = {key[2:-2]: v for key, v in attributes.items() if key[2:-2] in HIDDEN}
-    return {**attributes, **plain}
-
-
 def single(value: Any, what: str) -> Edge:
     """The one edge of an input.
 
@@ -396,20 +392,3 @@ def variable(
     for key in ("lr_mult", "wd_mult"):
         as_factor(attributes.get(f"__{key}__", "1"), f"{where}: {key}")
     return Symbol([Edge(Node(None, label=Label(name, attributes=attributes)))])
-
-
-def group(symbols: Sequence[Symbol]) -> Symbol:
-    """One symbol with the outputs of several.
-
-    Errors
-        GraphError for an empty list; DTypeError for what is no symbol.
-    """
-    if isinstance(symbols, Symbol | str) or not isinstance(symbols, Iterable):
-        raise DTypeError(f"Group: {symbols!r} is no list of symbols")
-    symbols = list(symbols)
-    if not symbols:
-        raise GraphError("Group: the list of symbols is empty")
-    for symbol in symbols:
-        if not isinstance(symbol, Symbol):
-            raise DTypeError(f"Group: {symbol!r} is no Symbol")
-    return Symbol([edge for symbol in symbols for edge in symbol.heads])

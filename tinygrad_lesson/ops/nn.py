@@ -117,6 +117,9 @@ class BatchNorm(Op):
     output_mean_var: bool = attr(False, doc="show mean and variance as results")
     axis: int = attr(1, doc="the axis of the channels")
     is_train: bool = attr(False, doc="use the statistics of the batch; set when bound")
+    batch_gradient: bool = attr(
+        False, shown=False, doc="as if the moving statistics were the batch's, backward"
+    )
 
     outputs = ("output", "mean", "var")
 
@@ -203,7 +206,7 @@ class BatchNorm(Op):
         scale = inverse if self.fix_gamma else gamma * inverse
 
         def data_gradient():
-            if not self.uses_batch:
+            if not (self.uses_batch or self.batch_gradient):
                 return g * align(scale)
             mean_g, mean_gn = F.mean(g, **others), F.mean(g * normal, **others)
             dx = align(scale) * (g - align(mean_g) - normal * align(mean_gn))

@@ -58,6 +58,10 @@ class DataBatch:
     provide_data: list[DataDesc] | None = None
     provide_label: list[DataDesc] | None = None
 
+    def __str__(self) -> str:
+        shapes = [None if part is None else [x.shape for x in part] for part in (self.data, self.label)]
+        return "{}: data shapes: {} label shapes: {}".format(type(self).__name__, *shapes)
+
 
 class DataIter:
     """An iterator over batches; one of your own has `next`, or `iter_next`, `getdata`, `getlabel`, and the lists

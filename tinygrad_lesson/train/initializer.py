@@ -194,11 +194,21 @@ class One(Initializer):
 @register("constant")
 @dataclass(frozen=True, eq=False)
 class Constant(Initializer):
-    """All weights `value`."""
+    """All weights `value`, or those of an array."""
 
-    value: float = 0.0
+    value: Any = 0.0
+
+    def __post_init__(self) -> None:
+        """Keep an array as lists, which text can hold."""
+        if not np.ndim(self.value):
+            return super().__post_init__()
+        self.__dict__["value"] = np.asarray(self.value).tolist()
+        self.__dict__["_kwargs"] = {"value": self.value}
+        return None
 
     def _weight(self, name: str, shape: Sequence[int], generator: MXNetGenerator) -> Array:
+        if np.ndim(self.value) and np.shape(self.value) != tuple(shape):
+            raise ShapeError(f"Constant: value is {np.shape(self.value)}, expected {tuple(shape)} for {name}")
         return np.full(shape, self.value, np.float32)
 
 

@@ -161,8 +161,11 @@ class EvalMetric:
 
     def get_name_value(self) -> list[tuple[str, Any]]:
         """The name and the number of each metric in it."""
-        names, values = self.get()
-        return list(zip(names, values, strict=True)) if isinstance(names, list) else [(names, values)]
+        return _told(*self.get())
+
+    def get_global_name_value(self) -> list[tuple[str, Any]]:
+        """The name and the number of each metric in it, of all rows since `reset`."""
+        return _told(*self.get_global())
 
     def get_config(self) -> dict[str, Any]:
         """What `create` makes the same metric from."""
@@ -333,6 +336,11 @@ def create(metric: Any, *given: Any, **settings: Any) -> Metric:
     raise DTypeError(
         f"metric is {metric!r:.80}, expected a name, a function of (label, prediction), or a list"
     )
+
+
+def _told(names: Any, values: Any) -> list[tuple[str, Any]]:
+    """Each name with its number; there is one of both, or lists."""
+    return list(zip(names, values, strict=True)) if isinstance(names, list) else [(names, values)]
 
 
 def _pairs(name: str, labels: Arrays, preds: Arrays) -> list[tuple[npt.ArrayLike, npt.ArrayLike]]:

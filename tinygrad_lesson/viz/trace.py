@@ -85,7 +85,7 @@ def of_executor(executor: Executor) -> Graph:
 def values_of(executor: Executor) -> dict[Edge, Any]:
     """Values of all edges but those that depend on random numbers, which no second run would repeat."""
     bound = {**executor.arguments, **executor.states}
-    F = Arrays(executor.ran_training)
+    F = Arrays(bool(executor.ran))
     F.values.update({node: (bound[node.name],) for node in executor.order if node.is_variable})
     drawn = between(
         executor.order, [node for node in executor.order if node.op is not None and node.op.random]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.engine.errors import BindError, FormatError
+from tinygrad_lesson.engine.errors import BindError, DTypeError, FormatError
 from tinygrad_lesson.mx.ndarray import load, save
 from tinygrad_lesson.mxnet.ndarray import NDArray, as_ndarray, bare
 from tinygrad_lesson.train import metric
@@ -20,9 +20,28 @@ from tinygrad_lesson.train.initializer import Uniform
 Arrays = Mapping[str, Any]
 
 
+PRIVATE = {  # names of MXNet's own that scripts use all the same
+    "_symbol": "symbol", "_optimizer": "optimizer", "_updater": "updater", "_context": "context",
+    "_exec_group": "group", "_param_names": "param_names", "_aux_names": "aux_names", "_output_names": "output_names",
+    "_modules": "modules", "_data_names": "data_names", "_label_names": "label_names", "_data_shapes": "data_shapes",
+    "_buckets": "buckets",
+    "_label_shapes": "label_shapes", "_curr_module": "current",
+}  # fmt: skip
+
+
 def described(shapes: Any) -> list[DataDesc]:
-    """Descriptions of arrays, from those or from pairs of a name and a shape."""
-    return [x if isinstance(x, DataDesc) else DataDesc(*x) for x in shapes or ()]
+    """Descriptions of arrays, from those or from pairs of a name and a shape.
+
+    Errors
+        DTypeError for a shape that is no tuple of sizes.
+    """
+    found = [x if isinstance(x, DataDesc) else DataDesc(*x) for x in shapes or ()]
+    for told in found:
+        if not isinstance(told.shape, list | tuple):
+            raise DTypeError(
+                f"bind: the shape of {told.name!r} is no tuple of sizes, but a {type(told.shape).__name__}"
+            )
+    return found
 
 
 def as_metric(eval_metric: Any) -> Any:
@@ -86,6 +105,11 @@ class BaseModule:
         self.for_training, self.inputs_need_grad, self.grad_req = for_training, inputs_need_grad, grad_req
         self.make_room(data_shapes, label_shapes, shared_module, force_rebind)
         self.binded = True
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in PRIVATE:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}")
+        return getattr(self, PRIVATE[name])
 
     # What each kind of module does its own way.
 
@@ -239,29 +263,14 @@ class BaseModule:
         return merged if len(merged) > 1 or always_output_list else merged[0]
 
     def fit(
-        self,
-        train_data: Any,
-        eval_data: Any = None,
-        eval_metric: Any = "acc",
-        epoch_end_callback: Any = None,
-        batch_end_callback: Any = None,
-        kvstore: Any = "local",
-        optimizer: Any = "sgd",
-        optimizer_params: Any = (("learning_rate", 0.01),),
-        eval_end_callback: Any = None,
-        eval_batch_end_callback: Any = None,
-        initializer: Any = Uniform(0.01),
-        arg_params: Arrays | None = None,
-        aux_params: Arrays | None = None,
-        allow_missing: bool = False,
-        force_rebind: bool = False,
-        force_init: bool = False,
-        begin_epoch: int = 0,
-        num_epoch: int | None = None,
-        validation_metric: Any = None,
-        monitor: Any = None,
-        sparse_row_id_fn: Any = None,
-    ) -> None:
+        self, train_data: Any, eval_data: Any = None, eval_metric: Any = "acc", epoch_end_callback: Any = None,
+        batch_end_callback: Any = None, kvstore: Any = "local", optimizer: Any = "sgd",
+        optimizer_params: Any = (("learning_rate", 0.01),), eval_end_callback: Any = None,
+        eval_batch_end_callback: Any = None, initializer: Any = Uniform(0.01), arg_params: Arrays | None = None,
+        aux_params: Arrays | None = None, allow_missing: bool = False, force_rebind: bool = False,
+        force_init: bool = False, begin_epoch: int = 0, num_epoch: int | None = None, validation_metric: Any = None,
+        monitor: Any = None, sparse_row_id_fn: Any = None,
+    ) -> None:  # fmt: skip
         """Train from `begin_epoch` up to `num_epoch`.
 
         Errors

@@ -11,6 +11,7 @@ from tinygrad_lesson.engine.errors import BindError
 from tinygrad_lesson.mx.module.base import BaseModule
 from tinygrad_lesson.mx.module.single import Module
 from tinygrad_lesson.mxnet.ndarray import NDArray
+from tinygrad_lesson.mxnet.params import load_checkpoint
 from tinygrad_lesson.train.initializer import Uniform
 
 
@@ -46,6 +47,24 @@ class BucketingModule(BaseModule):
         self.monitors: list[Any] = []
         self.current = self.generated(default_bucket_key)
         self.current_key = default_bucket_key
+
+    @staticmethod
+    def load(
+        prefix: str,
+        epoch: int,
+        load_optimizer_states: bool = False,
+        sym_gen: Any = None,
+        default_bucket_key: Any = None,
+        **settings: Any,
+    ) -> BucketingModule:
+        """The module of a checkpoint, to be bound; its parameters are there, its symbols are those of `sym_gen`."""
+        made = BucketingModule(sym_gen, default_bucket_key, **settings)
+        _, arguments, states = load_checkpoint(prefix, epoch)
+        made.current.loaded = arguments, states
+        made.current.params_initialized = made.params_initialized = True
+        if load_optimizer_states:
+            made.current.states_file = f"{prefix}-{epoch:04d}.states"
+        return made
 
     def generated(self, key: Any) -> Module:
         """A module for a bucket."""

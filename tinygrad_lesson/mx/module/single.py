@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -135,8 +136,11 @@ class Module(BaseModule):
             n: known[n] if n in known and n in self.param_names and known[n].shape == x.shape else x
             for n, x in arguments.items()
         }
+        kept = {n: g for n, g in shared.grad_dict.items() if g is not None and own.get(n) is known[n]}
         gradients = {
-            n: as_ndarray(np.zeros(x.shape, x.dtype)) for n, x in own.items() if requests[n] != "null"
+            n: kept[n] if n in kept else as_ndarray(np.zeros(x.shape, x.dtype))
+            for n, x in own.items()
+            if requests[n] != "null"
         }
         aux = {
             n: shared.aux_dict[n] if n in shared.aux_dict and shared.aux_dict[n].shape == x.shape else x
@@ -183,6 +187,14 @@ class Module(BaseModule):
             raise BindError("install_monitor: call bind first")
         self.monitors.append(mon)
         mon.install(self.executor)
+
+    @property
+    def group(self) -> Any:
+        """What MXNet calls the group of executors, one for each device: here of one, with its arrays."""
+        exe = self.executor
+        arrays = {"param_arrays": exe.arg_dict, "grad_arrays": exe.grad_dict}
+        found = {what: [[named[n]] for n in self.param_names] for what, named in arrays.items()}
+        return SimpleNamespace(execs=[exe], param_names=self.param_names, aux_names=self.aux_names, **found)
 
     @property
     def output_shapes(self) -> list[tuple[str, tuple[int, ...]]]:  # type: ignore[override]
