@@ -454,3 +454,38 @@ def test_a_derivative_may_be_taken_inside_by_a_constant():
     assert [f(np.array(w)).item() for w in (3.0, 5.0)] == [36.0, 60.0]
     g = tl.jit(tl.grad(lambda w: tl.sum(tl.grad(lambda x: tl.sum(w * w * x * x))(two))))
     assert g(np.array(3.0)).item() == 24.0
+
+
+def test_numbers_that_depend_on_no_array_are_results_like_others():
+    y, z = tl.jit(lambda x: (x, tl.sin(2.0)))(np.ones(2))
+    assert (y.tolist(), z.item()) == ([1.0, 1.0], np.sin(2.0))
+    last, rows = tl.jit(lambda: tl.scan(lambda s, _: (s + 2.0, s), 0.0, length=20))()
+    assert (last.item(), rows.tolist()) == (40.0, list(range(0, 40, 2)))
+
+
+def test_the_first_call_draws_what_a_later_one_draws_from_the_same_seed():
+    f, x = tl.jit(lambda x: tl.dropout(x, 0.5)), np.ones(50)
+    found = []
+    for _ in range(2):
+        tl.manual_seed(0)
+        found.append([f(x).tolist(), f(x).tolist()])
+    assert found[0] == found[1]
+    assert found[0][0] != found[0][1]
+
+
+def test_a_method_is_traced_for_its_object_as_it_is():
+    class Line:
+        def __init__(self, slope):
+            self.slope = slope
+
+        @tl.jit
+        def at(self, x):
+            return self.slope * x
+
+    one, other = Line(2.0), Line(np.full(2, 3.0))
+    assert one.at(np.ones(2)).tolist() == [2.0, 2.0]
+    assert other.at(np.ones(2)).tolist() == [3.0, 3.0]
+    other.slope[0] = 7.0
+    one.slope = 4.0
+    assert [one.at(np.ones(2)).tolist(), other.at(np.ones(2)).tolist()] == [[4.0, 4.0], [7.0, 3.0]]
+    assert Line.at(one, np.ones(2)).tolist() == [4.0, 4.0]

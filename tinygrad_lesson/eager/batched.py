@@ -122,9 +122,9 @@ class Batch(Level):
         return [F.stack(*parts, axis=0) for parts in zip(*rows, strict=True)]
 
     def compiled(self, op: Compiled, below: Sequence[Any], flags: Sequence[bool]) -> list[Any] | None:
-        """A traced function, traced once more for a batch; one that draws is run sample by sample."""
+        """A traced function, traced once more for a batch; one that draws or has states is run sample by sample."""
         program, key = op.program, ("vmap", self.count, *flags)
-        if program.drawn:
+        if program.drawn or program.moving:
             return None
         if key not in program.derived:
             axes = tuple([0 if flag else None for flag in flags])

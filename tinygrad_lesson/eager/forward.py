@@ -187,7 +187,7 @@ def of_compiled(self: Compiled, F: Any, tangents: Sequence[Any], y: Any, *args: 
     floats = [i for i, (_, dtype) in enumerate(program.shapes[: program.shown]) if dtype.kind == "f"]
     found: list[Any] = [None] * len(ys)
     if places and floats:
-        given = (*[tangents[i] for i in places], *ys[program.shown :], *args)
+        given = (*[tangents[i] for i in places], *program.draws(ys), *args)
         moved = F.apply(Compiled(program=pushed(program, places, floats)), given)
         for i, t in zip(floats, moved if isinstance(moved, tuple) else (moved,), strict=True):
             found[i] = t

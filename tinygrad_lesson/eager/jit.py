@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import types
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -18,7 +19,8 @@ from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.differential import PASSED, vjp
 from tinygrad_lesson.eager.nested import is_tree, put_together, take_apart, tensors_in
-from tinygrad_lesson.eager.recording import RECORDING, alone, tracing, unhidden
+from tinygrad_lesson.eager.recording import RECORDING, alone, replaying, tracing, uncollected, unhidden
+from tinygrad_lesson.eager.states import State, States
 from tinygrad_lesson.eager.tensor import FEW, Tensor, devices, results_of, wrap
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError
@@ -45,9 +47,10 @@ def jit(f: Callable[..., Any], *, runner: str | None = None, passes: Passes = Pa
     What `f` sees without being given it, in a closure, a global, a default, an attribute of an object, is compared
     before each call with what it was; where it differs, `f` is traced anew. So pass as an argument what changes often.
     What Python does not see, such as a file, a clock or NumPy's random numbers, stays as it was at the trace.
+    States, as the moving statistics of a batch normalization, are read at each call, and move.
 
     Errors
-        GraphError where `f` looks at a value, as `if x.sum() > 0` does, or changes a state or an array from outside;
+        GraphError where `f` looks at a value, as `if x.sum() > 0` does, or writes into an array from outside;
         DTypeError for complex and masked arrays; LessonError for a runner that does not exist.
 
     Example
@@ -74,6 +77,10 @@ class Jitted:
     def __reduce__(self) -> Any:  # for copy and pickle
         return type(self), (self.__wrapped__, self.runner, self.passes)
 
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        """A method of an object, whose attributes are seen as those of any other."""
+        return self if owner is None else types.MethodType(self, owner)
+
     def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: D102
         inputs: list[Tensor] = []
         key: list[Any] = []
@@ -83,8 +90,10 @@ class Jitted:
             key.append(tuple(named))
             take_apart(tuple(named.values()), inputs, key, None)
         program = self.program(tuple(key), inputs, (arguments, named))
+        if program.states:
+            inputs += [inputs[s] if isinstance(s, int) else s for s in program.states]
         recorded = RECORDING.on and any([t.node is not None for t in inputs])  # noqa: C419
-        if recorded or RECORDING.tracing or RECORDING.levels:
+        if recorded or program.moving or RECORDING.tracing or RECORDING.levels:
             results = apply(Compiled(program=program), inputs)
             return program.packed(results if isinstance(results, tuple) else (results,))
         return program.packed([wrap(y) for y in program.run([t.array for t in inputs])])
@@ -145,10 +154,10 @@ def call_layer(layer: Any, *arguments: Any, **named: Any) -> Any:
 class Traced(Copied):
     """What a function recorded. What it takes from outside becomes a variable: `outside` has its array."""
 
-    def __init__(self, leaves: Sequence[Node], captured: Captured) -> None:
+    def __init__(self, leaves: Sequence[Node], captured: Captured, states: States) -> None:
         super().__init__()
         self.values.update({leaf: (Edge(leaf),) for leaf in leaves})
-        self.captured = captured
+        self.captured, self.states = captured, states
         self.outside: dict[Node, Any] = {}
         self.known: dict[Any, Edge] = {}
 
@@ -166,6 +175,8 @@ class Traced(Copied):
         """
         if t.node is not None and t.node.label is not PASSED:  # else its derivative was taken inside
             raise GraphError("jit: the function uses a recorded tensor from outside; pass it as an argument")
+        if id(t) in self.states.known:  # read before it was known to be a state
+            return Edge(self.states.known[id(t)].first.node)
         small = np.size(t.array) <= FEW and t.array.__class__ not in MODULES  # of which each use has a copy
         key = (t.shape, t.dtype, np.asarray(t.array).tobytes()) if small else id(t.array)
         if key not in self.known:
@@ -201,6 +212,7 @@ class Program:
     After the results that are `shown` come those of its random ops, so that the gradient is that of the same draw.
     """
 
+    @uncollected()
     def __init__(
         self, f: Callable[..., Any], inputs: Sequence[Tensor], settings: Jitted, captured: Captured
     ) -> None:
@@ -209,22 +221,11 @@ class Program:
         self.examples = [own_copy(real(t.example(), "jit: an argument")) for t in inputs]
         self.place = self.device()
         self.leaves = [Node(None, label=Label(f"input {i}"), values=no_grad_here) for i in range(len(inputs))]
-        with tracing(), alone():
-            leaves = zip(self.examples, self.leaves, strict=True)
-            result = unhidden(f, [wrap(x, leaf) for x, leaf in leaves], {})
-        if captured.written():
-            raise GraphError(
-                "jit: the function writes into an array from outside, which would happen but once"
-            )
-        captured.forget_changes()
-        outputs = tensors_in(result)
-        self.form, self.shown = put_together(result, itertools.repeat(wrap(0.0))), len(outputs)
-        recorded = ancestors([t.node for t in outputs if t.node is not None])
-        draws = [node for node in recorded if node.op is not None and node.op.random]
-        outputs += [t for node in draws for t in all_results(node)]
-        self.drawn = [own_copy(t.array) for t in outputs[self.shown :]]
+        states = States()
+        outputs = self.traced(f, states)
+        self.drawn = [own_copy(t.array) for t in outputs[self.shown : len(outputs) - self.moving]]
         self.shapes = [(t.shape, t.dtype) for t in outputs]
-        F = Traced(self.leaves, captured)
+        F = Traced(self.leaves, captured, states)
         self.heads, self.outside = F.graph(outputs), F.outside
         self.order = [n for n in ancestors([edge.node for edge in self.heads]) if n.op is not None]
         self.results = [f"output {i}" for i in range(len(self.heads))]
@@ -238,6 +239,37 @@ class Program:
         )
         self.pull: Program | None = None
         self.derived: dict[Any, Program] = {}  # what other transformations have made of it
+
+    def traced(self, f: Callable[..., Any], states: States) -> list[Tensor]:
+        """What the function gives, what its random ops draw, and the new values of its states.
+
+        `states` are inputs behind the arguments: tensors from outside, and numbers of arguments; those that move last.
+
+        Errors
+            GraphError if it writes into an array from outside.
+        """
+        arguments = [wrap(x, leaf) for x, leaf in zip(self.examples, self.leaves, strict=True)]
+        with tracing(), alone(), states:
+            result = unhidden(f, arguments, {})
+        if self.captured.written():
+            raise GraphError(
+                "jit: the function writes into an array from outside, which would happen but once"
+            )
+        self.captured.forget_changes()
+        self.captured.forget([state.tensor for state in states.known.values()])
+        shown = [states.current(t) for t in tensors_in(result)]
+        self.form, self.shown = put_together(result, itertools.repeat(wrap(0.0))), len(shown)
+        used = sorted(states.used(), key=State.has_moved)
+        new = [state.now for state in used if state.has_moved()]
+        number = {id(t): i for i, t in enumerate(arguments)}
+        self.states, self.moving = [number.get(id(s.tensor), s.tensor) for s in used], len(new)
+        for i, state in enumerate(used, len(self.leaves)):
+            state.first.node.label = Label(f"input {i}")
+        self.leaves += [state.first.node for state in used]
+        self.examples += [own_copy(real(state.tensor.array, "jit: a state")) for state in used]
+        recorded = ancestors([t.node for t in (*shown, *new) if t.node is not None])
+        draws = [node for node in recorded if node.op is not None and node.op.random]
+        return [*shown, *[t for node in draws for t in all_results(node)], *new]
 
     def device(self) -> Context:
         """Where the arguments lie.
@@ -255,8 +287,13 @@ class Program:
         F = Again(draws)
         F.values.update({leaf: (x,) for leaf, x in zip(self.leaves, inputs, strict=True)})
         F.values.update({node: (wrap(x),) for node, x in self.outside.items()})
-        interpret(F, self.order)
+        with replaying():
+            interpret(F, self.order)
         return [F.read(edge) for edge in self.heads[: self.shown]]
+
+    def draws(self, results: Sequence[Any]) -> Sequence[Any]:
+        """Those of all results that were drawn."""
+        return results[self.shown : self.shown + len(self.drawn)]
 
     def run(self, values: Sequence[Any]) -> list[np.ndarray]:
         """All results for arrays of the traced shapes."""
@@ -324,6 +361,9 @@ def planned(
     heads = narrowed(heads)
     interpret(builder, ancestors([edge.node for edge in heads]))
     edges = [builder.read(edge) for edge in heads]
+    for i, (shape, dtype) in enumerate(shapes):
+        if (number := builder.number(edges[i])) is not None:
+            edges[i] = builder.full(shape=shape, value=number, dtype=str(dtype))
     targets = {f"output {i}": known for i, known in enumerate(shapes)}
     updates = [(name, edge, False) for name, edge in zip(targets, edges, strict=True)]
     plan = Compiler(builder, passes).compile(Task([], updates, targets))
@@ -366,7 +406,12 @@ class Compiled(Op):
     @property
     def outputs(self) -> tuple[str, ...]:
         """One name for each result."""
-        return tuple(f"output{i}" for i in range(len(self.program.shapes)))
+        return tuple(f"output{i}" for i in range(len(self.program.shapes) - self.program.moving))
+
+    @property
+    def states(self) -> tuple[str, ...]:  # type: ignore[override]
+        """One name for each state that moves."""
+        return tuple(f"state{i}" for i in range(self.program.moving))
 
     @property
     def visible(self) -> int:
@@ -397,6 +442,6 @@ class Compiled(Op):
         ys, gs = (y, g) if len(program.shapes) > 1 else ((y,), (g,))
         shown = range(program.shown)
         seeds = [filled(F, ys[i]) if gs[i] is None else gs[i] for i in shown]
-        pulled = F.apply(Compiled(program=pull), (*seeds, *ys[program.shown :], *args))
+        pulled = F.apply(Compiled(program=pull), (*seeds, *program.draws(ys), *args))
         gradients = iter(pulled if isinstance(pulled, tuple) else (pulled,))
         return tuple(next(gradients) if x.dtype.kind == "f" else None for x in program.examples)
