@@ -20,6 +20,7 @@ from tinygrad_lesson.eager.tensor import (
     operand,
     recorded_as,
     results_of,
+    same,
     wrap,
 )
 from tinygrad_lesson.engine.dtypes import NUMBERS
@@ -61,7 +62,7 @@ def apply(op: Op, inputs: Sequence[Any], every: bool = False, xp: Any = np) -> A
     except AttributeError:  # a number has no shape
         if not any(type(x) in NUMBERS for x in arrays):
             raise
-        arrays = [xp.asarray(t.array) if type(t.array) in NUMBERS else t for t in tensors]
+        arrays = [same(t, xp.asarray(t.array)) if type(t.array) in NUMBERS else t for t in tensors]
         return apply(op, arrays, every)
     except (ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
         raise explained(op, tensors, error) from error

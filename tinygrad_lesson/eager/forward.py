@@ -17,7 +17,7 @@ from tinygrad_lesson.eager.jit import Compiled, Program
 from tinygrad_lesson.eager.nested import is_tree, mapped
 from tinygrad_lesson.eager.recording import RECORDING, unhidden
 from tinygrad_lesson.eager.reverse import Reverse
-from tinygrad_lesson.eager.tensor import Tensor, operand, same, wrap
+from tinygrad_lesson.eager.tensor import Tensor, of_array, operand, wrap
 from tinygrad_lesson.eager.tracer import Level, Tracer, results_shown
 from tinygrad_lesson.engine.errors import DTypeError, ShapeError
 from tinygrad_lesson.engine.kinds import Elementwise
@@ -168,15 +168,6 @@ def dual(level: Forward, x: Any, t: Any) -> Any:
         return x
     x, t = of_array(x), of_array(operand(t))
     return Dual(level, x, t if t.dtype == x.dtype else TENSORS.cast(t, dtype=str(x.dtype)))
-
-
-def of_array(x: Tensor) -> Tensor:
-    """A tensor of an array, where it was one of a number."""
-    return (
-        same(x, np.asarray(x.array))
-        if x.__class__ is Tensor and not (isinstance(x.array, np.ndarray) or x.array.__class__ in MODULES)
-        else x
-    )
 
 
 def of_compiled(self: Compiled, F: Any, tangents: Sequence[Any], y: Any, *args: Any) -> Any:

@@ -26,6 +26,7 @@ from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError
 from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors, constant
 from tinygrad_lesson.engine.interpret import interpret
+from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import REPLACED, Op, attr, declares
 from tinygrad_lesson.locks import lock
 from tinygrad_lesson.ops.random import Drawn
@@ -39,7 +40,10 @@ TRACES = 64  # how many combinations of shapes and types a function remembers
 
 
 def jit(f: Callable[..., Any], *, runner: str | None = None, passes: Passes = Passes()) -> Jitted:
-    """`f` as a plan. It is traced anew for other shapes or types, and for other arguments that are no arrays.
+    """`f` as a plan. It is traced anew for other shapes or types, and for other integers, truth values and texts.
+
+    Python's floats are arguments like arrays, of the element type that they meet. Where `f` looks at one, or another
+    transformation goes around the plan, it is traced anew for other floats too.
 
     Arrays may be nested in tuples, lists, dicts and dataclasses, among the arguments and in the result; of a layer the
     parameters are arguments. Gradients may be taken inside and outside of it. Several threads may call it.
@@ -73,6 +77,7 @@ class Jitted:
         self.programs: OrderedDict[Any, Program] = OrderedDict()
         self.lock = lock()  # of the table, never held while something is traced or run
         self.replaced = len(REPLACED)
+        self.floats = True  # whether Python's floats are arguments: until the function looks at one
 
     def __reduce__(self) -> Any:  # for copy and pickle
         return type(self), (self.__wrapped__, self.runner, self.passes)
@@ -82,24 +87,40 @@ class Jitted:
         return self if owner is None else types.MethodType(self, owner)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: D102
-        inputs: list[Tensor] = []
-        key: list[Any] = []
-        for x in arguments:
-            take_apart(x, inputs, key, None)
-        if named:
-            key.append(tuple(named))
-            take_apart(tuple(named.values()), inputs, key, None)
-        program = self.program(tuple(key), inputs, (arguments, named))
+        plain = self.floats and not (RECORDING.tracing or RECORDING.levels)
+        inputs, key, floats = self.inputs(arguments, named, plain)
+        recorded = RECORDING.on and any([t.node is not None for t in inputs])  # noqa: C419
+        if recorded and floats:
+            inputs, key, floats = self.inputs(arguments, named, False)
+        program = self.program(key, inputs, (arguments, named), floats)
+        if program is None:  # it looks at a float
+            return self(*arguments, **named)
         if program.states:
             inputs += [inputs[s] if isinstance(s, int) else s for s in program.states]
-        recorded = RECORDING.on and any([t.node is not None for t in inputs])  # noqa: C419
         if recorded or program.moving or RECORDING.tracing or RECORDING.levels:
             results = apply(Compiled(program=program), inputs)
             return program.packed(results if isinstance(results, tuple) else (results,))
         return program.packed([wrap(y) for y in program.run([t.array for t in inputs])])
 
-    def program(self, key: Any, inputs: Sequence[Tensor], given: Any) -> Program:
-        """The plan for these arguments, made when first needed, and again where what `f` sees has changed."""
+    def inputs(self, arguments: Any, named: Any, plain: bool) -> tuple[list[Tensor], Any, list[int]]:
+        """The arrays among the arguments, all else, and which of the arrays are floats of Python's."""
+        inputs: list[Tensor] = []
+        key: list[Any] = []
+        floats: list[int] | None = [] if plain else None
+        for x in arguments:
+            take_apart(x, inputs, key, None, floats)
+        if named:
+            key.append(tuple(named))
+            take_apart(tuple(named.values()), inputs, key, None, floats)
+        return inputs, tuple(key), floats or []
+
+    def program(
+        self, key: Any, inputs: Sequence[Tensor], given: Any, floats: Sequence[int]
+    ) -> Program | None:
+        """The plan for these arguments, made when first needed, and again where what `f` sees has changed.
+
+        None where that fails with `floats` that are arguments: from now on they are fixed.
+        """
         if self.replaced != len(REPLACED):  # an op was declared again, perhaps one that was traced
             with self.lock:
                 self.programs.clear()
@@ -120,10 +141,16 @@ class Jitted:
         take_apart(given, [], [], objects)
 
         def function(*tensors: Tensor) -> Any:
-            arguments, named = put_together(given, iter(tensors))
+            arguments, named = put_together(given, iter(tensors), bool(floats))
             return self.__wrapped__(*arguments, **named)
 
-        known = Program(function, inputs, self, Captured(objects))
+        try:
+            known = Program(function, inputs, self, Captured(objects), floats)
+        except Exception:
+            if not floats:
+                raise
+            self.floats = False
+            return None
         with self.lock:
             self.programs[key] = known
             self.programs.move_to_end(key)
@@ -154,18 +181,40 @@ def call_layer(layer: Any, *arguments: Any, **named: Any) -> Any:
 class Traced(Copied):
     """What a function recorded. What it takes from outside becomes a variable: `outside` has its array."""
 
-    def __init__(self, leaves: Sequence[Node], captured: Captured, states: States) -> None:
+    def __init__(
+        self, leaves: Sequence[Node], captured: Captured, states: States, numbers: Sequence[Node]
+    ) -> None:
         super().__init__()
+        self.numbers = {Edge(leaf) for leaf in numbers}
         self.values.update({leaf: (Edge(leaf),) for leaf in leaves})
         self.captured, self.states = captured, states
         self.outside: dict[Node, Any] = {}
         self.known: dict[Any, Edge] = {}
 
     def read(self, t: Any) -> Any:
-        """The edge for a tensor; for a number, also one that was computed of numbers alone, a constant."""
-        if type(t.array) in REALS:
+        """The edge for a tensor; for a number that no argument has a part in, a constant."""
+        edge = self.values[t.node][t.index] if t.node in self.values else None
+        if type(t.array) in REALS and edge not in self.numbers:
             return constant(t.array)
-        return self.values[t.node][t.index] if t.node in self.values else self.leaf(t)
+        return edge or self.leaf(t)
+
+    def evaluate(self, node: Node, inputs: Sequence[Any]) -> tuple[Edge, ...]:
+        """The same op on edges. A number that is no constant takes the element type of what it meets.
+
+        Errors
+            GraphError where only a number's value would do.
+        """
+        if self.numbers.isdisjoint(inputs):
+            return super().evaluate(node, inputs)
+        met = [t.dtype for t in node.inputs if type(t.array) not in REALS]
+        dtype = np.result_type(*met, 0.0)
+        if met and dtype != np.float64:
+            if not isinstance(node.op, Elementwise):
+                raise GraphError(f"jit: {node.op.label()} of a number that is an argument")  # type: ignore[union-attr]
+            inputs = [Edge.F.cast(x, dtype=str(dtype)) if x in self.numbers else x for x in inputs]
+        edges = super().evaluate(node, inputs)
+        self.numbers.update(edge for edge, y in zip(edges, results_of(node), strict=True) if type(y) in REALS)
+        return edges
 
     def leaf(self, t: Tensor) -> Edge:
         """What the function took from outside, as it is now.
@@ -214,9 +263,14 @@ class Program:
 
     @uncollected()
     def __init__(
-        self, f: Callable[..., Any], inputs: Sequence[Tensor], settings: Jitted, captured: Captured
+        self,
+        f: Callable[..., Any],
+        inputs: Sequence[Tensor],
+        settings: Jitted,
+        captured: Captured,
+        floats: Sequence[int] = (),
     ) -> None:
-        self.settings, self.captured = settings, captured
+        self.settings, self.captured, self.floats = settings, captured, floats
         self.lock = lock()  # the arrays serve one call at a time
         self.examples = [own_copy(real(t.example(), "jit: an argument")) for t in inputs]
         self.place = self.device()
@@ -225,9 +279,12 @@ class Program:
         outputs = self.traced(f, states)
         self.drawn = [own_copy(t.array) for t in outputs[self.shown : len(outputs) - self.moving]]
         self.shapes = [(t.shape, t.dtype) for t in outputs]
-        F = Traced(self.leaves, captured, states)
+        F = Traced(self.leaves, captured, states, [self.leaves[i] for i in floats])
         self.heads, self.outside = F.graph(outputs), F.outside
-        self.order = [n for n in ancestors([edge.node for edge in self.heads]) if n.op is not None]
+        used = ancestors([edge.node for edge in self.heads])
+        if not {self.leaves[i] for i in floats}.issubset(used):
+            raise GraphError("jit: a number that is an argument plays no part, or was frozen")
+        self.order = [n for n in used if n.op is not None]
         self.results = [f"output {i}" for i in range(len(self.heads))]
         given = list(zip(self.leaves, self.examples, strict=True))
         self.plan, self.arrays = planned(
@@ -248,7 +305,8 @@ class Program:
         Errors
             GraphError if it writes into an array from outside.
         """
-        arguments = [wrap(x, leaf) for x, leaf in zip(self.examples, self.leaves, strict=True)]
+        values = [x.item() if i in self.floats else x for i, x in enumerate(self.examples)]
+        arguments = [wrap(x, leaf) for x, leaf in zip(values, self.leaves, strict=True)]
         with tracing(), alone(), states:
             result = unhidden(f, arguments, {})
         if self.captured.written():
