@@ -496,6 +496,7 @@ def test_a_method_is_traced_for_its_object_as_it_is():
 OF_A_FLOAT = {
     "with an array": lambda x, s: (x * s, s - x, tl.where(x > s, s, x), tl.logaddexp(x, s), tl.maximum(s, x)),
     "with numbers first": lambda x, s: (x / (s * 2 + 1) ** 2, tl.sin(s), s),
+    "beyond the range of single precision": lambda x, s: x * (s * 1e39) / (s * 1e39),
     "with integers": lambda x, s: (tl.arange(3) * s, (x > 0.5) * s),
     "inside of a function of arrays": lambda x, s: (
         tl.stack([x, x * s]),
