@@ -32,6 +32,15 @@ from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.engine.world import Arrays, World
 
 ndarray, FLOAT = np.ndarray, np.dtype(float)
+_TWICE = "of the real and imaginary parts a and b, {} of np.block([[a, -b], [b, a]]) gives each {} twice"
+_SORTED = "write x[np.argsort(np.abs(x).detach().numpy())], or another order by real numbers"
+AS_REAL = {  # what to write where an op is not for complex numbers
+    "Eigh": _TWICE.format("np.linalg.eigvalsh", "eigenvalue"),
+    "Svd": _TWICE.format("np.linalg.svd", "singular value"),
+    "Sort": _SORTED,
+    "Max": _SORTED,
+    "Min": _SORTED,
+}
 
 
 def apply(op: Op, inputs: Sequence[Any], every: bool = False, xp: Any = np) -> Any:
@@ -154,9 +163,12 @@ def refuse_complex(op: Op, arrays: Sequence[Any]) -> None:
     """Refuse to record complex numbers that a rule is not made for."""
     for x in arrays:
         if x.__class__ is complex or getattr(x, "dtype", FLOAT).kind == "c":
+            told = AS_REAL.get(
+                op.name,
+                "arithmetic, powers, exp, log, sines, sums, products, inv, solve, det and abs have one",
+            )
             raise DTypeError(
-                f"{op.label()} has no gradient for complex numbers; arithmetic, powers, exp, log, sines, "
-                f"sums, products and abs have one; "
+                f"{op.label()} has no gradient for complex numbers; {told}; "
                 f"take detach() of an input that is meant as a constant"
             )
 
