@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_lesson as tl
+from tinygrad_lesson.eager import compiled
 from tinygrad_lesson.errors import GraphError, LessonError
 from tinygrad_lesson.ops.elementwise import Exp
 from tinygrad_lesson.plan import Builder, Compiler
@@ -337,8 +338,8 @@ class StopAt:
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (jit_module, "tensors_in"), (jit_module, "take_apart"), (jit_module, "apply"), (jit_module, "vjp"), (jit_module, "Captured"),
-        (jit_module, "find_runner"), (jit_module, "wrap"), (jit_module, "results_of"), (Builder, "emit"),
+        (compiled, "tensors_in"), (jit_module, "take_apart"), (jit_module, "apply"), (compiled, "vjp"), (jit_module, "Captured"),
+        (compiled, "find_runner"), (compiled, "wrap"), (compiled, "results_of"), (Builder, "emit"),
         (Builder, "forget"), (Builder, "variable"), (Compiler, "lower"), (Compiler, "finish"), (Exp, "forward"),
     ],
 )  # fmt: skip

@@ -101,6 +101,11 @@ def rebuilt(x: Any, names: Sequence[Any], values: Sequence[Any]) -> Any:
     return new
 
 
+def holds_numbers(x: Any) -> bool:
+    """Whether a leaf is an array or a number; texts, functions and None are not."""
+    return isinstance(x, Tensor) or not (x is None or isinstance(x, str | bytes) or callable(x))
+
+
 def is_tree(x: Any) -> bool:
     """Whether it is a container of arrays, nested as it may be. Lists of numbers alone are an array."""
     parts = parts_of(x)

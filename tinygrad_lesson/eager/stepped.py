@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.eager.apply import ARRAYS, explained
-from tinygrad_lesson.eager.jit import REALS, Again, Compiled, planned
+from tinygrad_lesson.eager.compiled import REALS, Again, Compiled, planned
 from tinygrad_lesson.eager.recording import alone, recording, tracing
 from tinygrad_lesson.eager.reverse import Reverse
 from tinygrad_lesson.eager.tensor import Tensor, of_array, operand, wrap
