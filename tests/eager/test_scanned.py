@@ -108,14 +108,13 @@ def test_it_is_the_loop_written_out(kind, change):
         close(jit(f)(*xs), expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("change", "axes"),
+    ("kind", "change", "axes"),
     [
-        ("itself", (0, 0, 0, 1, 0)),
-        ("grad", (None, 0, None, None, None)),
-        ("grad", (None, None, None, 1, None)),
-        ("jvp of grad", (0, None, None, None, None)),
+        ("choices", "itself", (0, 0, 0, 1, 0)),
+        ("products", "grad", (None, 0, None, None, None)),
+        ("elements", "grad", (None, None, None, 1, None)),
+        ("products", "jvp of grad", (0, None, None, None, None)),
     ],
 )
 def test_a_batch_of_loops_is_a_loop_of_a_batch(kind, axes, change):
