@@ -18,7 +18,6 @@ from tinygrad_lesson.eager.custom import checkpoint, custom_jvp, custom_vjp
 from tinygrad_lesson.eager.differential import grad, value_and_grad, vjp
 from tinygrad_lesson.eager.functions import NAMES
 from tinygrad_lesson.eager.functions.drawing import RANDOM, rand, randn
-from tinygrad_lesson.eager.jit import jit
 from tinygrad_lesson.eager.methods import CONSTANTS, METHODS
 from tinygrad_lesson.eager.operators import batch_norm, dropout, linear, matmul
 from tinygrad_lesson.eager.recording import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from tinygrad_lesson.eager.batched import vmap
     from tinygrad_lesson.eager.forward import hessian, hvp, jacobian, jvp
     from tinygrad_lesson.eager.functions import fft, linalg
+    from tinygrad_lesson.eager.jit import jit
     from tinygrad_lesson.eager.loops import cond, scan
     from tinygrad_lesson.mxnet.invoked import NDArray
     from tinygrad_lesson.train import FeedForward, History, NDArrayIter, diagnose
@@ -46,6 +46,7 @@ LATE = {
     "check": "check",
     "viz": "viz",
     "visualization": "viz",
+    "jit": "eager.jit",
     "jvp": "eager.forward",
     "vmap": "eager.batched",
     "scan": "eager.loops",

@@ -47,19 +47,30 @@ class Sampled:
         self.axes = tuple([0 if flag else None for flag in self.flags])
         self.wanted = learnable(self.op, self.arrays)
         self.gs = cotangents_for(self.op, self.arrays, draw.generator)
+        self.ts = [draw.generator.uniform(-1, 1, self.arrays[i].shape) for i in self.wanted]
 
     def __call__(self, *xs):
         y = apply(self.op, xs)
         return y if isinstance(y, tuple) else (y,)
 
-    def pull(self, *xs):
-        """Gradients of the learnable inputs."""
+    def of_wanted(self, xs):
+        """The op as a function of its learnable inputs, and these."""
 
         def f(*moving):
             mixed = dict(enumerate(xs)) | dict(zip(self.wanted, moving, strict=True))
             return self(*mixed.values())
 
-        return tl.vjp(f, *[xs[i] for i in self.wanted])[1](tuple(self.gs))
+        return f, [xs[i] for i in self.wanted]
+
+    def pull(self, *xs):
+        """Gradients of the learnable inputs."""
+        f, moving = self.of_wanted(xs)
+        return tl.vjp(f, *moving)[1](tuple(self.gs))
+
+    def push(self, *xs):
+        """Tangents of the results."""
+        f, moving = self.of_wanted(xs)
+        return tl.jvp(f, moving, self.ts)[1]
 
     def whole(self, f):
         random.seed(SEED)
@@ -97,8 +108,9 @@ def test_a_batch_is_its_samples(cls, draw):
 @each_op([cls for cls in TAKING if cls.differentiable])
 @FEW
 @given(draw=samples())
-def test_gradients_of_a_batch_are_those_of_its_samples(cls, draw):
+def test_derivatives_of_a_batch_are_those_of_its_samples(cls, draw):
     f = Sampled(cls, draw)
+    derivative = f.pull if draw.boolean() else f.push
     if f.wanted:
         with np.errstate(all="ignore"):
-            assert_same(f.whole(tl.vmap(f.pull, f.axes)), f.each(f.pull))
+            assert_same(f.whole(tl.vmap(derivative, f.axes)), f.each(derivative))

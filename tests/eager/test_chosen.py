@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import cond, custom_vjp, grad, jit, jvp, scan, vmap
@@ -58,16 +60,57 @@ def test_it_is_the_choice_of_python(change):
         close(f(W, x), expected(change, W, x))
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("axes", [(None, 0), (0, 0), (0, None)])
-def test_samples_choose_each_or_together(change, axes):
-    ws, xs = np.stack([W, W * 0.5]), X
-    given = [y if axis == 0 else y[0] for y, axis in zip((ws, xs), axes, strict=True)]
-    rows = [expected(change, ws[i if axes[0] == 0 else 0], xs[i if axes[1] == 0 else 0]) for i in range(2)]
-    rows = [list(row) if isinstance(row, list | tuple) else [row] for row in rows]
-    for f in (vmap(CHANGES[change](by_op), axes), jit(vmap(CHANGES[change](by_op), axes)),
-              vmap(jit(CHANGES[change](by_op)), axes)):  # fmt: skip
-        close(f(*given), [tl.stack(list(parts)) for parts in zip(*rows, strict=True)])
+PARTS = {
+    "tanh": lambda w, x: tl.tanh(w @ x),
+    "exp": lambda w, x: tl.exp(-x * x) * w[0],
+    "square": lambda w, x: tl.square(x) - 0.5,
+    "root": lambda w, x: tl.sqrt(x * x + 1),
+    "sort": lambda w, x: tl.sort(x),
+}
+
+
+def composed(names):
+    """What one of both does: some of them one after the other, of few ops or many."""
+
+    def f(w, x):
+        for name in names:
+            x = PARTS[name](w, x)
+        return {"a": x, "b": tl.sum(x * w)}
+
+    return f
+
+
+SOME = st.lists(st.sampled_from(sorted(PARTS)), min_size=1, max_size=4)
+
+
+@given(
+    SOME, SOME, st.sampled_from(sorted(CHANGES)), st.sampled_from([(None, None), (None, 0), (0, 0), (0, None)]),
+    st.floats(-1, 1), st.integers(0, 1 << 30),
+)  # fmt: skip
+def test_any_choice_in_any_transformation(first, second, change, axes, limit, seed):
+    """Alone in a plan, or for samples that choose each or together."""
+    draw = np.random.default_rng(seed).normal
+    both, rows = [composed(first), composed(second)], [(draw(size=(3, 3)), draw(size=3)) for _ in range(3)]
+    rows = [[row[i] if axis == 0 else rows[0][i] for i, axis in enumerate(axes)] for row in rows]
+
+    def by_op(w, x):
+        y = cond(x.sum() > limit, *both, w, x)
+        return (y["a"] * y["a"]).sum() + y["b"] * 3
+
+    def plain(x):
+        taken = both[0] if x.sum() > limit else both[1]
+        return lambda w, x: (taken(w, x)["a"] ** 2).sum() + taken(w, x)["b"] * 3
+
+    f = CHANGES[change](by_op)
+    wanted = [CHANGES[change](plain(x))(w, x) for w, x in rows]
+    if axes == (None, None):
+        close(jit(f)(*rows[0]), wanted[0])
+        return
+    given = [np.stack([row[i] for row in rows]) if axis == 0 else rows[0][i] for i, axis in enumerate(axes)]
+    columns = zip(*[y if isinstance(y, list | tuple) else [y] for y in wanted], strict=True)
+    expected = [tl.stack(list(column)) for column in columns]
+    for batch in (vmap(f, axes), jit(vmap(f, axes))):
+        close(batch(*given), expected)
 
 
 def test_inside_of_a_loop():

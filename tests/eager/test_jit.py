@@ -1,6 +1,8 @@
 """`jit`: the same numbers as without, gradients inside and outside, and clear words where it cannot."""
 
 import copy
+import importlib
+import math
 import signal
 import subprocess
 import sys
@@ -13,13 +15,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_lesson as tl
+from tinygrad_lesson.eager import compiled
 from tinygrad_lesson.errors import GraphError, LessonError
 from tinygrad_lesson.ops.elementwise import Exp
 from tinygrad_lesson.plan import Builder, Compiler
 from tinygrad_lesson.run import available_runners
 from tinygrad_lesson.tensor import NEEDS_SLOW_PATH, RECORDING
 
-jit_module = sys.modules["tinygrad_lesson.eager.jit"]  # the function has its name
+jit_module = importlib.import_module("tinygrad_lesson.eager.jit")  # the function has its name
 
 
 @pytest.fixture(params=["numpy", "vm"])
@@ -335,8 +338,8 @@ class StopAt:
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (jit_module, "tensors_in"), (jit_module, "take_apart"), (jit_module, "apply"), (jit_module, "vjp"), (jit_module, "Captured"),
-        (jit_module, "find_runner"), (jit_module, "wrap"), (jit_module, "results_of"), (Builder, "emit"),
+        (compiled, "tensors_in"), (jit_module, "take_apart"), (jit_module, "apply"), (compiled, "vjp"), (jit_module, "Captured"),
+        (compiled, "find_runner"), (compiled, "wrap"), (compiled, "results_of"), (Builder, "emit"),
         (Builder, "forget"), (Builder, "variable"), (Compiler, "lower"), (Compiler, "finish"), (Exp, "forward"),
     ],
 )  # fmt: skip
@@ -454,3 +457,106 @@ def test_a_derivative_may_be_taken_inside_by_a_constant():
     assert [f(np.array(w)).item() for w in (3.0, 5.0)] == [36.0, 60.0]
     g = tl.jit(tl.grad(lambda w: tl.sum(tl.grad(lambda x: tl.sum(w * w * x * x))(two))))
     assert g(np.array(3.0)).item() == 24.0
+
+
+def test_numbers_that_depend_on_no_array_are_results_like_others():
+    y, z = tl.jit(lambda x: (x, tl.sin(2.0)))(np.ones(2))
+    assert (y.tolist(), z.item()) == ([1.0, 1.0], np.sin(2.0))
+    last, rows = tl.jit(lambda: tl.scan(lambda s, _: (s + 2.0, s), 0.0, length=20))()
+    assert (last.item(), rows.tolist()) == (40.0, list(range(0, 40, 2)))
+
+
+def test_the_first_call_draws_what_a_later_one_draws_from_the_same_seed():
+    f, x = tl.jit(lambda x: tl.dropout(x, 0.5)), np.ones(50)
+    found = []
+    for _ in range(2):
+        tl.manual_seed(0)
+        found.append([f(x).tolist(), f(x).tolist()])
+    assert found[0] == found[1]
+    assert found[0][0] != found[0][1]
+
+
+def test_a_method_is_traced_for_its_object_as_it_is():
+    class Line:
+        def __init__(self, slope):
+            self.slope = slope
+
+        @tl.jit
+        def at(self, x):
+            return self.slope * x
+
+    one, other = Line(2.0), Line(np.full(2, 3.0))
+    assert one.at(np.ones(2)).tolist() == [2.0, 2.0]
+    assert other.at(np.ones(2)).tolist() == [3.0, 3.0]
+    other.slope[0] = 7.0
+    one.slope = 4.0
+    assert [one.at(np.ones(2)).tolist(), other.at(np.ones(2)).tolist()] == [[4.0, 4.0], [7.0, 3.0]]
+    assert Line.at(one, np.ones(2)).tolist() == [4.0, 4.0]
+
+
+OF_A_FLOAT = {
+    "with an array": lambda x, s: (x * s, s - x, tl.where(x > s, s, x), tl.logaddexp(x, s), tl.maximum(s, x)),
+    "with numbers first": lambda x, s: (x / (s * 2 + 1) ** 2, tl.sin(s), s),
+    "beyond the range of single precision": lambda x, s: x * (s * 1e39) / (s * 1e39),
+    "with integers": lambda x, s: (tl.arange(3) * s, (x > 0.5) * s),
+    "inside of a function of arrays": lambda x, s: (
+        tl.stack([x, x * s]),
+        x.at[0].set(s),
+        tl.full((3,), s) + x,
+    ),
+    "derivatives": lambda x, s: tl.grad(lambda x, s: (tl.sin(x) * s * s).sum(), (0, 1))(x, s),
+    "tangents": lambda x, s: tl.jvp(lambda x, s: x * s * s, [x, s], [x, s]),
+    "batches": lambda x, s: (tl.vmap(lambda x: x * s)(x), tl.vmap(lambda x, s: x * s, (0, None))(x, s)),
+    "loops": lambda x, s: tl.scan(lambda c, y: (c * s + y, c), 0.0 * x[0] + s, tl.concatenate([x] * 6)),
+}
+
+
+@pytest.mark.parametrize("runner", ["numpy", None])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", OF_A_FLOAT)
+def test_a_float_is_an_argument_of_the_type_that_it_meets(name, dtype, runner):
+    f, x = tl.jit(OF_A_FLOAT[name], runner=runner), np.array([0.25, 0.5, 2.0], dtype)
+    for s in (0.5, 3.0, -0.0, 0.1):
+        with np.errstate(all="ignore"):
+            expected, found = OF_A_FLOAT[name](tl.Tensor(x), s), f(x, s)
+        for a, b in zip(leaves(found), leaves(expected), strict=True):
+            b = tl.Tensor(b) if isinstance(b, float) else b
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2e-6 if dtype == np.float32 else 1e-12)
+            np.testing.assert_array_equal(np.signbit(a.numpy()), np.signbit(b.numpy()))
+    assert len(f.programs) == 1 or (name == "loops" and dtype == np.float32)  # whose body takes arrays
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, s: x * s if s > 0 else x,
+        lambda x, s: tl.leaky_relu(x, slope=s),
+        lambda x, s: x * {0.5: 1.0, 2.0: 7.0}[s],
+        lambda x, s: x * math.exp(s),
+    ],
+)
+def test_a_function_that_looks_at_a_float_is_traced_for_each(f):
+    g, x = tl.jit(f), np.array([-1.0, 2.0])
+    for s in (0.5, 2.0, 0.5):
+        np.testing.assert_allclose(g(x, s).numpy(), f(tl.Tensor(x), s).numpy(), rtol=1e-15)
+    assert len(g.programs) == 2
+
+
+def test_floats_are_fixed_where_another_derivative_goes_around_the_plan():
+    f = tl.jit(lambda x, s: (x * s).sum())
+    for s in (0.5, 2.0):
+        np.testing.assert_array_equal(tl.grad(f)(np.ones(2, np.float32), s).numpy(), [s, s])
+        assert tl.grad(f)(np.ones(2, np.float32), s).dtype == np.float32
+        assert tl.vmap(f, (0, None))(np.ones((2, 3), np.float32), s).dtype == np.float32
+
+
+def test_an_error_of_the_function_is_its_own_whatever_the_floats():
+    with pytest.raises(ZeroDivisionError):
+        tl.jit(lambda x, s: x / (1 // 0))(np.ones(2), 0.5)
+
+
+def test_jumps_of_angles_are_those_of_each_argument():
+    f = tl.jit(lambda x: np.unwrap(x))
+    for x in (np.zeros(5), np.array([0.0, 6.0, 0.0, 6.0, 12.0])):
+        np.testing.assert_array_equal(f(x).numpy(), np.unwrap(x))

@@ -115,12 +115,90 @@ def test_batch_normalization_predicts_in_a_plan_by_the_means_as_they_are_now():
     np.testing.assert_allclose(slope.layers[1].gamma.numpy(), plain.layers[1].gamma.numpy(), rtol=1e-12)
 
 
-def test_batch_normalization_in_training_is_refused_in_a_plan_and_told_what_to_do():
-    model, x = normalized(), RNG.normal(size=(8, 3))
-    before = model.layers[1].moving_mean.numpy()
-    with pytest.raises(GraphError, match="changes its states.* call it with is_train=False"):
-        tl.jit(lambda model, x: model(x))(model, x)
-    assert model.layers[1].moving_mean.numpy().tobytes() == before.tobytes()
+def loss(model, x):
+    return (model(model(x) * x) ** 2).sum()  # twice, so that the second moves what the first has left
+
+
+PLANS = {
+    "a plan": lambda f: tl.jit(tl.value_and_grad(f)),
+    "its derivative": lambda f: tl.value_and_grad(tl.jit(f)),
+    "a plan in a plan": lambda f: tl.jit(tl.value_and_grad(tl.jit(f))),
+    "of tangents": lambda f: tl.jit(
+        lambda model, x: (tl.jvp(lambda x: f(model, x), [x], [x])[0], tl.grad(f)(model, x))
+    ),
+}
+
+
+@pytest.mark.parametrize("runner", ["numpy", None])
+@pytest.mark.parametrize("plan", PLANS)
+def test_batch_normalization_trains_in_a_plan(monkeypatch, plan, runner):
+    if runner is not None:
+        monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", runner)
+    model, step = normalized(), PLANS[plan](loss)
+    plain = copy.deepcopy(model)
+    for i in range(3):
+        x = RNG.normal(i, 2, size=(8, 3))
+        (y, slope), (expected, told) = step(model, x), tl.value_and_grad(loss)(plain, x)
+        if plan == "of tangents":
+            loss(plain, x)
+        assert y.item() == pytest.approx(expected.item(), rel=1e-12)
+        np.testing.assert_allclose(
+            slope.layers[0].weight.numpy(), told.layers[0].weight.numpy(), rtol=1e-9, atol=1e-12
+        )
+        for name in ("moving_mean", "moving_var"):
+            a, b = (getattr(m.layers[1], name).numpy() for m in (model, plain))
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+        np.testing.assert_allclose(
+            model(x, is_train=False).numpy(), plain(x, is_train=False).numpy(), rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_states_of_a_plan_are_arrays_or_tensors_from_outside_or_arguments(outside):
+    one, x = np.ones(3), RNG.normal(size=(5, 3))
+
+    def f(x, mean, var):
+        y = tl.batch_norm(x, one, one, mean, var)
+        return y + tl.batch_norm(2 * x, one, one, mean, var) * mean
+
+    kinds = [[np.zeros(3), np.ones(3)], [tl.Tensor(np.zeros(3)), tl.Tensor(np.ones(3))]]
+    for mine, plain in zip(kinds, copy.deepcopy(kinds), strict=True):
+        step = tl.jit((lambda x, mine=mine: f(x, *mine)) if outside else f)
+        for k in range(3):
+            expected = f(x + k, *plain)
+            y = step(x + k) if outside else step(x + k, *mine)
+            if isinstance(mine[0], tl.Tensor):
+                np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=1e-12)
+            for a, b in zip(mine, plain, strict=True):
+                np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-12)
+        assert len(step.programs) == 1
+
+
+def test_states_move_sample_by_sample_around_a_plan_and_are_refused_inside():
+    model, xs = normalized(), RNG.normal(size=(3, 8, 3))
+    plain = copy.deepcopy(model)
+    each = [plain(x).numpy() for x in xs]
+    np.testing.assert_allclose(tl.vmap(tl.jit(model))(xs).numpy(), each, rtol=1e-12)
+    moved = model.layers[1].moving_mean.numpy()
+    np.testing.assert_allclose(moved, plain.layers[1].moving_mean.numpy(), rtol=1e-12)
+    with pytest.raises(GraphError, match="sample by sample.* call it with is_train=False"):
+        tl.jit(lambda model, xs: tl.vmap(model)(xs))(model, xs)
+    assert model.layers[1].moving_mean.numpy().tobytes() == moved.tobytes()
+
+
+def test_a_state_that_is_read_before_it_moves_is_what_it_was():
+    mean, var, one = tl.Tensor(np.zeros(3)), tl.Tensor(np.ones(3)), np.ones(3)
+
+    def f(x):
+        before = mean * 1
+        return before + 0 * tl.batch_norm(x, one, one, mean, var)
+
+    step = tl.jit(f)
+    x = RNG.normal(1, 1, size=(4, 3))
+    for k in range(3):
+        told = mean.numpy()
+        np.testing.assert_allclose(step(x)[0].numpy(), told, rtol=1e-12)
+        np.testing.assert_allclose(mean.numpy(), x.mean(0) * (1 - 0.9 ** (k + 1)), rtol=1e-9)
 
 
 def test_a_plan_of_a_layer_takes_its_parameters_as_arguments():

@@ -4,8 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import signal
 
 import tinygrad_lesson as tl
+from tinygrad_lesson.errors import LessonError
 from tinygrad_lesson.tensor import Tensor
 
 INPUTS = {
@@ -163,3 +165,52 @@ def test_gradients_of_complex_numbers_agree_with_differences_through_real_leaves
 def test_the_sign_of_complex_numbers_is_refused_since_it_is_not_flat():
     with pytest.raises(TypeError, match=r"write x / abs\(x\), which has a gradient"):
         tl.sign(tl.Tensor(POINTS[0]) * 1j)
+
+
+A, C = (np.random.default_rng(i).normal(size=(2, 3, 3)) for i in (1, 2))
+KERNEL, PLACES = np.arange(6.0).reshape(2, 3), np.array([1.0, 2.0, 5.0])
+INSTEAD = {  # what is refused, what its message says to write, and NumPy's or SciPy's numbers
+    "Eigh.*np.linalg.eigvalsh of np.block": (
+        lambda a, b: np.linalg.eigvalsh(a + a.T + 1j * (b - b.T)),
+        lambda a, b: np.linalg.eigvalsh(np.block([[a + a.T, b.T - b], [b - b.T, a + a.T]]))[::2],
+    ),
+    "Svd.*np.linalg.svd of np.block": (
+        lambda a, b: np.linalg.svd(a + 1j * b, full_matrices=False)[1],
+        lambda a, b: np.linalg.svd(np.block([[a, -b], [b, a]]), compute_uv=False)[::2],
+    ),
+    "Sort.*np.argsort": (
+        lambda a, b: np.sort(a[0] + 1j * b[0]).real,
+        lambda a, b: (a[0] + 1j * b[0])[np.argsort(np.array(a[0].detach()))].real,
+    ),
+    "eigvals.*np.linalg.eigvalsh, if": (
+        lambda a, b: np.linalg.eigvals((a + b) @ (a + b).T),
+        lambda a, b: np.linalg.eigvalsh((a + b) @ (a + b).T),
+    ),
+    "convolve.*tl.convolution": (
+        lambda a, b: tl.convolve(a + b, KERNEL),
+        lambda a, b: tl.convolution((a + b)[None, None], KERNEL[None, None, ::-1, ::-1], pad=(1, 2))[
+            0, 0, 1:4, 2
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("told", INSTEAD)
+def test_what_a_refusal_says_to_write_has_the_derivative(told):
+    refused, instead = INSTEAD[told]
+
+    def number(f, a, b):
+        return (f(a, b) * PLACES).sum()
+
+    with pytest.raises(LessonError, match=told):
+        tl.grad(lambda a: number(refused, a, A[1]))(A[0])
+    if "convolve" in told:
+        plain = lambda a, b: signal.convolve2d(a + b, KERNEL)[1:4, 2]  # noqa: E731
+    else:
+        plain = lambda a, b: np.sort(refused(a, b))[:: -1 if "Svd" in told else 1]  # noqa: E731
+    ends = [number(plain, *(A + h * C)) for h in (1e-5, -1e-5)]
+    with np.errstate(all="ignore"):  # each value is there twice, and only vectors would notice
+        slopes = tl.grad(lambda a, b: number(instead, a, b), (0, 1))(*A)
+    assert sum((g.numpy() * c).sum() for g, c in zip(slopes, C, strict=True)) == pytest.approx(
+        (ends[0] - ends[1]) / 2e-5, rel=1e-6
+    )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_lesson as tl
@@ -88,9 +88,12 @@ CHANGES = {
 }  # fmt: skip
 
 
+def as_list(found):
+    return list(found) if isinstance(found, list | tuple) else [found]
+
+
 def close(found, expected):
-    found, expected = (x if isinstance(x, list | tuple) else [x] for x in (found, expected))
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(as_list(found), as_list(expected), strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-9)
 
 
@@ -105,14 +108,13 @@ def test_it_is_the_loop_written_out(kind, change):
         close(jit(f)(*xs), expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("change", "axes"),
+    ("kind", "change", "axes"),
     [
-        ("itself", (0, 0, 0, 1, 0)),
-        ("grad", (None, 0, None, None, None)),
-        ("grad", (None, None, None, 1, None)),
-        ("jvp of grad", (0, None, None, None, None)),
+        ("choices", "itself", (0, 0, 0, 1, 0)),
+        ("products", "grad", (None, 0, None, None, None)),
+        ("elements", "grad", (None, None, None, 1, None)),
+        ("products", "jvp of grad", (0, None, None, None, None)),
     ],
 )
 def test_a_batch_of_loops_is_a_loop_of_a_batch(kind, axes, change):
@@ -131,14 +133,27 @@ def test_a_batch_of_loops_is_a_loop_of_a_batch(kind, axes, change):
             close(found, [tl.stack(list(parts)) for parts in zip(*expected, strict=True)])
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(16, 60), st.integers(1, 9), st.sampled_from(KINDS), st.booleans(), st.integers(0, 1 << 30))
-def test_any_length_and_size(count, size, kind, reverse, seed):
-    size = max(size, 2)
-    xs = arguments(seed, count, size)
-    expected = grad(energy(written_out, kind, reverse), (0, 1, 2, 3, 4))(*xs)
+@given(
+    st.integers(1, 40),
+    st.integers(2, 9),
+    st.sampled_from(KINDS),
+    st.booleans(),
+    st.sampled_from(sorted(CHANGES)),
+    st.lists(st.booleans(), min_size=5, max_size=5),
+    st.integers(0, 1 << 30),
+)
+def test_any_loop_in_any_transformation(count, size, kind, reverse, change, flags, seed):
+    """Two samples, in which those arguments differ that have a flag; without any of them it is no batch."""
+    many = [arguments(seed + k, count, size) for k in range(2 if any(flags) else 1)]
+    rows = [[row[i] if flag else many[0][i] for i, flag in enumerate(flags)] for row in many]
+    expected = [as_list(CHANGES[change](energy(written_out, kind, reverse))(*row)) for row in rows]
+    expected = [tl.stack(list(parts)) for parts in zip(*expected, strict=True)]
+    xs = [np.stack([row[i] for row in many]) if flag else many[0][i] for i, flag in enumerate(flags)]
     for loop in LOOPS.values():
-        close(grad(energy(loop, kind, reverse), (0, 1, 2, 3, 4))(*xs), expected)
+        f = CHANGES[change](energy(loop, kind, reverse))
+        batch = vmap(f, tuple([0 if flag else None for flag in flags]))
+        found = as_list(batch(*xs) if any(flags) else f(*xs))
+        close(found if any(flags) else [x[None] for x in found], expected)
 
 
 @pytest.mark.parametrize("runner", run.available_runners())

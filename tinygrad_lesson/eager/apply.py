@@ -20,6 +20,7 @@ from tinygrad_lesson.eager.tensor import (
     operand,
     recorded_as,
     results_of,
+    same,
     wrap,
 )
 from tinygrad_lesson.engine.dtypes import NUMBERS
@@ -31,6 +32,15 @@ from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.engine.world import Arrays, World
 
 ndarray, FLOAT = np.ndarray, np.dtype(float)
+_TWICE = "of the real and imaginary parts a and b, {} of np.block([[a, -b], [b, a]]) gives each {} twice"
+_SORTED = "write x[np.argsort(np.abs(x).detach().numpy())], or another order by real numbers"
+AS_REAL = {  # what to write where an op is not for complex numbers
+    "Eigh": _TWICE.format("np.linalg.eigvalsh", "eigenvalue"),
+    "Svd": _TWICE.format("np.linalg.svd", "singular value"),
+    "Sort": _SORTED,
+    "Max": _SORTED,
+    "Min": _SORTED,
+}
 
 
 def apply(op: Op, inputs: Sequence[Any], every: bool = False, xp: Any = np) -> Any:
@@ -46,10 +56,12 @@ def apply(op: Op, inputs: Sequence[Any], every: bool = False, xp: Any = np) -> A
         level = uppermost(tensors) if RECORDING.levels else None
         if level is not None:
             return level.apply(op, tensors, every)
+        if RECORDING.tracing and RECORDING.states is not None and (op.states or RECORDING.states.known):
+            tensors = RECORDING.states.read(op, tensors)
         if MODULES and (there := on_device(op, tensors)) is not None:
             with devices().on(there[0]) as module:
                 return apply(op, there[1], every, module)
-    extra = {"generator": random.default_generator().on(xp)} if op.random else {}
+    extra = {"generator": generator().on(xp)} if op.random else {}
     recorded = is_recorded(op, tensors)
     arrays: Any = [t.capture() if recorded else t.array for t in tensors]
     try:
@@ -59,7 +71,7 @@ def apply(op: Op, inputs: Sequence[Any], every: bool = False, xp: Any = np) -> A
     except AttributeError:  # a number has no shape
         if not any(type(x) in NUMBERS for x in arrays):
             raise
-        arrays = [xp.asarray(t.array) if type(t.array) in NUMBERS else t for t in tensors]
+        arrays = [same(t, xp.asarray(t.array)) if type(t.array) in NUMBERS else t for t in tensors]
         return apply(op, arrays, every)
     except (ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
         raise explained(op, tensors, error) from error
@@ -74,12 +86,17 @@ def apply(op: Op, inputs: Sequence[Any], every: bool = False, xp: Any = np) -> A
             return own(result, tensors)
         return wrap(result, Node(op, tensors, UNNAMED, result, arrays))
     result = tuple(as_array(y, tensors) for y in result)
-    states = () if RECORDING.replaying else tensors[len(tensors) - len(op.states) :]
-    for state, new in zip(states, result[len(op.outputs) :], strict=not RECORDING.replaying):
-        update(state, new, op)
     node = Node(op, tensors, UNNAMED, result, arrays) if recorded else None
+    states = () if RECORDING.replaying else tensors[len(tensors) - len(op.states) :]
+    for i, state in enumerate(states, len(op.outputs)):
+        update(state, result[i], op, node, i)
     shown = tuple(wrap(result[i], node, i) for i in range(op.results if every else op.visible))
     return shown[0] if len(shown) == 1 else shown
+
+
+def generator() -> Any:
+    """What random ops draw from; another one while a function is traced, whose plan is to draw the first numbers."""
+    return random.MXNetGenerator(0) if RECORDING.tracing else random.default_generator()
 
 
 def on_device(op: Op, tensors: Sequence[Tensor]) -> tuple[Any, Sequence[Tensor]] | None:
@@ -118,19 +135,24 @@ def own(value: Any, tensors: Sequence[Tensor]) -> Tensor:
     return wrap(value)
 
 
-def update(state: Tensor, new: Any, op: Op) -> None:
+def update(state: Tensor, new: Any, op: Op, node: Node | None = None, i: int = 0) -> None:
     """Write the new values of a state: into the array that the caller has too, else in the place of that one.
 
+    While a function is traced, result `i` of a node stands for it from now on.
+
     Errors
-        GraphError while a function is traced: it would happen but once.
+        GraphError where a batch of samples changes it while a function is traced.
     """
     if new is state.array:
         return
     if RECORDING.tracing:
-        raise GraphError(
-            f"jit: {op.label()} changes its states, which a traced function cannot; call it with is_train=False in the "
-            f"function, train without jit, or bind a Symbol, whose plan has states"
-        )
+        if node is None or RECORDING.states is None:
+            raise GraphError(
+                f"jit: {op.label()} changes its states sample by sample in vmap, which a traced function cannot; "
+                f"call it with is_train=False, or on the whole batch"
+            )
+        RECORDING.states.move(state, new, node, i)
+        return
     if hasattr(state, "kept"):
         state.array = state.kept = module_of(new).array(new, state.dtype)
     else:
@@ -141,9 +163,12 @@ def refuse_complex(op: Op, arrays: Sequence[Any]) -> None:
     """Refuse to record complex numbers that a rule is not made for."""
     for x in arrays:
         if x.__class__ is complex or getattr(x, "dtype", FLOAT).kind == "c":
+            told = AS_REAL.get(
+                op.name,
+                "arithmetic, powers, exp, log, sines, sums, products, inv, solve, det and abs have one",
+            )
             raise DTypeError(
-                f"{op.label()} has no gradient for complex numbers; arithmetic, powers, exp, log, sines, "
-                f"sums, products and abs have one; "
+                f"{op.label()} has no gradient for complex numbers; {told}; "
                 f"take detach() of an input that is meant as a constant"
             )
 

@@ -11,8 +11,8 @@ import numpy as np
 from tinygrad_lesson.eager.apply import TENSORS, apply
 from tinygrad_lesson.eager.batching_layers import rule_of
 from tinygrad_lesson.eager.captured import Captured
-from tinygrad_lesson.eager.jit import Compiled, Program
-from tinygrad_lesson.eager.nested import is_tree, mapped
+from tinygrad_lesson.eager.compiled import Compiled, Program
+from tinygrad_lesson.eager.nested import holds_numbers, is_tree, mapped
 from tinygrad_lesson.eager.recording import RECORDING, unhidden
 from tinygrad_lesson.eager.reverse import Reverse
 from tinygrad_lesson.eager.ruled import OwnRule
@@ -90,11 +90,11 @@ class Batch(Level):
 
     def enter(self, x: Any, axis: Any) -> Any:
         """A leaf of an argument as one sample sees it."""
-        return x if axis is None or not is_array(x) else Batched(self, moved(operand(x), axis, 0))
+        return x if axis is None or not holds_numbers(x) else Batched(self, moved(operand(x), axis, 0))
 
     def leave(self, y: Any, axis: Any) -> Any:
         """A leaf of the result for all samples."""
-        if not is_array(y):
+        if not holds_numbers(y):
             return y
         y = operand(y)
         if y.level is not self:
@@ -122,9 +122,9 @@ class Batch(Level):
         return [F.stack(*parts, axis=0) for parts in zip(*rows, strict=True)]
 
     def compiled(self, op: Compiled, below: Sequence[Any], flags: Sequence[bool]) -> list[Any] | None:
-        """A traced function, traced once more for a batch; one that draws is run sample by sample."""
+        """A traced function, traced once more for a batch; one that draws or has states is run sample by sample."""
         program, key = op.program, ("vmap", self.count, *flags)
-        if program.drawn:
+        if program.drawn or program.moving:
             return None
         if key not in program.derived:
             axes = tuple([0 if flag else None for flag in flags])
@@ -204,7 +204,7 @@ def measured(sizes: set[int]) -> Function:
     """A function that notes the size of a leaf along its axis."""
 
     def visit(x: Any, axis: Any) -> Any:
-        if axis is not None and is_array(x):
+        if axis is not None and holds_numbers(x):
             shape = operand(x).shape
             if not -len(shape) <= axis < len(shape):
                 raise ShapeError(
@@ -214,11 +214,6 @@ def measured(sizes: set[int]) -> Function:
         return x
 
     return visit
-
-
-def is_array(x: Any) -> bool:
-    """Whether a leaf of an argument is taken apart; texts, functions and None are not."""
-    return isinstance(x, Tensor) or not (x is None or isinstance(x, str | bytes) or callable(x))
 
 
 def moved(x: Any, source: int, target: int) -> Any:

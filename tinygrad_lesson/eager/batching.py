@@ -297,6 +297,12 @@ def matrices(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
     )
 
 
+def logarithms(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
+    """Of matrices; of one for each sample the results have an axis of size 1."""
+    shape = (n, *op.shape(xs[0].shape[1:])[0])
+    return [F.reshape(y, shape=shape) for y in done(op, xs)]
+
+
 def table(rule: Rule, names: str) -> dict[str, Rule]:
     """One rule for several ops."""
     return dict.fromkeys(names.split(), rule)
@@ -309,7 +315,7 @@ RULES: dict[str, Rule] = {
     **table(reshaping, "Reshape ReshapeLike Flatten ExpandDims Squeeze"),
     **table(repeating, "BroadcastTo BroadcastLike"),
     **table(along("axis"), "Softmax LogSoftmax Dft Rdft Irdft Split SplitAt Pick TakeAlongAxis"),
-    **table(along("axis"), "Cumprod CumprodGradient Recurrence"),
+    **table(along("axis"), "Cumprod CumprodGradient Recurrence Slope SlopeBack PlacesInOrder"),
     **table(along("a", "b"), "SwapAxes"),
     **table(flattening(along("axis")), "Cumsum Sort Argsort Argmax Argmin Repeat"),
     **table(flipping, "Flip ProductOfOthers"),
@@ -324,6 +330,7 @@ RULES: dict[str, Rule] = {
     "Concat": joining("dim", 0),
     "Einsum": einsum,
     "MatMul": product,
+    "SignAndLog": logarithms,
     "SliceLike": slicing,
     "Stack": joining("axis", 1),
     "SumLike": summing,

@@ -138,6 +138,18 @@ def convolution(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> An
     return [F.swapaxes(F.reshape(y, shape=(y.shape[0], n, op.num_filter, *y.shape[2:])), 0, 1)]
 
 
+def convolving(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
+    """Vectors of all samples as the channels of one image, each with a filter of its own."""
+    a, v = all_in_front(n, xs, flags)
+    size = v.shape[1]
+    if {a.dtype.kind, v.dtype.kind} != {"f"}:
+        return None
+    window = {"kernel": (size,), "pad": (size - 1 if op.mode == "full" else 0,), "no_bias": True}
+    filters = F.flip(F.reshape(v, shape=(n, 1, size)), axis=2)
+    image = F.reshape(a, shape=(1, *a.shape))
+    return [F.reshape(F.convolution(image, filters, num_filter=n, num_group=n, **window), shape=(n, -1))]
+
+
 def embedding(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
     """Rows of a table."""
     return EVERY["Take"](n, op.taken, xs[::-1], flags[::-1])
@@ -227,6 +239,7 @@ EVERY: dict[str, Rule] = {
     **table(scaled(normalizing), "LayerNorm LayerNormMoments"),
     "BatchNorm": normalizing_batches,
     "Convolution": convolution,
+    "Convolve": convolving,
     "Embedding": embedding,
     "FullyConnected": affine,
     "InstanceNorm": scaled(rows),

@@ -74,6 +74,13 @@ class Captured:
         """From now on disregard what has changed: the function did it itself, as one does that counts its calls."""
         self.places = [place for place in self.places if is_same(place[0](place[1]), place[2])]
 
+    def forget(self, states: Sequence[Tensor]) -> None:
+        """From now on disregard what states hold: it is an input."""
+        held = {id(t) for t in states}
+        self.places = [place for place in self.places if id(place[1]) not in held]
+        for t in states:
+            self.arrays.pop(id(t.array), None)
+
     def copy_of(self, array: Any) -> Any:
         """A copy of an array; the one there is, if the array was reached."""
         return self.arrays[id(array)][1] if id(array) in self.arrays else own_copy(array)

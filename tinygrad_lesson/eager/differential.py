@@ -12,7 +12,7 @@ from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.nested import is_tree, mapped
 from tinygrad_lesson.eager.operators import recorded_sweep, seed_of, sweep
 from tinygrad_lesson.eager.recording import RECORDING, UNRECORDED, recording, unhidden
-from tinygrad_lesson.eager.tensor import Tensor, operand, same, wrap
+from tinygrad_lesson.eager.tensor import Tensor, of_array, operand, same, wrap
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.engine.graph import Label, ancestors
 from tinygrad_lesson.engine.shapes import show
@@ -208,7 +208,7 @@ def watch(x: Any) -> Tensor:
     x = operand(x)
     if x.requires_grad:
         with recording(True):
-            again: Tensor = TENSORS.identity(x)
+            again: Tensor = TENSORS.identity(of_array(x))
             return again
     fresh = same(x, held(x.capture()))
     fresh.requires_grad = True

@@ -12,12 +12,12 @@ from tinygrad_lesson.arrays import MODULES, at, placed_at, zeros_like
 from tinygrad_lesson.eager.apply import ARRAYS, TENSORS, apply, own, refuse_complex
 from tinygrad_lesson.eager.batched import vmap
 from tinygrad_lesson.eager.captured import Captured
+from tinygrad_lesson.eager.compiled import Compiled, Program
 from tinygrad_lesson.eager.differential import as_result, grad, vjp
-from tinygrad_lesson.eager.jit import Compiled, Program
-from tinygrad_lesson.eager.nested import is_tree, mapped
+from tinygrad_lesson.eager.nested import holds_numbers, is_tree, mapped
 from tinygrad_lesson.eager.recording import RECORDING, unhidden
 from tinygrad_lesson.eager.reverse import Reverse
-from tinygrad_lesson.eager.tensor import Tensor, operand, same, wrap
+from tinygrad_lesson.eager.tensor import Tensor, of_array, operand, wrap
 from tinygrad_lesson.eager.tracer import Level, Tracer, results_shown
 from tinygrad_lesson.engine.errors import DTypeError, ShapeError
 from tinygrad_lesson.engine.kinds import Elementwise
@@ -145,7 +145,7 @@ def check_shapes(inputs: Sequence[Any], tangents: Sequence[Any]) -> None:
 
     def note(*pair: Any) -> None:
         for side, x in zip(shapes, pair, strict=True):
-            side += [operand(x).shape] if is_array(x) else []
+            side += [operand(x).shape] if holds_numbers(x) else []
 
     for x, t in zip(inputs, tangents, strict=True):
         mapped(note, x, t)
@@ -154,29 +154,15 @@ def check_shapes(inputs: Sequence[Any], tangents: Sequence[Any]) -> None:
         raise ShapeError(f"jvp: the tangents are {found}, expected {expected} as the inputs")
 
 
-def is_array(x: Any) -> bool:
-    """Whether a leaf holds numbers."""
-    return not (x is None or isinstance(x, str | bytes) or callable(x)) or isinstance(x, Tensor)
-
-
 def dual(level: Forward, x: Any, t: Any) -> Any:
     """A leaf of an argument with its tangent; what has no derivative stays as it is."""
-    if not is_array(x):
+    if not holds_numbers(x):
         return x
     x = operand(x)
     if x.dtype.kind not in "fc" or t is None:
         return x
     x, t = of_array(x), of_array(operand(t))
     return Dual(level, x, t if t.dtype == x.dtype else TENSORS.cast(t, dtype=str(x.dtype)))
-
-
-def of_array(x: Tensor) -> Tensor:
-    """A tensor of an array, where it was one of a number."""
-    return (
-        same(x, np.asarray(x.array))
-        if x.__class__ is Tensor and not (isinstance(x.array, np.ndarray) or x.array.__class__ in MODULES)
-        else x
-    )
 
 
 def of_compiled(self: Compiled, F: Any, tangents: Sequence[Any], y: Any, *args: Any) -> Any:
@@ -187,7 +173,7 @@ def of_compiled(self: Compiled, F: Any, tangents: Sequence[Any], y: Any, *args: 
     floats = [i for i, (_, dtype) in enumerate(program.shapes[: program.shown]) if dtype.kind == "f"]
     found: list[Any] = [None] * len(ys)
     if places and floats:
-        given = (*[tangents[i] for i in places], *ys[program.shown :], *args)
+        given = (*[tangents[i] for i in places], *program.draws(ys), *args)
         moved = F.apply(Compiled(program=pushed(program, places, floats)), given)
         for i, t in zip(floats, moved if isinstance(moved, tuple) else (moved,), strict=True):
             found[i] = t

@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import itertools
+import types
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
-
-from tinygrad_lesson import random
-from tinygrad_lesson.arrays import MODULES, Context, own_copy, real, zeros_at
-from tinygrad_lesson.eager.apply import Tensors, apply
+from tinygrad_lesson.eager.apply import apply
 from tinygrad_lesson.eager.captured import Captured
-from tinygrad_lesson.eager.copied import Copied
-from tinygrad_lesson.eager.differential import PASSED, vjp
-from tinygrad_lesson.eager.nested import is_tree, put_together, take_apart, tensors_in
-from tinygrad_lesson.eager.recording import RECORDING, alone, tracing, unhidden
-from tinygrad_lesson.eager.tensor import FEW, Tensor, devices, results_of, wrap
-from tinygrad_lesson.engine.constant import Constant
-from tinygrad_lesson.engine.errors import DTypeError, GraphError
-from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors, constant
-from tinygrad_lesson.engine.interpret import interpret
-from tinygrad_lesson.engine.op import REPLACED, Op, attr, declares
+from tinygrad_lesson.eager.compiled import Compiled, Program
+from tinygrad_lesson.eager.nested import is_tree, put_together, take_apart
+from tinygrad_lesson.eager.recording import RECORDING
+from tinygrad_lesson.eager.tensor import Tensor, wrap
+from tinygrad_lesson.engine.errors import DTypeError
+from tinygrad_lesson.engine.op import REPLACED
 from tinygrad_lesson.locks import lock
-from tinygrad_lesson.ops.random import Drawn
-from tinygrad_lesson.ops.reduce import filled
-from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task
-from tinygrad_lesson.plan.passes import narrowed
+from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.run import runner as find_runner
 
-REALS = (bool, int, float)
 TRACES = 64  # how many combinations of shapes and types a function remembers
 
 
 def jit(f: Callable[..., Any], *, runner: str | None = None, passes: Passes = Passes()) -> Jitted:
-    """`f` as a plan. It is traced anew for other shapes or types, and for other arguments that are no arrays.
+    """`f` as a plan. It is traced anew for other shapes or types, and for other integers, truth values and texts.
+
+    Python's floats are arguments like arrays, of the element type that they meet. Where `f` looks at one, or another
+    transformation goes around the plan, it is traced anew for other floats too.
 
     Arrays may be nested in tuples, lists, dicts and dataclasses, among the arguments and in the result; of a layer the
     parameters are arguments. Gradients may be taken inside and outside of it. Several threads may call it.
@@ -45,9 +34,10 @@ def jit(f: Callable[..., Any], *, runner: str | None = None, passes: Passes = Pa
     What `f` sees without being given it, in a closure, a global, a default, an attribute of an object, is compared
     before each call with what it was; where it differs, `f` is traced anew. So pass as an argument what changes often.
     What Python does not see, such as a file, a clock or NumPy's random numbers, stays as it was at the trace.
+    States, as the moving statistics of a batch normalization, are read at each call, and move.
 
     Errors
-        GraphError where `f` looks at a value, as `if x.sum() > 0` does, or changes a state or an array from outside;
+        GraphError where `f` looks at a value, as `if x.sum() > 0` does, or writes into an array from outside;
         DTypeError for complex and masked arrays; LessonError for a runner that does not exist.
 
     Example
@@ -70,27 +60,50 @@ class Jitted:
         self.programs: OrderedDict[Any, Program] = OrderedDict()
         self.lock = lock()  # of the table, never held while something is traced or run
         self.replaced = len(REPLACED)
+        self.floats = True  # whether Python's floats are arguments: until the function looks at one
 
     def __reduce__(self) -> Any:  # for copy and pickle
         return type(self), (self.__wrapped__, self.runner, self.passes)
 
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        """A method of an object, whose attributes are seen as those of any other."""
+        return self if owner is None else types.MethodType(self, owner)
+
     def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: D102
-        inputs: list[Tensor] = []
-        key: list[Any] = []
-        for x in arguments:
-            take_apart(x, inputs, key, None)
-        if named:
-            key.append(tuple(named))
-            take_apart(tuple(named.values()), inputs, key, None)
-        program = self.program(tuple(key), inputs, (arguments, named))
+        plain = self.floats and not (RECORDING.tracing or RECORDING.levels)
+        inputs, key, floats = self.inputs(arguments, named, plain)
         recorded = RECORDING.on and any([t.node is not None for t in inputs])  # noqa: C419
-        if recorded or RECORDING.tracing or RECORDING.levels:
+        if recorded and floats:
+            inputs, key, floats = self.inputs(arguments, named, False)
+        program = self.program(key, inputs, (arguments, named), floats)
+        if program is None:  # it looks at a float
+            return self(*arguments, **named)
+        if program.states:
+            inputs += [inputs[s] if isinstance(s, int) else s for s in program.states]
+        if recorded or program.moving or RECORDING.tracing or RECORDING.levels:
             results = apply(Compiled(program=program), inputs)
             return program.packed(results if isinstance(results, tuple) else (results,))
         return program.packed([wrap(y) for y in program.run([t.array for t in inputs])])
 
-    def program(self, key: Any, inputs: Sequence[Tensor], given: Any) -> Program:
-        """The plan for these arguments, made when first needed, and again where what `f` sees has changed."""
+    def inputs(self, arguments: Any, named: Any, plain: bool) -> tuple[list[Tensor], Any, list[int]]:
+        """The arrays among the arguments, all else, and which of the arrays are floats of Python's."""
+        inputs: list[Tensor] = []
+        key: list[Any] = []
+        floats: list[int] | None = [] if plain else None
+        for x in arguments:
+            take_apart(x, inputs, key, None, floats)
+        if named:
+            key.append(tuple(named))
+            take_apart(tuple(named.values()), inputs, key, None, floats)
+        return inputs, tuple(key), floats or []
+
+    def program(
+        self, key: Any, inputs: Sequence[Tensor], given: Any, floats: Sequence[int]
+    ) -> Program | None:
+        """The plan for these arguments, made when first needed, and again where what `f` sees has changed.
+
+        None where that fails with `floats` that are arguments: from now on they are fixed.
+        """
         if self.replaced != len(REPLACED):  # an op was declared again, perhaps one that was traced
             with self.lock:
                 self.programs.clear()
@@ -111,10 +124,16 @@ class Jitted:
         take_apart(given, [], [], objects)
 
         def function(*tensors: Tensor) -> Any:
-            arguments, named = put_together(given, iter(tensors))
+            arguments, named = put_together(given, iter(tensors), bool(floats))
             return self.__wrapped__(*arguments, **named)
 
-        known = Program(function, inputs, self, Captured(objects))
+        try:
+            known = Program(function, inputs, self, Captured(objects), floats)
+        except Exception:
+            if not floats:
+                raise
+            self.floats = False
+            return None
         with self.lock:
             self.programs[key] = known
             self.programs.move_to_end(key)
@@ -140,263 +159,3 @@ class JittedLayer(Jitted):
 def call_layer(layer: Any, *arguments: Any, **named: Any) -> Any:
     """What a layer gives."""
     return layer(*arguments, **named)
-
-
-class Traced(Copied):
-    """What a function recorded. What it takes from outside becomes a variable: `outside` has its array."""
-
-    def __init__(self, leaves: Sequence[Node], captured: Captured) -> None:
-        super().__init__()
-        self.values.update({leaf: (Edge(leaf),) for leaf in leaves})
-        self.captured = captured
-        self.outside: dict[Node, Any] = {}
-        self.known: dict[Any, Edge] = {}
-
-    def read(self, t: Any) -> Any:
-        """The edge for a tensor; for a number, also one that was computed of numbers alone, a constant."""
-        if type(t.array) in REALS:
-            return constant(t.array)
-        return self.values[t.node][t.index] if t.node in self.values else self.leaf(t)
-
-    def leaf(self, t: Tensor) -> Edge:
-        """What the function took from outside, as it is now.
-
-        Errors
-            GraphError for a recorded tensor, whose gradient would get lost.
-        """
-        if t.node is not None and t.node.label is not PASSED:  # else its derivative was taken inside
-            raise GraphError("jit: the function uses a recorded tensor from outside; pass it as an argument")
-        small = np.size(t.array) <= FEW and t.array.__class__ not in MODULES  # of which each use has a copy
-        key = (t.shape, t.dtype, np.asarray(t.array).tobytes()) if small else id(t.array)
-        if key not in self.known:
-            node = Node(None, label=Label(f"constant {len(self.known)}"))
-            self.outside[node] = own_copy(real(self.captured.copy_of(t.array), "jit: a constant"))
-            self.known[key] = Edge(node)
-        return self.known[key]
-
-
-class Again(Tensors):
-    """Tensors, for which random ops give what is known of their draws."""
-
-    def __init__(self, draws: Sequence[Tensor]) -> None:
-        super().__init__()
-        self.draws = list(draws)
-
-    def evaluate(self, node: Node, inputs: Sequence[Any]) -> tuple[Any, ...]:
-        """All results of a node, those too that its op does not show."""
-        op: Any = node.op
-        if isinstance(op, Constant):
-            return (wrap(op.value),)
-        if op.random:
-            inputs = (*self.draws[: op.results], *inputs)
-            del self.draws[: op.results]
-            op = Drawn(op=op)
-        y = self.apply(op, inputs, every=True)  # type: ignore[call-arg]
-        return y if isinstance(y, tuple) else (y,)
-
-
-class Program:
-    """A traced function: its plan, bound to arrays of its own.
-
-    After the results that are `shown` come those of its random ops, so that the gradient is that of the same draw.
-    """
-
-    def __init__(
-        self, f: Callable[..., Any], inputs: Sequence[Tensor], settings: Jitted, captured: Captured
-    ) -> None:
-        self.settings, self.captured = settings, captured
-        self.lock = lock()  # the arrays serve one call at a time
-        self.examples = [own_copy(real(t.example(), "jit: an argument")) for t in inputs]
-        self.place = self.device()
-        self.leaves = [Node(None, label=Label(f"input {i}"), values=no_grad_here) for i in range(len(inputs))]
-        with tracing(), alone():
-            leaves = zip(self.examples, self.leaves, strict=True)
-            result = unhidden(f, [wrap(x, leaf) for x, leaf in leaves], {})
-        if captured.written():
-            raise GraphError(
-                "jit: the function writes into an array from outside, which would happen but once"
-            )
-        captured.forget_changes()
-        outputs = tensors_in(result)
-        self.form, self.shown = put_together(result, itertools.repeat(wrap(0.0))), len(outputs)
-        recorded = ancestors([t.node for t in outputs if t.node is not None])
-        draws = [node for node in recorded if node.op is not None and node.op.random]
-        outputs += [t for node in draws for t in all_results(node)]
-        self.drawn = [own_copy(t.array) for t in outputs[self.shown :]]
-        self.shapes = [(t.shape, t.dtype) for t in outputs]
-        F = Traced(self.leaves, captured)
-        self.heads, self.outside = F.graph(outputs), F.outside
-        self.order = [n for n in ancestors([edge.node for edge in self.heads]) if n.op is not None]
-        self.results = [f"output {i}" for i in range(len(self.heads))]
-        given = list(zip(self.leaves, self.examples, strict=True))
-        self.plan, self.arrays = planned(
-            given, self.outside, self.heads, self.shapes, settings.passes, self.place
-        )
-        generator = random.default_generator()
-        self.runner = find_runner(settings.runner, self.place)(
-            self.plan, self.arrays, generator, movable=True
-        )
-        self.pull: Program | None = None
-        self.derived: dict[Any, Program] = {}  # what other transformations have made of it
-
-    def device(self) -> Context:
-        """Where the arguments lie.
-
-        Errors
-            DeviceError if they lie on different devices.
-        """
-        if not MODULES:
-            return Context()
-        names = [f"argument {i}" for i in range(len(self.examples))]
-        return devices().common("jit", names, self.examples)  # type: ignore[no-any-return]
-
-    def again(self, draws: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
-        """The results for other inputs, and given what the random ops draw."""
-        F = Again(draws)
-        F.values.update({leaf: (x,) for leaf, x in zip(self.leaves, inputs, strict=True)})
-        F.values.update({node: (wrap(x),) for node, x in self.outside.items()})
-        interpret(F, self.order)
-        return [F.read(edge) for edge in self.heads[: self.shown]]
-
-    def run(self, values: Sequence[Any]) -> list[np.ndarray]:
-        """All results for arrays of the traced shapes."""
-        with self.lock:
-            return self.runner.call({f"input {i}": value for i, value in enumerate(values)}, self.results)  # type: ignore[no-any-return]
-
-    def packed(self, results: Sequence[Any]) -> Any:
-        """Results in the form in which the function gave them."""
-        return results[0] if self.form.__class__ is Tensor else put_together(self.form, iter(results))
-
-    def pullback(self) -> Program | None:
-        """The program of ``(cotangents, draws, inputs) -> gradients``, of those inputs that are floats; None without.
-
-        It is made when first needed, from what was traced: whatever the function would do by now.
-        """
-        heads = [i for i, (_, dtype) in enumerate(self.shapes[: self.shown]) if dtype.kind == "f"]
-        floats = [i for i, x in enumerate(self.examples) if x.dtype.kind == "f"]
-        if self.pull is None and heads and floats:
-            begin = self.shown + len(self.drawn)
-
-            def pull(*tensors: Tensor) -> Any:
-                draws, inputs = tensors[self.shown : begin], tensors[begin:]
-
-                def result(i: int, *xs: Tensor) -> Tensor:
-                    mixed = list(inputs)
-                    for place, x in zip(floats, xs, strict=True):
-                        mixed[place] = x
-                    return self.again(draws, mixed)[i]
-
-                gradients = []
-                for i in heads:
-                    _, back = vjp(functools.partial(result, i), *[inputs[place] for place in floats])
-                    gradients.append(back(tensors[i]))
-                return tuple(sum(parts[1:], parts[0]) for parts in zip(*gradients, strict=True))
-
-            seeds = [zeros_at(self.place, *spec) for spec in self.shapes[: self.shown]]
-            tensors = [wrap(x) for x in (*seeds, *self.drawn, *self.examples)]
-            self.pull = Program(pull, tensors, self.settings, Captured([]))
-        return self.pull
-
-
-def planned(
-    inputs: Sequence[tuple[Node, Any]],
-    outside: Mapping[Node, Any],
-    heads: Sequence[Edge],
-    shapes: Sequence[tuple[Any, Any]],
-    passes: Passes,
-    place: Context = Context(),
-) -> tuple[Plan, dict[str, np.ndarray]]:
-    """The plan that computes `heads`, and the arrays that it is bound to.
-
-    `inputs` are leaves with arrays like theirs, `outside` leaves with what they always hold; `shapes` are shape and
-    type of each head. The arrays are called input 0, input 1, ... and output 0, output 1, ...
-    """
-    arrays = {leaf.name: own_copy(x) for leaf, x in inputs}
-    builder = Builder(passes)
-    for leaf, x in inputs:
-        builder.leaf(leaf, x.shape, x.dtype)
-    for node, x in outside.items():
-        if x.size == 1 and x.dtype.kind == "f" and isinstance(x, np.ndarray):
-            builder.values[node] = (builder.full(shape=x.shape, value=x.item(), dtype=str(x.dtype)),)
-        else:
-            builder.leaf(node, x.shape, x.dtype)
-            arrays[node.name] = devices().moved(x, place) if MODULES else x
-    heads = narrowed(heads)
-    interpret(builder, ancestors([edge.node for edge in heads]))
-    edges = [builder.read(edge) for edge in heads]
-    targets = {f"output {i}": known for i, known in enumerate(shapes)}
-    updates = [(name, edge, False) for name, edge in zip(targets, edges, strict=True)]
-    plan = Compiler(builder, passes).compile(Task([], updates, targets))
-    plan = dataclasses.replace(plan, forward=plan.backward, backward=())  # nothing here is a way back
-    builder.forget()
-    return plan, arrays | {name: zeros_at(place, *spec) for name, spec in targets.items()}
-
-
-def no_grad_here() -> None:
-    """What `backward` is told, which looks for the tensor of a leaf."""
-    raise GraphError(
-        "jit: backward() adds to x.grad, which a traced function cannot; take tl.grad or tl.value_and_grad of a "
-        "function inside, or call backward() on what the traced function gives"
-    )
-
-
-def all_results(node: Any) -> list[Tensor]:
-    """All results of a recorded node, those too that its op does not show."""
-    return [wrap(value, node, i) for i, value in enumerate(results_of(node))]
-
-
-@declares
-class Compiled(Op):
-    """A traced function as one op; its gradient is a traced function too."""
-
-    traceable: ClassVar[bool] = False
-    program: Any = attr(doc="the plan")
-
-    name = "Compiled"
-    function = "compiled"
-    family = "jit"
-    inputs = ("args",)
-    variadic = True
-
-    @property
-    def random(self) -> bool:  # type: ignore[override]
-        """Whether something is drawn inside."""
-        return bool(self.program.drawn)
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """One name for each result."""
-        return tuple(f"output{i}" for i in range(len(self.program.shapes)))
-
-    @property
-    def visible(self) -> int:
-        """How many results the function gave."""
-        return self.program.shown  # type: ignore[no-any-return]
-
-    def shape(self, *args: Any) -> Any:
-        """As traced."""
-        shapes = tuple(shape for shape, _ in self.program.shapes)
-        return shapes if len(shapes) > 1 else shapes[0]
-
-    def dtype(self, *args: Any) -> Any:
-        """As traced."""
-        dtypes = tuple(dtype for _, dtype in self.program.shapes)
-        return dtypes if len(dtypes) > 1 else dtypes[0]
-
-    def forward(self, xp: Any, *args: Any, generator: Any = None) -> Any:
-        """Run the plan."""
-        results = self.program.run(args)
-        return tuple(results) if len(results) > 1 else results[0]
-
-    def vjp(self, F: Any, g: Any, y: Any, *args: Any) -> Any:
-        """The plan of the gradients, for all inputs at once."""
-        program = self.program
-        pull = program.pullback()
-        if pull is None:
-            return (None,) * len(args)
-        ys, gs = (y, g) if len(program.shapes) > 1 else ((y,), (g,))
-        shown = range(program.shown)
-        seeds = [filled(F, ys[i]) if gs[i] is None else gs[i] for i in shown]
-        pulled = F.apply(Compiled(program=pull), (*seeds, *ys[program.shown :], *args))
-        gradients = iter(pulled if isinstance(pulled, tuple) else (pulled,))
-        return tuple(next(gradients) if x.dtype.kind == "f" else None for x in program.examples)

@@ -15,10 +15,16 @@ from tinygrad_lesson.eager.tensor import Tensor, operand
 from tinygrad_lesson.engine.errors import DTypeError
 
 
-def take_apart(x: Any, arrays: list[Tensor], key: list[Any], objects: list[Any] | None) -> None:
+def take_apart(
+    x: Any,
+    arrays: list[Tensor],
+    key: list[Any],
+    objects: list[Any] | None = None,
+    floats: list[int] | None = None,
+) -> None:
     """Add to `arrays` those that are in `x`, nested as it may be, and to `key` all else that a plan depends on.
 
-    `objects` gets what may have attributes.
+    `objects` gets what may have attributes. With `floats` Python's floats are arrays too; it gets their places.
 
     Errors
         DTypeError for a masked array.
@@ -32,6 +38,10 @@ def take_apart(x: Any, arrays: list[Tensor], key: list[Any], objects: list[Any] 
         key += (x.shape, x.dtype)
         if MODULES:
             key.append(placed_at(arrays[-1].example()))
+    elif floats is not None and type(x) is float:
+        floats.append(len(arrays))
+        arrays.append(operand(x))
+        key.append(float)
     elif (parts := parts_of(x)) is None:
         key.append(exact(x))
         if objects is not None and not isinstance(x, PLAIN):
@@ -40,7 +50,7 @@ def take_apart(x: Any, arrays: list[Tensor], key: list[Any], objects: list[Any] 
         names, values = parts
         key.append((type(x), *map(exact, names)))
         for value in values:
-            take_apart(value, arrays, key, objects)
+            take_apart(value, arrays, key, objects, floats)
         if objects is not None and dataclasses.is_dataclass(x):
             objects += [value for _, value in names[len(values) :]]  # settings, which may hold arrays
 
@@ -64,14 +74,14 @@ def parts_of(x: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
     return None
 
 
-def put_together(x: Any, arrays: Iterator[Any]) -> Any:
-    """A container like `x` with other arrays, which are taken in the order of `parts_of`."""
-    if isinstance(x, Tensor) or is_array(x):
+def put_together(x: Any, arrays: Iterator[Any], floats: bool = False) -> Any:
+    """A container like `x` with other arrays in the order of `parts_of`, in the place of `floats` too."""
+    if isinstance(x, Tensor) or is_array(x) or (floats and type(x) is float):
         return next(arrays)
     parts = parts_of(x)
     if parts is None:
         return x
-    return rebuilt(x, parts[0], [put_together(value, arrays) for value in parts[1]])
+    return rebuilt(x, parts[0], [put_together(value, arrays, floats) for value in parts[1]])
 
 
 def rebuilt(x: Any, names: Sequence[Any], values: Sequence[Any]) -> Any:
@@ -89,6 +99,11 @@ def rebuilt(x: Any, names: Sequence[Any], values: Sequence[Any]) -> Any:
         for name, value in zip(names, values, strict=False):  # settings come after the names
             object.__setattr__(new, name, value)
     return new
+
+
+def holds_numbers(x: Any) -> bool:
+    """Whether a leaf is an array or a number; texts, functions and None are not."""
+    return isinstance(x, Tensor) or not (x is None or isinstance(x, str | bytes) or callable(x))
 
 
 def is_tree(x: Any) -> bool:

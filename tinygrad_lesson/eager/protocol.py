@@ -120,9 +120,18 @@ def looked_at(name: str, inputs: Any, call: Any) -> Any:
     return result
 
 
+ABSENT = {  # functions that are not here: what to write
+    "eig": "np.linalg.eigh, if the matrix is symmetric (of another one eigenvalues are complex in general)",
+    "eigvals": "np.linalg.eigvalsh, if the matrix is symmetric (of another one eigenvalues are complex in general)",
+    "sort_complex": "np.sort of real numbers, or x[places] with places from x.detach()",
+}
+
+
 def instead_of(name: str) -> str:
     """What to write here in the place of a function of NumPy."""
     name = name.rpartition(".")[2]
+    if name in ABSENT:
+        return ABSENT[name]
     return f"tl.{name}" if name in FUNCTIONS or f"np.{name}" in NUMPY else HERE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ class Recording(threading.local):
     looking = False
     levels: tuple[Any, ...] = ()  # of transformations whose function runs: see `eager/tracer.py`
     replaying = False  # a function is run again (`checkpoint`), whose states have moved already
+    states: Any = None  # of the function that is traced: see `eager/states.py`
 
 
 RECORDING = Recording()
@@ -62,6 +64,18 @@ def tracing(on: bool = True) -> Iterator[None]:
     finally:
         RECORDING.tracing = before
         NEEDS_SLOW_PATH.pop()
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Let Python's collector wait: it would go again and again through a graph that grows, and find nothing."""
+    waits = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if waits:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -15,10 +15,10 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.eager.apply import ARRAYS, explained
-from tinygrad_lesson.eager.jit import REALS, Again, Compiled, planned
+from tinygrad_lesson.eager.compiled import REALS, Again, Compiled, planned
 from tinygrad_lesson.eager.recording import alone, recording, tracing
 from tinygrad_lesson.eager.reverse import Reverse
-from tinygrad_lesson.eager.tensor import Tensor, operand, wrap
+from tinygrad_lesson.eager.tensor import Tensor, of_array, operand, wrap
 from tinygrad_lesson.eager.tracer import Level, Tracer, results_shown
 from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import GraphError
@@ -119,9 +119,7 @@ class Stepping(Level):
 
     def head(self, t: Any) -> tuple[Edge, Any]:
         """The edge for a result, and elements such as it has."""
-        t = operand(t)
-        if t.level is None and type(t.array) in NUMBERS:
-            t = wrap(np.asarray(t.array))
+        t = of_array(operand(t))
         return self.edge(t), np.asarray(t.example())
 
 

@@ -513,3 +513,12 @@ def same(tensor: Tensor, array: Any) -> Tensor:
     if hasattr(tensor, "lock"):
         again.lock = tensor.lock
     return again
+
+
+def of_array(x: Tensor) -> Tensor:
+    """A tensor of an array, where it was one of a number."""
+    return (
+        same(x, np.asarray(x.array))
+        if x.__class__ is Tensor and not (isinstance(x.array, np.ndarray) or x.array.__class__ in MODULES)
+        else x
+    )

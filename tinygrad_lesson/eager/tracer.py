@@ -113,11 +113,6 @@ class Tracer(Tensor):
         return self.F.stop_gradient(self)  # type: ignore[no-any-return]
 
 
-def levels_of(tensors: Sequence[Any]) -> bool:
-    """Whether there are tracers."""
-    return any(isinstance(t, Tracer) for t in tensors)
-
-
 def results_shown(op: Op, results: Sequence[Any], every: bool) -> Any:
     """Those results that a caller is given: one alone, or a tuple."""
     shown = tuple(results if every else results[: op.visible])

@@ -104,6 +104,22 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     return a
 
 
+@like("unwrap")
+def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: float = 2 * np.pi) -> Any:
+    """Angles without jumps along `axis`: multiples of `period` are added, which have no gradient."""
+    p = tensor(p)
+    whole = np.result_type(p.dtype, period).kind in "iu"
+    half = period // 2 if whole else period / 2
+    steps = diff(F.stop_gradient(p), axis=axis)
+    inside = F.remainder(steps + half, period) - half
+    if not whole or period % 2 == 0:
+        inside = F.where(F.logical_and(inside <= -half, steps > 0), half, inside)
+    jumps = F.where(F.abs(steps) < (period / 2 if discont is None else discont), 0, inside - steps)
+    axis = normalize_axis(axis, p.ndim)
+    rest = p[along(axis, 1, None)] + F.cumsum(jumps, axis=axis)
+    return concatenate([F.cast(p[along(axis, 0, 1)], dtype=str(rest.dtype)), rest], axis)
+
+
 @like("ediff1d")
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """Differences of neighbours of all elements as a vector, between two other arrays."""

@@ -136,15 +136,6 @@ def sinc(x: Any) -> Any:
     return F.where(near, series, F.sin(x) / F.where(near, 1.0, x))
 
 
-@like("unwrap")
-def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: float = 2 * np.pi) -> Any:
-    """Angles without jumps along `axis`: multiples of `period` are added, which have no gradient."""
-    p = tensor(p)
-    plain = F.stop_gradient(p)
-    steps = plain.array
-    return p + (np.unwrap(np.asarray(steps), discont, axis, period=period) - np.asarray(steps))
-
-
 @like("real")
 def real(val: Any) -> Any:
     """The real part."""

@@ -158,7 +158,9 @@ def slid(a: Any, v: Any, mode: str, backwards: bool) -> Any:
     a, v = (F.reshape(x, shape=(1,)) if not x.ndim else x for x in (a, v))
     if a.ndim != 1 or v.ndim != 1 or not a.size or not v.size:
         raise ShapeError(
-            f"convolve: {show(a.shape)} and {show(v.shape)}, expected two vectors that are not empty"
+            f"convolve: {show(a.shape)} and {show(v.shape)}, expected two vectors that are not empty; of images "
+            f"write tl.convolution(a[None, None], v[None, None, ::-1, ::-1], pad=(rows - 1, columns - 1))[0, 0], "
+            f"with rows, columns = v.shape"
         )
     v = F.flip(v) if not backwards else v
     if a.size < v.size:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_lesson.arrays import NEEDS_SLOW_PATH, is_array, refuse_device
 from tinygrad_lesson.eager.apply import TENSORS as F
-from tinygrad_lesson.eager.tensor import Tensor, operand, placed, wrap
+from tinygrad_lesson.eager.tensor import Tensor, of_array, operand, placed, wrap
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -44,7 +44,9 @@ def tensor(x: Any) -> Tensor:
     if isinstance(x, list | tuple) and holds_tensors(x):
         return F.stack(*[tensor(part) for part in x])  # type: ignore[no-any-return]
     x = operand(x)
-    return x if x.level is not None or hasattr(x.array, "shape") else made(np.asarray(x.array))
+    if x.level is not None or x.node is not None or hasattr(x.array, "shape"):
+        return of_array(x)
+    return made(np.asarray(x.array))
 
 
 def made(array: np.ndarray) -> Tensor:
