@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import MODULES, Context, own_copy, real, zeros_at
+from tinygrad_lesson.arrays import FEW, MODULES, Context, own_copy, real, zeros_at
 from tinygrad_lesson.eager.apply import Tensors, apply
 from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.differential import PASSED, vjp
 from tinygrad_lesson.eager.nested import is_tree, put_together, take_apart, tensors_in
 from tinygrad_lesson.eager.recording import RECORDING, alone, tracing, unhidden
-from tinygrad_lesson.eager.tensor import FEW, Tensor, devices, results_of, wrap
+from tinygrad_lesson.eager.tensor import Tensor, devices, results_of, wrap
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError
 from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors, constant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -25,31 +26,61 @@ def row_of(xp: Any, numbers: Sequence[float], dtype: Any) -> Any:
     return xp.asarray(numbers, dtype=dtype)
 
 
-def in_blocks(xp: Any, function: Callable[..., Any], *arrays: Any) -> Any:
-    """`function` of arrays, element by element, block by block; the numbers are those of one call.
+def in_blocks(
+    xp: Any, function: Callable[..., Any], *arrays: Any, rows: bool = False, out: Any = None
+) -> Any:
+    """``function(*arrays, out=out)``, which treats each element alike, block by block: the same numbers.
 
-    NumPy's arrays of one shape are treated so, if they are large and lie in order; numbers may stand among them. What
-    is traced is no array: there `function` is called once.
+    NumPy's arrays of one shape are treated so, if they are large and lie in order, or are one number repeated; numbers
+    may stand among them. With `rows` a block is some rows along the first axis. What is traced is no array: there
+    `function` is called once.
     """
+    first = arrays[0]
+    if xp is not np or (first.__class__ is np.ndarray and first.size <= BLOCK):
+        return function(*arrays, out=out)
     large = [a for a in arrays if isinstance(a, np.ndarray)]
-    if (
-        xp is not np
-        or not large
-        or large[0].size <= BLOCK
-        or len(large) + count_numbers(arrays) < len(arrays)
-    ):
-        return function(*arrays)
+    if not large or large[0].size <= BLOCK or len(large) + count_numbers(arrays) < len(arrays):
+        return function(*arrays, out=out)
     shape, size = large[0].shape, large[0].size
-    if any(a.shape != shape or not a.flags.c_contiguous for a in large):
-        return function(*arrays)
-    flat = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arrays]
-    y = None
-    for start in range(0, size, BLOCK):
-        part = slice(start, start + BLOCK)
-        found = function(*[a[part] if isinstance(a, np.ndarray) else a for a in flat])
-        y = np.empty(size, found.dtype) if y is None else y
-        y[part] = found
-    return y.reshape(shape)  # type: ignore[union-attr]
+    if any(a.shape != shape or not (a.flags.c_contiguous or not any(a.strides)) for a in large):
+        return function(*arrays, out=out)
+    parts = [a if rows or not isinstance(a, np.ndarray) else in_one_row(a) for a in arrays]
+    length = shape[0] if rows else size
+    y: Any = None
+    if out is not None and out.flags.c_contiguous:
+        y = out if rows else in_one_row(out)
+    step = max(1, BLOCK * length // size)
+    for start in range(0, length, step):
+        part = slice(start, start + step)
+        place: Any = None if y is None else y[part]
+        found = function(*[a[part] if isinstance(a, np.ndarray) else a for a in parts], out=place)
+        if y is None:
+            y = np.empty((length, *found.shape[1:]), found.dtype)
+            place = y[part]
+        if found is not place:
+            place[...] = found
+    y = y if rows else y.reshape(shape)
+    if out is None or np.may_share_memory(y, out):
+        return y if out is None else out
+    out[...] = y
+    return out
+
+
+def in_one_row(x: np.ndarray) -> np.ndarray:
+    """The elements of an array that lies in order, or is one number repeated, as a view."""
+    return x.reshape(-1) if x.flags.c_contiguous else np.broadcast_to(x[(0,) * x.ndim], x.size)
+
+
+def by_blocks(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The `vjp` of an elementwise op of one input that computes much on the way: of large arrays block by block."""
+
+    @functools.wraps(rule)
+    def vjp(self: Any, F: Any, g: Any, y: Any, x: Any) -> Any:
+        if x.__class__ is not np.ndarray or x.size <= BLOCK:
+            return rule(self, F, g, y, x)
+        return (in_blocks(np, lambda *part, out: rule(self, F, *part)[0], g, y, x),)
+
+    return vjp
 
 
 def count_numbers(values: Any) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import choose
+from tinygrad_lesson.engine.blocks import by_blocks, in_blocks
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.op import attr
-from tinygrad_lesson.ops.elementwise import Kinked
+from tinygrad_lesson.ops.elementwise import Kinked, floated
 
 
 @op
@@ -28,11 +28,18 @@ class SmoothL1(Kinked):
     def dtype(self, x):
         return floating(x)
 
-    def forward(self, xp, x):
+    def forward(self, xp, x, out=None):
         square = self.scalar**2
-        far = xp.greater(xp.abs(x), 1 / square)
-        return choose(xp, far, xp.subtract(xp.abs(x), 0.5 / square), xp.multiply(xp.square(x), 0.5 * square))
 
+        def smooth(x, out):
+            size = xp.abs(x)
+            near = xp.minimum(size, 1 / square)
+            rest = size - near * 0.5
+            return xp.multiply(near if square == 1 else near * square, rest, out=out)
+
+        return in_blocks(xp, smooth, floated(xp, x), out=out)
+
+    @by_blocks
     def vjp(self, F, g, y, x):
         return (g * F.clip(x * self.scalar**2, -1.0, 1.0),)
 
@@ -65,9 +72,13 @@ class HardSigmoid(Kinked):
     def dtype(self, x):
         return floating(x)
 
-    def forward(self, xp, x):
-        return xp.minimum(xp.maximum(xp.add(xp.multiply(x, self.alpha), self.beta), 0), 1)
+    def forward(self, xp, x, out=None):
+        def line(x, out):
+            return xp.minimum(xp.maximum(xp.add(xp.multiply(x, self.alpha), self.beta), 0), 1, out=out)
 
+        return in_blocks(xp, line, floated(xp, x), out=out)
+
+    @by_blocks
     def vjp(self, F, g, y, x):
         inside = F.logical_and(F.greater(y, 0), F.less(y, 1))
         return (F.where(inside, g * self.alpha, 0),)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import choose
+from tinygrad_lesson.engine.blocks import by_blocks, choose, in_blocks
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type, roomy, with_room
 from tinygrad_lesson.engine.errors import DTypeError, ShapeError
@@ -575,8 +575,11 @@ class Sigmoid(Unary):
     """The logistic function: ``y = 1 / (1 + exp(-x))``, without overflow."""
 
     def forward(self, xp, x, out=None):
-        x = floated(xp, x)
-        return xp.divide(xp.exp(xp.minimum(x, 0)), 1 + xp.exp(-xp.abs(x)), out=out)
+        def logistic(x, out):
+            e = xp.exp(-xp.abs(x))
+            return xp.divide(choose(xp, xp.less(x, 0), e, 1), e + 1, out=out)
+
+        return in_blocks(xp, logistic, floated(xp, x), out=out)
 
     def vjp(self, F, g, y, x):
         return (g * (y * (1 - y)),)
@@ -590,8 +593,10 @@ class Softplus(Unary):
     """A smooth ramp: ``y = log(1 + exp(x))``, without overflow. MXNet calls it softrelu."""
 
     def forward(self, xp, x, out=None):
-        x = floated(xp, x)
-        return xp.add(xp.log1p(xp.exp(-xp.abs(x))), xp.maximum(x, 0), out=out)
+        def ramp(x, out):
+            return xp.add(xp.log1p(xp.exp(-xp.abs(x))), xp.maximum(x, 0), out=out)
+
+        return in_blocks(xp, ramp, floated(xp, x), out=out)
 
     def vjp(self, F, g, y, x):
         return (g * F.sigmoid(x),)
@@ -613,9 +618,9 @@ class Softsign(Kinked):
     """``y = x / (1 + |x|)``."""
 
     def forward(self, xp, x, out=None):
-        x = floated(xp, x)
-        return xp.divide(x, 1 + xp.abs(x), out=out)
+        return in_blocks(xp, lambda x, out: xp.divide(x, 1 + xp.abs(x), out=out), floated(xp, x), out=out)
 
+    @by_blocks
     def vjp(self, F, g, y, x):
         return (g / F.square(1 + F.abs(x)),)
 
@@ -689,11 +694,14 @@ class LeakyReLU(Kinked):
     slope: float = attr(0.25, doc="the derivative for negative numbers")
 
     def forward(self, xp, x, out=None):
-        x = floated(xp, x)
-        if 0 <= self.slope <= 1:
-            return xp.maximum(x, xp.multiply(x, self.slope), out=out)
-        return xp.add(xp.maximum(x, 0), self.slope * xp.minimum(x, 0), out=out)
+        def bent(x, out):
+            if 0 <= self.slope <= 1:
+                return xp.maximum(x, xp.multiply(x, self.slope), out=out)
+            return xp.add(xp.maximum(x, 0), self.slope * xp.minimum(x, 0), out=out)
 
+        return in_blocks(xp, bent, floated(xp, x), out=out)
+
+    @by_blocks
     def vjp(self, F, g, y, x):
         return (F.where(F.greater(x, 0), g, self.slope * g),)
 
@@ -761,7 +769,8 @@ class Rsqrt(PositiveUnary):
     """``y = 1 / sqrt(x)``."""
 
     def forward(self, xp, x, out=None):
-        return xp.divide(1, xp.sqrt(x), out=out)
+        root = xp.sqrt(x, out=out)
+        return xp.divide(1, root, out=root if root.__class__ is np.ndarray else out)
 
     def vjp(self, F, g, y, x):
         return (g * (-0.5 * y / x),)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from tinygrad_lesson.engine.blocks import by_blocks, in_blocks
 from tinygrad_lesson.engine.composite import Composite
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
@@ -13,6 +14,7 @@ from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.engine.shapes import merge, show
 from tinygrad_lesson.ops.composing import FloatComposite, slices
+from tinygrad_lesson.ops.elementwise import Kinked, floated
 
 
 @op
@@ -36,7 +38,7 @@ class Softmin(FloatComposite):
 
 
 @op
-class Elu(FloatComposite):
+class Elu(Kinked):
     """`x` where it is positive, else ``slope * (exp(x) - 1)``, all times `scale`.
 
     Source
@@ -46,9 +48,22 @@ class Elu(FloatComposite):
     slope: float = attr(1.0, doc="what negative numbers approach, with the other sign")
     scale: float = attr(1.0, doc="multiplies the result")
 
-    def compose(self, F, x):
-        y = F.where(F.greater(x, 0), x, self.slope * F.expm1(F.minimum(x, 0)))
-        return y if self.scale == 1 else y * self.scale
+    def forward(self, xp, x, out=None):
+        def bent(x, out):  # of the two one is 0
+            below = xp.multiply(xp.expm1(xp.minimum(x, 0)), self.slope * self.scale)
+            return xp.add(xp.multiply(xp.maximum(x, 0), self.scale), below, out=out)
+
+        return in_blocks(xp, bent, floated(xp, x), out=out)
+
+    @by_blocks
+    def vjp(self, F, g, y, x):
+        e = F.exp(F.minimum(x, 0))
+        if self.slope != 1:
+            e = F.where(F.greater(x, 0), 1, e * self.slope)
+        return (g * (e * self.scale),)
+
+    def dtype(self, x):
+        return floating(x)
 
     def oracle(self, x):
         return self.scale * np.where(x > 0, x, self.slope * (np.exp(np.minimum(x, 0)) - 1))
