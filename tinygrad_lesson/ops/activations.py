@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import by_blocks, in_blocks
+from tinygrad_lesson.engine.blocks import at_least, at_most, by_blocks, in_blocks
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import AttributeValueError
@@ -33,7 +33,7 @@ class SmoothL1(Kinked):
 
         def smooth(x, out):
             size = xp.abs(x)
-            near = xp.minimum(size, 1 / square)
+            near = at_most(xp, size, 1 / square)
             rest = size - near * 0.5
             return xp.multiply(near if square == 1 else near * square, rest, out=out)
 
@@ -41,7 +41,7 @@ class SmoothL1(Kinked):
 
     @by_blocks
     def vjp(self, F, g, y, x):
-        return (g * F.clip(x * self.scalar**2, -1.0, 1.0),)
+        return (g * F.minimum(F.maximum(x * self.scalar**2, -1.0), 1.0),)
 
     def oracle(self, x):
         s = self.scalar
@@ -74,7 +74,8 @@ class HardSigmoid(Kinked):
 
     def forward(self, xp, x, out=None):
         def line(x, out):
-            return xp.minimum(xp.maximum(xp.add(xp.multiply(x, self.alpha), self.beta), 0), 1, out=out)
+            y = at_least(xp, xp.add(xp.multiply(x, self.alpha), self.beta), 0)
+            return at_most(xp, y, 1, out=out)
 
         return in_blocks(xp, line, floated(xp, x), out=out)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import by_blocks, choose, in_blocks
+from tinygrad_lesson.engine.blocks import at_least, at_most, by_blocks, choose, in_blocks
 from tinygrad_lesson.engine.declare import op
-from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type, roomy, with_room
+from tinygrad_lesson.engine.dtypes import NUMBERS, dtype_of, floating, has_room, in_type, roomy, with_room
 from tinygrad_lesson.engine.errors import DTypeError, ShapeError
 from tinygrad_lesson.engine.kinds import Comparison, Elementwise
 from tinygrad_lesson.engine.op import Op, attr, declares
@@ -216,7 +216,7 @@ class Maximum(Extremum):
     )
 
     def forward(self, xp, a, b, out=None):
-        return xp.maximum(a, b, out=out)
+        return at_least(xp, a, b, out=out) if type(b) in NUMBERS else xp.maximum(a, b, out=out)
 
     def shares(self, F, y, a, b):
         return F.greater_equal(a, b), F.less(a, b)
@@ -235,7 +235,7 @@ class Minimum(Extremum):
     )
 
     def forward(self, xp, a, b, out=None):
-        return xp.minimum(a, b, out=out)
+        return at_most(xp, a, b, out=out) if type(b) in NUMBERS else xp.minimum(a, b, out=out)
 
     def shares(self, F, y, a, b):
         return F.less_equal(a, b), F.greater(a, b)
@@ -581,6 +581,7 @@ class Sigmoid(Unary):
 
         return in_blocks(xp, logistic, floated(xp, x), out=out)
 
+    @by_blocks
     def vjp(self, F, g, y, x):
         return (g * (y * (1 - y)),)
 
@@ -594,10 +595,11 @@ class Softplus(Unary):
 
     def forward(self, xp, x, out=None):
         def ramp(x, out):
-            return xp.add(xp.log1p(xp.exp(-xp.abs(x))), xp.maximum(x, 0), out=out)
+            return xp.add(xp.log1p(xp.exp(-xp.abs(x))), at_least(xp, x, 0), out=out)
 
         return in_blocks(xp, ramp, floated(xp, x), out=out)
 
+    @by_blocks
     def vjp(self, F, g, y, x):
         return (g * F.sigmoid(x),)
 
@@ -618,7 +620,8 @@ class Softsign(Kinked):
     """``y = x / (1 + |x|)``."""
 
     def forward(self, xp, x, out=None):
-        return in_blocks(xp, lambda x, out: xp.divide(x, 1 + xp.abs(x), out=out), floated(xp, x), out=out)
+        x = floated(xp, x)
+        return xp.divide(x, 1 + xp.abs(x), out=out)
 
     @by_blocks
     def vjp(self, F, g, y, x):
@@ -673,7 +676,7 @@ class Relu(Kinked):
     """The positive part: ``y = max(x, 0)``; its slope at 0 is taken as 0."""
 
     def forward(self, xp, x, out=None):
-        return xp.maximum(x, 0, out=out)
+        return at_least(xp, x, 0, out=out)
 
     def vjp(self, F, g, y, x):
         return (g * F.sign(y),)
@@ -694,12 +697,10 @@ class LeakyReLU(Kinked):
     slope: float = attr(0.25, doc="the derivative for negative numbers")
 
     def forward(self, xp, x, out=None):
-        def bent(x, out):
-            if 0 <= self.slope <= 1:
-                return xp.maximum(x, xp.multiply(x, self.slope), out=out)
-            return xp.add(xp.maximum(x, 0), self.slope * xp.minimum(x, 0), out=out)
-
-        return in_blocks(xp, bent, floated(xp, x), out=out)
+        x = floated(xp, x)
+        if 0 <= self.slope <= 1:
+            return xp.maximum(x, xp.multiply(x, self.slope), out=out)
+        return xp.add(xp.maximum(x, 0), self.slope * xp.minimum(x, 0), out=out)
 
     @by_blocks
     def vjp(self, F, g, y, x):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import by_blocks, in_blocks
+from tinygrad_lesson.engine.blocks import at_least, at_most, by_blocks, in_blocks
 from tinygrad_lesson.engine.composite import Composite
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
@@ -50,8 +50,8 @@ class Elu(Kinked):
 
     def forward(self, xp, x, out=None):
         def bent(x, out):  # of the two one is 0
-            below = xp.multiply(xp.expm1(xp.minimum(x, 0)), self.slope * self.scale)
-            return xp.add(xp.multiply(xp.maximum(x, 0), self.scale), below, out=out)
+            below = xp.multiply(xp.expm1(at_most(xp, x, 0)), self.slope * self.scale)
+            return xp.add(xp.multiply(at_least(xp, x, 0), self.scale), below, out=out)
 
         return in_blocks(xp, bent, floated(xp, x), out=out)
 

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import in_blocks
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import HALF, dtype_of, floating, roomy, rounded, with_room
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
@@ -45,20 +44,6 @@ class AlongAxis(Op):
         """The largest element along `axis`."""
         return xp.max(x, axis=self.axis, keepdims=True)
 
-    def by_rows(self, xp, function, *arrays, out=None):
-        """``function(*arrays, out=out)``, of large arrays some at a time of the parts that have nothing in common."""
-        whole = self.axis in (0, -arrays[0].ndim) or arrays[0].ndim < 2
-        return function(*arrays, out=out) if whole else in_blocks(xp, function, *arrays, rows=True, out=out)
-
-    def pulled(self, slope, g, y):
-        """The gradient by `x`, given that by ``x / temperature``: ``slope(g, y)``."""
-
-        def rows(g, y, out=None):
-            gradient = slope(g, y)
-            return gradient if self.temperature == 1 else gradient / self.temperature
-
-        return (self.by_rows(np, rows, g, y) if y.__class__ is np.ndarray else rows(g, y),)
-
     @classmethod
     def sample(cls, draw):
         shape = draw.shape(min_rank=1)
@@ -71,16 +56,14 @@ class Softmax(AlongAxis):
     """Probabilities: ``y = exp(x / temperature) / sum(exp(x / temperature))`` along `axis`."""
 
     def forward(self, xp, x, out=None):
-        def rows(x, out):
-            wide = with_room(xp, x)
-            e = xp.exp(self.shifted(xp, wide))
-            y = xp.divide(e, xp.sum(e, axis=self.axis, keepdims=True), out=out)
-            return y if wide is x else rounded(xp, y, x.dtype)
-
-        return self.by_rows(xp, rows, x, out=out)
+        wide = with_room(xp, x)
+        e = xp.exp(self.shifted(xp, wide))
+        y = xp.divide(e, xp.sum(e, axis=self.axis, keepdims=True), out=out)
+        return y if wide is x else rounded(xp, y, x.dtype)
 
     def vjp(self, F, g, y, x):
-        return self.pulled(lambda g, y: (g - F.sum(g * y, axis=self.axis, keepdims=True)) * y, g, y)
+        gradient = (g - F.sum(g * y, axis=self.axis, keepdims=True)) * y
+        return (gradient if self.temperature == 1 else gradient / self.temperature,)
 
 
 @op
@@ -92,17 +75,15 @@ class LogSoftmax(AlongAxis):
         return xp.minimum(super().top(xp, x), largest(dtype_of(x)))
 
     def forward(self, xp, x, out=None):
-        def rows(x, out):
-            wide = with_room(xp, x)
-            z = self.shifted(xp, wide)
-            total = xp.sum(xp.exp(z), axis=self.axis, keepdims=True)
-            y = xp.subtract(z, xp.log(total), out=out)
-            return y if wide is x else rounded(xp, y, x.dtype)
-
-        return self.by_rows(xp, rows, x, out=out)
+        wide = with_room(xp, x)
+        z = self.shifted(xp, wide)
+        total = xp.sum(xp.exp(z), axis=self.axis, keepdims=True)
+        y = xp.subtract(z, xp.log(total), out=out)
+        return y if wide is x else rounded(xp, y, x.dtype)
 
     def vjp(self, F, g, y, x):
-        return self.pulled(lambda g, y: g - F.exp(y) * F.sum(g, axis=self.axis, keepdims=True), g, y)
+        gradient = g - F.exp(y) * F.sum(g, axis=self.axis, keepdims=True)
+        return (gradient if self.temperature == 1 else gradient / self.temperature,)
 
 
 def single(dtype):

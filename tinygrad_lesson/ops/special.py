@@ -89,7 +89,7 @@ class Special(FloatUnary):
     values: ClassVar[Callable[..., Any]]
     short: ClassVar[Callable[..., Any] | None] = None
 
-    def forward(self, xp, x, out=None):
+    def forward(self, xp, x):
         kind = dtype_of(x)
         if kind is None:
             return self.values(xp, x)
@@ -100,12 +100,9 @@ class Special(FloatUnary):
             inside, function = SINGLE, self.short
 
         def values(x, out):
-            y = function(xp, in_type(xp, x, inside))
-            return (
-                in_type(xp, y, self.dtype(kind)) if out is None else xp.positive(y, out=out, casting="unsafe")
-            )
+            return in_type(xp, function(xp, in_type(xp, x, inside)), self.dtype(kind))
 
-        return in_blocks(xp, values, x, out=out)
+        return in_blocks(xp, values, x)
 
 
 # The error function. Pieces are given numbers of their own range only, so that none overflows where it is not used.
@@ -120,9 +117,14 @@ def bell(xp, x, sign):
 FAR = 40.0  # from where on a Gaussian is 0 in float64, and so are its derivatives
 
 
+def near_zero(F, x):
+    """`x` kept where a Gaussian is not 0."""
+    return F.minimum(F.maximum(x, -FAR), FAR)
+
+
 def gaussian(F, x):
     """``exp(-x * x)`` for rules: of large numbers the square would be infinite, and 0 times that NaN in derivatives."""
-    return F.exp(F.negative(F.square(F.clip(x, -FAR, FAR))))
+    return F.exp(F.negative(F.square(near_zero(F, x))))
 
 
 def scaled(x):
@@ -133,13 +135,13 @@ def scaled(x):
 
 def inner(xp, x, bound):
     """`erf` up to `bound`, which is at most 1."""
-    x = xp.clip(x, -bound, bound)
+    x = xp.minimum(xp.maximum(x, -bound), bound)
     return x * quotient(ERF, x * x)
 
 
 def outer(xp, x, bound):
     """`erfc` of `x` from `bound` on; from 30 on it is 0."""
-    x = xp.clip(x, bound, 30.0)
+    x = xp.minimum(xp.maximum(x, bound), 30.0)
     return bell(xp, x, -1) * scaled(x)
 
 
@@ -208,13 +210,13 @@ class Erfcx(Special):
 
 def middle(xp, x):
     """`erfinv` up to 3/4."""
-    x = xp.clip(x, -0.75, 0.75)
+    x = xp.minimum(xp.maximum(x, -0.75), 0.75)
     return x * quotient(ERFINV, 0.5625 - x * x)
 
 
 def quantile(xp, q):
     """The number whose `erfc` is `q`, at most 1/4: one step of Newton's in logarithms from a good guess."""
-    log = -xp.log(xp.clip(q, 5e-324, 0.25))
+    log = -xp.log(xp.minimum(xp.maximum(q, 5e-324), 0.25))
     y = quotient(ERFCINV, xp.sqrt(log))
     e = scaled(y)
     y = y - (y * y - xp.log(e) - log) * (math.sqrt(math.pi) / 2) * e
@@ -337,6 +339,7 @@ class LogNdtr(Special):
         far = xp.maximum(x, 0.5)
         return choose(xp, xp.less(x, 0.5), near, xp.log(0.5 * scaled(far)) - far * far)
 
+    @by_blocks
     def vjp(self, F, g, y, x):
         below = F.less(x, 0)
         low = math.sqrt(2 / math.pi) / F.erfcx(F.where(below, x, 0) * -math.sqrt(0.5))
@@ -363,7 +366,7 @@ class Gelu(FloatUnary):
 
     @by_blocks
     def vjp(self, F, g, y, x):
-        near = F.clip(x, -FAR, FAR)
+        near = near_zero(F, x)
         return (g * (F.ndtr(x) + near * F.exp(near * near * -0.5) * (1 / math.sqrt(2 * math.pi))),)
 
     def oracle(self, x):
