@@ -1,4 +1,4 @@
-"""Operations between layers that are a few others: activations, normalizations, a loss."""
+"""Operations between layers that are a few others: an activation, normalizations, a loss."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import at_least, at_most, by_blocks, in_blocks
 from tinygrad_lesson.engine.composite import Composite
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
@@ -14,7 +13,6 @@ from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.engine.shapes import merge, show
 from tinygrad_lesson.ops.composing import FloatComposite, slices
-from tinygrad_lesson.ops.elementwise import Kinked, floated
 
 
 @op
@@ -35,42 +33,6 @@ class Softmin(FloatComposite):
     def sample(cls, draw):
         shape = draw.shape(min_rank=1)
         return cls(axis=draw.axis(len(shape)), temperature=draw.choice((1.0, 2.5))), {"x": draw.array(shape)}
-
-
-@op
-class Elu(Kinked):
-    """`x` where it is positive, else ``slope * (exp(x) - 1)``, all times `scale`.
-
-    Source
-        Clevert et al. 2016; with `scale` 1.0507 and `slope` 1.6733 it is SELU, Klambauer et al. 2017.
-    """
-
-    slope: float = attr(1.0, doc="what negative numbers approach, with the other sign")
-    scale: float = attr(1.0, doc="multiplies the result")
-
-    def forward(self, xp, x, out=None):
-        def bent(x, out):  # of the two one is 0
-            below = xp.multiply(xp.expm1(at_most(xp, x, 0)), self.slope * self.scale)
-            return xp.add(xp.multiply(at_least(xp, x, 0), self.scale), below, out=out)
-
-        return in_blocks(xp, bent, floated(xp, x), out=out)
-
-    @by_blocks
-    def vjp(self, F, g, y, x):
-        e = F.exp(F.minimum(x, 0))
-        if self.slope != 1:
-            e = F.where(F.greater(x, 0), 1, e * self.slope)
-        return (g * (e * self.scale),)
-
-    def dtype(self, x):
-        return floating(x)
-
-    def oracle(self, x):
-        return self.scale * np.where(x > 0, x, self.slope * (np.exp(np.minimum(x, 0)) - 1))
-
-    @classmethod
-    def sample(cls, draw):
-        return cls(slope=1.5, scale=draw.choice((1.0, 2.0))), {"x": draw.array(draw.shape(), away_from=0)}
 
 
 @op

@@ -351,52 +351,6 @@ class LogNdtr(Special):
 
 
 @op
-class Gelu(FloatUnary):
-    """`x` times the probability that a standard normal number is less: a smooth kin of `relu`.
-
-    Source
-        Hendrycks and Gimpel 2016; MXNet 1.9, `LeakyReLU` with act_type gelu.
-    """
-
-    def forward(self, xp, x, out=None):
-        def values(x, out):
-            return xp.multiply(x * 0.5, Erfc().forward(xp, x * -math.sqrt(0.5)), out=out)
-
-        return in_blocks(xp, values, x, out=out)
-
-    @by_blocks
-    def vjp(self, F, g, y, x):
-        near = near_zero(F, x)
-        return (g * (F.ndtr(x) + near * F.exp(near * near * -0.5) * (1 / math.sqrt(2 * math.pi))),)
-
-    def oracle(self, x):
-        return x * Ndtr().oracle(x)
-
-
-@op
-class Silu(FloatUnary):
-    """`x` times its `sigmoid`, a smooth kin of `relu`, also called swish.
-
-    Source
-        Elfwing et al. 2018.
-    """
-
-    def forward(self, xp, x, out=None):
-        return in_blocks(xp, lambda x, out: xp.multiply(x, Sigmoid().forward(xp, x), out=out), x, out=out)
-
-    @by_blocks
-    def vjp(self, F, g, y, x):
-        s = F.sigmoid(x)
-        return (g * (s + y * (1 - s)),)
-
-    def dtype(self, x):
-        return Sigmoid().dtype(x)
-
-    def oracle(self, x):
-        return x / (1 + np.exp(-x))
-
-
-@op
 class Xlogy(FloatBinary):
     """``y = a * log(b)``, and 0 where `a` is 0 and `b` is a number."""
 
