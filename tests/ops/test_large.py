@@ -38,8 +38,60 @@ def test_a_choice_by_bits_is_that_of_numpy_to_the_last_bit(kind, generator):
 
 def test_blocks_give_what_one_call_gives(generator):
     x = generator.normal(size=(3, BLOCK))
-    np.testing.assert_array_equal(in_blocks(np, lambda a, s: np.exp(a) * s, x, 2.0), np.exp(x) * 2)
+    np.testing.assert_array_equal(
+        in_blocks(np, lambda a, s, out: np.multiply(np.exp(a), s, out=out), x, 2.0), np.exp(x) * 2
+    )
     np.testing.assert_array_equal(in_blocks(np, np.exp, x.T), np.exp(x.T))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_blocks_write_where_they_are_told_to(order, generator):
+    x = generator.normal(size=(2, BLOCK))
+    out = np.zeros(x.shape, order=order)
+    assert in_blocks(np, lambda a, out: np.exp(a, out=out), x, out=out) is out
+    np.testing.assert_array_equal(out, np.exp(x))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "erf",
+        "erfc",
+        "gelu",
+        "silu",
+        "elu",
+        "selu",
+        "smooth_l1",
+        "sigmoid",
+        "softplus",
+        "softsign",
+        "leaky_relu",
+        "hard_sigmoid",
+        "log_ndtr",
+        "relu",
+        "relu6",
+    ],
+)
+def test_a_large_array_has_the_values_and_slopes_of_its_parts(name, kind, generator):
+    def both(x, g=None):
+        t = tl.Tensor(x, requires_grad=True)
+        y = getattr(tl, name)(t)
+        (dx,) = tl.grad(tl.sum(y), [t]) if g is None else tl.grad(y, [t], gradient=g)
+        return y.numpy(), dx.numpy()
+
+    x, g = (generator.normal(size=(2, BLOCK)).astype(kind) * 3 for _ in range(2))
+    x[0, :3] = 0, np.inf, np.nan
+    parts = [slice(i, i + 1000) for i in (0, BLOCK - 1000)]
+    with np.errstate(invalid="ignore"):
+        for given in (None, g):
+            for whole, *some in zip(
+                both(x, given),
+                *[both(x[:, p], given if given is None else g[:, p]) for p in parts],
+                strict=True,
+            ):
+                for p, part in zip(parts, some, strict=True):
+                    np.testing.assert_allclose(whole[:, p], part, rtol=4 * np.finfo(kind).eps)
 
 
 @pytest.mark.parametrize("kind", PACKED)

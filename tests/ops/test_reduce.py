@@ -46,6 +46,17 @@ def test_product_along_an_axis_counts_zeros_row_by_row():
     assert dx.numpy().tolist() == [[6, 0, 0], [0, 0, 0], [2400, 600, 400]]
 
 
+@pytest.mark.parametrize(("axis", "keepdims"), [(None, False), (1, True), ((0, 2), False)])
+def test_logsumexp_with_weights_is_that_of_scipy_and_has_its_gradient(axis, keepdims):
+    generator = np.random.default_rng(3)
+    x, b = generator.normal(size=(2, 3, 4)) * 300, generator.integers(0, 3, (3, 4))
+    y = tl.logsumexp(x, axis, keepdims, b=b)
+    np.testing.assert_allclose(y.numpy(), special.logsumexp(x, axis, b, keepdims), rtol=1e-14)
+    share = b * np.exp(np.where(b == 0, -np.inf, x) - special.logsumexp(x, axis, b, keepdims=True))
+    slope = tl.grad(lambda t: tl.logsumexp(t, axis, keepdims, b=b).sum())(x)
+    np.testing.assert_allclose(slope.numpy(), share, rtol=1e-11, atol=1e-300)
+
+
 def test_logsumexp_neither_overflows_nor_fails_at_infinity():
     assert tl.logsumexp(Tensor([1000.0, 1000.0])).item() == pytest.approx(1000 + np.log(2))
     with np.errstate(divide="ignore"):

@@ -8,7 +8,7 @@ from mpmath import mp
 from scipy import special
 
 import tinygrad_lesson as tl
-from tinygrad_lesson.errors import DTypeError, LessonError
+from tinygrad_lesson.errors import DTypeError, GraphError, LessonError
 
 ENDS = [0.0, -0.0, 1.0, 2.0, -1.0, -2.0, -3.5, 1e20, -1e20, np.inf, -np.inf, np.nan]
 
@@ -85,7 +85,7 @@ def test_ends_of_erfcinv():
     np.testing.assert_array_equal(y, [np.inf, 0, -np.inf, np.nan, np.nan, np.nan])
 
 
-@pytest.mark.parametrize("name", ["gamma", "i0", "i1", "j0", "j1"])
+@pytest.mark.parametrize("name", ["gamma", "i0", "i1", "j0", "j1", "y0", "y1"])
 def test_a_library_call_keeps_the_type_and_gives_what_the_library_says(name):
     x = np.linspace(0.1, 6, 50)
     for kind in (np.float64, np.float32):
@@ -128,3 +128,48 @@ def test_the_slope_of_digamma_is_right_to_14_digits_and_at_poles_as_scipy():
         assert abs(mp.mpf(float(y)) - z) <= 1e-14 * abs(z), f"{v!r}: {y!r}"
     ends = np.array([0.0, -1.0, -2.0, -3.5, 1e20, 1e300, np.inf, np.nan])
     np.testing.assert_allclose(tl.polygamma(ends, 1).numpy(), special.polygamma(1, ends), rtol=1e-14)
+
+
+OF_PARAMETERS = {
+    "jv": (mp.besselj, (1.5,)),
+    "yv": (mp.bessely, (0.25,)),
+    "iv": (mp.besseli, (2.5,)),
+    "kv": (mp.besselk, (1.5,)),
+    "gammainc": (lambda a, x: mp.gammainc(a, 0, x, regularized=True), (2.5,)),
+    "gammaincc": (lambda a, x: mp.gammainc(a, x, regularized=True), (0.5,)),
+    "betainc": (lambda a, b, x: mp.betainc(a, b, 0, x, regularized=True), (0.5, 2.5)),
+}
+
+
+@pytest.mark.parametrize("name", OF_PARAMETERS)
+def test_a_function_of_fractional_parameters_has_its_first_two_derivatives(name):
+    exact, parameters = OF_PARAMETERS[name]
+
+    def f(x):
+        return getattr(tl, name)(*parameters, x)
+
+    slope = tl.grad(f)
+    for x in (0.2, 0.9):
+        for order, found in enumerate((f, slope, tl.grad(slope))):
+            expected = mp.diff(lambda t: exact(*parameters, t), x, order)
+            assert found(x).item() == pytest.approx(float(expected), rel=1e-9), (x, order)
+
+
+def test_a_derivative_by_an_order_is_refused_and_the_others_are_not():
+    with pytest.raises(GraphError, match=r"Jv\(\) has no derivative by v here; give v.detach\(\)"):
+        tl.grad(tl.jv)(0.5, 1.0)
+    v = tl.Tensor([0.5, 1.5], requires_grad=True)
+    assert tl.grad(lambda x: tl.jv(v.detach(), x).sum())(1.0).shape == ()
+
+
+def test_other_names_of_special_functions():
+    x = np.linspace(0.5, 3, 7)
+    for name, function in {
+        "psi": tl.digamma(x),
+        "jn": tl.jv(2, x),
+        "yn": tl.yv(2, x),
+        "kn": tl.kv(2, x),
+    }.items():
+        np.testing.assert_array_equal(
+            (getattr(tl, name)(x) if name == "psi" else getattr(tl, name)(2, x)).numpy(), function.numpy()
+        )

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
+import tinygrad_lesson as tl
 from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import OPS
@@ -112,3 +113,12 @@ def test_what_would_compile_for_long_is_left_to_numpy():
     compiles(steps[:-1], KIND)
     with pytest.raises(NotTraceableError, match="would compile for long"):
         compiles(steps, KIND)
+
+
+@pytest.mark.parametrize("name", ["erf", "erfc", "gelu", "elu", "smooth_l1"])
+def test_an_op_that_makes_several_arrays_on_the_way_is_a_loop_by_itself(name):
+    x = np.random.default_rng(4).uniform(-4, 4, 70_000).astype(np.float32)
+    f = tl.jit(getattr(tl, name), runner="vm")
+    np.testing.assert_allclose(f(x).numpy(), getattr(tl, name)(x).numpy(), rtol=2e-6, atol=1e-37)
+    (program,) = f.programs.values()
+    assert "joined_loop" in str(program.runner)

@@ -136,7 +136,7 @@ def of_scipy(name: str) -> Any:
 
 
 special = types.ModuleType("cupyx.scipy.special")
-SPECIAL = "beta betaln digamma erf gamma gammaln i0 i1 j0 j1 polygamma psi"
+SPECIAL = "beta betainc betaln digamma erf gamma gammainc gammaincc gammaln i0 i1 j0 j1 polygamma psi y0 y1"
 vars(special).update({name: of_scipy(name) for name in SPECIAL.split()})
 
 random = types.ModuleType("strict_cupy.random")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import MODULES, Context, own_copy, real, zeros_at
+from tinygrad_lesson.arrays import FEW, MODULES, Context, own_copy, real, zeros_at
 from tinygrad_lesson.eager.apply import Tensors
 from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.copied import Copied
@@ -19,7 +19,7 @@ from tinygrad_lesson.eager.differential import PASSED, vjp
 from tinygrad_lesson.eager.nested import put_together, tensors_in
 from tinygrad_lesson.eager.recording import alone, replaying, tracing, uncollected, unhidden
 from tinygrad_lesson.eager.states import State, States
-from tinygrad_lesson.eager.tensor import FEW, Tensor, devices, results_of, wrap
+from tinygrad_lesson.eager.tensor import Tensor, devices, results_of, wrap
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import GraphError
 from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors, constant

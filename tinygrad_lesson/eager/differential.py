@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import held, is_array, module_of, own_copy
+from tinygrad_lesson.arrays import held, is_array, module_of, taken
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.nested import is_tree, mapped
 from tinygrad_lesson.eager.operators import recorded_sweep, seed_of, sweep
@@ -68,14 +68,12 @@ def gradients(heads: Sequence[tuple[Tensor, Any]], wrt: Sequence[Any], create_gr
     for i, x in enumerate(wrt):
         if not isinstance(x, Tensor) or x.node is None:
             raise GraphError(f"grad: tensor {i} was not recorded; set requires_grad=True before it is used")
-    seeds = [(y, g, seed_of(y, g)) for y, g in heads if y.node is not None]
-    found: list[Any] = [None] * len(wrt)
+    seeds = [(y, g, seed_of(y, g, create_graph)) for y, g in heads if y.node is not None]
     if create_graph:
         found = recorded_sweep([(y, g if isinstance(g, Tensor) else wrap(seed)) for y, g, seed in seeds], wrt)
     else:
-        found = [
-            g if g is None else wrap(own_copy(g)) for g in sweep([(y, seed) for y, _, seed in seeds], wrt)
-        ]
+        arrays = sweep([(y, seed) for y, _, seed in seeds], wrt)
+        found = [None if arrays[i] is None else wrap(taken(arrays, i)) for i in range(len(wrt))]
     return [
         wrap(module_of(x.array).zeros_like(x.array)) if g is None else g
         for x, g in zip(wrt, found, strict=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import random
+from tinygrad_lesson.arrays import FEW
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.apply import apply
 from tinygrad_lesson.eager.chosen import Cond, by_element
@@ -20,7 +21,7 @@ from tinygrad_lesson.eager.recording import RECORDING
 from tinygrad_lesson.eager.ruled import same_state
 from tinygrad_lesson.eager.scanned import Scan, changed
 from tinygrad_lesson.eager.stepped import Body, Stepping, derived_body, known_body
-from tinygrad_lesson.eager.tensor import FEW, Tensor, operand
+from tinygrad_lesson.eager.tensor import Tensor, operand
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.engine.kinds import Elementwise

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, Context, module_of, own_copy, real
+from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, Context, module_of, real, taken
 from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, AS_TOLD_ON_DEVICES, ON_DEVICES, TENSORS, apply, typed
 from tinygrad_lesson.eager.hooks import hooked
 from tinygrad_lesson.eager.recording import RECORDING, UNRECORDED
@@ -63,8 +63,8 @@ def arithmetic(cls: type[Op]) -> Any:
     return operator
 
 
-def seed_of(tensor: Tensor, gradient: Any) -> Any:
-    """The cotangent of a result: 1 for a single number, else what the caller gives.
+def seed_of(tensor: Tensor, gradient: Any, copied: bool = True) -> Any:
+    """The cotangent of a result: 1 for a single number, else what the caller gives, `copied` if a graph may hold it.
 
     Errors
         ShapeError if it is missing or does not fit.
@@ -86,7 +86,8 @@ def seed_of(tensor: Tensor, gradient: Any) -> Any:
         devices().common("backward", ("the result", "the gradient"), (tensor.array, given))
     if tensor.dtype.kind != "c" and given.__class__ not in MODULES:
         given = real(given, "backward: the gradient")
-    value = module_of(given).array(given, dtype=tensor.dtype)  # a graph may hold it
+    xp = module_of(given)
+    value = (xp.array if copied else xp.asarray)(given, dtype=tensor.dtype)
     if value.shape != tensor.shape:
         raise ShapeError(f"backward: the gradient is {show(value.shape)}, expected {show(tensor.shape)}")
     return value
@@ -127,11 +128,13 @@ def backward(
         raise GraphError(f"backward: {UNRECORDED}")
     if create_graph:
         raise GraphError("backward: x.grad is not recorded; write tl.grad(y, [x], create_graph=True)")
-    for leaf, g in sweep([(self, seed_of(self, gradient))], None):
+    pairs = sweep([(self, seed_of(self, gradient, copied=False))], None)[::-1]
+    while pairs:
+        leaf, *g = pairs.pop()  # so that nothing else here knows the gradient
         tensor = leaf.values()
-        if tensor is not None and g is not None:
-            g = hooked(leaf, typed(g, tensor.dtype))
-            tensor.grad = wrap(own_copy(g) if tensor.grad is None else tensor.grad.array + g)
+        if tensor is not None and g[0] is not None:
+            g[0] = hooked(leaf, typed(g[0], tensor.dtype))
+            tensor.grad = wrap(taken(g, 0) if tensor.grad is None else tensor.grad.array + g[0])
 
 
 def changing(sign: str, function: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_lesson.arrays import (
+    FEW,
     MODULES,
     NEEDS_SLOW_PATH,
     Context,
@@ -31,7 +32,6 @@ from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.ops.index import Key, freeze
 
 ndarray, KINDS = np.ndarray, "biufc"  # kinds of element types to compute with
-FEW = 4096  # elements up to which a copy costs less than to look whether it is needed
 
 
 class Spellings:

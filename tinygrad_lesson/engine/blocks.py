@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-BLOCK = 32768  # elements: with what a function makes on the way they fit
+BLOCK = 65536  # elements: with what a function makes on the way they fit
 FEW = 4096  # elements up to which a choice is made by NumPy
 
 
@@ -25,36 +27,72 @@ def row_of(xp: Any, numbers: Sequence[float], dtype: Any) -> Any:
     return xp.asarray(numbers, dtype=dtype)
 
 
-def in_blocks(xp: Any, function: Callable[..., Any], *arrays: Any) -> Any:
-    """`function` of arrays, element by element, block by block; the numbers are those of one call.
+def in_blocks(xp: Any, function: Callable[..., Any], *arrays: Any, out: Any = None) -> Any:
+    """``function(*arrays, out=out)``, which treats each element alike, block by block: the same numbers.
 
-    NumPy's arrays of one shape are treated so, if they are large and lie in order; numbers may stand among them. What
-    is traced is no array: there `function` is called once.
+    NumPy's arrays of one shape are treated so, if they are large and lie in order, or are one number repeated; numbers
+    may stand among them. What is traced is no array: there `function` is called once.
     """
+    first = arrays[0]
+    if xp is not np or (first.__class__ is np.ndarray and first.size <= BLOCK):
+        return function(*arrays, out=out)
     large = [a for a in arrays if isinstance(a, np.ndarray)]
-    if (
-        xp is not np
-        or not large
-        or large[0].size <= BLOCK
-        or len(large) + count_numbers(arrays) < len(arrays)
-    ):
-        return function(*arrays)
+    if not large or large[0].size <= BLOCK or len(large) + count_numbers(arrays) < len(arrays):
+        return function(*arrays, out=out)
     shape, size = large[0].shape, large[0].size
-    if any(a.shape != shape or not a.flags.c_contiguous for a in large):
-        return function(*arrays)
-    flat = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arrays]
-    y = None
+    if any(a.shape != shape or not (a.flags.c_contiguous or not any(a.strides)) for a in large):
+        return function(*arrays, out=out)
+    parts = [in_one_row(a) if isinstance(a, np.ndarray) else a for a in arrays]
+    y: Any = in_one_row(out) if out is not None and out.flags.c_contiguous else None
     for start in range(0, size, BLOCK):
         part = slice(start, start + BLOCK)
-        found = function(*[a[part] if isinstance(a, np.ndarray) else a for a in flat])
+        place = None if y is None else y[part]
+        found = function(*[a[part] if isinstance(a, np.ndarray) else a for a in parts], out=place)
         y = np.empty(size, found.dtype) if y is None else y
-        y[part] = found
-    return y.reshape(shape)  # type: ignore[union-attr]
+        if found is not place:
+            y[part] = found
+    if out is None:
+        return y.reshape(shape)
+    if not out.flags.c_contiguous:
+        out[...] = y.reshape(shape)
+    return out
+
+
+def in_one_row(x: np.ndarray) -> np.ndarray:
+    """The elements of an array that lies in order, or is one number repeated, as a view."""
+    return x.reshape(-1) if x.flags.c_contiguous else np.broadcast_to(x[(0,) * x.ndim], x.size)
+
+
+def by_blocks(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The `vjp` of an elementwise op of one input that computes much on the way: of large arrays block by block."""
+
+    @functools.wraps(rule)
+    def vjp(self: Any, F: Any, g: Any, y: Any, x: Any) -> Any:
+        if x.__class__ is not np.ndarray or x.size <= BLOCK:
+            return rule(self, F, g, y, x)
+        return (in_blocks(np, lambda *part, out: rule(self, F, *part)[0], g, y, x),)
+
+    return vjp
 
 
 def count_numbers(values: Any) -> int:
     """How many of them are Python's numbers."""
     return sum(isinstance(x, int | float) for x in values)
+
+
+def at_least(xp: Any, x: Any, low: float, out: Any = None) -> Any:
+    """``xp.maximum(x, low)``; of many floats by `clip`, in which NumPy takes a third of the time with a number."""
+    return np.clip(x, low, math.inf, out=out) if are_many_floats(xp, x) else xp.maximum(x, low, out=out)
+
+
+def at_most(xp: Any, x: Any, high: float, out: Any = None) -> Any:
+    """``xp.minimum(x, high)``, likewise."""
+    return np.clip(x, -math.inf, high, out=out) if are_many_floats(xp, x) else xp.minimum(x, high, out=out)
+
+
+def are_many_floats(xp: Any, x: Any) -> bool:
+    """Whether `x` is a large array of NumPy's, in single or double precision."""
+    return xp is np and x.__class__ is np.ndarray and x.size > FEW and x.dtype.char in WORDS
 
 
 def choose(xp: Any, condition: Any, a: Any, b: Any) -> Any:

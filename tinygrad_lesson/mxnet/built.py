@@ -11,6 +11,7 @@ from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.mxnet.custom import Custom
 from tinygrad_lesson.mxnet.register import DTYPE_CODES
 from tinygrad_lesson.ops import (
+    activations,
     adaptive,
     conv,
     deconv,
@@ -28,7 +29,6 @@ from tinygrad_lesson.ops import (
     random,
     repeated,
     spatial,
-    special,
     top,
 )
 from tinygrad_lesson.ops import elementwise as e
@@ -49,8 +49,8 @@ def leaky_relu(
 ) -> Op:
     """The op behind `LeakyReLU`; the bounds matter to act_type rrelu only."""
     return choose("act_type", act_type, {
-        "leaky": e.LeakyReLU(slope=slope), "elu": layers.Elu(slope=slope), "prelu": layers.Prelu(),
-        "selu": layers.Elu(slope=SELU[0], scale=SELU[1]), "gelu": special.Gelu(),
+        "leaky": e.LeakyReLU(slope=slope), "elu": activations.Elu(slope=slope), "prelu": layers.Prelu(),
+        "selu": activations.Elu(slope=SELU[0], scale=SELU[1]), "gelu": activations.Gelu(),
         "rrelu": random.Rrelu(lower_bound=lower_bound, upper_bound=upper_bound),
     })  # fmt: skip
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import choose
+from tinygrad_lesson.engine.blocks import at_least, at_most, by_blocks, choose, in_blocks
 from tinygrad_lesson.engine.declare import op
-from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type, roomy, with_room
+from tinygrad_lesson.engine.dtypes import NUMBERS, dtype_of, floating, has_room, in_type, roomy, with_room
 from tinygrad_lesson.engine.errors import DTypeError, ShapeError
 from tinygrad_lesson.engine.kinds import Comparison, Elementwise
 from tinygrad_lesson.engine.op import Op, attr, declares
@@ -216,7 +216,7 @@ class Maximum(Extremum):
     )
 
     def forward(self, xp, a, b, out=None):
-        return xp.maximum(a, b, out=out)
+        return at_least(xp, a, b, out=out) if type(b) in NUMBERS else xp.maximum(a, b, out=out)
 
     def shares(self, F, y, a, b):
         return F.greater_equal(a, b), F.less(a, b)
@@ -235,7 +235,7 @@ class Minimum(Extremum):
     )
 
     def forward(self, xp, a, b, out=None):
-        return xp.minimum(a, b, out=out)
+        return at_most(xp, a, b, out=out) if type(b) in NUMBERS else xp.minimum(a, b, out=out)
 
     def shares(self, F, y, a, b):
         return F.less_equal(a, b), F.greater(a, b)
@@ -575,9 +575,13 @@ class Sigmoid(Unary):
     """The logistic function: ``y = 1 / (1 + exp(-x))``, without overflow."""
 
     def forward(self, xp, x, out=None):
-        x = floated(xp, x)
-        return xp.divide(xp.exp(xp.minimum(x, 0)), 1 + xp.exp(-xp.abs(x)), out=out)
+        def logistic(x, out):
+            e = xp.exp(-xp.abs(x))
+            return xp.divide(choose(xp, xp.less(x, 0), e, 1), e + 1, out=out)
 
+        return in_blocks(xp, logistic, floated(xp, x), out=out)
+
+    @by_blocks
     def vjp(self, F, g, y, x):
         return (g * (y * (1 - y)),)
 
@@ -590,9 +594,12 @@ class Softplus(Unary):
     """A smooth ramp: ``y = log(1 + exp(x))``, without overflow. MXNet calls it softrelu."""
 
     def forward(self, xp, x, out=None):
-        x = floated(xp, x)
-        return xp.add(xp.log1p(xp.exp(-xp.abs(x))), xp.maximum(x, 0), out=out)
+        def ramp(x, out):
+            return xp.add(xp.log1p(xp.exp(-xp.abs(x))), at_least(xp, x, 0), out=out)
 
+        return in_blocks(xp, ramp, floated(xp, x), out=out)
+
+    @by_blocks
     def vjp(self, F, g, y, x):
         return (g * F.sigmoid(x),)
 
@@ -616,6 +623,7 @@ class Softsign(Kinked):
         x = floated(xp, x)
         return xp.divide(x, 1 + xp.abs(x), out=out)
 
+    @by_blocks
     def vjp(self, F, g, y, x):
         return (g / F.square(1 + F.abs(x)),)
 
@@ -668,7 +676,7 @@ class Relu(Kinked):
     """The positive part: ``y = max(x, 0)``; its slope at 0 is taken as 0."""
 
     def forward(self, xp, x, out=None):
-        return xp.maximum(x, 0, out=out)
+        return at_least(xp, x, 0, out=out)
 
     def vjp(self, F, g, y, x):
         return (g * F.sign(y),)
@@ -694,6 +702,7 @@ class LeakyReLU(Kinked):
             return xp.maximum(x, xp.multiply(x, self.slope), out=out)
         return xp.add(xp.maximum(x, 0), self.slope * xp.minimum(x, 0), out=out)
 
+    @by_blocks
     def vjp(self, F, g, y, x):
         return (F.where(F.greater(x, 0), g, self.slope * g),)
 
@@ -761,7 +770,8 @@ class Rsqrt(PositiveUnary):
     """``y = 1 / sqrt(x)``."""
 
     def forward(self, xp, x, out=None):
-        return xp.divide(1, xp.sqrt(x), out=out)
+        root = xp.sqrt(x, out=out)
+        return xp.divide(1, root, out=root if root.__class__ is np.ndarray else out)
 
     def vjp(self, F, g, y, x):
         return (g * (-0.5 * y / x),)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
 from tinygrad_lesson.engine.blocks import choose, in_blocks
 from tinygrad_lesson.engine.declare import op
-from tinygrad_lesson.engine.dtypes import in_type
-from tinygrad_lesson.engine.op import attr
-from tinygrad_lesson.ops.by_scipy import ByScipy, library, narrow, wide
+from tinygrad_lesson.engine.dtypes import dtype_of, in_type
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.namespace import Methods, as_method
+from tinygrad_lesson.engine.op import FUNCTIONS, attr
+from tinygrad_lesson.ops.by_scipy import ByScipy, called, library, of_floats, without_gradient
 from tinygrad_lesson.ops.elementwise import FloatUnary
 from tinygrad_lesson.ops.functions import FloatBinary
-from tinygrad_lesson.ops.special import Special, horner, quotient
+from tinygrad_lesson.ops.special import DOUBLE, Special, horner, quotient
 
 # gammaln(x) / ((x - 1) (x - 2)) from 1/2 to 3: 2e-16.
 GAMMALN = (
@@ -111,6 +114,10 @@ class Digamma(Special):
         return cls(), {"x": draw.array(draw.shape(), low=-2.7, high=6, away_from=(-2, -1, 0))}
 
 
+FUNCTIONS["psi"] = Digamma  # SciPy's other name for it
+Methods.psi = as_method(Digamma)  # type: ignore[attr-defined]
+
+
 @op
 class Gamma(ByScipy):
     """The gamma function: ``y = integral of t ** (x - 1) * exp(-t) from 0``, so that ``gamma(n + 1) = n!``."""
@@ -134,11 +141,11 @@ class Polygamma(FloatUnary):
     n: int = attr(1, minimum=0, doc="how often `digamma` is differentiated")
 
     def forward(self, xp, x):
-        kind = self.dtype(getattr(x, "dtype", None))
+        kind = self.dtype(dtype_of(x))
         if self.n == 1 and kind is not None and kind.kind == "f":
-            return in_blocks(xp, lambda x: in_type(xp, slope(xp, in_type(xp, x, np.dtype(float))), kind), x)
+            return in_blocks(xp, lambda x, out: in_type(xp, slope(xp, in_type(xp, x, DOUBLE)), kind), x)
         y = library(xp, "polygamma").polygamma(self.n, in_type(xp, x, np.dtype(float)))
-        return narrow(xp, y, x, dtype=self.dtype(getattr(x, "dtype", None)))
+        return y if kind is None else in_type(xp, y, kind)
 
     def vjp(self, F, g, y, x):
         return (g * F.polygamma(x, n=self.n + 1),)
@@ -203,9 +210,7 @@ class OfTwo(FloatBinary):
     traceable = False
 
     def forward(self, xp, a, b):
-        found = getattr(library(xp, self.function), self.function)(wide(xp, a), wide(xp, b))
-        kinds = [getattr(x, "dtype", None) for x in (a, b)]
-        return narrow(xp, found, a, b, dtype=self.dtype(*kinds))
+        return called(self, xp, a, b)
 
     @classmethod
     def sample(cls, draw):
@@ -237,3 +242,81 @@ class Betaln(OfTwo):
 
     def oracle(self, a, b):
         return np.log(Beta().oracle(a, b))
+
+
+def beside(F, a, x):
+    """A parameter in the type of `x`: an integer would make wider numbers of it."""
+    kinds = [F.dtype(t) for t in (a, x)]
+    is_whole = None not in kinds and kinds[0].kind != "f" == kinds[1].kind
+    return F.cast(a, dtype=str(kinds[1])) if is_whole else a
+
+
+class Incomplete(FloatBinary):
+    """A part of the integral that the gamma function of `a` is, by a library call; `a` is positive."""
+
+    traceable = False
+    sign: ClassVar[float] = 1.0
+
+    def forward(self, xp, a, x):
+        return called(self, xp, a, x)
+
+    def vjp(self, F, g, y, a, x):
+        def slope():
+            p = beside(F, a, x)
+            return g * (F.exp(F.xlogy(p - 1, x) - x - F.gammaln(p)) * self.sign)
+
+        return without_gradient(F, self, "a", a), slope
+
+    def dtype(self, a, x):
+        return of_floats(a, x)
+
+    @classmethod
+    def sample(cls, draw):
+        a, x = draw.broadcasting(2)
+        return cls(), {
+            "a": np.rint(draw.array(a, low=1, high=4)).astype(int),
+            "x": draw.array(x, low=0.5, high=4),
+        }
+
+
+@op
+class Gammainc(Incomplete):
+    """The part of the integral of ``gamma(a)`` that lies between 0 and `x`; it has no derivative by `a` here."""
+
+
+@op
+class Gammaincc(Incomplete):
+    """The part of the integral of ``gamma(a)`` that lies beyond `x`; it has no derivative by `a` here."""
+
+    sign = -1.0
+
+
+@op
+class Betainc(Elementwise):
+    """The part of the integral of ``beta(a, b)`` that lies between 0 and `x`, at most 1; by `x` it has a derivative.
+
+    By `a` and `b`, which are positive, it has none here.
+    """
+
+    traceable = False
+
+    def forward(self, xp, a, b, x):
+        return called(self, xp, a, b, x)
+
+    def vjp(self, F, g, y, a, b, x):
+        def slope():
+            p, q = beside(F, a, x), beside(F, b, x)
+            return g * F.exp(F.xlogy(p - 1, x) + F.xlog1py(q - 1, -x) - F.betaln(p, q))
+
+        return without_gradient(F, self, "a", a), without_gradient(F, self, "b", b), slope
+
+    def dtype(self, a, b, x):
+        return of_floats(a, b, x)
+
+    @classmethod
+    def sample(cls, draw):
+        a, b, x = draw.broadcasting(3)
+        powers = {
+            name: np.rint(draw.array(of, low=1, high=4)).astype(int) for name, of in (("a", a), ("b", b))
+        }
+        return cls(), {**powers, "x": draw.array(x, low=0.1, high=0.9)}

@@ -1,4 +1,4 @@
-"""Operations between layers that are a few others: activations, normalizations, a loss."""
+"""Operations between layers that are a few others: an activation, normalizations, a loss."""
 
 from __future__ import annotations
 
@@ -33,29 +33,6 @@ class Softmin(FloatComposite):
     def sample(cls, draw):
         shape = draw.shape(min_rank=1)
         return cls(axis=draw.axis(len(shape)), temperature=draw.choice((1.0, 2.5))), {"x": draw.array(shape)}
-
-
-@op
-class Elu(FloatComposite):
-    """`x` where it is positive, else ``slope * (exp(x) - 1)``, all times `scale`.
-
-    Source
-        Clevert et al. 2016; with `scale` 1.0507 and `slope` 1.6733 it is SELU, Klambauer et al. 2017.
-    """
-
-    slope: float = attr(1.0, doc="what negative numbers approach, with the other sign")
-    scale: float = attr(1.0, doc="multiplies the result")
-
-    def compose(self, F, x):
-        y = F.where(F.greater(x, 0), x, self.slope * F.expm1(F.minimum(x, 0)))
-        return y if self.scale == 1 else y * self.scale
-
-    def oracle(self, x):
-        return self.scale * np.where(x > 0, x, self.slope * (np.exp(np.minimum(x, 0)) - 1))
-
-    @classmethod
-    def sample(cls, draw):
-        return cls(slope=1.5, scale=draw.choice((1.0, 2.0))), {"x": draw.array(draw.shape(), away_from=0)}
 
 
 @op

@@ -6,6 +6,7 @@ written to memory: it has a place for one block alone.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -16,11 +17,13 @@ from tinygrad_lesson.ops.movement import BroadcastTo, Reshape
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.memory import place
 from tinygrad_lesson.plan.step import Buffer, Step, takes_out
+from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
 
 BLOCK = 16384  # elements; ten such arrays fit into a core's second cache
 WIDE = 65536  # elements, where optimizers work on few arrays
 FEWEST = 4  # blocks; arrays of fewer stay in the cache anyway
 MOST = 256  # blocks, each of which is prepared when bound
+LONG = 2  # calls, up to which a step alone is not carried out by blocks
 SMALL = 4096  # elements that a step may write which waits until the blocks are done
 
 
@@ -58,7 +61,7 @@ class Fusion:
         if type(op) is Sum:
             rank = len(self.buffers[sources[0]].shape)
             size = self.buffers[sources[0]].size if len(op.axes(rank)) == rank else 0
-        elif isinstance(op, Elementwise) and takes_out(type(op)) and len(step.targets) == 1:  # type: ignore[arg-type]
+        elif isinstance(op, Elementwise) and len(step.targets) == 1 and self.is_plain(step):
             size = self.buffers[step.targets[0]].size
         else:
             return 0
@@ -67,6 +70,19 @@ class Fusion:
             return 0  # sums of blocks would be rounded
         fits = floats and op.traceable and size >= FEWEST * BLOCK and all(self.fits(v, size) for v in sources)
         return size if fits else 0
+
+    def is_plain(self, step: Step) -> bool:
+        """Whether an op writes where it is told to, or knows but one element type."""
+        kinds = {self.buffers[v].dtype for v in (*step.sources, *step.targets)}
+        return takes_out(type(step.op)) or len(kinds) == 1  # type: ignore[arg-type]
+
+    def is_long(self, step: Step) -> bool:
+        """Whether a step makes several arrays on the way, so that it is carried out by blocks alone too."""
+        dtype = self.buffers[step.targets[0]].dtype
+        some = Spec((1,), dtype, (dtype.itemsize,))
+        with contextlib.suppress(NotTraceableError):
+            return len(traced(step.op, (some,) * len(step.sources), (some,)).calls) > LONG
+        return False
 
     def fits(self, v: int, size: int) -> bool:
         """Whether a source is one number, or has all its elements in order."""
@@ -83,7 +99,8 @@ class Fusion:
         late: set[int] = set()  # values that are there when all blocks are done
 
         def finish() -> None:
-            result.extend([self.joined(tuple(group), block)] if len(group) > 1 else group)
+            joins = len(group) > 1 or (group and self.is_long(group[0]))
+            result.extend([self.joined(tuple(group), block)] if joins else group)
             result.extend(waiting)
             for done in (group, waiting, late):
                 done.clear()

@@ -46,13 +46,6 @@ def selu(x: Any) -> Any:
 
 
 @ours
-def silu(x: Any) -> Any:
-    """``x * sigmoid(x)``, also called swish; smooth. Elfwing et al. 2018."""
-    x = tensor(x)
-    return x * F.sigmoid(x)
-
-
-@ours
 def hard_swish(x: Any) -> Any:
     """``x * min(max(x + 3, 0), 6) / 6``. Howard et al. 2019. Not smooth at -3 and 3."""
     x = tensor(x)
@@ -222,6 +215,23 @@ def cosine_similarity(a: Any, b: Any, axis: int = 1, eps: float = 1e-8) -> Any:
 
 
 # Along an axis.
+
+
+@ours
+def logsumexp(
+    x: Any, axis: Any = None, keepdims: bool = False, *, exclude: bool = False, b: Any = None
+) -> Any:
+    """``log(sum(b * exp(x)))`` along `axis`, or with `exclude` along all others, without overflow; smooth.
+
+    `b` are weights that broadcast with `x`, 1 by default; NaN where the sum is negative.
+    """
+    if b is None:
+        return F.logsumexp(x, axis, keepdims, exclude)
+    x = F.where(F.equal(b, 0), -np.inf, tensor(x))
+    top = F.max(F.stop_gradient(x), axis, True, exclude)
+    top = F.where(F.isfinite(top), top, 0.0)
+    total = F.log(F.sum(b * F.exp(x - top), axis, keepdims, exclude))
+    return total + F.reshape(top, shape=total.shape)
 
 
 @ours
