@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.check import numeric
+from tinygrad_lesson.check.noise import noise_of
 from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, SHORTEST, STEPS, Lines, Slopes
 from tinygrad_lesson.check.report import Drawn, Entry
 from tinygrad_lesson.check.subject import Subject, Sweep, is_loss
@@ -218,7 +219,7 @@ def noise(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.nd
         moved = [x + t * directions[i] if i in directions else x for i, x in enumerate(subject.arrays)]
         return rows.weigh(subject.value(moved))
 
-    return numeric.noise_of(along, size)
+    return noise_of(along, size)
 
 
 def steps_for(sizes: np.ndarray, alone: bool, stretch: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -85,11 +85,25 @@ def assert_faces_agree(op: Op, arrays: Sequence[np.ndarray], g: Sequence[np.ndar
         with np.errstate(all="ignore"):
             found = planned(op, arrays, g, runner)
         for name, y in found.items():
-            assert_close(y, expected[name], f"{op!r}: {name} by runner {runner!r}", "the eager face gives")
+            what = f"{op!r}: {name} by runner {runner!r}"
+            assert_close(y, expected[name], what, "the eager face gives", by_largest=True)
 
 
-def assert_close(found: np.ndarray, expected: np.ndarray, what: str, whose: str) -> None:
-    """Refuse arrays that differ in shape, or by more than half of their digits.
+def assert_close(
+    found: Any,
+    expected: Any,
+    what: str,
+    whose: str = "expected",
+    *,
+    rtol: float | None = None,
+    atol: float | None = None,
+    equal_nan: bool = True,
+    by_largest: bool = False,
+) -> None:
+    """Refuse arrays that differ in shape, or by more than ``atol + rtol * |expected|``.
+
+    Where one is not given, half of the digits must agree. `by_largest` measures `atol` by the largest element, as
+    befits sums that cancel.
 
     Errors
         OpError naming the worst element.
@@ -97,17 +111,23 @@ def assert_close(found: np.ndarray, expected: np.ndarray, what: str, whose: str)
     found, expected = np.asarray(found), np.asarray(expected)
     if found.shape != expected.shape:
         raise OpError(f"{what} has the shape {show(found.shape)}, {whose} {show(expected.shape)}")
-    if found.dtype.kind not in "fc" or expected.dtype.kind not in "fc":
-        wrong = found != expected
-    else:
-        eps = max(np.finfo(found.dtype).eps, np.finfo(expected.dtype).eps)
-        with np.errstate(all="ignore"):
-            finite = np.abs(expected[np.isfinite(expected)])
-            tolerance = np.sqrt(eps) * max(1.0, float(finite.max(initial=0)))
-            close = np.isclose(found, expected, rtol=np.sqrt(eps), atol=tolerance, equal_nan=True)
-        wrong = ~close
-    if np.any(wrong):
-        at = tuple(int(i) for i in np.argwhere(np.atleast_1d(wrong))[0])
-        place = f" at {list(at)}" if found.ndim else ""
-        first = np.atleast_1d(found)[at], np.atleast_1d(expected)[at]
-        raise OpError(f"{what} is {first[0]:.8g}{place}, {whose} {first[1]:.8g}")
+    floats = [x.dtype for x in (found, expected) if x.dtype.kind in "fc"]
+    half = float(np.sqrt(max(np.finfo(d).eps for d in floats))) if found.dtype.kind in "fc" else 0.0
+    rtol, atol = half if rtol is None else rtol, half if atol is None else atol
+    with np.errstate(all="ignore"):
+        size = np.abs(expected)
+        if by_largest:
+            atol *= max(1.0, float(np.max(size, where=np.isfinite(size), initial=0)))
+        right = np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=equal_nan)
+        excess = np.abs(found - expected.astype(np.result_type(expected, float))) / np.maximum(
+            atol + rtol * size, 1e-300
+        )
+        excess = np.where(right, 0.0, np.nan_to_num(excess, nan=np.inf))
+    if right.all():
+        return
+    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), found.shape))
+    place, count = f" at {list(at)}" if found.ndim else "", int(np.count_nonzero(~right))
+    raise OpError(
+        f"{what}{place} is {found[at]:.8g}, {whose} {expected[at]:.8g}; "
+        f"{count} of {found.size} elements differ by more than {atol:.1g} + {rtol:.1g} * |expected|"
+    )

@@ -50,7 +50,7 @@ def forward_part(subject: Subject, report: Report, generator: np.random.Generato
 def product(
     op: Op, ys: Sequence[Any], inputs: Sequence[Any], along: Sequence[int], generator: np.random.Generator
 ) -> Product:
-    """``<g, J v>`` by the forward rule and ``<J' g, v>`` by the reverse one, for random g and v."""
+    """``<g, J v>`` by the forward rule and ``<J' g, v>`` by the reverse one, and how far rounding may part them."""
     tangents: list[Any] = [None] * len(inputs)
     for i in along:
         tangents[i] = np.asarray(generator.normal(size=inputs[i].shape)).astype(inputs[i].dtype)
@@ -63,7 +63,9 @@ def product(
     moved = op.jvp(ARRAYS, tangents, ys[0] if single else tuple(ys), *inputs)  # type: ignore[misc]
     pairs = zip(gs, [moved] if single else moved, ys, strict=True)
     forward = [g * shaped(op, t, y) for g, t, y in pairs if g is not None and t is not None]
-    return in_sums(forward, [back[i] * tangents[i] for i in along if back[i] is not None])
+    reverse = [back[i] * tangents[i] for i in along if back[i] is not None]
+    one, other = (float(sum(t.sum() for t in part)) for part in (forward, reverse))
+    return one, other, FLOOR * sum(float(np.abs(t).sum()) for t in (*forward, *reverse))
 
 
 def shaped(op: Op, t: Any, y: Any) -> Any:
@@ -81,14 +83,7 @@ def shaped(op: Op, t: Any, y: Any) -> Any:
         ) from None
 
 
-def in_sums(forward: Sequence[Any], reverse: Sequence[Any]) -> Product:
-    """Both sums, and the rounding of their terms."""
-    size = sum(float(np.abs(t).sum()) for t in (*forward, *reverse))
-    one, other = (float(sum(t.sum() for t in part)) for part in (forward, reverse))
-    return one, other, FLOOR * size
-
-
-def disagree(found: Sequence[Product], report: Report, what: str = "the forward rule") -> bool:
+def disagree(found: Sequence[Product], report: Report, what: str) -> bool:
     """Refuse a forward rule that does not fit the reverse one, which is right.
 
     Source

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu
-from tinygrad_lesson.check.consistency import OpError
+from tinygrad_lesson.check.consistency import OpError, assert_close
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.report import Entry, GradientError, Report
 from tinygrad_lesson.check.subject import SEED, evaluate
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import BindError, near
-from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.random import MXNetGenerator
@@ -138,7 +137,7 @@ def check_symbolic_forward(
     executor = sym.bind(ctx or cpu(), arguments, grad_req="null", aux_states=states)
     outputs = executor.forward(is_train=False)
     for (name, z), y in zip(wanted.items(), outputs, strict=True):
-        assert_within(y, z, rtol, atol, equal_nan, f"check_symbolic_forward: {name}")
+        assert_close(y, z, f"check_symbolic_forward: {name}", rtol=rtol, atol=atol, equal_nan=equal_nan)
     return outputs
 
 
@@ -187,36 +186,9 @@ def check_symbolic_backward(
         request, found = wanted[name], arrays[name]
         start = before[name] if request != "write" else 0
         goal = start if request == "null" else start + np.asarray(z)
-        assert_within(found, goal, rtol, atol, equal_nan, f"check_symbolic_backward: gradient of {name}")
+        what = f"check_symbolic_backward: gradient of {name}"
+        assert_close(found, goal, what, rtol=rtol, atol=atol, equal_nan=equal_nan)
     return executor.grad_arrays
-
-
-def assert_within(
-    found: Any, expected: Any, rtol: float | None, atol: float | None, equal_nan: bool, what: str
-) -> None:
-    """Refuse arrays that differ by more than ``atol + rtol * |expected|``.
-
-    Errors
-        OpError naming the worst element.
-    """
-    found, expected = np.asarray(found), np.asarray(expected)
-    if found.shape != expected.shape:
-        raise OpError(f"{what} has the shape {show(found.shape)}, expected {show(expected.shape)}")
-    half = float(np.sqrt(np.finfo(found.dtype).eps)) if found.dtype.kind == "f" else 0.0
-    rtol, atol = half if rtol is None else rtol, half if atol is None else atol
-    with np.errstate(all="ignore"):
-        allowed = atol + rtol * np.abs(expected)
-        error = np.abs(found.astype(float) - expected)
-        right = np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=equal_nan)
-        excess = np.where(right, 0.0, np.nan_to_num(error / np.maximum(allowed, 1e-300), nan=np.inf))
-    if right.all():
-        return
-    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), found.shape))
-    count = int(np.count_nonzero(~right))
-    raise OpError(
-        f"{what} at {list(at)} is {found[at]:.8g}, expected {expected[at]:.8g}; "
-        f"{count} of {found.size} elements differ by more than {atol:.1g} + {rtol:.1g} * |expected|"
-    )
 
 
 def check_consistency(
@@ -284,9 +256,8 @@ def assert_alike(
     for name in (name for name in found if name in goal):
         what = f"gradient of {name}" if name in executor.gradients else name
         rtol = tolerance(tol, found[name].dtype)
-        assert_within(
-            found[name], goal[name], rtol, rtol, equal_nan, f"check_consistency: {what} with {title}"
-        )
+        said = f"check_consistency: {what} with {title}"
+        assert_close(found[name], goal[name], said, rtol=rtol, atol=rtol, equal_nan=equal_nan)
 
 
 def settings_of(symbol: Symbol, entry: dict[str, Any], grad_req: Any) -> list[tuple[str, Executor]]:

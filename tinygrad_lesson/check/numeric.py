@@ -6,7 +6,7 @@ still move, and the noise of the function, divided by the step, how far they cou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,10 +26,6 @@ SAFETY = 8.0  # an error bar is an estimate: two values part where they are this
 FLOOR = EPS**0.6  # a relative error never called a mistake: three fifths of the digits agree
 SHARP = 1e-9  # a bar of this part of the slopes or more leaves the comparison blunt: a shorter step is tried
 BENT = 1e-3  # two sides that differ by this part of the slopes at the longest step may be a kink
-PRECISE = tuple(0.83 * 2.0**-k for k in range(8, 33, 4))  # steps in extended precision
-FINE = 2.0**-40  # of the size of the input: some thousand roundings
-COARSE = 2.0**-20  # the same for what is rounded to single precision
-COARSEST = 2.0**-8  # the farthest at which numbers rounded to few digits should move
 Along = Callable[[Any], np.ndarray]  # the function along a line, 0 at the point
 Lines = Callable[[int, float], np.ndarray]  # the same along one of many lines, by number
 
@@ -137,6 +133,100 @@ def tolerance(error: np.ndarray, *sizes: np.ndarray) -> np.ndarray:
     return allowed
 
 
+class Search:
+    """Slopes of `along` at 0, each from the longest of its steps over which the function is smooth.
+
+    `expected` is what a rule says, only to know when to stop: a step is shortened while the two disagree or the sides
+    differ; a kink as near as `met` is as good as met, unless the function only moves too fast for that step. `scale`
+    is the size of the slopes around. `best` is what is known so far, `fits` where that is what the rule says, `open`
+    where it is not settled; `too_long` is the longest step that is too long along each line, 0 where none was, `steep`
+    how steep it is over the first step, `moved` how far it moves over any.
+
+    Shapes
+        at_zero, noise, scale (numbers, 1), expected (numbers, lines), met and shortest (lines,)
+    """
+
+    def __init__(
+        self,
+        along: Lines,
+        at_zero: np.ndarray,
+        noise: np.ndarray,
+        met: np.ndarray,
+        shortest: np.ndarray,
+        expected: np.ndarray,
+        scale: np.ndarray,
+    ) -> None:
+        self.along, self.at_zero, self.noise, self.scale = along, at_zero, noise, scale
+        self.met, self.shortest, self.expected = met, shortest, expected
+        self.best: Slopes | None = None
+        self.open, self.fits = np.ones(expected.shape, bool), np.zeros(expected.shape, bool)
+        self.too_long, self.moved, self.steep = np.zeros(len(met)), np.zeros(expected.shape), np.zeros(())
+
+    def over(self, step: np.ndarray, levels: int) -> None:
+        """Look over one step, of another length for each line."""
+        k = np.flatnonzero(self.open.any(axis=0) & np.isfinite(step))
+        if not k.size:
+            return
+        found = table(self.along, k, self.at_zero, self.noise, step[k], levels)
+        with np.errstate(all="ignore"):
+            new = judge(found, self.noise, self.scale)
+            limit = tolerance(found.error, self.expected[:, k], found.value, self.scale)
+            agrees = np.abs(found.value - self.expected[:, k]) <= limit
+        self.moved[:, k] = np.fmax(self.moved[:, k], np.max(found.jumps, axis=0))
+        still = (np.max(found.jumps, axis=0) == 0) & (
+            self.expected[:, k] == 0
+        )  # a shorter step will tell no more
+        bent = (new.kink | new.jump) & self.open[:, k]
+        ends = self.ends(k, step[k], bent)
+        lost = bent & ~ends & (step[k] <= self.shortest[k])  # the function is too fast for any of the steps
+        new = new._replace(
+            kink=new.kink & ~lost,
+            jump=new.jump & ~lost,
+            blunt=(new.blunt | lost) & ~still,
+            error=np.where(lost, np.inf, new.error),
+        )
+        settled = self.open[:, k] & agrees & ~bent & ~new.blunt
+        if self.best is None:
+            self.best, self.fits, self.steep = new, agrees, np.abs(np.nan_to_num(found.value))
+        else:
+            self.choose(k, new, agrees, settled, ends | lost)
+        self.open[:, k] &= ~settled & ~ends
+        longer = self.open[:, k].any(axis=0) & bent.any(axis=0)
+        self.too_long[k] = np.where(longer, np.maximum(self.too_long[k], step[k]), self.too_long[k])
+
+    def ends(self, k: np.ndarray, step: np.ndarray, bent: np.ndarray) -> np.ndarray:
+        """Where what is bent is so, however short a step is; over the last one looks more closely."""
+        ends: np.ndarray = bent & (step <= self.met[k])
+        for n in np.flatnonzero(ends.any(axis=0)):
+            width = float(self.shortest[k[n]]) * STEPS[int(step[n] <= self.shortest[k[n]])]
+            ends[:, n] &= is_sharp(partial(self.along, k[n]), float(step[n]), width, self.noise)
+        return ends
+
+    def choose(
+        self, k: np.ndarray, new: Slopes, agrees: np.ndarray, settled: np.ndarray, ends: np.ndarray
+    ) -> None:
+        """Take over what a shorter step tells, where it tells more; else it is not `settled` there."""
+        assert self.best is not None
+        old = Slopes._make(field[:, k] for field in self.best)
+        settled &= ~outweighs(old, new)
+        chosen = settled | ends | (self.open[:, k] & better(old, new, self.fits[:, k] & ~agrees))
+        for field, now, before in zip(self.best, new, old, strict=True):
+            field[:, k] = np.where(chosen, now, before)
+        self.fits[:, k] = np.where(chosen, agrees, self.fits[:, k])
+
+    def known(self, longest: np.ndarray) -> Slopes:
+        """The slopes; nothing is known where no digit is left, all moves are noise, and the rule says why.
+
+        That is where the rounding of the input alone, times what the rule says, makes about as much.
+        """
+        assert self.best is not None
+        lost = (self.noise > BENT * np.abs(self.at_zero)) & (self.moved <= SAFETY * self.noise)
+        with np.errstate(all="ignore"):
+            rounding = np.abs(self.expected) * EPS * longest / STEPS[0]
+            wild = self.open & lost & (rounding > BENT * self.noise)
+        return self.best._replace(error=np.where(wild, np.inf, self.best.error), blunt=self.best.blunt | wild)
+
+
 def slopes(
     along: Lines,
     at_zero: np.ndarray,
@@ -147,62 +237,19 @@ def slopes(
     scale: np.ndarray,
     glance: bool = False,
 ) -> tuple[Slopes, np.ndarray, np.ndarray]:
-    """Slopes of `along` at 0, each from the longest of its steps over which the function is smooth.
+    """What a `Search` over these steps finds: slopes, the longest steps that are too long, and how steep it is.
 
-    `expected` is what a rule says, only to know when to stop: a step is shortened while the two
-    disagree or the sides differ; a kink as near as `met` is as good as met, unless the function only moves
-    too fast for that step. `scale` is the size of the slopes around. The second answer is the longest step
-    that is too long along each line, 0 where none was; the third how steep it is over the first step. For a `glance`
-    two short steps are all.
+    For a `glance` two short steps are all.
 
     Shapes
-        at_zero, noise, scale (numbers, 1), expected (numbers, lines), met (lines,); steps (steps, lines), not
-        a number where a line has no more -> (numbers, lines), (lines,), (numbers, lines)
+        as of `Search`; steps (steps, lines), not a number where a line has no more
+        -> (numbers, lines), (lines,), (numbers, lines)
     """
-    best: Slopes | None = None
-    steep, open_ = np.zeros(expected.shape), np.ones(expected.shape, bool)
-    fits = np.zeros(expected.shape, bool)  # whether the best so far is what the rule says
-    too_long, moved = np.zeros(len(met)), np.zeros(expected.shape)
+    search = Search(along, at_zero, noise, met, np.nanmin(steps, axis=0), expected, scale)
     first = (ALONE / STEPS[0] * steps[0], 3) if glance else (GLANCE / STEPS[0] * steps[0], 2)
     for step, levels in (first, *((row, LEVELS) for row in (steps[1:2] if glance else steps))):
-        k = np.flatnonzero(open_.any(axis=0) & np.isfinite(step))
-        if not k.size:
-            break
-        found = table(along, k, at_zero, noise, step[k], levels)
-        with np.errstate(all="ignore"):
-            new = judge(found, noise, scale)
-            limit = tolerance(found.error, expected[:, k], found.value, scale)
-            agrees = np.abs(found.value - expected[:, k]) <= limit
-        moved[:, k] = np.fmax(moved[:, k], np.max(found.jumps, axis=0))
-        still = open_[:, k]
-        settled = still & agrees & ~new.kink & ~new.jump & ~new.blunt
-        bent = (new.kink | new.jump) & still
-        ends = bent & (step[k] <= met[k])
-        shortest = steps[-1][k]
-        for n in np.flatnonzero(ends.any(axis=0) & (shortest < step[k])):
-            ends[:, n] &= is_sharp(
-                partial(along, k[n]), float(step[k][n]), float(shortest[n]) * STEPS[0], noise
-            )
-        if best is None:
-            best, fits, steep = new, agrees, np.abs(np.nan_to_num(found.value))
-        else:
-            old = Slopes._make(field[:, k] for field in best)
-            settled &= ~outweighs(old, new)
-            chosen = settled | ends | (still & better(old, new, fits[:, k] & ~agrees))
-            for field, now, before in zip(best, new, old, strict=True):
-                field[:, k] = np.where(chosen, now, before)
-            fits[:, k] = np.where(chosen, agrees, fits[:, k])
-        still &= ~settled & ~ends
-        open_[:, k] = still
-        longer = still.any(axis=0) & bent.any(axis=0)
-        too_long[k] = np.where(longer, np.maximum(too_long[k], step[k]), too_long[k])
-    assert best is not None
-    # No digit is left, all moves are noise, and the rule says why: the rounding of the input alone makes about as much.
-    lost = (noise > BENT * np.abs(at_zero)) & (moved <= SAFETY * noise)
-    with np.errstate(all="ignore"):
-        wild = open_ & lost & (np.abs(expected) * EPS * steps[0] / STEPS[0] > BENT * noise)
-    best = best._replace(error=np.where(wild, np.inf, best.error), blunt=best.blunt | wild)
-    return best, too_long, steep
+        search.over(step, levels)
+    return search.known(steps[0]), search.too_long, search.steep
 
 
 def better(old: Slopes, new: Slopes, doubted: np.ndarray) -> np.ndarray:
@@ -238,9 +285,9 @@ def is_sharp(along: Along, step: float, width: float, noise: np.ndarray) -> bool
     """
     with np.errstate(all="ignore"):
         middle, left, here, right = 0.0, along(-step), along(0.0), along(step)
-        first = last = float(np.sum(np.abs(left - 2 * here + right)))
-        steepest = first / step
-        while step > width and last > SAFETY**2 * float(noise.sum()):
+        found = [float(np.sum(np.abs(left - 2 * here + right)))]
+        steepest = found[0] / step
+        while len(found) < 2 or (step > width and found[-1] > SAFETY**2 * float(noise.sum())):
             step /= 2
             before, after = along(middle - step), along(middle + step)
             parts = (
@@ -250,9 +297,10 @@ def is_sharp(along: Along, step: float, width: float, noise: np.ndarray) -> bool
             )
             bends = [float(np.sum(np.abs(a - 2 * b + c))) for _, a, b, c in parts]
             middle, left, here, right = parts[int(np.argmax(bends))]
-            last = max(bends)
-            steepest = max(steepest, last / step)
-    return last <= 4 * first and last / step > steepest / 4
+            found.append(max(bends))
+            steepest = max(steepest, found[-1] / step)
+    first = max(found[:2])  # a jump whose value lies half way is seen from one side only
+    return found[-1] <= 4 * first and found[-1] / step > steepest / 4
 
 
 def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
@@ -289,161 +337,3 @@ def leaps(found: Table, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     high = jumps[0] > SAFETY**2 * noise
     least = jumps.max(axis=0) * 0.5 ** ((len(jumps) - 1) / 3)  # at 0 it may be half way
     return high, high & (jumps.min(axis=0) > least)
-
-
-def noise_of(along: Along, size: float) -> np.ndarray:
-    """How much the numbers of a function jitter by rounding; `size` is that of its input.
-
-    A function that does not move at all over a few roundings, but does over more, has been rounded
-    to fewer digits on the way: its steps are its noise.
-
-    Source
-        Moré and Wild 2011, "Estimating computational noise": differences of fourth order over points
-        a few roundings apart, in which everything smooth has cancelled. The points lie on one side,
-        so that a kink at 0 is none here, and the median forgets one beside it. They are not evenly
-        spaced, or steps as long as the spacing would go unseen.
-    """
-    size = max(size, 1e-300)
-    measured, values = jitter(along, size * FINE)
-    still = np.all(values == values[0], axis=0)
-    if still.any():
-        coarse, _ = jitter(along, size * COARSE, is_stair=True)
-        measured = np.where(still, np.maximum(measured, coarse), measured)
-    floor: np.ndarray = np.maximum(measured, EPS * np.max(np.abs(values), axis=0))
-    return floor
-
-
-def fourth_differences(points: np.ndarray) -> np.ndarray:
-    """Weights that take everything up to a cubic out of values at five neighbours; each row has length 1."""
-    rows = np.zeros((len(points) - 4, len(points)))
-    for i, row in enumerate(rows):
-        near = points[i : i + 5]
-        row[i : i + 5] = [1 / np.prod(p - near[near != p]) for p in near]
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
-
-
-POINTS = np.arange(1, 14) + 0.4 * (np.arange(13) * (np.sqrt(5) - 1) / 2 % 1)
-DIFFERENCES = fourth_differences(POINTS)
-
-
-def jitter(along: Along, spacing: float, is_stair: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Deviation of the noise over points about `spacing` apart, and the values there.
-
-    Unless the function `is_stair`, what is small beside its moves is what is left of something smooth.
-    """
-    with np.errstate(all="ignore"):
-        values = np.stack([along(t) for t in (POINTS * spacing).tolist()])
-        squares = np.square(DIFFERENCES @ (values - values[0]))
-        moves = np.median(np.abs(np.diff(values, axis=0)), axis=0)
-    measured = np.sqrt(np.median(squares, axis=0) / 0.455)  # 0.455: the median of a square
-    if not is_stair:
-        measured = np.where(measured > 0.01 * moves, measured, 0.0)
-    return np.where(np.isfinite(measured), measured, 0.0), np.nan_to_num(values)
-
-
-def beside(
-    along: Along, step: float, farthest: float, noise: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How much a function jitters within a step to either side, and whether that is about as far as it moves.
-
-    Only more than the `noise` that is known already counts. A kink or a jump is none there: these are the
-    steps of its rounding. They may be longer, up to `farthest`: then numbers beside each other are equal, or lie on one
-    line, as those of ``x * (0.5 + 0.5 * tanh(x / 2))`` at -30.
-    The third answer is whether there are many such jumps around.
-    """
-    found = [jitter(along, side * step / 16)[0] for side in (1, -1)]
-    around, here, spacing = list(found), along(0.0), step / 16
-    with np.errstate(all="ignore"):
-        moves = np.max([np.abs(along(side * step) - here) for side in (1, -1)], axis=0)
-    while spacing < farthest:
-        stairs, values = jitter(along, spacing, is_stair=True)
-        bends = np.abs(np.diff(np.diff(values, axis=0) / np.diff(POINTS)[:, None], axis=0))
-        straight = np.any(bends <= 8 * np.finfo(values.dtype).eps * np.abs(values[1:-1]), axis=0)
-        stair = straight & (stairs > np.max(bends, axis=0) / SAFETY**2)
-        found.append(np.where(stair, stairs, 0.0))
-        if spacing < STEPS[-1] / 16:
-            around.append(jitter(along, spacing)[0])
-        spacing *= 4
-    most, wide = np.max(found, axis=0), np.max(around, axis=0)
-    least = np.maximum(moves / SAFETY**2, SAFETY * noise)
-    return most, np.asarray(most > least), np.asarray(wide > least)
-
-
-def has_corner(along: Along, step: float, unit: float, noise: np.ndarray) -> np.ndarray:
-    """Where the slopes to both sides differ by as much over a far shorter step: by little, else it was seen before."""
-    here = along(0.0)
-    near = min(step, STEPS[-1] * unit)
-    with np.errstate(all="ignore"):
-        far, middle, close = (
-            np.abs(along(h) + along(-h) - 2 * here) / h for h in (STEPS[1] * unit, 8 * near, near)
-        )
-    return np.asarray((close > np.maximum(far, middle) / 2) & (close > SAFETY * 4 * noise / near))
-
-
-def precise(
-    along: Along, noise: np.ndarray, size: float, expected: np.ndarray, scale: np.ndarray
-) -> Table | None:
-    """Slopes from numbers longer than double precision; None where the function has none, or there are none.
-
-    Of many lengths of step that one is taken, for each number, whose bar is shortest; but a long one never outvotes
-    a shorter one that is resolved. `size` is that of what moves, `scale` that of the slopes; where they are as
-    `expected` already, no more steps are tried. The bar is infinite where the function moves as far over the shortest
-    step as over any: so does chaos.
-    """
-    units = [max(1.0, size), size] if 0 < size < 1 else [max(1.0, size)]
-    with np.errstate(all="ignore"):
-        here, *there = [along(np.longdouble(units[-1] * step)) for step in (0.0, FINE**0.5, PRECISE[0])]
-    if all(np.all(y == y.astype(np.float64)) for y in (here, *there)):
-        return None
-    unit: Any = np.finfo(np.longdouble).eps
-    measured = jitter(along, units[-1] * FINE, is_stair=True)[0]  # of what was made double on the way
-    noise = np.maximum(noise * float(unit / EPS), measured.astype(np.float64))
-    steps = [step * unit for unit in units for step in PRECISE]
-    found, fits = sharpest(along, here, noise, steps, expected, scale)
-    if not np.all(fits):
-        stairs = beside(along, steps[-1], COARSEST * units[-1], noise)[0].astype(np.float64)
-        found, _ = sharpest(along, here, np.maximum(noise, stairs), steps, expected, scale)
-    return found
-
-
-def sharpest(
-    along: Along,
-    here: Any,
-    noise: np.ndarray,
-    steps: Sequence[float],
-    expected: np.ndarray,
-    scale: np.ndarray,
-) -> tuple[Table, np.ndarray]:
-    """What `precise` gives where the noise is known, and where that is as expected."""
-    best: Table | None = None
-    most = np.zeros((len(noise), 1))  # how far it moves
-
-    def over(step: float) -> Table:
-        alone = np.array([step], np.longdouble)
-        found = table(lambda _, t: along(t), np.zeros(1, int), here[:, None], noise[:, None], alone)
-        return Table(*(np.asarray(field, np.float64) for field in found))
-
-    for step in steps:
-        found = over(step)
-        most = np.fmax(most, np.max(found.jumps, axis=0))
-        if best is not None:
-            with np.errstate(invalid="ignore"):
-                parted = np.abs(found.value - best.value) > SAFETY * (found.error + best.error)
-            # a longer step has no say where this is resolved
-            resolved = parted & (SAFETY * found.error <= BENT * np.abs(found.value))
-            central = (found.error < best.error) | resolved
-            sides = (found.sides_error < best.sides_error) | resolved
-            for new, old, name in zip(found, best, Table._fields, strict=True):
-                chosen = sides if name in ("left", "right", "sides_error") else central
-                old[...] = np.where(chosen, new, old)
-        else:
-            best = Table(*map(np.array, found))
-        bars = np.maximum(best.error, best.sides_error)
-        fits = np.abs(best.value - expected) <= tolerance(best.error, best.value, scale)
-        if np.all(fits & (SAFETY * bars <= SHARP * np.maximum(np.abs(best.value), scale))):
-            break
-    assert best is not None
-    jumps = over(steps[-1]).jumps  # a peak is a jump from afar
-    last = np.max(jumps, axis=0)
-    wild = (last > most / SAFETY) & (last > 0) & ~fits  # a shorter step shows no less
-    return best._replace(jumps=jumps, error=np.where(wild, np.inf, best.error)), fits

@@ -7,12 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_lesson.check.forward import PRODUCTS, disagree, in_sums
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.report import Report
 from tinygrad_lesson.check.subject import name_of, parameter_names
-from tinygrad_lesson.eager.apply import AS_TOLD
-from tinygrad_lesson.engine.backprop import apply_vjp
 from tinygrad_lesson.engine.errors import DTypeError
 from tinygrad_lesson.engine.op import Op, attr, declares
 
@@ -23,7 +20,9 @@ class Pair(Op):
 
     `f(*inputs)` gives an array, a number, or a tuple of them. `vjp(g, *inputs)` gives the gradient for each input,
     None where there is none; `g` is a tuple if there are several results. Both are handed NumPy arrays of doubles
-    in one piece (integers as they are), and may give anything that NumPy takes for an array.
+    in one piece (integers as they are), and may give anything that NumPy takes for an array. `along(v, *inputs)`, if it
+    is given, is the change of the result along `v` (a tuple if there are several inputs of floats); it is compared
+    with `vjp` by the dot-product test, ``<g, J v> = <J' g, v>``.
 
     Example
         >>> check = __import__("tinygrad_lesson").check
@@ -37,6 +36,7 @@ class Pair(Op):
     count: ClassVar[int] = 1  # of results; known once `f` was called
     f: Callable[..., Any] = attr(doc="the function")
     rule: Callable[..., Any] = attr(doc="its gradient")
+    along: Callable[..., Any] | None = attr(None, doc="its change along a direction, if that is known")
 
     def __post_init__(self) -> None:
         for given in (self.f, self.rule):
@@ -83,6 +83,19 @@ class Pair(Op):
             found = (found,)
         return tuple(None if x is None else as_array(x, self) for x in found)
 
+    @property
+    def jvp(self) -> Any:  # type: ignore[override]
+        """The rule of forward mode, if there is one."""
+        return self.tangent if self.along else None
+
+    def tangent(self, F: Any, tangents: Sequence[Any], y: Any, *inputs: Any) -> Any:
+        """What `along` gives for the inputs of floats; those that do not move have tangents of 0."""
+        floats = [(t, x) for t, x in zip(tangents, inputs, strict=True) if np.asarray(x).dtype.kind == "f"]
+        vs = [plain(np.zeros(np.shape(x)) if t is None else t) for t, x in floats]
+        moved = self.along(vs[0] if len(vs) == 1 else tuple(vs), *map(plain, inputs))  # type: ignore[misc]
+        several = isinstance(moved, tuple | list) and isinstance(y, tuple)
+        return tuple(as_array(m, self) for m in moved) if several else as_array(moved, self)
+
 
 def plain(x: Any) -> Any:
     """Doubles in one piece; anything else as it is. A copy, so that nobody writes into what is ours."""
@@ -108,9 +121,8 @@ def pair(
 ) -> Report:  # fmt: skip
     """Check the hand-written gradient `vjp(g, *inputs)` of any function `f(*inputs)` of arrays at `inputs`.
 
-    NumPy, SciPy, PyTorch, JAX, numba, C: whatever takes arrays and gives arrays; see `Pair`. `jvp(v, *inputs)`, if
-    there is one, gives the change of the result along `v` (a tuple if there are several inputs of floats); it is
-    compared with `vjp` by the dot-product test, ``<g, J v> = <J' g, v>``.
+    NumPy, SciPy, PyTorch, JAX, numba, C: whatever takes arrays and gives arrays; see `Pair`. `jvp` is its
+    `along`, the rule of forward mode.
 
     Errors
         Whatever `f` raises.
@@ -119,33 +131,9 @@ def pair(
         >>> pair(lambda x: x @ x, lambda g, x: 2 * g * x, [1.0, 2.0, -0.5]).verdict
         'ok'
     """
-    made = Pair(f, vjp)
+    made = Pair(f, vjp, jvp)
     report = gradients(made, *map(np.asarray, inputs), seed=seed, full=full, float32=False)
     report.reproduce = report.reproduce.replace("check.gradients(", "check.pair(").replace(
         f"({made.label()}", f"({made.label()}, {name_of(vjp)}", 1
     )
-    if report.ok and jvp is not None:
-        dot_products(made, jvp, inputs, np.random.default_rng(seed), report)
     return report
-
-
-def dot_products(
-    made: Pair, jvp: Any, inputs: Sequence[Any], generator: np.random.Generator, report: Report
-) -> None:
-    """Compare a forward rule with the reverse one in random directions."""
-    arrays = [plain(x) for x in inputs]
-    wanted = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
-    y = made.forward(np, *arrays)
-    results = y if isinstance(y, tuple) else (y,)
-    found = []
-    for _ in range(PRODUCTS):
-        vs = [np.asarray(generator.normal(size=arrays[i].shape)) for i in wanted]
-        gs = tuple(np.asarray(generator.normal(size=part.shape)) for part in results)
-        back = apply_vjp(AS_TOLD, made, (gs if isinstance(y, tuple) else gs[0], y, *arrays))
-        moved = jvp(vs[0] if len(vs) == 1 else tuple(vs), *arrays)
-        moved = moved if isinstance(moved, tuple | list) else (moved,)
-        forward = [g * as_array(m, made) for g, m in zip(gs, moved, strict=True)]
-        reverse = [back[i] * v for i, v in zip(wanted, vs, strict=True) if back[i] is not None]
-        found.append(in_sums(forward, reverse))
-    if not disagree(found, report):
-        report.notes.append(f"forward and reverse agree in {PRODUCTS} dot products")

@@ -367,17 +367,25 @@ def sample_of(
         raise LessonError(
             f"{cls.name}: declare `sample`, so that the check knows attributes and inputs"
         ) from None
-    names = op.name_inputs(len(cls.inputs))
-    first = draw.shape(min_rank=1, max_rank=2)
-    known = {names[0]: first, **op.parameters(first)}
-    shapes = (
-        [first] * len(names)
-        if len(known) > 1 or not isinstance(op, Elementwise)
-        else draw.broadcasting(len(names))
-    )
-    return op, {
-        n: draw.array(known.get(n, s) if len(known) > 1 else s) for n, s in zip(names, shapes, strict=True)
-    }
+    arrays = fitting(op, draw, min_rank=1, max_rank=2)
+    return op, dict(zip(op.name_inputs(len(arrays)), arrays, strict=True))
+
+
+def fitting(op: Op, draw: Draw, **ranks: int) -> list[np.ndarray]:
+    """Inputs for an op that declares no `sample`: broadcasting ones, or what its rules accept.
+
+    Errors
+        LessonError, or whatever its rules raise, where what was drawn does not fit.
+    """
+    names = op.name_inputs(2 if op.variadic else len(op.input_names))
+    if isinstance(op, Elementwise):
+        return [draw.array(shape) for shape in draw.broadcasting(len(names))]
+    first = draw.shape(**ranks)
+    wanted = op.parameters(first)
+    shapes = [wanted.get(name, first) for name in names]
+    with contextlib.suppress(NotImplementedError):
+        op.shape(*shapes)
+    return [draw.array(shape) for shape in shapes]
 
 
 def differentiable(subject: Subject) -> bool:

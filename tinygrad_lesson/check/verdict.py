@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from tinygrad_lesson.check.compare import (
 from tinygrad_lesson.check.contract import breaks_contract
 from tinygrad_lesson.check.explain import case_of, detail
 from tinygrad_lesson.check.forward import forward_part
+from tinygrad_lesson.check.noise import COARSEST, beside, has_corner
 from tinygrad_lesson.check.precision import (
     ROUNDED,
     compiled_part,
@@ -57,6 +58,7 @@ from tinygrad_lesson.check.ties import breaks_tie, excuse
 from tinygrad_lesson.check.witness import confirm
 from tinygrad_lesson.engine.errors import LessonError
 
+T = TypeVar("T")
 REPEATS = 8  # runs on the same numbers before anything else is blamed
 
 
@@ -73,9 +75,9 @@ def check(subject: Subject, options: Options) -> Report:
     """Check the gradient of a subject once.
 
     Errors
-        Whatever the subject or a rule raises.
+        Whatever the subject raises.
     """
-    report = Report(subject.title)
+    report, generator = Report(subject.title), options.generator
     if subject.op is not None and not subject.op.differentiable:
         report.notes.append(f"{subject.op.name} declares that it has no gradient")
         return report
@@ -85,47 +87,79 @@ def check(subject: Subject, options: Options) -> Report:
     if not sum(v.size for v in values):
         report.notes.append("the result is empty")
         return report
-    rows = rows_for(subject, values, options.generator)
-    few = rows if rows.weights is not None else mix_of(values, options.generator)
-    try:
-        rule = pulled(subject, subject.arrays, rows)
-        once, again = pulled(subject, subject.arrays, few), pulled(subject, subject.arrays, few)
-    except WrongShapeError as error:
-        wrong_shape(subject, report, *error.args)
+    rows = rows_for(subject, values, generator)
+    few = rows if rows.weights is not None else mix_of(values, generator)
+    found = guarded(
+        report, subject, lambda: [pulled(subject, subject.arrays, some) for some in (rows, few, few)]
+    )
+    if found is None:
         return report
-    except Exception as error:  # a rule is code of the user's, and may end in any way
-        report.verdict, report.sentence = "wrong", f"the rule raises {raised(error)}"
-        return report
+    rule, once, again = found
     if not alike(once, again):
         undetermined(report, "gradient")
-        return report
-    if non_finite(subject, report, values, rule):
-        return report
-    if subject.op is not None and subject.op.is_loss:
-        report.notes.append(f"{subject.op.name} is a loss: its gradient is what it says, not a derivative")
-        return report
+    elif not non_finite(subject, report, values, rule):
+        if subject.op is not None and subject.op.is_loss:
+            report.notes.append(
+                f"{subject.op.name} is a loss: its gradient is what it says, not a derivative"
+            )
+            return report
+        beside_differences(subject, report, rows, rule, options)
+        broken = report.ok and guarded(
+            report, subject, lambda: breaks_contract(subject, report, rows, rule, generator)
+        )
+        if broken is False:
+            steady(subject, report, values, few, once)
+            in_other_numbers(subject, report, rows, few, rule, options)
+    return report
+
+
+def guarded(report: Report, subject: Subject, call: Callable[[], T]) -> T | None:
+    """What a call of a rule gives; None where it raises, which is wrong: code of the user's may end in any way."""
+    try:
+        return call()
+    except WrongShapeError as error:
+        i, shape = error.args
+        found = causes.of_shape(subject.names[i], shape, subject.arrays[i].shape)
+        report.verdict, report.cause, report.sentence = "wrong", found.word, found.sentence
+        report.worst = [Entry(subject.names[i], None, "result", np.nan, np.nan, np.nan)]
+    except Exception as error:
+        report.verdict, report.sentence = "wrong", f"the rule raises {raised(error)}"
+    return None
+
+
+def beside_differences(
+    subject: Subject, report: Report, rows: Rows, rule: Sequence[np.ndarray], options: Options
+) -> None:
+    """Rule against differences: along few directions where that tells enough, else element by element."""
+    generator = options.generator
     many = sum(subject.arrays[i].size for i in subject.wanted) > GLANCES * max(GLANCES, len(subject.wanted))
-    blocks = glance(subject, rows, rule, options.generator) if many and options.full is None else None
+    blocks = glance(subject, rows, rule, generator) if many and options.full is None else None
     if blocks:
         report.directions = max(len(b.moves) for b in blocks)
         report.compared, report.sharpest = sum(part.size for part in rule), sharpness(blocks)
         note_zeros(report, blocks)
     else:
-        here = around(subject, rows, rule, jitter(subject, rows, options.generator), options.generator)
-        blocks = compare(subject, rows, rule, here, options.generator, chooser(subject, options.full))
+        here = around(subject, rows, rule, jitter(subject, rows, generator), generator)
+        blocks = compare(subject, rows, rule, here, generator, chooser(subject, options.full))
         report.compared = sum(b.numeric.size for b in blocks)
         judge(subject, report, rows, blocks, rule, here, options)
     report.drawn = drawn(subject, blocks)
-    try:
-        if report.ok and breaks_contract(subject, report, rows, rule, options.generator):
-            return report
-    except Exception as error:
-        report.verdict, report.sentence = "wrong", f"the rule raises {raised(error)}"
-        return report
+
+
+def steady(
+    subject: Subject, report: Report, values: Sequence[np.ndarray], few: Rows, once: Sequence[np.ndarray]
+) -> None:
+    """Say so where another run gives other numbers, whatever else was found."""
     what = unsteady(subject, values, few, once, (3, 0) if report.ok else (REPEATS, REPEATS))
     if what:
         report.worst, report.failed, report.factor, report.notes = [], 0, None, []
         undetermined(report, what)
+
+
+def in_other_numbers(
+    subject: Subject, report: Report, rows: Rows, few: Rows, rule: Sequence[np.ndarray], options: Options
+) -> None:
+    """Rounded, in single precision, compiled, forward: what a right rule owes besides."""
     parts: list[tuple[Callable[..., None], Rows, Any]] = [
         (rounded_part, few, options.generator),
         (short_part, few, options.generator),
@@ -139,7 +173,6 @@ def check(subject: Subject, options: Options) -> Report:
             report.notes.append(f"at other numbers than these, {raised(error)}")
     if report.ok:
         forward_part(subject, report, options.generator)
-    return report
 
 
 def raised(error: Exception) -> str:
@@ -150,13 +183,6 @@ def raised(error: Exception) -> str:
         else error
     )
     return f"{type(own).__name__}: {error}"
-
-
-def wrong_shape(subject: Subject, report: Report, i: int, shape: tuple[int, ...]) -> None:
-    """A gradient of another shape than its input."""
-    found = causes.of_shape(subject.names[i], shape, subject.arrays[i].shape)
-    report.verdict, report.cause, report.sentence = "wrong", found.word, found.sentence
-    report.worst = [Entry(subject.names[i], None, "result", np.nan, np.nan, np.nan)]
 
 
 def judge(
@@ -251,9 +277,9 @@ def roughen(blocks: Sequence[Block], values: np.ndarray) -> None:
         near = float(block.step[suspect, k].min())
         along, unit = partial(block.along, k), max(1.0, block.sizes[k])
         if was_wrong:
-            block.kink[:, k] |= suspect & numeric.has_corner(along, near, unit, block.jitter)
+            block.kink[:, k] |= suspect & has_corner(along, near, unit, block.jitter)
         bent = block.kink[:, k] | block.jump[:, k]
-        stairs, lost, many = numeric.beside(along, near, numeric.COARSEST * unit, block.jitter)
+        stairs, lost, many = beside(along, near, COARSEST * unit, block.jitter)
         lost = suspect & ((lost & (block.analytic[:, k] != 0)) | (bent & many))
         block.error[:, k] = np.where(lost, np.inf, np.maximum(block.error[:, k], 2 * stairs / near))
         for marked, there in ((block.noisy, True), (block.kink, False), (block.jump, False)):
