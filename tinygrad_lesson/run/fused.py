@@ -42,8 +42,8 @@ def compiles(steps: Sequence[Step], kind: str) -> None:
             vector_code(step, kind)
 
 
-def vector_code(step: Step, kind: str) -> Callable[..., Vector]:
-    """What a step computes of some elements of each source.
+def vector_code(step: Step, kind: str, kinds: Sequence[str] = ()) -> Callable[..., Vector]:
+    """What a step computes of some elements of each source; `kinds` are those of sources and target, if they differ.
 
     Errors
         NotTraceableError naming a call that has no vector code.
@@ -51,11 +51,12 @@ def vector_code(step: Step, kind: str) -> Callable[..., Vector]:
     pattern = OF_OP.get(type(step.op))
     if pattern is not None and pattern.name in EXPRESSIONS:
         return EXPRESSIONS[pattern.name]
-    some = Spec((lanes_of(kind),), np.dtype(kind), (itemsize(kind),))
-    made = traced(step.op, (some,) * len(step.sources), (some,))
+    kinds, lanes = kinds or [kind] * (len(step.sources) + 1), lanes_of(kind)
+    *sources, target = [Spec((lanes,), np.dtype(each), (itemsize(each),)) for each in kinds]
+    made = traced(step.op, tuple(sources), (target,))
     kinds = [spec.dtype.name for spec in made.values]
     for call in made.calls:
-        if not is_vector_code(call, kinds) or made.values[call.out].shape != some.shape:
+        if not is_vector_code(call, kinds) or made.values[call.out].shape != target.shape:
             raise NotTraceableError(f"np.{call.name} has no vector code")
     return functools.partial(carried_out, made.calls, made.results[0])
 

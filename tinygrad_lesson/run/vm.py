@@ -18,7 +18,7 @@ from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
-from tinygrad_lesson.run.elements import elementwise
+from tinygrad_lesson.run.elements import LINE, elementwise
 from tinygrad_lesson.run.fused import Loop, compiles
 from tinygrad_lesson.run.lent import Lender
 from tinygrad_lesson.run.lower import encode_trace
@@ -29,6 +29,7 @@ from tinygrad_lesson.run.operands import (
     Operand,
     Row,
     address,
+    apart,
     kind_of,
     noted,
     row_major,
@@ -38,14 +39,13 @@ from tinygrad_lesson.run.peephole import PAIRS, encode_pair
 from tinygrad_lesson.run.rolled import LEAST as MANY
 from tinygrad_lesson.run.rolled import Rolled
 from tinygrad_lesson.run.rounds import Rounds, Tracks, states_of
-from tinygrad_lesson.run.segment import ParallelSegments, Segment, as_tape, joined, run_steps, segments
+from tinygrad_lesson.run.segment import Segment, as_tape, joined, run_steps, segments, side_by_side
 from tinygrad_lesson.run.tape import loops, machine, reductions, updates
-from tinygrad_lesson.run.threads import threads
+from tinygrad_lesson.run.threads import shares
 from tinygrad_lesson.run.whole import OF_OP, OTHERS, PATTERNS
 
 ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
 LEAST = 1 << 16  # elements of a loop that a thread is woken for
-LINE = 16  # elements, of which a part for a thread has a multiple
 UPDATES: dict[int, Any] = {1: updates.sgd, 2: updates.adam}
 
 
@@ -88,8 +88,8 @@ class VMRunner(NumpyRunner):
 
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
         """As on NumPy, but where every step is an instruction nothing is copied."""
-        parts = [part for part in self.calls[0] if isinstance(part, Segment | ParallelSegments)]
-        if len(parts) < len(self.calls[0]):
+        parts = self.calls[0]
+        if not all(isinstance(part, Segment) for part in parts):
             return super().call(values, results)
         new = {name: self.lender(name).array() for name in results}
         new.update({name: np.require(value, self.arrays[name].dtype, ROWS) for name, value in values.items()})
@@ -148,6 +148,7 @@ class VMRunner(NumpyRunner):
         """Instructions and calls; neighbours may share an instruction, whatever views are taken between them."""
         calls: list[Any] = []
         pending: list[Step] = []
+        self.memory.lasting, self.memory.copies = self.lasting(steps), {}
         for step in steps:
             view = self.prepare(step) if step.op.view else []
             paired = pending and self.plan.patterns and not step.op.view
@@ -159,6 +160,15 @@ class VMRunner(NumpyRunner):
                 calls += [call for waiting in pending for call in self.prepare(waiting)] + view
                 pending = [] if view else [step]
         return calls + [call for waiting in pending for call in self.prepare(waiting)]
+
+    def lasting(self, steps: Sequence[Step]) -> set[tuple[int, int]]:
+        """Offset and size of the arguments that several of these steps read and none of them writes."""
+        reads = Counter(v for step in steps for v in step.sources if self.plan.buffers[v].argument)
+        read = [self.operand(v) for v, count in reads.items() if count > 1]
+        found = [x for x in read if x is not None and len(x.shape) == 2]
+        written = [self.operand(v) for step in steps for v in step.targets] if found else []
+        apart_from_all = [x for x in found if all(y is None or apart(x, y) for y in written)]
+        return {(x.offset, x.size) for x in apart_from_all}
 
     @cached_property
     def early(self) -> frozenset[int]:
@@ -201,10 +211,7 @@ class VMRunner(NumpyRunner):
         moving = [v for v in values if v in flat and flat[v].size > 1 and any(flat[v].strides)]
         loop = Loop(op.steps, moving, [v for v in values if v not in moving], kind)
         memory.kept.append(loop)
-        count = min(threads(), op.size // LEAST)
-        if count < 2:
-            return loop.rows(op.size, offsets)
-        return self.shared(loop, op, offsets, moving, count)
+        return self.shared(loop, op, offsets, moving)
 
     def flat_operand(self, v: int, flat: Mapping[int, np.ndarray], kind: str) -> Operand | None:
         """An array of a loop, or a number; None if it is of another type."""
@@ -215,23 +222,25 @@ class VMRunner(NumpyRunner):
         return found if found is not None and found.kind == kind else None
 
     def shared(
-        self, loop: Loop, op: Blockwise, offsets: Mapping[int, int], moving: Sequence[int], count: int
-    ) -> list[Any]:
+        self, loop: Loop, op: Blockwise, offsets: Mapping[int, int], moving: Sequence[int]
+    ) -> list[Row]:
         """A loop in parts for threads, each with sums of its own, which are added up when all are done."""
-        memory, length = self.memory, -(-op.size // (count * LINE)) * LINE
-        sums = {v: [memory.temporary(1, kind=loop.kind) for _ in range(count)] for v in loop.sums}
-        parts = []
-        for i, start in enumerate(range(0, op.size, length)):
-            begun = start * np.dtype(loop.kind).itemsize
-            mine = {v: (at + begun) % WORD if v in moving else at for v, at in offsets.items()}
-            mine |= {v: places[i].offset for v, places in sums.items()}
-            parts.append(Segment(as_tape(loop.rows(min(length, op.size - start), mine)), memory))
+        memory, size = self.memory, np.dtype(loop.kind).itemsize
+        parts = shares(op.size, LINE, op.size, LEAST)
+        if len(parts) == 1:
+            return loop.rows(op.size, offsets)
+        sums = {v: [memory.temporary(1, kind=loop.kind) for _ in parts] for v in loop.sums}
         rows: list[Row] = []
+        for i, (first, last) in enumerate(parts):
+            mine = {v: (at + first * size) % WORD if v in moving else at for v, at in offsets.items()}
+            mine |= {v: places[i].offset for v, places in sums.items()}
+            rows += loop.rows(last - first, mine)
+        rows = side_by_side(memory, rows)
         for v, places in sums.items():
             target = places[0]._replace(offset=offsets[v])
-            for so_far, place in zip([places[0], *[target] * count], places[1:], strict=False):
+            for so_far, place in zip([places[0], *[target] * len(parts)], places[1:], strict=False):
                 rows += elementwise("add")(memory, op, [so_far, place], target) or []
-        return [ParallelSegments(parts), *rows]
+        return rows
 
     def encode(self, step: Step) -> list[Row]:
         """Instructions for one step: those of a pattern, or of its calls.
