@@ -36,17 +36,18 @@ from tinygrad_lesson.run.operands import (
     spec_like,
 )
 from tinygrad_lesson.run.peephole import PAIRS, encode_pair
+from tinygrad_lesson.run.recurring import Run, recurring
 from tinygrad_lesson.run.rolled import LEAST as MANY
 from tinygrad_lesson.run.rolled import Rolled
 from tinygrad_lesson.run.rounds import Rounds, Tracks, states_of
 from tinygrad_lesson.run.segment import Segment, as_tape, joined, run_steps, segments, side_by_side
-from tinygrad_lesson.run.tape import loops, machine, reductions, updates
+from tinygrad_lesson.run.tail import Tail, Update
+from tinygrad_lesson.run.tape import loops, machine
 from tinygrad_lesson.run.threads import shares
 from tinygrad_lesson.run.whole import OF_OP, OTHERS, PATTERNS
 
 ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
 LEAST = 1 << 16  # elements of a loop that a thread is woken for
-UPDATES: dict[int, Any] = {1: updates.sgd, 2: updates.adam}
 
 
 class VMRunner(NumpyRunner):
@@ -149,17 +150,27 @@ class VMRunner(NumpyRunner):
         calls: list[Any] = []
         pending: list[Step] = []
         self.memory.lasting, self.memory.copies = self.lasting(steps), {}
+        runs = {id(step): run for run in self.runs(steps) for step in run.steps}
         for step in steps:
+            run = runs.get(id(step))
             view = self.prepare(step) if step.op.view else []
-            paired = pending and self.plan.patterns and not step.op.view
+            paired = pending and self.plan.patterns and not step.op.view and run is None
             pair = paired and encode_pair(pending[0], step, self)
             if pair:
                 calls += pair
                 pending = []
             elif view or not step.op.view:
                 calls += [call for waiting in pending for call in self.prepare(waiting)] + view
-                pending = [] if view else [step]
+                pending = [] if view or run else [step]
+            if run is not None and step is run.steps[-1]:
+                calls += noted([run.row()], run.operands)
         return calls + [call for waiting in pending for call in self.prepare(waiting)]
+
+    def runs(self, steps: Sequence[Step]) -> list[Run]:
+        """Elementwise steps that recur, each run of them one loop."""
+        found = recurring(self, steps) if self.plan.patterns else []
+        self.ways |= {id(step): "pattern recurring_loop" for run in found for step in run.steps}
+        return found
 
     def lasting(self, steps: Sequence[Step]) -> set[tuple[int, int]]:
         """Offset and size of the arguments that several of these steps read and none of them writes."""
@@ -328,70 +339,6 @@ class VMRunner(NumpyRunner):
             self.backward()
             run_steps([as_tape(tail.rows(i))], memory, 1)
         return losses, magnitudes
-
-
-class Tail:
-    """What comes after the gradients: the loss, the optimizer's step, what the monitor wants to know.
-
-    `watched` are the (start, size) of gradients whose mean magnitude is wanted.
-    """
-
-    def __init__(
-        self,
-        memory: Memory,
-        update: Any,
-        result: np.ndarray,
-        watched: Any,
-        losses: np.ndarray,
-        magnitudes: np.ndarray,
-    ) -> None:
-        self.memory, self.update, self.losses, self.magnitudes = memory, update, losses, magnitudes
-        dtype = update.weight.dtype
-        self.kind, self.rates = dtype.name, np.array(update.rates, dtype)
-        moments = [*update.moments, *[update.weight] * (2 - len(update.moments))]
-        moments = moments[:1] if update.kind == 1 else moments
-        self.constants = np.array(update.constants, dtype)
-        self.places = [memory.offset(x) for x in (update.weight, update.grad, *moments)]
-        self.result = np.array([[memory.offset(result), result.size]], np.uint64)
-        grad = memory.offset(update.grad)
-        self.watched = np.array(
-            [[grad + dtype.itemsize * int(at), size] for at, size in watched], np.uint64
-        ).reshape(-1, 2)
-
-    def rows(self, first: int) -> list[Row]:
-        """Instructions for the steps from number `first` on."""
-        at = self.memory.offset
-        rows: list[Row] = [
-            [
-                machine.address(reductions.average, self.kind, False),
-                at(self.losses[first:]),
-                1,
-                at(self.result),
-            ]
-        ]
-        if self.update.kind in UPDATES:
-            kernel = machine.address(UPDATES[self.update.kind], self.kind)
-            rates = at(self.rates[first:])
-            rows.append([kernel, *self.places, self.update.weight.size, at(self.constants), rates])
-        if len(self.watched):
-            kernel = machine.address(reductions.average, self.kind, True)
-            rows.append([kernel, at(self.magnitudes[first:]), len(self.watched), at(self.watched)])
-        return rows
-
-
-class Update:
-    """An optimizer's step over flat arrays, as one instruction."""
-
-    def __init__(self, update: Any) -> None:
-        memory = Memory(np.zeros(64, np.uint8))
-        nothing = np.zeros(1, update.weight.dtype)
-        self.tail = Tail(memory, update._replace(rates=(0.0,)), nothing, (), nothing, nothing)
-        self.segment = Segment(as_tape(self.tail.rows(0)[1:]), memory)
-
-    def __call__(self, rate: float) -> None:
-        """Take a step with this rate."""
-        self.tail.rates[0] = rate
-        self.segment()
 
 
 __all__ = ["Update", "VMRunner"]
