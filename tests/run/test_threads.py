@@ -17,7 +17,7 @@ import tinygrad_lesson as tl
 from tinygrad_lesson.run.elements import elementwise
 from tinygrad_lesson.run.operands import Memory
 from tinygrad_lesson.run.segment import Segment, as_tape
-from tinygrad_lesson.run.threads import THREADS, ask, helpers, pool
+from tinygrad_lesson.run.threads import THREADS, helpers, pool
 
 START = """
 import atexit, os, signal, sys, threading, time
@@ -153,7 +153,7 @@ def test_a_tape_does_not_wait_for_threads_that_have_no_time(monkeypatch):
         busy.set()
         free.wait(60)
 
-    ask(stay, helpers())
+    pool(helpers()).put(stay)
     assert busy.wait(60)
     try:
         for _ in range(50):

@@ -23,6 +23,7 @@ ITEMSIZE = {kind: np.dtype(kind).itemsize for kind in KINDS}
 MOVABLE, PLACES = 1 << 62, 40  # mark of an offset in a movable array; its number is above the lower 40 bits
 
 
+@functools.cache
 def kind_of(dtype: Any) -> str | None:
     """The element type as kernels call it; None if there are none for it, or its bytes lie the other way round."""
     return dtype.name if dtype is not None and dtype.name in KINDS and dtype.isnative else None

@@ -67,26 +67,21 @@ def recurring(runner: Any, steps: Sequence[Step]) -> list[Run]:
 
 def treats_alike(runner: Any, step: Step) -> tuple[Any, ...] | None:
     """Shape and element type of a step that treats each element of arrays in one row alike; None for others."""
-    if not isinstance(step.op, Elementwise) or step.op.view or len(step.targets) != 1:
+    buffer = runner.plan.buffers[step.targets[0]]
+    if not isinstance(step.op, Elementwise) or step.op.view or len(step.targets) != 1 or buffer.size < LEAST:
         return None
-    (v,), operands = step.targets, operands_of(runner, step)
-    if None in operands or runner.plan.buffers[v].owner != v:
+    operands = operands_of(runner, step)
+    if None in operands or buffer.owner != step.targets[0]:
         return None
     *sources, target = operands
-    like = target.shape, target.kind
     dense = all(x.size == 1 or (x.shape == target.shape and contiguous(x)) for x in operands)
-    if (
-        not dense
-        or target.size < LEAST
-        or target.kind not in FLOATS
-        or {x.kind for x in sources} != {target.kind}
-    ):
+    if not dense or target.kind not in FLOATS or {x.kind for x in sources} != {target.kind}:
         return None
     try:
         vector_code(step, target.kind)
     except NotTraceableError:
         return None
-    return like
+    return target.shape, target.kind
 
 
 def operands_of(runner: Any, step: Step) -> list[Any]:

@@ -28,7 +28,8 @@ def threads() -> int:
 
 def shares(count: int, least: int, effort: float, enough: float) -> list[tuple[int, int]]:
     """Begin and end of parts of `count` things for threads, each a multiple of `least`; one if the effort is small."""
-    parts = min(threads(), -(-count // least), max(1, int(effort / enough)))
+    parts = min(-(-count // least), int(effort / enough))
+    parts = 1 if parts < 2 else min(parts, threads())
     each = -(-count // (parts * least)) * least
     return [(first, min(count, first + each)) for first in range(0, count, each)]
 
