@@ -7,11 +7,11 @@ pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
+from tinygrad_lesson.run.fused import LEAST
 from tinygrad_lesson.run.segment import Segment
 from tinygrad_lesson.run.tape import sharing
 from tinygrad_lesson.run.tape.machine import address
 from tinygrad_lesson.run.threads import THREADS
-from tinygrad_lesson.run.vm import LEAST
 
 SIZE = 4 * LEAST + 77
 X = np.random.default_rng(0).normal(size=SIZE).astype(np.float32)

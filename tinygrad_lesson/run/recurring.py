@@ -9,50 +9,20 @@ import functools
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import NotTraceableError
-from tinygrad_lesson.run.fused import MOST, Loop, given_and_made, vector_code
-from tinygrad_lesson.run.operands import FLOATS, Operand, Row, apart, contiguous
+from tinygrad_lesson.run.fused import MOST, Joined, given_and_made, vector_code
+from tinygrad_lesson.run.operands import FLOATS, Operand, apart, contiguous
 
 OFTEN = 8  # runs that are alike
 FEWEST = 3  # steps of a run
 LEAST = 512  # elements; a loop over fewer is all beginning and end
 
 
-class Form(NamedTuple):
-    """What runs that are alike have in common: steps on values by number, those in arrays, single ones, their type."""
-
-    steps: tuple[Step, ...]
-    moving: tuple[int, ...]
-    single: tuple[int, ...]
-    kind: str
-
-
-class Run(NamedTuple):
-    """Steps side by side, the operands in the order of the numbers of the form."""
-
-    steps: list[Step]
-    operands: list[Operand]
-    form: Form
-
-    def row(self) -> Row:
-        """The instruction."""
-        loop = compiled(self.form)
-        size = max(x.size for x in self.operands)
-        (row,) = loop.rows(size, {number: x.offset for number, x in enumerate(self.operands)})
-        return row
-
-
-@functools.lru_cache(256)
-def compiled(form: Form) -> Loop:
-    """The loop for all runs of a form."""
-    return Loop(*form)
-
-
-def recurring(runner: Any, steps: Sequence[Step]) -> list[Run]:
+def recurring(runner: Any, steps: Sequence[Step]) -> list[Joined]:
     """The runs among `steps` of which there are many."""
     groups = itertools.groupby(steps, functools.partial(treats_alike, runner))
     runs = [
@@ -60,9 +30,9 @@ def recurring(runner: Any, steps: Sequence[Step]) -> list[Run]:
         for alike, some in ((a, list(g)) for a, g in groups)
         if alike and len(some) >= FEWEST
     ]
-    found = [run for run in runs if run is not None]
-    often = Counter(run.form for run in found)
-    return [run for run in found if often[run.form] >= OFTEN]
+    found = [(run, run.form()) for run in runs if run is not None]
+    often = Counter([form for _, form in found])
+    return [run for run, form in found if often[form] >= OFTEN]
 
 
 def treats_alike(runner: Any, step: Step) -> tuple[Any, ...] | None:
@@ -95,30 +65,21 @@ def operands_of(runner: Any, step: Step) -> list[Any]:
     return [*given, target]
 
 
-def made(runner: Any, steps: list[Step]) -> Run | None:
-    """The run of these steps; None where one stores what another has yet to read elsewhere."""
+def made(runner: Any, steps: list[Step]) -> Joined | None:
+    """These steps as one loop; None where one stores what another has yet to read elsewhere."""
     if len(steps) > MOST:
         return None
     found: dict[int, Operand] = {}
     for step in steps:
         found |= zip((*step.sources, *step.targets), operands_of(runner, step), strict=True)
-    number = {v: i for i, v in enumerate(found)}
     given, new = given_and_made(steps)
     inside = Counter(v for step in steps for v in step.sources)
     bound = {v for v in new if runner.plan.buffers[v].output or runner.plan.buffers[v].argument}
-    stored = [v for v in new if v in bound or runner.readers[v] > inside[v]]
-    kept = [v for v in found if v in stored or (v in given and found[v].size > 1)]
-    for v, w in itertools.product(stored, kept):
-        if (
-            v != w
-            and not (w not in new and found[v].offset == found[w].offset)
-            and not apart(found[v], found[w])
-        ):
+    stored = {v for v in new if v in bound or runner.readers[v] > inside[v]}
+    moving = {v: x for v, x in found.items() if v in stored or (v in given and x.size > 1)}
+    for v, (w, x) in itertools.product(stored, moving.items()):
+        if v != w and (w in new or found[v].offset != x.offset) and not apart(found[v], x):
             return None
-    single = tuple(number[v] for v in found if v in given and found[v].size == 1)
-    by_number = tuple(
-        Step(step.op, tuple(number[v] for v in step.sources), tuple(number[v] for v in step.targets))
-        for step in steps
-    )
-    form = Form(by_number, tuple(number[v] for v in kept), single, next(iter(found.values())).kind)
-    return Run(steps, list(found.values()), form)
+    single = {v: x for v, x in found.items() if v in given and x.size == 1}
+    target = found[steps[0].targets[0]]
+    return Joined(tuple(steps), moving, single, target.kind, target.size)

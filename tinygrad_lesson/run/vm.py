@@ -18,13 +18,11 @@ from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
-from tinygrad_lesson.run.elements import LINE, elementwise
-from tinygrad_lesson.run.fused import Loop, compiles
+from tinygrad_lesson.run.fused import Joined, compiles
 from tinygrad_lesson.run.lent import Lender
 from tinygrad_lesson.run.lower import encode_trace
 from tinygrad_lesson.run.numpy_ import NumpyRunner
 from tinygrad_lesson.run.operands import (
-    WORD,
     Memory,
     Operand,
     Row,
@@ -36,18 +34,16 @@ from tinygrad_lesson.run.operands import (
     spec_like,
 )
 from tinygrad_lesson.run.peephole import PAIRS, encode_pair
-from tinygrad_lesson.run.recurring import Run, recurring
+from tinygrad_lesson.run.recurring import recurring
 from tinygrad_lesson.run.rolled import LEAST as MANY
 from tinygrad_lesson.run.rolled import Rolled
 from tinygrad_lesson.run.rounds import Rounds, Tracks, states_of
-from tinygrad_lesson.run.segment import Segment, as_tape, joined, run_steps, segments, side_by_side
+from tinygrad_lesson.run.segment import Segment, as_tape, joined, run_steps, segments
 from tinygrad_lesson.run.tail import Tail, Update
 from tinygrad_lesson.run.tape import loops, machine
-from tinygrad_lesson.run.threads import shares
 from tinygrad_lesson.run.whole import OF_OP, OTHERS, PATTERNS
 
 ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
-LEAST = 1 << 16  # elements of a loop that a thread is woken for
 
 
 class VMRunner(NumpyRunner):
@@ -163,10 +159,10 @@ class VMRunner(NumpyRunner):
                 calls += [call for waiting in pending for call in self.prepare(waiting)] + view
                 pending = [] if view or run else [step]
             if run is not None and step is run.steps[-1]:
-                calls += noted([run.row()], run.operands)
+                calls += run.rows(self.memory)
         return calls + [call for waiting in pending for call in self.prepare(waiting)]
 
-    def runs(self, steps: Sequence[Step]) -> list[Run]:
+    def runs(self, steps: Sequence[Step]) -> list[Joined]:
         """Elementwise steps that recur, each run of them one loop."""
         found = recurring(self, steps) if self.plan.patterns else []
         self.ways |= {id(step): "pattern recurring_loop" for run in found for step in run.steps}
@@ -207,22 +203,20 @@ class VMRunner(NumpyRunner):
             NotTraceableError where there is no vector code for one of them.
         """
         op: Any = step.op
-        flat, memory = self.in_order(op), self.memory
+        flat = self.in_order(op)
         if flat is None:
             raise NotTraceableError("an array does not lie in one row")
         kind = kind_of(self.plan.buffers[op.steps[0].targets[0]].dtype) or "no kernel"
         compiles(op.steps, kind)
-        found = dict.fromkeys(v for step in op.steps for v in (*step.sources, *step.targets))
-        values = [v for v in found if not self.plan.buffers[v].block]
-        operands = [self.flat_operand(v, flat, kind) for v in values]
-        offsets = {v: x.offset for v, x in zip(values, operands, strict=True) if x is not None}
-        if len(offsets) < len(values):
+        values = dict.fromkeys(v for step in op.steps for v in (*step.sources, *step.targets))
+        operands = {v: self.flat_operand(v, flat, kind) for v in values if not self.plan.buffers[v].block}
+        found = {v: x for v, x in operands.items() if x is not None}
+        if len(found) < len(operands):
             raise NotTraceableError("there are no kernels for all of its element types")
         self.ways[id(step)] = "pattern joined_loop"
-        moving = [v for v in values if v in flat and flat[v].size > 1 and any(flat[v].strides)]
-        loop = Loop(op.steps, moving, [v for v in values if v not in moving], kind)
-        memory.kept.append(loop)
-        return self.shared(loop, op, offsets, moving)
+        moving = {v: x for v, x in found.items() if v in flat and flat[v].size > 1 and any(flat[v].strides)}
+        single = {v: x for v, x in found.items() if v not in moving}
+        return Joined(op.steps, moving, single, kind, op.size).rows(self.memory)
 
     def flat_operand(self, v: int, flat: Mapping[int, np.ndarray], kind: str) -> Operand | None:
         """An array of a loop, or a number; None if it is of another type."""
@@ -231,27 +225,6 @@ class VMRunner(NumpyRunner):
             return self.memory.number(value, kind)
         found = self.memory.operand(flat.get(v, self.buffers[v]))  # type: ignore[arg-type]
         return found if found is not None and found.kind == kind else None
-
-    def shared(
-        self, loop: Loop, op: Blockwise, offsets: Mapping[int, int], moving: Sequence[int]
-    ) -> list[Row]:
-        """A loop in parts for threads, each with sums of its own, which are added up when all are done."""
-        memory, size = self.memory, np.dtype(loop.kind).itemsize
-        parts = shares(op.size, LINE, op.size, LEAST)
-        if len(parts) == 1:
-            return loop.rows(op.size, offsets)
-        sums = {v: [memory.temporary(1, kind=loop.kind) for _ in parts] for v in loop.sums}
-        rows: list[Row] = []
-        for i, (first, last) in enumerate(parts):
-            mine = {v: (at + first * size) % WORD if v in moving else at for v, at in offsets.items()}
-            mine |= {v: places[i].offset for v, places in sums.items()}
-            rows += loop.rows(last - first, mine)
-        rows = side_by_side(memory, rows)
-        for v, places in sums.items():
-            target = places[0]._replace(offset=offsets[v])
-            for so_far, place in zip([places[0], *[target] * len(parts)], places[1:], strict=False):
-                rows += elementwise("add")(memory, op, [so_far, place], target) or []
-        return rows
 
     def encode(self, step: Step) -> list[Row]:
         """Instructions for one step: those of a pattern, or of its calls.
