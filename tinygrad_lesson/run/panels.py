@@ -49,28 +49,39 @@ class Weights(NamedTuple):
         return memory.keep(numbers @ np.array(self.axes, np.int64))
 
     def packed(
-        self, memory: Memory, to: int, filters: int, channels: int, places: np.ndarray, guarded: bool
-    ) -> Row:
-        """The instruction that packs some, as vectors where they lie side by side."""
+        self, memory: Memory, filters: int, channels: int, places: np.ndarray, guarded: bool
+    ) -> tuple[list[Row], tuple[int, int, int]]:
+        """Instructions that pack some; where they then lie, how far tiles are apart, and what filters see."""
         size, kind, rows = self.operand.itemsize, self.operand.kind, kernels.tile().rows
-        offsets = places @ np.array(self.axes, np.int64)
-        if not guarded:
-            if self.channels == len(places) * size and np.array_equal(offsets, np.arange(len(places)) * size):
-                count = channels * len(places)  # what a filter sees is one row
-                return [
-                    address(kernels.packed_matrix, kind, rows, True),
-                    to,
-                    self.offset,
-                    self.filters,
-                    filters,
-                    count,
-                ]
-            if self.filters == size and len(places) == 1:
-                kernel = address(kernels.packed_matrix, kind, rows, False)
-                return [kernel, to, self.offset, self.channels, filters, channels]
-        kernel = address(kernels.packed_weights, kind, rows, guarded)
-        table = memory.keep(offsets)
-        return [kernel, to, self.offset, self.filters, self.channels, table, filters, channels, len(places)]
+        offsets, one, tall = places @ np.array(self.axes, np.int64), len(places) == 1, rows * size
+        beside = self.filters == size and one and not guarded
+        if beside and filters % rows == 0 and filters * channels * size <= LITTLE:
+            return [], (self.offset, tall, self.channels)
+        seen = channels * len(places)
+        to = room(memory, "weights", -(-filters // rows) * rows * seen + kernels.HEAD, kind) + kernels.HEAD
+        in_a_row = self.channels == len(places) * size and np.array_equal(
+            offsets, np.arange(len(places)) * size
+        )
+        if beside or (in_a_row and not guarded):
+            kernel, by = (
+                address(kernels.packed_matrix, kind, rows, in_a_row),
+                self.filters if in_a_row else self.channels,
+            )
+            row = [kernel, to, self.offset, by, filters, seen]
+        else:
+            kernel, table = address(kernels.packed_weights, kind, rows, guarded), memory.keep(offsets)
+            row = [
+                kernel,
+                to,
+                self.offset,
+                self.filters,
+                self.channels,
+                table,
+                filters,
+                channels,
+                len(places),
+            ]
+        return [row], (to, seen * tall, tall)
 
 
 def room(memory: Memory, use: str, size: int, kind: str) -> int:
@@ -119,23 +130,22 @@ def sums(
 ) -> list[Row]:  # fmt: skip
     """Instructions for the products of what columns see with filters."""
     kind, tile, found, places = weights.operand.kind, kernels.tile(), given.found, len(given.found.places)
-    count = -(-filters // tile.rows) * tile.rows * channels * places
-    packed = room(memory, "weights", count + kernels.HEAD, kind) + kernels.HEAD
-    first = weights.packed(memory, packed, filters, channels, found.places, guarded)
+    before, where = weights.packed(memory, filters, channels, found.places, guarded)
     kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, guarded, turn)
     rows, seen, start = memory.keep(found.rows), memory.keep(found.seen), to.start
     effort = int(found.rows[:, 1].sum()) * filters * channels * places
     parts = [
-        [kernel, *given.words(memory, kind, i), packed, to.o, to.row, rows, *some, seen, places, channels, found.some,
+        [kernel, *given.words(memory, kind, i), *where, to.o, to.row, rows, *some, seen, places, channels, found.some,
          filters, *start]
         for i, some in enumerate(shares(len(found.rows), 1, effort, ENOUGH))
     ]  # fmt: skip
-    return [first, *side_by_side(memory, parts)]
+    return [*before, *side_by_side(memory, parts)]
 
 
 # Large products of matrices.
 
 FEWEST = 4  # rows or columns; with less most of a tile is idle
+LITTLE = 1 << 15  # bytes of weights that stay in the first cache as they lie
 WHOLE = 1 << 18  # bytes of a matrix that needs no packing
 ONE = np.zeros((1, 0), np.int64)  # the places of a window that has one
 

@@ -128,7 +128,8 @@ class Products(Packer):
         super().__init__(memory, kind, turn)
         take, b = memory.take, memory.builder
         self.tile, self.positive, self.slow = tile, positive, None
-        self.weights, self.o, self.o_row, self.rows, self.first_row, self.last_row = take(6)
+        self.weights, self.per_tile, self.per_place = take(3)
+        self.o, self.o_row, self.rows, self.first_row, self.last_row = take(5)
         self.table, self.places, self.channels, self.some, self.filters = take(5)
         self.started = started
         self.start, self.start_row = (*take({NONE: 0, PER_FILTER: 1, MATRIX: 2}[started]), None, None)[:2]
@@ -147,8 +148,6 @@ class Products(Packer):
         beyond, length = m.word(about), m.word(m.further(about, 8))
         to, self.start_at = b.add(self.o, beyond), b.add(self.start, beyond) if self.start_row else self.start
         blocks = b.udiv(b.add(self.channels, b.sub(self.some, I64(1))), self.some)
-        tall = I64(self.tile.rows * itemsize(self.kind))
-        per_tile = b.mul(b.mul(self.channels, self.places), tall)
         with loop(b, blocks) as block:
             begin = b.mul(block, self.some)
             count = smaller(b, b.sub(self.channels, begin), self.some)
@@ -156,9 +155,9 @@ class Products(Packer):
             self.is_first = b.icmp_unsigned("==", block, NOUGHT)
             self.is_last = b.icmp_unsigned("==", b.add(block, I64(1)), blocks)
             self.q = b.mul(count, self.places)
-            done = b.mul(b.mul(begin, self.places), tall)
+            done = b.mul(b.mul(begin, self.places), self.per_place)
             with loop(b, b.udiv(b.add(self.filters, I64(self.tile.rows - 1)), I64(self.tile.rows))) as number:
-                w = b.add(m.at(self.weights, number, per_tile), done)
+                w = b.add(m.at(self.weights, number, self.per_tile), done)
                 self.along(b.mul(number, I64(self.tile.rows)), w, to, length)
 
     def along(self, k: Any, w: Any, to: Any, length: Any) -> None:
@@ -188,7 +187,7 @@ class Products(Packer):
         with loop(b, self.q) as i:
             at = b.add(panel, m.word(m.at(self.table, i, I64(8))))
             seen = [m.load(m.further(at, v * tile.width), kind) for v in vectors]
-            w_at = m.at(w, i, I64(tile.rows * itemsize(kind)))
+            w_at = m.at(w, i, self.per_place)
             for f in range(tile.rows):
                 weight = m.number(m.further(w_at, f * itemsize(kind)), kind)
                 for v in vectors:
@@ -238,7 +237,8 @@ def window_sums(
     If it is `guarded`, padding counts as absent, as it does where numbers are scattered, even where a weight is
     infinite: a slower way is taken then, in which a NaN that nobody else writes stands for the padding.
 
-    Words: those of the packer; the packed weights (`packed_weights`), the offset of o and the distance of its rows, the
+    Words: those of the packer; the packed weights (`packed_weights`), the distances of their tiles and, in these, of
+    what filters see, the offset of o and the distance of its rows, the
     table of rows, the first and the one after the last, the table of `q`, places of a window, channels, how many at a
     time, filters, the offset of the start if there is one, the distance of its rows if it is a matrix.
     """
