@@ -8,7 +8,7 @@ import workloads as wl
 pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
 import tinygrad_lesson as tl
-from tinygrad_lesson.run.segment import ParallelSegments, Segment
+from tinygrad_lesson.run.segment import Segment
 
 TRAINED = ("mlp4", "bn8", "res25", "dense6", "res1000", "mnist-mlp", "lenet", "vgg", "resnet20", "lstm")
 
@@ -38,7 +38,7 @@ def test_no_step_of_the_plan_runs_as_numpy(w):
     assert "its own forward" not in told
     calls = [call for part in runner.calls for call in part]
     assert calls
-    assert all(isinstance(call, Segment | ParallelSegments) for call in calls)
+    assert all(isinstance(call, Segment) for call in calls)
 
 
 @pytest.mark.parametrize("w", ["lenet", "vgg", "resnet20", "lstm"])

@@ -12,8 +12,10 @@ from tinygrad_lesson import sym
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import FUNCTIONS, OPS, Op
+from tinygrad_lesson.run import elements
 from tinygrad_lesson.run.lower import CALLS, KERNELS
-from tinygrad_lesson.run.segment import Segment
+from tinygrad_lesson.run.segment import Segment, told
+from tinygrad_lesson.run.threads import THREADS
 
 X = np.linspace(-3, 3, 60, dtype=np.float32).reshape(12, 5)
 
@@ -253,6 +255,21 @@ def test_a_call_with_a_kernel_is_an_instruction(name):
     runner = carried_out(NATIVE[name])
     assert all(isinstance(call, Segment) for call in runner.calls[0])
     assert name.split()[0] in str(runner).partition("calls: ")[2] or name == "add down"
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_threads_share_a_call_and_give_the_same_bits(name, monkeypatch):
+    one = carried_out(NATIVE[name])
+    monkeypatch.setenv(THREADS, "3")
+    monkeypatch.setattr(elements, "ENOUGH", 8)
+    several = carried_out(NATIVE[name])
+    assert one.result("output 0").tobytes() == several.result("output 0").tobytes()
+    assert ("shared" in told(several.calls[0][0].tape)) or name not in (
+        "exp",
+        "where",
+        "add.reduce",
+        "maximum.reduce",
+    )
 
 
 def test_every_call_with_a_kernel_was_tried():

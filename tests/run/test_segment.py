@@ -7,9 +7,11 @@ pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
-from tinygrad_lesson.run.segment import ParallelSegments, Segment
+from tinygrad_lesson.run.fused import LEAST
+from tinygrad_lesson.run.segment import Segment
+from tinygrad_lesson.run.tape import sharing
+from tinygrad_lesson.run.tape.machine import address
 from tinygrad_lesson.run.threads import THREADS
-from tinygrad_lesson.run.vm import LEAST
 
 SIZE = 4 * LEAST + 77
 X = np.random.default_rng(0).normal(size=SIZE).astype(np.float32)
@@ -19,8 +21,17 @@ def chain(x):
     return (tl.tanh(x) * tl.exp(-x * x) + tl.log(1 + x * x)).sum()
 
 
-def kinds(calls):
-    return [type(call) for call in calls]
+def parts(calls):
+    """How many parts each instruction has that threads share."""
+    found = []
+    for segment in calls:
+        assert isinstance(segment, Segment)
+        at = 0
+        while at < len(segment.tape):
+            kernel, length, _, count = segment.tape[at : at + 4]
+            found += [int(count)] if kernel == address(sharing.shared) else []
+            at += int(length)
+    return found
 
 
 @pytest.mark.parametrize("threads", [2, 3, 9])
@@ -31,8 +42,7 @@ def test_a_function_gives_the_same_whatever_shares_its_loop(threads, monkeypatch
     for scale in (1, 2, 1):  # inputs and results may lie elsewhere each time
         value, gradient = shared(tl.Tensor(X * np.float32(scale)))
     (program,) = shared.programs.values()
-    assert kinds(program.runner.calls[0]) == [ParallelSegments, Segment]
-    assert len(program.runner.calls[0][0].parts) == min(threads, 4)
+    assert parts(program.runner.calls[0]) == [min(threads, 4)]
     assert float(value) == pytest.approx(float(alone[0]), rel=1e-6)
     np.testing.assert_array_equal(gradient.numpy(), alone[1].numpy())
 
@@ -44,7 +54,8 @@ def test_an_executor_and_fit_share_loops_too(monkeypatch):
     executor = symbol.simple_bind(tl.cpu(), x=X.shape, runner="vm")
     executor.forward(is_train=True, x=X)
     executor.backward()
-    assert ParallelSegments in kinds(executor.runner(True).calls[0])
+    assert executor.runner(True).tape is not None  # so that `fit` takes many steps in one call
+    assert parts([*executor.runner(True).calls[0], *executor.runner(True).calls[1]]) == [2] * 2
     exact = X.astype(float)
     slope = (1 - np.tanh(exact) ** 2) * np.exp(-(exact**2)) - 2 * exact * np.tanh(exact) * np.exp(-(exact**2))
     np.testing.assert_allclose(

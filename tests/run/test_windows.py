@@ -11,9 +11,10 @@ pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.
 
 from tinygrad_lesson.ops.conv import SlidingProduct, SlidingProductData, SlidingProductWeight
 from tinygrad_lesson.run import panels, products, windows
-from tinygrad_lesson.run.operands import Memory, Shared
+from tinygrad_lesson.run.operands import Memory
 from tinygrad_lesson.run.segment import segments
-from tinygrad_lesson.run.tape import windows as kernels
+from tinygrad_lesson.run.tape import sharing
+from tinygrad_lesson.run.tape.machine import address
 from tinygrad_lesson.run.threads import THREADS
 
 CLOSE = {"float32": 4e-6, "float64": 1e-14}
@@ -207,7 +208,7 @@ def test_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
 
         def encode(memory, operands, encoder=encoder, one=one):
             rows = encoder(memory, one, operands[:-1], operands[-1])
-            shared.update(len(row.parts) for row in rows if isinstance(row, Shared))
+            shared.update(row[2] for row in rows if row[0] == address(sharing.shared))
             return rows
 
         found = []
@@ -217,23 +218,3 @@ def test_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
         np.testing.assert_array_equal(found[0], found[1])
         np.testing.assert_array_equal(found[0], found[2])
     assert shared == {2, 3}
-
-
-@pytest.mark.parametrize("name", kernels.TILES)
-def test_the_tiles_of_other_processors(name, monkeypatch):
-    tile = kernels.TILES[name]
-    monkeypatch.setattr(kernels, "tile", lambda: tile)
-    windows.tables.cache_clear()
-    op, x, weight, g = data({**WIDE, "stride": (1, 2)}, (5, 6, 7, 9), 13, "float32")
-    back, by_weight = SlidingProductData(**op.window, to=x.shape), SlidingProductWeight(**op.window)
-    y, by_image, by_filter = exactly(op, x, weight, g)
-    for encode, one, arrays, exact in (
-        (windows.sliding_product, op, (x, weight), y),
-        (windows.sliding_product_data, back, (g, weight), by_image),
-        (windows.sliding_product_weight, by_weight, (x, g), by_filter),
-    ):
-        found = carried_out(
-            lambda memory, operands, encode=encode, one=one: encode(memory, one, operands[:-1], operands[-1]),
-            *arrays, np.zeros(exact.shape, np.float32),
-        )  # fmt: skip
-        np.testing.assert_allclose(found, exact, rtol=0, atol=4e-6 * np.abs(exact).max())

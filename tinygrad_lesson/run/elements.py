@@ -6,10 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tinygrad_lesson.run.operands import WORD, Memory, Operand, Row, contiguous
+from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import loops
 from tinygrad_lesson.run.tape.loops import APART, DENSE, SINGLE
 from tinygrad_lesson.run.tape.machine import address
 from tinygrad_lesson.run.tape.vector import lanes_of
+from tinygrad_lesson.run.threads import shares
+
+ENOUGH = 1 << 15  # elements that a thread is woken for
+LINE = 16  # elements; where one row is shared, each thread has a multiple of it
 
 
 class Loops(NamedTuple):
@@ -17,6 +22,20 @@ class Loops(NamedTuple):
 
     sizes: list[int]
     strides: list[list[int]]
+
+    def shared(self, offsets: Sequence[int], elements: int) -> list[tuple[Loops, list[int]]]:
+        """Parts of the outermost loop, as many as threads are worth it, and where the operands of each begin."""
+        if not self.sizes:
+            return [(self, list(offsets))]
+        (n, *sizes), (steps, *strides) = self
+        some = shares(n, LINE if not sizes else 1, elements, ENOUGH)
+        return [
+            (
+                Loops([last - first, *sizes], [steps, *strides]),
+                [(at + first * s) % WORD for at, s in zip(offsets, steps, strict=True)],
+            )
+            for first, last in some
+        ]
 
 
 def loops_over(shape: tuple[int, ...], *strides: tuple[int, ...]) -> Loops:
@@ -65,6 +84,11 @@ def elementwise(name: str, inside: str | None = None) -> Callable[..., list[Row]
             found = Loops([target.size], [[x.itemsize for x in operands]])
         else:
             found = loops_over(target.shape, target.strides, *[spread(x, target.shape) for x in sources])
+        shared = found.shared([x.offset for x in operands], target.size)
+        return side_by_side(memory, [one(operands, *part) for part in shared])
+
+    def one(operands: Sequence[Operand], found: Loops, begun: Sequence[int]) -> Row:
+        """The instruction for operands that begin there."""
         *outer, m, n = (1, 1, *found.sizes)[-max(2, len(found.sizes)) :]
         nothing = [0] * len(operands)
         *around, rows, steps = [nothing, nothing, *found.strides][-max(2, len(found.sizes)) :]
@@ -72,9 +96,9 @@ def elementwise(name: str, inside: str | None = None) -> Callable[..., list[Row]
         kinds = tuple([x.kind for x in operands])
         kind = inside or kinds[-1]
         row, offsets = [address(loops.elementwise, name, kind, kinds, ways, n < lanes_of(kind, *kinds))], []
-        for x, by, step, how in zip(operands, rows, steps, ways, strict=True):
+        for at, by, step, how in zip(begun, rows, steps, ways, strict=True):
             offsets.append(len(row))
-            row += [x.offset, by, step] if how == APART else [x.offset, by]
-        return [repeated([*row, m, n], offsets, outer, around)]
+            row += [at, by, step] if how == APART else [at, by]
+        return repeated([*row, m, n], offsets, outer, around)
 
     return encode

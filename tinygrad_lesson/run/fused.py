@@ -7,22 +7,27 @@ made good. `Loop.text` is its code, in LLVM's own language, to be read.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, traced
+from tinygrad_lesson.run.elements import LINE, elementwise
 from tinygrad_lesson.run.lower import KERNELS, as_numpy_does, common_kind, elementwise_inputs
-from tinygrad_lesson.run.operands import FLOATS, Row
+from tinygrad_lesson.run.operands import FLOATS, WORD, Memory, Operand, Row, noted
+from tinygrad_lesson.run.segment import side_by_side
+from tinygrad_lesson.run.tape import vector
 from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS
 from tinygrad_lesson.run.tape.machine import address_of_text, text_of
 from tinygrad_lesson.run.tape.reductions import Total
-from tinygrad_lesson.run.tape.vector import I64, IN_MEMORY, Memory, Vector, itemsize, lanes_of, loop, smaller
+from tinygrad_lesson.run.tape.vector import I64, IN_MEMORY, Vector, itemsize, lanes_of, loop, smaller
+from tinygrad_lesson.run.threads import shares
 from tinygrad_lesson.run.whole import OF_OP
 
+LEAST = 1 << 16  # elements that a thread is woken for
 MOST = 1000  # steps; a hundred compile in a tenth of a second
 CHUNK = 8  # pairs of vectors that are added up before they join the total, so that small numbers are not lost in it
 
@@ -42,8 +47,8 @@ def compiles(steps: Sequence[Step], kind: str) -> None:
             vector_code(step, kind)
 
 
-def vector_code(step: Step, kind: str) -> Callable[..., Vector]:
-    """What a step computes of some elements of each source.
+def vector_code(step: Step, kind: str, kinds: Sequence[str] = ()) -> Callable[..., Vector]:
+    """What a step computes of some elements of each source; `kinds` are those of sources and target, if they differ.
 
     Errors
         NotTraceableError naming a call that has no vector code.
@@ -51,11 +56,12 @@ def vector_code(step: Step, kind: str) -> Callable[..., Vector]:
     pattern = OF_OP.get(type(step.op))
     if pattern is not None and pattern.name in EXPRESSIONS:
         return EXPRESSIONS[pattern.name]
-    some = Spec((lanes_of(kind),), np.dtype(kind), (itemsize(kind),))
-    made = traced(step.op, (some,) * len(step.sources), (some,))
+    kinds, lanes = kinds or [kind] * (len(step.sources) + 1), lanes_of(kind)
+    *sources, target = [Spec((lanes,), np.dtype(each), (itemsize(each),)) for each in kinds]
+    made = traced(step.op, tuple(sources), (target,))
     kinds = [spec.dtype.name for spec in made.values]
     for call in made.calls:
-        if not is_vector_code(call, kinds) or made.values[call.out].shape != some.shape:
+        if not is_vector_code(call, kinds) or made.values[call.out].shape != target.shape:
             raise NotTraceableError(f"np.{call.name} has no vector code")
     return functools.partial(carried_out, made.calls, made.results[0])
 
@@ -100,10 +106,9 @@ class Loop:
     ) -> None:
         given, made = given_and_made(steps)
         self.places, self.kind = [*moving, *single], kind
-        self.sums = [step.targets[0] for step in steps if type(step.op) is Sum]
 
         def emit(builder: Any, base: Any, words: Any, step: Any) -> None:
-            body = Body(Memory(builder, base, words, lanes_of(kind)), steps, self.places, kind)
+            body = Body(vector.Memory(builder, base, words, lanes_of(kind)), steps, self.places, kind)
             body.read = [v for v in moving if v in given]
             body.stored = [v for v in moving if v in made]
             body.numbers = {v: body.memory.number(body.offsets[v], kind) for v in single if v in given}
@@ -112,9 +117,46 @@ class Loop:
         self.text = text_of("loop", emit, ())
         self.address = address_of_text(self.text, "loop")
 
-    def rows(self, size: int, offsets: Mapping[int, int]) -> list[Row]:
-        """The instruction that runs it over so many elements."""
-        return [[self.address, size, *[offsets[v] for v in self.places]]]
+
+compiled = functools.lru_cache(256)(Loop)
+
+
+class Joined(NamedTuple):
+    """Steps as one loop: the arrays that it reads and writes, single numbers with the sums among them, by value."""
+
+    steps: tuple[Step, ...]
+    moving: dict[int, Operand]
+    single: dict[int, Operand]
+    kind: str
+    size: int
+
+    def form(self) -> tuple[Any, ...]:
+        """What loops have in common that share their code: the steps, with values numbered as they come."""
+        values = dict.fromkeys(v for step in self.steps for v in (*step.sources, *step.targets))
+        number = {v: i for i, v in enumerate(values)}
+
+        def known(some: Iterable[int]) -> tuple[int, ...]:
+            return tuple([number[v] for v in some])
+
+        steps = tuple([Step(step.op, known(step.sources), known(step.targets)) for step in self.steps])
+        return steps, known(self.moving), known(self.single), self.kind
+
+    def rows(self, memory: Memory) -> list[Row]:
+        """The instruction; parts for threads have sums of their own, which are added up when all are done."""
+        loop, parts = compiled(*self.form()), shares(self.size, LINE, self.size, LEAST)
+        summed = [step.targets[0] for step in self.steps if type(step.op) is Sum] if len(parts) > 1 else []
+        sums = {v: [memory.temporary(1, kind=self.kind) for _ in parts] for v in summed}
+        rows: list[Row] = []
+        for i, (first, last) in enumerate(parts):
+            arrays = [(x.offset + first * x.itemsize) % WORD for x in self.moving.values()]
+            numbers = [sums[v][i].offset if v in sums else x.offset for v, x in self.single.items()]
+            rows.append([loop.address, last - first, *arrays, *numbers])
+        rows = noted(side_by_side(memory, rows), [*self.moving.values(), *self.single.values()])
+        for v, places in sums.items():
+            target = self.single[v]
+            for so_far, place in zip([places[0], *[target] * len(parts)], places[1:], strict=False):
+                rows += elementwise("add")(memory, None, [so_far, place], target) or []
+        return rows
 
 
 def given_and_made(steps: Sequence[Step]) -> tuple[set[int], set[int]]:
@@ -130,7 +172,9 @@ def given_and_made(steps: Sequence[Step]) -> tuple[set[int], set[int]]:
 class Body:
     """Emits the code of a loop; its words hold the number of elements, then the offsets of `places`."""
 
-    def __init__(self, memory: Memory, steps: Sequence[Step], places: Sequence[int], kind: str) -> None:
+    def __init__(
+        self, memory: vector.Memory, steps: Sequence[Step], places: Sequence[int], kind: str
+    ) -> None:
         self.builder, self.memory, self.steps, self.kind = memory.builder, memory, steps, kind
         self.size, *offsets = memory.take(1 + len(places))
         self.offsets = dict(zip(places, offsets, strict=True))

@@ -27,6 +27,7 @@ from tinygrad_lesson.run.operands import (
     signed,
 )
 from tinygrad_lesson.run.products import product
+from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import loops, reductions
 from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY
 from tinygrad_lesson.run.tape.loops import APART, DENSE
@@ -111,13 +112,16 @@ def fold(
         )
         return None if first is None or then is None else [*first, *then]
     n, (s,) = (inner.sizes[0], inner.strides[0]) if inner.sizes else (1, [x.itemsize])
-    to = row_major(x.shape, target.itemsize)
-    found = loops_over(x.shape, x.strides, to)
-    *outer, m = (1, *found.sizes)[-max(1, len(found.sizes)) :]
-    *around, (across, over) = [[0, target.itemsize], *found.strides][-max(1, len(found.sizes)) :]
-    down = across == x.itemsize and over == target.itemsize and s != x.itemsize and m > 1
-    floats = name == "add" and x.kind in FLOATS
-    if down and x.kind == target.kind:
+    found = loops_over(x.shape, x.strides, row_major(x.shape, target.itemsize))
+    across, over = (found.strides or [[0, target.itemsize]])[-1]
+    m, floats = (found.sizes or [1])[-1], name == "add" and x.kind in FLOATS
+    if (
+        x.kind == target.kind
+        and across == x.itemsize
+        and over == target.itemsize
+        and s != x.itemsize
+        and m > 1
+    ):
         kernel = address(reductions.down, name, x.kind)
     elif over != target.itemsize:
         return None
@@ -125,7 +129,11 @@ def fold(
         kernel = address(reductions.sums, x.kind, DENSE if s == x.itemsize or n == 1 else APART)
     else:
         kernel = address(reductions.folded, name, x.kind, target.kind)
-    return [repeated([kernel, x.offset, across, s, target.offset, m, n], (1, 4), outer, around)]
+    rows: list[Row] = []
+    for some, (begin, to) in found.shared([x.offset, target.offset], x.size * n):
+        row = [kernel, begin, across, s, to, (some.sizes or [1])[-1], n]
+        rows.append(repeated(row, (1, 4), some.sizes[:-1], some.strides[:-1]))
+    return side_by_side(memory, rows)
 
 
 def full(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
@@ -141,7 +149,7 @@ def full(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -
 
 
 def pieces(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
-    """Arrays one after the other: a copy for each."""
+    """Arrays one after the other, or side by side along a new axis: a copy for each."""
     rows: list[Row] = []
     (sources,), named = operands[:1], dict(call.named)
     axis = call.inputs[1] if len(operands) > 1 else named.get("axis", 0)
@@ -149,25 +157,13 @@ def pieces(memory: Memory, call: Call, operands: Sequence[Any], target: Operand)
         return None
     start, axis = 0, axis % len(target.shape)
     for x in sources:
+        if call.name == "stack":
+            shape, strides = ((*v[:axis], n, *v[axis:]) for v, n in ((x.shape, 1), (x.strides, 0)))
+            x = x._replace(shape=shape, strides=strides)
         part = target._replace(offset=(target.offset + start * target.strides[axis]) % WORD, shape=x.shape)
         if x.size:
             rows += elementwise("positive")(memory, call, [x], part) or []
         start += x.shape[axis]
-    return rows
-
-
-def stacked(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
-    """Arrays side by side along a new axis: a copy for each."""
-    (sources,), named = operands[:1], dict(call.named)
-    axis = call.inputs[1] if len(operands) > 1 else named.get("axis", 0)
-    if named.keys() - {"axis"} or not all(isinstance(x, Operand) for x in sources):
-        return None
-    axis %= len(target.shape)
-    strides, step = (*target.strides[:axis], *target.strides[axis + 1 :]), target.strides[axis]
-    rows: list[Row] = []
-    for i, x in enumerate(sources):
-        place = Operand((target.offset + i * step) % WORD, x.shape, strides, target.kind)
-        rows += elementwise("positive")(memory, call, [x], place) or []
     return rows
 
 
@@ -184,11 +180,10 @@ def moved(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) 
         table = function_of(call.name)(*[places if v is x else v for v in operands], **dict(call.named))
     except (TypeError, ValueError, IndexError):
         return None
-    table = np.ascontiguousarray(table if call.part is None else table[call.part])
+    table = np.asarray(table if call.part is None else table[call.part])
     if table.size != target.size:
         return None
-    memory.kept.append(table)
-    return [[address(loops.taken, x.kind), target.offset, x.offset, memory.offset(table), target.size]]
+    return [[address(loops.taken, x.kind), target.offset, x.offset, memory.keep(table), target.size]]
 
 
 def moves_constants(call: Call) -> bool:
@@ -302,7 +297,7 @@ CALLS: dict[str, Encoder] = {name: by_element(kernel) for name, kernel in KERNEL
     f"{name}.reduce": reduction(name) for name in reductions.FOLDS
 } | {
     "matmul": matmul, "dot": matmul, "full": full, "zeros": full, "ones": full, "zeros_like": full, "ones_like": full,
-    "full_like": full, "clip": clipped, "concatenate": pieces, "stack": stacked, "pad": padded, "[]": moved,
+    "full_like": full, "clip": clipped, "concatenate": pieces, "stack": pieces, "pad": padded, "[]": moved,
     "reshape": moved, "repeat": moved, "tile": moved, "roll": moved, "ravel": moved,
     "take": moved,
 }  # fmt: skip

@@ -23,6 +23,7 @@ ITEMSIZE = {kind: np.dtype(kind).itemsize for kind in KINDS}
 MOVABLE, PLACES = 1 << 62, 40  # mark of an offset in a movable array; its number is above the lower 40 bits
 
 
+@functools.cache
 def kind_of(dtype: Any) -> str | None:
     """The element type as kernels call it; None if there are none for it, or its bytes lie the other way round."""
     return dtype.name if dtype is not None and dtype.name in KINDS and dtype.isnative else None
@@ -53,17 +54,9 @@ class Noted(list[int]):
     touched: Sequence[Operand] = ()
 
 
-class Shared(list[int]):
-    """In the place of an instruction: several that threads may carry out side by side."""
-
-    def __init__(self, parts: list[Row]) -> None:
-        super().__init__()
-        self.parts = parts
-
-
 def noted(rows: list[Row], operands: Sequence[Operand]) -> list[Row]:
     """Instructions for one step, of which the last knows what it touches."""
-    if rows and not isinstance(rows[-1], Shared):
+    if rows:
         rows[-1] = last = Noted(rows[-1])
         last.touched = operands
     return rows
@@ -79,12 +72,23 @@ class Memory:
         self.scratches: dict[tuple[tuple[int, ...], str, str], Operand] = {}
         self.between: dict[tuple[int, int], Operand] = {}
         self.numbers: dict[tuple[str, bytes], np.ndarray] = {}  # by their bits: 0. and -0. are two
+        self.lasting: set[tuple[int, int]] = (
+            set()
+        )  # offset and size of what several steps read and none writes
+        self.copies: dict[
+            Operand, Operand
+        ] = {}  # of matrices among these, with their elements in another order
         self.movable: list[tuple[int, int]] = []  # begin and end of arrays that may lie elsewhere next time
 
     @functools.cached_property
     def in_order(self) -> list[tuple[int, int, int]]:
         """Begin, end and number of the movable arrays, by where they begin."""
         return sorted([(start, stop, i) for i, (start, stop) in enumerate(self.movable)])
+
+    @functools.cached_property
+    def board(self) -> int:
+        """The offset of the board on which threads put up work for each other (`tape/sharing.py`)."""
+        return self.temporary(24, kind="int64").offset
 
     def operand(self, x: np.ndarray) -> Operand | None:
         """An array as an operand; None if there are no kernels for its element type."""
@@ -107,6 +111,11 @@ class Memory:
             if at < stop:
                 return MOVABLE | i << PLACES | (at - start)
         return (at - self.origin) % WORD
+
+    def keep(self, table: np.ndarray) -> int:
+        """The offset of a table that lives as long as the tape."""
+        self.kept.append(np.ascontiguousarray(table))
+        return self.offset(self.kept[-1])
 
     def temporary(self, *shape: int, kind: str = "float32") -> Operand:
         """A new array."""

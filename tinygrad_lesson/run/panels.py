@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygrad_lesson.run.elements import elementwise, spread
-from tinygrad_lesson.run.operands import Memory, Operand, Row, Shared, contiguous, row_major
+from tinygrad_lesson.run.operands import Memory, Operand, Row, contiguous, row_major
+from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import windows as kernels
 from tinygrad_lesson.run.tape.machine import address
+from tinygrad_lesson.run.tape.vector import lanes_of
 from tinygrad_lesson.run.threads import shares, threads
 
 PANEL = 1 << 19  # bytes of a panel; a larger one leaves the second cache
@@ -44,37 +46,42 @@ class Weights(NamedTuple):
 
     def places(self, memory: Memory, numbers: np.ndarray) -> int:
         """The table of the offsets of places."""
-        return kept(memory, numbers @ np.array(self.axes, np.int64))
+        return memory.keep(numbers @ np.array(self.axes, np.int64))
 
     def packed(
-        self, memory: Memory, to: int, filters: int, channels: int, places: np.ndarray, guarded: bool
-    ) -> Row:
-        """The instruction that packs some, as vectors where they lie side by side."""
+        self, memory: Memory, filters: int, channels: int, places: np.ndarray, guarded: bool
+    ) -> tuple[list[Row], tuple[int, int, int]]:
+        """Instructions that pack some; where they then lie, how far tiles are apart, and what filters see."""
         size, kind, rows = self.operand.itemsize, self.operand.kind, kernels.tile().rows
-        offsets = places @ np.array(self.axes, np.int64)
-        if not guarded:
-            if self.channels == len(places) * size and np.array_equal(offsets, np.arange(len(places)) * size):
-                count = channels * len(places)  # what a filter sees is one row
-                return [
-                    address(kernels.packed_matrix, kind, rows, True),
-                    to,
-                    self.offset,
-                    self.filters,
-                    filters,
-                    count,
-                ]
-            if self.filters == size and len(places) == 1:
-                kernel = address(kernels.packed_matrix, kind, rows, False)
-                return [kernel, to, self.offset, self.channels, filters, channels]
-        kernel = address(kernels.packed_weights, kind, rows, guarded)
-        table = kept(memory, offsets)
-        return [kernel, to, self.offset, self.filters, self.channels, table, filters, channels, len(places)]
-
-
-def kept(memory: Memory, table: np.ndarray) -> int:
-    """The offset of a table that lives as long as the tape."""
-    memory.kept.append(np.ascontiguousarray(table))
-    return memory.offset(memory.kept[-1])
+        offsets, one, tall = places @ np.array(self.axes, np.int64), len(places) == 1, rows * size
+        beside = self.filters == size and one and not guarded
+        if beside and filters % rows == 0 and filters * channels * size <= LITTLE:
+            return [], (self.offset, tall, self.channels)
+        seen = channels * len(places)
+        to = room(memory, "weights", -(-filters // rows) * rows * seen + kernels.HEAD, kind) + kernels.HEAD
+        in_a_row = self.channels == len(places) * size and np.array_equal(
+            offsets, np.arange(len(places)) * size
+        )
+        if beside or (in_a_row and not guarded):
+            kernel, by = (
+                address(kernels.packed_matrix, kind, rows, in_a_row),
+                self.filters if in_a_row else self.channels,
+            )
+            row = [kernel, to, self.offset, by, filters, seen]
+        else:
+            kernel, table = address(kernels.packed_weights, kind, rows, guarded), memory.keep(offsets)
+            row = [
+                kernel,
+                to,
+                self.offset,
+                self.filters,
+                self.channels,
+                table,
+                filters,
+                channels,
+                len(places),
+            ]
+        return [row], (to, seen * tall, tall)
 
 
 def room(memory: Memory, use: str, size: int, kind: str) -> int:
@@ -103,7 +110,7 @@ class Given(NamedTuple):
         """The words of a packer, for one of several parts of the work."""
         panel = room(memory, f"panel {part}", self.found.panel, kind) if self.panel is None else self.panel
         entries = self.found.entries
-        table = kept(memory, entries)
+        table = memory.keep(entries)
         return [self.x, self.channel, self.step, table, entries.shape[1], panel, self.found.across]
 
 
@@ -113,7 +120,7 @@ class Sums(NamedTuple):
     o: int
     row: int
     started: str = kernels.NONE
-    start: int = 0
+    start: tuple[int, ...] = ()
     positive: bool = False
 
 
@@ -123,28 +130,22 @@ def sums(
 ) -> list[Row]:  # fmt: skip
     """Instructions for the products of what columns see with filters."""
     kind, tile, found, places = weights.operand.kind, kernels.tile(), given.found, len(given.found.places)
-    count = -(-filters // tile.rows) * tile.rows * channels * places
-    packed = room(memory, "weights", count + kernels.HEAD, kind) + kernels.HEAD
-    first = weights.packed(memory, packed, filters, channels, found.places, guarded)
+    before, where = weights.packed(memory, filters, channels, found.places, guarded)
     kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, guarded, turn)
-    rows, seen, start = kept(memory, found.rows), kept(memory, found.seen), [to.start]
+    rows, seen, start = memory.keep(found.rows), memory.keep(found.seen), to.start
     effort = int(found.rows[:, 1].sum()) * filters * channels * places
     parts = [
-        [kernel, *given.words(memory, kind, i), packed, to.o, to.row, rows, *some, seen, places, channels, found.some,
-         filters, *(start if to.started == kernels.PER_FILTER else [])]
+        [kernel, *given.words(memory, kind, i), *where, to.o, to.row, rows, *some, seen, places, channels, found.some,
+         filters, *start]
         for i, some in enumerate(shares(len(found.rows), 1, effort, ENOUGH))
     ]  # fmt: skip
-    return [first, *together(parts)]
-
-
-def together(parts: list[Row]) -> list[Row]:
-    """Instructions that may be carried out side by side."""
-    return [Shared(parts)] if len(parts) > 1 else parts
+    return [*before, *side_by_side(memory, parts)]
 
 
 # Large products of matrices.
 
 FEWEST = 4  # rows or columns; with less most of a tile is idle
+LITTLE = 1 << 15  # bytes of weights that stay in the first cache as they lie
 WHOLE = 1 << 18  # bytes of a matrix that needs no packing
 ONE = np.zeros((1, 0), np.int64)  # the places of a window that has one
 
@@ -153,24 +154,54 @@ def large_product(
     memory: Memory, x: Operand, w: Operand, o: Operand, start: Operand | None, positive: bool
 ) -> list[Row] | None:
     """``o = x @ w`` plus `start`, which broadcasts; the positive part if that is wanted."""
-    (m, n), rows, started = o.shape, [], kernels.NONE
+    (m, n), rows = o.shape, []
     if min(m, n) < FEWEST:
         return None
-    if start is not None:
-        start, started = start._replace(shape=o.shape, strides=spread(start, o.shape)), kernels.THERE
+    start = start and start._replace(shape=o.shape, strides=spread(start, o.shape))
     if effort(n, m) < 0.8 * effort(m, n):  # the same, as the product of both turned around
         x, w, o, start = around(w), around(x), around(o), start and around(start)
     to = o if o.strides[1] == o.itemsize else memory.scratch(*o.shape, kind=o.kind, use="result")
-    if start is not None and start != to:
+    if start is not None and start.strides[1] != o.itemsize and start.strides != (o.itemsize, 0):
         rows += elementwise("positive")(memory, None, [start], to) or []
+        start = to
     if w.itemsize not in w.strides:
         before, w = dense(memory, w, "matrix")
         rows += before
+    elif w.strides[1] != w.itemsize and (w.offset, w.size) in memory.lasting:
+        before, w = with_dense_rows(memory, w)
+        rows += before
     (k, _), turn = w.shape, w.strides[1] != w.itemsize
     weights = Weights(x, x.offset, x.strides[0], x.strides[1], ())
-    sums_to = Sums(to.offset, to.strides[0], started, 0, positive)
+    sums_to = Sums(to.offset, to.strides[0], *beginning(start), positive)
     rows += sums(memory, columns(memory, w, turn), weights, k, x.shape[0], sums_to, turn=turn)
     return rows if to is o else rows + (elementwise("positive")(memory, None, [to], o) or [])
+
+
+def beginning(start: Operand | None) -> tuple[str, tuple[int, ...]]:
+    """How sums begin, and the words that tell where."""
+    if start is None:
+        return kernels.NONE, ()
+    per_filter = start.strides[1] == 0
+    return (
+        (kernels.PER_FILTER, (start.offset,))
+        if per_filter
+        else (kernels.MATRIX, (start.offset, start.strides[0]))
+    )
+
+
+def with_dense_rows(memory: Memory, w: Operand) -> tuple[list[Row], Operand]:
+    """A copy of a matrix whose columns are dense; of several products that read it the first makes it for all."""
+    known = memory.copies.get(w)
+    if known is not None:
+        return [], known
+    (k, n), size, lanes = w.shape, w.itemsize, lanes_of(w.kind)
+    across = (-(-n * size // LINE) | 1) * LINE
+    shape, lasting = (-(-k // lanes) * lanes, across // size), (w.offset, w.size) in memory.lasting
+    place = memory.temporary(*shape, kind=w.kind) if lasting else memory.scratch(*shape, kind=w.kind)
+    copy = place._replace(shape=w.shape)
+    if lasting:
+        memory.copies[w] = copy
+    return [[address(kernels.turned_matrix, w.kind), w.offset, w.strides[1], copy.offset, across, n, k]], copy
 
 
 def around(x: Operand) -> Operand:

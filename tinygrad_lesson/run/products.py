@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from tinygrad_lesson.run.elements import elementwise
 from tinygrad_lesson.run.operands import FLOATS, WORD, Memory, Operand, Row
-from tinygrad_lesson.run.panels import LONGEST_SUM, large_product
+from tinygrad_lesson.run.panels import LONGEST_SUM, large_product, with_dense_rows
 from tinygrad_lesson.run.tape import products
 from tinygrad_lesson.run.tape.machine import address
 
 LARGEST_PRODUCT = 64**3  # multiplications; above it packing pays
-
-
-def rows_of(memory: Memory, w: Operand) -> tuple[list[Row], Operand] | None:
-    """A matrix with dense rows: `w` itself, or a copy that instructions make of its transpose."""
-    k, n = w.shape
-    if w.strides[1] == w.itemsize or n == 1:
-        return [], w
-    if w.strides[0] != w.itemsize:
-        return None
-    copy = memory.scratch(k, n, kind=w.kind)
-    return [[address(products.transposed, w.kind), w.offset, w.strides[1], copy.offset, n, k]], copy
 
 
 def product(
@@ -32,10 +21,9 @@ def product(
         return None
     if m * k * n > LARGEST_PRODUCT:
         return large_product(memory, x, w, o, start, positive)
-    packed = rows_of(memory, w)
-    if packed is None or (o.strides[1] != o.itemsize and n != 1):
+    if n != 1 and (w.itemsize not in w.strides or o.strides[1] != o.itemsize):
         return None
-    before, w = packed
+    before, w = ([], w) if w.strides[1] == w.itemsize or n == 1 else with_dense_rows(memory, w)
     begin = [] if start is None else [start.offset, start.strides[0] if len(start.shape) == 2 else 0]
     rows, size = list(before), o.itemsize
     for first in range(0, k, LONGEST_SUM):  # a long sum loses small numbers: parts of it, which are added up

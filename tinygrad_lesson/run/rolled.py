@@ -6,7 +6,6 @@ some hundredths of a second, and only for so many steps that this is soon made g
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,15 +17,13 @@ from tinygrad_lesson.engine.shapes import size_of
 from tinygrad_lesson.ops.movement import Identity
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.fusion import Blockwise
-from tinygrad_lesson.plan.step import Buffer, Step
-from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
-from tinygrad_lesson.run.fused import MOST, carried_out, is_vector_code
+from tinygrad_lesson.plan.step import Step
+from tinygrad_lesson.plan.trace import NotTraceableError
+from tinygrad_lesson.run.fused import MOST, vector_code
 from tinygrad_lesson.run.operands import FLOATS, Memory
 from tinygrad_lesson.run.segment import Segment, as_tape
 from tinygrad_lesson.run.tape import machine, vector
-from tinygrad_lesson.run.tape.expressions import EXPRESSIONS
 from tinygrad_lesson.run.tape.vector import I64, NOUGHT, Vector, in_parts, itemsize, lanes_of, loop, slot
-from tinygrad_lesson.run.whole import OF_OP
 
 LEAST = 1000  # steps from which on a loop is compiled for itself
 AT_ONCE = 1 << 20  # elements times steps that are carried out in one call: between two, Ctrl-C may come
@@ -117,23 +114,11 @@ class Rolled:
         buffers = [self.buffers[v] for v in (*step.sources, *step.targets)]
         if (step.op.view or type(step.op) is Sum) and buffers[0].size == buffers[-1].size == 1:
             return lambda x, *others: x
-        pattern = OF_OP.get(type(step.op))
-        if pattern is not None and pattern.name in EXPRESSIONS:
-            return EXPRESSIONS[pattern.name]
         if not isinstance(step.op, Elementwise | Identity):
             raise NotTraceableError(f"{step.op.label()} does more than treat each element alike")
-        specs = [self.spec(buffer) for buffer in buffers]
-        made = traced(step.op, tuple(specs[:-1]), (specs[-1],))
-        kinds = [spec.dtype.name for spec in made.values]
-        for call in made.calls:
-            if not is_vector_code(call, kinds) or made.values[call.out].shape != specs[-1].shape:
-                raise NotTraceableError(f"np.{call.name} has no vector code")
-        return functools.partial(carried_out, made.calls, made.results[0])
-
-    def spec(self, buffer: Buffer) -> Spec:
-        """Some elements of a value."""
-        kind = buffer.dtype.name if buffer.value is None else self.kind
-        return Spec((lanes_of(self.kind),), np.dtype(kind), (itemsize(kind),))
+        return vector_code(
+            step, self.kind, [self.kind if b.value is not None else b.dtype.name for b in buffers]
+        )
 
     def emit(self, builder: Any, base: Any, words: Any, step: Any) -> None:
         """The code. Words: the numbers of elements and of steps, offsets of `fixed`, two words for each of `named`."""
@@ -253,10 +238,7 @@ class Body:
         found = wide.load(wide.at(offset, lowest, stride), self.rolled.kind)
         if not self.rolled.down:
             return found
-        order = ir.Constant(
-            ir.VectorType(vector.I32, wide.lanes), [vector.I32(k) for k in range(wide.lanes)[::-1]]
-        )
-        return b.shuffle_vector(found, found, order)
+        return vector.shuffled(b, found, found, range(wide.lanes)[::-1])
 
     def element_of(self, place: Any, k: Any) -> Any:
         """One number of those in a place, as a vector of one."""

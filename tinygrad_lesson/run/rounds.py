@@ -77,7 +77,7 @@ class Rounds:
         self.table[:, 1], self.table[:, 2] = strides[self.moved], self.signs
         words = self.segment.words
         for first in range(0, count, AT_ONCE):
-            words[2:] = first, min(count, first + AT_ONCE)
+            words[2:4] = first, min(count, first + AT_ONCE)
             self.segment()
 
 

@@ -1,39 +1,43 @@
-"""Instructions that run in one go, as one tape of words; large loops may be shared among threads."""
+"""Instructions that run in one go, as one tape of words."""
 
 from __future__ import annotations
 
 import itertools
 from array import array
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.run.operands import MOVABLE, PLACES, WORD, Memory, Row, Shared
+from tinygrad_lesson.run.operands import MOVABLE, PLACES, WORD, Memory, Row
 from tinygrad_lesson.run.prefetch import fetch_ahead
-from tinygrad_lesson.run.tape.machine import NAMES, runner
-from tinygrad_lesson.run.threads import Turn
+from tinygrad_lesson.run.tape import sharing
+from tinygrad_lesson.run.tape.machine import NAMES, address, runner
+from tinygrad_lesson.run.threads import ask, helpers
 
 NOTHING = np.zeros(0, np.uint64)
 
 
 class Segment:
-    """Instructions that run in one go."""
+    """Instructions that run in one go. Other threads are asked to help where there is work for several."""
 
     def __init__(self, tape: np.ndarray, memory: Memory) -> None:
-        self.memory, self.run = memory, runner()
+        self.memory, self.run, self.words = memory, runner(), np.array([0, 0, 0, 1, 0], np.uint64)
+        self.arguments = memory.origin, self.words.ctypes.data, 0
         self.place(tape)
         self.places = np.nonzero(tape >> np.uint64(62) == 1)[0]
         marked = tape[self.places] & np.uint64(MOVABLE - 1)
         self.numbers, self.within = marked >> np.uint64(PLACES), marked & np.uint64((1 << PLACES) - 1)
         self.move([start for start, _ in memory.movable])
+        several = "board" in vars(memory) and np.any(tape == np.uint64(address(sharing.shared)))
+        self.helpers = helpers() if several else 0
+        self.watched: Any = None
 
     def place(self, tape: np.ndarray) -> None:
         """Let the instructions stand there."""
         self.tape = tape
-        begin = tape.ctypes.data
-        self.words = np.array([begin, begin + tape.nbytes, 0, 1], np.uint64)
-        self.arguments = self.memory.origin, self.words.ctypes.data, 0
+        self.words[:2] = tape.ctypes.data, tape.ctypes.data + tape.nbytes
 
     def move(self, addresses: Sequence[int]) -> None:
         """Let the movable arrays begin there."""
@@ -41,44 +45,26 @@ class Segment:
             starts = np.array([(at - self.memory.origin) % WORD for at in addresses], np.uint64)
             self.tape[self.places] = starts[self.numbers] + self.within
 
+    @cached_property
+    def help(self) -> Segment:
+        """What another thread carries out meanwhile."""
+        row = [address(sharing.helping), self.memory.board, self.words.ctypes.data + 8 * 4]
+        made = Segment(as_tape([row]), self.memory)
+        made.watched = self.words  # whoever comes late looks there
+        return made
+
     def __call__(self) -> None:
         """Carry them out."""
+        if self.helpers:
+            ask(self.help, self.helpers)
         self.run(*self.arguments)
-
-
-class ParallelSegments:
-    """Stretches that run side by side, each in a thread of its own."""
-
-    def __init__(self, parts: Sequence[Segment]) -> None:
-        self.parts = parts
-
-    def move(self, addresses: Sequence[int]) -> None:
-        """Let the movable arrays begin there."""
-        for part in self.parts:
-            part.move(addresses)
-
-    def __call__(self) -> None:
-        """Carry them out; whatever ends this, no thread still works for it when it has ended."""
-        turn = Turn(self.parts[1:])
-        try:
-            turn.begin()
-            self.parts[0]()
-            turn.finish()
-        finally:
-            turn.close()
 
 
 def segments(calls: Sequence[Any], memory: Memory, *, ahead: bool = True) -> list[Any]:
     """Neighbouring instructions joined into stretches, which fetch `ahead` what lies far away."""
     joined: list[Any] = []
-    for kind, some in itertools.groupby(
-        calls, lambda call: isinstance(call, list) + isinstance(call, Shared)
-    ):
-        if kind == 2:
-            joined += [
-                ParallelSegments([Segment(as_tape([row]), memory) for row in call.parts]) for call in some
-            ]
-        elif kind:
+    for is_row, some in itertools.groupby(calls, lambda call: isinstance(call, list)):
+        if is_row:
             rows = list(some)
             if ahead and not memory.movable:
                 rows = fetch_ahead(rows)
@@ -98,12 +84,21 @@ def joined(parts: Sequence[Segment]) -> np.ndarray:
     return tape
 
 
-def as_tape(rows: Sequence[Row]) -> np.ndarray:
+def words_of(rows: Sequence[Row]) -> list[int]:
     """Instructions one after the other: the address of a kernel, the words to the next instruction, its own words."""
-    words = array(
-        "Q", [word for row in rows for word in (row[0], len(row) + 1, *row[1:])]
-    )  # quicker than np.array
-    return np.frombuffer(words, np.uint64)
+    return [word for row in rows for word in (row[0], len(row) + 1, *row[1:])]
+
+
+def as_tape(rows: Sequence[Row]) -> np.ndarray:
+    """Instructions as words of a tape."""
+    return np.frombuffer(array("Q", words_of(rows)), np.uint64)  # quicker than np.array
+
+
+def side_by_side(memory: Memory, parts: Sequence[Row]) -> list[Row]:
+    """One instruction that carries out several, in any order, by as many threads as have time."""
+    if len(parts) < 2:
+        return list(parts)
+    return [[address(sharing.shared), memory.board, len(parts), *words_of(parts)]]
 
 
 def told(tape: np.ndarray) -> list[str]:

@@ -1,4 +1,4 @@
-"""How many threads large loops are shared among, and the threads that wait for their parts."""
+"""How many threads large loops are shared among, and the threads that wait to be asked."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import functools
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from tinygrad_lesson.engine.errors import LessonError
 
@@ -29,9 +28,23 @@ def threads() -> int:
 
 def shares(count: int, least: int, effort: float, enough: float) -> list[tuple[int, int]]:
     """Begin and end of parts of `count` things for threads, each a multiple of `least`; one if the effort is small."""
-    parts = min(threads(), -(-count // least), max(1, int(effort / enough)))
+    parts = min(-(-count // least), int(effort / enough))
+    parts = 1 if parts < 2 else min(parts, threads())
     each = -(-count // (parts * least)) * least
     return [(first, min(count, first + each)) for first in range(0, count, each)]
+
+
+def helpers() -> int:
+    """How many threads beside the one that asks may help it: more than there are cores would be in its way."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(threads(), cores) - 1
+
+
+def ask(help_out: Callable[[], None], count: int) -> None:
+    """Let so many other threads do something as soon as they have time; whoever asks does not wait for it."""
+    given = pool(count)
+    for _ in range(count - given.qsize()):
+        given.put(help_out)
 
 
 @functools.cache
@@ -55,60 +68,3 @@ def pool(workers: int) -> queue.SimpleQueue[Callable[[], None]]:
 
 if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
     os.register_at_fork(after_in_child=pool.cache_clear)
-
-
-class Turn:
-    """Parts of one piece of work, given to other threads.
-
-    A signal, as Ctrl-C sends it, may raise between any two lines of the thread that asks, so that it does not know what
-    it has given away. But whoever takes a part says so before and after: once nothing waits and all who began are done,
-    no part runs, and none ever will.
-    """
-
-    def __init__(self, parts: Sequence[Callable[[], Any]]) -> None:
-        self.waiting = list(parts)
-        self.begun: list[None] = []
-        self.done: list[None] = []
-        self.failed: list[BaseException] = []
-        self.news: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def begin(self) -> None:
-        """Give the parts to the pool."""
-        count = len(self.waiting)
-        for _ in range(count):
-            pool(count).put(self.work)
-
-    def work(self) -> None:
-        """Carry out a part, if one still waits."""
-        self.begun.append(None)
-        try:
-            self.finish(once=True)
-        except BaseException as error:
-            self.failed.append(error)
-        finally:
-            self.done.append(None)
-            self.news.put(None)
-
-    def finish(self, once: bool = False) -> None:
-        """Carry out the parts that no thread has taken yet, or one of them."""
-        while self.waiting:
-            try:
-                part = self.waiting.pop()
-            except IndexError:  # another thread was faster
-                return
-            part()
-            if once:
-                return
-
-    def close(self) -> None:
-        """Wait until nobody works; what waits is dropped. What comes in between is raised when all is still."""
-        while True:
-            try:
-                self.waiting.clear()
-                while len(self.done) < len(self.begun):
-                    self.news.get()
-                break
-            except BaseException as error:
-                self.failed.append(error)
-        if self.failed:
-            raise self.failed[-1]

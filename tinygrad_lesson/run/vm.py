@@ -18,35 +18,32 @@ from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
-from tinygrad_lesson.run.elements import elementwise
-from tinygrad_lesson.run.fused import Loop, compiles
+from tinygrad_lesson.run.fused import Joined, compiles
 from tinygrad_lesson.run.lent import Lender
 from tinygrad_lesson.run.lower import encode_trace
 from tinygrad_lesson.run.numpy_ import NumpyRunner
 from tinygrad_lesson.run.operands import (
-    WORD,
     Memory,
     Operand,
     Row,
     address,
+    apart,
     kind_of,
     noted,
     row_major,
     spec_like,
 )
 from tinygrad_lesson.run.peephole import PAIRS, encode_pair
+from tinygrad_lesson.run.recurring import recurring
 from tinygrad_lesson.run.rolled import LEAST as MANY
 from tinygrad_lesson.run.rolled import Rolled
 from tinygrad_lesson.run.rounds import Rounds, Tracks, states_of
-from tinygrad_lesson.run.segment import ParallelSegments, Segment, as_tape, joined, run_steps, segments
-from tinygrad_lesson.run.tape import loops, machine, reductions, updates
-from tinygrad_lesson.run.threads import threads
+from tinygrad_lesson.run.segment import Segment, as_tape, joined, run_steps, segments
+from tinygrad_lesson.run.tail import Tail, Update
+from tinygrad_lesson.run.tape import loops, machine
 from tinygrad_lesson.run.whole import OF_OP, OTHERS, PATTERNS
 
 ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
-LEAST = 1 << 16  # elements of a loop that a thread is woken for
-LINE = 16  # elements, of which a part for a thread has a multiple
-UPDATES: dict[int, Any] = {1: updates.sgd, 2: updates.adam}
 
 
 class VMRunner(NumpyRunner):
@@ -88,8 +85,8 @@ class VMRunner(NumpyRunner):
 
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
         """As on NumPy, but where every step is an instruction nothing is copied."""
-        parts = [part for part in self.calls[0] if isinstance(part, Segment | ParallelSegments)]
-        if len(parts) < len(self.calls[0]):
+        parts = self.calls[0]
+        if not all(isinstance(part, Segment) for part in parts):
             return super().call(values, results)
         new = {name: self.lender(name).array() for name in results}
         new.update({name: np.require(value, self.arrays[name].dtype, ROWS) for name, value in values.items()})
@@ -148,17 +145,37 @@ class VMRunner(NumpyRunner):
         """Instructions and calls; neighbours may share an instruction, whatever views are taken between them."""
         calls: list[Any] = []
         pending: list[Step] = []
+        self.memory.lasting, self.memory.copies = self.lasting(steps), {}
+        runs = {id(step): run for run in self.runs(steps) for step in run.steps}
         for step in steps:
+            run = runs.get(id(step))
             view = self.prepare(step) if step.op.view else []
-            paired = pending and self.plan.patterns and not step.op.view
+            paired = pending and self.plan.patterns and not step.op.view and run is None
             pair = paired and encode_pair(pending[0], step, self)
             if pair:
                 calls += pair
                 pending = []
             elif view or not step.op.view:
                 calls += [call for waiting in pending for call in self.prepare(waiting)] + view
-                pending = [] if view else [step]
+                pending = [] if view or run else [step]
+            if run is not None and step is run.steps[-1]:
+                calls += run.rows(self.memory)
         return calls + [call for waiting in pending for call in self.prepare(waiting)]
+
+    def runs(self, steps: Sequence[Step]) -> list[Joined]:
+        """Elementwise steps that recur, each run of them one loop."""
+        found = recurring(self, steps) if self.plan.patterns else []
+        self.ways |= {id(step): "pattern recurring_loop" for run in found for step in run.steps}
+        return found
+
+    def lasting(self, steps: Sequence[Step]) -> set[tuple[int, int]]:
+        """Offset and size of the arguments that several of these steps read and none of them writes."""
+        reads = Counter(v for step in steps for v in step.sources if self.plan.buffers[v].argument)
+        read = [self.operand(v) for v, count in reads.items() if count > 1]
+        found = [x for x in read if x is not None and len(x.shape) == 2]
+        written = [self.operand(v) for step in steps for v in step.targets] if found else []
+        apart_from_all = [x for x in found if all(y is None or apart(x, y) for y in written)]
+        return {(x.offset, x.size) for x in apart_from_all}
 
     @cached_property
     def early(self) -> frozenset[int]:
@@ -186,25 +203,20 @@ class VMRunner(NumpyRunner):
             NotTraceableError where there is no vector code for one of them.
         """
         op: Any = step.op
-        flat, memory = self.in_order(op), self.memory
+        flat = self.in_order(op)
         if flat is None:
             raise NotTraceableError("an array does not lie in one row")
         kind = kind_of(self.plan.buffers[op.steps[0].targets[0]].dtype) or "no kernel"
         compiles(op.steps, kind)
-        found = dict.fromkeys(v for step in op.steps for v in (*step.sources, *step.targets))
-        values = [v for v in found if not self.plan.buffers[v].block]
-        operands = [self.flat_operand(v, flat, kind) for v in values]
-        offsets = {v: x.offset for v, x in zip(values, operands, strict=True) if x is not None}
-        if len(offsets) < len(values):
+        values = dict.fromkeys(v for step in op.steps for v in (*step.sources, *step.targets))
+        operands = {v: self.flat_operand(v, flat, kind) for v in values if not self.plan.buffers[v].block}
+        found = {v: x for v, x in operands.items() if x is not None}
+        if len(found) < len(operands):
             raise NotTraceableError("there are no kernels for all of its element types")
         self.ways[id(step)] = "pattern joined_loop"
-        moving = [v for v in values if v in flat and flat[v].size > 1 and any(flat[v].strides)]
-        loop = Loop(op.steps, moving, [v for v in values if v not in moving], kind)
-        memory.kept.append(loop)
-        count = min(threads(), op.size // LEAST)
-        if count < 2:
-            return loop.rows(op.size, offsets)
-        return self.shared(loop, op, offsets, moving, count)
+        moving = {v: x for v, x in found.items() if v in flat and flat[v].size > 1 and any(flat[v].strides)}
+        single = {v: x for v, x in found.items() if v not in moving}
+        return Joined(op.steps, moving, single, kind, op.size).rows(self.memory)
 
     def flat_operand(self, v: int, flat: Mapping[int, np.ndarray], kind: str) -> Operand | None:
         """An array of a loop, or a number; None if it is of another type."""
@@ -213,25 +225,6 @@ class VMRunner(NumpyRunner):
             return self.memory.number(value, kind)
         found = self.memory.operand(flat.get(v, self.buffers[v]))  # type: ignore[arg-type]
         return found if found is not None and found.kind == kind else None
-
-    def shared(
-        self, loop: Loop, op: Blockwise, offsets: Mapping[int, int], moving: Sequence[int], count: int
-    ) -> list[Any]:
-        """A loop in parts for threads, each with sums of its own, which are added up when all are done."""
-        memory, length = self.memory, -(-op.size // (count * LINE)) * LINE
-        sums = {v: [memory.temporary(1, kind=loop.kind) for _ in range(count)] for v in loop.sums}
-        parts = []
-        for i, start in enumerate(range(0, op.size, length)):
-            begun = start * np.dtype(loop.kind).itemsize
-            mine = {v: (at + begun) % WORD if v in moving else at for v, at in offsets.items()}
-            mine |= {v: places[i].offset for v, places in sums.items()}
-            parts.append(Segment(as_tape(loop.rows(min(length, op.size - start), mine)), memory))
-        rows: list[Row] = []
-        for v, places in sums.items():
-            target = places[0]._replace(offset=offsets[v])
-            for so_far, place in zip([places[0], *[target] * count], places[1:], strict=False):
-                rows += elementwise("add")(memory, op, [so_far, place], target) or []
-        return [ParallelSegments(parts), *rows]
 
     def encode(self, step: Step) -> list[Row]:
         """Instructions for one step: those of a pattern, or of its calls.
@@ -319,70 +312,6 @@ class VMRunner(NumpyRunner):
             self.backward()
             run_steps([as_tape(tail.rows(i))], memory, 1)
         return losses, magnitudes
-
-
-class Tail:
-    """What comes after the gradients: the loss, the optimizer's step, what the monitor wants to know.
-
-    `watched` are the (start, size) of gradients whose mean magnitude is wanted.
-    """
-
-    def __init__(
-        self,
-        memory: Memory,
-        update: Any,
-        result: np.ndarray,
-        watched: Any,
-        losses: np.ndarray,
-        magnitudes: np.ndarray,
-    ) -> None:
-        self.memory, self.update, self.losses, self.magnitudes = memory, update, losses, magnitudes
-        dtype = update.weight.dtype
-        self.kind, self.rates = dtype.name, np.array(update.rates, dtype)
-        moments = [*update.moments, *[update.weight] * (2 - len(update.moments))]
-        moments = moments[:1] if update.kind == 1 else moments
-        self.constants = np.array(update.constants, dtype)
-        self.places = [memory.offset(x) for x in (update.weight, update.grad, *moments)]
-        self.result = np.array([[memory.offset(result), result.size]], np.uint64)
-        grad = memory.offset(update.grad)
-        self.watched = np.array(
-            [[grad + dtype.itemsize * int(at), size] for at, size in watched], np.uint64
-        ).reshape(-1, 2)
-
-    def rows(self, first: int) -> list[Row]:
-        """Instructions for the steps from number `first` on."""
-        at = self.memory.offset
-        rows: list[Row] = [
-            [
-                machine.address(reductions.average, self.kind, False),
-                at(self.losses[first:]),
-                1,
-                at(self.result),
-            ]
-        ]
-        if self.update.kind in UPDATES:
-            kernel = machine.address(UPDATES[self.update.kind], self.kind)
-            rates = at(self.rates[first:])
-            rows.append([kernel, *self.places, self.update.weight.size, at(self.constants), rates])
-        if len(self.watched):
-            kernel = machine.address(reductions.average, self.kind, True)
-            rows.append([kernel, at(self.magnitudes[first:]), len(self.watched), at(self.watched)])
-        return rows
-
-
-class Update:
-    """An optimizer's step over flat arrays, as one instruction."""
-
-    def __init__(self, update: Any) -> None:
-        memory = Memory(np.zeros(64, np.uint8))
-        nothing = np.zeros(1, update.weight.dtype)
-        self.tail = Tail(memory, update._replace(rates=(0.0,)), nothing, (), nothing, nothing)
-        self.segment = Segment(as_tape(self.tail.rows(0)[1:]), memory)
-
-    def __call__(self, rate: float) -> None:
-        """Take a step with this rate."""
-        self.tail.rates[0] = rate
-        self.segment()
 
 
 __all__ = ["Update", "VMRunner"]

@@ -21,12 +21,12 @@ from tinygrad_lesson.run.panels import (
     Sums,
     Tables,
     Weights,
+    beginning,
     dense,
-    kept,
     room,
     sums,
-    together,
 )
+from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import windows as kernels
 from tinygrad_lesson.run.tape.machine import address
 from tinygrad_lesson.run.threads import shares
@@ -146,7 +146,9 @@ def sliding_product(
     o, after = result(memory, target)
     for g in range(groups):
         weights = Weights(weight, part(weight, g * filters), strides[0], strides[1], strides[2:])
-        begin = (kernels.NONE, 0) if start is None else (kernels.PER_FILTER, part(start, g * filters))
+        begin = beginning(
+            start and start._replace(offset=part(start, g * filters), strides=(start.itemsize, 0))
+        )
         given = image(axes, batch, each, part(x, g * each), x, kernels.tile())
         to = Sums(part(o, g * filters), o.strides[0], *begin, positive)
         rows += sums(memory, given, weights, each, filters, to)
@@ -224,7 +226,8 @@ def sliding_product_weight(
     effort = math.prod([*[axis.windows for axis in gradient.axes], x.shape[-1], *o.shape]) / op.num_group
     for group in range(op.num_group):
         some = enumerate(shares(o.shape[1], 1, effort, ENOUGH))
-        rows += together([gradient.row(memory, group, number, *channels) for number, channels in some])
+        parts = [gradient.row(memory, group, number, *channels) for number, channels in some]
+        rows += side_by_side(memory, parts)
     return [*rows, *after]
 
 
@@ -254,7 +257,7 @@ class Gradient(NamedTuple):
         weights = Weights(o, begin % WORD, o.strides[0], o.strides[1], o.strides[2:])
         return [
             address(kernels.window_weights, kind, tile), *given.words(memory, kind, number),
-            part(self.g, group * filters), self.g.strides[0], kept(memory, found.rows), len(found.rows),
-            kept(memory, found.seen), places, stop - first, some, filters, turn, totals, weights.offset,
+            part(self.g, group * filters), self.g.strides[0], memory.keep(found.rows), len(found.rows),
+            memory.keep(found.seen), places, stop - first, some, filters, turn, totals, weights.offset,
             weights.filters, weights.channels, weights.places(memory, found.places),
         ]  # fmt: skip

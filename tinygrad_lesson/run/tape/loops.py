@@ -144,7 +144,7 @@ def taken(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
     o, x, table, n = memory.take(4)
     element, size = IN_MEMORY[kind], I64(itemsize(kind))
     with loop(builder, n) as i:
-        beyond = builder.load(memory.pointer(memory.at(table, i, I64(8)), I64), align=1)
+        beyond = memory.word(memory.at(table, i, I64(8)))
         value = builder.load(memory.pointer(builder.add(x, beyond), element), align=1)
         builder.store(value, memory.pointer(memory.at(o, i, size), element), align=1)
 
@@ -183,10 +183,8 @@ def advanced(builder: Any, base: Any, words: Any, step: Any) -> None:
     memory = Memory(builder, base, words, 1)
     table, n = memory.take(2)
     with loop(builder, n) as i:
-        places = [
-            memory.pointer(builder.add(memory.at(table, i, I64(24)), I64(8 * j)), I64) for j in range(3)
-        ]
-        offset, stride, sign = [builder.load(place, align=1) for place in places]
-        word = memory.pointer(offset, I64)
-        builder.store(builder.add(builder.load(word, align=1), stride), word, align=1)
-        builder.store(builder.mul(stride, sign), places[1], align=1)
+        at = memory.at(table, i, I64(24))
+        offset, stride, sign = [memory.word(memory.further(at, 8 * j)) for j in range(3)]
+        new = builder.add(memory.word(offset), stride)
+        builder.store(new, memory.pointer(offset, I64), align=1)
+        builder.store(builder.mul(stride, sign), memory.pointer(memory.further(at, 8), I64), align=1)

@@ -206,11 +206,13 @@ def say(what: str) -> None:
 
 
 def run_tape(builder: Any, base: Any, words: Any, step: Any) -> None:
-    """Carry out a tape: `words` hold its begin and its end, the first step, and the one after the last.
+    """Carry out a tape: `words` hold its begin, its end, the first step, the one after the last, and 1 while it runs.
 
     An instruction is the address of a kernel, the number of words to the next instruction, and the kernel's words.
     """
     begin, end, first, last = [builder.load(builder.gep(words, [WORD(i)])) for i in range(4)]
+    runs = builder.gep(words, [WORD(4)])
+    builder.store_atomic(WORD(1), runs, "release", 8)
     head, body, after, done = [builder.append_basic_block() for _ in range(4)]
     entry = builder.block
     builder.cbranch(builder.icmp_unsigned("<", first, last), head, done)
@@ -233,11 +235,12 @@ def run_tape(builder: Any, base: Any, words: Any, step: Any) -> None:
     number.add_incoming(following, after)
     builder.cbranch(builder.icmp_unsigned("<", following, last), head, done)
     builder.position_at_end(done)
+    builder.store_atomic(WORD(0), runs, "release", 8)
 
 
 @functools.cache
 def runner() -> Callable[[int, int, int], None]:
-    """The loop over tapes, as a function of the base address, the address of its four words, and 0."""
+    """The loop over tapes, as a function of the base address, the address of its five words, and 0."""
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
     return kind(address(run_tape))
 

@@ -7,15 +7,14 @@ from typing import Any
 from tinygrad_lesson.run.tape.expressions import relu
 from tinygrad_lesson.run.tape.vector import (
     I64,
-    IN_MEMORY,
-    Contracted,
     Memory,
+    Vector,
+    fused,
     itemsize,
     lanes_of,
     loop,
     slot,
     smaller,
-    splat,
     vector_of,
 )
 
@@ -46,11 +45,9 @@ def product(builder: Any, base: Any, words: Any, step: Any, kind: str, started: 
         with loop(builder, k) as along:
             weights = memory.load(memory.at(panel, along, w_row), kind, mask)
             for at, total in zip(begun, sums, strict=True):
-                factor = builder.load(memory.pointer(memory.at(at, along, x_step), IN_MEMORY[kind]), align=1)
-                term = builder.fmul(splat(builder, factor, memory.lanes), weights, flags=("contract",))
-                builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
+                fused(builder, memory.number(memory.at(at, along, x_step), kind), weights, total)
         for row, total in zip(numbers, sums, strict=True):
-            value = Contracted(builder, builder.load(total))
+            value = Vector(builder, builder.load(total))
             value = relu(value) if positive else value
             memory.store(builder.add(memory.at(o, row, o_row), j), value.value, kind, mask)
 
@@ -65,16 +62,3 @@ def product(builder: Any, base: Any, words: Any, step: Any, kind: str, started: 
             block(BLOCK, builder.mul(some, I64(BLOCK)), j, mask)
         with loop(builder, m, done) as i:
             block(1, i, j, mask)
-
-
-def transposed(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
-    """``o[j, i] = x[i, j]``, both with dense rows but for the stride of x: a kernel."""
-    memory = Memory(builder, base, words, 1)
-    x, x_row, o, m, n = memory.take(5)
-    size, element = I64(itemsize(kind)), IN_MEMORY[kind]
-    across = builder.mul(m, size)
-    with loop(builder, m) as i:
-        source, target = memory.at(x, i, x_row), memory.at(o, i, size)
-        with loop(builder, n) as j:
-            value = builder.load(memory.pointer(memory.at(source, j, size), element), align=1)
-            builder.store(value, memory.pointer(memory.at(target, j, across), element), align=1)

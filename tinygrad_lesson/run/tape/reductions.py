@@ -204,7 +204,7 @@ def softmax(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
             so_far = b.load(top)
             chosen = b.or_(b.fcmp_ordered(">", so_far, value), b.fcmp_unordered("!=", so_far, so_far))
             b.store(b.select(chosen, so_far, value), top)
-        most = Vector(b, splat_of(memory, b.load(top)))
+        most = Vector(b, splat(b, b.load(top), memory.lanes))
 
         def less(
             j: Any, mask: Any, _: Any, source: Any = source, target: Any = target, most: Any = most
@@ -221,7 +221,7 @@ def softmax(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
     in_parts(memory, b.mul(m, n), exponential)
     with loop(b, m) as i:
         target = memory.at(o, i, o_row)
-        total = Vector(b, splat_of(memory, summed(memory, target, n, kind, lambda v: v)))
+        total = Vector(b, splat(b, summed(memory, target, n, kind, lambda v: v), memory.lanes))
 
         def share(j: Any, mask: Any, _: Any, target: Any = target, total: Any = total) -> None:
             at = memory.at(target, j, size)
@@ -229,11 +229,6 @@ def softmax(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
             memory.store(at, value.value, kind, mask)
 
         in_parts(memory, n, share)
-
-
-def splat_of(memory: Memory, value: Any) -> Any:
-    """One number in all lanes."""
-    return splat(memory.builder, value, memory.lanes)
 
 
 # What comes after a training step.
@@ -251,7 +246,7 @@ def average(builder: Any, base: Any, words: Any, step: Any, kind: str, magnitude
     first = memory.at(o, builder.mul(step, count), size)
     with loop(builder, count) as i:
         about = memory.at(parts, i, I64(16))
-        at, n = (builder.load(memory.pointer(builder.add(about, I64(8 * k)), I64), align=1) for k in range(2))
+        at, n = memory.word(about), memory.word(memory.further(about, 8))
         of = absolute if magnitudes else lambda v: v
         total = summed(memory, at, n, kind, of)
         mean = builder.fdiv(total, builder.uitofp(n, total.type))

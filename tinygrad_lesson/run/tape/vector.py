@@ -6,7 +6,7 @@ needs a loop of its own for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
@@ -51,7 +51,12 @@ def splat(builder: Any, value: Any, lanes: int) -> Any:
     """One number in all lanes."""
     undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
     first = builder.insert_element(undefined, value, I32(0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, lanes), [I32(0)] * lanes))
+    return shuffled(builder, first, undefined, [0] * lanes)
+
+
+def shuffled(builder: Any, a: Any, b: Any, lanes: Sequence[int]) -> Any:
+    """Lanes of two vectors, those of the second counted behind those of the first."""
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), [I32(i) for i in lanes]))
 
 
 def declared(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
@@ -84,9 +89,29 @@ def loop(builder: Any, count: Any, first: Any = NOUGHT) -> Iterator[Any]:
     builder.position_at_end(done)
 
 
+@contextmanager
+def as_long_as(builder: Any, condition: Callable[[], Any]) -> Iterator[None]:
+    """Emit what is inside, for as long as the condition, which is looked at before, holds."""
+    head, body, done = [builder.append_basic_block() for _ in range(3)]
+    builder.branch(head)
+    builder.position_at_end(head)
+    builder.cbranch(condition(), body, done)
+    builder.position_at_end(body)
+    yield
+    builder.branch(head)
+    builder.position_at_end(done)
+
+
 def smaller(builder: Any, a: Any, b: Any) -> Any:
     """The smaller of two sizes."""
     return builder.select(builder.icmp_unsigned("<", a, b), a, b)
+
+
+def fused(b: Any, x: Any, y: Any, total: Any) -> None:
+    """``total += x * y``, rounded once where the processor can."""
+    vector = x.type
+    function = declared(b, f"llvm.fmuladd.{suffix(vector)}", vector, [vector] * 3)
+    b.store(b.call(function, [x, y, b.load(total)]), total)
 
 
 class Vector:
@@ -252,6 +277,14 @@ class Memory:
     def at(self, offset: Any, number: Any, stride: Any) -> Any:
         """Where element `number` lies."""
         return self.builder.add(offset, self.builder.mul(number, stride))
+
+    def further(self, offset: Any, more: int) -> Any:
+        """A place so many bytes further on."""
+        return self.builder.add(offset, I64(more))
+
+    def word(self, offset: Any) -> Any:
+        """The word that lies at `offset`."""
+        return self.builder.load(self.pointer(offset, I64), align=1)
 
     def pointer(self, offset: Any, kind: Any) -> Any:
         """A pointer to what lies at `offset`."""

@@ -17,27 +17,26 @@ from llvmlite import ir
 from tinygrad_lesson.run.tape import machine
 from tinygrad_lesson.run.tape.expressions import relu
 from tinygrad_lesson.run.tape.vector import (
-    I1,
     I32,
     I64,
     IN_MEMORY,
     NOUGHT,
     Memory,
     Vector,
-    declared,
+    fused,
     in_parts,
     itemsize,
+    lanes_of,
     loop,
+    shuffled,
     slot,
     smaller,
-    splat,
-    suffix,
     vector_of,
 )
 
 ENTRY = 6  # words that say how a row of a panel is made
 HEAD = 64  # bytes before packed weights
-NONE, PER_FILTER, THERE = "", "per filter", "there"  # with what sums begin
+NONE, PER_FILTER, MATRIX = "", "per filter", "matrix"  # with what sums begin
 
 
 class Tile(NamedTuple):
@@ -65,13 +64,6 @@ def tile() -> Tile:
     """The tile for this processor."""
     features = machine.target()[2].split(",")
     return next(tile for name, tile in TILES.items() if not name or f"+{name}" in features)
-
-
-def fused(b: Any, x: Any, y: Any, total: Any) -> None:
-    """``total += x * y``, rounded once where the processor can."""
-    vector = x.type
-    function = declared(b, f"llvm.fmuladd.{suffix(vector)}", vector, [vector] * 3)
-    b.store(b.call(function, [x, y, b.load(total)]), total)
 
 
 def upwards(b: Any, n: Any, step: int) -> Any:
@@ -110,7 +102,7 @@ class Packer:
 
     def word(self, at: Any, i: int) -> Any:
         """A word of a table."""
-        return word(self.memory, further(self.memory, at, 8 * i))
+        return self.memory.word(self.memory.further(at, 8 * i))
 
     def zeros(self, at: Any, count: Any) -> None:
         """So many zeros."""
@@ -127,22 +119,6 @@ class Packer:
         in_parts(m, count, part)
 
 
-def further(memory: Memory, at: Any, more: int) -> Any:
-    """A place some bytes further on."""
-    return memory.builder.add(at, I64(more))
-
-
-def word(memory: Memory, at: Any) -> Any:
-    """A word in memory."""
-    return memory.builder.load(memory.pointer(at, I64), align=1)
-
-
-def number(memory: Memory, at: Any, kind: str) -> Any:
-    """One element, in all lanes."""
-    b = memory.builder
-    return splat(b, b.load(memory.pointer(at, IN_MEMORY[kind]), align=1), memory.lanes)
-
-
 class Products(Packer):
     """Sums of products of windows and filters, a tile of filters and columns at a time. Takes its words."""
 
@@ -152,9 +128,11 @@ class Products(Packer):
         super().__init__(memory, kind, turn)
         take, b = memory.take, memory.builder
         self.tile, self.positive, self.slow = tile, positive, None
-        self.weights, self.o, self.o_row, self.rows, self.first_row, self.last_row = take(6)
+        self.weights, self.per_tile, self.per_place = take(3)
+        self.o, self.o_row, self.rows, self.first_row, self.last_row = take(5)
         self.table, self.places, self.channels, self.some, self.filters = take(5)
-        self.started, self.start = started, take(1)[0] if started == PER_FILTER else None
+        self.started = started
+        self.start, self.start_row = (*take({NONE: 0, PER_FILTER: 1, MATRIX: 2}[started]), None, None)[:2]
         vector = vector_of(kind, memory.lanes)
         self.sums = [[slot(b, vector) for _ in range(tile.vectors)] for _ in range(tile.rows)]
         if guarded:
@@ -167,20 +145,19 @@ class Products(Packer):
         """All products of a row of windows, some channels after others."""
         m, b = self.memory, self.memory.builder
         about = m.at(self.rows, row, I64(16))
-        to, length = b.add(self.o, word(m, about)), word(m, further(m, about, 8))
+        beyond, length = m.word(about), m.word(m.further(about, 8))
+        to, self.start_at = b.add(self.o, beyond), b.add(self.start, beyond) if self.start_row else self.start
         blocks = b.udiv(b.add(self.channels, b.sub(self.some, I64(1))), self.some)
-        tall = I64(self.tile.rows * itemsize(self.kind))
-        per_tile = b.mul(b.mul(self.channels, self.places), tall)
         with loop(b, blocks) as block:
             begin = b.mul(block, self.some)
             count = smaller(b, b.sub(self.channels, begin), self.some)
             self.pack(row, begin, count)
-            self.is_first = I1(0) if self.started == THERE else b.icmp_unsigned("==", block, NOUGHT)
+            self.is_first = b.icmp_unsigned("==", block, NOUGHT)
             self.is_last = b.icmp_unsigned("==", b.add(block, I64(1)), blocks)
             self.q = b.mul(count, self.places)
-            done = b.mul(b.mul(begin, self.places), tall)
+            done = b.mul(b.mul(begin, self.places), self.per_place)
             with loop(b, b.udiv(b.add(self.filters, I64(self.tile.rows - 1)), I64(self.tile.rows))) as number:
-                w = b.add(m.at(self.weights, number, per_tile), done)
+                w = b.add(m.at(self.weights, number, self.per_tile), done)
                 self.along(b.mul(number, I64(self.tile.rows)), w, to, length)
 
     def along(self, k: Any, w: Any, to: Any, length: Any) -> None:
@@ -205,14 +182,14 @@ class Products(Packer):
         numbers = [b.add(k, I64(f)) for f in range(tile.rows)]
         known = [smaller(b, n, b.sub(self.filters, I64(1))) for n in numbers]
         begun = [m.at(b.add(to, b.mul(j, self.size)), n, self.o_row) for n in known]
-        self.begin(known, begun, vectors, mask)
+        self.begin(known, begun, j, vectors, mask)
         panel = b.add(self.panel, b.mul(j, self.size))
         with loop(b, self.q) as i:
-            at = b.add(panel, word(m, m.at(self.table, i, I64(8))))
-            seen = [m.load(further(m, at, v * tile.width), kind) for v in vectors]
-            w_at = m.at(w, i, I64(tile.rows * itemsize(kind)))
+            at = b.add(panel, m.word(m.at(self.table, i, I64(8))))
+            seen = [m.load(m.further(at, v * tile.width), kind) for v in vectors]
+            w_at = m.at(w, i, self.per_place)
             for f in range(tile.rows):
-                weight = number(m, further(m, w_at, f * itemsize(kind)), kind)
+                weight = m.number(m.further(w_at, f * itemsize(kind)), kind)
                 for v in vectors:
                     factors = both_there(b, seen[v], weight, self.absent) if slow else (seen[v], weight)
                     fused(b, *factors, self.sums[f][v])
@@ -222,26 +199,29 @@ class Products(Packer):
                     value = b.load(self.sums[f][v])
                     if self.positive:
                         value = b.select(self.is_last, relu(Vector(b, value)).value, value)
-                    m.store(further(m, at, v * tile.width), value, kind, mask)
+                    m.store(m.further(at, v * tile.width), value, kind, mask)
 
-    def begin(self, filters: Sequence[Any], begun: Sequence[Any], vectors: Sequence[int], mask: Any) -> None:
+    def begin(
+        self, filters: Sequence[Any], begun: Sequence[Any], j: Any, vectors: Sequence[int], mask: Any
+    ) -> None:
         """Begin the sums with the start, later with what is there."""
-        m, b = self.memory, self.memory.builder
+        m, b, kind = self.memory, self.memory.builder, self.kind
+
+        def first(n: Any, v: int) -> Any:
+            if self.started == MATRIX:
+                at = m.at(b.add(self.start_at, b.mul(j, self.size)), n, self.start_row)
+                return m.load(m.further(at, v * self.tile.width), kind, mask)
+            return m.zero(kind) if self.start is None else m.number(m.at(self.start, n, self.size), kind)
+
         with b.if_else(self.is_first) as (then, otherwise):
             with then:
                 for f, n in enumerate(filters):
-                    start = self.start
-                    first = (
-                        m.zero(self.kind)
-                        if start is None
-                        else number(m, m.at(start, n, self.size), self.kind)
-                    )
                     for v in vectors:
-                        b.store(first, self.sums[f][v])
+                        b.store(first(n, v), self.sums[f][v])
             with otherwise:
                 for f, at in enumerate(begun):
                     for v in vectors:
-                        so_far = m.load(further(m, at, v * self.tile.width), self.kind, mask)
+                        so_far = m.load(m.further(at, v * self.tile.width), kind, mask)
                         b.store(so_far, self.sums[f][v])
 
 
@@ -251,14 +231,16 @@ def window_sums(
 ) -> None:  # fmt: skip
     """``o[k, j] = start + sum_q w[k, q] * window[q, j]``, or relu of it: a kernel.
 
-    The start is 0, a number per filter, or what is there. With `turn` what a column sees lies side by side in memory.
+    The start is 0, a number per filter, or a matrix, which may be o. With `turn` what a column sees lies side by side
+    in memory.
 
     If it is `guarded`, padding counts as absent, as it does where numbers are scattered, even where a weight is
     infinite: a slower way is taken then, in which a NaN that nobody else writes stands for the padding.
 
-    Words: those of the packer; the packed weights (`packed_weights`), the offset of o and the distance of its rows, the
+    Words: those of the packer; the packed weights (`packed_weights`), the distances of their tiles and, in these, of
+    what filters see, the offset of o and the distance of its rows, the
     table of rows, the first and the one after the last, the table of `q`, places of a window, channels, how many at a
-    time, filters, the offset of the start if there is one.
+    time, filters, the offset of the start if there is one, the distance of its rows if it is a matrix.
     """
     products = Products(
         Memory(builder, base, words, tile.lanes(kind)), kind, tile, started, positive, guarded, turn
@@ -301,14 +283,14 @@ def packed_weights(
         numbers = [smaller(b, b.add(b.mul(tile, I64(rows)), I64(f)), last) for f in range(rows)]
         begun = [memory.at(w, number, filter_step) for number in numbers]
         with loop(b, channels) as c, loop(b, places) as t:
-            beyond = b.add(b.mul(c, channel_step), word(memory, memory.at(table, t, I64(8))))
+            beyond = b.add(b.mul(c, channel_step), memory.word(memory.at(table, t, I64(8))))
             target = b.load(to)
             for f, at in enumerate(begun):
                 value = b.load(memory.pointer(b.add(at, beyond), element), align=1)
                 if guarded:
                     b.store(b.fadd(b.load(flag), b.fmul(value, element(0.0))), flag)
-                b.store(value, memory.pointer(further(memory, target, f * size), element), align=1)
-            b.store(further(memory, target, rows * size), to)
+                b.store(value, memory.pointer(memory.further(target, f * size), element), align=1)
+            b.store(memory.further(target, rows * size), to)
     if guarded:
         b.store(b.load(flag), memory.pointer(b.sub(o, I64(HEAD)), element), align=1)
 
@@ -349,6 +331,15 @@ def turned(memory: Memory, kind: str, x: Any, x_row: Any, o: Any, o_row: Any, m:
                 memory.store(to, value, kind)
 
 
+def turned_matrix(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
+    """``o[j, i] = x[i, j]``, both with dense rows: a kernel. There is room for a multiple of the lanes both ways.
+
+    Words: the offset and the row stride of x, of o; the sizes of x.
+    """
+    memory = Memory(builder, base, words, lanes_of(kind))
+    turned(memory, kind, *memory.take(6))
+
+
 def transposed(b: Any, square: list[Any]) -> list[Any]:
     """As many vectors as they have lanes, turned around: halves change places, then quarters, and so on."""
     lanes = len(square)
@@ -356,19 +347,13 @@ def transposed(b: Any, square: list[Any]) -> list[Any]:
     while half:
         near = [i if not i & half else lanes + (i ^ half) for i in range(lanes)]
         far = [i | half if not i & half else lanes + i for i in range(lanes)]
-        masks = [type_of_mask(lanes, order) for order in (near, far)]
         new = list(square)
         for i in range(lanes):
             if not i & half:
                 a, c = square[i], square[i | half]
-                new[i], new[i | half] = [b.shuffle_vector(a, c, mask) for mask in masks]
+                new[i], new[i | half] = shuffled(b, a, c, near), shuffled(b, a, c, far)
         square, half = new, half // 2
     return square
-
-
-def type_of_mask(lanes: int, order: list[int]) -> Any:
-    """The constant that a shuffle wants."""
-    return ir.Constant(ir.VectorType(I32, lanes), [I32(i) for i in order])
 
 
 def window_weights(builder: Any, base: Any, words: Any, step: Any, kind: str, tile: Tile) -> None:
@@ -398,26 +383,26 @@ def window_weights(builder: Any, base: Any, words: Any, step: Any, kind: str, ti
             for total in line:
                 b.store(zero, total)
         begun = [
-            b.add(packer.panel, word(memory, memory.at(table, b.add(q, I64(f)), I64(8))))
+            b.add(packer.panel, memory.word(memory.at(table, b.add(q, I64(f)), I64(8))))
             for f in range(tile.rows)
         ]
         with loop(b, length) as j:
             at = memory.at(turned_at, j, row_size)
-            gradients = [memory.load(further(memory, at, v * tile.width), kind) for v in range(tile.vectors)]
+            gradients = [memory.load(memory.further(at, v * tile.width), kind) for v in range(tile.vectors)]
             along = b.mul(j, size)
             for f, begin in enumerate(begun):
-                seen = number(memory, b.add(begin, along), kind)
+                seen = memory.number(b.add(begin, along), kind)
                 for v, gradient in enumerate(gradients):
                     fused(b, gradient, seen, sums[f][v])
         for f in range(tile.rows):
             at = memory.at(sums_at, b.add(q, I64(f)), row_size)
             for v in range(tile.vectors):
-                place = further(memory, at, v * tile.width)
+                place = memory.further(at, v * tile.width)
                 memory.store(place, b.fadd(memory.load(place, kind), b.load(sums[f][v])), kind)
 
     with loop(b, count_of_rows) as row:
         about = memory.at(rows, row, I64(16))
-        begin, length = b.add(g, word(memory, about)), word(memory, further(memory, about, 8))
+        begin, length = b.add(g, memory.word(about)), memory.word(memory.further(about, 8))
         turned(memory, kind, begin, g_row, turn, row_size, filters, length)
         with loop(b, blocks) as block:
             first = b.mul(block, some)
@@ -434,7 +419,7 @@ def window_weights(builder: Any, base: Any, words: Any, step: Any, kind: str, ti
     with loop(b, channels) as c, loop(b, places) as t:
         row_of = b.add(b.mul(b.udiv(c, some), high), b.add(b.mul(b.urem(c, some), places), t))
         source = memory.at(totals, row_of, row_size)
-        target = b.add(memory.at(o, c, o_channel), word(memory, memory.at(offsets, t, I64(8))))
+        target = b.add(memory.at(o, c, o_channel), memory.word(memory.at(offsets, t, I64(8))))
         with loop(b, filters) as k:
             value = b.load(memory.pointer(memory.at(source, k, size), element), align=1)
             b.store(value, memory.pointer(memory.at(target, k, o_filter), element), align=1)
