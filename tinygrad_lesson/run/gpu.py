@@ -20,6 +20,8 @@ from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import CREATING, Call, Ref, numbers_in
+from tinygrad_lesson.run.cuda import Row, UnsuitedError, elementwise, rows_of
+from tinygrad_lesson.run.groups import Item, Plain, extent
 
 Run = Callable[[], Any]
 REDUCTIONS = {
@@ -43,7 +45,7 @@ class DeviceRunner:
         DeviceError for an op that is not carried out on a GPU.
     """
 
-    name = "gpu"
+    name = "calls"
     patterns: ClassVar[Mapping[str, str]] = MappingProxyType({})
     any_rule = True  # `train` takes the steps of every optimizer
 
@@ -147,6 +149,42 @@ class DeviceRunner:
         for v, result in zip(step.targets, results, strict=True):
             check_result(step.op, result, self.buffers[v].shape)
             self.buffers[v][...] = result
+
+    # The same as rows, for kernels that carry out many.
+
+    def items(self, part: Sequence[tuple[Step, Line]]) -> list[Row | Item]:
+        """The rows of some steps, and what is carried out otherwise."""
+        found: list[Row | Item] = []
+        for step, line in part:
+            if line.untraced:
+                run = partial(self.plainly, step)
+                found.append(self.plain(run, step.sources, step.targets, False, step.op.label()))
+            for call in line.calls:
+                found += self.items_of(call)
+        return found
+
+    def items_of(self, call: Call) -> list[Row | Item]:
+        """The rows of one call; it is carried out by CuPy where there are none."""
+        inputs, named = self.array(call.inputs), {key: self.array(x) for key, x in call.named}
+        out, read = self.buffers[call.out], numbers_in((call.inputs, call.named))
+        if call.name in (*CREATING, "array") and not read and call.name not in ("full", "zeros", "ones"):
+            made = self.xp.asarray(getattr(np, call.name)(*inputs, **named))
+            return [elementwise("copyto", (made,), out)]
+        try:
+            return [*rows_of(call.name, inputs, named, out)]
+        except UnsuitedError:
+            captures = isinstance(getattr(np, call.name, None), np.ufunc) and fits(
+                call.name, inputs, named, out
+            )
+            return [self.plain(self.prepared(call), read, [call.out], captures, call.name)]
+
+    def plain(self, run: Run, read: Sequence[int], made: Sequence[int], captures: bool, what: str) -> Plain:
+        """What is no loop of ours, with the memory that it reads and writes."""
+        reads, writes = (
+            [extent(self.buffers[v]) for v in values if not is_number(self.buffers[v])]
+            for values in (read, made)
+        )
+        return Plain(run, reads, writes, captures, what)
 
     # What is asked of a runner.
 
