@@ -11,7 +11,7 @@ from test_block_on_device import NAMES, operands
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
 from tinygrad_lesson.mxnet.executor import OUTPUT
-from tinygrad_lesson.run import block, cublas, graph, kernels
+from tinygrad_lesson.run import block, cublas, graph, groups, kernels
 from tinygrad_lesson.run.cuda import rows_of
 from tinygrad_lesson.run.groups import grouped, launches, mark_stored
 from tinygrad_lesson.run.steps import Steps
@@ -117,6 +117,62 @@ def test_products_are_numpys(blocks, kind, shapes):
         calls.append(("matmul", (a, b), {}, out))
     for x, (_, (a, b), _, _) in zip(carried_out(blocks, calls)[0], calls, strict=True):  # by our own kernel
         np.testing.assert_allclose(x, a @ b, rtol=1e-5, atol=1e-6)
+
+
+def softmax(xp):
+    """A softmax along rows by one kernel with two reductions in it."""
+    x, e, y = (np.random.default_rng(k).normal(size=(3, 40)).astype("f") for k in range(3))
+    items, top, total = [], *(xp.zeros((3, 1), "f") for _ in range(2))
+    x, e, y = map(xp.asarray, (x, e, y))
+    for name, inputs, named, out in [
+        ("maximum.reduce", (x,), {"axis": 1, "keepdims": True}, top), ("subtract", (x, top), {}, e), ("exp", (e,), {}, e),
+        ("add.reduce", (e,), {"axis": 1, "keepdims": True}, total), ("divide", (e, total), {}, y),
+    ]:  # fmt: skip
+        items += rows_of(name, inputs, named, out)
+    found = grouped(items)
+    assert len(found) == 1
+    mark_stored(found, [graph.extent(y)])
+    graph.Program(xp, 0, launches(found), xp.zeros(2, np.int64)).go()
+    return y.get(), np.exp(x.get()) / np.exp(x.get()).sum(axis=1, keepdims=True)
+
+
+def test_a_softmax_is_one_kernel(blocks):
+    np.testing.assert_allclose(*softmax(blocks), rtol=1e-6)
+
+
+@pytest.mark.parametrize("number", range(kernels.TOGETHER.count("__syncthreads();")))
+def test_a_missing_barrier_is_seen(blocks, monkeypatch, number):
+    parts = kernels.TOGETHER.split("__syncthreads();")
+    halves = ["__syncthreads();".join(part) for part in (parts[: number + 1], parts[number + 1 :])]
+    monkeypatch.setattr(kernels, "TOGETHER", "".join(halves))
+    with pytest.raises(blocks.RaceError, match="order of the threads"):
+        softmax(blocks)
+
+
+def turned_round(xp):
+    """What reads the results of other threads: two kernels, whose arrays last but for the first."""
+    x = np.arange(40, dtype="f")
+    first, second = xp.zeros(40, "f"), xp.zeros(40, "f")
+    items = rows_of("add", (xp.asarray(x), 1.0), {}, first) + rows_of(
+        "multiply", (first[::-1], 2.0), {}, second
+    )
+    found = grouped(items)
+    mark_stored(found, [graph.extent(second)])
+    graph.Program(xp, 0, launches(found), xp.zeros(2, np.int64)).go()
+    return second.get(), (x + 1)[::-1] * 2
+
+
+def test_what_another_thread_has_written_is_read_by_the_next_launch(blocks, monkeypatch):
+    np.testing.assert_array_equal(*turned_round(blocks))
+    monkeypatch.setattr(groups.Extent, "meets", lambda *both: False)
+    with pytest.raises((AssertionError, blocks.RaceError)):
+        np.testing.assert_array_equal(*turned_round(blocks))
+
+
+def test_what_is_read_later_is_stored(blocks, monkeypatch):
+    monkeypatch.setattr(groups, "read_later", lambda *both: False)
+    with pytest.raises(AssertionError):
+        np.testing.assert_array_equal(*turned_round(blocks))
 
 
 def perceptron():

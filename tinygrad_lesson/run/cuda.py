@@ -200,6 +200,8 @@ def reduction(name: str, x: Any, named: Mapping[str, Any], out: Any) -> Row:
         if axis is None
         else tuple(sorted({int(a) % x.ndim for a in np.atleast_1d(axis)}))
     )
+    if not axes:
+        return elementwise("copyto", (x,), out)
     kept = iter(
         out.strides if out.ndim != x.ndim else [s for a, s in enumerate(out.strides) if a not in axes]
     )
