@@ -161,6 +161,36 @@ def test_a_checkpoint_is_the_same_file(xp, tmp_path):
     np.testing.assert_array_equal(there.arg_params["fc1_weight"], trained.arg_params["fc1_weight"])
 
 
+def test_a_predictor_keeps_its_parameters_there(xp):
+    trained = model(tl.gpu(0), 1)
+    trained.fit(ROWS, CLASSES, progress=False)
+    before = trained.predict(ROWS[:6])
+    with xp.counts.of() as seen:
+        np.testing.assert_array_equal(trained.predict(ROWS[:6]), before)
+    assert (seen.h2d, seen.d2h) == (1, 1)  # the rows, and the answers
+    trained.arg_params["fc2_bias"][0] += 1
+    with xp.counts.of() as seen:
+        assert (trained.predict(ROWS[:6])[:, 0] > before[:, 0]).all()
+    assert (seen.h2d, seen.d2h) == (2, 1)
+
+
+def test_a_training_with_draws_on_the_device_goes_on_from_a_file(xp, tmp_path):
+    def fresh(epochs):
+        hidden = sym.Dropout(sym.FullyConnected(sym.Variable("data"), num_hidden=9, name="fc1"), p=0.5)
+        net = sym.SoftmaxOutput(sym.FullyConnected(hidden, num_hidden=2, name="fc2"), name="softmax")
+        return tl.FeedForward(net, tl.gpu(0), epochs, numpy_batch_size=6, seed=3)
+
+    whole, broken = fresh(4), fresh(2)
+    for m in (whole, broken):
+        m.fit(ROWS, CLASSES, progress=False)
+    assert broken.generator.draws_on_devices == 8
+    broken.save(str(tmp_path / "m"), states=True)
+    later = tl.FeedForward.load(str(tmp_path / "m"), 2, ctx=tl.gpu(0), num_epoch=4)
+    later.fit(ROWS, CLASSES, progress=False)
+    for name, x in whole.arg_params.items():
+        np.testing.assert_array_equal(later.arg_params[name], x)
+
+
 def test_callbacks_see_each_batch(xp):
     seen = []
     trained = model(tl.gpu(0), 2)
