@@ -1,5 +1,7 @@
 """Training on a device: executors, optimizers, metrics, the lesson's networks; nothing crosses within a step."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -189,6 +191,31 @@ def test_a_training_with_draws_on_the_device_goes_on_from_a_file(xp, tmp_path):
     later.fit(ROWS, CLASSES, progress=False)
     for name, x in whole.arg_params.items():
         np.testing.assert_array_equal(later.arg_params[name], x)
+
+
+def short_of(size):
+    """An allocator of a device that has no room for so much at a time."""
+
+    def allocate(asked):
+        if asked > size:
+            raise MemoryError(f"Out of memory allocating {asked:,} bytes")
+
+    return allocate
+
+
+def test_what_there_is_no_room_for_is_one_clear_line(xp):
+    wide = sym.FullyConnected(sym.tanh(sym.Variable("data"), name="th"), num_hidden=2, name="fc")
+    with xp.cuda.using_allocator(short_of(3000)), pytest.raises(BindError) as found:
+        wide.simple_bind(tl.gpu(0), data=(6, 200))
+    assert str(found.value).endswith(
+        "1602 numbers of float32 on gpu(0): Out of memory allocating 6,408 bytes"
+    )
+    executor = wide.simple_bind(tl.gpu(0), data=(6, 200))
+    with xp.cuda.using_allocator(short_of(3000)), pytest.raises(BindError) as found:
+        executor.forward(is_train=True)
+    told = "an arena of .* bytes, of which th takes 4800, .* on gpu.0.: Out of memory allocating"
+    assert re.search(told, str(found.value))
+    assert "\n" not in str(found.value)
 
 
 def test_callbacks_see_each_batch(xp):

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_lesson.arrays import Context
-from tinygrad_lesson.devices import is_number, on
+from tinygrad_lesson.devices import is_number, on, room_for
 from tinygrad_lesson.engine.errors import DeviceError
 from tinygrad_lesson.engine.op import check_result
 from tinygrad_lesson.engine.shapes import size_of
@@ -71,7 +71,8 @@ class DeviceRunner:
     def bound(self, lowering: Lowering) -> list[Any]:
         """The arrays of the plan: bound ones, numbers, and views of an arena."""
         xp = self.xp
-        arena = xp.zeros(max(lowering.end, 1), np.uint8)
+        with room_for(f"an arena of {lowering.end} bytes, of which {self.largest()}", self.place):
+            arena = xp.zeros(max(lowering.end, 1), np.uint8)
         flat: dict[int, Any] = {}  # the memory of those that are no views
         for v, a in enumerate(lowering.arrays):
             if a.name:
@@ -91,6 +92,16 @@ class DeviceRunner:
             return xp.lib.stride_tricks.as_strided(flat[root][a.start :], a.shape, strides)
 
         return [made(v, a) for v, a in enumerate(lowering.arrays)]
+
+    def largest(self) -> str:
+        """What takes most of the arena."""
+        steps = {v: step for part in self.told for step, _ in part for v in step.targets}
+        placed = [
+            (v, b.nbytes) for v, b in enumerate(self.plan.buffers) if b.offset is not None and v in steps
+        ]
+        placed.sort(key=lambda pair: (-pair[1], not steps[pair[0]].name))
+        named = [(steps[v].name or steps[v].op.label(), size) for v, size in placed[:3]]
+        return ", ".join(f"{name} takes {size}" for name, size in named) or "none is taken"
 
     # How steps are carried out.
 

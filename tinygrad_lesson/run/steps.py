@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.devices import device_of, room_for
 from tinygrad_lesson.run.cuda import Part, Row, checked, elementwise, settled
 
 SHARE = 2  # of the free memory of a device, what the batches of a call may take: one half
@@ -31,7 +32,10 @@ class Steps:
         each = sum(x.nbytes for x in self.inputs.values())
         room = xp.cuda.runtime.memGetInfo()[0] // SHARE // max(1, each)
         self.rows = batches if batches <= room else max(2, int(room) // 2 * 2)
-        self.rings = {name: xp.empty((self.rows, *x.shape), x.dtype) for name, x in self.inputs.items()}
+        with room_for(
+            f"{self.rows} batches of {', '.join(self.inputs)}, {each} bytes each,", device_of(grad)
+        ):
+            self.rings = {name: xp.empty((self.rows, *x.shape), x.dtype) for name, x in self.inputs.items()}
         self.losses = xp.empty(most, result.dtype)
         self.magnitudes = xp.empty((most, len(self.watched)), grad.dtype)
         self.numbers = xp.empty((most, len(self.places)), self.places[0].dtype)
