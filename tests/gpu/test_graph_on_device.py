@@ -14,7 +14,6 @@ from tinygrad_lesson.mxnet.executor import OUTPUT
 from tinygrad_lesson.run import block, cublas, graph, groups, kernels
 from tinygrad_lesson.run.cuda import rows_of
 from tinygrad_lesson.run.groups import grouped, launches, mark_stored
-from tinygrad_lesson.run.steps import Steps
 
 pytestmark = pytest.mark.strict_arrays
 HERE, THERE = tl.cpu(), tl.gpu(0)
@@ -289,10 +288,9 @@ def of_benchmark(name, monkeypatch):
     first = {"data": np.zeros((batch, *shape), "f"), "label": np.zeros((batch, 10), "f")}
     executor = model.bind_training(first)
     updater, monitor = model.start(executor)
-    run, update = executor.runner(True), updater.made()
-    inputs = {n: run.buffers[run.plan.arguments[n]] for n in first}
-    arrays = run.result(OUTPUT + "0"), updater.grad, monitor.watched
-    return run.step_of(Steps(run.xp, inputs, 4, 64, update.places, *arrays), update.run)[1]
+    run = executor.runner(True)
+    rows = {name: x[None] for name, x in first.items()}
+    return run.step_of(run.steps_of(rows, 64, updater, OUTPUT + "0", monitor.watched), updater.made().run)
 
 
 @pytest.mark.parametrize(("name", "most"), [("mnist-mlp", 25), ("lenet", 45)])

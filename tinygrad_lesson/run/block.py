@@ -16,9 +16,8 @@ import numpy as np
 from tinygrad_lesson.devices import is_number, on
 from tinygrad_lesson.engine.shapes import size_of
 from tinygrad_lesson.run.cuda import INNER, OPERATIONS, Row, UnsuitedError, merged
-from tinygrad_lesson.run.gpu import DeviceRunner
+from tinygrad_lesson.run.gpu import DeviceRunner, Run
 from tinygrad_lesson.run.groups import Item
-from tinygrad_lesson.run.steps import Steps
 
 WORDS, RANK, THREADS = 34, 4, 256
 FOREVER = 1 << 60  # steps
@@ -152,12 +151,13 @@ class BlockRunner(DeviceRunner):
         if max((size_of(b.shape) for b in plan.buffers), default=0) > FEW:  # type: ignore[type-var]
             raise UnsuitedError("a large array")
         super().__init__(plan, arrays, generator, **settings)
-        with on(self.place) as xp:
-            self.tapes = [Tape(self.items(part)) for part in self.told[1:]]
-            self.words = [tape.ready(xp) for tape in self.tapes]
-        self.calls = [
-            [functools.partial(self.launch, words, tape, 0, 1)] if tape.rows else []
-            for words, tape in zip(self.words, self.tapes, strict=True)
+
+    def carried_out(self, parts: Any) -> list[list[Run]]:
+        """A launch for each part."""
+        self.tapes = [Tape(self.items(part)) for part in parts]
+        return [
+            [functools.partial(self.launch, tape.ready(self.xp), tape, 0, 1)] if tape.rows else []
+            for tape in self.tapes
         ]
 
     def __str__(self) -> str:
@@ -173,23 +173,18 @@ class BlockRunner(DeviceRunner):
         self, batches: Mapping[str, Any], steps: int, updater: Any, loss: str, watched: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """As of `DeviceRunner`, in one launch."""
-        update, known = updater.made(), self.plan.arguments
         if not steps:
             return super().train(batches, steps, updater, loss, watched)
-        with on(self.place) as xp:
-            given = {name: x for name, x in batches.items() if name in known}
-            inputs = {name: self.buffers[known[name]] for name in given}
-            count = len(next(iter(given.values()))) if given else 1
-            arrays = inputs, count, steps, update.places, self.result(loss), updater.grad, watched
-            noted = Steps(xp, *arrays)
+        with on(self.place):
+            noted, update = self.steps_of(batches, steps, updater, loss, watched), updater.made().run
             body = [row for part in self.told[1:3] for row in self.items(part)]
-            rule = update.run.items(update.run.told[3])
+            rule = update.items(update.told[3])
             try:
                 tape = Tape([*noted.before(), *body, *noted.after(), *rule])
             except UnsuitedError:  # of the rule
                 return super().train(batches, steps, updater, loss, watched)
-            words = tape.ready(xp)
-            for first, number in noted.pieces(given, steps, updater.numbers(steps)):
+            words = tape.ready(self.xp)
+            for first, number in noted.pieces(batches, steps, updater.numbers(steps)):
                 self.launch(words, tape, first, number)
             updater.num_update += steps
             return noted.noted(steps)

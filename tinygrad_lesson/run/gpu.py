@@ -22,6 +22,7 @@ from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import CREATING, Call, Ref, numbers_in
 from tinygrad_lesson.run.cuda import Row, UnsuitedError, elementwise, rows_of
 from tinygrad_lesson.run.groups import Item, Plain, extent
+from tinygrad_lesson.run.steps import Steps
 
 Run = Callable[[], Any]
 REDUCTIONS = {
@@ -59,10 +60,27 @@ class DeviceRunner:
         told = [[(step, line) for step in joined(part) for line in lowering.lines(step)] for part in parts]
         self.told = told  # setup, forward, backward, update
         with on(self.place) as self.xp:
-            self.buffers, self.views = self.bound(lowering), [a.of is not None for a in lowering.arrays]
-            setup, *self.calls = [[call for pair in part for call in self.prepare(*pair)] for part in told]
-            for call in setup:
+            self.buffers = self.bound(lowering)
+            for step, line in (pair for part in told for pair in part):
+                self.check(step, line, lowering)
+            for call in (call for pair in told[0] for call in self.prepare(*pair)):
                 call()
+            self.calls = self.carried_out(told[1:])
+
+    def check(self, step: Step, line: Line, lowering: Lowering) -> None:
+        """Refuse a step of the processor; give one that runs its own `forward` arrays for what is no view then."""
+        if step.op.host_only:
+            raise DeviceError(
+                f"{step.op.label()}: {step.op.host_only}, so it is not carried out on {self.place}"
+            )
+        for v in step.targets if line.untraced else ():
+            if lowering.arrays[v].of is not None:
+                buffer = self.plan.buffers[v]
+                self.buffers[v] = self.xp.empty(buffer.shape, buffer.dtype)
+
+    def carried_out(self, parts: Sequence[Sequence[tuple[Step, Line]]]) -> list[list[Run]]:
+        """What carries out the parts, forward, backward and update."""
+        return [[call for pair in part for call in self.prepare(*pair)] for part in parts]
 
     def __str__(self) -> str:
         count = ", ".join(f"{len(calls)} {part}" for part, calls in zip(PARTS, self.calls, strict=True))
@@ -107,15 +125,7 @@ class DeviceRunner:
 
     def prepare(self, step: Step, line: Line) -> list[Run]:
         """What carries out one step."""
-        if step.op.host_only:
-            raise DeviceError(
-                f"{step.op.label()}: {step.op.host_only}, so it is not carried out on {self.place}"
-            )
         if line.untraced:
-            for v in step.targets:
-                if self.views[v]:  # which is copied after all
-                    buffer = self.plan.buffers[v]
-                    self.buffers[v] = self.xp.empty(buffer.shape, buffer.dtype)
             return [partial(self.plainly, step)]
         return [self.prepared(call) for call in line.calls]
 
@@ -223,6 +233,18 @@ class DeviceRunner:
         """Carry out the update part."""
         self.run(2)
 
+    def steps_of(self, batches: Mapping[str, Any], most: int, updater: Any, loss: str, watched: Any) -> Steps:
+        """What `most` steps of training read and write."""
+        inputs, count = self.inputs_of(batches)
+        places = updater.made().places
+        return Steps(self.xp, inputs, count, most, places, self.result(loss), updater.grad, watched)
+
+    def inputs_of(self, batches: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+        """The bound arrays of those batches that the plan knows, and how many batches there are."""
+        known = self.plan.arguments
+        found = {name: self.buffers[known[name]] for name in batches if name in known}
+        return found, max((len(batches[name]) for name in found), default=1)
+
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[Any]:
         """Bound arrays called `results`, as new arrays, after running with `values` in place of others."""
         for name, value in values.items():
@@ -239,8 +261,7 @@ class DeviceRunner:
         `watched` gradients (steps, watched) come back once.
         """
         with on(self.place) as xp:
-            known = self.plan.arguments
-            inputs = {name: self.buffers[known[name]] for name in batches if name in known}
+            inputs, _ = self.inputs_of(batches)
             kept = {name: xp.asarray(np.asarray(batches[name], x.dtype)) for name, x in inputs.items()}
             result, grad = self.result(loss), updater.grad
             losses, magnitudes = xp.empty(steps, result.dtype), xp.empty((steps, len(watched)), grad.dtype)

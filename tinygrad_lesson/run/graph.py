@@ -15,7 +15,7 @@ from tinygrad_lesson.run import kernels
 from tinygrad_lesson.run.block import BlockRunner
 from tinygrad_lesson.run.cublas import gemm_of, products
 from tinygrad_lesson.run.cuda import Part, Row, UnsuitedError, settled
-from tinygrad_lesson.run.gpu import PARTS, DeviceRunner
+from tinygrad_lesson.run.gpu import PARTS, DeviceRunner, Run
 from tinygrad_lesson.run.groups import Item, Launch, Plain, extent, extent_of, grouped, launches, mark_stored
 from tinygrad_lesson.run.steps import Steps
 
@@ -104,15 +104,15 @@ class GraphRunner(DeviceRunner):
 
     name = "graph"
 
-    def __init__(self, plan: Any, arrays: Mapping[str, Any], generator: Any, **settings: Any) -> None:
-        super().__init__(plan, arrays, generator, **settings)
-        self.steps: tuple[Steps, Program] | None = None
-        with on(self.place) as xp:
-            self.counts = xp.asarray(np.array([0, 1], np.int64))
-            parts = [grouped(self.chosen(self.items(part))) for part in self.told[1:]]
-            mark_stored([item for part in parts for item in part], self.lasting())
-            self.programs = [self.program(part) for part in parts]
-        self.calls = [[program.go] if program.items else [] for program in self.programs]
+    steps: tuple[Steps, Program] | None = None  # of training, once there were any
+
+    def carried_out(self, parts: Any) -> list[list[Run]]:
+        """A program for each part."""
+        self.counts = self.xp.asarray(np.array([0, 1], np.int64))
+        found = [grouped(self.chosen(self.items(part))) for part in parts]
+        mark_stored([item for part in found for item in part], self.lasting())
+        self.programs = [self.program(part) for part in found]
+        return [[program.go] if program.items else [] for program in self.programs]
 
     def __str__(self) -> str:
         count = ", ".join(f"{len(x)} {part}" for part, x in zip(PARTS, self.programs, strict=True))
@@ -166,24 +166,22 @@ class GraphRunner(DeviceRunner):
         self, batches: Mapping[str, Any], steps: int, updater: Any, loss: str, watched: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """As of `DeviceRunner`, each step one graph."""
-        update, known = updater.made(), self.plan.arguments
-        if not steps or not hasattr(update, "places") or is_number(self.buffers[self.plan.outputs[loss]]):
+        update = updater.made()
+        if not steps or is_number(self.buffers[self.plan.outputs[loss]]):
             return super().train(batches, steps, updater, loss, watched)
         with on(self.place):
-            given = {name: x for name, x in batches.items() if name in known}
-            inputs = {name: self.buffers[known[name]] for name in given}
-            count = len(next(iter(given.values()))) if given else 1
+            inputs, count = self.inputs_of(batches)
             if self.steps is None or not self.steps[0].fits(inputs, count, steps, update.places, watched):
                 most = max(LEAST_STEPS, 1 << (steps - 1).bit_length())
-                arrays = inputs, count, most, update.places, self.result(loss), updater.grad, watched
-                self.steps = self.step_of(Steps(self.xp, *arrays), update.run)
+                noted = self.steps_of(batches, most, updater, loss, watched)
+                self.steps = noted, self.step_of(noted, update.run)
             noted, program = self.steps
-            for _, number in noted.pieces(given, steps, updater.numbers(steps)):
+            for _, number in noted.pieces(batches, steps, updater.numbers(steps)):
                 program.go(number)
             updater.num_update += steps
             return noted.noted(steps)
 
-    def step_of(self, noted: Steps, update: DeviceRunner) -> tuple[Steps, Program]:
+    def step_of(self, noted: Steps, update: DeviceRunner) -> Program:
         """One step of training as a program: batch, forward, backward, what is noted, the optimizer."""
         items: list[Row | Item] = [*noted.before()]
         for part in self.told[1:3]:
@@ -193,7 +191,7 @@ class GraphRunner(DeviceRunner):
         lasting = [extent(x) for x in (noted.losses, noted.magnitudes, noted.counts)]
         bound = [extent(x) for x in update.arrays.values()]
         mark_stored(found, [*lasting, *bound, *self.lasting()])
-        return noted, self.program(found, noted.counts)
+        return self.program(found, noted.counts)
 
 
 def fitting(plan: Any, arrays: Mapping[str, Any], generator: Any, **settings: Any) -> DeviceRunner:

@@ -93,7 +93,7 @@ class Steps:
         host = np.zeros((self.most, len(self.places)), self.numbers.dtype)
         host[:steps] = numbers
         self.numbers.set(host)
-        total = len(next(iter(batches.values()))) if batches else 1
+        total = max((len(batches[name]) for name in self.inputs), default=1)
         if total <= self.rows:
             self.counts.set(np.array([0, total], np.int64))
             for name, ring in self.rings.items():
