@@ -1,5 +1,6 @@
 """Large plans as few kernels and products, captured in one graph: launches, numbers, order, missing barriers."""
 
+import importlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,6 +18,7 @@ from tinygrad_lesson.run.groups import grouped, launches, mark_stored
 
 pytestmark = pytest.mark.strict_arrays
 HERE, THERE = tl.cpu(), tl.gpu(0)
+FITTING = graph.fitting
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -276,37 +278,46 @@ def test_data_larger_than_the_device_come_in_halves(blocks, monkeypatch):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7)
 
 
-def of_benchmark(name, monkeypatch):
-    """The program of one step of a network of the benchmark, in its size."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import networks
-    import workloads
+SIZES = {"mnist-mlp": (128, (784,), 10), "lenet": (64, (1, 28, 28), 10)}
 
-    batch, shape = {"mnist-mlp": (128, (784,)), "lenet": (64, (1, 28, 28))}[name]
+
+def of_benchmark(name, monkeypatch):
+    """What a training of a network of the benchmark takes, in its size."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    networks, workloads = map(importlib.import_module, ("networks", "workloads"))
+    batch, shape, classes = SIZES.get(name, (20, (4,), 3))
     rule = {"optimizer": "adam"} if name in workloads.ADAM else {"momentum": 0.9}
     model = tl.FeedForward(networks.network(name), THERE, 1, initializer=tl.mx.init.Uniform(0.1), **rule)
-    first = {"data": np.zeros((batch, *shape), "f"), "label": np.zeros((batch, 10), "f")}
-    executor = model.bind_training(first)
+    rows = {"data": np.zeros((1, batch, *shape), "f"), "label": np.zeros((1, batch, classes), "f")}
+    executor = model.bind_training({key: x[0] for key, x in rows.items()})
     updater, monitor = model.start(executor)
-    run = executor.runner(True)
-    rows = {name: x[None] for name, x in first.items()}
-    return run.step_of(run.steps_of(rows, 64, updater, OUTPUT + "0", monitor.watched), updater.made().run)
+    return executor.runner(True), (rows, 64, updater, OUTPUT + "0", monitor.watched)
 
 
 @pytest.mark.parametrize(("name", "most"), [("mnist-mlp", 25), ("lenet", 45)])
 def test_launches_of_a_step(blocks, monkeypatch, name, most):
-    program = of_benchmark(name, monkeypatch)
+    run, given = of_benchmark(name, monkeypatch)
+    program = run.step_of(run.steps_of(*given), given[2].made().run)
     assert not program.why
     assert len(program) <= most
     if shutil.which("nvcc"):
         compiled(program.text)
 
 
+@pytest.mark.parametrize("name", ["mlp4", "bn8", "res25", "dense6", "res1000"])
+def test_all_steps_of_a_small_network_are_one_launch(blocks, monkeypatch, name):
+    monkeypatch.setattr(graph, "fitting", FITTING)
+    launched = []
+    monkeypatch.setattr(block.BlockRunner, "launch", lambda run, *given: launched.append(given[2:]))
+    run, given = of_benchmark(name, monkeypatch)
+    run.train(*given)
+    assert launched == [(0, 64, 1)]
+
+
 def compiled(text):
-    """Refused by NVIDIA's compiler, or not."""
-    done = subprocess.run(
-        ["nvcc", "-x", "cu", "-arch=sm_90", "-ptx", "-o", "/dev/null", "-"], input=text, capture_output=True, text=True, check=False
-    )  # fmt: skip
+    """Refuse what NVIDIA's compiler refuses."""
+    arguments = ["nvcc", "-x", "cu", "-arch=sm_90", "-ptx", "-o", "/dev/null", "-"]
+    done = subprocess.run(arguments, input=text, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr[:2000]
 
 

@@ -13,30 +13,31 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.devices import is_number, on
+from tinygrad_lesson.devices import is_number
 from tinygrad_lesson.engine.shapes import size_of
 from tinygrad_lesson.run.cuda import INNER, OPERATIONS, Row, UnsuitedError, merged
 from tinygrad_lesson.run.gpu import DeviceRunner, Run
 from tinygrad_lesson.run.groups import Item
+from tinygrad_lesson.run.steps import StepRunner, Steps
 
 WORDS, RANK, THREADS = 34, 4, 256
-FOREVER = 1 << 60  # steps
 FEW = 1 << 15  # elements of an array, or products of a matrix multiplication, up to which one block is enough
 CODES = {name: i for i, name in enumerate([*OPERATIONS, *INNER])}
 # words: 0 code, 1 inner size, 2 and 3 inner strides, 4 sizes, 8 strides of out, 12 of a, 16 of b, 20 of c, 24 addresses
-# of these four, 28 bytes from step to step of out and how many there are, 30 of a, 32 which are truth values
+# of these four, 28 bytes from step to step of out and whether they begin anew, 30 of a, 32 which are truth values
 KERNEL = """
 typedef long long word; typedef float T;
 __device__ float load(const char* p, word at, bool truth) {
   return truth ? (float)*(const unsigned char*)(p + at) : *(const float*)(p + at);
 }
-extern "C" __global__ void carry_out(const long long* tape, long long rows, long long first, long long end) {
+extern "C" __global__ void carry_out(const long long* tape, long long rows,
+                                     long long first, long long end, long long rounds) {
   for (word s = first; s < end; s++) for (word r = 0; r < rows; r++) {
     const word* t = tape + r * WORDS; const word code = t[0], n = t[4] * t[5] * t[6] * t[7];
     const bool o1 = t[32] & 1, a1 = t[32] & 2, b1 = t[32] & 4, c1 = t[32] & 8;
     for (word i = threadIdx.x; i < n; i += blockDim.x) {
-      char* out = (char*)t[24] + (t[29] ? s % t[29] * t[28] : 0);
-      const char* a = (const char*)t[25] + (t[31] ? s % t[31] * t[30] : 0);
+      char* out = (char*)t[24] + (t[29] ? s % rounds : s) * t[28];
+      const char* a = (const char*)t[25] + (t[31] ? s % rounds : s) * t[30];
       const char *b = (const char*)t[26], *c = (const char*)t[27];
       word left = i;
       for (int d = 3; d >= 0; d--) {
@@ -121,7 +122,7 @@ class Tape:
             if i in (1, 2) and within:
                 words[1 + i] = within[0]
             if part.step:
-                words[28 + 2 * i : 30 + 2 * i] = part.step, part.rounds or FOREVER
+                words[28 + 2 * i : 30 + 2 * i] = part.step, part.rounds > 0
         self.rows.append(words)
 
     def ready(self, xp: Any) -> Any:
@@ -138,7 +139,7 @@ def along(row: Row, axes: Sequence[int], operands: Sequence[Any]) -> tuple[list[
     return [row.shape[a] for a in axes], [[x.strides[a] for a in axes] for x in operands]
 
 
-class BlockRunner(DeviceRunner):
+class BlockRunner(StepRunner):
     """A plan whose parts are one launch of one block each, and many steps of training too.
 
     Errors
@@ -164,27 +165,16 @@ class BlockRunner(DeviceRunner):
         count = ", ".join(str(len(tape.rows)) for tape in self.tapes)
         return f"on {self.place}, one launch of one block a part: {count} rows"
 
-    def launch(self, words: Any, tape: Tape, first: int, steps: int) -> None:
+    def launch(self, words: Any, tape: Tape, first: int, steps: int, rounds: int = 1) -> None:
         """One launch."""
-        counts = [np.int64(n) for n in (len(tape.rows), first, first + steps)]
+        counts = [np.int64(n) for n in (len(tape.rows), first, first + steps, rounds)]
         kernel(self.xp)((1,), (THREADS,), (words, *counts))
 
-    def train(
-        self, batches: Mapping[str, Any], steps: int, updater: Any, loss: str, watched: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As of `DeviceRunner`, in one launch."""
-        if not steps:
-            return super().train(batches, steps, updater, loss, watched)
-        with on(self.place):
-            noted, update = self.steps_of(batches, steps, updater, loss, watched), updater.made().run
-            body = [row for part in self.told[1:3] for row in self.items(part)]
-            rule = update.items(update.told[3])
-            try:
-                tape = Tape([*noted.before(), *body, *noted.after(), *rule])
-            except UnsuitedError:  # of the rule
-                return super().train(batches, steps, updater, loss, watched)
-            words = tape.ready(self.xp)
-            for first, number in noted.pieces(batches, steps, updater.numbers(steps)):
-                self.launch(words, tape, first, number)
-            updater.num_update += steps
-            return noted.noted(steps)
+    def step_of(self, noted: Steps, update: DeviceRunner) -> tuple[Any, Tape]:
+        """As rows."""
+        tape = Tape(self.rows_of_step(noted, update))
+        return tape.ready(self.xp), tape
+
+    def take(self, step: tuple[Any, Tape], noted: Steps, first: int, count: int) -> None:
+        """In one launch."""
+        self.launch(*step, first, count, noted.rounds)

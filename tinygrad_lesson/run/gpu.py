@@ -22,7 +22,6 @@ from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import CREATING, Call, Ref, numbers_in
 from tinygrad_lesson.run.cuda import Row, UnsuitedError, elementwise, rows_of
 from tinygrad_lesson.run.groups import Item, Plain, extent
-from tinygrad_lesson.run.steps import Steps
 
 Run = Callable[[], Any]
 REDUCTIONS = {
@@ -232,12 +231,6 @@ class DeviceRunner:
     def update(self) -> None:
         """Carry out the update part."""
         self.run(2)
-
-    def steps_of(self, batches: Mapping[str, Any], most: int, updater: Any, loss: str, watched: Any) -> Steps:
-        """What `most` steps of training read and write."""
-        inputs, count = self.inputs_of(batches)
-        places = updater.made().places
-        return Steps(self.xp, inputs, count, most, places, self.result(loss), updater.grad, watched)
 
     def inputs_of(self, batches: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
         """The bound arrays of those batches that the plan knows, and how many batches there are."""

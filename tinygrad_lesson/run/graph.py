@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.devices import is_number, on
 from tinygrad_lesson.run import kernels
 from tinygrad_lesson.run.block import BlockRunner
 from tinygrad_lesson.run.cublas import gemm_of, products
 from tinygrad_lesson.run.cuda import Part, Row, UnsuitedError, settled
 from tinygrad_lesson.run.gpu import PARTS, DeviceRunner, Run
 from tinygrad_lesson.run.groups import Item, Launch, Plain, extent, extent_of, grouped, launches, mark_stored
-from tinygrad_lesson.run.steps import Steps
+from tinygrad_lesson.run.steps import StepRunner, Steps
 
 LONG, FEW_ROWS, CHUNK, MOST_PARTS = (
     1 << 14,
@@ -25,7 +24,6 @@ LONG, FEW_ROWS, CHUNK, MOST_PARTS = (
     1 << 12,
     128,
 )  # elements of a reduction that is made in two launches
-LEAST_STEPS = 64  # for which there is room once steps are captured
 
 
 @functools.lru_cache(256)
@@ -99,12 +97,10 @@ class Program:
             return stream.end_capture()
 
 
-class GraphRunner(DeviceRunner):
+class GraphRunner(StepRunner):
     """A plan whose calls are joined in kernels; each part is one graph, and so is a whole step of training."""
 
     name = "graph"
-
-    steps: tuple[Steps, Program] | None = None  # of training, once there were any
 
     def carried_out(self, parts: Any) -> list[list[Run]]:
         """A program for each part."""
@@ -162,36 +158,16 @@ class GraphRunner(DeviceRunner):
         second = Row(name, (*kept, parts), (len(kept),), (target._replace(strides=over), source), row.kind)
         return [first, second]
 
-    def train(
-        self, batches: Mapping[str, Any], steps: int, updater: Any, loss: str, watched: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As of `DeviceRunner`, each step one graph."""
-        update = updater.made()
-        if not steps or is_number(self.buffers[self.plan.outputs[loss]]):
-            return super().train(batches, steps, updater, loss, watched)
-        with on(self.place):
-            inputs, count = self.inputs_of(batches)
-            if self.steps is None or not self.steps[0].fits(inputs, count, steps, update.places, watched):
-                most = max(LEAST_STEPS, 1 << (steps - 1).bit_length())
-                noted = self.steps_of(batches, most, updater, loss, watched)
-                self.steps = noted, self.step_of(noted, update.run)
-            noted, program = self.steps
-            for _, number in noted.pieces(batches, steps, updater.numbers(steps)):
-                program.go(number)
-            updater.num_update += steps
-            return noted.noted(steps)
-
     def step_of(self, noted: Steps, update: DeviceRunner) -> Program:
-        """One step of training as a program: batch, forward, backward, what is noted, the optimizer."""
-        items: list[Row | Item] = [*noted.before()]
-        for part in self.told[1:3]:
-            items += self.items(part)
-        items += [*noted.after(), *update.items(update.told[3]), noted.count()]
-        found = grouped(self.chosen(items))
-        lasting = [extent(x) for x in (noted.losses, noted.magnitudes, noted.counts)]
-        bound = [extent(x) for x in update.arrays.values()]
-        mark_stored(found, [*lasting, *bound, *self.lasting()])
+        """As one program."""
+        found = grouped(self.chosen([*self.rows_of_step(noted, update), noted.count()]))
+        read = [noted.losses, noted.magnitudes, noted.counts, *update.arrays.values()]
+        mark_stored(found, [*map(extent, read), *self.lasting()])
         return self.program(found, noted.counts)
+
+    def take(self, step: Program, noted: Steps, first: int, count: int) -> None:
+        """By one graph each."""
+        step.go(count)
 
 
 def fitting(plan: Any, arrays: Mapping[str, Any], generator: Any, **settings: Any) -> DeviceRunner:

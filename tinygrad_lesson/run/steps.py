@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.devices import device_of, room_for
-from tinygrad_lesson.run.cuda import Part, Row, checked, elementwise, settled
+from tinygrad_lesson.devices import device_of, is_number, on, room_for
+from tinygrad_lesson.run.cuda import Part, Row, UnsuitedError, checked, elementwise, settled
+from tinygrad_lesson.run.gpu import DeviceRunner
+from tinygrad_lesson.run.groups import Item
 
+LEAST = 64  # steps for which there is room
 SHARE = 2  # of the free memory of a device, what the batches of a call may take: one half
 
 
@@ -31,11 +34,13 @@ class Steps:
         self.result, self.grad, self.watched = result, grad, watched.tolist()
         each = sum(x.nbytes for x in self.inputs.values())
         room = xp.cuda.runtime.memGetInfo()[0] // SHARE // max(1, each)
-        self.rows = batches if batches <= room else max(2, int(room) // 2 * 2)
+        self.in_turn = batches > room
+        self.rows = max(2, int(room) // 2 * 2) if self.in_turn else batches
         with room_for(
             f"{self.rows} batches of {', '.join(self.inputs)}, {each} bytes each,", device_of(grad)
         ):
             self.rings = {name: xp.empty((self.rows, *x.shape), x.dtype) for name, x in self.inputs.items()}
+        self.rounds = 1  # batches after which they begin anew
         self.losses = xp.empty(most, result.dtype)
         self.magnitudes = xp.empty((most, len(self.watched)), grad.dtype)
         self.numbers = xp.empty((most, len(self.places)), self.places[0].dtype)
@@ -47,7 +52,7 @@ class Steps:
         """Whether it serves another call."""
         same = inputs.keys() == self.inputs.keys() and all(x is self.inputs[n] for n, x in inputs.items())
         same = same and all(x is y for x, y in zip(places, self.places, strict=True))
-        enough = batches <= self.rows and steps <= self.most
+        enough = (batches <= self.rows or self.in_turn) and steps <= self.most
         return same and enough and watched.tolist() == self.watched
 
     # The rows of one step.
@@ -94,13 +99,13 @@ class Steps:
         host[:steps] = numbers
         self.numbers.set(host)
         total = max((len(batches[name]) for name in self.inputs), default=1)
+        self.rounds = min(total, self.rows)
+        self.counts.set(np.array([0, self.rounds], np.int64))
         if total <= self.rows:
-            self.counts.set(np.array([0, total], np.int64))
             for name, ring in self.rings.items():
                 ring[:total].set(np.ascontiguousarray(batches[name], ring.dtype))
             yield 0, steps
             return
-        self.counts.set(np.array([0, self.rows], np.int64))
         yield from self.in_halves(batches, steps, total)
 
     def in_halves(self, batches: Mapping[str, Any], steps: int, total: int) -> Iterator[tuple[int, int]]:
@@ -132,3 +137,54 @@ class Steps:
     def noted(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Losses (steps,) and magnitudes (steps, watched), on the host."""
         return self.losses[:steps].get(), self.magnitudes[:steps].get()
+
+
+class StepRunner(DeviceRunner):
+    """A runner that has a whole step of training in one form: `step_of` makes it once, `take` takes such steps."""
+
+    steps: tuple[Steps, Any] | None = None  # once there were any
+
+    def steps_of(self, batches: Mapping[str, Any], most: int, updater: Any, loss: str, watched: Any) -> Steps:
+        """What `most` steps of training read and write."""
+        inputs, count = self.inputs_of(batches)
+        places = updater.made().places
+        return Steps(self.xp, inputs, count, most, places, self.result(loss), updater.grad, watched)
+
+    def step_of(self, noted: Steps, update: DeviceRunner) -> Any:
+        """One step: batch, forward, backward, what is noted, the optimizer.
+
+        Errors
+            UnsuitedError where it cannot be had.
+        """
+        raise NotImplementedError
+
+    def take(self, step: Any, noted: Steps, first: int, count: int) -> None:
+        """Take so many steps, the first of which has this number."""
+        raise NotImplementedError
+
+    def rows_of_step(self, noted: Steps, update: DeviceRunner) -> list[Row | Item]:
+        """What a step does, up to counting it."""
+        body = [item for part in self.told[1:3] for item in self.items(part)]
+        return [*noted.before(), *body, *noted.after(), *update.items(update.told[3])]
+
+    def train(
+        self, batches: Mapping[str, Any], steps: int, updater: Any, loss: str, watched: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As of `DeviceRunner`, without the host between two steps."""
+        update = updater.made()
+        if not steps or is_number(self.buffers[self.plan.outputs[loss]]):
+            return super().train(batches, steps, updater, loss, watched)
+        with on(self.place):
+            inputs, count = self.inputs_of(batches)
+            if self.steps is None or not self.steps[0].fits(inputs, count, steps, update.places, watched):
+                most = max(LEAST, 1 << (steps - 1).bit_length())
+                noted = self.steps_of(batches, most, updater, loss, watched)
+                try:
+                    self.steps = noted, self.step_of(noted, update.run)
+                except UnsuitedError:
+                    return super().train(batches, steps, updater, loss, watched)
+            noted, step = self.steps
+            for first, number in noted.pieces(batches, steps, updater.numbers(steps)):
+                self.take(step, noted, first, number)
+            updater.num_update += steps
+            return noted.noted(steps)
