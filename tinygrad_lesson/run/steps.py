@@ -33,20 +33,18 @@ class Steps:
         self.xp, self.inputs, self.places, self.most = xp, dict(inputs), list(places), most
         self.result, self.grad, self.watched = result, grad, watched.tolist()
         each = sum(x.nbytes for x in self.inputs.values())
-        room = xp.cuda.runtime.memGetInfo()[0] // SHARE // max(1, each)
+        room = int(xp.cuda.runtime.memGetInfo()[0]) // SHARE // max(1, each)
         self.in_turn = batches > room
-        self.rows = max(2, int(room) // 2 * 2) if self.in_turn else batches
-        with room_for(
-            f"{self.rows} batches of {', '.join(self.inputs)}, {each} bytes each,", device_of(grad)
-        ):
+        enough = max(LEAST, 1 << (batches - 1).bit_length())  # for calls of more batches too
+        self.rows = max(2, room // 2 * 2) if self.in_turn else min(room, enough)
+        asked = f"{self.rows} batches of {', '.join(self.inputs)}, {each} bytes each,"
+        with room_for(asked, device_of(grad)):
             self.rings = {name: xp.empty((self.rows, *x.shape), x.dtype) for name, x in self.inputs.items()}
         self.rounds = 1  # batches after which they begin anew
         self.losses = xp.empty(most, result.dtype)
         self.magnitudes = xp.empty((most, len(self.watched)), grad.dtype)
         self.numbers = xp.empty((most, len(self.places)), self.places[0].dtype)
-        self.counts = xp.empty(
-            2, np.int64
-        )  # the number of the step, and after how many batches they begin anew
+        self.counts = xp.empty(2, np.int64)  # the number of the step, and `rounds`
 
     def fits(self, inputs: Mapping[str, Any], batches: int, steps: int, places: Any, watched: Any) -> bool:
         """Whether it serves another call."""
