@@ -18,12 +18,11 @@ from tinygrad_lesson.run.gpu import PARTS, DeviceRunner, Run
 from tinygrad_lesson.run.groups import Item, Launch, Plain, extent, extent_of, grouped, launches, mark_stored
 from tinygrad_lesson.run.steps import StepRunner, Steps
 
-LONG, FEW_ROWS, CHUNK, MOST_PARTS = (
+LONG, CHUNK = (
     1 << 14,
-    256,
     1 << 12,
-    128,
-)  # elements of a reduction that is made in two launches
+)  # numbers of a reduction that is made in two launches, and of each of its parts
+FEW_ROWS, MOST_PARTS = 256, 1024  # results of such a reduction, and parts
 
 
 @functools.lru_cache(256)

@@ -13,7 +13,7 @@ from tinygrad_lesson.run.groups import Group, Key, Launch, Member, key_of
 
 THREADS = 256  # of a block; a power of two
 WARP = 32  # threads that read neighbours together
-LARGE = 1 << 31
+LARGE = 1 << 30
 TOGETHER = """
     __syncthreads();
     {mine}[t] = {value};
