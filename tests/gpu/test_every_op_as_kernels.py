@@ -1,5 +1,6 @@
 """Every op by the kernels that are written for its plan, compiled all at once: the numbers of the processor."""
 
+import gc
 import re
 
 import numpy as np
@@ -39,6 +40,13 @@ def cases(classes):
         for (op, arrays), simple in zip(samples(cls, 1), (False, True), strict=False):
             passes = Passes() if simple else Passes(rewrite=False, share=False, fold=False)
             yield op, arrays, passes, executor_of(op, arrays, tl.gpu(0), passes)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    """Executors hold each other, and the stand-in compares all that is there at each launch."""
+    yield
+    gc.collect()
 
 
 @pytest.mark.parametrize("piece", range(PIECES))
