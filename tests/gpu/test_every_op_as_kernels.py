@@ -57,7 +57,7 @@ def test_every_op_by_its_kernels(blocks, monkeypatch, piece):
     made = list(cases(ON_GPU[piece::PIECES]))
     programs = [p for *_, executor in made for p in executor.runner(True).programs]
     known = compiled(blocks, list(dict.fromkeys(p.text for p in programs)))
-    monkeypatch.setattr(graph, "module_of", lambda xp, text: known[text])
+    monkeypatch.setattr(graph, "module_of", lambda xp, text, device: known[text])
     for op, arrays, passes, device in made:
         host = executor_of(op, [x.copy() for x in arrays], tl.cpu(), passes)
         gs = [np.asarray(g) for g in cotangents(op, host.blank)[: op.visible]]

@@ -1,6 +1,8 @@
 """Large plans as few kernels and products, captured in one graph: launches, numbers, order, missing barriers."""
 
+import functools
 import importlib
+import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +13,7 @@ from test_block_on_device import NAMES, operands
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
+from tinygrad_lesson.errors import DeviceError
 from tinygrad_lesson.mxnet.executor import OUTPUT
 from tinygrad_lesson.run import block, cublas, graph, groups, kernels
 from tinygrad_lesson.run.cuda import rows_of
@@ -18,7 +21,7 @@ from tinygrad_lesson.run.groups import grouped, launches, mark_stored
 
 pytestmark = pytest.mark.strict_arrays
 HERE, THERE = tl.cpu(), tl.gpu(0)
-FITTING = graph.fitting
+FITTING, LIBRARY = graph.fitting, cublas.library
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -120,6 +123,35 @@ def test_products_are_numpys(blocks, kind, shapes):
         calls.append(("matmul", (a, b), {}, out))
     for x, (_, (a, b), _, _) in zip(carried_out(blocks, calls)[0], calls, strict=True):  # by our own kernel
         np.testing.assert_allclose(x, a @ b, rtol=1e-5, atol=1e-6)
+
+
+def products_of_ones(xp):
+    """A product in a captured graph."""
+    a, out = xp.ones((4, 4), "f"), xp.zeros((4, 4), "f")
+    (row,) = rows_of("matmul", (a, a), {}, out)
+    run = functools.partial(cublas.products(xp, 0).carry_out, row, cublas.gemm_of(row))
+    program = graph.Program(xp, 0, [groups.Plain(run, [], [], True, "matmul")], xp.zeros(2, np.int64))
+    program.go(2)
+    return out.get()
+
+
+def test_a_handle_of_our_own_is_captured(blocks, monkeypatch):
+    np.testing.assert_array_equal(products_of_ones(blocks), 4)
+    assert [x["mode"] for x in blocks.cublas.handles.values()][-1] == cublas.DEFAULT
+    monkeypatch.setenv("CUPY_TF32", "1")
+    cublas.products.cache_clear()
+    products_of_ones(blocks)
+    assert [x["mode"] for x in blocks.cublas.handles.values()][-1] == cublas.TF32
+    monkeypatch.setattr(blocks.cublas, "cublasSetWorkspace_v2", lambda *given: 0)
+    with pytest.raises(DeviceError, match="cuBLAS: cublasSgemmStridedBatched gives status 13"):
+        products_of_ones(blocks)
+
+
+def test_a_library_that_is_not_there_is_one_clear_line(unknown_xp):
+    if importlib.util.find_spec("cuda") is not None:
+        pytest.skip("cuda-pathfinder is here")
+    with pytest.raises(DeviceError, match="cuBLAS cannot be loaded: No module named 'cuda'; pip install"):
+        LIBRARY()
 
 
 def softmax(xp):

@@ -26,8 +26,8 @@ FEW_ROWS, MOST_PARTS = 256, 1024  # results of such a reduction, and parts
 
 
 @functools.lru_cache(256)
-def module_of(xp: Any, text: str) -> Any:
-    """Kernels, compiled when they are first wanted."""
+def module_of(xp: Any, text: str, device: int) -> Any:
+    """Kernels for a device, compiled when they are first wanted."""
     return xp.RawModule(code=text, options=("--std=c++17",))
 
 
@@ -62,7 +62,7 @@ class Program:
 
     def load(self) -> None:
         """Compile the kernels, and know how each item is carried out."""
-        module, launched = module_of(self.xp, self.text), iter(self.launched)
+        module, launched = module_of(self.xp, self.text, self.device), iter(self.launched)
         for item in self.items:
             if isinstance(item, Launch):
                 name, blocks, arrays = next(launched)
