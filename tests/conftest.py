@@ -47,15 +47,20 @@ def unknown_xp(monkeypatch):
 def xp(unknown_xp, monkeypatch):
     """The stand-in in CuPy's place, and known; plans run call by call, which needs no compiler."""
     arrays.require_device(arrays.gpu(0))
-    module = importlib.import_module("tinygrad_lesson.run.block")
-    monkeypatch.setattr(module, "block_or_calls", module.DeviceRunner)
+    module = importlib.import_module("tinygrad_lesson.run.graph")
+    monkeypatch.setattr(module, "fitting", module.DeviceRunner)
     return unknown_xp
 
 
 @pytest.fixture
-def blocks(unknown_xp):
-    """The stand-in as `xp` has it, where small plans are one launch of one block, compiled by the host's compiler."""
+def blocks(unknown_xp, monkeypatch):
+    """The stand-in as `xp` has it, but plans run as our own kernels, compiled by the host's compiler."""
     if shutil.which("g++") is None:
         pytest.skip("g++, which compiles CUDA C for the stand-in, is not here")
     arrays.require_device(arrays.gpu(0))
-    return unknown_xp
+    module = importlib.import_module("tinygrad_lesson.run.cublas")
+    monkeypatch.setattr(module, "library", lambda: unknown_xp.cublas)
+    monkeypatch.setattr(module, "WORKSPACE", 64)  # the stand-in copies all memory at each launch
+    module.products.cache_clear()
+    yield unknown_xp
+    module.products.cache_clear()

@@ -206,7 +206,8 @@ def zeros_at(place: Context, shape: Any, dtype: Any) -> Any:
     """Zeros on a device."""
     if place.on_host:
         return np.zeros(shape, dtype)
-    with importlib.import_module("tinygrad_lesson.devices").on(place) as module:
+    devices = importlib.import_module("tinygrad_lesson.devices")
+    with devices.on(place) as module, devices.room_for(f"{shape} numbers of {np.dtype(dtype)}", place):
         return module.zeros(shape, dtype)
 
 

@@ -36,7 +36,8 @@ def cupy_for(device: Context) -> Any:
     try:
         count = module.cuda.runtime.getDeviceCount()
     except Exception as error:
-        raise DeviceError(f"{device}: no GPU can be used here: {error}; or use cpu") from error
+        driver = f"; update the driver, or {INSTALL}" if "InsufficientDriver" in str(error) else ""
+        raise DeviceError(f"{device}: no GPU can be used here: {error}{driver}; or use cpu") from error
     if not 0 <= device.device_id < count:
         known = ", ".join(f"gpu({i})" for i in range(count)) or "none"
         raise DeviceError(f"{device}: there is no such device; those here are {known}")
@@ -118,6 +119,15 @@ def on(place: Context) -> Iterator[Any]:
             module = cupy_for(place)
             with module.cuda.Device(place.device_id):
                 yield module
+
+
+@contextlib.contextmanager
+def room_for(what: str, place: Context) -> Iterator[None]:
+    """Say in one line what there is no room for, beside what CuPy says was asked for."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MemoryError(f"{what} on {place}: {error}") from None
 
 
 def moved(x: Any, place: Context) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
@@ -34,10 +33,10 @@ def philox(xp: Any, counter: Any, key: tuple[int, int]) -> list[Any]:
 class Philox:
     """The generator of a seed. Each draw has a number of its own; each element of it a counter."""
 
-    def __init__(self, seed: int) -> None:
-        """Begin at the first draw."""
+    def __init__(self, seed: int, first: int = 0) -> None:
+        """Begin at a draw, which `number` then counts."""
         self.key = seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF
-        self.draws = itertools.count()
+        self.number = first
 
     def of(self, xp: Any) -> Draws:
         """Its numbers as arrays of `xp`."""
@@ -56,8 +55,9 @@ class Draws:
         """`size` random words of 32 bits, in uint64."""
         xp = self.xp
         quarter = xp.arange(-(-size // 4), dtype=np.uint64)
-        zeros = xp.zeros_like(quarter)
-        counter = quarter & LOW, quarter >> HALF_WORD, zeros + np.uint64(next(self.philox.draws)), zeros
+        zeros, draw = xp.zeros_like(quarter), np.uint64(self.philox.number)
+        self.philox.number += 1
+        counter = quarter & LOW, quarter >> HALF_WORD, zeros + draw, zeros
         return xp.concatenate(philox(xp, counter, self.philox.key))[:size]
 
     def unit(self, size: int) -> Any:

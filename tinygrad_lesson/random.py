@@ -58,9 +58,17 @@ class MXNetGenerator:
         if xp is np:
             return self
         if self._counting is None:
-            philox = importlib.import_module("tinygrad_lesson.philox")
-            self._counting = philox.Philox(self.seed)
+            self.count_from(0)
         return self._counting.of(xp)
+
+    def count_from(self, draw: int) -> None:
+        """Go on with this draw on devices, where each has a number."""
+        self._counting = importlib.import_module("tinygrad_lesson.philox").Philox(self.seed, draw)
+
+    @property
+    def draws_on_devices(self) -> int:
+        """How many there were, of arrays."""
+        return 0 if self._counting is None else self._counting.number  # type: ignore[no-any-return]
 
     def get_state(self) -> npt.NDArray[np.int32]:
         """Where the streams are: for each its 624 words and its position in them.

@@ -74,6 +74,40 @@ def test_the_lessons_networks_learn_as_on_the_processor(name):
     np.testing.assert_allclose(device.probabilities, host.probabilities, atol=1e-4)
 
 
+def perceptron():
+    """Large enough for graphs."""
+    h = tl.sym.relu(tl.sym.FullyConnected(tl.sym.Variable("data"), num_hidden=300, name="fc0"))
+    return tl.sym.SoftmaxOutput(tl.sym.FullyConnected(h, num_hidden=10, name="fc1"), name="softmax")
+
+
+def convolutions():
+    """With pooling."""
+    h = tl.sym.Convolution(tl.sym.Variable("data"), kernel=(5, 5), num_filter=20, name="conv")
+    h = tl.sym.Pooling(tl.sym.relu(h), kernel=(2, 2), stride=(2, 2), pool_type="max")
+    h = tl.sym.FullyConnected(tl.sym.Flatten(h), num_hidden=10, name="fc")
+    return tl.sym.SoftmaxOutput(h, name="softmax")
+
+
+@pytest.mark.parametrize(
+    ("made", "shape"), [(perceptron, (200,)), (convolutions, (1, 28, 28))], ids=["perceptron", "convolutions"]
+)
+def test_large_networks_learn_by_graphs_twice_alike(made, shape):
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(256, *shape)).astype(np.float32)
+    classes = generator.integers(0, 10, 256).astype(np.float32)
+
+    def fitted(place):
+        model = tl.FeedForward(made(), place, 4, numpy_batch_size=64, seed=0, optimizer="adam")
+        model.fit(rows, classes, progress=False)
+        return model
+
+    host, first, second = (fitted(place) for place in (tl.cpu(), tl.gpu(0), tl.gpu(0)))
+    np.testing.assert_allclose(first.history.loss, host.history.loss, rtol=1e-4)
+    for name, x in first.arg_params.items():
+        np.testing.assert_allclose(x, host.arg_params[name], atol=2e-3)
+        np.testing.assert_array_equal(x, second.arg_params[name])
+
+
 def test_traced_functions_and_random_numbers():
     x = tl.Tensor(np.linspace(-1, 1, 1000), device=tl.gpu(0))
     np.testing.assert_allclose(tl.jit(tl.tanh)(x).numpy(), np.tanh(x.numpy()), rtol=1e-12)

@@ -182,7 +182,7 @@ def test_what_a_graph_recorded_stays_as_it_was(xp):
                 "getDeviceCount",
                 fails("cudaErrorInsufficientDriver: CUDA driver version is insufficient"),
             ),
-            r"no GPU can be used here: cudaErrorInsufficientDriver: CUDA driver version",
+            r"cudaErrorInsufficientDriver: CUDA driver version is insufficient; update the driver, or pip install",
         ),
         (
             lambda patch, xp: patch.setattr(xp.cuda.runtime, "getDeviceCount", lambda: 0),

@@ -100,7 +100,32 @@ def test_a_mask_and_places_index(xp):
     np.testing.assert_array_equal(x[x > 0].numpy(), A[A > 0])
     np.testing.assert_array_equal(x[tl.Tensor([2, 0], device=THERE)].numpy(), A[[2, 0]])
     with pytest.raises(DeviceError, match=r"indices0 is on cpu\(0\), x on gpu\(0\)"):
-        x[[2, 0]]
+        x[tl.Tensor([2, 0])]
+
+
+INDEXED = [
+    lambda x: x[[2, 0]], lambda x: x[np.array([2, 0]), 1:], lambda x: x[[0, 1], [1, 2]], lambda x: x[[True, False, True]],
+    lambda x: tl.take(x, [0, 2], axis=1), lambda x: x.at[0].set(1.0), lambda x: x.at[[0, 2]].add(1.0),
+    lambda x: x.at[np.array([0, 0]), 1:3].add([5.0, 6.0]), lambda x: x.at[1:, ::2].multiply(2.0),
+    lambda x: x.at[1, 2].set(x[0, 0]), lambda x: x.at[[1, 1]].get(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("f", INDEXED)
+def test_lists_of_the_host_index_and_places_change(xp, f):
+    x = tl.Tensor(A, True, device=THERE)
+    found, wanted = f(x), f(tl.Tensor(A))
+    assert found.device == THERE
+    np.testing.assert_array_equal(found.numpy(), wanted.numpy())
+    again = tl.Tensor(A, True)
+    (found * found).sum().backward()
+    (f(again) ** 2).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), again.grad.numpy(), rtol=1e-12)
+
+
+def test_places_that_lie_on_the_device_are_refused(xp):
+    with pytest.raises(DeviceError, match=r"write x.numpy\(\)"):
+        tl.Tensor(A, device=THERE).at[tl.Tensor([2, 0], device=THERE)]
 
 
 def test_copies_lie_where_the_tensor_lay(xp):

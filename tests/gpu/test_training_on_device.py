@@ -1,5 +1,7 @@
 """Training on a device: executors, optimizers, metrics, the lesson's networks; nothing crosses within a step."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -159,6 +161,61 @@ def test_a_checkpoint_is_the_same_file(xp, tmp_path):
     there, here = (tl.FeedForward.load(str(tmp_path / "m"), 2, ctx=place) for place in (tl.gpu(0), tl.cpu()))
     np.testing.assert_allclose(there.predict(ROWS), here.predict(ROWS), atol=1e-6)
     np.testing.assert_array_equal(there.arg_params["fc1_weight"], trained.arg_params["fc1_weight"])
+
+
+def test_a_predictor_keeps_its_parameters_there(xp):
+    trained = model(tl.gpu(0), 1)
+    trained.fit(ROWS, CLASSES, progress=False)
+    before = trained.predict(ROWS[:6])
+    with xp.counts.of() as seen:
+        np.testing.assert_array_equal(trained.predict(ROWS[:6]), before)
+    assert (seen.h2d, seen.d2h) == (1, 1)  # the rows, and the answers
+    trained.arg_params["fc2_bias"][0] += 1
+    with xp.counts.of() as seen:
+        assert (trained.predict(ROWS[:6])[:, 0] > before[:, 0]).all()
+    assert (seen.h2d, seen.d2h) == (2, 1)
+
+
+def test_a_training_with_draws_on_the_device_goes_on_from_a_file(xp, tmp_path):
+    def fresh(epochs):
+        hidden = sym.Dropout(sym.FullyConnected(sym.Variable("data"), num_hidden=9, name="fc1"), p=0.5)
+        net = sym.SoftmaxOutput(sym.FullyConnected(hidden, num_hidden=2, name="fc2"), name="softmax")
+        return tl.FeedForward(net, tl.gpu(0), epochs, numpy_batch_size=6, seed=3)
+
+    whole, broken = fresh(4), fresh(2)
+    for m in (whole, broken):
+        m.fit(ROWS, CLASSES, progress=False)
+    assert broken.generator.draws_on_devices == 8
+    broken.save(str(tmp_path / "m"), states=True)
+    later = tl.FeedForward.load(str(tmp_path / "m"), 2, ctx=tl.gpu(0), num_epoch=4)
+    later.fit(ROWS, CLASSES, progress=False)
+    for name, x in whole.arg_params.items():
+        np.testing.assert_array_equal(later.arg_params[name], x)
+
+
+def short_of(size):
+    """An allocator of a device that has no room for so much at a time."""
+
+    def allocate(asked):
+        if asked > size:
+            raise MemoryError(f"Out of memory allocating {asked:,} bytes")
+
+    return allocate
+
+
+def test_what_there_is_no_room_for_is_one_clear_line(xp):
+    wide = sym.FullyConnected(sym.tanh(sym.Variable("data"), name="th"), num_hidden=2, name="fc")
+    with xp.cuda.using_allocator(short_of(3000)), pytest.raises(BindError) as found:
+        wide.simple_bind(tl.gpu(0), data=(6, 200))
+    assert str(found.value).endswith(
+        "1602 numbers of float32 on gpu(0): Out of memory allocating 6,408 bytes"
+    )
+    executor = wide.simple_bind(tl.gpu(0), data=(6, 200))
+    with xp.cuda.using_allocator(short_of(3000)), pytest.raises(BindError) as found:
+        executor.forward(is_train=True)
+    told = "an arena of .* bytes, of which th takes 4800, .* on gpu.0.: Out of memory allocating"
+    assert re.search(told, str(found.value))
+    assert "\n" not in str(found.value)
 
 
 def test_callbacks_see_each_batch(xp):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from strict_cupy import _array, _device, _kernels
+from strict_cupy import _array, _cublas, _device, _kernels
 from strict_cupy._array import bare, carry_out, ndarray, new, wrap
 from strict_cupy._device import TransferError, counts, forbidden, no_transfers, waited
 from strict_cupy._names import NAMES, SURFACE, export, refuse_in_capture, ufunc
@@ -54,6 +54,9 @@ def using_allocator(allocate: Any = None) -> Iterator[None]:
         _array.allocator.pop()
 
 
+FREE = [1 << 33]  # bytes that the device says are free
+
+
 class Device:
     """The one device."""
 
@@ -79,7 +82,9 @@ cuda = types.ModuleType("strict_cupy.cuda")
 vars(cuda).update(
     Stream=_device.Stream, Event=_device.Event, Graph=_device.Graph, Device=Device, using_allocator=using_allocator,
     get_current_stream=lambda device_id=-1: _device.STREAMS[-1], is_available=lambda: True, MemoryPool=Pool,
-    runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, deviceSynchronize=waited, is_hip=False),
+    runtime=types.SimpleNamespace(
+        getDeviceCount=lambda: 1, deviceSynchronize=waited, is_hip=False, memGetInfo=lambda: (FREE[-1], FREE[-1]),
+    ),
     alloc_pinned_memory=lambda size: bytearray(size),
 )  # fmt: skip
 
@@ -145,6 +150,6 @@ vars(random).update(default_rng=Generator, Generator=Generator)
 NAMES |= {
     "ndarray": ndarray, "ufunc": ufunc, "cuda": cuda, "fft": fft, "lib": lib, "forbidden": forbidden, "special": special, "random": random, "counts": counts, "no_transfers": no_transfers,
     "TransferError": TransferError, "RawKernel": _kernels.RawKernel, "RawModule": _kernels.RawModule,
-    "RaceError": _kernels.RaceError,
+    "RaceError": _kernels.RaceError, "cublas": _cublas.Library(), "FREE": FREE,
     "__version__": SURFACE["version"],
 }  # fmt: skip

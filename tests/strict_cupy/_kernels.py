@@ -1,7 +1,7 @@
 """CUDA C kernels on the processor: the host's C++ compiler, and a fiber for each thread of a block.
 
-Blocks run one after the other, the threads of one up to the next barrier in turn. Each launch is done twice, with the
-threads in opposite orders: where results differ, a barrier is missing, and RaceError tells so.
+Blocks run one after the other, the threads of one up to the next barrier in turn. Each launch is done twice, with blocks
+and threads in opposite orders: where results differ, a barrier is missing, and RaceError tells so.
 """
 
 import ctypes
@@ -20,6 +20,7 @@ from strict_cupy._device import counts
 
 SHIM = r"""
 #include <cmath>
+#include <math.h>
 #include <cstdint>
 #include <cstring>
 #include <algorithm>
@@ -59,8 +60,9 @@ static inline int __float_as_int(float f) { int i; memcpy(&i, &f, 4); return i; 
 static void launch(dim3 grid, dim3 block, bool backwards, std::function<void()> f) {
   int n = block.x * block.y * block.z; body = f; gridDim = grid; blockDim = block;
   fibers.resize(n);
-  for (blockIdx.z = 0; blockIdx.z < grid.z; blockIdx.z++) for (blockIdx.y = 0; blockIdx.y < grid.y; blockIdx.y++)
-  for (blockIdx.x = 0; blockIdx.x < grid.x; blockIdx.x++) {
+  for (unsigned k = 0, blocks = grid.x * grid.y * grid.z; k < blocks; k++) {
+    unsigned at = backwards ? blocks - 1 - k : k;
+    blockIdx = {at % grid.x, at / grid.x % grid.y, at / (grid.x * grid.y)};
     for (int i = 0; i < n; i++) {
       Fiber &g = fibers[i]; g.stack.resize(1 << 16); g.done = false;
       g.at = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
@@ -105,7 +107,7 @@ class RawModule:
         """Compile now."""
         if self.library is not None:
             return
-        source = f"// 2\n{SHIM}{self.code}"
+        source = f"// 3\n{SHIM}{self.code}"
         for name, parameters in self.parameters.items():
             words = ", ".join(p.split()[-1].lstrip("*") for p in parameters)
             listed = "".join(f", {p}" for p in parameters)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_lesson.arrays import Context, require_device
+import numpy as np
+
+from tinygrad_lesson.arrays import MODULES, Context, placed_at, require_device
 from tinygrad_lesson.devices import device_of, moved
 from tinygrad_lesson.eager.apply import apply
-from tinygrad_lesson.eager.tensor import Tensor
+from tinygrad_lesson.eager.tensor import Tensor, wrap
 from tinygrad_lesson.engine.errors import DeviceError
 from tinygrad_lesson.engine.op import Op, attr, declares
 
@@ -36,6 +38,26 @@ class Moved(Op):
         """The gradient where the input lies."""
         place = device_of(x.array if isinstance(x, Tensor) else x)
         return (lambda: F.apply(Moved(place=place), (g,)),)
+
+
+def brought(x: Tensor, value: Any) -> Any:
+    """Numbers of the host as a tensor where `x` lies; tensors, and what lies there, as they are."""
+    place, held = placed_at(x.example()), value if isinstance(value, list | tuple) else (value,)
+    if place == Context() or any(isinstance(part, Tensor) or part.__class__ in MODULES for part in held):
+        return value
+    return wrap(moved(np.asarray(value), place))
+
+
+def sent(x: Tensor, parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """An index with its lists and arrays of the host where `x` lies.
+
+    Errors
+        The error that is being handled, where there are none.
+    """
+    found = tuple([brought(x, part) if isinstance(part, list | np.ndarray) else part for part in parts])
+    if all(a is b for a, b in zip(found, parts, strict=True)):
+        raise
+    return found
 
 
 def to_device(x: Tensor, place: Context) -> Any:

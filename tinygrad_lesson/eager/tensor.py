@@ -25,7 +25,7 @@ from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.eager.protocol import NumpyProtocol, holds_recorded
 from tinygrad_lesson.eager.recording import CUT, RECORDING, looking
 from tinygrad_lesson.engine.dtypes import NUMBERS
-from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
+from tinygrad_lesson.engine.errors import DeviceError, DTypeError, GraphError, ShapeError
 from tinygrad_lesson.engine.graph import UNNAMED, Node
 from tinygrad_lesson.engine.namespace import Arithmetic, Methods, numbers_only
 from tinygrad_lesson.engine.shapes import show
@@ -271,7 +271,10 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
         ):
             return self.F.slice(self, freeze(key))
         plain, arrays = separated(parts, self.shape)
-        return self.F.advanced_slice(self, *arrays, key=plain)
+        try:
+            return self.F.advanced_slice(self, *arrays, key=plain)
+        except DeviceError:  # a list, or an array of the host, goes to where this lies
+            return self[importlib.import_module("tinygrad_lesson.eager.moving").sent(self, parts)]
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))

@@ -61,16 +61,17 @@ RUNNERS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner, "vm": taped}
 def runner(name: str | None, place: Context = Context()) -> Callable[..., Any]:
     """The runner of that name; without one, what the environment says, else the fastest that is installed.
 
-    On a GPU there is one, which needs no name.
+    On a GPU the one that fits the plan; calls, block and graph are its names.
 
     Errors
         LessonError naming those that exist, or what to install.
     """
     if not place.on_host:
-        if name not in (None, "calls", "block"):
+        module = importlib.import_module("tinygrad_lesson.run.graph")
+        kinds = [module.DeviceRunner, module.BlockRunner, module.GraphRunner]
+        made = {kind.name: kind for kind in kinds}.get(name, module.fitting if name is None else None)
+        if made is None:
             raise LessonError(f"the runner {name!r} works on the processor; leave it out on a GPU")
-        module = importlib.import_module("tinygrad_lesson.run.block")
-        made = {None: module.block_or_calls, "calls": module.DeviceRunner, "block": module.BlockRunner}[name]
         return functools.partial(made, place=place)
     name = runner_name(name)
     if name == "vm" and not has_llvm():

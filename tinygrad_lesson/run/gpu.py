@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_lesson.arrays import Context
-from tinygrad_lesson.devices import is_number, on
+from tinygrad_lesson.devices import is_number, on, room_for
 from tinygrad_lesson.engine.errors import DeviceError
 from tinygrad_lesson.engine.op import check_result
 from tinygrad_lesson.engine.shapes import size_of
@@ -20,6 +20,8 @@ from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import CREATING, Call, Ref, numbers_in
+from tinygrad_lesson.run.cuda import Row, UnsuitedError, elementwise, rows_of
+from tinygrad_lesson.run.groups import Item, Plain, extent
 
 Run = Callable[[], Any]
 REDUCTIONS = {
@@ -43,7 +45,7 @@ class DeviceRunner:
         DeviceError for an op that is not carried out on a GPU.
     """
 
-    name = "gpu"
+    name = "calls"
     patterns: ClassVar[Mapping[str, str]] = MappingProxyType({})
     any_rule = True  # `train` takes the steps of every optimizer
 
@@ -57,10 +59,27 @@ class DeviceRunner:
         told = [[(step, line) for step in joined(part) for line in lowering.lines(step)] for part in parts]
         self.told = told  # setup, forward, backward, update
         with on(self.place) as self.xp:
-            self.buffers, self.views = self.bound(lowering), [a.of is not None for a in lowering.arrays]
-            setup, *self.calls = [[call for pair in part for call in self.prepare(*pair)] for part in told]
-            for call in setup:
+            self.buffers = self.bound(lowering)
+            for step, line in (pair for part in told for pair in part):
+                self.check(step, line, lowering)
+            for call in (call for pair in told[0] for call in self.prepare(*pair)):
                 call()
+            self.calls = self.carried_out(told[1:])
+
+    def check(self, step: Step, line: Line, lowering: Lowering) -> None:
+        """Refuse a step of the processor; give one that runs its own `forward` arrays for what is no view then."""
+        if step.op.host_only:
+            raise DeviceError(
+                f"{step.op.label()}: {step.op.host_only}, so it is not carried out on {self.place}"
+            )
+        for v in step.targets if line.untraced else ():
+            if lowering.arrays[v].of is not None:
+                buffer = self.plan.buffers[v]
+                self.buffers[v] = self.xp.empty(buffer.shape, buffer.dtype)
+
+    def carried_out(self, parts: Sequence[Sequence[tuple[Step, Line]]]) -> list[list[Run]]:
+        """What carries out the parts, forward, backward and update."""
+        return [[call for pair in part for call in self.prepare(*pair)] for part in parts]
 
     def __str__(self) -> str:
         count = ", ".join(f"{len(calls)} {part}" for part, calls in zip(PARTS, self.calls, strict=True))
@@ -69,7 +88,8 @@ class DeviceRunner:
     def bound(self, lowering: Lowering) -> list[Any]:
         """The arrays of the plan: bound ones, numbers, and views of an arena."""
         xp = self.xp
-        arena = xp.zeros(max(lowering.end, 1), np.uint8)
+        with room_for(f"an arena of {lowering.end} bytes, of which {self.largest()}", self.place):
+            arena = xp.zeros(max(lowering.end, 1), np.uint8)
         flat: dict[int, Any] = {}  # the memory of those that are no views
         for v, a in enumerate(lowering.arrays):
             if a.name:
@@ -90,19 +110,21 @@ class DeviceRunner:
 
         return [made(v, a) for v, a in enumerate(lowering.arrays)]
 
+    def largest(self) -> str:
+        """What takes most of the arena."""
+        steps = {v: step for part in self.told for step, _ in part for v in step.targets}
+        placed = [
+            (v, b.nbytes) for v, b in enumerate(self.plan.buffers) if b.offset is not None and v in steps
+        ]
+        placed.sort(key=lambda pair: (-pair[1], not steps[pair[0]].name))
+        named = [(steps[v].name or steps[v].op.label(), size) for v, size in placed[:3]]
+        return ", ".join(f"{name} takes {size}" for name, size in named) or "none is taken"
+
     # How steps are carried out.
 
     def prepare(self, step: Step, line: Line) -> list[Run]:
         """What carries out one step."""
-        if step.op.host_only:
-            raise DeviceError(
-                f"{step.op.label()}: {step.op.host_only}, so it is not carried out on {self.place}"
-            )
         if line.untraced:
-            for v in step.targets:
-                if self.views[v]:  # which is copied after all
-                    buffer = self.plan.buffers[v]
-                    self.buffers[v] = self.xp.empty(buffer.shape, buffer.dtype)
             return [partial(self.plainly, step)]
         return [self.prepared(call) for call in line.calls]
 
@@ -148,6 +170,42 @@ class DeviceRunner:
             check_result(step.op, result, self.buffers[v].shape)
             self.buffers[v][...] = result
 
+    # The same as rows, for kernels that carry out many.
+
+    def items(self, part: Sequence[tuple[Step, Line]]) -> list[Row | Item]:
+        """The rows of some steps, and what is carried out otherwise."""
+        found: list[Row | Item] = []
+        for step, line in part:
+            if line.untraced:
+                run = partial(self.plainly, step)
+                found.append(self.plain(run, step.sources, step.targets, False, step.op.label()))
+            for call in line.calls:
+                found += self.items_of(call)
+        return found
+
+    def items_of(self, call: Call) -> list[Row | Item]:
+        """The rows of one call; it is carried out by CuPy where there are none."""
+        inputs, named = self.array(call.inputs), {key: self.array(x) for key, x in call.named}
+        out, read = self.buffers[call.out], numbers_in((call.inputs, call.named))
+        if call.name in (*CREATING, "array") and not read and call.name not in ("full", "zeros", "ones"):
+            made = self.xp.asarray(getattr(np, call.name)(*inputs, **named))
+            return [elementwise("copyto", (made,), out)]
+        try:
+            return [*rows_of(call.name, inputs, named, out)]
+        except UnsuitedError:
+            captures = isinstance(getattr(np, call.name, None), np.ufunc) and fits(
+                call.name, inputs, named, out
+            )
+            return [self.plain(self.prepared(call), read, [call.out], captures, call.name)]
+
+    def plain(self, run: Run, read: Sequence[int], made: Sequence[int], captures: bool, what: str) -> Plain:
+        """What is no loop of ours, with the memory that it reads and writes."""
+        reads, writes = (
+            [extent(self.buffers[v]) for v in values if not is_number(self.buffers[v])]
+            for values in (read, made)
+        )
+        return Plain(run, reads, writes, captures, what)
+
     # What is asked of a runner.
 
     def result(self, name: str) -> Any:
@@ -174,6 +232,12 @@ class DeviceRunner:
         """Carry out the update part."""
         self.run(2)
 
+    def inputs_of(self, batches: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+        """The bound arrays of those batches that the plan knows, and how many batches there are."""
+        known = self.plan.arguments
+        found = {name: self.buffers[known[name]] for name in batches if name in known}
+        return found, max((len(batches[name]) for name in found), default=1)
+
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[Any]:
         """Bound arrays called `results`, as new arrays, after running with `values` in place of others."""
         for name, value in values.items():
@@ -190,8 +254,7 @@ class DeviceRunner:
         `watched` gradients (steps, watched) come back once.
         """
         with on(self.place) as xp:
-            known = self.plan.arguments
-            inputs = {name: self.buffers[known[name]] for name in batches if name in known}
+            inputs, _ = self.inputs_of(batches)
             kept = {name: xp.asarray(np.asarray(batches[name], x.dtype)) for name, x in inputs.items()}
             result, grad = self.result(loss), updater.grad
             losses, magnitudes = xp.empty(steps, result.dtype), xp.empty((steps, len(watched)), grad.dtype)

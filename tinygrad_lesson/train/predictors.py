@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.arrays import read_only
+from tinygrad_lesson.arrays import MODULES, read_only
 from tinygrad_lesson.locks import lock
 from tinygrad_lesson.mxnet.bound import assign_all, check_shape
 from tinygrad_lesson.mxnet.executor import Executor
@@ -22,14 +22,35 @@ class Predictor(NamedTuple):
     executor: Executor
     values: list[Any]
     copies: list[tuple[np.ndarray, Mapping[str, Any], str]]
+    sent: dict[str, np.ndarray]  # what a device was sent last, by name
 
     def refresh(self) -> None:
-        """Copy what is to be copied.
+        """Copy what is to be copied; to a device only what has changed.
 
         Errors
             ShapeError for another shape, DTypeError for what is no number.
         """
-        assign_all((own, given[name], f"predict: {name!r}") for own, given, name in self.copies)
+        changed = [
+            (own, given[name], name)
+            for own, given, name in self.copies
+            if self.has_changed(own, given[name], name)
+        ]
+        assign_all((own, value, f"predict: {name!r}") for own, value, name in changed)
+        self.sent.update(
+            {
+                name: value.copy()
+                for own, value, name in changed
+                if own.__class__ in MODULES and isinstance(value, np.ndarray)
+            }
+        )
+
+    def has_changed(self, own: Any, value: Any, name: str) -> bool:
+        """Whether a device holds something else; the processor is sent all."""
+        return (
+            own.__class__ not in MODULES
+            or name not in self.sent
+            or not np.array_equal(self.sent[name], value)
+        )
 
 
 class Predictors:
@@ -80,7 +101,7 @@ class Predictors:
                     own[name] = read_only(value.view(np.ndarray))
                 else:
                     copies.append((own[name], given, name))
-        new = Predictor(executor, [*arguments.values(), *states.values()], copies)
+        new = Predictor(executor, [*arguments.values(), *states.values()], copies, {})
         new.refresh()
         self.known[key] = new
         while len(self.known) > KEPT:

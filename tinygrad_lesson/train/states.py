@@ -98,6 +98,7 @@ class States(NamedTuple):
             ("numpy_batch_size", COUNT), ("loss", TEXT_OR_NONE), ("seed", WHOLE), ("iterator", PARTS),
         ):  # fmt: skip
             field(told, key, kind, where)
+        field({"draws": 0, **told}, "draws", COUNT, where)
         if told["numpy_batch_size"] < 1:
             raise FormatError(f"{where}: 'numpy_batch_size' is 0, expected 1 or more")
         found = cls({name: array for name, array in arrays.items() if name != JSON}, told, where)
@@ -185,6 +186,8 @@ class Course:
         except ShapeError as error:
             raise BindError(f"fit: {error}. {LEFT_OUT}") from None
         self.model.generator.set_state(told["seed"], arrays[MODEL])
+        if told.get("draws"):
+            self.model.generator.count_from(told["draws"])
 
     def take_up_iterator(self, states: States) -> None:
         """The order of rows, and what begins the next epoch."""
@@ -230,6 +233,8 @@ class Course:
             "seed": model.generator.seed,
             "iterator": order,
         }
+        if model.generator.draws_on_devices:
+            told["draws"] = model.generator.draws_on_devices
         return States(arrays, told)
 
     def rest(self, parameters: Mapping[str, np.ndarray] | None) -> Course | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.eager.apply import TENSORS as F
-from tinygrad_lesson.eager.functions.table import known, numbers_of, tensor
+from tinygrad_lesson.eager.functions.table import brought, known, numbers_of, tensor
 from tinygrad_lesson.eager.tensor import Tensor
 
 
@@ -34,6 +34,12 @@ class Places:
         """The elements there: ``x[i]``."""
         return self.x[self.key]
 
+    def flat(self, values: Any) -> Any:
+        """A value for each place, in the type of `x`."""
+        values = F.broadcast_to(tensor(brought(self.x, values)), shape=self.numbers.shape)
+        values = F.cast(values, dtype=str(self.x.dtype))
+        return F.reshape(values, shape=(-1,))
+
     def whole(self, values: Any, otherwise: float) -> Any:
         """An array of the shape of `x` with values there; of several at one place the last one counts."""
         last = np.zeros(self.x.size, int)
@@ -42,9 +48,8 @@ class Places:
         there[self.numbers.reshape(-1)] = True
         if not self.numbers.size:
             return np.full(self.x.shape, otherwise, self.x.dtype), there.reshape(self.x.shape)
-        values = F.cast(F.broadcast_to(tensor(values), shape=self.numbers.shape), dtype=str(self.x.dtype))
-        flat = F.take(F.reshape(values, shape=(-1,)), last, axis=0)
-        return F.reshape(flat, shape=self.x.shape), there.reshape(self.x.shape)
+        flat = F.take(self.flat(values), brought(self.x, last), axis=0)
+        return F.reshape(flat, shape=self.x.shape), brought(self.x, there.reshape(self.x.shape))
 
     def set(self, values: Any) -> Any:
         """`x` with `values` there; of several at one place the last one counts, and has the gradient."""
@@ -60,6 +65,6 @@ class Places:
         """`x` with `values` added there; several at one place all count."""
         if not self.numbers.size:
             return F.identity(self.x)
-        values = F.cast(F.broadcast_to(tensor(values), shape=self.numbers.shape), dtype=str(self.x.dtype))
-        flat = F.add_at(F.reshape(values, shape=(-1,)), self.numbers.reshape(-1), shape=(self.x.size,))
+        numbers = brought(self.x, self.numbers.reshape(-1))
+        flat = F.add_at(self.flat(values), numbers, shape=(self.x.size,))
         return self.x + F.reshape(flat, shape=self.x.shape)

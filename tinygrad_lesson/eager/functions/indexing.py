@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.eager.apply import TENSORS as F
-from tinygrad_lesson.eager.functions.table import holds_tensors, known, like, refuse, tensor
+from tinygrad_lesson.eager.functions.table import brought, holds_tensors, known, like, refuse, tensor
 from tinygrad_lesson.engine.errors import DTypeError, ShapeError
 
 
@@ -17,7 +17,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     refuse("take", out=out)
     a = tensor(a)
     a, axis = (F.reshape(a, shape=(-1,)), 0) if axis is None else (a, axis)
-    return F.take(a, indices, axis=axis, mode=mode)
+    return F.take(a, brought(a, indices), axis=axis, mode=mode)
 
 
 @like("take_along_axis")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
-from tinygrad_lesson.arrays import NEEDS_SLOW_PATH, is_array, refuse_device
+from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, is_array, refuse_device
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.tensor import Tensor, of_array, operand, placed, wrap
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError
@@ -47,6 +48,13 @@ def tensor(x: Any) -> Tensor:
     if x.level is not None or x.node is not None or hasattr(x.array, "shape"):
         return of_array(x)
     return made(np.asarray(x.array))
+
+
+def brought(x: Tensor, value: Any) -> Any:
+    """Numbers of the host as a tensor where `x` lies, if that is a device."""
+    if not MODULES:
+        return value
+    return importlib.import_module("tinygrad_lesson.eager.moving").brought(x, value)
 
 
 def made(array: np.ndarray) -> Tensor:
