@@ -1,6 +1,7 @@
 """Several ranks train what one process trains: the scenarios of `rank_scenarios.py`, run by two ranks and alone."""
 
 import importlib.util
+import itertools
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from tinygrad_lesson import parallel
 from tinygrad_lesson.engine.errors import AttributeValueError, DeviceError, DTypeError, ShapeError
 from tinygrad_lesson.train.batches import part_of
 from tinygrad_lesson.train.data import NDArrayIter
-from tinygrad_lesson.train.ranks import Parts
+from tinygrad_lesson.train.ranks import Parts, SharedMonitor
 
 HERE = Path(__file__).parent
 beside = Path(sys.executable).parent / "mpiexec"
@@ -186,6 +187,23 @@ def test_a_rank_takes_its_rows_of_each_batch():
     assert (parts.batch_size, parts.share) == (10, 0.3)
     with pytest.raises(ShapeError, match="a batch has 2 rows, expected one for each of 3 ranks"):
         Parts(parallel.World(Alone()), NDArrayIter(np.arange(20.0), batch_size=2))
+
+
+def test_three_ranks_see_the_magnitudes_that_one_sees():
+    """Each looks at its third of the elements; the borders lie inside of parameters, and one is longer than a block."""
+    sizes = {"fc1_weight": 100_001, "fc1_bias": 7, "fc2_weight": 30, "fc3_weight": 60_000}
+    ends = np.cumsum([0, *sizes.values()]).tolist()
+    segments = {name: slice(*pair) for name, pair in zip(sizes, itertools.pairwise(ends), strict=True)}
+    gradients = np.random.default_rng(0).normal(size=ends[-1])
+    expected = [np.abs(gradients[part]).mean() for name, part in segments.items() if "weight" in name]
+    found = np.zeros(3)
+    for rank in range(3):
+        world = parallel.World(Alone())
+        world.rank = rank
+        monitor = SharedMonitor(world, gradients, segments)
+        monitor.batch()
+        found += monitor.batches[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_what_is_no_world_is_refused():

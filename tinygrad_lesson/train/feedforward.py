@@ -51,7 +51,7 @@ from tinygrad_lesson.train.interrupt import AT_ONCE, Whole
 from tinygrad_lesson.train.monitor import GradientMonitor
 from tinygrad_lesson.train.multipliers import refuse_unknown
 from tinygrad_lesson.train.predictors import Predictors
-from tinygrad_lesson.train.ranks import Ranks, joined
+from tinygrad_lesson.train.ranks import Ranks, SharedMonitor, joined
 from tinygrad_lesson.train.states import Course, States
 
 
@@ -229,6 +229,8 @@ class FeedForward:
                         self.take_from(executor)
                 raise
             finally:  # also of a training that ended in an error one can ask what happened
+                if self.ranks is not None:
+                    monitor.batches.clear()  # of this rank's part alone
                 monitor.epoch()
                 history.mean_abs_grad = monitor.mean_abs_grad
                 history.trained = Trained(self.symbol, batches, first, self.parameters(executor), kept)
@@ -333,6 +335,8 @@ class FeedForward:
         updater = optimizer.FlatUpdater(
             self.optimizer, weight, grad, list(flat.segments.items()), self.symbol
         )
+        if self.ranks is not None:
+            return updater, SharedMonitor(self.ranks.world, grad, gradients.segments)
         return updater, GradientMonitor(grad, gradients.segments)
 
     def set_out(self, updater: Any, iterator: Any) -> Course:
@@ -408,7 +412,7 @@ class FeedForward:
                 callback(BatchEndParam(epoch, number, None, locals()))
         if not losses:
             raise ShapeError("fit: the iterator gave no batch")
-        losses = losses if self.ranks is None else self.ranks.losses(losses)
+        losses = losses if self.ranks is None else self.ranks.losses(losses, monitor)
         with self.whole:
             monitor.epoch()
             history.loss.append(float(np.mean(losses)))

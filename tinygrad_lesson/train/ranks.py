@@ -21,7 +21,10 @@ from tinygrad_lesson.ops.loss import MakeLoss
 from tinygrad_lesson.ops.nn import BatchNorm, SyncBatchNorm
 from tinygrad_lesson.random import MXNetGenerator, default_generator
 from tinygrad_lesson.train.data import is_rows
+from tinygrad_lesson.train.monitor import GradientMonitor
 from tinygrad_lesson.train.states import told_settings
+
+BLOCK = 1 << 15  # elements whose magnitudes are summed in one go, so that they stay in the cache
 
 
 class Parts:
@@ -73,6 +76,27 @@ class Parts:
             rows = iterator.getindex()[self.part]
             return {name: array[rows] for name, array in iterator.data + iterator.label}
         return {name: np.asarray(array)[self.part] for name, array in iterator.value().items()}
+
+
+class SharedMonitor(GradientMonitor):
+    """A monitor that looks at this rank's part of the elements; the sums of all ranks come with the losses."""
+
+    def __init__(self, world: parallel.World, gradients: np.ndarray, segments: Mapping[str, slice]) -> None:
+        super().__init__(gradients, segments)
+        whole = world.part(gradients.size)
+        self.own: list[slice] = []
+        places: list[int] = []
+        for place, part in enumerate([part for name, part in segments.items() if name in self.names]):
+            end = min(part.stop, whole.stop)
+            for start in range(max(part.start, whole.start), end, BLOCK):
+                self.own.append(slice(start, min(start + BLOCK, end)))
+                places.append(place)
+        self.places = np.array(places, np.intp)
+
+    def batch(self) -> None:
+        """Note this part of the gradients as they are now."""
+        sums = [np.abs(self.gradients[x], self.scratch[: x.stop - x.start]).sum() for x in self.own]
+        self.batches.append(np.bincount(self.places, sums, len(self.names)) / self.sizes[self.wanted])
 
 
 class Ranks:
@@ -147,9 +171,14 @@ class Ranks:
         for buffer in executor.flat_gradients.buffers.values():
             self.world.sum(buffer)
 
-    def losses(self, losses: Sequence[float]) -> list[float]:
-        """The losses of whole batches, from those of this rank's rows."""
-        found: list[float] = self.world.sum(np.array(losses) * self.share).tolist()
+    def losses(self, losses: Sequence[float], monitor: GradientMonitor) -> list[float]:
+        """The losses of whole batches, from those of this rank's rows; the monitor gets the sums of all ranks too."""
+        both = np.hstack(
+            [np.array(losses)[:, None] * self.share, np.array(monitor.batches).reshape(len(losses), -1)]
+        )
+        self.world.sum(both)
+        monitor.batches[:] = list(both[:, 1:])
+        found: list[float] = both[:, 0].tolist()
         return found
 
     def refuse_parted(self, executor: Executor) -> None:
