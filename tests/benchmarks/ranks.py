@@ -26,6 +26,7 @@ from tinygrad_lesson import sym
 from tinygrad_lesson.lesson.data import load
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
 from tinygrad_lesson.mxnet import NameManager
+from tinygrad_lesson.train.ranks import Parts, Ranks
 
 TIMES = 20
 ROWS = load()
@@ -141,8 +142,11 @@ def time_exchange():
     world = tl.parallel.world()
     models = {"mlp8": lesson_model("mlp8", "float32", num_epoch=1), "mnist-mlp": mnist_model(num_epoch=1)}
     for name, made in models.items():
-        made.fit(mnist_rows(batches=2) if name == "mnist-mlp" else lesson_rows("float32"), parallel=world)
-        executor = made.bind_training(next(made_batches(made)))
+        parts = Parts(world, mnist_rows(batches=1) if name == "mnist-mlp" else lesson_rows("float32"))
+        parts.reset()
+        parts.iter_next()
+        made.ranks = Ranks(world, parts)
+        executor = made.bind_training(parts.value())
         buffer = next(iter(executor.flat_gradients.buffers.values()))
         acts = [
             functools.partial(made.ranks.exchange, executor),
@@ -160,13 +164,6 @@ def time_exchange():
                 f"{what} {1e6 * t:.1f} us" for what, t in zip(("exchange", "bare"), best, strict=True)
             )
             print(f"{name}: {buffer.nbytes} bytes, {told}, {best[0] / best[1]:.2f} times")
-
-
-def made_batches(made):
-    """Batches of this rank, for an executor of its own."""
-    made.ranks.iterator.reset()
-    made.ranks.iterator.iter_next()
-    yield made.ranks.iterator.value()
 
 
 def exchange():

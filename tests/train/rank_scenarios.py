@@ -6,8 +6,10 @@ Each function takes the ranks, or None for one process, and a folder; it gives a
 import functools
 import json
 import os
+import re
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from tinygrad_lesson.engine.errors import BindError
 from tinygrad_lesson.lesson.data import load
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
 from tinygrad_lesson.mxnet import NameManager
+from tinygrad_lesson.train.ranks import Ranks
 
 ROWS = load()
 
@@ -186,14 +189,18 @@ def resumed(world, folder):
 
 def streams(world, folder):
     """What dropout would draw in each rank."""
-    made = model("mlp4")
-    made.fit(rows(), parallel=world)
-    drawn = np.zeros((2, 3))
-    drawn[world.rank if world else 0] = made.generator.uniform(0, 1, (3,))
-    own = np.zeros((2, 3))
-    held = made.ranks.generator if world else made.generator
-    own[world.rank if world else 0] = held.uniform(0, 1, (3,))
-    return {name: world.sum(x) if world else x for name, x in (("shared", drawn), ("own", own))}
+    made, executors, join = model("mlp4"), [], Ranks.join
+
+    def noted(self, model_, executor, last):
+        join(self, model_, executor, last)
+        executors.append(executor)
+
+    with mock.patch.object(Ranks, "join", noted):
+        made.fit(rows(), parallel=world)
+    shared, own = np.zeros((2, 3)), np.zeros((2, 3))
+    shared[world.rank] = made.generator.uniform(0, 1, (3,))
+    own[world.rank] = executors[0].generator.uniform(0, 1, (3,))
+    return {"shared": world.sum(shared), "own": world.sum(own)}
 
 
 def refusals(world, folder):
@@ -224,6 +231,21 @@ SCENARIOS = {
 }
 
 
+def page(world, folder):
+    """The code of docs/parallel.md, block after block as one program."""
+    text = (Path(__file__).parents[2] / "docs" / "parallel.md").read_text("utf-8")
+    blocks = re.findall(r"^```py\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    names = {}
+    os.chdir(folder)
+    for block in blocks:
+        exec(compile(block, "docs/parallel.md", "exec"), names)
+    return {
+        **{f"fit {name}": x for name, x in names["model"].arg_params.items()},
+        "jit": names["params"]["w"].numpy(),
+    }
+
+
 def main(folder):
     """Go through all scenarios; each rank writes what it found."""
     if os.environ.get("RANK_SCENARIO") == "raise":
@@ -234,7 +256,7 @@ def main(folder):
         return
     world = tl.parallel.world(sync=True)
     found = {}
-    for name, scenario in {**SCENARIOS, "streams": streams, "refusals": refusals}.items():
+    for name, scenario in {**SCENARIOS, "streams": streams, "refusals": refusals, "page": page}.items():
         world.barrier()  # so that files are there
         found.update({f"{name}|{key}": np.asarray(x) for key, x in scenario(world, folder).items()})
     np.savez(Path(folder) / f"rank{world.rank}.npz", **found)

@@ -31,7 +31,8 @@ needs_mpi = pytest.mark.skipif(
 
 def mpiexec(*command, ranks=2, seconds=240, **environment):
     """What `mpiexec` gives."""
-    told = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **environment}
+    own = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPIR_CVAR_POLLS_BEFORE_YIELD": "1"}
+    told = {**os.environ, **own, **environment}
     return subprocess.run(
         [MPIEXEC, "-n", str(ranks), sys.executable, *command], capture_output=True, text=True, timeout=seconds, env=told
     )  # fmt: skip
@@ -104,6 +105,13 @@ def test_a_training_goes_on_with_another_number_of_ranks(alone, together):
             np.testing.assert_allclose(found[key], x, rtol=0, atol=1e-12, err_msg=key)
     assert together[0]["saved"]["told"].tolist() == [0, 1]
     assert together[1]["saved"]["told"].tolist() == []
+
+
+@needs_mpi
+def test_the_code_of_the_page_trains_the_same_network_in_all_ranks(together):
+    first, second = (rank["page"] for rank in together)
+    assert len(first) == 3
+    assert all(x.tobytes() == second[name].tobytes() for name, x in first.items())
 
 
 @needs_mpi
@@ -187,6 +195,24 @@ def test_a_rank_takes_its_rows_of_each_batch():
     assert (parts.batch_size, parts.share) == (10, 0.3)
     with pytest.raises(ShapeError, match="a batch has 2 rows, expected one for each of 3 ranks"):
         Parts(parallel.World(Alone()), NDArrayIter(np.arange(20.0), batch_size=2))
+
+
+class Twice:
+    """A stand-in for the communicator of two ranks that have the same numbers."""
+
+    rank, size = 0, 2
+
+    def Allreduce(self, in_place, array):  # noqa: N802
+        """Sum up, as MPI does, what lies in the processor's memory."""
+        assert type(array) is np.ndarray
+        array *= 2
+
+
+def test_arrays_of_a_device_are_summed_on_the_host(xp):
+    world, there = parallel.World(Twice()), xp.asarray(np.arange(3.0))
+    assert world.sum(there) is there
+    assert there.get().tolist() == [0.0, 2.0, 4.0]
+    assert world.mean(there).get().tolist() == [0.0, 2.0, 4.0]
 
 
 def test_three_ranks_see_the_magnitudes_that_one_sees():

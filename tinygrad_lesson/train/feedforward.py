@@ -118,7 +118,7 @@ class FeedForward:
         self.states: States | None = None  # where the next one goes on, and from which parameters
         self.states_of: Any = None
         self.whole = Whole()
-        self.ranks: Ranks | None = None  # of the last training, if there were several
+        self.ranks: Ranks | None = None  # while several train
         self.checks: list[ClassNumbers] = []  # of the labels in each batch
 
     def __repr__(self) -> str:
@@ -231,6 +231,7 @@ class FeedForward:
             finally:  # also of a training that ended in an error one can ask what happened
                 if self.ranks is not None:
                     monitor.batches.clear()  # of this rank's part alone
+                self.ranks = None
                 monitor.epoch()
                 history.mean_abs_grad = monitor.mean_abs_grad
                 history.trained = Trained(self.symbol, batches, first, self.parameters(executor), kept)

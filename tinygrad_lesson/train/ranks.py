@@ -104,7 +104,6 @@ class Ranks:
 
     def __init__(self, world: parallel.World, iterator: Parts) -> None:
         self.world, self.iterator, self.share = world, iterator, iterator.share
-        self.generator = MXNetGenerator()  # of what this rank alone draws
 
     def loss(self, symbol: Symbol, shapes: Mapping[str, Sequence[int]]) -> Symbol:
         """`symbol` with the gradients of this rank's part of the loss, which sum up to those of the whole batch.
@@ -154,9 +153,7 @@ class Ranks:
         }.values():
             self.same(generator)
         stream = f"{model.generator.seed} {model.begin_epoch} {self.world.rank}"
-        executor.generator = self.generator = MXNetGenerator(
-            int(hashlib.sha256(stream.encode()).hexdigest()[:7], 16)
-        )
+        executor.generator = MXNetGenerator(int(hashlib.sha256(stream.encode()).hexdigest()[:7], 16))
 
     def same(self, generator: MXNetGenerator) -> None:
         """Let a generator go on as that of rank 0: the order of rows must be the same."""
