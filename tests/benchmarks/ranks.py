@@ -8,7 +8,6 @@ Needs the extra `mpi`; `speed` a quiet machine with two cores or more. docs/para
 
 import argparse
 import functools
-import json
 import os
 import re
 import shutil
@@ -20,16 +19,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+from networks import perceptron
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
-from tinygrad_lesson.lesson.data import load
-from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
-from tinygrad_lesson.mxnet import NameManager
+from tinygrad_lesson.lesson.networks import NETWORKS
 from tinygrad_lesson.train.ranks import Parts, Ranks
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
+from rank_scenarios import model, rows
+
 TIMES = 20
-ROWS = load()
 
 
 def start(ranks, *arguments, **more):
@@ -54,37 +54,12 @@ def finish(ranks, *arguments):
 # The same parameters.
 
 
-def in_double(symbol):
-    """The symbol with double precision in every variable."""
-    told = json.loads(symbol.tojson())
-    for node in told["nodes"]:
-        if node["op"] == "null":
-            node.setdefault("attrs", {})["__dtype__"] = "1"
-    return sym.load_json(json.dumps(told))
-
-
-def lesson_model(name, dtype, **settings):
-    """A network of the lesson."""
-    with NameManager():
-        prediction = NETWORKS[name].build()
-        loss = cross_entropy(prediction)
-    if dtype == "float64":
-        prediction, loss = in_double(prediction), in_double(loss)
-    settings = {"num_epoch": 10, "seed": 0, **NETWORKS[name].training, **settings}
-    return tl.FeedForward(loss, prediction=prediction, **settings)
-
-
-def lesson_rows(dtype):
-    """Its rows, in batches of 20."""
-    return tl.NDArrayIter(ROWS.train_data, ROWS.train_label, 20, label_name="label", dtype=dtype)
-
-
 def train_all(dtype, path):
     """Ten epochs of every network; rank 0 writes the parameters."""
     world, found = tl.parallel.world(sync=True), {}
     for name in NETWORKS:
-        made = lesson_model(name, dtype)
-        made.fit(lesson_rows(dtype), parallel=world, progress=False)
+        made = model(name, dtype, num_epoch=10)
+        made.fit(rows(20, dtype), parallel=world, progress=False)
         found.update({f"{name}:{key}": x for key, x in {**made.arg_params, **made.aux_params}.items()})
     if world.rank == 0:
         np.savez(path, **found)
@@ -120,14 +95,9 @@ def equal():
 
 
 def mnist_model(**settings):
-    """784-1024-1024-10, as in tests/benchmarks/workloads.py."""
-    x = sym.Variable("data")
-    for i, hidden in enumerate((1024, 1024), 1):
-        x = sym.Activation(
-            sym.FullyConnected(x, num_hidden=hidden, name=f"fc{i}"), act_type="relu", name=f"relu{i}"
-        )
-    net = sym.SoftmaxOutput(sym.FullyConnected(x, num_hidden=10, name="fc3"), name="softmax")
-    return tl.FeedForward(net, seed=0, learning_rate=0.05, momentum=0.9, **settings)
+    """784-1024-1024-10 with Adam, as in `workloads.py`."""
+    net = sym.SoftmaxOutput(perceptron("mnist-mlp"), name="softmax")
+    return tl.FeedForward(net, seed=0, optimizer="adam", learning_rate=0.001, **settings)
 
 
 def mnist_rows(batch=128, batches=40):
@@ -140,9 +110,9 @@ def mnist_rows(batch=128, batches=40):
 def time_exchange():
     """The least time of a step's exchange and of a bare `Allreduce`, taken in turn."""
     world = tl.parallel.world()
-    models = {"mlp8": lesson_model("mlp8", "float32", num_epoch=1), "mnist-mlp": mnist_model(num_epoch=1)}
+    models = {"mlp8": model("mlp8", "float32"), "mnist-mlp": mnist_model(num_epoch=1)}
     for name, made in models.items():
-        parts = Parts(world, mnist_rows(batches=1) if name == "mnist-mlp" else lesson_rows("float32"))
+        parts = Parts(world, mnist_rows(batches=1) if name == "mnist-mlp" else rows(20, "float32"))
         parts.reset()
         parts.iter_next()
         made.ranks = Ranks(world, parts)
@@ -175,16 +145,16 @@ def time_training():
     """Seconds of a training step, the least over epochs."""
     world = tl.parallel.world()
     told = []
-    made, rows = mnist_model(num_epoch=6), mnist_rows()
+    made, batches = mnist_model(num_epoch=6), mnist_rows()
     clock = [time.perf_counter()]
 
     def note(*_):
         told.append(time.perf_counter() - clock[0])
         clock[0] = time.perf_counter()
 
-    made.fit(rows, parallel=world, epoch_end_callback=note, progress=False)
+    made.fit(batches, parallel=world, epoch_end_callback=note, progress=False)
     if world.rank == 0:
-        print(min(told[1:]) / (rows.num_data / rows.batch_size))
+        print(min(told[1:]) / (batches.num_data / batches.batch_size))
 
 
 def speed():
@@ -206,15 +176,15 @@ def fail(kind, folder):
     """A training with a checkpoint after each epoch that a rank is killed in, raises in, or differs in."""
     world = tl.parallel.world()
     Path(f"{folder}/{world.rank}.pid").write_text(str(os.getpid()))
-    made = lesson_model("res6", "float32", num_epoch=10**6, seed=int(kind == "differing" and world.rank))
-    rows = lesson_rows("float32")
+    made = model("res6", "float32", num_epoch=10**6, seed=int(kind == "differing" and world.rank))
+    batches = rows(20, "float32")
     if kind == "raising" and world.rank:
-        rows = Raising(rows)
-    made.fit(
-        rows,
-        parallel=world,
-        epoch_end_callback=lambda epoch, *_: made.save(f"{folder}/net", epoch, states=True),
-    )
+        batches = Raising(batches)
+
+    def save(epoch, *_):
+        made.save(f"{folder}/net", epoch, states=True)
+
+    made.fit(batches, parallel=world, epoch_end_callback=save)
 
 
 class Raising:

@@ -108,8 +108,11 @@ def module(world, folder, inputs_need_grad=False):
     made.bind(batches.provide_data, batches.provide_label, inputs_need_grad=inputs_need_grad)
     settings = {"initializer": mx.init.Uniform(0.1), "optimizer_params": {"learning_rate": 0.1}}
     made.fit(batches, num_epoch=2, kvstore=mx.kv.create("dist_sync" if world else "local"), **settings)
-    arguments, _ = made.get_params()
-    return {name: x.asnumpy() for name, x in arguments.items()}
+    found = {name: x.asnumpy() for name, x in made.get_params()[0].items()}
+    if inputs_need_grad:
+        part = world.part(20) if world else slice(0, 20)
+        found["data"] = gathered(world, part, made.get_input_grads()[0].asnumpy(), (20, 4))
+    return found
 
 
 def jitted(world, folder):
@@ -147,11 +150,11 @@ def normalized(world, folder):
     return {**pieces, "dgamma": world.sum(dgamma.numpy()) if world else dgamma.numpy()}
 
 
-def gathered(world, part, rows_):
-    """All seven rows, of the ranks that have them."""
-    whole = np.zeros((7, 2))
+def gathered(world, part, rows_, shape=(7, 2)):
+    """All rows, of the ranks that have them."""
+    whole = np.zeros(shape, rows_.dtype)
     whole[part] = rows_
-    return world.sum(whole)
+    return world.sum(whole) if world else whole
 
 
 def stored(world, folder):
