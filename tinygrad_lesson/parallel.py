@@ -102,7 +102,7 @@ class World:
         if other is None:
             return
         first, second = (json.loads(self.told(text, root)) for root in (0, other))
-        key = next(k for k in {**first, **second} if first.get(k) != second.get(k))
+        key = next((k for k in {**first, **second} if first.get(k) != second.get(k)), "the order")
         prints = [all_[root].tobytes().hex()[:16] for root in (0, other)]
         raise BindError(
             f"{what}: rank {other} has another training than rank 0: fingerprints {prints[1]} and {prints[0]}; "
@@ -146,15 +146,18 @@ def launched() -> World | None:
     return world() if max(sizes, default=1) > 1 else None
 
 
-def of_kind(name: str, caller: str) -> World | None:
-    """The ranks that MXNet's name of a store asks for; None where it is one process.
+def of_store(kvstore: Any, caller: str) -> World | None:
+    """The ranks that a store of MXNet's has, or its name asks for; None where it is one process.
 
     Errors
         AttributeValueError for another name.
     """
-    if name not in LOCAL + DIST:
-        raise AttributeValueError(f"{caller}: {name!r:.80} is not here; known: {', '.join(LOCAL + DIST)}")
-    return world() if name in DIST else None
+    if not isinstance(kvstore, str):
+        found: World | None = getattr(kvstore, "world", None)
+        return found
+    if kvstore not in LOCAL + DIST:
+        raise AttributeValueError(f"{caller}: {kvstore!r:.80} is not here; known: {', '.join(LOCAL + DIST)}")
+    return world() if kvstore in DIST else None
 
 
 def ending_all(before: Callable[..., Any]) -> Callable[..., Any]:

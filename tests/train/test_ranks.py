@@ -14,6 +14,7 @@ import pytest
 import rank_scenarios
 from rank_scenarios import SCENARIOS
 
+import tinygrad_lesson as tl
 from tinygrad_lesson import parallel
 from tinygrad_lesson.engine.errors import AttributeValueError, DeviceError, DTypeError, ShapeError
 from tinygrad_lesson.train.batches import part_of
@@ -207,6 +208,13 @@ class Twice:
         assert type(array) is np.ndarray
         array *= 2
 
+    def Bcast(self, array, root):  # noqa: N802
+        """All have the same already."""
+
+    def Allgather(self, own, both):  # noqa: N802
+        """The other one has the same."""
+        both[:] = own
+
 
 def test_arrays_of_a_device_are_summed_on_the_host(xp):
     world, there = parallel.World(Twice()), xp.asarray(np.arange(3.0))
@@ -215,9 +223,23 @@ def test_arrays_of_a_device_are_summed_on_the_host(xp):
     assert world.mean(there).get().tolist() == [0.0, 2.0, 4.0]
 
 
+def test_ranks_train_on_a_device_too(xp):
+    """Two that have the same rows: the gradient is that of both halves, as in a batch that holds each row twice."""
+    net, X, y = rank_scenarios.classes()
+    halves = [np.concatenate([x[:5], x[:5], x[5:10], x[5:10]]) for x in (X, y)]
+    found = []
+    for world, ctx in ((parallel.World(Twice()), tl.gpu(0)), (None, tl.cpu())):
+        made = tl.FeedForward(net, ctx, num_epoch=1, seed=1, numpy_batch_size=10, learning_rate=0.1)
+        history = made.fit(*halves, parallel=world)
+        found.append((made.arg_params, history.loss))
+    for name, x in found[1][0].items():
+        np.testing.assert_allclose(found[0][0][name], x, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-5)
+
+
 def test_three_ranks_see_the_magnitudes_that_one_sees():
     """Each looks at its third of the elements; the borders lie inside of parameters, and one is longer than a block."""
-    sizes = {"fc1_weight": 100_001, "fc1_bias": 7, "fc2_weight": 30, "fc3_weight": 60_000}
+    sizes = {"fc1_weight": 200_001, "fc1_bias": 7, "fc2_weight": 30, "fc3_weight": 60_000}
     ends = np.cumsum([0, *sizes.values()]).tolist()
     segments = {name: slice(*pair) for name, pair in zip(sizes, itertools.pairwise(ends), strict=True)}
     gradients = np.random.default_rng(0).normal(size=ends[-1])

@@ -21,7 +21,7 @@ def create(name: str = "local") -> KVStore:
     """
     if not isinstance(name, str):
         raise TypeError(f"kvstore.create: name is {name!r:.80}, expected a string")
-    return KVStore(name, parallel.of_kind(name, "kvstore.create"))
+    return KVStore(name, parallel.of_store(name, "kvstore.create"))
 
 
 class KVStore:

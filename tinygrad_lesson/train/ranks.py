@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import parallel
+from tinygrad_lesson.arrays import on_host
 from tinygrad_lesson.engine.errors import BindError, DTypeError, ShapeError
 from tinygrad_lesson.engine.graph import Edge, Node, outputs_of
 from tinygrad_lesson.engine.infer import infer_shapes
@@ -24,7 +25,7 @@ from tinygrad_lesson.train.data import is_rows
 from tinygrad_lesson.train.monitor import GradientMonitor
 from tinygrad_lesson.train.states import told_settings
 
-BLOCK = 1 << 15  # elements whose magnitudes are summed in one go, so that they stay in the cache
+BLOCK = 1 << 16  # elements whose magnitudes are summed in one go, so that they stay in the cache
 
 
 class Parts:
@@ -95,7 +96,7 @@ class SharedMonitor(GradientMonitor):
 
     def batch(self) -> None:
         """Note this part of the gradients as they are now."""
-        sums = [np.abs(self.gradients[x], self.scratch[: x.stop - x.start]).sum() for x in self.own]
+        sums = [float(np.abs(self.gradients[x], self.scratch[: x.stop - x.start]).sum()) for x in self.own]
         self.batches.append(np.bincount(self.places, sums, len(self.names)) / self.sizes[self.wanted])
 
 
@@ -120,7 +121,7 @@ class Ranks:
                 told = {field.name: getattr(op, field.name) for field in dataclasses.fields(op)}
                 op = SyncBatchNorm(**told, share=self.share)
             mean = isinstance(op, MakeLoss) and size_of(known[Edge(node)]) == 1  # type: ignore[arg-type]
-            if mean or getattr(op, "normalization", "null") == "batch":
+            if mean or (getattr(op, "normalization", "") == "batch" and hasattr(op, "grad_scale")):
                 op = dataclasses.replace(op, grad_scale=op.grad_scale * self.share)
             return None if op is node.op else outputs_of(Node(op, inputs, node.label))
 
@@ -148,10 +149,10 @@ class Ranks:
         )
         for array in (*executor.flat_parameters.buffers.values(), *executor.states.values()):
             self.world.broadcast(array)
-        for generator in {
-            id(g): g for g in (model.generator, getattr(self.iterator, "generator", None)) if g
-        }.values():
-            self.same(generator)
+        self.same(model.generator)
+        order = getattr(self.iterator, "generator", None)
+        if isinstance(order, MXNetGenerator) and order is not model.generator:
+            self.same(order)
         stream = f"{model.generator.seed} {model.begin_epoch} {self.world.rank}"
         executor.generator = MXNetGenerator(int(hashlib.sha256(stream.encode()).hexdigest()[:7], 16))
 
@@ -185,7 +186,7 @@ class Ranks:
             BindError on all ranks if one has others.
         """
         digests = {
-            str(k): hashlib.sha256(x.tobytes()).hexdigest()
+            str(k): hashlib.sha256(on_host(x).tobytes()).hexdigest()
             for k, x in executor.flat_parameters.buffers.items()
         }
         self.world.agree("fit: the ranks have come apart", digests)
@@ -195,12 +196,7 @@ def joined(model: Any, given: Any, kvstore: Any, iterator: Any) -> tuple[Ranks |
     """How `fit` takes part in what it was given as `parallel` or `kvstore`, and the iterator for that."""
     if not isinstance(given, parallel.World | None):
         raise DTypeError(f"fit: parallel is {given!r:.80}, expected tl.parallel.world()")
-    stored = (
-        parallel.of_kind(kvstore, "fit: kvstore")
-        if isinstance(kvstore, str)
-        else getattr(kvstore, "world", None)
-    )
-    world = stored if given is None else given
+    world = parallel.of_store(kvstore, "fit: kvstore") if given is None else given
     if world is None or world.size == 1:
         return None, iterator
     if model.ctx.device_type != "cpu" and world.sync:

@@ -277,11 +277,7 @@ class Module(BaseModule):
             self.logger.warning("optimizer already initialized, ignoring...")
             return
         rows = self.data_shapes[0].shape[max(0, DataDesc.get_batch_axis(self.data_shapes[0].layout))]
-        self.world = (
-            parallel.of_kind(kvstore, "kvstore")
-            if isinstance(kvstore, str)
-            else getattr(kvstore, "world", None)
-        )
+        self.world = parallel.of_store(kvstore, "kvstore")
         if self.world is not None:
             rows *= self.world.size
             arrays = {**self.executor.arg_dict, **self.executor.aux_dict}
