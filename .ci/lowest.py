@@ -10,7 +10,7 @@ import tomllib
 from itertools import chain
 from pathlib import Path
 
-REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[\w,-]+\])?>=(?P<version>[\w.]+)(?:,|$)")
+REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[\w,-]+\])?>=(?P<version>[\w.]+)(?:[,;]|$)")
 
 
 def lowest(project: dict) -> list[str]:

@@ -443,6 +443,7 @@ ORACLES = {
     "Softmax": lambda op, x: special.softmax(x / op.temperature, axis=op.axis),
     "LogSoftmax": lambda op, x: special.log_softmax(x / op.temperature, axis=op.axis),
     "BatchNorm": batch_norm,
+    "SyncBatchNorm": batch_norm,
     "Dropout": dropout,
     "RandomNumbers": drawn,
     "RandomLike": drawn,

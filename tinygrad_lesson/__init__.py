@@ -27,7 +27,7 @@ from tinygrad_lesson.mxnet.custom import custom
 from tinygrad_lesson.op import FUNCTIONS, RESERVED, Op, attr, op
 
 if TYPE_CHECKING:
-    from tinygrad_lesson import train
+    from tinygrad_lesson import parallel, train
     from tinygrad_lesson.eager.batched import vmap
     from tinygrad_lesson.eager.forward import hessian, hvp, jacobian, jvp
     from tinygrad_lesson.eager.functions import fft, linalg
@@ -59,6 +59,7 @@ LATE = {
     "mx": "mx",
     "nn": "nn",
     "optim": "optim",
+    "parallel": "parallel",
     "train": "train",
     "FeedForward": "train",
     "NDArray": "mxnet.invoked",
@@ -176,6 +177,7 @@ __all__ = [
     "op",
     "operator",
     "ops",
+    "parallel",
     "rand",
     "randn",
     "random",

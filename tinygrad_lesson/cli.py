@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tinygrad_lesson import __version__
+from tinygrad_lesson import __version__, parallel
 from tinygrad_lesson.arrays import Context, require_device
 from tinygrad_lesson.check.target import check_at, named, ops_of
 from tinygrad_lesson.engine.errors import DeviceError, LessonError
@@ -45,9 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (LessonError, OSError, MemoryError) as error:
         without_output(error)
         print(f"tinygrad-lesson: {one_line(error)}", file=sys.stderr)
+        parallel.end_all()
         return 2
     except KeyboardInterrupt:
         print("tinygrad-lesson: stopped", file=sys.stderr)
+        parallel.end_all()
         return 130
 
 
@@ -89,7 +91,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="name the lesson's networks")
     listing.set_defaults(command=list_networks)
-    runs = commands.add_parser("run", help="train networks and write what came out")
+    runs = commands.add_parser(
+        "run", help="train networks and write what came out; under mpiexec -n N by N ranks"
+    )
     runs.add_argument("nets", nargs="*", metavar="NET", help="networks by name, or all (the default)")
     runs.add_argument("--epochs", type=positive, default=run.EPOCHS, metavar="N")
     runs.add_argument("--seed", type=natural, default=0, metavar="N", help="of the first weights")
@@ -173,6 +177,12 @@ def run_networks(asked: argparse.Namespace) -> int:
     unknown = [name for name in names if name not in NETWORKS]
     if unknown:
         raise LessonError(f"there is no network {unknown[0]!r:.80}; known: {', '.join(NETWORKS)}, or all")
+    ranks = parallel.launched()
+    if ranks and ranks.rank:  # rank 0 prints and writes
+        for name in names:
+            train(asked, name, ranks)
+        ranks.barrier()
+        return 0
     out: Path = asked.out
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -183,14 +193,7 @@ def run_networks(asked: argparse.Namespace) -> int:
     results = []
     for name in names:
         print(f"\n{name}: training for {asked.epochs} epochs")
-        result = run.train(
-            name,
-            epochs=asked.epochs,
-            seed=asked.seed,
-            batch_size=asked.batch_size,
-            device=asked.device,
-            log=print,
-        )
+        result = train(asked, name, ranks, print)
         results.append(result)
         report(result, changed)
         picture = run.write(result, out / name)
@@ -204,7 +207,15 @@ def run_networks(asked: argparse.Namespace) -> int:
         save_figure(plot_remedies(remedies.compare(epochs=asked.epochs))[0], out / "remedies.png")
     trained = sum(result.history.seconds for result in results)
     print(f"\ntraining {trained:.2f} s, in all {time.perf_counter() - began:.1f} s; results in {plain(out)}/")
+    if ranks:
+        ranks.barrier()
     return 0
+
+
+def train(asked: argparse.Namespace, name: str, ranks: Any, log: Any = None) -> run.Result:
+    """Train one network as it was asked for."""
+    settings = {key: getattr(asked, key) for key in ("epochs", "seed", "batch_size", "device")}
+    return run.train(name, **settings, log=log, parallel=ranks)
 
 
 def write_laboratory(asked: argparse.Namespace) -> int:

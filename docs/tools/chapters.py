@@ -56,12 +56,12 @@ DERIVATIVES = """
     op attr Tensor NDArray Op Context LessonError
 """
 OTHERS = {"tl.nn": nn, "tl.optim": optim}
-LISTED = ("train", "check", "viz", "random")
+LISTED = ("train", "check", "viz", "random", "parallel")
 PLUMBING = """
     FlatUpdater FusedUpdate GradientMonitor Falling Binary Distance BatchEndParam InPlace State flat log_line
 """  # of modules in `tl.train`: what they are built of
 RESULTS = """
-    Culprit Diagnosis Divergence Entry History NonFinite OpError GradientError Report Taylor LessonError
+    Culprit Diagnosis Divergence Entry History NonFinite OpError GradientError Report Taylor LessonError World
 """  # which are given, never made by a user: how they are called says nothing
 SPELLINGS = "Symbol group var variable operator"  # further names for what has one, and the first on its page
 MXNETS = "model mod io nd autograd optimizer lr_scheduler init metric callback mon kvstore operator random"

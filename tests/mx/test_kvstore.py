@@ -78,7 +78,7 @@ def test_what_a_store_refuses():
         (lambda: store.save_optimizer_states("x"), "call set_optimizer first"),
         (lambda: store.row_sparse_pull(9), "sparse storage is not here"),
         (lambda: store.set_gradient_compression({"type": "2bit"}), "not supported for this type of kvstore"),
-        (lambda: mx.kv.create("dist_sync"), "is not here, which is one process"),
+        (lambda: mx.kv.create("dist_async"), "'dist_async' is not here; known: local"),
     ):
         with pytest.raises(mx.MXNetError, match=told):
             wrong()

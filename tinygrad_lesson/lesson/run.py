@@ -75,8 +75,12 @@ def train(
     rows: Lesson | None = None,
     log: Callable[[str], Any] | None = None,
     progress: bool | None = None,
+    parallel: Any = None,
 ) -> Result:
-    """Train one of `NETWORKS` as the lesson does; `seed` draws the first weights, the rows stay."""
+    """Train one of `NETWORKS` as the lesson does; `seed` draws the first weights, the rows stay.
+
+    With `parallel`, which is `tl.parallel.world()`, all ranks train it together.
+    """
     rows = load() if rows is None else rows
     if not 1 <= batch_size <= len(rows.train_data):
         raise LessonError(
@@ -96,7 +100,7 @@ def train(
         **network.training,
     )
     batches = NDArrayIter(rows.train_data, rows.train_label, batch_size, label_name="label")
-    history = model.fit(batches, log=log, progress=progress, keep=KEPT)
+    history = model.fit(batches, log=log, progress=progress, keep=KEPT, parallel=parallel)
     probabilities = model.predict(rows.test_data)
     table = confusion_table(probabilities, rows.test_label, KINDS)
     right = accuracy(probabilities, rows.test_label)

@@ -10,7 +10,15 @@ import numpy as np
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.files import Cursor
 from tinygrad_lesson.random import MXNetGenerator
-from tinygrad_lesson.train.batches import CSVIter, DataBatch, DataDesc, DataIter, PrefetchingIter, ResizeIter
+from tinygrad_lesson.train.batches import (
+    CSVIter,
+    DataBatch,
+    DataDesc,
+    DataIter,
+    PrefetchingIter,
+    ResizeIter,
+    part_of,
+)
 from tinygrad_lesson.train.data import NDArrayIter
 
 
@@ -48,14 +56,14 @@ class MNISTIter(NDArrayIter):
             raise ShapeError(
                 f"MNISTIter: {len(images)} images in {image!r} and {len(labels)} labels in {label!r}"
             )
-        rows = len(images) // num_parts
-        part = slice(part_index * rows, (part_index + 1) * rows)
-        data = images[part].astype(np.float32) * np.float32(1 / 256)
+        part = part_of(len(images), part_index, num_parts)
+        data, rows = images[part].astype(np.float32) * np.float32(1 / 256), part.stop - part.start
         data = data.reshape(rows, -1) if flat else data[:, None]
         super().__init__(
             data.reshape(rows, *input_shape) if input_shape else data, labels[part], batch_size, shuffle, "discard",
             generator=MXNetGenerator(seed),
         )  # fmt: skip
+        self.num_parts = num_parts
 
 
 def read_bytes(path: str, axes: int) -> np.ndarray:

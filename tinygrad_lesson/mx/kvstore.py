@@ -1,47 +1,43 @@
-"""`mx.kvstore`: arrays by key, which gradients are pushed to and weights pulled from; in one process."""
+"""`mx.kvstore`: arrays by key, which gradients are pushed to and weights pulled from, by one process or several."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_lesson.engine.errors import AttributeValueError, BindError, DeviceError, DTypeError
+from tinygrad_lesson import parallel
+from tinygrad_lesson.engine.errors import BindError, DeviceError, DTypeError
 from tinygrad_lesson.files import Cursor, write_whole
-from tinygrad_lesson.mxnet.ndarray import NDArray
+from tinygrad_lesson.mxnet.ndarray import NDArray, bare
 from tinygrad_lesson.train.optimizer import Optimizer, get_updater
-
-KINDS = ("local", "device", "local_update_cpu", "local_allreduce_cpu", "local_allreduce_device", "nccl")
 
 
 def create(name: str = "local") -> KVStore:
-    """An empty store.
+    """An empty store; ``"dist_sync"`` is that of all ranks (docs/parallel.md).
 
     Errors
-        TypeError for a name that is no text; AttributeValueError for one of several machines, or an unknown one.
+        TypeError for a name that is no text; AttributeValueError for an unknown one, such as ``"dist_async"``;
+        DeviceError if ranks are wanted and there is no mpi4py.
     """
     if not isinstance(name, str):
         raise TypeError(f"kvstore.create: name is {name!r:.80}, expected a string")
-    if name not in KINDS:
-        raise AttributeValueError(
-            f"kvstore.create: {name!r:.80} is not here, which is one process: {', '.join(KINDS)}"
-        )
-    return KVStore(name)
+    return KVStore(name, parallel.of_store(name, "kvstore.create"))
 
 
 class KVStore:
     """Arrays by key, a number or a text; keys of one store are of one kind.
 
     What is pushed is summed over the list that is given and takes the place of what is stored, unless there is an
-    updater: then ``updater(key, sum, stored)`` changes it.
+    updater: then ``updater(key, sum, stored)`` changes it. Of several ranks in a `world`, what is pushed is summed over
+    all of them, and what rank 0 stores first is stored by all.
 
     Source
-        MXNet 1.9, ``mx.kvstore.KVStore`` of the kind `local`.
+        MXNet 1.9, ``mx.kvstore.KVStore`` of the kinds `local` and `dist_sync`.
     """
 
-    rank, num_workers = 0, 1
-
-    def __init__(self, type: str) -> None:
-        self.type = type
+    def __init__(self, type: str, world: parallel.World | None = None) -> None:
+        self.type, self.world = type, world
+        self.rank, self.num_workers = (world.rank, world.size) if world else (0, 1)
         self.stored: dict[int | str, NDArray] = {}
         self.updater: Callable[..., Any] | None = None
 
@@ -70,6 +66,8 @@ class KVStore:
             if one in self.stored:
                 raise BindError(f"KVStore: duplicate init of key {one!r}")
             self.stored[one] = array.copy()
+            if self.world is not None:
+                self.world.broadcast(bare(self.stored[one]))
 
     def push(self, key: Any, value: Any, priority: int = 0) -> None:
         """Give arrays to a key: their sum is stored, or taken by the updater.
@@ -82,6 +80,8 @@ class KVStore:
             total = parts[0].copy()
             for part in parts[1:]:
                 total += part
+            if self.world is not None:
+                self.world.sum(bare(total))
             if self.updater is None:
                 total.copyto(stored)
             else:
@@ -124,6 +124,11 @@ class KVStore:
             DeviceError.
         """
         raise DeviceError("Gradient compression is not supported for this type of kvstore")
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here."""
+        if self.world is not None:
+            self.world.barrier()
 
     def set_optimizer(self, optimizer: Optimizer) -> None:
         """Let an optimizer change what is stored by what is pushed."""

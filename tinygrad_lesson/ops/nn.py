@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 
 import numpy as np
 
@@ -169,14 +170,14 @@ class BatchNorm(Op):
         axes, shape = reduced_axes(data.ndim, self.axis, exclude=True), self.aligned(data.ndim)
         given, data = data, with_room(xp, data)
         if self.uses_batch:
-            mean = xp.mean(data, axis=axes)
+            mean = self.pooled(xp, xp.mean(data, axis=axes))
         else:  # a copy, since training changes the state
             half = moving_mean.dtype == HALF
             mean = with_room(xp, moving_mean) if half else xp.positive(moving_mean)
             var = with_room(xp, moving_var)
         centred = xp.subtract(data, xp.reshape(mean, shape))
         if self.uses_batch:
-            var = xp.mean(xp.square(centred), axis=axes)
+            var = self.pooled(xp, xp.mean(xp.square(centred), axis=axes))
             moving_mean = self.moved(xp, moving_mean, mean)
             moving_var = self.moved(xp, moving_var, var)
         deviation = xp.sqrt(xp.add(var, self.eps))
@@ -185,6 +186,14 @@ class BatchNorm(Op):
         y = xp.add(y, xp.reshape(beta, shape))
         y = y if data is given else rounded(xp, y, given.dtype)
         return y, mean, xp.divide(1, deviation), moving_mean, moving_var
+
+    def pooled(self, F, mean):
+        """The mean over the whole batch, of which these rows are a part: they are all of it."""
+        return mean
+
+    def shared(self, F, g):
+        """The gradient that these rows have from a statistic of the whole batch."""
+        return g
 
     def moved(self, xp, state, batch):
         """A moving statistic after a batch."""
@@ -208,12 +217,12 @@ class BatchNorm(Op):
         def data_gradient():
             if not (self.uses_batch or self.batch_gradient):
                 return g * align(scale)
-            mean_g, mean_gn = F.mean(g, **others), F.mean(g * normal, **others)
+            mean_g, mean_gn = (self.pooled(F, F.mean(x, **others)) for x in (g, g * normal))
             dx = align(scale) * (g - align(mean_g) - normal * align(mean_gn))
             if g_mean is not None:
-                dx = dx + align(F.widen(g_mean) / count)
+                dx = dx + align(F.widen(self.shared(F, g_mean)) / count)
             if g_inverse is not None:
-                dx = dx - align(F.widen(g_inverse * inverse * inverse) / count) * normal
+                dx = dx - align(F.widen(self.shared(F, g_inverse) * inverse * inverse) / count) * normal
             return dx
 
         def gamma_gradient():
@@ -228,3 +237,57 @@ class BatchNorm(Op):
         switches = ("fix_gamma", "is_train", "use_global_stats", "output_mean_var")
         op = cls(eps=0.1, axis=axis, **{name: draw.boolean() for name in switches})
         return op, {"data": draw.distinct(shape), "moving_var": draw.array((shape[axis],), low=0.5, high=2)}
+
+
+@op
+class SumOverRanks(Op):
+    """The sum of `x` over all ranks, on each of them: see `parallel.world`. Where there are none, `x`.
+
+    What the ranks bring down is the sum of their losses, so the gradient is summed over them too.
+    """
+
+    host_only = "ranks tell each other what lies in the processor's memory"
+    traceable = False
+
+    def shape(self, x):
+        return x
+
+    def forward(self, xp, x):
+        y = xp.array(x, order="C")
+        importlib.import_module("tinygrad_lesson.parallel").over_ranks([y])
+        return y
+
+    def vjp(self, F, g, y, x):
+        return (F.sum_over_ranks(g),)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape())}
+
+    def oracle(self, x):
+        return x
+
+
+@op
+class SyncBatchNorm(BatchNorm):
+    """`BatchNorm` with the mean and variance of the rows of all ranks: see `parallel.world`.
+
+    `share` is the part of all rows that this rank has.
+
+    Shapes
+        as for `BatchNorm`
+    """
+
+    host_only = SumOverRanks.host_only
+    traceable = False
+    share: float = attr(1.0, minimum=0, maximum=1, doc="how many of all rows this rank has, as a fraction")
+
+    def pooled(self, F, mean):
+        """The mean over the rows of all ranks."""
+        if hasattr(F, "sum_over_ranks"):
+            return F.sum_over_ranks(mean * self.share)
+        return SumOverRanks().forward(F, mean * self.share)
+
+    def shared(self, F, g):
+        """The gradient that this rank's rows have from a statistic of all rows."""
+        return F.sum_over_ranks(g) * self.share

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_lesson.engine.errors import ShapeError
+from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.mxnet.bound import as_ndarray
 
 Array = npt.NDArray[Any]
@@ -61,6 +61,22 @@ class DataBatch:
     def __str__(self) -> str:
         shapes = [None if part is None else [x.shape for x in part] for part in (self.data, self.label)]
         return "{}: data shapes: {} label shapes: {}".format(type(self).__name__, *shapes)
+
+
+def part_of(rows: int, part_index: int, num_parts: int) -> slice:
+    """Part number `part_index` of as many rows, in `num_parts` parts of one size; rows left over are in none.
+
+    Errors
+        AttributeValueError for a part that is not there; ShapeError where there are more parts than rows.
+    """
+    if not 0 <= part_index < num_parts:
+        raise AttributeValueError(
+            f"part_index is {part_index}, expected 0 to {num_parts - 1}, below num_parts"
+        )
+    if rows < num_parts:
+        raise ShapeError(f"num_parts is {num_parts}, but there are {rows} rows")
+    each = rows // num_parts
+    return slice(part_index * each, (part_index + 1) * each)
 
 
 class DataIter:
@@ -233,7 +249,7 @@ class CSVIter(DataIter):
     """Batches of the lines of a file with numbers between commas, and labels from another one, or 0.
 
     With `round_batch` a last batch that is not full is filled with the first lines, and the next epoch begins behind
-    them; without, with lines of the batch before.
+    them; without, with lines of the batch before. `num_parts` and `part_index` take one of equal parts of the lines.
 
     Shapes
         data (batch_size, *data_shape), labels (batch_size, *label_shape), without an axis if that is (1,)
@@ -252,6 +268,9 @@ class CSVIter(DataIter):
         data_name: str = "data",
         label_name: str = "softmax_label",
         dtype: Any = np.float32,
+        *,
+        num_parts: int = 1,
+        part_index: int = 0,
     ) -> None:
         super().__init__(operator.index(batch_size))
         self.data = read_lines(data_csv, tuple(data_shape), dtype)
@@ -261,6 +280,8 @@ class CSVIter(DataIter):
         self.label = zeros if label_csv is None else read_lines(label_csv, shape, np.float32)
         if len(self.label) != rows:
             raise ShapeError(f"CSVIter: {len(self.label)} lines of labels for {rows} of data")
+        self.num_parts, part = num_parts, part_of(rows, part_index, num_parts)
+        self.data, self.label = self.data[part], self.label[part]
         self.round_batch, self.start, self.end = round_batch, -self.batch_size, 0
         self.provide_data = [DataDesc(data_name, (self.batch_size, *data_shape), dtype)]
         self.provide_label = [DataDesc(label_name, (self.batch_size, *shape))]

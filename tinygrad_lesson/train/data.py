@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, LessonError, ShapeError
 from tinygrad_lesson.mxnet.bound import as_ndarray, as_numbers
 from tinygrad_lesson.random import MXNetGenerator, default_generator
-from tinygrad_lesson.train.batches import DataBatch, DataDesc
+from tinygrad_lesson.train.batches import DataBatch, DataDesc, part_of
 
 Array = npt.NDArray[Any]
 Arrays = npt.ArrayLike | Sequence[npt.ArrayLike] | Mapping[str, npt.ArrayLike]
@@ -57,7 +57,8 @@ class NDArrayIter:
     `data` and `label` are an array, a list of arrays, or a dictionary by name; two or more in a list are called
     ``_0_data``, ``_1_data`` and so on. A list of numbers, or of lists of them, is one array. A last batch that is not
     full is filled with the first rows (`last_batch_handle` ``"pad"``), left out (``"discard"``), or kept to begin the
-    next epoch with (``"roll_over"``). With `shuffle`, each epoch has its own order, drawn from `generator`.
+    next epoch with (``"roll_over"``). With `shuffle`, each epoch has its own order, drawn from `generator`. `num_parts`
+    and `part_index` take one of equal parts of the rows, for one of several ranks.
 
     Shapes
         Each array (rows, ...), with the same number of rows; in a batch (batch_size, ...).
@@ -82,6 +83,8 @@ class NDArrayIter:
         *,
         generator: MXNetGenerator | None = None,
         dtype: npt.DTypeLike = np.float32,
+        num_parts: int = 1,
+        part_index: int = 0,
     ) -> None:
         """Go to the start of the first epoch."""
         if last_batch_handle not in ("pad", "discard", "roll_over"):
@@ -89,7 +92,9 @@ class NDArrayIter:
             raise AttributeValueError(f"last_batch_handle is {last_batch_handle!r}, expected {expected}")
         self.data = _named(data, data_name, dtype)
         self.label = [] if label is None else _named(label, label_name, dtype)
-        self.num_data = _rows(self.data + self.label)
+        self.num_parts, part = num_parts, part_of(_rows(self.data + self.label), part_index, num_parts)
+        self.data, self.label = ([(key, x[part]) for key, x in held] for held in (self.data, self.label))
+        self.num_data: int = part.stop - part.start
         most = self.num_data if last_batch_handle == "discard" else max(self.num_data, LARGE)
         if not 1 <= as_size(batch_size, "batch_size") <= most:
             raise ShapeError(f"batch_size is {batch_size}, expected 1 to {self.num_data}, the number of rows")

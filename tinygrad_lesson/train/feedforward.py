@@ -51,6 +51,7 @@ from tinygrad_lesson.train.interrupt import AT_ONCE, Whole
 from tinygrad_lesson.train.monitor import GradientMonitor
 from tinygrad_lesson.train.multipliers import refuse_unknown
 from tinygrad_lesson.train.predictors import Predictors
+from tinygrad_lesson.train.ranks import Ranks, SharedMonitor, joined
 from tinygrad_lesson.train.states import Course, States
 
 
@@ -117,6 +118,7 @@ class FeedForward:
         self.states: States | None = None  # where the next one goes on, and from which parameters
         self.states_of: Any = None
         self.whole = Whole()
+        self.ranks: Ranks | None = None  # while several train
         self.checks: list[ClassNumbers] = []  # of the labels in each batch
 
     def __repr__(self) -> str:
@@ -143,6 +145,8 @@ class FeedForward:
         log: Callable[[str], Any] | None = None,
         progress: bool | None = None,
         keep: Iterable[int] = (),
+        kvstore: Any = "local",
+        parallel: Any = None,
     ) -> History:
         """Train up to epoch `num_epoch` on arrays or on an iterator of batches.
 
@@ -152,6 +156,10 @@ class FeedForward:
         Ctrl-C is answered after the step that is being taken: KeyboardInterrupt is raised, the model has the
         parameters of that step, and the history holds the epochs that were whole. A second Ctrl-C does not wait;
         if it breaks a step, the parameters stay as they were.
+
+        With `parallel`, which is `tl.parallel.world()`, all ranks train together: each takes its part of the rows of
+        every batch. With the `kvstore` ``"dist_sync"`` each has rows of its own, and a batch is those of all. Only rank
+        0 calls callbacks, writes lines and shows the bar.
 
         Errors
             ShapeError or BindError naming the layer where a batch does not fit the symbol;
@@ -165,9 +173,13 @@ class FeedForward:
         epoch_ends = as_list(epoch_end_callback, "fit: epoch_end_callback")
         write = as_writer(log, logger)
         eval_data = as_pair(eval_data, "fit: eval_data")
-        iterator = self.batches(X, y, shuffle)
+        self.ranks, iterator = joined(self, parallel, kvstore, self.batches(X, y, shuffle))
         batches = first_batches(iterator)
         executor = self.bind_training(batches[0])
+        if self.ranks is not None:
+            self.ranks.join(self, executor, last)
+            if self.ranks.world.rank:
+                batch_ends, epoch_ends, write, progress = [], [], None, False
         self.checks = check_labels(executor, iterator, batches[0], eval_data)
         updater, monitor = self.start(executor)
         first = self.parameters(executor)
@@ -205,6 +217,8 @@ class FeedForward:
                             count = max(1, int(count * AT_ONCE / spent))
                     if not history.loss:
                         self.take_from(executor)
+                if self.ranks is not None:
+                    self.ranks.refuse_parted(executor)
             except KeyboardInterrupt:
                 with self.whole:
                     monitor.batches.clear()
@@ -215,6 +229,9 @@ class FeedForward:
                         self.take_from(executor)
                 raise
             finally:  # also of a training that ended in an error one can ask what happened
+                if self.ranks is not None:
+                    monitor.batches.clear()  # of this rank's part alone
+                self.ranks = None
                 monitor.epoch()
                 history.mean_abs_grad = monitor.mean_abs_grad
                 history.trained = Trained(self.symbol, batches, first, self.parameters(executor), kept)
@@ -269,8 +286,10 @@ class FeedForward:
             given = ", ".join(f"{name} {show(shape)}" for name, shape in shapes.items())
             raise BindError(f"fit: the batches hold {given}; the symbol also needs {missing[0]!r}")
         requests = {name: "null" if name in batch else "write" for name in names}
-        rows = len(next(iter(batch.values()))) if self.averages else 1
-        executor = with_loss_first(self.symbol, rows).simple_bind(self.ctx, requests, None, **shapes)
+        rows = len(next(iter(batch.values()))) if self.ranks is None else self.ranks.iterator.batch_size
+        symbol = with_loss_first(self.symbol, rows if self.averages else 1)
+        symbol = symbol if self.ranks is None else self.ranks.loss(symbol, shapes)
+        executor = symbol.simple_bind(self.ctx, requests, None, **shapes)
         executor.generator = self.generator
         self.fill(executor, [name for name in names if name not in batch])
         return executor
@@ -317,6 +336,8 @@ class FeedForward:
         updater = optimizer.FlatUpdater(
             self.optimizer, weight, grad, list(flat.segments.items()), self.symbol
         )
+        if self.ranks is not None:
+            return updater, SharedMonitor(self.ranks.world, grad, gradients.segments)
         return updater, GradientMonitor(grad, gradients.segments)
 
     def set_out(self, updater: Any, iterator: Any) -> Course:
@@ -341,7 +362,7 @@ class FeedForward:
         known, began = len(history.loss), time.perf_counter()
         run = executor.runner(True)
         takes = getattr(run, "any_rule", False) or updater.take(0)
-        at_once = not callbacks and hasattr(run, "train") and takes
+        at_once = not callbacks and hasattr(run, "train") and takes and self.ranks is None
         try:
             if at_once:
                 batches = whole_epoch(iterator)
@@ -380,6 +401,8 @@ class FeedForward:
             with self.whole:
                 executor.forward(is_train=True, **batch)
                 executor.backward()
+                if self.ranks is not None:
+                    self.ranks.exchange(executor)
                 losses.append(float(executor.outputs_now[0].mean(dtype=float)))
                 if not math.isfinite(losses[-1]):
                     refuse_loss(executor, np.array(losses[-1:]), number, epoch, number - 1)
@@ -390,6 +413,7 @@ class FeedForward:
                 callback(BatchEndParam(epoch, number, None, locals()))
         if not losses:
             raise ShapeError("fit: the iterator gave no batch")
+        losses = losses if self.ranks is None else self.ranks.losses(losses, monitor)
         with self.whole:
             monitor.epoch()
             history.loss.append(float(np.mean(losses)))

@@ -46,11 +46,12 @@ class TreeOptimizer:
     """A rule, such as ``rules.Adam(0.01)`` or one of your own, over any tree of parameters.
 
     The rate and the decay are those of the rule; the decay is that of all parameters. A leaf that is no float, or whose
-    gradient is None, stays as it is.
+    gradient is None, stays as it is. With `parallel`, which is `tl.parallel.world()`, a step follows the mean of the
+    gradients of all ranks; their first parameters must be the same.
     """
 
-    def __init__(self, rule: Optimizer) -> None:
-        self.rule = rule
+    def __init__(self, rule: Optimizer, parallel: Any = None) -> None:
+        self.rule, self.parallel = rule, parallel
         self.flat: dict[
             Any, FlatUpdater
         ] = {}  # by which parameters are changed together, their shapes and type
@@ -123,6 +124,8 @@ class TreeOptimizer:
             for leaf, (_, part) in zip(group, updater.segments, strict=True):
                 for whole, x in zip((updater.weight, updater.grad, *moments), leaf.arrays(), strict=True):
                     whole[part] = x
+            if self.parallel is not None:
+                self.parallel.mean(updater.grad)
             updater.step()
             for leaf, (_, part) in zip(group, updater.segments, strict=True):
                 leaf.take(updater.weight[part], [moment[part] for moment in moments])
@@ -219,14 +222,16 @@ def named(name: str) -> Callable[..., Any]:
                 settings |= dict(zip(ours, value if len(ours) > 1 else (value,), strict=True))
         if rest:
             settings["learning_rate"] = rest[0]
-        tree = TreeOptimizer(create(name, **settings))
+        parallel = settings.pop("parallel", None)
+        tree = TreeOptimizer(create(name, **settings), parallel)
         return tree if params is None else tree.over(params)
 
     cls = OPTIMIZERS[name]
     optimizer.__name__ = cls.__name__
     optimizer.__doc__ = (
         f"`rules.{cls.__name__}` over trees: ``{cls.__name__}(1e-3)``, or ``{cls.__name__}(params, lr=1e-3)``, which "
-        f"changes tensors in place.\n\nPyTorch's `lr`, `betas`, `eps` and `weight_decay` are understood too."
+        f"changes tensors in place.\n\nPyTorch's `lr`, `betas`, `eps` and `weight_decay` are understood too; "
+        "`parallel=tl.parallel.world()` takes the mean of the gradients of all ranks."
     )
     return optimizer
 

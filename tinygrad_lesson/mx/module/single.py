@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson import parallel
 from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.engine.errors import BindError, near
 from tinygrad_lesson.files import Cursor, write_whole
@@ -71,6 +72,7 @@ class Module(BaseModule):
         self.monitors: list[Any] = []
         self.updater: Any = None
         self.states_file: str | None = None
+        self.world: parallel.World | None = None  # all ranks, where they train together
 
     @staticmethod
     def load(prefix: str, epoch: int, load_optimizer_states: bool = False, **settings: Any) -> Module:
@@ -264,12 +266,21 @@ class Module(BaseModule):
         optimizer_params: Any = (("learning_rate", 0.01),),
         force_init: bool = False,
     ) -> None:
-        """Choose how parameters follow their gradients; these are divided by the number of rows in a batch."""
+        """Choose how parameters follow their gradients; these are divided by the number of rows in a batch.
+
+        With the `kvstore` ``"dist_sync"`` gradients are summed over all ranks, and a batch is that of all of them.
+        """
         self.require()
         if self.optimizer_initialized and not force_init:
             self.logger.warning("optimizer already initialized, ignoring...")
             return
         rows = self.data_shapes[0].shape[max(0, DataDesc.get_batch_axis(self.data_shapes[0].layout))]
+        self.world = parallel.of_store(kvstore, "kvstore")
+        if self.world is not None:
+            rows *= self.world.size
+            arrays = {**self.executor.arg_dict, **self.executor.aux_dict}
+            for name in (*self.param_names, *self.aux_names):
+                self.world.broadcast(bare(arrays[name]))
         names = dict(enumerate(self.param_names))
         if isinstance(optimizer, str):
             settings = {"rescale_grad": 1.0 / rows, **dict(optimizer_params)}
@@ -297,7 +308,11 @@ class Module(BaseModule):
 
     def borrow_optimizer(self, shared_module: Module) -> None:
         """Take the optimizer of another module, with its states."""
-        self.updater, self.numbers = shared_module.updater, shared_module.numbers
+        self.updater, self.numbers, self.world = (
+            shared_module.updater,
+            shared_module.numbers,
+            shared_module.world,
+        )
         self.optimizer_initialized = True
 
     def save_optimizer_states(self, fname: str) -> None:
@@ -341,6 +356,11 @@ class Module(BaseModule):
         """Change the parameters by their gradients."""
         self.require(optimizer=True)
         arguments, gradients = self.executor.arg_dict, self.executor.grad_dict
+        if self.world is not None:
+            flat = [] if self.inputs_need_grad else list(self.executor.flat_gradients.buffers.values())
+            each = [bare(gradients[name]) for name in self.param_names if gradients[name] is not None]
+            for array in flat or each:
+                self.world.sum(array)
         for name in self.param_names:
             if gradients[name] is not None:
                 self.updater(self.numbers[name], gradients[name], arguments[name])
