@@ -113,7 +113,7 @@ def place_for(op: Op, arrays: Sequence[Any]) -> Context:
 def on(place: Context) -> Iterator[Any]:
     """Work on a device inside; gives what computes there."""
     with place:
-        if place.device_type == "cpu":
+        if place.on_host:
             yield np
         else:
             module = cupy_for(place)

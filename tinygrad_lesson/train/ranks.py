@@ -199,7 +199,7 @@ def joined(model: Any, given: Any, kvstore: Any, iterator: Any) -> tuple[Ranks |
     world = parallel.of_store(kvstore, "fit: kvstore") if given is None else given
     if world is None or world.size == 1:
         return None, iterator
-    if model.ctx.device_type != "cpu" and world.sync:
+    if not model.ctx.on_host and world.sync:
         raise BindError("fit: sync=True needs batch normalization on the processor; leave it out on a GPU")
     parts = Parts(world, iterator, split=given is not None)
     return Ranks(world, parts), parts
