@@ -213,20 +213,25 @@ def histogram(a: NDArray, bins: Any = 10, range: Any = None) -> list[NDArray]:
 
 
 def amp_multicast(*data: NDArray, num_outputs: int | None = None, cast_narrow: bool = False) -> list[NDArray]:
-    """Arrays in the widest floating type among theirs, or the narrowest."""
+    """Arrays in the widest floating type among theirs, or with `cast_narrow` the narrowest.
+
+    `num_outputs` is how many there are, as MXNet wants it told.
+    """
     kinds = sorted({x.dtype for x in data}, key=lambda kind: kind.itemsize)
     made = [x.astype(kinds[0 if cast_narrow else -1]) for x in data]
     return made if len(made) > 1 else made[0]  # type: ignore[return-value]
 
 
 def reset_arrays(*arrays: NDArray, num_arrays: int | None = None) -> None:
-    """Write zeros into arrays."""
+    """Write zeros into arrays, of which there are `num_arrays`, as MXNet wants it told."""
     for x in arrays:
         x[:] = 0
 
 
 class CachedOp:
     """A symbol as a function of arrays, which come in the order of `list_inputs`; it is recorded like any operator.
+
+    `flags` are how MXNet plans it, and say nothing here.
 
     Errors
         BindError for another number of arrays.

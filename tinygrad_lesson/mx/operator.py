@@ -10,7 +10,7 @@ from tinygrad_lesson.mxnet.register import OPERATORS, describe
 
 
 class OperatorArguments(NamedTuple):
-    """What an operator takes: how many inputs and attributes, their names, and their kinds as texts."""
+    """What an operator takes: `narg` inputs and attributes, their `names`, and their `types` as texts."""
 
     narg: int
     names: list[str]
@@ -23,7 +23,7 @@ def get_all_registered_operators() -> list[str]:
 
 
 def get_operator_arguments(op_name: str) -> OperatorArguments:
-    """What an operator takes.
+    """What the operator called `op_name` takes.
 
     Errors
         AttributeValueError for a name that is no operator.
