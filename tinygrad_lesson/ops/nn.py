@@ -275,7 +275,7 @@ class SyncBatchNorm(BatchNorm):
     `share` is the part of all rows that this rank has.
 
     Shapes
-        as for `BatchNorm`
+        data (batch, channel, ...), gamma, beta, moving_mean, moving_var (channel,) -> as data
     """
 
     host_only = SumOverRanks.host_only

@@ -107,7 +107,8 @@ class BilinearResize(Resampled):
     ``like``: that of a second input; ``to_even_down`` and the like: the next even or odd size.
 
     Shapes
-        data (batch, channel, h, w) -> (batch, channel, height, width)
+        data (batch, channel, h, w), in mode ``like`` also like (..., ..., height, width)
+        -> (batch, channel, height, width)
 
     Source
         MXNet 1.9, `contrib.BilinearResize2D`.
