@@ -20,9 +20,11 @@ FAMILIES = {  # title of a page -> the files of `ops/` on it
     "Numbers: arithmetic, powers, activations": "elementwise activations constant",
     "Numbers: angles, rounding, comparisons": "functions rounding",
     "Numbers: special functions": "special gamma by_scipy finite",
-    "Arrays": "reduce order top movement repeated index advanced gather scans slopes creation random draws masked placed",
+    "Arrays": "reduce order top movement repeated index advanced gather scans slopes creation random draws masked "
+    "placed",
     "Linear algebra and Fourier transforms": "linear products linalg decompositions lapack factors fourier",
-    "Layers": "nn norms layers conv deconv pool columns image spatial regions aligned detection sequence recurrent resampled kept interleaved",
+    "Layers": "nn norms layers conv deconv pool columns image spatial regions aligned detection sequence recurrent "
+    "resampled kept interleaved",
     "Losses": "loss labels regression",
     "Optimizers' steps": "updates adaptive multi",
     "Old operators of MXNet": "legacy",

@@ -116,3 +116,10 @@ def test_a_request_of_null_leaves_an_input_out_of_a_check():
     mx.test_utils.check_numeric_gradient(symbol, at, grad_nodes={"x": "write", "steps": "null"})
     with pytest.raises(GradientError):  # where its steps lie, there is no derivative
         mx.test_utils.check_numeric_gradient(symbol, at, grad_nodes={"x": "write", "steps": "write"})
+
+
+def test_casts_to_shorter_floats_are_checked_in_double_precision():
+    x = mx.sym.Variable("x")
+    symbol = mx.sym.cast(mx.sym.square(mx.sym.cast(x, dtype="float16")), dtype="float32")
+    at = np.random.RandomState(0).uniform(-1, 1, (4, 10))
+    assert mx.test_utils.check_numeric_gradient(symbol, [at]).ok

@@ -20,8 +20,11 @@ from tinygrad_lesson.check.report import Entry, GradientError, Report
 from tinygrad_lesson.check.subject import SEED, evaluate
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import BindError, near
+from tinygrad_lesson.engine.graph import Edge, Node
+from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import Executor
+from tinygrad_lesson.ops.movement import Cast
 from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.run import available_runners
 
@@ -44,12 +47,14 @@ def check_numeric_gradient(
     """Gradients of `sym` at `location` (a list in order, or a dict) against differences, as `check.gradients`.
 
     Only those for `grad_nodes` if given: names, or a request by name, of which ``"null"`` leaves one out. The engine
-    chooses its steps and its error bars, in double precision: `numeric_eps`, `ctx`, `grad_stype_dict` and `dtype`
-    change nothing. With `rtol` or `atol` a difference within ``atol + rtol * |numeric|`` is let pass.
+    chooses its steps and its error bars, in double precision, to which casts to shorter floats are widened:
+    `numeric_eps`, `ctx`, `grad_stype_dict` and `dtype` change nothing. With `rtol` or `atol` a difference within
+    ``atol + rtol * |numeric|`` is let pass.
 
     Errors
         GradientError that carries the report; BindError for a location that does not fit the symbol.
     """
+    sym = in_doubles(sym)
     arguments = located(sym.list_arguments(), location, "location", np.float64)
     states = located(sym.list_auxiliary_states(), aux_states, "aux_states", np.float64)
     asked = {} if not isinstance(grad_nodes, Mapping) else grad_nodes
@@ -68,6 +73,15 @@ def check_numeric_gradient(
     if report.ok or (given and report.verdict == "wrong" and let_pass(report.worst, rtol or 0, atol or 0)):
         return report
     raise GradientError(report)
+
+
+def in_doubles(sym: Symbol) -> Symbol:
+    """The symbol without casts to floats, which would round what is compared."""
+
+    def rule(node: Node, inputs: tuple[Edge, ...]) -> Sequence[Edge] | None:
+        return inputs if isinstance(node.op, Cast) and np.dtype(node.op.type).kind == "f" else None
+
+    return Symbol(substitute(sym.heads, rule))
 
 
 def let_pass(entries: Sequence[Entry], rtol: float, atol: float) -> bool:
