@@ -98,3 +98,23 @@ def test_an_empty_batch_gives_an_empty_result_and_zero_gradients():
 def test_the_batch_size_may_come_from_the_result():
     op = FullyConnected(num_hidden=3, no_bias=True)
     assert op.complete([(None, 4), None], [(20, 3)]) == ([(20, 4), (3, 4)], [(20, 3)])
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [[1.0, 2.0], [2.0, 4.0]],
+        [[0.0, 0.0], [0.0, 0.0]],
+        [[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [1.0, 0.0, 1.0]],
+        [[0.0]],
+        [[[1.0, 2.0], [2.0, 4.0]], [[2.0, 1.0], [1.0, 3.0]]],
+    ],
+)
+def test_the_gradient_of_the_determinant_of_a_singular_matrix_is_its_minors(x):
+    x = np.array(x)
+    expected, n = np.zeros(x.shape), x.shape[-1]
+    for i, j in np.ndindex(n, n):
+        minor = np.delete(np.delete(x, i, axis=-2), j, axis=-1)
+        expected[..., i, j] = (-1) ** (i + j) * np.linalg.det(minor)
+    found = tl.grad(lambda t: tl.sum(tl.linalg.det(t)))(x).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-13)

@@ -78,7 +78,7 @@ class Inverse(OfMatrices):
 
 @op
 class Det(OfMatrices):
-    """The determinant of each matrix; its gradient is NaN where that is 0.
+    """The determinant of each matrix.
 
     Shapes
         x (..., n, n) -> (...), of one matrix (1,) with `vector`
@@ -97,7 +97,7 @@ class Det(OfMatrices):
 
     def vjp(self, F, g, y, x):
         shape = F.shape(x)
-        return (F.reshape(g * y, shape=(*shape[:-2], 1, 1)) * F.swapaxes(F.inv(x), -1, -2),)
+        return (F.reshape(g, shape=(*shape[:-2], 1, 1)) * F.cofactors(x),)
 
     def oracle(self, x):
         flat = x.reshape((-1, *x.shape[-2:]))
@@ -107,6 +107,51 @@ class Det(OfMatrices):
     @classmethod
     def sample(cls, draw):
         return cls(vector=draw.boolean()), {"x": cls.drawn(draw)}
+
+
+@op
+class Cofactors(OfMatrices):
+    """What each element of a square matrix is multiplied by in its determinant: ``det(x) * inv(x).T``.
+
+    Of a singular matrix it is the limit of that, which has no gradient: NaN.
+
+    Shapes
+        x (..., n, n) -> as x
+    """
+
+    analytic = True
+
+    def shape(self, x):
+        self.check(x)
+        return x
+
+    def forward(self, xp, x):
+        self.check(x.shape)
+        wide = with_room(xp, x)
+        y = np.linalg.det(wide)[..., None, None] * or_nan(np.linalg.inv, wide).swapaxes(-1, -2)
+        singular = np.isnan(y).any((-2, -1)) & np.isfinite(wide).all((-2, -1))
+        if singular.any():
+            u, s, vh = np.linalg.svd(wide[singular])
+            others = [np.prod(np.delete(s, i, axis=-1), axis=-1) for i in range(x.shape[-1])]
+            sign = np.linalg.det(u) * np.linalg.det(vh)
+            y[singular] = (sign[:, None, None] * u.conj() * np.stack(others, -1)[:, None]) @ vh.conj()
+        return rounded(xp, y, x.dtype)
+
+    def vjp(self, F, g, y, x):
+        inverse = F.swapaxes(F.inv(x), -1, -2)
+        along = F.sum(g * inverse, axis=(-2, -1), keepdims=True)
+        return (y * along - F.matmul(F.matmul(y, F.swapaxes(g, -1, -2)), inverse),)
+
+    def oracle(self, x):
+        y, n = np.zeros(x.shape), x.shape[-1]
+        for i, j in np.ndindex(n, n):
+            minor = np.delete(np.delete(x, i, axis=-2), j, axis=-1)
+            y[..., i, j] = (-1) ** (i + j) * np.linalg.det(minor)
+        return y
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": cls.drawn(draw)}
 
 
 @op
