@@ -301,3 +301,36 @@ def test_a_slope_that_rounding_swallows_is_not_called_wrong_at_any_seed():
             lambda x: tl.log(tl.exp(x[0]) + tl.exp(x[1])) - x[0], [102.0, 62.0, 3.5], seed=seed
         )
         assert report.verdict != "wrong", str(report)
+
+
+# What has no second witness, for it knows doubles alone.
+
+
+def hilbert(n):
+    return 1 / (np.arange(n)[:, None] + np.arange(n) + 1.0)
+
+
+@pytest.mark.parametrize("n", [6, 7])
+def test_a_pole_too_near_for_the_steps_is_no_kink(n):
+    report = check.pair(np.linalg.inv, lambda g, a: -np.linalg.inv(a).T @ g @ np.linalg.inv(a).T, hilbert(n))
+    assert report.verdict in ("ok", "cannot tell", "float noise"), str(report)
+
+
+def share(x):
+    return np.exp(x) / (1 + np.exp(x))
+
+
+@pytest.mark.parametrize(
+    ("f", "slope", "x"),
+    [
+        (lambda x: x * (0.5 + 0.5 * np.tanh(x / 2)), lambda x: share(x) * (1 + x * share(-x)), -37.48602666),
+        (lambda x: x * (0.5 + 0.5 * np.tanh(x / 2)), lambda x: share(x) * (1 + x * share(-x)), -42.07159826),
+        (lambda x: (x + 1e6) ** 2 - 1e12, lambda x: 2 * (x + 1e6), -1.07375763),
+        (lambda x: np.log(np.exp(x) + np.exp(-30.3)) - x, lambda x: share(x + 30.3) - 1, 7.63469329),
+    ],
+)
+def test_a_pair_that_is_stairs_of_its_own_rounding_is_not_called_wrong(f, slope, x):
+    for seed in range(4):
+        points = np.array([x, *np.random.default_rng(seed).uniform(0.9, 1.1, 3) * x])
+        report = check.pair(f, lambda g, x: g * slope(x), points, seed=seed)
+        assert report.verdict in ("ok", "cannot tell", "float noise"), str(report)

@@ -15,7 +15,7 @@ COARSEST = 2.0**-8  # the farthest at which numbers rounded to few digits should
 def noise_of(along: Along, size: float) -> np.ndarray:
     """How much the numbers of a function jitter by rounding; `size` is that of its input.
 
-    A function that does not move at all over a few roundings, but does over more, has been rounded
+    A function that hardly moves over a few roundings, but does over more, has been rounded
     to fewer digits on the way: its steps are its noise.
 
     Source
@@ -27,11 +27,12 @@ def noise_of(along: Along, size: float) -> np.ndarray:
     size = max(size, 1e-300)
     measured, values = jitter(along, size * FINE, is_stair=True)
     floor = EPS * np.max(np.abs(values), axis=0)
-    smooth = measured <= LITTLE * np.median(np.abs(np.diff(values, axis=0)), axis=0)
+    moves = np.median(np.abs(np.diff(values, axis=0)), axis=0)
+    smooth = measured <= LITTLE * moves
     if np.any(smooth & (measured > floor)):  # what is left of something smooth shrinks with the spacing
         smooth &= jitter(along, size * FINE / 8, is_stair=True)[0] < measured / 64
     measured = np.where(smooth, 0.0, measured)
-    still = np.all(values == values[0], axis=0)
+    still = moves == 0  # but for a step or two
     if still.any():
         coarse, _ = jitter(along, size * COARSE, is_stair=True)
         measured = np.where(still, np.maximum(measured, coarse), measured)
@@ -82,9 +83,14 @@ def beside(
         moves = np.max([np.abs(along(side * step) - here) for side in (1, -1)], axis=0)
     while spacing < farthest:
         stairs, values = jitter(along, spacing, is_stair=True)
-        bends = np.abs(np.diff(np.diff(values, axis=0) / np.diff(POINTS)[:, None], axis=0))
-        straight = np.any(bends <= 8 * np.finfo(values.dtype).eps * np.abs(values[1:-1]), axis=0)
-        stair = straight & (stairs > np.max(bends, axis=0) / SAFETY**2)
+        bends = np.diff(np.diff(values, axis=0) / np.diff(POINTS)[:, None], axis=0)
+        sizes = np.abs(bends)
+        straight = np.any(sizes <= 8 * np.finfo(values.dtype).eps * np.abs(values[1:-1]), axis=0)
+        # a step bends to one side and back; it may be alone, if it is what one rounding makes
+        back = np.where(bends[1:] * bends[:-1] < 0, np.minimum(sizes[1:], sizes[:-1]), 0).max(axis=0)
+        alone = (back > sizes.max(axis=0) / SAFETY) & (back <= SAFETY * EPS * farthest / COARSEST)
+        stairs = np.maximum(stairs, np.where(alone, back, 0))
+        stair = straight & (stairs > sizes.max(axis=0) / SAFETY**2)
         found.append(np.where(stair, stairs, 0.0))
         if spacing < STEPS[-1] / 16:
             around.append(jitter(along, spacing)[0])
