@@ -190,6 +190,16 @@ def test_numpy_functions_and_indexing_of_a_sample():
     np.testing.assert_allclose(logits(X, labels).numpy(), expected)
 
 
+def test_functions_of_each_sample_that_are_no_loop():
+    before = dict(LOOPED)
+    for f in (
+        lambda x: np.convolve(x, W[0], "same"), lambda x: np.convolve(x, x * x), np.median, np.gradient,
+        lambda x: np.quantile(x, 0.3), lambda x: tl.grad(lambda x: np.convolve(W[0], x).sum())(x),
+    ):  # fmt: skip
+        np.testing.assert_allclose(vmap(f)(X).numpy(), stacked(lambda x, f=f: f(Tensor(x)), X), rtol=1e-12)
+    assert before == LOOPED
+
+
 def test_a_place_beyond_the_end_is_an_error_and_no_part_of_the_next_sample():
     tables, places = np.arange(12.0).reshape(2, 3, 2), np.array([[0, -1], [2, 3]])
     for take in (

@@ -122,6 +122,7 @@ def loss(model, x):
 PLANS = {
     "a plan": lambda f: tl.jit(tl.value_and_grad(f)),
     "its derivative": lambda f: tl.value_and_grad(tl.jit(f)),
+    "a plan that keeps results alone": lambda f: tl.jit(tl.value_and_grad(tl.checkpoint(f))),
     "a plan in a plan": lambda f: tl.jit(tl.value_and_grad(tl.jit(f))),
     "of tangents": lambda f: tl.jit(
         lambda model, x: (tl.jvp(lambda x: f(model, x), [x], [x])[0], tl.grad(f)(model, x))
@@ -216,6 +217,19 @@ def test_a_plan_of_a_layer_takes_its_parameters_as_arguments():
     assert len(plan.programs) == 1
     again = copy.copy(plan)
     np.testing.assert_allclose(again(x, is_train=False).numpy(), plan(x, is_train=False).numpy())
+
+
+def test_a_plan_of_a_layer_may_look_at_a_float():
+    @dataclasses.dataclass
+    class Power:
+        weight: tl.Tensor
+
+        def __call__(self, x, by):
+            return self.weight * x**by if by > 1 else self.weight * x
+
+    layer = Power(tl.Tensor([2.0]))
+    plan = tl.jit(layer)
+    assert [plan(3.0 * np.ones(1), by).item() for by in (0.5, 2.0, 3.0)] == [6.0, 18.0, 54.0]
 
 
 def hidden(model, x):

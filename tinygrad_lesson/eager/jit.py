@@ -77,7 +77,7 @@ class Jitted:
             inputs, key, floats = self.inputs(arguments, named, False)
         program = self.program(key, inputs, (arguments, named), floats)
         if program is None:  # it looks at a float
-            return self(*arguments, **named)
+            return Jitted.__call__(self, *arguments, **named)
         if program.states:
             inputs += [inputs[s] if isinstance(s, int) else s for s in program.states]
         if recorded or program.moving or RECORDING.tracing or RECORDING.levels:
