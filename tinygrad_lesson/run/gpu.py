@@ -265,7 +265,7 @@ class DeviceRunner:
         `watched` gradients (steps, watched) come back once.
         """
         with on(self.place) as xp:
-            inputs, _ = self.inputs_of(batches)
+            inputs = self.inputs_of(batches)[0] if steps else {}
             kept = {name: xp.asarray(np.asarray(batches[name], x.dtype)) for name, x in inputs.items()}
             result, grad = self.result(loss), updater.grad
             losses, magnitudes = xp.empty(steps, result.dtype), xp.empty((steps, len(watched)), grad.dtype)
