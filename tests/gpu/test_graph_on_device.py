@@ -304,7 +304,13 @@ def test_data_larger_than_the_device_come_in_halves(blocks, monkeypatch):
     monkeypatch.setattr(blocks, "FREE", blocks.FREE)
     blocks.FREE.append(2 * each * 2 + each)  # of which half: two batches, so that a half holds one
     try:
-        found = device[0].runner(True).train(device[1], 7, device[2], OUTPUT + "0", device[3])
+        run, given = device[0].runner(True), (device[2], OUTPUT + "0", device[3])
+        with blocks.counts.of() as seen:
+            run.train(device[1], 0, *given)  # as `fit` does first
+        assert seen.bytes_h2d < each
+        ready = run.steps
+        found = run.train(device[1], 7, *given)
+        assert run.steps is ready
     finally:
         blocks.FREE.pop()
     assert device[0].runner(True).steps[0].rows == 2

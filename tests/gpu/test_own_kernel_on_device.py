@@ -45,3 +45,12 @@ def test_it_runs_and_its_gradient_is_checked(blocks):
             cube(slope)
             np.testing.assert_allclose(tl.own_cube(x).numpy(), x.numpy() ** 3, rtol=1e-14)
             assert bool(tl.check.gradients(tl.own_cube, x)) is right
+
+
+def test_it_runs_in_a_plan(blocks):
+    x = tl.Tensor(np.linspace(-2, 2, 40).reshape(5, 8), device=tl.gpu(0))
+    with mock.patch.dict(OPS), mock.patch.dict(FUNCTIONS):
+        cube(3.0)
+        jitted = tl.jit(lambda x: tl.own_cube(x) * 2 + x)
+        for _ in range(2):
+            np.testing.assert_allclose(jitted(x).numpy(), 2 * x.numpy() ** 3 + x.numpy(), rtol=1e-14)

@@ -35,6 +35,17 @@ REDUCTIONS = {
 WITHOUT_OUT = ("minimum", "logical_and", "logical_or")  # CuPy 14.2 refuses min(out=) where CUB could serve
 
 
+class DeviceLowering(Lowering):
+    """As for the processor; an op may use what CuPy alone has."""
+
+    def line(self, step: Step) -> Line:
+        """The calls of one step, or that it runs its own `forward`."""
+        try:
+            return super().line(step)
+        except AttributeError as error:
+            return Line(step.op.label(), step.name, (), str(error))
+
+
 class DeviceRunner:
     """Carries out a plan on bound arrays of one device.
 
@@ -54,7 +65,7 @@ class DeviceRunner:
     ) -> None:
         self.plan, self.arrays = plan, arrays
         self.generator, self.place = generator, place
-        lowering = Lowering(plan)
+        lowering = DeviceLowering(plan)
         parts = [plan.setup, plan.forward, plan.backward, plan.update]
         told = [[(step, line) for step in joined(part) for line in lowering.lines(step)] for part in parts]
         self.told = told  # setup, forward, backward, update
@@ -254,7 +265,7 @@ class DeviceRunner:
         `watched` gradients (steps, watched) come back once.
         """
         with on(self.place) as xp:
-            inputs, _ = self.inputs_of(batches)
+            inputs = self.inputs_of(batches)[0] if steps else {}
             kept = {name: xp.asarray(np.asarray(batches[name], x.dtype)) for name, x in inputs.items()}
             result, grad = self.result(loss), updater.grad
             losses, magnitudes = xp.empty(steps, result.dtype), xp.empty((steps, len(watched)), grad.dtype)

@@ -168,21 +168,21 @@ class StepRunner(DeviceRunner):
     def train(
         self, batches: Mapping[str, Any], steps: int, updater: Any, loss: str, watched: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As of `DeviceRunner`, without the host between two steps."""
+        """As of `DeviceRunner`, without the host between two steps; with 0 of them all is made ready."""
         update = updater.made()
-        if not steps or is_number(self.buffers[self.plan.outputs[loss]]):
+        if is_number(self.buffers[self.plan.outputs[loss]]):
             return super().train(batches, steps, updater, loss, watched)
         with on(self.place):
             inputs, count = self.inputs_of(batches)
             if self.steps is None or not self.steps[0].fits(inputs, count, steps, update.places, watched):
-                most = max(LEAST, 1 << (steps - 1).bit_length())
+                most = max(LEAST, 1 << steps.bit_length())
                 noted = self.steps_of(batches, most, updater, loss, watched)
                 try:
                     self.steps = noted, self.step_of(noted, update.run)
                 except UnsuitedError:
                     return super().train(batches, steps, updater, loss, watched)
             noted, step = self.steps
-            for first, number in noted.pieces(batches, steps, updater.numbers(steps)):
+            for first, number in noted.pieces(batches, steps, updater.numbers(steps)) if steps else ():
                 self.take(step, noted, first, number)
             updater.num_update += steps
             return noted.noted(steps)
