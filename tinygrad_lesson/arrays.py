@@ -102,17 +102,15 @@ def references(found: Any, i: int) -> tuple[int, int]:
 ALONE = references([np.empty(1)[:]], 0)  # where the list knows the one, and that the other, and nobody else
 
 
-def taken(found: Any, i: int) -> Any:
-    """An array of a list as one's own: a copy, or itself if it is large and known to nobody else."""
-    if found[i].__class__ is not np.ndarray:
-        return own_copy(found[i])
-    if found[i].size > FEW and found[i].flags.writeable:
+def taken(found: Any, i: int, others: int = 0) -> Any:
+    """An array of a list as one's own: a copy, or itself if it is large and known to nobody but `others`."""
+    if found[i].size > FEW and found[i].__class__ is np.ndarray and found[i].flags.writeable:
         known, of_base = references(found, i)
         base = found[i].base
         whole = base is None or (of_base <= ALONE[1] and getattr(base, "nbytes", 0) == found[i].nbytes)
-        if whole and known <= ALONE[0]:
+        if whole and known <= ALONE[0] + others:
             return found[i]
-    return found[i].copy("K")
+    return own_copy(found[i])
 
 
 def on_host(x: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, Context, module_of, real, taken
+from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, Context, module_of, own_copy, real, taken
 from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, AS_TOLD_ON_DEVICES, ON_DEVICES, TENSORS, apply, typed
 from tinygrad_lesson.eager.hooks import hooked
 from tinygrad_lesson.eager.recording import RECORDING, UNRECORDED
@@ -128,13 +128,15 @@ def backward(
         raise GraphError(f"backward: {UNRECORDED}")
     if create_graph:
         raise GraphError("backward: x.grad is not recorded; write tl.grad(y, [x], create_graph=True)")
-    pairs = sweep([(self, seed_of(self, gradient, copied=False))], None)[::-1]
-    while pairs:
-        leaf, *g = pairs.pop()  # so that nothing else here knows the gradient
+    for pair in sweep([(self, seed_of(self, gradient, copied=False))], None):
+        leaf, g = pair
         tensor = leaf.values()
-        if tensor is not None and g[0] is not None:
-            g[0] = hooked(leaf, typed(g[0], tensor.dtype))
-            tensor.grad = wrap(taken(g, 0) if tensor.grad is None else tensor.grad.array + g[0])
+        if tensor is not None and g is not None:
+            new = hooked(leaf, typed(g, tensor.dtype))
+            if tensor.grad is not None:
+                tensor.grad = wrap(tensor.grad.array + new)
+            else:  # `g` and `new` know it here
+                tensor.grad = wrap(taken(pair, 1, 2) if new is g else own_copy(new))
 
 
 def changing(sign: str, function: Any) -> Any:
