@@ -35,7 +35,7 @@ class Answer(Op):
 
     def told(self, xp, answers):
         """1 if all of these hold."""
-        y = xp.ones((1,), dtype=bool)
+        y = xp.ones((1,), dtype="bool")
         for answer in answers:
             y = xp.logical_and(y, xp.all(answer))
         return xp.multiply(y, 1, dtype=self.answers)

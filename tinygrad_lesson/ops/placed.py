@@ -122,6 +122,7 @@ class Histogram(Op):
     """
 
     outputs = ("output0", "output1")
+    host_only = "its places are counted on the processor"
     differentiable = False
     traceable = False
     mixes_dtypes = True

@@ -67,7 +67,10 @@ class Printer:
                 place = words[call.out].text
                 if call.name == "copyto":
                     place, word = self.word(call.inputs[0], words), Word(self.word(call.inputs[1], words))
-                self.lines.append(f"{place}[...] = {word.text}")
+                anew = (
+                    not trace.values[call.out].shape and call.name != "copyto"
+                )  # NumPy makes a number of it
+                self.lines.append(f"{place} = {word.text}" if anew else f"{place}[...] = {word.text}")
             elif line_by_line or uses[call.out] > 1 or (uses[call.out] and len(word.text) > WIDTH // 2):
                 words[call.out] = self.line("t", word.text)
             else:
