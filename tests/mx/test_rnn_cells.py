@@ -1,6 +1,7 @@
 """Cells of recurrent networks beside MXNet 1.9.1, whose answers are in ``tests/data/mx_rnn.json``."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,9 @@ def test_cells_name_compute_and_differentiate_as_mxnet(name):
     expected = GOLDEN[name]
     symbol, states, shapes = unrolled(name)
     assert symbol.list_arguments() == expected["args"]
-    assert symbol.list_outputs() == expected["outs"]
+    assert [re.sub(r"concat\d+", "concat", n) for n in symbol.list_outputs()] == [
+        re.sub(r"concat\d+", "concat", n) for n in expected["outs"]
+    ]  # whose numbers count what was made before
     assert len(states) == expected["states"]
     if "internals" in expected:
         named = [

@@ -88,11 +88,22 @@ class BoxIou(Composite):
 
     @classmethod
     def sample(cls, draw):
-        def boxes(*shape):
-            low = draw.array((*shape, 2), low=0.0, high=0.5)
-            return np.concatenate([low, low + draw.array((*shape, 2), low=0.25, high=0.5)], axis=-1)
+        made = cls(draw.choice(FORMATS))
+        given = {"lhs": boxes(draw, (draw.integer(1, 3),)), "rhs": boxes(draw, (draw.integer(1, 2), 2), 1)}
+        if made.format == "center":
+            given = {
+                k: np.concatenate([x[..., :2] + 0.5, np.ones_like(x[..., 2:])], axis=-1)
+                for k, x in given.items()
+            }
+        return made, given
 
-        return cls(draw.choice(FORMATS)), {"lhs": boxes(draw.size()), "rhs": boxes(draw.size(), 2)}
+
+def boxes(draw, shape, at=0):
+    """Boxes for a sample, in two places far from each other; in one they lie on one another but for 0.15 and more."""
+    count = int(np.prod(shape))
+    place = np.array([[draw.choice((0.0, 3.0)), draw.choice((0.0, 3.0))] for _ in range(count)])
+    low = (place + (np.arange(count)[:, None] + at / 2) * 0.15).reshape(*shape, 2)
+    return np.concatenate([low, low + 1], axis=-1)
 
 
 @declares
@@ -184,16 +195,12 @@ class KeptBoxes(Suppressing):
 
     @classmethod
     def sample(cls, draw):
-        batch, n = draw.size(1, 2), draw.size(1, 4)
-        made = cls(
-            draw.choice((0.3, 0.6)), 0.2, draw.choice((-1, 2)), id_index=draw.choice((-1, 0)),
-            force_suppress=draw.boolean(),
-        )  # fmt: skip
-        low = draw.array((batch, n, 2), low=0.0, high=0.5)
-        scores = draw.array((batch, n, 1), low=0.1, high=0.9) + np.arange(n)[:, None] / 1000
-        classes = np.floor(draw.array((batch, n, 1), low=0.0, high=1.9))
-        high = low + draw.array((batch, n, 2), low=0.25, high=0.5)
-        return made, {"data": np.concatenate([classes, scores, low, high], axis=2)}
+        batch, n = draw.integer(1, 2), draw.integer(1, 4)
+        made = cls(draw.choice((0.1, 0.45)), 0.2, draw.choice((-1, 2)), force_suppress=draw.boolean())
+        order = np.array([[draw.integer(0, 9) for _ in range(n)] for _ in range(batch)]).argsort(axis=1)
+        scores = 0.3 + order[..., None] / 8
+        classes = np.array([[[draw.choice((0.0, 1.0))] for _ in range(n)] for _ in range(batch)])
+        return made, {"data": np.concatenate([classes, scores, boxes(draw, (batch, n))], axis=2)}
 
 
 @op

@@ -30,7 +30,7 @@ def shares(count: int, least: int, effort: float, enough: float) -> list[tuple[i
     """Begin and end of parts of `count` things for threads, each a multiple of `least`; one if the effort is small."""
     parts = min(-(-count // least), int(effort / enough))
     parts = 1 if parts < 2 else min(parts, threads())
-    each = -(-count // (parts * least)) * least
+    each = max(-(-count // (parts * least)), 1) * least
     return [(first, min(count, first + each)) for first in range(0, count, each)]
 
 
