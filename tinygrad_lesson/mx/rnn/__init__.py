@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from tinygrad_lesson.mx.rnn.cells import (
-    BaseRNNCell,
-    BidirectionalCell,
-    DropoutCell,
-    GRUCell,
-    LSTMCell,
-    ModifierCell,
-    ResidualCell,
-    RNNCell,
-    RNNParams,
-    SequentialRNNCell,
-    ZoneoutCell,
-)
+from tinygrad_lesson.mx.rnn.cells import BaseRNNCell, GRUCell, LSTMCell, RNNCell, RNNParams
 from tinygrad_lesson.mx.rnn.fused import FusedRNNCell
 from tinygrad_lesson.mx.rnn.sequences import (
     BucketSentenceIter,
@@ -22,6 +10,14 @@ from tinygrad_lesson.mx.rnn.sequences import (
     encode_sentences,
     load_rnn_checkpoint,
     save_rnn_checkpoint,
+)
+from tinygrad_lesson.mx.rnn.stacked import (
+    BidirectionalCell,
+    DropoutCell,
+    ModifierCell,
+    ResidualCell,
+    SequentialRNNCell,
+    ZoneoutCell,
 )
 
 __all__ = [

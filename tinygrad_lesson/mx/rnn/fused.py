@@ -10,17 +10,8 @@ import numpy as np
 from tinygrad_lesson import mxnet as sym
 from tinygrad_lesson.engine.errors import AttributeValueError, GraphError
 from tinygrad_lesson.mx.ndarray import NDArray, array
-from tinygrad_lesson.mx.rnn.cells import (
-    BaseRNNCell,
-    BidirectionalCell,
-    DropoutCell,
-    GRUCell,
-    LSTMCell,
-    RNNCell,
-    RNNParams,
-    SequentialRNNCell,
-    Start,
-)
+from tinygrad_lesson.mx.rnn.cells import BaseRNNCell, GRUCell, LSTMCell, RNNCell, RNNParams, Start
+from tinygrad_lesson.mx.rnn.stacked import BidirectionalCell, DropoutCell, SequentialRNNCell
 from tinygrad_lesson.mxnet.symbol import Symbol
 
 GATES = {
