@@ -125,12 +125,18 @@ class BaseRNNCell:
         are one symbol with `merge_outputs`, otherwise a list.
         """
         self.reset()
-        steps, outputs = as_steps(length, inputs, layout), []
         states = self.begin_state() if begin_state is None else begin_state
-        for step in steps:
+        return self._unrolled(length, inputs, states, layout, merge_outputs)
+
+    def _unrolled(
+        self, length: int, inputs: Any, states: list[Any], layout: str, merge: bool | None
+    ) -> tuple[Any, list[Any]]:
+        """All steps from these states on, for a cell that has not been used yet."""
+        outputs = []
+        for step in as_steps(length, inputs, layout):
             output, states = self(step, states)
             outputs.append(output)
-        return merged(outputs, layout) if merge_outputs else outputs, states
+        return merged(outputs, layout) if merge else outputs, states
 
     def unpack_weights(self, args: Mapping[str, NDArray]) -> dict[str, NDArray]:
         """Parameters with one array for each gate."""

@@ -54,21 +54,14 @@ class FusedRNNCell(BaseRNNCell):
         """Refused: the operator has all steps."""
         raise GraphError("a FusedRNNCell cannot be stepped; use unroll")
 
-    def unroll(
-        self,
-        length: int,
-        inputs: Any,
-        begin_state: Any = None,
-        layout: str = "NTC",
-        merge_outputs: bool | None = None,
+    def _unrolled(
+        self, length: int, inputs: Any, states: list[Any], layout: str, merge: bool | None
     ) -> tuple[Any, list[Any]]:
-        """As `BaseRNNCell.unroll`; the outputs are one symbol unless `merge_outputs` is False."""
-        self.reset()
+        """All of it by one operator, whose outputs are one symbol unless `merge` is False."""
         if isinstance(inputs, Symbol):
             data = inputs if layout == "TNC" else sym.SwapAxis(inputs, dim1=0, dim2=1)
         else:
             data = sym.Concat(*[sym.expand_dims(x, axis=0) for x in inputs], dim=0)
-        states = self.begin_state() if begin_state is None else begin_state
         first = sym.Flatten(sym.slice_axis(sym.SwapAxis(data, dim1=0, dim2=1), axis=1, begin=0, end=1))
         states = [state.like(first) if isinstance(state, Start) else state for state in states]
         rnn = sym.RNN(
@@ -80,7 +73,7 @@ class FusedRNNCell(BaseRNNCell):
         outputs: Any = rnn if count == 1 else rnn[0]
         if layout == "NTC":
             outputs = sym.SwapAxis(outputs, dim1=0, dim2=1)
-        if merge_outputs is False:
+        if merge is False:
             parts = sym.SliceChannel(outputs, axis=layout.find("T"), num_outputs=length, squeeze_axis=True)
             outputs = [parts[i] for i in range(length)]
         return outputs, [rnn[i] for i in range(1, count)]

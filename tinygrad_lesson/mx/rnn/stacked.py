@@ -79,21 +79,14 @@ class SequentialRNNCell(Holding):
             new += own
         return inputs, new
 
-    def unroll(
-        self,
-        length: int,
-        inputs: Any,
-        begin_state: Any = None,
-        layout: str = "NTC",
-        merge_outputs: bool | None = None,
+    def _unrolled(
+        self, length: int, inputs: Any, states: list[Any], layout: str, merge: bool | None
     ) -> tuple[Any, list[Any]]:
-        """All steps of the first cell, then of the next, and so on; as `BaseRNNCell.unroll`."""
-        self.reset()
-        states = self.begin_state() if begin_state is None else begin_state
+        """All steps of the first cell, then of the next, and so on."""
         new: list[Any] = []
         for i, (cell, own) in enumerate(zip(self._cells, self.parts(states), strict=True)):
             last = i == len(self._cells) - 1
-            inputs, own = cell.unroll(length, inputs, own, layout, merge_outputs if last else None)
+            inputs, own = cell.unroll(length, inputs, own, layout, merge if last else None)
             new += own
         return inputs, new
 
@@ -116,23 +109,16 @@ class BidirectionalCell(Holding):
         """Refused: one of the cells needs the end of the sequence first."""
         raise GraphError("a BidirectionalCell cannot be stepped; use unroll")
 
-    def unroll(
-        self,
-        length: int,
-        inputs: Any,
-        begin_state: Any = None,
-        layout: str = "NTC",
-        merge_outputs: bool | None = None,
+    def _unrolled(
+        self, length: int, inputs: Any, states: list[Any], layout: str, merge: bool | None
     ) -> tuple[Any, list[Any]]:
-        """As `BaseRNNCell.unroll`."""
-        self.reset()
+        """One cell from the first step on, the other from the last."""
         steps = as_steps(length, inputs, layout)
-        states = self.parts(self.begin_state() if begin_state is None else begin_state)
         (left, one), (right, other) = (
             cell.unroll(length, given, own, layout)
-            for cell, given, own in zip(self._cells, (steps, steps[::-1]), states, strict=True)
+            for cell, given, own in zip(self._cells, (steps, steps[::-1]), self.parts(states), strict=True)
         )
-        if merge_outputs:
+        if merge:
             sides = [merged(part, layout) for part in (left, right[::-1])]
             return sym.Concat(*sides, dim=2, name=f"{self._output_prefix}out"), [one, other]
         pairs = enumerate(zip(left, right[::-1], strict=True))
@@ -214,18 +200,11 @@ class ResidualCell(ModifierCell):
         """Both, added up."""
         return sym.elemwise_add(output, inputs, name=f"{output.name}_plus_residual")
 
-    def unroll(
-        self,
-        length: int,
-        inputs: Any,
-        begin_state: Any = None,
-        layout: str = "NTC",
-        merge_outputs: bool | None = None,
+    def _unrolled(
+        self, length: int, inputs: Any, states: list[Any], layout: str, merge: bool | None
     ) -> tuple[Any, list[Any]]:
-        """As `BaseRNNCell.unroll`."""
-        self.reset()
-        states = self.begin_state() if begin_state is None else begin_state
-        outputs, states = self.base_cell.unroll(length, inputs, states, layout, merge_outputs)
+        """The cell's steps, to whose outputs the inputs are added."""
+        outputs, states = self.base_cell.unroll(length, inputs, states, layout, merge)
         if isinstance(outputs, Symbol):
             whole = inputs if isinstance(inputs, Symbol) else merged(inputs, layout)
             return self.plus(outputs, whole), states
