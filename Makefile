@@ -22,6 +22,7 @@ $(VENV)/.base: pyproject.toml
 $(VENV)/.test: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	-$(BIN)/python -m pip install --quiet --editable '.[fast]'  # where llvmlite has no wheel, its tests are skipped
+	-$(BIN)/python -m pip install --quiet --editable '.[docs]'  # the same for the site, which a test builds
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.test
