@@ -14,6 +14,8 @@ from tinygrad_lesson.eager.captured import PLAIN, exact
 from tinygrad_lesson.eager.tensor import Tensor, operand
 from tinygrad_lesson.engine.errors import DTypeError
 
+LEAVES = (Tensor, np.ndarray, *PLAIN)  # most often one of the first
+
 
 def take_apart(
     x: Any,
@@ -60,7 +62,7 @@ def parts_of(x: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
 
     A field of a dataclass that is static, ``field(metadata={"static": True})``, is a setting and not held.
     """
-    if isinstance(x, PLAIN):
+    if isinstance(x, LEAVES):
         return None
     if isinstance(x, dict):
         return tuple(x), tuple(x.values())

@@ -392,6 +392,7 @@ class SlidingProductData(Products):
         x (num_filter, ..., batch), weight (num_filter, channel / num_group, *kernel) -> (channel, ..., batch)
     """
 
+    multilinear = 2
     function = "sliding_product_data"
     to: tuple[int, ...] = attr((), alias="shape", doc="shape of the result")
 
@@ -423,6 +424,7 @@ class SlidingProductWeight(Products):
         x (channel, ..., batch), g (num_filter, ..., batch) -> (num_filter, channel / num_group, *kernel)
     """
 
+    multilinear = 2
     function = "sliding_product_weight"
 
     def shape(self, x, g):

@@ -16,6 +16,7 @@ class Movement(Op):
     """An op whose result is, as a rule, a view of its first input."""
 
     analytic = True
+    multilinear = 1
     view = True
 
 
@@ -24,6 +25,7 @@ class Identity(Op):
     """A copy of `x`."""
 
     analytic = True
+    multilinear = 1
 
     def shape(self, x):
         return x

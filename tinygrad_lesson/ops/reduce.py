@@ -49,6 +49,7 @@ class Sum(WideningReduction):
     """Sum along `axis`."""
 
     analytic = True
+    multilinear = 1
 
     def forward(self, xp, x, out=None):
         return self.accumulate(xp, xp.sum, x, out)
@@ -67,6 +68,7 @@ class Mean(FloatReduction):
     """Arithmetic mean along `axis`."""
 
     analytic = True
+    multilinear = 1
     whole = True
 
     def forward(self, xp, x, out=None):
