@@ -254,3 +254,18 @@ def test_tangents_of_several_inputs_may_be_plain_numbers():
     assert jvp(lambda pair: pair[0] * pair[1], [(x, y)], [(1.0, 10.0)])[1].item() == 23
     with pytest.raises(ShapeError, match="1 tangents are given for 2 inputs"):
         jvp(lambda a, b: a * b, [x, y], [1.0])
+
+
+def test_places_have_no_tangent():
+    places, along = np.array([2.0, 1.0, 0.0]), np.ones(3)
+    assert jvp(tl.take, [X, places], [V, along])[1].numpy().tolist() == V[::-1].tolist()
+    assert jvp(lambda i: tl.take(X, i), [places], [along])[1].numpy().tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("f", [lambda x: x + 1.0, lambda x: x.reshape((3, 1)), lambda x: tl.concat(x, dim=0)])
+def test_a_graph_keeps_a_tangent_that_its_owner_changes(f):
+    given, p = V.copy(), Tensor(2.0, requires_grad=True)
+    y = (p * jvp(f, [X], [given])[1]).sum()
+    given[:] = 7.0
+    y.backward()
+    assert p.grad.item() == V.sum()

@@ -10,7 +10,6 @@ import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, grad, hessian
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.errors import ShapeError
-from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.run import RUNNERS, available_runners
 
 
@@ -101,18 +100,6 @@ def test_integers_are_summed_as_wide_as_numpy_does():
     assert tl.sum(np.ones(3, np.int16)).dtype == np.int64
     assert tl.sum(np.ones(3, bool)).item() == 3
     assert tl.mean(np.array([1, 2])).item() == 1.5
-
-
-def test_a_sum_over_axes_of_size_1_is_rewritten_to_a_reshape():
-    assert Sum(axis=(0, 2)).rewrite(Probe(), [(1, 3, 1)], "x") == ("reshape", (3,))
-    assert Sum(axis=1).rewrite(Probe(), [(1, 3, 1)], "x") is None
-
-
-class Probe:
-    """A namespace that tells what was asked of it."""
-
-    def reshape(self, x, shape):
-        return "reshape", shape
 
 
 HALVES = {

@@ -44,11 +44,48 @@ def plan_of(f, *inputs, passes=Passes()):
         (lambda x: -tl.exp(x) / tl.square(x), ["Exp", "Square", "Divide", "Negative"]),
         (lambda x: tl.exp(x) * tl.exp(x), ["Exp", "Multiply"]),
         (lambda x: tl.sum_like(tl.exp(x), x), ["Exp"]),
+        (lambda x: tl.sum(tl.reshape(tl.exp(x), (1, 3, 4)), axis=0), ["Exp"]),
+        (lambda x: tl.sum(tl.transpose(tl.exp(x)), axis=0), ["Exp", "Sum"]),
+        (
+            lambda x: tl.sum(tl.transpose(tl.exp(x)), axis=0, keepdims=True),
+            ["Exp", "Sum", "Reshape", "Identity"],
+        ),
+        (lambda x: tl.sum(tl.transpose(tl.exp(x))), ["Exp", "Sum"]),
         (lambda x: tl.exp(x) * np.ones((), np.float32), ["Exp"]),
     ],
 )
 def test_what_changes_nothing_is_left_out(f, left):
     assert plan_of(f, X) == left
+
+
+def test_a_sum_along_axes_that_are_turned_around_keeps_their_order():
+    x = np.random.default_rng(1).normal(size=(2, 3, 4))
+    assert plan_of(lambda x: tl.sum(tl.transpose(x), axis=1), x) == ["Transpose", "Sum"]
+    assert plan_of(lambda x: tl.sum(tl.transpose(x), axis=(0, 1)), x) == ["Sum"]
+    assert plan_of(lambda x: tl.sum(tl.transpose(x, (1, 2, 0)), axis=2), x) == ["Sum"]
+
+
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_a_traced_gradient_turns_images_where_they_become_rows_and_nowhere_else(kind):
+    draw = np.random.default_rng(2).normal
+    x, v, w, u = (draw(size=size) for size in ((5, 2, 8, 8), (3, 2, 3, 3), (4, 3, 3, 3), (16, 10)))
+
+    def loss(v, w):
+        y = tl.relu(tl.convolution(x, v, kernel=(3, 3), pad=(1, 1), num_filter=3, no_bias=True))
+        y = tl.pooling(y, kernel=(2, 2), stride=(2, 2), pool_type=kind)
+        y = tl.relu(tl.convolution(y, w, kernel=(3, 3), num_filter=4, no_bias=True))
+        return (tl.flatten(y) @ u).sum() ** 2
+
+    slopes, plan = tl.grad(loss, (0, 1)), tl.jit(tl.grad(loss, (0, 1)), runner="numpy")
+    for a, b in zip(plan(v, w), slopes(v, w), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-10)
+    (program,) = plan.programs.values()
+    steps = program.plan.forward
+    turns = [
+        s for s in steps if s.op.name == "Transpose" and len(program.plan.buffers[s.targets[0]].shape) == 4
+    ]
+    assert len(turns) == 3  # the data, before the rows and after them
+    assert all(s.op.batch_last for s in steps if s.op.name in ("Pooling", "PlaceMax", "SpreadWindows"))
 
 
 def test_zeros_and_ones_that_change_the_shape_or_the_type_are_kept():

@@ -23,7 +23,7 @@ from tinygrad_lesson.engine.errors import DTypeError, ShapeError
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
-from tinygrad_lesson.engine.tangents import diagonal, fitted, push
+from tinygrad_lesson.engine.tangents import fitted, push, summed
 
 Function = Callable[..., Any]
 
@@ -45,8 +45,13 @@ class Forward(Level):
 
     def apply(self, op: Op, tensors: Sequence[Tensor], every: bool) -> Any:
         """Results of an op with their tangents."""
-        if isinstance(op, Elementwise) and op.ours and op.results == 1 and op.differentiable:
-            found = self.elementwise(op, tensors)
+        if (
+            op.ours
+            and op.results == 1
+            and op.differentiable
+            and (op.multilinear or isinstance(op, Elementwise))
+        ):
+            found = self.bare(op, tensors)
             if found is not None:
                 return found
         below = tuple([t.below if t.level is self else t for t in tensors])
@@ -59,39 +64,39 @@ class Forward(Level):
             refuse_complex(op, [t for t in tangents if t is not None])
         if not MODULES and is_plain((*ys, *below, *tangents)):
             parts = [[None if t is None else t.array for t in part] for part in (tangents, ys, below)]
-            moved = [None if t is None else wrap(np.asarray(t)) for t in push(ARRAYS, op, *parts)]
+            along = [t for t in tangents if t is not None]
+            moved = [None if t is None else own(np.asarray(t), along) for t in push(ARRAYS, op, *parts)]
         else:
             moved = push(TENSORS, op, tangents, ys, below)
         pairs = zip(ys, moved, strict=True)
         return results_shown(op, [y if t is None else Dual(self, y, t) for y, t in pairs], every)
 
-    def elementwise(self, op: Op, tensors: Sequence[Any]) -> Dual | None:
+    def bare(self, op: Op, tensors: Sequence[Any]) -> Dual | None:
         """The result of bare arrays, on the shortest way; None where there is more to do."""
-        arrays, along = [], []
+        below, tangents, along = [], [], []
         for i, t in enumerate(tensors):
-            below = t
             if t.level is self:
-                below, tangent = t.below, t.tangent
+                tangent, t = t.tangent, t.below
                 if tangent.__class__ is not Tensor or tangent.node is not None or tangent.dtype.kind != "f":
                     return None
+                tangents.append(tangent)
                 along.append((i, tangent.array))
-            if below.__class__ is not Tensor or below.node is not None:
+            if t.__class__ is not Tensor or t.node is not None:
                 return None
-            arrays.append(below.array)
+            below.append(t)
         if RECORDING.tracing or MODULES:
             return None
+        arrays = [t.array for t in below]
         try:
             y = np.asarray(op.forward(np, *arrays))
         except Exception:
             return None  # `apply` says what is wrong
-        moved = diagonal(ARRAYS, op, along, y, arrays)
+        moved = summed(ARRAYS, op, along, y, arrays)
         if moved is None:
             return None
         if moved.shape != y.shape or moved.dtype != y.dtype:
             moved = fitted(ARRAYS, moved, y)
-        return Dual(
-            self, own(y, [t.below if t.level is self else t for t in tensors]), wrap(np.asarray(moved))
-        )
+        return Dual(self, own(y, below), own(np.asarray(moved), tangents))
 
     def parts(self, y: Any) -> tuple[Any, Any]:
         """A result of the function, and its tangent; None, which a gradient may hold, is its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from tinygrad_lesson.arrays import MODULES, is_array, placed_at, refuse_masked
 from tinygrad_lesson.eager.captured import PLAIN, exact
 from tinygrad_lesson.eager.tensor import Tensor, operand
 from tinygrad_lesson.engine.errors import DTypeError
+
+LEAVES = (Tensor, np.ndarray, *PLAIN)  # most often one of the first
 
 
 def take_apart(
@@ -60,18 +63,28 @@ def parts_of(x: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
 
     A field of a dataclass that is static, ``field(metadata={"static": True})``, is a setting and not held.
     """
-    if isinstance(x, PLAIN):
+    if isinstance(x, LEAVES):
         return None
     if isinstance(x, dict):
         return tuple(x), tuple(x.values())
     if isinstance(x, list | tuple):
         return (len(x),), x
-    if dataclasses.is_dataclass(x) and not isinstance(x, type):
-        static = {field.name: field.metadata.get("static", False) for field in dataclasses.fields(x)}
-        names = [name for name in static if not static[name]]
-        settings = [(name, getattr(x, name)) for name in static if static[name]]
-        return [*names, *settings], [getattr(x, name) for name in names]
-    return None
+    cls: Any = type(x)
+    fields = fields_of(cls)
+    if fields is None:
+        return None
+    names, static = fields
+    return [*names, *[(name, getattr(x, name)) for name in static]], [getattr(x, name) for name in names]
+
+
+@functools.cache
+def fields_of(cls: type) -> tuple[list[str], list[str]] | None:
+    """The names of what a dataclass holds, and of its settings; None for another class."""
+    if not dataclasses.is_dataclass(cls):
+        return None
+    fields = dataclasses.fields(cls)
+    static = [field.name for field in fields if field.metadata.get("static", False)]
+    return [field.name for field in fields if field.name not in static], static
 
 
 def put_together(x: Any, arrays: Iterator[Any], floats: bool = False) -> Any:

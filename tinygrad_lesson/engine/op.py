@@ -98,6 +98,7 @@ class Op:
     mixes_dtypes: ClassVar[bool] = False  # inputs may differ in element type in MXNet too
     whole: ClassVar[bool] = False  # of integers MXNet keeps the whole part of the result
     analytic: ClassVar[bool] = False  # `vjp` holds for complex numbers too
+    multilinear: ClassVar[int] = 0  # linear in each of so many first inputs; the others have no derivative
     ours: ClassVar[bool] = False  # its gradients are held to their shapes by tests, not at every call
     fits: ClassVar[bool] = False  # no gradient has to be compared with its input, or summed
 

@@ -29,9 +29,9 @@ def push(F: Any, op: Any, tangents: Sequence[Any], ys: Sequence[Any], inputs: Se
     if op.jvp is not None:
         found = op.jvp(F, tangents, ys if op.results > 1 else ys[0], *inputs)
         found = list(found) if op.results > 1 else [found]
-    elif is_own_transpose(F, op, ys, inputs):
+    elif op.multilinear or is_own_transpose(F, op, ys, inputs):
         along = [(i, t) for i, t in enumerate(tangents) if t is not None]
-        found = [diagonal(F, op, along, ys[0], inputs)]
+        found = [summed(F, op, along, ys[0], inputs)]
     else:
         found = transposed(F, op, tangents, ys, inputs)(F, [*ys, *inputs, *tangents])
     return [None if t is None else fitted(F, t, y) for t, y in zip(found, ys, strict=True)]
@@ -44,11 +44,20 @@ def is_own_transpose(F: Any, op: Any, ys: Sequence[Any], inputs: Sequence[Any]) 
     return op.ours or all(F.shape(x) == F.shape(ys[0]) for x in inputs)
 
 
-def diagonal(F: Any, op: Any, along: Sequence[tuple[int, Any]], y: Any, inputs: Sequence[Any]) -> Any:
-    """The tangent of an elementwise result, a sum over those inputs that have one; None for zero."""
+def summed(F: Any, op: Any, along: Sequence[tuple[int, Any]], y: Any, inputs: Sequence[Any]) -> Any:
+    """The tangent of the one result of an op, as a sum over those inputs that have one; None for zero.
+
+    A multilinear op is carried out with a tangent in the place of its input; the rule of an elementwise op is given a
+    tangent for a cotangent.
+    """
     total = None
     for i, t in along:
-        part = gradient_of(F, op, (t, y, *inputs), i)
+        if not op.multilinear:
+            part = gradient_of(F, op, (t, y, *inputs), i)
+        elif i < op.multilinear:
+            part = F.apply(op, (*inputs[:i], t, *inputs[i + 1 :]))
+        else:
+            part = None
         if part is not None:
             total = part if total is None else total + part
     return total

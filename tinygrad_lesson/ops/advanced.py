@@ -17,6 +17,7 @@ class Advanced(Op):
     """What the two ops have in common: an index of which some parts are inputs."""
 
     analytic = True
+    multilinear = 1
     mixes_dtypes = True
     traceable = False
     key: Key

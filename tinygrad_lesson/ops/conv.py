@@ -21,7 +21,7 @@ from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.namespace import array_namespace
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import show, size_of
-from tinygrad_lesson.ops.movement import Transpose
+from tinygrad_lesson.ops.movement import batch_first, batch_last, turned
 from tinygrad_lesson.ops.nn import BatchNorm
 
 
@@ -161,59 +161,23 @@ class Sliding(Op):
         return rounded(xp, y if reached == shape else y[self.inner(shape)], like.dtype)
 
 
-def batch_last(rank):
-    """The order of axes that brings the batch from the front to the end."""
-    return (*range(1, rank), 0)
-
-
-def batch_first(rank):
-    """The order of axes that brings the batch from the end to the front."""
-    return (rank - 1, *range(rank - 1))
-
-
-def turned(F, x):
-    """What a transposition to batch first makes `x` of, and the unary elementwise ops between; None without one."""
-    source, between = x, []
-    while isinstance(source.node.op, Elementwise) and len(source.node.inputs) == 1:
-        between.append(source.node.op)
-        (source,) = source.node.inputs
-    if source.node.op != Transpose(axes=batch_first(len(F.shapes[x]))):
-        return None
-    return source.node.inputs[0], between[::-1]
-
-
-def with_batch_last(F, x):
-    """`x` of a plan with its batch last.
-
-    It is taken from before the transposition to batch first where only unary elementwise ops have followed:
-    these are done anew on it, and the others are left out if nobody else wants them.
-    """
-    found = turned(F, x)
-    if found is None:
-        return F.transpose(x, axes=batch_last(len(F.shapes[x])))
-    y, between = found
-    for operation in between:
-        y = F.apply(operation, (y,))
-    return y
-
-
 def with_images_turned(F: Any, op: Any, inputs: Any) -> Any:
-    """`op` on images with the batch last, and its result turned; None unless all images come from there.
+    """`op` on images with the batch last, and its result turned; None unless some image comes from there.
 
     Convolution and pooling compute so; what is between them then needs no turning.
     """
     images = [x for x in inputs if F.shapes[x]]
-    rank = len(F.shapes[inputs[0]]) if inputs else 0
-    if rank < 3 or turned(F, inputs[0]) is None:
+    if not any(turned(F, x) is not None for x in images):
         return None
+    rank = len(F.shapes[images[0]])
     if isinstance(op, BatchNorm) and op.axis % rank == 1:
         new = dataclasses.replace(op, axis=0)
-        first, *others = F.apply(new, (with_batch_last(F, inputs[0]), *inputs[1:]))
+        first, *others = F.apply(new, (F.transpose(inputs[0], axes=batch_last(rank)), *inputs[1:]))
         return F.transpose(first, axes=batch_first(rank)), *others
-    alike = len({F.shapes[x] for x in images}) == 1 and all(turned(F, x) is not None for x in images)
+    alike = len({F.shapes[x] for x in images}) == 1
     if not isinstance(op, Elementwise) or len(inputs) < 2 or not alike:
         return None
-    y = F.apply(op, tuple([with_batch_last(F, x) if F.shapes[x] else x for x in inputs]))
+    y = F.apply(op, tuple([F.transpose(x, axes=batch_last(rank)) if F.shapes[x] else x for x in inputs]))
     return F.transpose(y, axes=batch_first(rank))
 
 
@@ -392,6 +356,7 @@ class SlidingProductData(Products):
         x (num_filter, ..., batch), weight (num_filter, channel / num_group, *kernel) -> (channel, ..., batch)
     """
 
+    multilinear = 2
     function = "sliding_product_data"
     to: tuple[int, ...] = attr((), alias="shape", doc="shape of the result")
 
@@ -423,6 +388,7 @@ class SlidingProductWeight(Products):
         x (channel, ..., batch), g (num_filter, ..., batch) -> (num_filter, channel / num_group, *kernel)
     """
 
+    multilinear = 2
     function = "sliding_product_weight"
 
     def shape(self, x, g):
@@ -500,8 +466,9 @@ class Convolution(Dilated):
         return F.sliding_product(*inputs, **self.window, no_bias=bias is None)
 
     def rewrite(self, F, shapes, data, *parameters):
-        y = self.product(F, with_batch_last(F, data), *parameters)
-        return F.transpose(y, axes=batch_first(len(shapes[0])))
+        rank = len(shapes[0])
+        y = self.product(F, F.transpose(data, axes=batch_last(rank)), *parameters)
+        return F.transpose(y, axes=batch_first(rank))
 
     def vjp(self, F, g, y, data, weight, bias=None):
         rank = len(self.kernel) + 2

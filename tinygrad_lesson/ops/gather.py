@@ -32,6 +32,7 @@ class AlongIndices(Op):
     """An op whose second input holds places along `axis` of the first, which get no gradient."""
 
     analytic = True
+    multilinear = 1
     mixes_dtypes = True
     axis: int = attr(0, doc="the axis along which elements are chosen")
     mode: str = attr(
@@ -300,6 +301,7 @@ class GatherNd(Op):
     """
 
     analytic = True
+    multilinear = 1
     mixes_dtypes = True
     traceable = False
 
@@ -342,6 +344,7 @@ class ScatterNd(Op):
     """
 
     analytic = True
+    multilinear = 1
     mixes_dtypes = True
     traceable = False
     to: tuple[int, ...] = attr((), alias="shape", doc="shape of the result")

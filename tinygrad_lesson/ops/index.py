@@ -51,6 +51,7 @@ class Slice(Op):
     """A part of `x` by basic indexing: integers, slices, None and Ellipsis."""
 
     analytic = True
+    multilinear = 1
     view = True
     key: Key = attr(doc="the index, as `freeze` makes it")
 
@@ -99,6 +100,7 @@ class Put(Op):
     """Zeros, with `x` in the part that `key` names."""
 
     analytic = True
+    multilinear = 1
     to: tuple[int, ...] = attr(alias="shape", shown=False, doc="shape of the result")
     key: Key = attr(doc="the index, as `freeze` makes it")
 

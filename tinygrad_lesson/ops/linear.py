@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ class MatMul(Op):
     """
 
     analytic = True
+    multilinear = 2
     function = "matmul"
     broadcasts = 2
 
@@ -117,6 +119,7 @@ class Einsum(Op):
     """
 
     analytic = True
+    multilinear = sys.maxsize
     traceable = False
     subscripts: str = attr(doc="letters for the axes of each operand, and after `->` of the result")
 
@@ -186,6 +189,7 @@ class Convolve(Op):
     """
 
     analytic = True
+    multilinear = 2
     traceable = False
     mode: str = attr(
         "full", choices=("full", "valid"), doc="all places where they meet, or those where all of `v` does"

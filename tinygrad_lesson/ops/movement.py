@@ -8,6 +8,7 @@ from tinygrad_lesson.engine.backprop import unbroadcast
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import copied, in_type
 from tinygrad_lesson.engine.errors import ShapeError
+from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import broadcast, normalize_axis, reshaped, show, size_of
 
@@ -16,6 +17,7 @@ class Movement(Op):
     """An op whose result is, as a rule, a view of its first input."""
 
     analytic = True
+    multilinear = 1
     view = True
 
 
@@ -24,6 +26,7 @@ class Identity(Op):
     """A copy of `x`."""
 
     analytic = True
+    multilinear = 1
 
     def shape(self, x):
         return x
@@ -205,6 +208,27 @@ class Flatten(Movement):
         return cls(axis=draw.choice((1, -1, 0))), {"x": draw.array(draw.shape())}
 
 
+def batch_last(rank):
+    """The order of axes that brings the batch from the front to the end."""
+    return (*range(1, rank), 0)
+
+
+def batch_first(rank):
+    """The order of axes that brings the batch from the end to the front."""
+    return (rank - 1, *range(rank - 1))
+
+
+def turned(F, x):
+    """What a transposition of an image to batch first makes `x` of, and the unary elementwise ops between, or None."""
+    source, between, rank = x, [], len(F.shapes[x])
+    while isinstance(source.node.op, Elementwise) and len(source.node.inputs) == 1:
+        between.append(source.node.op)
+        (source,) = source.node.inputs
+    if rank < 3 or source.node.op != Transpose(axes=batch_first(rank)):
+        return None
+    return source.node.inputs[0], between[::-1]
+
+
 @op
 class Transpose(Movement):
     """Axes in another order, reversed by default."""
@@ -236,10 +260,16 @@ class Transpose(Movement):
         order, before = self.order(len(shapes[0])), x.node.op
         if order == tuple(range(len(order))):
             return x
-        if not isinstance(before, Transpose):
+        if isinstance(before, Transpose):
+            first = before.order(len(order))
+            return F.transpose(x.node.inputs[0], axes=tuple(first[a] for a in order))
+        found = turned(F, x) if order == batch_last(len(order)) else None
+        if found is None:
             return None
-        first = before.order(len(order))
-        return F.transpose(x.node.inputs[0], axes=tuple(first[a] for a in order))
+        y, between = found
+        for operation in between:  # done anew; the others are left out if nobody else wants them
+            y = F.apply(operation, (y,))
+        return y
 
     @classmethod
     def sample(cls, draw):

@@ -228,6 +228,7 @@ class TakeAlongAxis(Op):
     """
 
     analytic = True
+    multilinear = 1
     mixes_dtypes = True
     axis: int = attr(-1, doc="the axis along which elements are chosen")
 
@@ -264,6 +265,7 @@ class AddAlongAxis(Op):
     """Zeros, to which `x` is added at `indices` along `axis`: the way back from `TakeAlongAxis`."""
 
     analytic = True
+    multilinear = 1
     mixes_dtypes = True
     traceable = False
     to: tuple[int, ...] = attr((), alias="shape", doc="shape of the result")

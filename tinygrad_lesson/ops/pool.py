@@ -12,8 +12,9 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import HALF, floating, in_type, roomy, rounded, summed, with_room
 from tinygrad_lesson.engine.op import attr, declares
 from tinygrad_lesson.engine.shapes import merge
-from tinygrad_lesson.ops.conv import Sliding, Window, batch_first, batch_last, with_batch_last
+from tinygrad_lesson.ops.conv import Sliding, Window
 from tinygrad_lesson.ops.elementwise import Relu
+from tinygrad_lesson.ops.movement import batch_first, batch_last
 
 
 @declares
@@ -48,6 +49,17 @@ class Pool(Sliding):
     def settings(self, cls):
         """The attributes that this op has in common with the op `cls`."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(cls)}
+
+    def rewrite(self, F, shapes, *images):
+        if self.batch_last:
+            return None
+        rank = len(shapes[0])
+        y = F.apply(self.turned(), [F.transpose(x, axes=batch_last(rank)) for x in images])
+        return F.transpose(y, axes=batch_first(rank))
+
+    def turned(self):
+        """The same of images whose batch is last."""
+        return dataclasses.replace(self, batch_last=True)
 
     def firsts(self, xp, data):
         """For each place in the window, where the first of the largest elements lies there."""
@@ -168,15 +180,11 @@ class Pooling(Averaging):
         return (spread * F.power(data, order),)
 
     def rewrite(self, F, shapes, data):
-        if self.batch_last:
-            return None
         inside = not any(self.pad) and self.pooling_convention == "valid"
-        if (
-            inside and self.pool_type == "max" and data.node.op == Relu()
-        ):  # it grows with what it is given, so
+        largest = self.pool_type == "max" and not self.batch_last
+        if inside and largest and data.node.op == Relu():  # it grows with what it is given, so
             return F.relu(F.apply(self, data.node.inputs))  # it may as well come after the maximum, on less
-        y = F.apply(dataclasses.replace(self, batch_last=True), (with_batch_last(F, data),))
-        return F.transpose(y, axes=batch_first(len(shapes[0])))
+        return super().rewrite(F, shapes, data)
 
     @classmethod
     def sample(cls, draw):
@@ -198,6 +206,9 @@ class SpreadWindows(Averaging):
 
     def shape(self, x):
         return self.to
+
+    def turned(self):
+        return dataclasses.replace(super().turned(), to=(*self.to[1:], self.to[0]))
 
     def dtype(self, x):
         return floating(x) if self.pool_type == "avg" else x

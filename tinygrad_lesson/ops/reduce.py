@@ -17,6 +17,7 @@ from tinygrad_lesson.engine.kinds import Elementwise, Reduction
 from tinygrad_lesson.engine.namespace import array_namespace
 from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import Axis, merge, reduced_axes, size_of
+from tinygrad_lesson.ops.movement import Transpose
 
 
 class SampledReduction(Reduction):
@@ -49,6 +50,7 @@ class Sum(WideningReduction):
     """Sum along `axis`."""
 
     analytic = True
+    multilinear = 1
 
     def forward(self, xp, x, out=None):
         return self.accumulate(xp, xp.sum, x, out)
@@ -57,9 +59,17 @@ class Sum(WideningReduction):
         return (self.spread(F, g, x),)
 
     def rewrite(self, F, shapes, x):
-        if any(shapes[0][a] != 1 for a in self.axes(len(shapes[0]))):
+        axes, before = self.axes(len(shapes[0])), x.node.op
+        if all(shapes[0][a] == 1 for a in axes):
+            return F.reshape(x, shape=self.shape(shapes[0]))
+        if not isinstance(before, Transpose):
             return None
-        return F.reshape(x, shape=self.shape(shapes[0]))
+        order = before.order(len(shapes[0]))
+        kept = [a for i, a in enumerate(order) if i not in axes]
+        if kept != sorted(kept):
+            return None
+        total = F.sum(x.node.inputs[0], axis=tuple([order[a] for a in axes]))  # in the order of memory
+        return F.reshape(total, shape=self.shape(shapes[0]))
 
 
 @op
@@ -67,6 +77,7 @@ class Mean(FloatReduction):
     """Arithmetic mean along `axis`."""
 
     analytic = True
+    multilinear = 1
     whole = True
 
     def forward(self, xp, x, out=None):

@@ -46,6 +46,7 @@ class Tile(Op):
     """`x` beside itself: `reps` times along each axis, counted from the last."""
 
     analytic = True
+    multilinear = 1
     reps: tuple[int, ...] = attr(doc="how often, for each axis; may be more, or fewer, than `x` has")
 
     def __post_init__(self):
@@ -87,6 +88,7 @@ class Repeat(Op):
     """Each element `repeats` times in a row, along `axis`; without one, of all elements in row-major order."""
 
     analytic = True
+    multilinear = 1
     repeats: int = attr(minimum=0, doc="how often")
     axis: int | None = attr(None, doc="the axis that grows; None flattens `x` first")
 
@@ -251,6 +253,7 @@ class Diagonal(Op):
     """The diagonal of two axes, which becomes the last axis; `k` places above it, or below."""
 
     analytic = True
+    multilinear = 1
     k: int = attr(0, alias="offset", doc="how far above the main diagonal")
     a: int = attr(0, alias="axis1", doc="the axis of the rows")
     b: int = attr(1, alias="axis2", doc="the axis of the columns")
@@ -289,6 +292,7 @@ class PutDiagonal(Op):
     """Zeros, with `x` on the diagonal of two axes: the way back from `Diagonal`."""
 
     analytic = True
+    multilinear = 1
     to: tuple[int, ...] = attr(alias="shape", doc="shape of the result")
     k: int = attr(0, alias="offset", doc="how far above the main diagonal")
     a: int = attr(0, alias="axis1", doc="the axis of the rows")

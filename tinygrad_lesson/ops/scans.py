@@ -20,6 +20,7 @@ class Cumsum(Op):
     """Sums of all elements up to each one, along `axis`; without one, of all elements in row-major order."""
 
     analytic = True
+    multilinear = 1
     axis: int | None = attr(None, doc="the axis; None flattens `x` first")
 
     def shape(self, x):
