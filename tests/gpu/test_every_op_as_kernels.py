@@ -66,4 +66,4 @@ def test_every_op_by_its_kernels(blocks, monkeypatch, piece):
             with blocks.no_transfers("in a step"):
                 found = results(device, there)
             for part, want, what in zip(found, wanted, ("outputs", "gradients", "states"), strict=True):
-                assert_same(part, want, f"{op.label()}: {what}")
+                assert_same(part, want, f"{op.label()}: {what}", op.random)

@@ -81,6 +81,8 @@ def program(plan: Any) -> Program:
 class Lowering:
     """Numbers the arrays of a plan; what lies between a step's calls lies behind its arena."""
 
+    counted = False  # whether random ops draw from a counting generator, in calls
+
     def __init__(self, plan: Any) -> None:
         self.plan = plan
         self.arena = rounded(plan.arena)
@@ -129,7 +131,7 @@ class Lowering:
         if op.view and not isinstance(sources[0], Spec):
             return Line(op.label(), step.name, (), "is a view of a number")
         try:
-            made = traced(op, tuple(sources), tuple(targets))
+            made = traced(op, tuple(sources), tuple(targets), counted=self.counted)
         except NotTraceableError as error:
             return Line(op.label(), step.name, (), str(error))
         numbers = [v for v, x in zip(step.sources, sources, strict=True) if isinstance(x, Spec)]

@@ -20,6 +20,7 @@ from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.kinds import result_dtypes
 from tinygrad_lesson.engine.op import Op, check_result, exactly
 from tinygrad_lesson.engine.shapes import broadcast, reduced, reduced_axes
+from tinygrad_lesson.philox import Draws, Philox
 from tinygrad_lesson.plan.step import takes_out
 
 CREATING = {"arange", "asarray", "empty", "eye", "full", "identity", "linspace", "ones", "tri", "zeros"}
@@ -34,6 +35,7 @@ REDUCTIONS = {
 FACTS = {"shape", "ndim", "size", "result_type"}  # what is known without a call
 SMALL = 1 << 16  # bytes of an array that may as well be there
 MOST = 4096  # traces that are kept
+DRAW = "philox"  # the call that gives the next numbers of a counting generator, from 0 up to, but not including, 1
 LIBRARY = set(
     """
     argmax argmin argsort array astype broadcast_to clip concatenate copy cumprod cumsum diag diagonal dot einsum
@@ -245,6 +247,18 @@ class Tracer:
         return x
 
 
+class NotedDraws(Draws):
+    """A counting generator of which each draw is noted as a call, whose number is known when it is carried out."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__(Philox(0), Module(tracer))
+        self.tracer = tracer
+
+    def unit(self, size: int) -> Any:
+        """One call, which gives float32."""
+        return self.tracer.make(DRAW, (), {}, blank((size,), np.dtype(np.float32)))
+
+
 def inferred(name: str, function: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
     """What a call gives, as far as shape and element type go.
 
@@ -342,10 +356,13 @@ def numbers_in(x: Any) -> list[int]:
     return [number for part in x for number in numbers_in(part)] if isinstance(x, tuple) else []
 
 
-def trace(op: Op, sources: Sequence[Any], targets: Sequence[Spec | None], writes: bool) -> Trace:
+def trace(
+    op: Op, sources: Sequence[Any], targets: Sequence[Spec | None], writes: bool, counted: bool = False
+) -> Trace:
     """The calls of `forward` for sources like these, each a `Spec` or a number.
 
-    A result without a target stays where it is. With `writes`, `forward` is given its target to write to.
+    A result without a target stays where it is. With `writes`, `forward` is given its target to write to; with
+    `counted`, a generator whose draws are calls.
 
     Errors
         NotTraceableError where what it does is no fixed list of calls.
@@ -354,7 +371,9 @@ def trace(op: Op, sources: Sequence[Any], targets: Sequence[Spec | None], writes
     inputs = [tracer.given(x) if isinstance(x, Spec) else x for x in sources]
     places = [None if spec is None else tracer.given(spec) for spec in targets]
     first = len(tracer.values)
-    results = op.forward(Module(tracer), *inputs, **({"out": places[0]} if writes else {}))
+    extra: dict[str, Any] = {"out": places[0]} if writes else {}
+    extra |= {"generator": NotedDraws(tracer)} if counted else {}
+    results = op.forward(Module(tracer), *inputs, **extra)
     results = list(results) if isinstance(results, tuple) else [results]
     moved: dict[int, int] = {}
     for i, (place, result) in enumerate(zip(places, results, strict=True)):
@@ -391,23 +410,29 @@ KNOWN: dict[Any, Trace] = {}  # traces are made once for all layers that are ali
 
 
 def traced(
-    op: Op, sources: tuple[Any, ...], targets: tuple[Spec | None, ...], *, may_draw: bool = False
+    op: Op,
+    sources: tuple[Any, ...],
+    targets: tuple[Spec | None, ...],
+    *,
+    may_draw: bool = False,
+    counted: bool = False,
 ) -> Trace:
-    """As `trace`, which is asked once.
+    """As `trace`, which is asked once; with `counted` a random op draws from a counting generator, in calls.
 
     Errors
         As `trace`; and of what runs code that is not NumPy's, or draws random numbers unless it `may_draw`.
     """
-    if (op.random and not may_draw) or not op.traceable:
+    counted = counted and op.random
+    if (op.random and not (may_draw or counted)) or not op.traceable:
         raise NotTraceableError("draws random numbers" if op.random else "runs code of its own")
-    key = exactly(op), tuple([x if isinstance(x, Spec) else exactly(x) for x in sources]), targets
+    key = exactly(op), tuple([x if isinstance(x, Spec) else exactly(x) for x in sources]), targets, counted
     found = KNOWN.get(key)
     if found is None:
         if len(KNOWN) >= MOST:
             KNOWN.clear()
         writes = targets[0] is not None and writes_to(op, sources, targets[0].dtype)
-        found = trace(op, sources, targets, writes)
-        if not op.ours and trace(op, sources, targets, writes) != found:
+        found = trace(op, sources, targets, writes, counted)
+        if not op.ours and trace(op, sources, targets, writes, counted) != found:
             raise NotTraceableError("makes other calls the second time")
         KNOWN[key] = found
     return found

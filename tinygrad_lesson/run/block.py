@@ -15,14 +15,16 @@ import numpy as np
 
 from tinygrad_lesson.devices import is_number
 from tinygrad_lesson.engine.shapes import size_of
-from tinygrad_lesson.run.cuda import INNER, OPERATIONS, Row, UnsuitedError, merged
+from tinygrad_lesson.plan.trace import DRAW
+from tinygrad_lesson.run.counted import DRAWN, PHILOX, Count
+from tinygrad_lesson.run.cuda import INNER, OPERATIONS, Row, UnsuitedError, merged, substituted
 from tinygrad_lesson.run.gpu import DeviceRunner, Run
 from tinygrad_lesson.run.groups import Item
 from tinygrad_lesson.run.steps import StepRunner, Steps
 
 WORDS, RANK, THREADS = 34, 4, 256
 FEW = 1 << 15  # elements of an array, or products of a matrix multiplication, up to which one block is enough
-CODES = {name: i for i, name in enumerate([*OPERATIONS, *INNER])}
+CODES = {name: i for i, name in enumerate([*OPERATIONS, *INNER, DRAW])}
 # words: 0 code, 1 inner size, 2 and 3 inner strides, 4 sizes, 8 strides of out, 12 of a, 16 of b, 20 of c, 24 addresses
 # of these four, 28 bytes from step to step of out and whether they begin anew, 30 of a, 32 which are truth values
 KERNEL = """
@@ -31,7 +33,8 @@ __device__ float load(const char* p, word at, bool truth) {
   return truth ? (float)*(const unsigned char*)(p + at) : *(const float*)(p + at);
 }
 extern "C" __global__ void carry_out(const long long* tape, long long rows,
-                                     long long first, long long end, long long rounds) {
+                                     long long first, long long end, long long rounds,
+                                     long long draw, long long each, long long seed) {
   for (word s = first; s < end; s++) for (word r = 0; r < rows; r++) {
     const word* t = tape + r * WORDS; const word code = t[0], n = t[4] * t[5] * t[6] * t[7];
     const bool o1 = t[32] & 1, a1 = t[32] & 2, b1 = t[32] & 4, c1 = t[32] & 8;
@@ -45,7 +48,8 @@ extern "C" __global__ void carry_out(const long long* tape, long long rows,
         out += k * t[8 + d]; a += k * t[12 + d]; b += k * t[16 + d]; c += k * t[20 + d];
       }
       float v = 0;
-      if (code < OPERATIONS) {
+      if (code == DRAW) v = philox(i, n, draw + (s - first) * each + t[1], seed);
+      else if (code < OPERATIONS) {
         const float x = load(a, 0, a1), y = b ? load(b, 0, b1) : 0, z = c ? load(c, 0, c1) : 0;
         switch (code) { CASES }
       } else switch (code) { LOOPS }
@@ -67,7 +71,8 @@ def source() -> str:
         for name, (first, further, _) in INNER.items()
     )
     text = KERNEL.replace("CASES", cases).replace("LOOPS", loops)
-    return text.replace("OPERATIONS", str(len(OPERATIONS))).replace("WORDS", str(WORDS))
+    numbers = {"OPERATIONS": str(len(OPERATIONS)), "WORDS": str(WORDS), "DRAW": str(CODES[DRAW])}
+    return PHILOX + substituted(text, numbers)
 
 
 @functools.cache
@@ -77,9 +82,10 @@ def kernel(xp: Any) -> Any:
 
 
 class Tape:
-    """Rows of words, and the numbers in them."""
+    """Rows of words, and the numbers in them; those that draw are counted by `count`."""
 
-    def __init__(self, rows: Sequence[Row | Item] = ()) -> None:
+    def __init__(self, rows: Sequence[Row | Item] = (), count: Count | None = None) -> None:
+        self.count, self.draws = count, 0
         self.rows: list[np.ndarray] = []
         self.numbers: dict[float, int] = {}
         self.places: list[
@@ -95,8 +101,16 @@ class Tape:
         """One more row.
 
         Errors
-            UnsuitedError for one that is too large, of too many axes, or of other types than float32 and bool.
+            UnsuitedError for one that is too large, of too many axes, or of other types than float32 and bool; and for
+            draws of two generators.
         """
+        if row.name == DRAWN:
+            if self.count is None or row.operands[0].array is not self.count.words:
+                raise UnsuitedError(row.name)
+            self.draws += row.operands[2]
+            return
+        later = row.operands[3] if row.name == DRAW else 0
+        row = row._replace(operands=row.operands[:1]) if row.name == DRAW else row
         operands = [x for x in row.operands if not is_number(x)]
         types = {row.kind, *[x.array.dtype for x in operands]}
         if math.prod(row.shape) > FEW * 8 or types - {np.dtype(np.float32), np.dtype(np.bool)}:
@@ -106,7 +120,7 @@ class Tape:
         if len(sizes) > RANK or len(inner) > 1:
             raise UnsuitedError(f"{row.name} of {row.shape}")
         words = np.zeros(WORDS, np.int64)
-        words[:2] = CODES[row.name], math.prod(inner)
+        words[:2] = CODES[row.name], later if row.name == DRAW else math.prod(inner)
         words[4:8] = (*[1] * (RANK - len(sizes)), *sizes)
         lying = iter(zip(operands, strides, steps, strict=True))
         for i, x in enumerate(row.operands):
@@ -155,7 +169,7 @@ class BlockRunner(StepRunner):
 
     def carried_out(self, parts: Any) -> list[list[Run]]:
         """A launch for each part."""
-        self.tapes = [Tape(self.items(part)) for part in parts]
+        self.tapes = [Tape(self.items(part), self.count) for part in parts]
         return [
             [functools.partial(self.launch, tape.ready(self.xp), tape, 0, 1)] if tape.rows else []
             for tape in self.tapes
@@ -167,12 +181,16 @@ class BlockRunner(StepRunner):
 
     def launch(self, words: Any, tape: Tape, first: int, steps: int, rounds: int = 1) -> None:
         """One launch."""
-        counts = [np.int64(n) for n in (len(tape.rows), first, first + steps, rounds)]
-        kernel(self.xp)((1,), (THREADS,), (words, *counts))
+        draw, seed = self.count.now if tape.draws else (0, 0)
+        counts = len(tape.rows), first, first + steps, rounds, draw, tape.draws, seed
+        given = np.array(counts, np.uint64).view(np.int64)
+        kernel(self.xp)((1,), (THREADS,), (words, *given))
+        if tape.draws:
+            self.count.took(steps * tape.draws, there=False)
 
     def step_of(self, noted: Steps, update: DeviceRunner) -> tuple[Any, Tape]:
         """As rows."""
-        tape = Tape(self.rows_of_step(noted, update))
+        tape = Tape(self.rows_of_step(noted, update), self.count)
         return tape.ready(self.xp), tape
 
     def take(self, step: tuple[Any, Tape], noted: Steps, first: int, count: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from operator import getitem
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -19,7 +19,8 @@ from tinygrad_lesson.plan.calls import Array, Line, Lowering, row_major
 from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.plan.trace import CREATING, Call, Ref, numbers_in
+from tinygrad_lesson.plan.trace import CREATING, DRAW, Call, Ref, numbers_in
+from tinygrad_lesson.run.counted import Count
 from tinygrad_lesson.run.cuda import Row, UnsuitedError, elementwise, rows_of
 from tinygrad_lesson.run.groups import Item, Plain, extent
 
@@ -36,7 +37,9 @@ WITHOUT_OUT = ("minimum", "logical_and", "logical_or")  # CuPy 14.2 refuses min(
 
 
 class DeviceLowering(Lowering):
-    """As for the processor; an op may use what CuPy alone has."""
+    """As for the processor; random ops draw there, and an op may use what CuPy alone has."""
+
+    counted = True
 
     def line(self, step: Step) -> Line:
         """The calls of one step, or that it runs its own `forward`."""
@@ -156,6 +159,8 @@ class DeviceRunner:
             inputs = (xp.full((), inputs[0]), *inputs[1:])  # which CuPy takes as an array alone
         if name == "copyto":
             return partial(assigned, out, lambda: inputs[1])
+        if name == DRAW:
+            return partial(assigned, out, lambda: self.generator.on(xp).unit(out.size))
         ufunc, _, method = name.partition(".")
         if method == "reduce" and ufunc in REDUCTIONS:
             reduction = getattr(xp, REDUCTIONS[ufunc])
@@ -183,16 +188,27 @@ class DeviceRunner:
 
     # The same as rows, for kernels that carry out many.
 
-    def items(self, part: Sequence[tuple[Step, Line]]) -> list[Row | Item]:
-        """The rows of some steps, and what is carried out otherwise."""
+    def items(self, part: Sequence[tuple[Step, Line]], count: Count | None = None) -> list[Row | Item]:
+        """The rows of some steps, and what is carried out otherwise; draws are counted by `count`."""
         found: list[Row | Item] = []
+        count, drawn = count or self.count, 0
         for step, line in part:
             if line.untraced:
                 run = partial(self.plainly, step)
                 found.append(self.plain(run, step.sources, step.targets, False, step.op.label()))
             for call in line.calls:
-                found += self.items_of(call)
-        return found
+                if call.name == DRAW:
+                    found.append(count.draw(self.buffers[call.out], drawn))
+                    drawn += 1
+                else:
+                    found += self.items_of(call)
+        return [*found, *count.drawn(drawn)]
+
+    @cached_property
+    def count(self) -> Count:
+        """What kernels know of the generator's draws."""
+        with on(self.place):
+            return Count(self.xp, self.generator)
 
     def items_of(self, call: Call) -> list[Row | Item]:
         """The rows of one call; it is carried out by CuPy where there are none."""

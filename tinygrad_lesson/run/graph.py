@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_lesson.run import kernels
 from tinygrad_lesson.run.block import BlockRunner
+from tinygrad_lesson.run.counted import PHILOX, Count
 from tinygrad_lesson.run.cublas import gemm_of, products
 from tinygrad_lesson.run.cuda import Part, Row, UnsuitedError, settled
 from tinygrad_lesson.run.gpu import PARTS, DeviceRunner, Run
@@ -34,11 +35,20 @@ def module_of(xp: Any, text: str, device: int) -> Any:
 class Program:
     """Launches in order. They are carried out one by one the first time, then captured in a graph and replayed.
 
-    `counts` tell the kernels the number of the step, and after how many the batches begin anew.
+    `counts` tell the kernels the number of the step, and after how many the batches begin anew; `draws` are those of
+    each generator.
     """
 
-    def __init__(self, xp: Any, device: int, items: Sequence[Item], counts: Any) -> None:
+    def __init__(
+        self,
+        xp: Any,
+        device: int,
+        items: Sequence[Item],
+        counts: Any,
+        draws: Sequence[tuple[Count, int]] = (),
+    ) -> None:
         self.xp, self.device, self.items, self.counts = xp, device, items, counts
+        self.draws = [(count, each) for count, each in draws if each]
         self.graph: Any = None
         self.why = ", ".join({x.what: None for x in items if isinstance(x, Plain) and not x.captures})
         self.texts: list[str] = []
@@ -58,7 +68,7 @@ class Program:
     @property
     def text(self) -> str:
         """All kernels."""
-        return "\n".join(self.texts)
+        return "\n".join([PHILOX] * bool(self.draws) + self.texts)
 
     def load(self) -> None:
         """Compile the kernels, and know how each item is carried out."""
@@ -74,6 +84,8 @@ class Program:
 
     def go(self, times: int = 1) -> None:
         """Carry all out, so many times."""
+        for count, _ in self.draws:
+            count.settle()
         for _ in range(times):
             if self.graph is not None:
                 self.graph.launch()
@@ -85,6 +97,8 @@ class Program:
                     self.load()
                 for run in self.runs:
                     run()
+        for count, each in self.draws:
+            count.took(times * each, there=True)
 
     def captured(self) -> Any:
         """The launches as one graph."""
@@ -104,9 +118,14 @@ class GraphRunner(StepRunner):
     def carried_out(self, parts: Any) -> list[list[Run]]:
         """A program for each part."""
         self.counts = self.xp.asarray(np.array([0, 1], np.int64))
-        found = [grouped(self.chosen(self.items(part))) for part in parts]
-        mark_stored([item for part in found for item in part], self.lasting())
-        self.programs = [self.program(part) for part in found]
+        told = [self.items(part) for part in parts]
+        found = [grouped(self.chosen(items)) for items in told]
+        draws = [[(self.count, self.count.draws_of(items))] for items in told]
+        lasting = [*self.lasting(), *counters([pair for part in draws for pair in part])]
+        mark_stored([item for part in found for item in part], lasting)
+        self.programs = [self.program(part, drawn) for part, drawn in zip(found, draws, strict=True)]
+        if any(program.draws for program in self.programs):
+            self.count.settle()
         return [[program.go] if program.items else [] for program in self.programs]
 
     def __str__(self) -> str:
@@ -116,10 +135,12 @@ class GraphRunner(StepRunner):
             f"; no graph: {reasons}" if reasons else ""
         )
 
-    def program(self, items: Sequence[Item], counts: Any = None) -> Program:
+    def program(
+        self, items: Sequence[Item], draws: Sequence[tuple[Count, int]], counts: Any = None
+    ) -> Program:
         """Items that are grouped, as launches."""
         counts = self.counts if counts is None else counts
-        return Program(self.xp, self.place.device_id, launches(items), counts)
+        return Program(self.xp, self.place.device_id, launches(items), counts, draws)
 
     def lasting(self) -> list[Any]:
         """The memory that others than this plan read."""
@@ -159,14 +180,21 @@ class GraphRunner(StepRunner):
 
     def step_of(self, noted: Steps, update: DeviceRunner) -> Program:
         """As one program."""
-        found = grouped(self.chosen([*self.rows_of_step(noted, update), noted.count()]))
+        rows = self.rows_of_step(noted, update)
+        draws = [(count, count.draws_of(rows)) for count in (self.count, update.count)]
+        found = grouped(self.chosen([*rows, noted.count()]))
         read = [noted.losses, noted.magnitudes, noted.counts, *update.arrays.values()]
-        mark_stored(found, [*map(extent, read), *self.lasting()])
-        return self.program(found, noted.counts)
+        mark_stored(found, [*map(extent, read), *self.lasting(), *counters(draws)])
+        return self.program(found, draws, noted.counts)
 
     def take(self, step: Program, noted: Steps, first: int, count: int) -> None:
         """By one graph each."""
         step.go(count)
+
+
+def counters(draws: Sequence[tuple[Count, int]]) -> list[Any]:
+    """The memory in which draws are counted, which the next run reads."""
+    return [extent(count.words) for count, each in draws if each]
 
 
 def fitting(plan: Any, arrays: Mapping[str, Any], generator: Any, **settings: Any) -> DeviceRunner:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_lesson.plan.trace import DRAW
 from tinygrad_lesson.run.cuda import Part, Row, reshaped, settled
 
 FAR, MOST = 16, 200  # items that a row may be moved over; arrays that one kernel is given
@@ -222,7 +223,7 @@ class Group(Item):
 
     def boxed(self, row: Row) -> Member | None:
         """A row that changes a part of what another has made at each place, as a slice of it."""
-        if len(row.shape) != len(self.shape):
+        if len(row.shape) != len(self.shape) or row.name == DRAW:  # whose numbers follow from where they lie
             return None
         target = row.operands[0]
         for whole in [m.target for m in self.made.values()]:

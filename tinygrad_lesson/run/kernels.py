@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.plan.trace import DRAW
+from tinygrad_lesson.run.counted import EXPRESSIONS
 from tinygrad_lesson.run.cuda import INNER, OPERATIONS, TYPES, Part, merged, substituted
 from tinygrad_lesson.run.groups import Group, Key, Launch, Member, key_of
 
@@ -124,8 +126,11 @@ class Section:
 
     def address(self, x: Part, box: Sequence[tuple[int, int, int]] = ()) -> str:
         """Where an operand lies."""
-        key, name = key_of(x), self.names.of(x)
-        terms = []
+        return f"{self.names.of(x)}[{self.offset(x, box)}]"
+
+    def offset(self, x: Part, box: Sequence[tuple[int, int, int]] = ()) -> str:
+        """How many elements behind the first one of its array."""
+        key, terms = key_of(x), []
         for letter, strides in (("o", self.along_outer[key]), ("i", self.along_inner[key])):
             for a, s in enumerate(strides):
                 at = f"{letter}{a}"
@@ -138,13 +143,13 @@ class Section:
             terms.append(f"{now} * {x.step // x.array.dtype.itemsize}LL")
         elif x.rounds:
             terms.append("part")
-        return f"{name}[{' + '.join(terms) or '0'}]"
+        return " + ".join(terms) or "0"
 
     def value(self, x: Any, member: Member, *, bare: bool = False) -> str:
         """An operand as an expression, of the type in which the member computes, or `bare` of its own."""
         kind = TYPES[member.row.kind.name]
         if not isinstance(x, Part):
-            return f"({kind}){number(x)}"
+            return number(x) if bare else f"({kind}){number(x)}"
         key = key_of(x)
         found = self.known.get(key) or self.settled.get(key)
         if found is None and member.box:
@@ -159,12 +164,12 @@ class Section:
     def computed(self, member: Member) -> str:
         """What a member computes, as an expression."""
         row, sources = member.row, member.operands[1:]
-        given = [
-            self.value(x, member, bare=row.name == "where" and i == 0)  # which is not rounded
-            for i, x in enumerate(sources)
-        ]
+        exact = {"where": [0], DRAW: [0, 1, 2]}.get(row.name, ())  # operands that are not rounded
+        given = [self.value(x, member, bare=i in exact) for i, x in enumerate(sources)]
         words = {"T": TYPES[row.kind.name], **{k: f"({x})" for k, x in zip("xyz", given, strict=False)}}
-        return substituted(OPERATIONS[row.name], words)
+        if row.name == DRAW:
+            words |= {"at": self.offset(member.target), "size": str(math.prod(row.shape))}
+        return substituted((OPERATIONS | EXPRESSIONS)[row.name], words)
 
     def loop(self, members: Sequence[Member], phase: int, word: str) -> None:
         """One loop along the inner axes, then what comes behind it."""

@@ -163,7 +163,8 @@ class StepRunner(DeviceRunner):
     def rows_of_step(self, noted: Steps, update: DeviceRunner) -> list[Row | Item]:
         """What a step does, up to counting it."""
         body = [item for part in self.told[1:3] for item in self.items(part)]
-        return [*noted.before(), *body, *noted.after(), *update.items(update.told[3])]
+        count = self.count if update.generator is self.generator else update.count
+        return [*noted.before(), *body, *noted.after(), *update.items(update.told[3], count)]
 
     def train(
         self, batches: Mapping[str, Any], steps: int, updater: Any, loss: str, watched: np.ndarray
