@@ -77,7 +77,11 @@ class Process:
         peer = PEERS[name]
         threads = ("OMP", "MKL", "OPENBLAS", "NUMBA")
         env = os.environ | {f"{library}_NUM_THREADS": "1" for library in threads}
-        env |= {"JAX_PLATFORMS": "cpu", "MXNET_CPU_WORKER_NTHREADS": "1", "PYTHONPATH": str(HERE)}
+        env |= {
+            "JAX_PLATFORMS": "cpu",
+            "MXNET_CPU_WORKER_NTHREADS": "1",
+            "PYTHONPATH": f"{HERE.parents[1]}{os.pathsep}{HERE}",
+        }
         env["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
         self.name, self.errors = name, tempfile.TemporaryFile("w+")  # noqa: SIM115
         script = str(HERE / "adapters" / f"{peer.adapter}.py")

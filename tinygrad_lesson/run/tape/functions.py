@@ -97,8 +97,8 @@ def exp_less_one(r: Any) -> Any:
     return p * 2.0 / (polynomial(EXP_BELOW, z) - p)
 
 
-def exp_parts(x: Any) -> tuple[Any, Any, Any, Any]:
-    """``exp(x) = (high + low) * a * b`` for x between `least` and `most`; a and b are powers of two."""
+def exp_parts(x: Any) -> tuple[Any, Any, Any]:
+    """``exp(x) = (high + low) * 2**k``, for x between `least` and `most`."""
     f = format_of(x)
     n = (x * LOG2E + 0.5).called("floor")
     first, second = f.ln2 if x.kind == FLOATS[0] else EXP_LN2
@@ -106,17 +106,21 @@ def exp_parts(x: Any) -> tuple[Any, Any, Any, Any]:
     r = r - n * second
     p = exp_less_one(r)
     high = p + 1.0
-    low = p - (high - 1.0)
-    k = n.cast("fptosi", f.integer)
+    return high, p - (high - 1.0), n.cast("fptosi", f.integer)
+
+
+def halves(k: Any, f: Format, kind: Any) -> tuple[Any, Any]:
+    """``2**k`` as two factors, both of them normal numbers."""
     half = k >> 1
-    return high, low, power_of_two(half, f, x.kind), power_of_two(k - half, f, x.kind)
+    return power_of_two(half, f, kind), power_of_two(k - half, f, kind)
 
 
 def exp(x: Vector) -> Any:
     """Exponential, within 1 ulp in single precision."""
     x, f = contracted(x), format_of(x)
     above = where(x > f.least, x, f.least)  # NaN too: it comes back at the end
-    high, _, a, b = exp_parts(where(above < f.most, above, f.most))
+    high, _, k = exp_parts(where(above < f.most, above, f.most))
+    a, b = halves(k, f, x.kind)
     return where(x != x, x, high * a * b)  # e**89 overflows by itself
 
 
@@ -154,7 +158,8 @@ def expm1(x: Vector) -> Any:
     """exp(x) - 1: far from 0 the rounding of exp is made good by its second part, near 0 it is ``t * (t + 2)``."""
     x, f = contracted(x), format_of(x)
     above = where(x > f.least, x, f.least)
-    high, low, a, b = exp_parts(where(above < f.most, above, f.most))
+    high, low, k = exp_parts(where(above < f.most, above, f.most))
+    a, b = halves(k, f, x.kind)
     far = (high * a * b - 1.0) + low * a * b
     t = exp_less_one(x * 0.5)
     near = t * t + t * 2.0
@@ -169,8 +174,8 @@ def tanh(x: Vector) -> Any:
     a = x.called("fabs")
     z = a * a
     near = rational(f.tanh, z) * z * a + a
-    high, _, b, c = exp_parts(where(a < f.one, a + a, 2 * f.one))
-    far = 1.0 - 2.0 / (high * b * c + 1.0)
+    high, _, k = exp_parts(where(a < f.one, a + a, 2 * f.one))
+    far = 1.0 - 2.0 / (high * power_of_two(k, f, x.kind) + 1.0)
     y = where(a < 0.625, near, far).called("copysign", x)
     return where(x != x, x, y)
 
@@ -179,7 +184,8 @@ def sigmoid(x: Vector) -> Any:
     """Logistic function, within 1.5 ulp: the rounding of exp(-|x|) and of 1 + exp(-|x|) is made good."""
     x, f = contracted(x), format_of(x)
     below = -x.called("fabs")
-    high, low, a, b = exp_parts(where(below > f.least, below, f.least))
+    high, low, k = exp_parts(where(below > f.least, below, f.least))
+    a, b = halves(k, f, x.kind)
     e, rest = high * a * b, low * a * b
     d = e + 1.0
     missing = (1.0 - d) + e + rest
