@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.check.subject import SEED, repeatable
+from tinygrad_lesson.check.subject import executor_of, repeatable
 from tinygrad_lesson.eager.apply import apply
 from tinygrad_lesson.eager.operators import sweep
 from tinygrad_lesson.eager.recording import recording
@@ -16,8 +16,6 @@ from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.graph import Edge, Label, Node, outputs_of
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
-from tinygrad_lesson.mxnet.executor import Executor
-from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.run import available_runners
 
 
@@ -55,22 +53,15 @@ def planned(
 ) -> dict[str, Any]:
     """The same by the plan of one node and of its gradient, as `runner` carries it out."""
     wanted, names = learnable(op, arrays), op.name_inputs(len(arrays))
-    bound = {name: np.array(x) for name, x in zip(names, arrays, strict=True)}
     edges = tuple(Edge(Node(None, label=Label(name))) for name in names)
     heads = outputs_of(Node(op, edges, Label(op.function)))[: op.visible]
-    arguments = {name: x for name, x in bound.items() if name not in op.states}
-    states = {name: bound[name] for name in op.states}
-    gradients = {names[i]: np.zeros_like(arrays[i]) for i in wanted if g is not None}
-    executor = Executor(
-        heads, [f"output {i}" for i in range(len(heads))], arguments, gradients, states,
-        {name: "write" if name in gradients else "null" for name in arguments},
-        runner=runner, generator=MXNetGenerator(SEED),
-    )  # fmt: skip
+    asked = [names[i] for i in wanted if g is not None]
+    executor = executor_of(heads, dict(zip(names, arrays, strict=True)), asked, runner=runner)
     found = {f"output {i}": np.array(y) for i, y in enumerate(executor.forward(is_train=True))}
     if g is not None:
         executor.backward([None if op.is_loss else gi for gi in g])
-    found |= {f"gradient of {name}": x for name, x in gradients.items()}
-    return found | {f"new {name}": x for name, x in (states.items() if g is not None else ())}
+    found |= {f"gradient of {name}": x for name, x in executor.gradients.items()}
+    return found | {f"new {name}": x for name, x in (executor.states.items() if g is not None else ())}
 
 
 def assert_faces_agree(op: Op, arrays: Sequence[np.ndarray], g: Sequence[np.ndarray] | None = None) -> None:

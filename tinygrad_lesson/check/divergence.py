@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson import random
 from tinygrad_lesson.arrays import Context
-from tinygrad_lesson.check.precision import ROUNDINGS
-from tinygrad_lesson.check.report import Element
+from tinygrad_lesson.check.precision import ROUNDINGS, shaking
+from tinygrad_lesson.check.report import Element, element_at
 from tinygrad_lesson.check.subject import (
-    SEED,
+    as_tuple,
     complete_arrays,
     doubled,
     evaluate,
+    executor_of,
     name_of,
     repeatable,
     subject_of,
@@ -27,7 +27,6 @@ from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.graph import Edge, Node, ancestors, outputs_of
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.mxnet import Symbol
-from tinygrad_lesson.mxnet.executor import Executor, variables
 from tinygrad_lesson.mxnet.recorded import from_tensor
 from tinygrad_lesson.run import RUNNERS
 
@@ -74,17 +73,15 @@ class Divergence:
         return not self.op
 
     def __str__(self) -> str:
+        notes = [f"  note: {note}" for note in self.notes]
         if self.ok:
-            return "\n".join(
-                [f"{self.title}: none of {self.count} ops parts", *(f"  note: {n}" for n in self.notes)]
-            )
+            return "\n".join([f"{self.title}: none of {self.count} ops parts", *notes])
         at = f"{list(self.element)}" if self.element else ""
         lines = [f"{self.title}: parted by"]
         lines.append(f"  {self.name} = {self.label}, op {self.position} of {self.count}, on {self.way}")
         lines.append(f"  result{at} is {self.found:.9g}, from the same inputs in float64 {self.expected:.9g}")
         lines.append(f"  off by {abs(self.found - self.expected):.2g}, rounding explains {self.limit:.1g}")
-        lines += [f"  {way}: {value:.9g}" for way, value in self.others.items()]
-        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+        return "\n".join([*lines, *(f"  {way}: {value:.9g}" for way, value in self.others.items()), *notes])
 
 
 def where_parted(f: Any, runners: Sequence[Any], *inputs: Any, is_train: bool = True) -> Divergence:
@@ -108,23 +105,24 @@ def where_parted(f: Any, runners: Sequence[Any], *inputs: Any, is_train: bool = 
     results = [carried_out(symbol, way, arrays, is_train) for way in ways]
     nodes = [node for node in symbol.nodes if node.op is not None]
     title = f"{(symbol.name or symbol) if f is symbol else name_of(f)} on {', '.join(map(str, ways))}"
+    done = Divergence(title, len(nodes))
     for position, node in enumerate(nodes, 1):
         for way, values in zip(ways, results, strict=True):
-            parting = judged(node, values, results[0], is_train)
-            if parting is None:
+            numbers = judged(node, values, results[0], is_train)
+            if numbers is None:
                 continue
-            parting.title, parting.way = title, str(way)
-            parting.position, parting.count = position, len(nodes)
+            assert node.op is not None
+            done.op, done.label, done.name = node.op.name, node.op.label(), node.name
+            done.position, done.way = position, str(way)
+            done.element, done.found, done.expected, done.limit = numbers
             for other, theirs in zip(ways, results, strict=True):
                 if other is not way:
-                    parting.others[str(other)] = float(theirs[Edge(node)][parting.element])
-            return parting
-    done = Divergence(title, len(nodes))
-    done.notes = [
-        note
-        for way, values in zip(ways, results, strict=True)
-        for note in alone(symbol, way, arrays, is_train, values)
-    ]
+                    done.others[str(other)] = float(theirs[Edge(node)][done.element])
+            return done
+    for way, values in zip(ways, results, strict=True):
+        if way.runner != EAGER and parts_alone(symbol, way, arrays, is_train, values):
+            said = f"on {way} the result is another one if what lies between is not kept"
+            done.notes.append(f"{said}: its plan is to blame")
     far = max(apart(edge, results) for edge in symbol.heads)
     done.notes.append(f"the results differ by at most {far:.1e} of their size")
     if far > max(np.sqrt(unit_of(values[edge])) for values in results for edge in symbol.heads):
@@ -149,18 +147,19 @@ def recorded(f: Any, inputs: Sequence[Any]) -> tuple[Symbol, dict[str, np.ndarra
 
 def magnifier(nodes: Sequence[Node], results: Sequence[Values]) -> str:
     """A sentence about the op after which the ways lie farthest apart beside what they do before it."""
-
-    def growth(node: Node) -> tuple[float, float, float]:
+    found = []
+    for position, node in enumerate(nodes, 1):
         unit = max(unit_of(values[Edge(node)]) for values in results)
-        before = max([unit, *(apart(edge, results) for edge in node.inputs)])
-        return apart(Edge(node), results) / before, before, apart(Edge(node), results)
-
-    node = max(nodes, key=lambda node: growth(node)[0])
-    _, before, after = growth(node)
+        before, after = (
+            max([unit, *(apart(edge, results) for edge in node.inputs)]),
+            apart(Edge(node), results),
+        )
+        found.append((after / before, -position, before, after))
+    _, position, before, after = max(found)
+    node = nodes[-position - 1]
     assert node.op is not None
-    position = nodes.index(node) + 1
     return (
-        f"{node.name} = {node.op.label()}, op {position} of {len(nodes)}, magnifies most: "
+        f"{node.name} = {node.op.label()}, op {-position} of {len(nodes)}, magnifies most: "
         f"what differs by {before:.1e} of its size goes in, {after:.1e} comes out"
     )
 
@@ -168,15 +167,11 @@ def magnifier(nodes: Sequence[Node], results: Sequence[Values]) -> str:
 def way_of(runner: Any) -> Setting:
     """What a user calls a runner, a dtype or a device."""
     if isinstance(runner, Mapping):
-        unknown = set(runner) - set(Setting._fields)
-        if unknown:
-            raise LessonError(
-                f"where_parted: unknown key {min(unknown)!r}; expected {', '.join(Setting._fields)}"
-            )
-        known = dict(runner)
-        if "dtype" in known:
-            known["dtype"] = np.dtype(known["dtype"])
-        return Setting(**known)
+        if unknown := set(runner) - set(Setting._fields):
+            expected = ", ".join(Setting._fields)
+            raise LessonError(f"where_parted: unknown key {min(unknown)!r}; expected {expected}")
+        known = Setting(**runner)
+        return known._replace(dtype=np.dtype(known.dtype))
     if isinstance(runner, Context):
         return Setting(context=runner)
     if isinstance(runner, str) and (runner in RUNNERS or runner == EAGER):
@@ -188,9 +183,14 @@ def way_of(runner: Any) -> Setting:
         raise LessonError(f"where_parted: {runner!r} is no runner ({names}), dtype or device") from None
 
 
+def cast(arrays: Mapping[str, np.ndarray], way: Setting) -> dict[str, np.ndarray]:
+    """The arrays in the element type of a way; copies."""
+    return {n: x.astype(way.dtype) if x.dtype.kind == "f" else x.copy() for n, x in arrays.items()}
+
+
 def carried_out(symbol: Symbol, way: Setting, arrays: Mapping[str, np.ndarray], is_train: bool) -> Values:
     """Every result of every op, and the variables."""
-    given = {n: x.astype(way.dtype) if x.dtype.kind == "f" else x.copy() for n, x in arrays.items()}
+    given = cast(arrays, way)
     values = {Edge(node): given[node.name].copy() for node in symbol.nodes if node.is_variable}
     if way.runner == EAGER:
 
@@ -201,51 +201,40 @@ def carried_out(symbol: Symbol, way: Setting, arrays: Mapping[str, np.ndarray], 
             evaluate(symbol, {name: Tensor(x) for name, x in given.items()}, seen, is_train)
         return values
     edges = [e for node in symbol.nodes if node.op is not None for e in outputs_of(node)[: node.op.visible]]
-    executor = bound(symbol, edges, way, given)
+    return values | dict(zip(edges, planned_results(edges, given, way, is_train), strict=True))
+
+
+def planned_results(
+    edges: Sequence[Edge], given: Mapping[str, np.ndarray], way: Setting, is_train: bool
+) -> list[np.ndarray]:
+    """Some edges as a plan computes them."""
     with np.errstate(all="ignore"):
-        found = executor.forward(is_train=is_train)
-    values.update({edge: np.array(y) for edge, y in zip(edges, found, strict=True)})
-    return values
+        executor = executor_of(edges, given, context=way.context, runner=way.runner)
+        return [np.array(y) for y in executor.forward(is_train=is_train)]
 
 
-def bound(symbol: Symbol, heads: Sequence[Edge], way: Setting, given: Mapping[str, np.ndarray]) -> Executor:
-    """An executor for some results of a symbol."""
-    arguments, states = ([node.name for node in part] for part in variables(symbol.nodes))
-    return Executor(
-        heads, [f"result {k}" for k in range(len(heads))], {n: given[n] for n in arguments}, {},
-        {n: given[n] for n in states}, dict.fromkeys(arguments, "null"), context=way.context,
-        runner=way.runner, generator=random.MXNetGenerator(SEED),
-    )  # fmt: skip
-
-
-def judged(node: Node, values: Values, first: Values, is_train: bool) -> Divergence | None:
-    """Whether an op's result is what its inputs give in double precision, up to rounding."""
+def judged(
+    node: Node, values: Values, first: Values, is_train: bool
+) -> tuple[Element, float, float, float] | None:
+    """Where an op's result is not what its inputs give in double precision, up to rounding; both, and the limit."""
     assert node.op is not None
     op = node.op.at_mode(is_train)
-    inputs = [values[edge] for edge in node.inputs]
+    inputs, pinned = [values[edge] for edge in node.inputs], op.pinned()
     names = op.name_inputs(len(inputs))
-    inputs = [
-        np.full_like(x, op.pinned()[n]) if n in op.pinned() else x for n, x in zip(names, inputs, strict=True)
-    ]
+    inputs = [np.full_like(x, pinned[n]) if n in pinned else x for n, x in zip(names, inputs, strict=True)]
     for edge in outputs_of(node)[: op.visible]:
         found = values[edge]
         if op.random:  # what was drawn depends on what was drawn before
-            expected, limit = (
-                first[edge].astype(float),
-                np.full(found.shape, ROUNDINGS * unit_of(found) * size_of(found)),
-            )
+            expected = first[edge].astype(float)
+            limit = np.full(found.shape, ROUNDINGS * unit_of(found) * size_of(found))
         else:
             expected, limit = meaning(op, inputs, edge.index, found)
         with np.errstate(all="ignore"):
-            same = (
-                (np.abs(found - expected) <= limit)
-                | (found == expected)
-                | (np.isnan(found) & np.isnan(expected))
-            )
+            same = (np.abs(found - expected) <= limit) | (found == expected)
+            same |= np.isnan(found) & np.isnan(expected)
         if not same.all():
-            at = tuple(int(a) for a in np.argwhere(~same)[0])
-            numbers = float(found[at]), float(expected[at]), float(limit[at])
-            return Divergence("", 0, op.name, op.label(), node.name, 0, "", at, *numbers)
+            at = element_at(np.argmin(same), found.shape)
+            return at, float(found[at]), float(expected[at]), float(limit[at])
     return None
 
 
@@ -261,42 +250,33 @@ def size_of(x: np.ndarray) -> float:
 
 def meaning(op: Op, inputs: Sequence[np.ndarray], k: int, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Result `k` of an op in double precision, and how far that of a shorter type may lie from it."""
-    generator, unit = np.random.default_rng(0), unit_of(found)
+    unit, generator = unit_of(found), np.random.default_rng(0)
 
-    def result(rounded: float) -> np.ndarray:
-        near = [
-            doubled(x) * (1 + rounded * generator.uniform(-1, 1, x.shape)) if x.dtype.kind == "f" else x
-            for x in inputs
-        ]
+    def result(shaken: Callable[[Any], Any]) -> np.ndarray:
         with np.errstate(all="ignore"):
-            y = op.forward(np, *near)
-        return np.asarray(y[k] if isinstance(y, tuple) else y)
+            return np.asarray(as_tuple(op.forward(np, *[shaken(doubled(x)) for x in inputs]))[k])
 
-    exact = result(0.0)
+    exact, rough = result(lambda x: x), shaking(unit, generator)
     if exact.dtype.kind != "f":
         return exact, np.zeros(exact.shape)
     with np.errstate(all="ignore"):
-        moved = np.nan_to_num(
-            np.maximum(np.abs(result(unit) - exact), np.abs(result(unit) - exact)), posinf=0.0
-        )
+        moved = np.max([np.abs(result(rough) - exact) for _ in range(2)], axis=0)
     count = max([x.size for x in inputs], default=1)
-    return exact, ROUNDINGS * moved + unit * (ROUNDINGS + np.sqrt(count)) * size_of(exact)
+    limit = ROUNDINGS * np.nan_to_num(moved, posinf=0.0) + unit * (ROUNDINGS + np.sqrt(count)) * size_of(
+        exact
+    )
+    return exact, limit
 
 
-def alone(symbol: Symbol, way: Setting, arrays: Any, is_train: bool, values: Values) -> list[str]:
-    """A note where a way gives other results once nobody looks at what lies between: its plan is to blame."""
-    if way.runner == EAGER:
-        return []
-    given = {n: x.astype(way.dtype) if x.dtype.kind == "f" else x.copy() for n, x in arrays.items()}
-    with np.errstate(all="ignore"):
-        found = bound(symbol, symbol.heads, way, given).forward(is_train=is_train)
-    for edge, y in zip(symbol.heads, found, strict=True):
-        far = np.abs(np.asarray(y, float) - values[edge])
-        if np.any(far > ROUNDINGS * np.sqrt(unit_of(np.asarray(y))) * size_of(values[edge])):
-            return [
-                f"on {way} the result is another one if what lies between is not kept: its plan is to blame"
-            ]
-    return []
+def parts_alone(symbol: Symbol, way: Setting, arrays: Any, is_train: bool, values: Values) -> bool:
+    """Whether a way gives other results once nobody looks at what lies between."""
+    found = planned_results(symbol.heads, cast(arrays, way), way, is_train)
+    return any(
+        np.any(
+            np.abs(y.astype(float) - values[edge]) > ROUNDINGS * np.sqrt(unit_of(y)) * size_of(values[edge])
+        )
+        for edge, y in zip(symbol.heads, found, strict=True)
+    )
 
 
 def apart(edge: Edge, results: Sequence[Values]) -> float:

@@ -11,112 +11,89 @@ import numpy as np
 
 from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.cause import Case, Other
-from tinygrad_lesson.check.compare import (
-    DETAIL,
-    Block,
-    Rows,
-    around,
-    compare,
-    lines,
-    pulled,
-    steps_for,
-    unit_rows,
-)  # fmt: skip
+from tinygrad_lesson.check.compare import DETAIL, Block, Point, Rows, pulled, steps_for, unit_rows
+from tinygrad_lesson.check.duties import recorded_nodes
 from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.precision import jitter
-from tinygrad_lesson.check.purity import recorded_nodes
 from tinygrad_lesson.check.subject import Subject
 from tinygrad_lesson.eager.apply import AS_TOLD
 from tinygrad_lesson.engine.backprop import apply_vjp
 
 
-def detail(
-    subject: Subject, rows: Rows, block: Block, generator: np.random.Generator
-) -> tuple[Rows, list[Block], Block] | None:
+def detail(point: Point, block: Block) -> tuple[Point, list[Block], Block] | None:
     """A closer look where directions or mixed results failed: single results, single elements."""
+    subject, generator = point.subject, point.generator
     if subject.has_loss(subject.arrays):
         return None
     i, values = block.input, subject.value(subject.arrays)
     total, size = sum(v.size for v in values), subject.arrays[i].size
     results = elements = []
     if total > DETAIL or size > DETAIL:
-        elements = wrong_elements(subject, rows, block, generator)
+        elements = wrong_elements(point, block)
         results = telling_results(subject, values, i, elements, generator) if total > DETAIL else []
-    rows = unit_rows(values, some_of(total, results, generator) if total > DETAIL else None)
+    chosen = None
+    if total > DETAIL:  # those that tell, and others by chance
+        others = generator.choice(total, DETAIL, replace=False).tolist()
+        chosen = sorted(dict.fromkeys([*results, *others][:DETAIL]))
+    rows = unit_rows(values, chosen)
     rule = pulled(subject, subject.arrays, rows)
     sums = np.abs(rule[subject.wanted.index(i)]).sum(axis=0)
     picked = range(size) if size <= DETAIL else sorted({*elements, *np.argsort(sums)[-DETAIL:].tolist()})
-    here = around(subject, rows, rule, jitter(subject, rows, generator), generator)
-    blocks = compare(
-        subject, rows, rule, here, generator,
-        lambda k: picked if k == i else range(min(DETAIL, subject.arrays[k].size)),
-    )  # fmt: skip
+    closer = Point(subject, rows, rule, generator, jitter(subject, rows, generator))
+    blocks = closer.blocks(lambda k: picked if k == i else range(min(DETAIL, subject.arrays[k].size)))
     worst = next(b for b in blocks if b.input == i)
-    return (rows, blocks, worst) if worst.wrong.any() else None
+    return (closer, blocks, worst) if worst.wrong.any() else None
 
 
-def some_of(total: int, wanted: Sequence[int], generator: np.random.Generator) -> list[int]:
-    """Numbers below `total`: those wanted, and others by chance."""
-    others = generator.choice(total, DETAIL, replace=False).tolist()
-    return sorted(dict.fromkeys([*wanted, *others][:DETAIL]))
-
-
-def wrong_elements(subject: Subject, rows: Rows, block: Block, generator: np.random.Generator) -> list[int]:
+def wrong_elements(point: Point, block: Block) -> list[int]:
     """An element of an input whose derivative is wrong: the worst, or one found by halving directions."""
     if block.columns is not None:
-        gap = np.where(block.wrong, np.abs(block.analytic - block.numeric), 0.0).max(axis=0)
+        gap = np.where(block.wrong, block.gap, 0.0).max(axis=0)
         return [block.columns[int(np.argmax(gap))]]
-    i, x = block.input, subject.arrays[block.input]
-    rule = pulled(subject, subject.arrays, rows)[subject.wanted.index(i)]
-    here, rounding = rows.weigh(subject.value(subject.arrays)), jitter(subject, rows, generator)
+    subject, generator, shape = point.subject, point.generator, block.shape
+    rule = pulled(subject, subject.arrays, point.rows)[subject.wanted.index(block.input)]
+    noise, size = jitter(subject, point.rows, generator)[:, None], rule.shape[1]
     step = block.step[block.wrong].max(keepdims=True) * 2.0 ** (numeric.LEVELS - 1)
-    every = generator.uniform(0.5, 1, x.size) * generator.choice((-1, 1), x.size)
+    every = generator.uniform(0.5, 1, size) * generator.choice((-1, 1), size)
 
     def is_wrong(part: range) -> bool:
-        v = np.zeros(x.size)
+        v = np.zeros(size)
         v[part.start : part.stop] = every[part.start : part.stop]
-        along = lines(subject, rows, i, [v.reshape(x.shape)])
-        found = numeric.table(along, np.zeros(1, int), here[:, None], rounding[:, None], step)
-        gap, expected = np.abs(found.value[:, 0] - rule @ v), np.linalg.norm(rule, axis=1)
-        return bool(np.any(gap > numeric.tolerance(found.error[:, 0], found.value[:, 0], expected)))
+        expected = np.linalg.norm(rule, axis=1)
+        along = point.lines(block.input, [v.reshape(shape)])
+        found = numeric.table(along, [0], point.at_zero[:, None], noise, step, expected[:, None])[0].only(0)
+        gap = np.abs(found.numeric - rule @ v)
+        return bool(np.any(gap > numeric.tolerance(found.error, found.numeric, expected)))
 
-    return halved(is_wrong, x.size)
+    return halved(is_wrong, size)
 
 
 def telling_results(
-    subject: Subject,
-    values: Sequence[np.ndarray],
-    i: int,
-    elements: Sequence[int],
-    generator: np.random.Generator,
-) -> list[int]:
+    subject: Subject, values: Sequence[np.ndarray], i: int, elements: Sequence[int], generator: np.random.Generator
+) -> list[int]:  # fmt: skip
     """Results that depend most on an element, one whose derivative for it is wrong, and one that the rule counts."""
     if not elements:
         return []
-    column, every = elements[0], Rows([], None, None, [])
-    flat, rounding = every.weigh(values)[:, None], jitter(subject, every, generator)[:, None]
+    column, every = elements[0], Point(subject, Rows([]), [np.zeros(1)], generator)
+    rounding = jitter(subject, every.rows, generator)[:, None]
     steps, met = steps_for(np.abs(subject.arrays[i].ravel()[[column]]), alone=True)
-    nothing = np.zeros_like(flat)
-    slope = numeric.slopes(lines(subject, every, i, [column]), flat, rounding, steps, met, nothing, nothing)[
-        0
-    ]
-    value, error = slope.value[:, 0], slope.error[:, 0]
-    weights = generator.uniform(0.5, 1, len(value))
+    along, here = every.lines(i, [column]), every.at_zero[:, None]
+    slope = numeric.Search(along, here, rounding, steps, met, 0 * here, 0 * here).best.only(0)
+    weights = generator.uniform(0.5, 1, len(slope.numeric))
 
     def by_rule(part: range) -> tuple[np.ndarray, float]:
         kept = np.zeros_like(weights)
         kept[part.start : part.stop] = weights[part.start : part.stop]
         cotangents = np.split(kept, np.cumsum([v.size for v in values])[:-1])
         row = [c.reshape(v.shape) for c, v in zip(cotangents, values, strict=True)]
-        found = pulled(subject, subject.arrays, Rows([row], None, None, []))[subject.wanted.index(i)]
-        return kept, float(found[0, column])
+        return kept, float(pulled(subject, subject.arrays, Rows([row]))[subject.wanted.index(i)][0, column])
 
     def is_wrong(part: range) -> bool:
         kept, found = by_rule(part)
-        bar = numeric.tolerance(kept @ error, np.asarray(found), kept @ np.abs(value))
-        return bool(abs(found - kept @ value) > bar)
+        bar = numeric.tolerance(kept @ slope.error, np.asarray(found), kept @ np.abs(slope.numeric))
+        return bool(abs(found - kept @ slope.numeric) > bar)
 
-    most = np.argsort(np.abs(value))[::-1]
+    most = np.argsort(np.abs(slope.numeric))[::-1]
     known = halved(lambda part: by_rule(part)[1] != 0, len(weights))
     return [*halved(is_wrong, len(weights)), *known, *most[: DETAIL // 4].tolist()]
 
@@ -133,14 +110,10 @@ def halved(is_wrong: Callable[[range], bool], size: int) -> list[int]:
     return list(part)
 
 
-def case_of(subject: Subject, rows: Rows, block: Block, blocks: Sequence[Block]) -> Case:
+def case_of(point: Point, block: Block, blocks: Sequence[Block]) -> Case:
     """All that is known about one wrong input."""
-    x = subject.arrays[block.input]
-    others = [
-        Other(subject.names[b.input], subject.arrays[b.input].shape, b.analytic, b.numeric)
-        for b in blocks
-        if b.input != block.input
-    ]
+    subject, rows = point.subject, point.rows
+    others = [Other(b.name, b.shape, b.analytic, b.numeric) for b in blocks if b.input != block.input]
     usable = ~((block.kink & ~block.wrong) | block.jump | ~np.isfinite(block.error))
     sides = np.clip(block.analytic, *np.sort([block.left, block.right], axis=0))
     cuts, used = unrecorded(subject, block.input) if subject.op is None else ([], False)
@@ -148,14 +121,12 @@ def case_of(subject: Subject, rows: Rows, block: Block, blocks: Sequence[Block])
     picked = np.arange(values[0].size) if rows.weights is None else rows.weights
     single = len(values) == 1 and picked.ndim == 1
     return Case(
-        name=subject.names[block.input], shape=x.shape,
-        analytic=np.where(usable, block.analytic, 0.0),
+        name=block.name, shape=block.shape, analytic=np.where(usable, block.analytic, 0.0),
         numeric=np.where(usable, np.where(block.kink, sides, block.numeric), 0.0),
         error=np.where(usable, block.error, 0.0), wrong=block.wrong,
         columns=None if block.columns is None else np.asarray(block.columns),
         outputs=rows.outputs, picked=picked if single else None, result=values[0].shape, op=subject.op, others=others,
-        variants=variants(subject, rows, block), cuts=cuts, recorded_use=used,
-        linear=is_linear(subject, rows, block.input),
+        variants=variants(point, block), cuts=cuts, recorded_use=used, linear=is_linear(subject, rows, block.input),
         arrays={"the result": values[0], **dict(zip(subject.names, subject.arrays, strict=True))},
     )  # fmt: skip
 
@@ -170,12 +141,13 @@ def is_linear(subject: Subject, rows: Rows, i: int) -> bool:
     return bool(np.all(np.abs(low + high - 2 * mid) <= 64 * EPS * size + 1e-6 * np.abs(high - low)))
 
 
-def variants(subject: Subject, rows: Rows, block: Block) -> list[tuple[str, str, np.ndarray]]:
+def variants(point: Point, block: Block) -> list[tuple[str, str, np.ndarray]]:
     """What an op's rule gives if it is read in another way: the cause that would be, a sentence, the gradient."""
+    subject = point.subject
     if subject.op is None or subject.op.results != 1 or block.columns is None:
         return []
     operands = [subject.value(subject.arrays)[0], *subject.arrays]
-    names, name = ["y", *subject.names], subject.names[block.input]
+    names, name = ["y", *subject.names], block.name
     tried: list[tuple[str, str, Sequence[Any], int, int]] = [
         ("wrong input", f"the rule for {name} is right with {said}", exchanged, 0, 0)
         for said, exchanged in exchanges(operands, names)
@@ -190,9 +162,8 @@ def variants(subject: Subject, rows: Rows, block: Block) -> list[tuple[str, str,
     found = []
     for word, said, read_at, p, q in tried:
         with contextlib.suppress(Exception):  # the rule was not made for these
-            read = [
-                turn(by_rule(subject, turn(c[0], p, q), read_at, block.input), p, q) for c in rows.cotangents
-            ]
+            gs = [turn(c[0], p, q) for c in point.rows.cotangents]
+            read = [turn(by_rule(subject, g, read_at, block.input), p, q) for g in gs]
             found.append((word, said, np.stack([g.ravel()[block.columns] for g in read])))
     return found
 

@@ -6,9 +6,10 @@ still move, and the noise of the function, divided by the step, how far they cou
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +17,7 @@ EPS = float(np.finfo(np.float64).eps)
 LEVELS = 4  # of a table: the step, a half, a quarter, an eighth of it
 GLANCE = 2.0**-10  # a first step with one half of it: where the rule agrees at once, that is enough
 ALONE = 2.0**-8  # that step, with a half and a quarter of it, where nothing longer follows
-STRETCH = (
-    0.7,
-    1.0,
-)  # each check shortens all steps by a number between: what repeats after a step is not missed
+STRETCH = (0.7, 1.0)  # each check shortens all steps by a number between: no wave of a fixed length is missed
 STEPS = (2.0**-6, 2.0**-13, 2.0**-20)  # tried in turn, where the function is not smooth over the longer
 SHORTEST = 2.0**-27  # the last to be tried where many elements move at once
 SAFETY = 8.0  # an error bar is an estimate: two values part where they are this many bars away
@@ -30,42 +28,39 @@ Along = Callable[[Any], np.ndarray]  # the function along a line, 0 at the point
 Lines = Callable[[int, float], np.ndarray]  # the same along one of many lines, by number
 
 
-class Slopes(NamedTuple):
-    """Slopes along lines of every number that a function gives; `error` is the bar of `value`.
+@dataclasses.dataclass
+class Slopes:
+    """Slopes along lines of every number that a function gives; `error` is the bar of `numeric`.
 
     `kink` marks those whose two sides differ however near, `jump` those that jump, `blunt` those whose
     bar leaves nothing to compare; `noisy` tells that rounding noise, not curvature, makes it so, `unsettled`
-    that the sides differ by what may be a kink or a sharp bend.
+    that the sides differ by what may be a kink or a sharp bend. `step` is the shortest that this comes from.
 
     Shapes
         all (numbers, lines)
     """
 
-    value: np.ndarray
+    numeric: np.ndarray
     error: np.ndarray
     left: np.ndarray
     right: np.ndarray
     sides_error: np.ndarray
+    step: np.ndarray
     kink: np.ndarray
     jump: np.ndarray
     blunt: np.ndarray
     noisy: np.ndarray
     unsettled: np.ndarray
-    step: np.ndarray  # the last, shortest one that this comes from
 
+    def only(self, k: Any) -> Slopes:
+        """Those along lines `k`."""
+        return Slopes(*(vars(self)[field.name][:, k] for field in dataclasses.fields(Slopes)))
 
-class Table(NamedTuple):
-    """What one run of steps tells."""
-
-    value: np.ndarray
-    error: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    sides_error: np.ndarray
-    rounding: np.ndarray
-    gaps: np.ndarray  # right slope less left slope, at each step
-    jumps: np.ndarray  # from the value before to the one behind, or from both to the one here, at each step
-    step: np.ndarray  # the last
+    def take(self, told: Slopes, chosen: np.ndarray, k: Any) -> None:
+        """Take over what is `told` of lines `k`, where it is chosen."""
+        for field in dataclasses.fields(Slopes):
+            kept = vars(self)[field.name]
+            kept[:, k] = np.where(chosen, vars(told)[field.name], kept[:, k])
 
 
 def extrapolate(first: np.ndarray, rounding: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
@@ -92,14 +87,13 @@ def extrapolate(first: np.ndarray, rounding: np.ndarray, factor: float) -> tuple
 
 
 def table(
-    along: Lines,
-    lines: np.ndarray,
-    at_zero: np.ndarray,
-    noise: np.ndarray,
-    steps: np.ndarray,
+    along: Lines, lines: Any, at_zero: np.ndarray, noise: np.ndarray, steps: np.ndarray, scale: Any,
     levels: int = LEVELS,
-) -> Table:
-    """Central and one-sided slopes along some lines, from a step for each, a half of it, and so on."""
+) -> tuple[Slopes, np.ndarray]:  # fmt: skip
+    """Slopes along some lines, from a step for each, a half of it, and so on; and how far the function jumps at each.
+
+    A jump is from the value before to the one behind, or from both to the one here. `scale` is the size of the slopes.
+    """
     h = steps / 2.0 ** np.arange(levels)[:, None]
     with np.errstate(all="ignore"):
         ahead, behind = (
@@ -113,17 +107,47 @@ def table(
         right, right_error = extrapolate(rights, 2 * rounding, 2.0)
         left, left_error = extrapolate(lefts, 2 * rounding, 2.0)
         sides_error = left_error + right_error
-        one = (np.abs(right - left) <= SAFETY * sides_error) & (
-            sides_error < error
-        )  # as where curvature jumps
+        one = (np.abs(right - left) <= SAFETY * sides_error) & (sides_error < error)  # where curvature jumps
         value, error = np.where(one, (left + right) / 2, value), np.where(one, sides_error, error)
-    jumps = np.maximum(np.abs(ahead - behind), np.abs(ahead - 2 * at_zero + behind))
-    locked = jumps.max(axis=0) == 0  # as a probability of 1, to which less than a rounding is added
-    error = np.where(locked, np.maximum(error, EPS * np.minimum(1, 1 / h[0])), error)
-    return Table(
-        value, error, left, right, sides_error, 2 * rounding[-1],
-        rights - lefts, jumps, np.broadcast_to(h[-1], value.shape),
-    )  # fmt: skip
+        jumps = np.maximum(np.abs(ahead - behind), np.abs(ahead - 2 * at_zero + behind))
+        locked = jumps.max(axis=0) == 0  # as a probability of 1, to which less than a rounding is added
+        error = np.where(locked, np.maximum(error, EPS * np.minimum(1, 1 / h[0])), error)
+        step = np.broadcast_to(h[-1], value.shape)
+        sides = value, error, left, right, sides_error, np.array(step)
+        return Slopes(
+            *sides, *marks(*sides[:5], rights - lefts, jumps, 2 * rounding[-1], noise, scale)
+        ), jumps
+
+
+def marks(
+    value: np.ndarray, error: np.ndarray, left: np.ndarray, right: np.ndarray, sides_error: np.ndarray,
+    gaps: np.ndarray, jumps: np.ndarray, rounding: np.ndarray, noise: np.ndarray, scale: Any,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    """Are the two sides one, and is the bar short enough to tell anything? The marks of `Slopes`, in order."""
+    size = np.maximum(np.max(np.abs([left, right, value]), axis=0), scale)
+    size = np.where(np.isfinite(size), size, 0.0)
+    gap, loud = np.abs(gaps), SAFETY * rounding
+    apart = np.abs(right - left) > SAFETY * sides_error + FLOOR * size
+    halvings = len(gap) - 1  # each leaves a half of the gap where the function is smooth, all of it at a kink
+    lasting = gap[-1] > gap[0] * 0.5 ** (2 / 3 * halvings)
+    bent = (gap[0] > loud + BENT * size) & (lasting | ((gap[0] > np.sqrt(BENT) * size) & (halvings > 1)))
+    # a gap that shrinks with the step is a bend, not a kink, unless the bar is as long as the gap
+    vague = SAFETY * error > np.maximum(BENT * size, np.where(lasting, 0.0, gap[0] / SAFETY))
+    kink = bent & (apart | vague)
+    high, stays = leaps(jumps, noise)
+    jump = (stays & (halvings > 1)) | (high & (jumps[-1] > jumps[0] / 2) & kink)
+    unknown = ~np.isfinite(error) | ~np.isfinite(value)
+    unsettled = ((bent & lasting) | stays) & ~kink & ~jump  # a shorter step will tell
+    blunt = unknown | unsettled | (SAFETY * error > SHARP * size + loud)
+    noisy = ~unknown & (SAFETY * error > 10 * BENT * size) & (error <= 4 * rounding + FLOOR * size)
+    return kink & ~unknown, jump & ~unknown, blunt, noisy, unsettled
+
+
+def leaps(jumps: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where values to both sides, or the one between, lie far apart; and where that stays so, however near."""
+    high = jumps[0] > SAFETY**2 * noise
+    least = jumps.max(axis=0) * 0.5 ** ((len(jumps) - 1) / 3)  # at 0 it may be half way
+    return high, high & (jumps.min(axis=0) > least)
 
 
 def tolerance(error: np.ndarray, *sizes: np.ndarray) -> np.ndarray:
@@ -131,6 +155,12 @@ def tolerance(error: np.ndarray, *sizes: np.ndarray) -> np.ndarray:
     size = np.max(np.broadcast_arrays(*map(np.abs, sizes)), axis=0)
     allowed: np.ndarray = SAFETY * error + FLOOR * np.where(np.isfinite(size), size, 0.0)
     return allowed
+
+
+def parted(a: Slopes, b: Slopes) -> np.ndarray:
+    """Where two estimates contradict each other."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(a.numeric - b.numeric) > SAFETY * (a.error + b.error))
 
 
 class Search:
@@ -143,53 +173,52 @@ class Search:
     how steep it is over the first step, `moved` how far it moves over any.
 
     Shapes
-        at_zero, noise, scale (numbers, 1), expected (numbers, lines), met and shortest (lines,)
+        at_zero, noise, scale (numbers, 1), expected (numbers, lines), met (lines,), steps (steps, lines), not a number
+        where a line has no more
     """
 
+    best: Slopes
+    steep: np.ndarray
+
     def __init__(
-        self,
-        along: Lines,
-        at_zero: np.ndarray,
-        noise: np.ndarray,
-        met: np.ndarray,
-        shortest: np.ndarray,
-        expected: np.ndarray,
-        scale: np.ndarray,
-    ) -> None:
+        self, along: Lines, at_zero: np.ndarray, noise: np.ndarray, steps: np.ndarray, met: np.ndarray,
+        expected: np.ndarray, scale: np.ndarray, glance: bool = False,
+    ) -> None:  # fmt: skip
         self.along, self.at_zero, self.noise, self.scale = along, at_zero, noise, scale
-        self.met, self.shortest, self.expected = met, shortest, expected
-        self.best: Slopes | None = None
+        self.met, self.shortest, self.expected = met, np.nanmin(steps, axis=0), expected
         self.open, self.fits = np.ones(expected.shape, bool), np.zeros(expected.shape, bool)
-        self.too_long, self.moved, self.steep = np.zeros(len(met)), np.zeros(expected.shape), np.zeros(())
+        self.too_long, self.moved = np.zeros(len(met)), np.zeros(expected.shape)
+        first = (ALONE / STEPS[0] * steps[0], 3) if glance else (GLANCE / STEPS[0] * steps[0], 2)
+        for step, levels in (first, *((row, LEVELS) for row in (steps[1:2] if glance else steps))):
+            self.over(step, levels)
+        self.give_up(steps[0])
 
     def over(self, step: np.ndarray, levels: int) -> None:
         """Look over one step, of another length for each line."""
         k = np.flatnonzero(self.open.any(axis=0) & np.isfinite(step))
         if not k.size:
             return
-        found = table(self.along, k, self.at_zero, self.noise, step[k], levels)
+        new, jumps = table(self.along, k, self.at_zero, self.noise, step[k], self.scale, levels)
         with np.errstate(all="ignore"):
-            new = judge(found, self.noise, self.scale)
-            limit = tolerance(found.error, self.expected[:, k], found.value, self.scale)
-            agrees = np.abs(found.value - self.expected[:, k]) <= limit
-        self.moved[:, k] = np.fmax(self.moved[:, k], np.max(found.jumps, axis=0))
-        still = (np.max(found.jumps, axis=0) == 0) & (
-            self.expected[:, k] == 0
-        )  # a shorter step will tell no more
+            limit = tolerance(new.error, self.expected[:, k], new.numeric, self.scale)
+            agrees = np.abs(new.numeric - self.expected[:, k]) <= limit
+        self.moved[:, k] = np.fmax(self.moved[:, k], np.max(jumps, axis=0))
+        still = (np.max(jumps, axis=0) == 0) & (self.expected[:, k] == 0)  # a shorter step will tell no more
         bent = (new.kink | new.jump) & self.open[:, k]
         ends = self.ends(k, step[k], bent)
         lost = bent & ~ends & (step[k] <= self.shortest[k])  # the function is too fast for any of the steps
-        new = new._replace(
-            kink=new.kink & ~lost,
-            jump=new.jump & ~lost,
-            blunt=(new.blunt | lost) & ~still,
-            error=np.where(lost, np.inf, new.error),
-        )
+        new.kink, new.jump, new.blunt = new.kink & ~lost, new.jump & ~lost, (new.blunt | lost) & ~still
+        new.error = np.where(lost, np.inf, new.error)
         settled = self.open[:, k] & agrees & ~bent & ~new.blunt
-        if self.best is None:
-            self.best, self.fits, self.steep = new, agrees, np.abs(np.nan_to_num(found.value))
-        else:
-            self.choose(k, new, agrees, settled, ends | lost)
+        if not hasattr(self, "best"):
+            self.best, self.fits, self.steep = new, agrees, np.abs(np.nan_to_num(new.numeric))
+        else:  # take over what a shorter step tells, where it tells more; else it is not settled there
+            old = self.best.only(k)
+            settled &= ~outweighs(old, new)
+            more = self.open[:, k] & better(old, new, self.fits[:, k] & ~agrees)
+            chosen = settled | ends | lost | more
+            self.best.take(new, chosen, k)
+            self.fits[:, k] = np.where(chosen, agrees, self.fits[:, k])
         self.open[:, k] &= ~settled & ~ends
         longer = self.open[:, k].any(axis=0) & bent.any(axis=0)
         self.too_long[k] = np.where(longer, np.maximum(self.too_long[k], step[k]), self.too_long[k])
@@ -202,54 +231,17 @@ class Search:
             ends[:, n] &= is_sharp(partial(self.along, k[n]), float(step[n]), width, self.noise)
         return ends
 
-    def choose(
-        self, k: np.ndarray, new: Slopes, agrees: np.ndarray, settled: np.ndarray, ends: np.ndarray
-    ) -> None:
-        """Take over what a shorter step tells, where it tells more; else it is not `settled` there."""
-        assert self.best is not None
-        old = Slopes._make(field[:, k] for field in self.best)
-        settled &= ~outweighs(old, new)
-        chosen = settled | ends | (self.open[:, k] & better(old, new, self.fits[:, k] & ~agrees))
-        for field, now, before in zip(self.best, new, old, strict=True):
-            field[:, k] = np.where(chosen, now, before)
-        self.fits[:, k] = np.where(chosen, agrees, self.fits[:, k])
-
-    def known(self, longest: np.ndarray) -> Slopes:
-        """The slopes; nothing is known where no digit is left, all moves are noise, and the rule says why.
+    def give_up(self, longest: np.ndarray) -> None:
+        """Nothing is known where no digit is left, all moves are noise, and the rule says why.
 
         That is where the rounding of the input alone, times what the rule says, makes about as much.
         """
-        assert self.best is not None
         lost = (self.noise > BENT * np.abs(self.at_zero)) & (self.moved <= SAFETY * self.noise)
         with np.errstate(all="ignore"):
             rounding = np.abs(self.expected) * EPS * longest / STEPS[0]
             wild = self.open & lost & (rounding > BENT * self.noise)
-        return self.best._replace(error=np.where(wild, np.inf, self.best.error), blunt=self.best.blunt | wild)
-
-
-def slopes(
-    along: Lines,
-    at_zero: np.ndarray,
-    noise: np.ndarray,
-    steps: np.ndarray,
-    met: np.ndarray,
-    expected: np.ndarray,
-    scale: np.ndarray,
-    glance: bool = False,
-) -> tuple[Slopes, np.ndarray, np.ndarray]:
-    """What a `Search` over these steps finds: slopes, the longest steps that are too long, and how steep it is.
-
-    For a `glance` two short steps are all.
-
-    Shapes
-        as of `Search`; steps (steps, lines), not a number where a line has no more
-        -> (numbers, lines), (lines,), (numbers, lines)
-    """
-    search = Search(along, at_zero, noise, met, np.nanmin(steps, axis=0), expected, scale)
-    first = (ALONE / STEPS[0] * steps[0], 3) if glance else (GLANCE / STEPS[0] * steps[0], 2)
-    for step, levels in (first, *((row, LEVELS) for row in (steps[1:2] if glance else steps))):
-        search.over(step, levels)
-    return search.known(steps[0]), search.too_long, search.steep
+        self.best.error[wild] = np.inf
+        self.best.blunt |= wild
 
 
 def better(old: Slopes, new: Slopes, doubted: np.ndarray) -> np.ndarray:
@@ -260,21 +252,15 @@ def better(old: Slopes, new: Slopes, doubted: np.ndarray) -> np.ndarray:
     """
     smooth_old, smooth_new = ~(old.kink | old.jump | old.unsettled), ~(new.kink | new.jump)
     sharper = (old.blunt & ~new.blunt) | ((old.blunt == new.blunt) & (new.error <= old.error))
-    with np.errstate(invalid="ignore"):
-        parted = np.abs(new.value - old.value) > SAFETY * (old.error + new.error)
-    locked = (new.value == 0) & (new.left == 0) & (new.right == 0)
+    locked = (new.numeric == 0) & (new.left == 0) & (new.right == 0)
     tells = np.where(smooth_old & smooth_new, sharper, smooth_new | ~smooth_old)
-    return np.asarray(tells & ~(doubted & (parted | locked)))
+    return np.asarray(tells & ~(doubted & (parted(old, new) | locked)))
 
 
 def outweighs(old: Slopes, new: Slopes) -> np.ndarray:
-    """Where a longer step has told more already, and the same: there a rule that meets the long bar of a shorter one,
-    which noise makes, is not met.
-    """
+    """Where a longer step has told more already, and the same; the long bar of a shorter one is noise then."""
     smooth = ~(old.kink | old.jump | old.unsettled | old.blunt)
-    with np.errstate(invalid="ignore"):
-        same = np.abs(new.value - old.value) <= SAFETY * (old.error + new.error)
-    return np.asarray(smooth & same & (old.error < new.error))
+    return np.asarray(smooth & ~parted(old, new) & (old.error < new.error))
 
 
 def is_sharp(along: Along, step: float, width: float, noise: np.ndarray) -> bool:
@@ -301,39 +287,3 @@ def is_sharp(along: Along, step: float, width: float, noise: np.ndarray) -> bool
             steepest = max(steepest, found[-1] / step)
     first = max(found[:2])  # a jump whose value lies half way is seen from one side only
     return found[-1] <= 4 * first and found[-1] / step > steepest / 4
-
-
-def judge(found: Table, noise: np.ndarray, scale: np.ndarray) -> Slopes:
-    """Slopes from a table: are the two sides one, and is the bar short enough to tell anything?"""
-    size = np.maximum(np.max(np.abs([found.left, found.right, found.value]), axis=0), scale)
-    size = np.where(np.isfinite(size), size, 0.0)
-    gap, loud = np.abs(found.gaps), SAFETY * found.rounding
-    apart = np.abs(found.right - found.left) > SAFETY * found.sides_error + FLOOR * size
-    halvings = len(gap) - 1  # each leaves a half of the gap where the function is smooth, all of it at a kink
-    lasting = gap[-1] > gap[0] * 0.5 ** (2 / 3 * halvings)
-    bent = (gap[0] > loud + BENT * size) & (lasting | ((gap[0] > np.sqrt(BENT) * size) & (halvings > 1)))
-    # a gap that shrinks with the step is a bend, not a kink, unless the bar is as long as the gap
-    vague = SAFETY * found.error > np.maximum(BENT * size, np.where(lasting, 0.0, gap[0] / SAFETY))
-    kink = bent & (apart | vague)
-    high, stays = leaps(found, noise)
-    jump = (stays & (halvings > 1)) | (high & (found.jumps[-1] > found.jumps[0] / 2) & kink)
-    unknown = ~np.isfinite(found.error) | ~np.isfinite(found.value)
-    unsettled = ((bent & lasting) | stays) & ~kink & ~jump  # a shorter step will tell
-    blunt = unknown | unsettled | (SAFETY * found.error > SHARP * size + loud)
-    noisy = (
-        ~unknown
-        & (SAFETY * found.error > 10 * BENT * size)
-        & (found.error <= 4 * found.rounding + FLOOR * size)
-    )
-    return Slopes(
-        found.value, found.error, found.left, found.right, found.sides_error, kink & ~unknown, jump & ~unknown,
-        blunt, noisy, unsettled, np.array(found.step),
-    )  # fmt: skip
-
-
-def leaps(found: Table, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where values to both sides, or the one between, lie far apart; and where that stays so, however near."""
-    jumps = found.jumps
-    high = jumps[0] > SAFETY**2 * noise
-    least = jumps.max(axis=0) * 0.5 ** ((len(jumps) - 1) / 3)  # at 0 it may be half way
-    return high, high & (jumps.min(axis=0) > least)

@@ -9,8 +9,8 @@ import numpy as np
 
 from tinygrad_lesson.check.compare import Rows, WrongShapeError, noise, pulled
 from tinygrad_lesson.check.numeric import EPS
-from tinygrad_lesson.check.report import Entry, Report
-from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, below_losses
+from tinygrad_lesson.check.report import Entry, Report, element_at
+from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, as_tuple, below_losses
 from tinygrad_lesson.engine.backprop import backprop
 from tinygrad_lesson.engine.graph import Node, ancestors
 from tinygrad_lesson.engine.interpret import interpret
@@ -64,9 +64,8 @@ def rounded_part(subject: Subject, report: Report, rows: Rows, generator: np.ran
 
     for what, numbers in (("result", subject.value), ("gradient", gradient)):
         first = numbers(here)
-        if not any(
-            np.any(fits(np.frexp(y[np.isfinite(y)])[0], 24) & (y[np.isfinite(y)] != 0)) for y in first
-        ):
+        known = [y[np.isfinite(y) & (y != 0)] for y in first]
+        if not any(np.any(fits(np.frexp(y)[0], 24)) for y in known):
             continue
         found = [first, *(numbers(arrays) for arrays in (all_moved(here, FAR), *near))]
         for k, (y, far, *close) in enumerate(zip(*found, strict=True)):
@@ -83,8 +82,8 @@ def rounded_part(subject: Subject, report: Report, rows: Rows, generator: np.ran
             with np.errstate(divide="ignore"):
                 bits = np.log2(np.abs(y) / np.maximum(noise, rounding))[telling] - 24
             if bits[bits > 0].sum() > BY_CHANCE:
-                report.verdict = report.cause = "float noise"
-                report.sentence = f"the {what} has only the digits of float32: it went through it on the way"
+                said = f"the {what} has only the digits of float32: it went through it on the way"
+                report.refuse("float noise", "float noise", said)
                 return
 
 
@@ -107,18 +106,13 @@ def short_part(subject: Subject, report: Report, rows: Rows, generator: np.rando
     except WrongShapeError:
         return
     bad: list[Entry] = []
-    for reach in (
-        0.0,  # nothing has to be moved where that is limit enough
-        UNIT,
-        64 * UNIT,
-    ):  # the longer where the shorter is still: a value near a step of some function
+    # nothing has to be moved where that is limit enough; farther where it stays: a value near a step of some function
+    for reach in (0.0, UNIT, 64 * UNIT):
         bad = parting(subject, rows, found, exact, short_limits(subject, same, rows, exact, reach, generator))
         if not bad:
             return
-    report.worst, report.failed = bad, len(bad)
-    report.verdict = report.cause = "float noise"
-    report.sentence = "the gradient in single precision parts from that in double by more than rounding does"
-    report.sides = "float32", "float64"
+    said = "the gradient in single precision parts from that in double by more than rounding does"
+    report.refuse("float noise", "float noise", said, bad, sides=("float32", "float64"))
 
 
 def short_limits(
@@ -150,10 +144,8 @@ def parting(subject: Subject, rows: Rows, found: Arrays, exact: Arrays, limits: 
         beyond = np.abs(a - b) / limit
         if np.all(beyond <= 1):
             continue
-        r, c = (
-            int(n) for n in np.unravel_index(int(np.argmax(np.nan_to_num(beyond, nan=np.inf))), beyond.shape)
-        )
-        element = tuple(int(n) for n in np.unravel_index(c, subject.arrays[i].shape))
+        r, c = element_at(np.argmax(np.nan_to_num(beyond, nan=np.inf)), beyond.shape)
+        element = element_at(c, subject.arrays[i].shape)
         numbers = float(a[r, c]), float(b[r, c]), float(limit[r, c])
         entries.append((-float(beyond[r, c]), Entry(subject.names[i], element, rows.names[r], *numbers)))
     return [entry for _, entry in sorted(entries, key=lambda pair: pair[0])]
@@ -197,9 +189,7 @@ class Rough(World):
 
     def follow(self, tensors: Sequence[Any]) -> None:
         """Compute what `tensors` are made of, unless that is done."""
-        nodes = [
-            node for node in ancestors([t.node for t in tensors if t.node is not None]) if node.op is not None
-        ]
+        nodes = [n for n in ancestors([t.node for t in tensors if t.node is not None]) if n.op is not None]
         if any(node not in self.values for node in nodes):
             self.values.clear()
             interpret(self, nodes)
@@ -209,18 +199,13 @@ class Rough(World):
         op = node.op
         assert op is not None
         if op.random:
-            return node.values if isinstance(node.values, tuple) else (node.values,)
-        y = op.forward(np, *inputs)
-        several = y if isinstance(y, tuple) else (y,)
+            return as_tuple(node.values)
+        several = as_tuple(op.forward(np, *inputs))
         adds = isinstance(op, Add | Subtract)  # what is small beside the other was rounded away
         copies = [is_copy(part, () if adds else inputs) for part in several]
-        if any(
-            np.any(c) and np.size(c) for c in copies
-        ):  # by chance, if the op does not choose among smaller ones too
-            small = op.forward(
-                np, *[np.asarray(x * LITTLE) if np.asarray(x).dtype.kind == "f" else x for x in inputs]
-            )
-            small = small if isinstance(small, tuple) else (small,)
+        if any(map(np.any, copies)):  # by chance, if the op does not choose among smaller ones too
+            less = [np.asarray(x * LITTLE) if np.asarray(x).dtype.kind == "f" else x for x in inputs]
+            small = as_tuple(op.forward(np, *less))
             copies = [c & (part * LITTLE == s) for c, part, s in zip(copies, several, small, strict=True)]
         return tuple([np.where(c, part, self.shaken(part)) for c, part in zip(copies, several, strict=True)])
 
@@ -293,8 +278,5 @@ def compiled_part(subject: Subject, report: Report, rows: Rows, rule: Sequence[n
     limits = [np.full(g.shape, unit * everywhere + TINY) for g in found]
     bad = parting(subject, rows, found, [r[:1] for r in rule], limits)
     if bad:
-        report.verdict, report.cause, report.worst, report.failed = "wrong", "missing term", bad, len(bad)
-        report.sentence = (
-            "the compiled plan parts from the rules it was made of, which agree with differences"
-        )
-        report.sides = "plan", "rule"
+        said = "the compiled plan parts from the rules it was made of, which agree with differences"
+        report.refuse("wrong", "missing term", said, bad, sides=("plan", "rule"))

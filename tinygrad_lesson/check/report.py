@@ -115,6 +115,18 @@ class Report:
     def __bool__(self) -> bool:
         return self.ok
 
+    def refuse(
+        self, verdict: str, cause: str, sentence: str, worst: Sequence[Entry] = (), **more: Any
+    ) -> None:
+        """Take down what is the matter, and the derivatives that show it."""
+        self.verdict, self.cause, self.sentence, self.worst = verdict, cause, sentence, list(worst)
+        self.failed = len(worst)
+        vars(self).update(more)
+
+    def blame(self, cause: str, sentence: str, factor: float | None = None) -> None:
+        """Take down why the gradient is wrong, most likely."""
+        self.verdict, self.cause, self.sentence, self.factor = "wrong", cause, sentence, factor
+
     def first(self, field: str) -> Any:
         """A field of the worst derivative, None where none was found."""
         return getattr(self.worst[0], field) if self.worst else None
@@ -221,6 +233,11 @@ class Report:
             for tag, row in zip(tags, cells, strict=True)
         ]
         return head + "<table>" + "".join(f"<tr>{row}</tr>" for row in made) + "</table>"
+
+
+def element_at(number: Any, shape: Sequence[int]) -> Element:
+    """The index of an element by its number."""
+    return tuple(int(n) for n in np.unravel_index(int(number), shape))
 
 
 def capital(sentence: str) -> str:

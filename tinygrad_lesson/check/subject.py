@@ -20,7 +20,7 @@ from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.backprop import apply_vjp
 from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError
-from tinygrad_lesson.engine.graph import Edge, Node, ancestors
+from tinygrad_lesson.engine.graph import Edge, Node, ancestors, toposort
 from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import Op
@@ -59,21 +59,14 @@ class Subject:
     """
 
     def __init__(
-        self,
-        run: Callable[..., Any],
-        arrays: Arrays,
-        names: Sequence[str],
-        title: str,
-        *,
-        op: Op | None = None,
+        self, run: Callable[..., Any], arrays: Arrays, names: Sequence[str], title: str, *, op: Op | None = None,
         states: Sequence[int] = (),
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.run, self.names, self.title, self.op = where_they_lie(run, arrays), tuple(names), title, op
         self.arrays = [doubled(x) for x in arrays]
         self.states = frozenset(states)
-        self.wanted = [
-            i for i, x in enumerate(self.arrays) if x.dtype.kind == "f" and i not in self.states and x.size
-        ]
+        floats = [i for i, x in enumerate(self.arrays) if x.dtype.kind == "f" and x.size]
+        self.wanted = [i for i in floats if i not in self.states]
         if not self.wanted:
             given = ", ".join(f"{x.dtype} {show(x.shape)}" for x in self.arrays)
             raise DTypeError(f"{title}: there is no input of floats to differentiate for, but {given}")
@@ -100,25 +93,16 @@ class Subject:
     def pull(
         self, arrays: Arrays, rows: Iterable[Arrays], back: Sweep = sweep_as_told
     ) -> Iterator[list[Any]]:
-        """Gradients of the wanted inputs, as the rules give them, for every row of cotangents.
-
-        None stands where no path leads.
-        """
+        """Gradients of the wanted inputs, by the rules, for every row of cotangents; None where no path leads."""
         tensors, results = self.recorded(arrays)
         for cotangents in rows:
             yield pull_back([tensors[i] for i in self.wanted], results, cotangents, back)
 
     def handed_down(self, arrays: Arrays, cotangents: Arrays) -> list[np.ndarray]:
         """Cotangents of the edges that `value` gives: those of a loss come from its own rule."""
-        found: list[np.ndarray] = []
-        rest = list(cotangents)
-        for y in self.recorded(arrays)[1]:
-            if not is_loss(y):
-                found.append(rest.pop(0))
-                continue
-            gradients = loss_gradients(y)
-            found += [g for g in gradients if g is not None]
-        return found
+        rest = iter(cotangents)
+        found = [loss_gradients(y) if is_loss(y) else [next(rest)] for y in self.recorded(arrays)[1]]
+        return [g for each in found for g in each if g is not None]
 
     def graph(self) -> list[Node]:
         """The recorded nodes, inputs before users."""
@@ -150,6 +134,11 @@ def as_results(y: Any, title: str) -> list[Tensor]:
     return floats
 
 
+def as_tuple(values: Any) -> tuple[Any, ...]:
+    """Several results, or one, as a tuple."""
+    return values if isinstance(values, tuple) else (values,)
+
+
 def is_loss(y: Tensor) -> bool:
     """Whether the gradient begins at this result."""
     return y.node is not None and y.node.op is not None and y.node.op.is_loss
@@ -160,8 +149,7 @@ def loss_gradients(y: Tensor) -> list[Any]:
     node = y.node
     assert node is not None
     assert node.op is not None
-    values = [t.array for t in node.inputs]
-    found = apply_vjp(AS_TOLD, node.op, (np.ones_like(y.array), y.array, *values))
+    found = apply_vjp(AS_TOLD, node.op, (np.ones_like(y.array), y.array, *[t.array for t in node.inputs]))
     return [g if t.node is not None else None for g, t in zip(found, node.inputs, strict=True)]
 
 
@@ -169,11 +157,10 @@ def below_losses(results: Sequence[Tensor]) -> list[Tensor]:
     """The results, with the inputs of a loss in its place."""
     found: list[Tensor] = []
     for y in results:
-        if is_loss(y):
-            assert y.node is not None
-            found += [t for t, g in zip(y.node.inputs, loss_gradients(y), strict=True) if g is not None]
-        else:
-            found.append(y)
+        inputs = (
+            zip(y.node.inputs, loss_gradients(y), strict=True) if y.node is not None and is_loss(y) else ()
+        )
+        found += [t for t, g in inputs if g is not None] if inputs else [y]
     return found
 
 
@@ -181,14 +168,10 @@ def pull_back(
     wrt: Sequence[Tensor], results: Sequence[Tensor], cotangents: Arrays, back: Sweep = sweep_as_told
 ) -> list[Any]:
     """Gradients for `wrt`, given cotangents of those results that are no losses."""
-    rest = list(cotangents)
-    heads = []
-    for y in results:
-        g = np.ones(y.shape, y.dtype) if is_loss(y) else rest.pop(0)
-        if y.node is not None:
-            heads.append((y, np.asarray(g, y.dtype)))
+    rest = iter(cotangents)
+    heads = [(y, np.asarray(np.ones(y.shape) if is_loss(y) else next(rest), y.dtype)) for y in results]
     with np.errstate(all="ignore"):
-        return back(heads, wrt)
+        return back([head for head in heads if head[0].node is not None], wrt)
 
 
 # Subjects of every kind.
@@ -201,7 +184,7 @@ def subject_of(f: Any, inputs: Sequence[Any], generator: np.random.Generator) ->
         LessonError where `f` is nothing that can be, or inputs are missing.
     """
     if isinstance(f, Symbol):
-        return of_symbol(f, inputs, generator)
+        return SymbolSubject(f, complete_arrays(f, inputs, generator))
     if isinstance(f, Op):
         return of_op(f, inputs)
     if not callable(f):
@@ -260,17 +243,16 @@ def complete_arrays(
         given = dict(zip([*arguments, *states], map(read, inputs), strict=False))
     unknown = [name for name in given if name not in (*arguments, *states)]
     if unknown:
-        raise GraphError(
-            f"check: {unknown[0]!r} is no variable of {symbol!r}; it has {', '.join((*arguments, *states))}"
-        )
+        known = ", ".join((*arguments, *states))
+        raise GraphError(f"check: {unknown[0]!r} is no variable of {symbol!r}; it has {known}")
     shapes = symbol.infer_shape(**{name: x.shape for name, x in given.items()})
     if shapes[0] is None:
         missing = ", ".join(name for name in arguments if name not in given)
         raise GraphError(
             f"check: the shapes of {missing} do not follow from the inputs given; give these too"
         )
-    known = zip((*arguments, *states), (*shapes[0], *shapes[2]), strict=True)
-    drawn = {name: any_numbers(shape, name in states, generator) for name, shape in known}
+    every = zip((*arguments, *states), (*shapes[0], *shapes[2]), strict=True)
+    drawn = {name: any_numbers(shape, name in states, generator) for name, shape in every}
     return {name: given.get(name, x) for name, x in drawn.items()}
 
 
@@ -283,72 +265,38 @@ def any_numbers(shape: Sequence[int], is_state: bool, generator: np.random.Gener
 
 
 class SymbolSubject(Subject):
-    """A symbol: the eager face gives the gradient by the rules, an executor the values, which is faster."""
+    """A symbol as the eager face computes it; `compiled` tells what its plan makes of the same."""
 
     def __init__(self, symbol: Symbol, arrays: Mapping[str, np.ndarray]) -> None:
-        names = list(arrays)
+        names, self.symbol = list(arrays), symbol
         states = [names.index(node.name) for node in variables(symbol.nodes)[1]]
-        super().__init__(
-            lambda *tensors: evaluate(symbol, dict(zip(names, tensors, strict=True))),
-            list(arrays.values()), names, str(symbol.name or symbol), states=states,
-        )  # fmt: skip
-        self.symbol, self.executor = symbol, self.bind(symbol)
-        self.loaded: dict[int, list[Any]] = {}  # by executor: the arrays that it holds
 
-    def bind(self, symbol: Symbol) -> Executor:
-        """An executor of `symbol` with arrays of its own."""
-        bound = dict(zip(self.names, (x.copy() for x in self.arrays), strict=True))
-        gradients = {self.names[i]: np.zeros_like(self.arrays[i]) for i in self.wanted}
-        kept = [[node.name for node in part] for part in variables(symbol.nodes)]
-        own = [{name: bound[name] for name in part} for part in kept]
-        asked = {name: g for name, g in gradients.items() if name in own[0]}
-        requests = {name: "write" if name in asked else "null" for name in own[0]}
-        generator = random.MXNetGenerator(SEED)
-        return Executor(
-            symbol.heads, symbol.list_outputs(), own[0], asked, own[1], requests, generator=generator
-        )
+        def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+            return evaluate(symbol, dict(zip(names, tensors, strict=True)))
 
-    def value(self, arrays: Arrays) -> list[np.ndarray]:
-        """As of every subject; a loss is cut off."""
-        if not hasattr(self, "values"):
-            self.values = self.bind(without_losses(self.symbol)) if self.has_loss(arrays) else self.executor
-        self.load(self.values, arrays)
-        return [np.array(y) for y in self.values.forward(is_train=True) if y.dtype.kind == "f"]
-
-    def load(self, executor: Executor, arrays: Arrays) -> None:
-        """Put numbers into the arrays of an executor."""
-        before = self.loaded.get(id(executor), [None] * len(arrays))
-        for i, (name, x, old) in enumerate(zip(self.names, arrays, before, strict=True)):
-            place = executor.arguments.get(name, executor.states.get(name))
-            if place is not None and (x is not old or i in self.states):
-                place[...] = x
-        self.loaded[id(executor)] = list(arrays)
-        executor.generator.reseed(SEED)
+        super().__init__(run, list(arrays.values()), names, str(symbol.name or symbol), states=states)
 
     def compiled(self, cotangents: Arrays) -> list[np.ndarray]:
         """Gradients of the wanted inputs as the compiled plan computes them."""
-        self.load(self.executor, self.arrays)
-        self.executor.forward(is_train=True)
+        wanted = [self.names[i] for i in self.wanted]
+        executor = executor_of(self.symbol.heads, dict(zip(self.names, self.arrays, strict=True)), wanted)
+        executor.forward(is_train=True)
         rest = list(cotangents)
-        given = [
-            None if e.node.op is not None and e.node.op.is_loss else rest.pop(0) for e in self.symbol.heads
-        ]
-        self.executor.backward(given)
-        return [np.array(self.executor.gradients[self.names[i]]) for i in self.wanted]
+        ops = [edge.node.op for edge in self.symbol.heads]
+        executor.backward([None if op is not None and op.is_loss else rest.pop(0) for op in ops])
+        return [np.array(executor.gradients[name]) for name in wanted]
 
 
-def without_losses(symbol: Symbol) -> Symbol:
-    """The symbol with the differentiable inputs of a loss in its place."""
-    heads: list[Edge] = []
-    for edge in symbol.heads:
-        op = edge.node.op
-        heads += edge.node.inputs[:1] if op is not None and op.is_loss else [edge]
-    return Symbol(heads)
-
-
-def of_symbol(symbol: Symbol, inputs: Sequence[Any], generator: np.random.Generator) -> Subject:
-    """A symbol with arrays for all its variables."""
-    return SymbolSubject(symbol, complete_arrays(symbol, inputs, generator))
+def executor_of(
+    heads: Sequence[Edge], arrays: Mapping[str, Any], wanted: Sequence[str] = (), **how: Any
+) -> Executor:
+    """An executor over copies of `arrays`, with gradients for those `wanted`; what it draws is the same each time."""
+    kept = [[node.name for node in part] for part in variables(toposort(edge.node for edge in heads))]
+    arguments, states = ({name: np.array(arrays[name]) for name in part} for part in kept)
+    gradients = {name: np.zeros_like(arguments[name]) for name in wanted}
+    requests = {name: "write" if name in gradients else "null" for name in arguments}
+    names, generator = [f"output {k}" for k in range(len(heads))], random.MXNetGenerator(SEED)
+    return Executor(heads, names, arguments, gradients, states, requests, generator=generator, **how)
 
 
 def sample_of(
@@ -399,27 +347,21 @@ def second(subject: Subject, generator: np.random.Generator) -> Subject:
     cotangents = [np.asarray(generator.uniform(-1, 1, y.shape)) for y in plain]
     count = len(subject.arrays)
 
+    def watched(x: Tensor) -> Tensor:
+        """A recorded edge with the value of `x`; what is computed from it still counts for `x`."""
+        return x if x.requires_grad else Tensor(x, requires_grad=True)
+
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
-        rest = list(tensors[count:])
+        rest = iter(tensors[count:])
         with recording(True):
             inputs = [watched(t) if i in subject.wanted else t for i, t in enumerate(tensors[:count])]
             results = as_results(subject.run(*inputs), subject.title)
-            heads = [(y, Tensor(np.ones(y.shape, y.dtype)) if is_loss(y) else rest.pop(0)) for y in results]
+            heads = [(y, Tensor(np.ones(y.shape, y.dtype)) if is_loss(y) else next(rest)) for y in results]
             found = recorded_sweep(
                 [h for h in heads if h[0].node is not None], [inputs[i] for i in subject.wanted]
             )
-        kept = tuple(g for g in found if g is not None)
-        return kept or (Tensor(np.zeros(1)),)
+        return tuple(g for g in found if g is not None) or (Tensor(np.zeros(1)),)
 
     names = [*subject.names, *(f"cotangent {i}" for i in range(len(cotangents)))]
     title = f"gradient of {subject.title}"
     return Subject(run, [*subject.arrays, *cotangents], names, title, states=sorted(subject.states))
-
-
-def watched(x: Tensor) -> Tensor:
-    """A recorded edge with the value of `x`; what is computed from it still counts for `x`."""
-    if x.requires_grad:
-        return x
-    leaf = Tensor(x)
-    leaf.requires_grad = True
-    return leaf

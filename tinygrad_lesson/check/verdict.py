@@ -6,56 +6,29 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from tinygrad_lesson.check import cause as causes
-from tinygrad_lesson.check import numeric
-from tinygrad_lesson.check.compare import (
-    DETAIL,
-    GLANCES,
-    Around,
-    Block,
-    Rows,
-    WrongShapeError,
-    around,
-    chooser,
-    compare,
-    drawn,
-    entries,
-    glance,
-    loose,
-    mix_of,
-    pulled,
-    rows_for,
-    sharpness,
-)  # fmt: skip
-from tinygrad_lesson.check.contract import breaks_contract
-from tinygrad_lesson.check.explain import case_of, detail
-from tinygrad_lesson.check.forward import forward_part
-from tinygrad_lesson.check.noise import COARSEST, beside, has_corner
-from tinygrad_lesson.check.precision import (
-    ROUNDED,
-    compiled_part,
-    jitter,
-    rounded_part,
-    sensitivity,
-    short_part,
-)
-from tinygrad_lesson.check.purity import (
+from tinygrad_lesson.check import compare, numeric, precision
+from tinygrad_lesson.check.compare import DETAIL, GLANCES, Block, Point, Rows, WrongShapeError, pulled
+from tinygrad_lesson.check.duties import (
     alike,
     arrays_of,
+    breaks_contract,
     disturbed,
+    forward_part,
     non_finite,
     recorded_nodes,
     undetermined,
     unsteady,
 )
+from tinygrad_lesson.check.explain import case_of, detail
+from tinygrad_lesson.check.noise import COARSEST, beside, has_corner
 from tinygrad_lesson.check.report import Entry, Report
-from tinygrad_lesson.check.subject import Subject
-from tinygrad_lesson.check.ties import breaks_tie, excuse
-from tinygrad_lesson.check.witness import confirm
+from tinygrad_lesson.check.subject import Arrays, Subject
+from tinygrad_lesson.check.witness import breaks_tie, confirm, excuse
 from tinygrad_lesson.engine.errors import LessonError
 
 T = TypeVar("T")
@@ -77,9 +50,9 @@ def check(subject: Subject, options: Options) -> Report:
     Errors
         Whatever the subject raises.
     """
-    report, generator = Report(subject.title), options.generator
-    if subject.op is not None and not subject.op.differentiable:
-        report.notes.append(f"{subject.op.name} declares that it has no gradient")
+    report, generator, op = Report(subject.title), options.generator, subject.op
+    if op is not None and not op.differentiable:
+        report.notes.append(f"{op.name} declares that it has no gradient")
         return report
     values = subject.value(subject.arrays)
     if disturbed(subject, values, report):
@@ -87,8 +60,8 @@ def check(subject: Subject, options: Options) -> Report:
     if not sum(v.size for v in values):
         report.notes.append("the result is empty")
         return report
-    rows = rows_for(subject, values, generator)
-    few = rows if rows.weights is not None else mix_of(values, generator)
+    rows = compare.rows_for(subject, values, generator)
+    few = rows if rows.weights is not None else compare.mixed(values, generator)
     found = guarded(
         report, subject, lambda: [pulled(subject, subject.arrays, some) for some in (rows, few, few)]
     )
@@ -97,17 +70,15 @@ def check(subject: Subject, options: Options) -> Report:
     rule, once, again = found
     if not alike(once, again):
         undetermined(report, "gradient")
-    elif not non_finite(subject, report, values, rule):
-        if subject.op is not None and subject.op.is_loss:
-            report.notes.append(
-                f"{subject.op.name} is a loss: its gradient is what it says, not a derivative"
-            )
-            return report
+    elif non_finite(subject, report, values, rule):
+        pass
+    elif op is not None and op.is_loss:
+        report.notes.append(f"{op.name} is a loss: its gradient is what it says, not a derivative")
+    else:
         beside_differences(subject, report, rows, rule, options)
-        broken = report.ok and guarded(
+        if report.ok and not guarded(
             report, subject, lambda: breaks_contract(subject, report, rows, rule, generator)
-        )
-        if broken is False:
+        ):
             steady(subject, report, values, few, once)
             in_other_numbers(subject, report, rows, few, rule, options)
     return report
@@ -120,35 +91,31 @@ def guarded(report: Report, subject: Subject, call: Callable[[], T]) -> T | None
     except WrongShapeError as error:
         i, shape = error.args
         found = causes.of_shape(subject.names[i], shape, subject.arrays[i].shape)
-        report.verdict, report.cause, report.sentence = "wrong", found.word, found.sentence
-        report.worst = [Entry(subject.names[i], None, "result", np.nan, np.nan, np.nan)]
+        worst = [Entry(subject.names[i], None, "result", np.nan, np.nan, np.nan)]
+        report.refuse("wrong", found.word, found.sentence, worst)
     except Exception as error:
-        report.verdict, report.sentence = "wrong", f"the rule raises {raised(error)}"
+        report.refuse("wrong", "", f"the rule raises {raised(error)}")
     return None
 
 
-def beside_differences(
-    subject: Subject, report: Report, rows: Rows, rule: Sequence[np.ndarray], options: Options
-) -> None:
+def beside_differences(subject: Subject, report: Report, rows: Rows, rule: Arrays, options: Options) -> None:
     """Rule against differences: along few directions where that tells enough, else element by element."""
     generator = options.generator
     many = sum(subject.arrays[i].size for i in subject.wanted) > GLANCES * max(GLANCES, len(subject.wanted))
-    blocks = glance(subject, rows, rule, generator) if many and options.full is None else None
+    blocks = Point(subject, rows, rule, generator).glance() if many and options.full is None else None
     if blocks:
         report.directions = max(len(b.moves) for b in blocks)
-        report.compared, report.sharpest = sum(part.size for part in rule), sharpness(blocks)
+        report.compared, report.sharpest = sum(part.size for part in rule), compare.sharpness(blocks)
         note_zeros(report, blocks)
     else:
-        here = around(subject, rows, rule, jitter(subject, rows, generator), generator)
-        blocks = compare(subject, rows, rule, here, generator, chooser(subject, options.full))
+        point = Point(subject, rows, rule, generator, precision.jitter(subject, rows, generator))
+        blocks = point.blocks(compare.chooser(subject, options.full))
         report.compared = sum(b.numeric.size for b in blocks)
-        judge(subject, report, rows, blocks, rule, here, options)
-    report.drawn = drawn(subject, blocks)
+        judge(report, point, blocks)
+    report.drawn = compare.drawn(blocks)
 
 
-def steady(
-    subject: Subject, report: Report, values: Sequence[np.ndarray], few: Rows, once: Sequence[np.ndarray]
-) -> None:
+def steady(subject: Subject, report: Report, values: Arrays, few: Rows, once: Arrays) -> None:
     """Say so where another run gives other numbers, whatever else was found."""
     what = unsteady(subject, values, few, once, (3, 0) if report.ok else (REPEATS, REPEATS))
     if what:
@@ -157,18 +124,18 @@ def steady(
 
 
 def in_other_numbers(
-    subject: Subject, report: Report, rows: Rows, few: Rows, rule: Sequence[np.ndarray], options: Options
+    subject: Subject, report: Report, rows: Rows, few: Rows, rule: Arrays, options: Options
 ) -> None:
     """Rounded, in single precision, compiled, forward: what a right rule owes besides."""
-    parts: list[tuple[Callable[..., None], Rows, Any]] = [
-        (rounded_part, few, options.generator),
-        (short_part, few, options.generator),
-        (compiled_part, rows, rule),
+    parts: list[Callable[[], None]] = [
+        lambda: precision.rounded_part(subject, report, few, options.generator),
+        lambda: precision.short_part(subject, report, few, options.generator),
+        lambda: precision.compiled_part(subject, report, rows, rule),
     ]
-    for part, combined, more in parts:
+    for part in parts if options.float32 else parts[::2]:
         try:
-            if report.ok and (options.float32 or part is not short_part):
-                part(subject, report, combined, more)
+            if report.ok:
+                part()
         except Exception as error:
             report.notes.append(f"at other numbers than these, {raised(error)}")
     if report.ok:
@@ -185,48 +152,34 @@ def raised(error: Exception) -> str:
     return f"{type(own).__name__}: {error}"
 
 
-def judge(
-    subject: Subject,
-    report: Report,
-    rows: Rows,
-    blocks: Sequence[Block],
-    rule: Sequence[np.ndarray],
-    here: Around,
-    options: Options,
-) -> None:
+def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
     """A verdict from the blocks."""
-    values = np.abs(here.at_zero)
-    report.sharpest = sharpness(blocks)
-    if any(b.wrong.any() or loose(b, values).any() for b in blocks):
-        widen(subject, rows, blocks, options)
-    roughen(blocks, values)
-    confirm(subject, rows, blocks, rule, here)
+    values, op = point.values, point.subject.op
+    report.sharpest = compare.sharpness(blocks)
+    if any(b.wrong.any() or b.loose(values).any() for b in blocks):
+        widen(point, blocks)
+    roughen(point, blocks)
+    confirm(point, blocks)
     with contextlib.suppress(Exception):  # where it cannot be computed beside the point, nothing is excused
-        excuse(subject, rows, blocks, here, options.generator)
-    ours = (
-        subject.op is not None and subject.op.ours
-    )  # as in MXNet `max` gives each of equal numbers the whole
-    near = [(b.near, subject.names[b.input]) for b in blocks if b.near]
+        excuse(point, blocks)
+    near = [(b.near, b.name) for b in blocks if b.near]
     wrong = [b for b in blocks if b.wrong.any()]
     kinked = [b for b in blocks if (b.kink | b.jump).any()]
-    vague = [b for b in blocks if loose(b, values).any()]
+    vague = [b for b in blocks if b.loose(values).any()]
     if wrong:
         report.verdict = "wrong"
-        explain(subject, report, rows, wrong, blocks, options)
-    elif kinked and not ours and breaks_tie(subject, report, rows, kinked, here):
-        pass
+        explain(report, point, wrong, blocks)
+    elif kinked and not (op is not None and op.ours) and breaks_tie(report, point, kinked):
+        pass  # as in MXNet our `max` gives each of equal numbers the whole
     elif kinked:
-        report.verdict = "kink"
-        report.worst = entries(subject, rows, kinked, "jump") or entries(subject, rows, kinked, "kink")
         describe_kink(report, kinked)
+        report.worst = point.entries(kinked, "jump") or point.entries(kinked, "kink")
     elif vague:
-        noisy = any((b.noisy & loose(b, values)).any() for b in vague)
-        report.verdict = "float noise" if noisy else "cannot tell"
-        report.cause = "float noise" if noisy else ""
-        report.sentence = (
-            "rounding noise of the function hides its slope" if noisy else "differences do not settle here"
-        )
-        report.worst = entries(subject, rows, vague, "blunt")
+        if any((b.noisy & b.loose(values)).any() for b in vague):
+            report.refuse("float noise", "float noise", "rounding noise of the function hides its slope")
+        else:
+            report.refuse("cannot tell", "", "differences do not settle here")
+        report.worst = point.entries(vague, "blunt")
     elif not note_zeros(report, blocks) and near:
         report.notes.append(
             f"the function bends sharply within {max(near)[0]:.1e} of {max(near)[1]}; shorter steps were used"
@@ -241,45 +194,45 @@ def note_zeros(report: Report, blocks: Sequence[Block]) -> bool:
     return True
 
 
-def widen(subject: Subject, rows: Rows, blocks: Sequence[Block], options: Options) -> None:
+def widen(point: Point, blocks: Sequence[Block]) -> None:
     """Lengthen the error bars by how far the rule's own value moves as what it is made of is rounded anew.
 
     That tells too how large the terms are of which a small derivative is the difference.
     """
-    exact = pulled(subject, subject.arrays, rows)
+    subject, rounded = point.subject, precision.ROUNDED
+    exact = pulled(subject, subject.arrays, point.rows)
     nodes = recorded_nodes(subject.recorded(subject.arrays)[1])
     largest = max(float(np.max(np.abs(y), initial=0.0)) for node in nodes for y in arrays_of(node))
-    moved = sensitivity(subject, subject.arrays, rows, exact, ROUNDED, options.generator)
+    moved = precision.sensitivity(subject, subject.arrays, point.rows, exact, rounded, point.generator)
     for block, m in zip(blocks, moved, strict=True):
-        whole = block.columns is None
-        far = np.linalg.norm(m, axis=1)[:, None] if whole else m[:, block.columns]
+        far = np.linalg.norm(m, axis=1)[:, None] if block.columns is None else m[:, block.columns]
         unit = largest / (float(np.max(np.abs(subject.arrays[block.input]))) or 1.0)
         still = (block.numeric == 0) & (block.left == 0) & (block.right == 0)
         far = np.where(still, np.maximum(far, numeric.EPS * unit), far)  # a slope below that moves nothing
         block.error += far
-        block.terms = np.minimum(far / ROUNDED, unit)  # no term is larger than what was computed on the way
+        block.terms = np.minimum(far / rounded, unit)  # no term is larger than what was computed on the way
 
 
-def roughen(blocks: Sequence[Block], values: np.ndarray) -> None:
+def roughen(point: Point, blocks: Sequence[Block]) -> None:
     """Lengthen error bars where the function jitters along the very line that seems wrong, bent or unknown.
 
     What seems a kink is none if the function jumps about as far on one side of it.
     """
-    suspects = [
-        (bool(wrong.any()), block, k, suspect)
-        for block in blocks
-        for k, (wrong, suspect) in enumerate(
-            zip(block.wrong.T, (block.wrong | block.kink | block.jump | loose(block, values)).T, strict=True)
-        )
-        if suspect.any()
-    ]
+    suspects = []
+    for block in blocks:
+        wrong, loose = block.wrong, block.loose(point.values)
+        suspect = wrong | block.kink | block.jump | loose
+        suspects += [
+            (bool(wrong[:, k].any()), block, int(k), suspect[:, k])
+            for k in np.flatnonzero(suspect.any(axis=0))
+        ]
     for was_wrong, block, k, suspect in sorted(suspects, key=lambda each: not each[0])[:DETAIL]:
         near = float(block.step[suspect, k].min())
         along, unit = partial(block.along, k), max(1.0, block.sizes[k])
         if was_wrong:
-            block.kink[:, k] |= suspect & has_corner(along, near, unit, block.jitter)
+            block.kink[:, k] |= suspect & has_corner(along, near, unit, point.noise)
         bent = block.kink[:, k] | block.jump[:, k]
-        stairs, lost, many = beside(along, near, COARSEST * unit, block.jitter)
+        stairs, lost, many = beside(along, near, COARSEST * unit, point.noise)
         lost = suspect & ((lost & (block.analytic[:, k] != 0)) | (bent & many))
         block.error[:, k] = np.where(lost, np.inf, np.maximum(block.error[:, k], 2 * stairs / near))
         for marked, there in ((block.noisy, True), (block.kink, False), (block.jump, False)):
@@ -291,43 +244,31 @@ def roughen(blocks: Sequence[Block], values: np.ndarray) -> None:
 def describe_kink(report: Report, blocks: Sequence[Block]) -> None:
     """One-sided slopes in words."""
     if any(b.jump.any() for b in blocks):
-        report.cause, report.sentence = "discontinuity", "the function jumps here: it has no derivative"
+        report.refuse("kink", "discontinuity", "the function jumps here: it has no derivative")
         return
     b = next(b for b in blocks if b.kink.any())
     r, c = np.argwhere(b.kink)[0]
-    report.cause = "kink"
     sides = f"{b.left[r, c]:.6g} on one side and {b.right[r, c]:.6g} on the other"
-    report.sentence = f"the slope is {sides}; move the point away"
+    report.refuse("kink", "kink", f"the slope is {sides}; move the point away")
 
 
-def explain(
-    subject: Subject,
-    report: Report,
-    rows: Rows,
-    wrong: Sequence[Block],
-    blocks: Sequence[Block],
-    options: Options,
-) -> None:
+def explain(report: Report, point: Point, wrong: Sequence[Block], blocks: Sequence[Block]) -> None:
     """Which derivatives are wrong, and why."""
-    worst = max(wrong, key=lambda b: float(np.max(np.where(b.wrong, np.abs(b.analytic - b.numeric), 0))))
-    if rows.weights is not None or worst.columns is None:
-        closer = detail(subject, rows, worst, options.generator)
+    subject, generator = point.subject, point.generator
+    worst = max(wrong, key=lambda b: float(np.max(np.where(b.wrong, b.gap, 0))))
+    if point.rows.weights is not None or worst.columns is None:
+        closer = detail(point, worst)
         if closer is not None:
-            rows, blocks, worst = closer
+            point, blocks, worst = closer
             wrong = [worst]
-    report.compared, report.failed = (
-        sum(b.numeric.size for b in blocks),
-        sum(int(b.wrong.sum()) for b in wrong),
-    )
-    report.worst = entries(subject, rows, wrong, "wrong")
-    found = causes.likely(case_of(subject, rows, worst, blocks))
-    report.cause, report.sentence, report.factor = found.word, found.sentence, found.factor
-    if found.word == "missing term":  # which is said where nothing else is found
-        other, every = (
-            Report(report.title),
-            rows_for(subject, subject.value(subject.arrays), options.generator),
-        )
+    report.compared = sum(b.numeric.size for b in blocks)
+    report.failed = sum(int(b.wrong.sum()) for b in wrong)
+    report.worst = point.entries(wrong, "wrong")
+    report.blame(*causes.likely(case_of(point, worst, blocks)))
+    if report.cause == "missing term":  # which is said where nothing else is found
+        other = Report(report.title)
+        every = compare.rows_for(subject, subject.value(subject.arrays), generator)
         with contextlib.suppress(Exception):
             by_rule = pulled(subject, subject.arrays, every)
-            if breaks_contract(subject, other, every, by_rule, options.generator):
+            if breaks_contract(subject, other, every, by_rule, generator):
                 report.cause, report.sentence = other.cause, other.sentence
