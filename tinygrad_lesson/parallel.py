@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
+import mmap
 import os
+import secrets
 import sys
 import time
 import traceback
@@ -34,6 +37,7 @@ DIST = (
     "dist_sync_device",
 )  # MXNet's names for one process, and for several
 KNOWN: list[World] = []  # this process's, once it has been asked for
+MEMORY = "/dev/shm"  # where Linux has files that lie in memory alone
 
 
 class World:
@@ -84,6 +88,25 @@ class World:
         self.comm.Bcast(found, root=root)
         return found.tobytes().decode()
 
+    def shared(self, shape: Sequence[int], dtype: Any) -> np.ndarray | None:
+        """Zeros that all ranks read and write; None where they are on several machines, or there is no room.
+
+        What one writes, the others see once all have come to `meet`. It is gone when no rank holds it any more.
+        """
+        path = self.told(f"{MEMORY}/tinygrad_lesson-{secrets.token_hex(16)}")
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        memory = opened(path, size, new=True) if self.rank == 0 else None
+        self.meet()
+        memory = memory if self.rank == 0 else opened(path, size)
+        there = int(self.sum(np.array([memory is not None], np.int64))[0])
+        if self.rank == 0 and memory is not None:
+            os.unlink(path)
+        return np.frombuffer(memory, dtype).reshape(shape) if memory and there == self.size else None
+
+    def meet(self) -> None:
+        """Wait until every rank is here, as MPI's calls do: for a short time, in which the core is kept busy."""
+        self.comm.Barrier()
+
     def part(self, rows: int) -> slice:
         """Which of this many rows are this rank's: all ranks together have each row once."""
         return slice(self.rank * rows // self.size, (self.rank + 1) * rows // self.size)
@@ -114,6 +137,24 @@ class World:
         request = self.comm.Ibarrier()
         while not request.Test():
             time.sleep(0.002)
+
+
+def opened(path: str, size: int, new: bool = False) -> mmap.mmap | None:
+    """The file as memory; None where there is none, or no room for a new one."""
+    try:
+        number = os.open(path, os.O_RDWR | (os.O_CREAT | os.O_EXCL if new else 0), 0o600)
+    except OSError:
+        return None
+    try:
+        if new:
+            os.posix_fallocate(number, 0, size)
+        return mmap.mmap(number, size)
+    except (OSError, ValueError):
+        if new:
+            os.unlink(path)
+        return None
+    finally:
+        os.close(number)
 
 
 def world(sync: bool = False) -> World:

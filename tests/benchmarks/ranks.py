@@ -107,6 +107,12 @@ def mnist_rows(batch=128, batches=40):
     return tl.NDArrayIter(rng.random(shape, dtype=np.float32), rng.integers(0, 10, shape[0]), batch)
 
 
+def one_exchange(ranks, executor, updater):
+    """What a step costs besides its calculations."""
+    ranks.exchange(executor)
+    ranks.updated(updater)
+
+
 def time_exchange():
     """The least time of a step's exchange and of a bare `Allreduce`, taken in turn."""
     world = tl.parallel.world()
@@ -117,9 +123,10 @@ def time_exchange():
         parts.iter_next()
         made.ranks = Ranks(world, parts)
         executor = made.bind_training(parts.value())
+        updater, _ = made.start(executor)
         buffer = next(iter(executor.flat_gradients.buffers.values()))
         acts = [
-            functools.partial(made.ranks.exchange, executor),
+            functools.partial(one_exchange, made.ranks, executor, updater),
             functools.partial(world.comm.Allreduce, world.in_place, np.zeros_like(buffer)),
         ]
         best = [np.inf, np.inf]

@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 
 import tinygrad_lesson as tl
-from tinygrad_lesson import mx, sym
+from tinygrad_lesson import mx, parallel, sym
 from tinygrad_lesson.engine.errors import BindError
 from tinygrad_lesson.lesson.data import load
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
@@ -62,6 +62,30 @@ def network(world, folder, name, dtype="float64"):
     history = made.fit(rows(dtype=dtype), parallel=world, keep=(2,))
     found = learnt(made, history)
     return {**found, "magnitudes": np.array(list(history.mean_abs_grad.values()))}
+
+
+def by_messages(world, folder):
+    """Where ranks share no memory, as on several machines: each has and updates all parameters."""
+    with mock.patch.object(parallel, "MEMORY", "/nowhere"):
+        return network(world, folder, "mlp4")
+
+
+def with_norms(world, folder):
+    """A step of which each part needs to know the whole parameter."""
+    made = model("mlp4", optimizer="lamb", learning_rate=0.01)
+    return learnt(made, made.fit(rows(dtype="float64"), parallel=world))
+
+
+def in_memory(world, folder):
+    """What one rank writes into memory that all share, the other sees once they have met."""
+    found = np.zeros((2, 3)) if world is None else world.shared((2, 3), np.float64)
+    for i in range(2) if world is None else [world.rank]:
+        found[i] = i + 1
+    if world:
+        world.meet()
+        assert world.shared((2, 1 << 50), np.float64) is None  # there is no room
+        assert not list(Path(parallel.MEMORY).glob("tinygrad_lesson-*"))
+    return {"rows": found}
 
 
 def classes():
@@ -181,6 +205,7 @@ def saved(world, folder):
 
     made = model("mlp4", num_epoch=2)
     made.fit(rows(shuffle=True, generator=made.generator), parallel=world, epoch_end_callback=note)
+    assert made.course is not None  # which says where a training after this one would go on
     return {"told": np.array(told)}
 
 
@@ -229,7 +254,10 @@ SCENARIOS = {
     "module with gradients of data": functools.partial(module, inputs_need_grad=True),
     **{
         f.__name__: f
-        for f in (shuffled, unseeded, own_rows, module, jitted, normalized, stored, saved, resumed)
+        for f in (
+            *(by_messages, with_norms, in_memory, shuffled, unseeded),
+            *(own_rows, module, jitted, normalized, stored, saved, resumed),
+        )
     },
 }
 

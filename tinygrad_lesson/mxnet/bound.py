@@ -205,6 +205,12 @@ class Flat:
         for name, shape, dtype in specs:
             self.arrays[name] = self.buffers[np.dtype(dtype)][self.segments[name]].reshape(shape)
 
+    def move(self, buffer: np.ndarray) -> None:
+        """Lie in other memory, of one element type, with the numbers that are there."""
+        self.buffers = {buffer.dtype: buffer}
+        for name, array in self.arrays.items():
+            self.arrays[name] = buffer[self.segments[name]].reshape(array.shape)
+
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:

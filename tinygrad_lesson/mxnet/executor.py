@@ -127,6 +127,13 @@ class Executor(Bound):
             told, *count, self.context
         )
 
+    def move(self, parameters: np.ndarray, gradients: np.ndarray) -> None:
+        """Have parameters and gradients in other memory, with what is there, before the first run."""
+        self.flat_parameters.move(parameters)
+        self.flat_gradients.move(gradients)
+        self.arguments.update(self.flat_parameters.arrays)
+        self.gradients.update(self.flat_gradients.arrays)
+
     # What users do.
 
     def forward(self, is_train: bool = False, **arguments: Any) -> list[NDArray]:

@@ -231,6 +231,7 @@ class FeedForward:
             finally:  # also of a training that ended in an error one can ask what happened
                 if self.ranks is not None:
                     monitor.batches.clear()  # of this rank's part alone
+                    self.ranks.leave(updater)
                 self.ranks = None
                 monitor.epoch()
                 history.mean_abs_grad = monitor.mean_abs_grad
@@ -337,7 +338,8 @@ class FeedForward:
             self.optimizer, weight, grad, list(flat.segments.items()), self.symbol
         )
         if self.ranks is not None:
-            return updater, SharedMonitor(self.ranks.world, grad, gradients.segments)
+            self.ranks.move(executor, updater)
+            return updater, SharedMonitor(self.ranks.world, updater.grad, gradients.segments)
         return updater, GradientMonitor(grad, gradients.segments)
 
     def set_out(self, updater: Any, iterator: Any) -> Course:
@@ -407,6 +409,8 @@ class FeedForward:
                 if not math.isfinite(losses[-1]):
                     refuse_loss(executor, np.array(losses[-1:]), number, epoch, number - 1)
                 updater.step()
+                if self.ranks is not None:
+                    self.ranks.updated(updater)
                 monitor.batch()
                 history.steps += 1
             for callback in callbacks:

@@ -121,8 +121,10 @@ class FlatUpdater:
     """One optimizer over all parameters at once, which lie side by side in one array.
 
     `segments` tells which part of the array belongs to which name, `symbol` what the parameters were made with.
-    `num_update` counts the steps.
+    `num_update` counts the steps. A step changes the part `own` of all arrays.
     """
+
+    own = slice(None)
 
     def __init__(
         self,
@@ -152,6 +154,16 @@ class FlatUpdater:
         self._lr, self._lr_mult = _spread([lr for lr, _ in multipliers], parts, self.weight)
         decays = [wd for _, wd in multipliers] if optimizer.wd else [0.0 for _ in parts]
         self._wd, self._wd_mult = _spread(decays, parts, self.weight)
+
+    @property
+    def parts(self) -> bool:
+        """Whether a step of some elements needs to know nothing of the others."""
+        return type(self.optimizer) in PATTERNS and isinstance(self.weight, np.ndarray)
+
+    def move(self, grad: Array, moments: Sequence[Array], own: slice) -> None:
+        """Have gradient and moments in other memory, with what is there; from now on a step changes the part `own`."""
+        self.grad, self.own, self._step = grad, own, None
+        self.state = State(tuple(moments), self.weight)
 
     def get_state(self) -> dict[str, Array]:
         """Copies of what is remembered of each parameter: ``moment0:fc1_weight`` and so on."""
@@ -205,10 +217,9 @@ class FlatUpdater:
             return None
         kind, constants = PATTERNS[type(optimizer)]
         rates = tuple(optimizer.rate(number) * self._lr for number in numbers)
-        moments = self.state.moments or (np.zeros_like(self.weight),)
-        return FusedUpdate(
-            kind, self.weight, self.grad, moments, constants(optimizer, self.weight.dtype.type), rates
-        )
+        weight, grad = self.weight[self.own], self.grad[self.own]
+        moments = tuple([x[self.own] for x in self.state.moments]) or (np.zeros_like(weight),)
+        return FusedUpdate(kind, weight, grad, moments, constants(optimizer, weight.dtype.type), rates)
 
     def _made(self) -> Callable[..., None]:
         """What takes a step of this rate and decay: one pass of the tape, or the plan of the rule."""
@@ -217,9 +228,15 @@ class FlatUpdater:
         if compiled:
             return lambda rate, *_: compiled(rate)
         segments = tuple([(part.start, part.stop) for _, part in self.segments])
-        arrays = self.weight, self.grad, self.state.moments, self._lr_mult, self._wd_mult
+        own = self.own
+        weight, grad, moments = (
+            self.weight[own],
+            self.grad[own],
+            tuple([x[own] for x in self.state.moments]),
+        )
+        lr_mult, wd_mult = [None if x is None else x[own] for x in (self._lr_mult, self._wd_mult)]
         names = tuple([name for name, _ in self.segments])
-        return bound(runner(None), self.optimizer, *arrays, segments, names)
+        return bound(runner(None), self.optimizer, weight, grad, moments, lr_mult, wd_mult, segments, names)
 
     def step(self) -> None:
         """Change the weights in place, by the gradients as they are now."""

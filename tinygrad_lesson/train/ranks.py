@@ -20,6 +20,7 @@ from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.ops.loss import MakeLoss
 from tinygrad_lesson.ops.nn import BatchNorm, SyncBatchNorm
+from tinygrad_lesson.plan.memory import rounded
 from tinygrad_lesson.random import MXNetGenerator, default_generator
 from tinygrad_lesson.train.data import is_rows
 from tinygrad_lesson.train.monitor import GradientMonitor
@@ -105,6 +106,8 @@ class Ranks:
 
     def __init__(self, world: parallel.World, iterator: Parts) -> None:
         self.world, self.iterator, self.share = world, iterator, iterator.share
+        self.gradients: Any = None  # of all ranks, a row for each, where they share memory
+        self.parameters: Any = None  # there
 
     def loss(self, symbol: Symbol, shapes: Mapping[str, Sequence[int]]) -> Symbol:
         """`symbol` with the gradients of this rank's part of the loss, which sum up to those of the whole batch.
@@ -164,10 +167,52 @@ class Ranks:
         state[:] = generator.get_state() if self.world.rank == 0 else 0
         generator.set_state(seed, self.world.broadcast(state))
 
+    def move(self, executor: Executor, updater: Any) -> None:
+        """Let the ranks of one machine share memory for gradients and moments; each updates a part of the parameters.
+
+        Where they are on several machines, or a step of a part needs the whole, each sums and updates all.
+        """
+        weight, moments = updater.weight, updater.state.moments
+        each = rounded(weight.nbytes) // weight.itemsize
+        rows = self.world.size + 1 + len(moments)
+        whole = self.world.shared((rows, each), weight.dtype) if updater.parts and weight.size else None
+        if whole is None:
+            return
+        self.gradients, (self.parameters, *kept) = np.split(whole[:, : weight.size], [self.world.size])
+        if self.world.rank == 0:
+            self.parameters[:] = weight  # moments are 0 yet
+        self.world.meet()
+        gradient = self.gradients[self.world.rank]
+        executor.move(self.parameters, gradient)
+        updater.move(gradient, kept, self.world.part(weight.size))
+
     def exchange(self, executor: Executor) -> None:
-        """Add up the gradients of all ranks."""
-        for buffer in executor.flat_gradients.buffers.values():
-            self.world.sum(buffer)
+        """Add up the gradients of all ranks; where they share memory, the part that this rank updates."""
+        if self.gradients is None:
+            for buffer in executor.flat_gradients.buffers.values():
+                self.world.sum(buffer)
+            return
+        self.world.meet()
+        own, part = self.gradients[self.world.rank], self.world.part(self.parameters.size)
+        for i, other in enumerate(self.gradients):
+            if i != self.world.rank:
+                np.add(own[part], other[part], out=own[part])
+
+    def updated(self, updater: Any) -> None:
+        """Show the others what this rank has updated, and wait for what they have.
+
+        The step itself is taken in memory of this rank's own. To read a line of the cache that others have read, and
+        then write to it, takes ten times as long as to write to it alone.
+        """
+        if self.gradients is not None:
+            part = self.world.part(self.parameters.size)
+            self.parameters[part] = updater.weight[part]
+            self.world.meet()
+
+    def leave(self, updater: Any) -> None:
+        """End: the updater gets what the others have updated."""
+        if self.gradients is not None:
+            updater.weight[:] = self.parameters
 
     def losses(self, losses: Sequence[float], monitor: GradientMonitor) -> list[float]:
         """The losses of whole batches, from those of this rank's rows; the monitor gets the sums of all ranks too."""
