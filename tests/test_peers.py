@@ -46,6 +46,13 @@ def test_our_work_is_that_of_the_peers(mode, tmp_path):
     assert found == pytest.approx(LOSSES, rel=5e-6)
 
 
+@NEEDS_LLVM
+def test_double_precision_gives_the_same_losses_more_exactly(tmp_path):
+    _, results = compare(tmp_path, "-p", "ours:fit64", "-w", "mlp4,res10,dense6,chain")
+    found = {w: r["ours:fit64"]["loss"] for w, r in results.items() if r}
+    assert found == pytest.approx({w: LOSSES[w] for w in ("mlp4", "res10", "dense6")}, rel=5e-6)
+
+
 @NEEDS_COMPILER
 def test_the_floor_in_c_does_the_same_work(tmp_path):
     _, results = compare(tmp_path, "-p", "C", "-w", "bn8,res10,dense6,chain")

@@ -10,16 +10,14 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.run import available_runners, runner_name
-from tinygrad_lesson.run.threads import THREADS, threads
-
-BLAS = "OMP_NUM_THREADS"  # environment variable that NumPy's BLAS respects
+from tinygrad_lesson.run.threads import OTHERS, THREADS, threads
 
 
 def show_config() -> None:
     """Print version, runner, seed, threads and machine."""
     version = importlib.import_module("importlib.metadata").version  # it takes a tenth of all other imports
     runners = f"{runner_name()} (of {', '.join(available_runners())})"
-    of_blas = os.environ.get(BLAS) or f"{os.cpu_count()}, all there are; {BLAS} sets another number"
+    of_blas = os.environ.get(OTHERS) or f"{os.cpu_count()}, all there are; {OTHERS} sets another number"
     for name, value in {
         "tinygrad_lesson": version("tinygrad_lesson"),
         "runner": runners,

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 ADAPTER = HERE / "adapters" / "tinygrad_lesson_.py"
 ALL = (
     "mlp4:fit,bn8:fit,res25:fit,dense6:fit,mlp4:step,bn8:step,res25:step,dense6:step,res1000:fit,mnist-mlp:fit,lenet:fit,resnet20:fit,vgg:fit,lstm:fit,"
-    "chain:fit,predict:fit,eager:numpy,mlp4:numpy,bn8:numpy,res25:numpy,dense6:numpy,lenet:numpy,mnist-mlp:numpy"
+    "mlp4:fit64,bn8:fit64,res25:fit64,chain:fit,predict:fit,eager:numpy,mlp4:numpy,bn8:numpy,res25:numpy,dense6:numpy,lenet:numpy,mnist-mlp:numpy"
 )
 SPEND = 0.25  # seconds of a run
 RUNS = 4  # of one process

@@ -21,9 +21,9 @@ def full(h, number, size):
     return sym.FullyConnected(h, num_hidden=size, name=f"fc{number}")
 
 
-def perceptron(w):
+def perceptron(h, w):
     """The logits of the networks of dense layers."""
-    h, sizes = sym.Variable("data"), [size for _, size in wl.dims(w)]
+    sizes = [size for _, size in wl.dims(w)]
     for i, size in enumerate(sizes[:-1]):
         x = full(h, i, size)
         if kind(w) in NORMAL:
@@ -97,11 +97,12 @@ def lstm(data):
 LOGITS = {"lenet": lenet, "vgg": vgg, "resnet20": resnet20, "lstm": lstm}
 
 
-def network(w, infer=False):
+def network(w, infer=False, element=None):
     """The workload as a symbol: its loss, or its prediction."""
-    w = kind(w)
-    p = sym.softmax(LOGITS[w](sym.Variable("data")) if w in LOGITS else perceptron(w))
-    return p if infer else sym.MakeLoss(-sym.mean(sym.log(p + 1e-8) * sym.Variable("label")))
+    w, data = kind(w), sym.Variable("data", dtype=element)
+    p = sym.softmax(LOGITS[w](data) if w in LOGITS else perceptron(data, w))
+    label = sym.Variable("label", dtype=element)
+    return p if infer else sym.MakeLoss(-sym.mean(sym.log(p + 1e-8) * label))
 
 
 def parameters(w):

@@ -57,6 +57,7 @@ class Peer(NamedTuple):
 
 PEERS = {
     "ours:fit": Peer(OWN, "tinygrad_lesson_", "fit"),
+    "ours:fit64": Peer(OWN, "tinygrad_lesson_", "fit64"),
     "ours:step": Peer(OWN, "tinygrad_lesson_", "step"),
     "ours:numpy": Peer(OWN, "tinygrad_lesson_", "numpy"),
     "torch": Peer("torch", "torch_", "eager"),

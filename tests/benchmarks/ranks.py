@@ -96,7 +96,7 @@ def equal():
 
 def mnist_model(**settings):
     """784-1024-1024-10 with Adam, as in `workloads.py`."""
-    net = sym.SoftmaxOutput(perceptron("mnist-mlp"), name="softmax")
+    net = sym.SoftmaxOutput(perceptron(sym.Variable("data"), "mnist-mlp"), name="softmax")
     return tl.FeedForward(net, seed=0, optimizer="adam", learning_rate=0.001, **settings)
 
 

@@ -24,10 +24,11 @@ from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS
 from tinygrad_lesson.run.tape.machine import address_of_text, text_of
 from tinygrad_lesson.run.tape.reductions import Total
 from tinygrad_lesson.run.tape.vector import I64, IN_MEMORY, Vector, itemsize, lanes_of, loop, smaller
-from tinygrad_lesson.run.threads import shares
+from tinygrad_lesson.run.threads import parted, shares
 from tinygrad_lesson.run.whole import OF_OP
 
 LEAST = 1 << 16  # elements that a thread is woken for
+MOST_PARTS = 64  # of a sum
 MOST = 1000  # steps; a hundred compile in a tenth of a second
 CHUNK = 8  # pairs of vectors that are added up before they join the total, so that small numbers are not lost in it
 
@@ -142,9 +143,11 @@ class Joined(NamedTuple):
         return steps, known(self.moving), known(self.single), self.kind
 
     def rows(self, memory: Memory) -> list[Row]:
-        """The instruction; parts for threads have sums of their own, which are added up when all are done."""
-        loop, parts = compiled(*self.form()), shares(self.size, LINE, self.size, LEAST)
-        summed = [step.targets[0] for step in self.steps if type(step.op) is Sum] if len(parts) > 1 else []
+        """The instruction, or parts for threads. Sums are of parts that the size alone settles, added up in order."""
+        loop, summed = compiled(*self.form()), [s.targets[0] for s in self.steps if type(s.op) is Sum]
+        fixed = min(max(self.size // LEAST, 1), MOST_PARTS)
+        parts = parted(self.size, LINE, fixed) if summed else shares(self.size, LINE, self.size, LEAST)
+        summed = summed if len(parts) > 1 else []
         sums = {v: [memory.temporary(1, kind=self.kind) for _ in parts] for v in summed}
         rows: list[Row] = []
         for i, (first, last) in enumerate(parts):

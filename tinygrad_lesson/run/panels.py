@@ -15,7 +15,7 @@ from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import windows as kernels
 from tinygrad_lesson.run.tape.machine import address
 from tinygrad_lesson.run.tape.vector import lanes_of
-from tinygrad_lesson.run.threads import shares, threads
+from tinygrad_lesson.run.threads import shares, workers
 
 PANEL = 1 << 19  # bytes of a panel; a larger one leaves the second cache
 LINE = 64  # bytes of a cache line
@@ -173,7 +173,15 @@ def large_product(
     (k, _), turn = w.shape, w.strides[1] != w.itemsize
     weights = Weights(x, x.offset, x.strides[0], x.strides[1], ())
     sums_to = Sums(to.offset, to.strides[0], *beginning(start), positive)
-    rows += sums(memory, columns(memory, w, turn), weights, k, x.shape[0], sums_to, turn=turn)
+    rows += sums(
+        memory,
+        columns(memory, w, turn, workers(m * n * k, ENOUGH)),
+        weights,
+        k,
+        x.shape[0],
+        sums_to,
+        turn=turn,
+    )
     return rows if to is o else rows + (elementwise("positive")(memory, None, [to], o) or [])
 
 
@@ -217,8 +225,8 @@ def effort(filters: int, columns: int) -> float:
     return covered + (filters + columns) / 2
 
 
-def columns(memory: Memory, w: Operand, turn: bool) -> Given:
-    """A matrix as what columns see, block after block of them; with `turn` columns are dense, else rows."""
+def columns(memory: Memory, w: Operand, turn: bool, parts: int) -> Given:
+    """A matrix as what columns see, in blocks, at least so many; with `turn` columns are dense, else rows."""
     (k, n), size = w.shape, w.itemsize
     tile = kernels.tile()
     lanes = tile.lanes(w.kind)
@@ -230,7 +238,7 @@ def columns(memory: Memory, w: Operand, turn: bool) -> Given:
     some = -(-k // -(-k // LONGEST_SUM))
     wide = tile.vectors * lanes
     block = max(1, PANEL // (some * size * wide)) * wide
-    block = min(block, -(-n // threads()))
+    block = min(block, -(-n // parts))
     block = -(-n // -(-n // block) // wide) * wide
     across = (-(-block * size // LINE) | 1) * LINE
     rows = np.array([[j * size, min(block, n - j)] for j in range(0, n, block)], np.int64)

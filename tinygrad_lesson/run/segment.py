@@ -30,8 +30,7 @@ class Segment:
         marked = tape[self.places] & np.uint64(MOVABLE - 1)
         self.numbers, self.within = marked >> np.uint64(PLACES), marked & np.uint64((1 << PLACES) - 1)
         self.move([start for start, _ in memory.movable])
-        several = "board" in vars(memory) and np.any(tape == np.uint64(address(sharing.shared)))
-        self.helpers = helpers() if several else 0
+        self.helpers = min(helpers(), most_parts(tape) - 1) if "board" in vars(memory) else 0
         self.watched: Any = None
 
     def place(self, tape: np.ndarray) -> None:
@@ -99,6 +98,12 @@ def side_by_side(memory: Memory, parts: Sequence[Row]) -> list[Row]:
     if len(parts) < 2:
         return list(parts)
     return [[address(sharing.shared), memory.board, len(parts), *words_of(parts)]]
+
+
+def most_parts(tape: np.ndarray) -> int:
+    """The most instructions that one of a tape puts up for threads; 1 if there is none that does."""
+    found = np.flatnonzero(tape == np.uint64(address(sharing.shared)))
+    return int(tape[found + 3].max(initial=1))
 
 
 def told(tape: np.ndarray) -> list[str]:

@@ -12,32 +12,51 @@ from collections.abc import Callable
 from tinygrad_lesson.engine.errors import LessonError
 
 THREADS = "TINYGRAD_LESSON_THREADS"  # environment variable
+OTHERS = "OMP_NUM_THREADS"  # what tells BLAS, and most programs that compute, how many threads they may have
 
 
 def threads() -> int:
-    """How many threads may share a loop: 1 unless the environment says otherwise.
+    """How many threads may share a loop.
+
+    The environment says it: `TINYGRAD_LESSON_THREADS`, or `OMP_NUM_THREADS` for all libraries; else as many as there
+    are cores.
 
     Errors
-        LessonError if it says what is no number above 0.
+        LessonError if the first of them is no number above 0.
     """
-    text = os.environ.get(THREADS) or "1"
+    text, others = os.environ.get(THREADS), os.environ.get(OTHERS, "")
+    if not text:
+        return int(others) if others.isdecimal() and int(others) else cores()
     if not text.isdecimal() or int(text) < 1:
         raise LessonError(f"{THREADS} is {text!r}, expected a number of threads, 1 or more")
     return int(text)
 
 
+def cores() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers(effort: float, enough: float) -> int:
+    """How many threads are worth waking for an effort, if each is to have `enough` of it."""
+    parts = int(effort / enough)
+    return 1 if parts < 2 else min(parts, threads())
+
+
 def shares(count: int, least: int, effort: float, enough: float) -> list[tuple[int, int]]:
     """Begin and end of parts of `count` things for threads, each a multiple of `least`; one if the effort is small."""
-    parts = min(-(-count // least), int(effort / enough))
-    parts = 1 if parts < 2 else min(parts, threads())
-    each = max(-(-count // (parts * least)), 1) * least
+    return parted(count, least, workers(effort, enough))
+
+
+def parted(count: int, least: int, parts: int) -> list[tuple[int, int]]:
+    """Begin and end of at most so many parts of `count` things, each a multiple of `least`."""
+    each = max(-(-count // (min(parts, -(-count // least)) * least)), 1) * least
     return [(first, min(count, first + each)) for first in range(0, count, each)]
 
 
 def helpers() -> int:
     """How many threads beside the one that asks may help it: more than there are cores would be in its way."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(threads(), cores) - 1
+    return min(threads(), cores()) - 1
 
 
 def ask(help_out: Callable[[], None], count: int) -> None:

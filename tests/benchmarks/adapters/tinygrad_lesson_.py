@@ -9,6 +9,7 @@ import sys
 import time
 
 MODE = sys.argv[1] if len(sys.argv) > 1 else "fit"
+MODE, ELEMENT = MODE.removesuffix("64"), "float64" if MODE.endswith("64") else "float32"
 os.environ["TINYGRAD_LESSON_RUNNER"] = "numpy" if MODE == "numpy" else "vm"
 
 from _base import serve  # noqa: E402, I001  (first: it tells where the workloads are)
@@ -31,14 +32,16 @@ class Train:
             else {"optimizer": "sgd", "learning_rate": wl.LR_SGD[w], "momentum": wl.MOM}
         )
         arguments, states = parameters(w)
-        self.model = tl.FeedForward(network(w), arg_params=arguments, aux_params=states, **settings)
+        self.model = tl.FeedForward(
+            network(w, element=ELEMENT), arg_params=arguments, aux_params=states, **settings
+        )
         self.executor = self.model.bind_training({"data": x, "label": y})
         self.executor.arg_dict["data"][:], self.executor.arg_dict["label"][:] = x, y
         self.updater, self.monitor = self.model.start(self.executor)
         self.steps = wl.K[w]
         rows = {"data": x, "label": y}
         many = {name: np.tile(a, (self.steps, *[1] * (a.ndim - 1))) for name, a in rows.items()}
-        self.epoch = tl.NDArrayIter(many["data"], many["label"], len(x), label_name="label")
+        self.epoch = tl.NDArrayIter(many["data"], many["label"], len(x), label_name="label", dtype=ELEMENT)
 
     def step(self, n):
         """`n` steps, a multiple of the length of an epoch."""
@@ -155,7 +158,10 @@ def load():
 
 def make(w):
     """The workload called `w`."""
-    return {"chain": Chain, "eager": Eager, "predict": Predict}.get(kind(w), Train)(w)
+    others = {"chain": Chain, "eager": Eager, "predict": Predict}
+    if ELEMENT == "float64" and kind(w) in others:
+        raise NotImplementedError
+    return others.get(kind(w), Train)(w)
 
 
 load()

@@ -116,34 +116,40 @@ def guessed(x: Vector, guess: Any) -> Vector:
     return x.like(b.load(place))
 
 
+def two_over_pi(b: Any) -> Any:
+    """The table of the bits of 2 / pi, once per module."""
+    known = b.module.globals.get("two_over_pi")
+    if known is None:
+        table = ir.ArrayType(I64, WORDS + 1)
+        known = ir.GlobalVariable(b.module, table, "two_over_pi")
+        known.initializer = ir.Constant(table, bits_of_two_over_pi())
+        known.global_constant, known.linkage = True, "internal"
+    return known
+
+
+def turn_of(b: Any, bits: Any) -> Any:
+    """The part of a whole turn, which is ``2**128``, that is left of a number with these bits, whatever its sign."""
+    fshl = declared(b, "llvm.fshl.i64", I64, [I64] * 3)
+    exponent = b.and_(b.lshr(bits, I64(52)), I64(2047))
+    is_number = b.icmp_unsigned("!=", exponent, I64(2047))
+    exponent = b.select(is_number, exponent, I64(1023))  # nothing else is in the table
+    mantissa = b.or_(b.and_(bits, I64((1 << 52) - 1)), I64(1 << 52))
+    first = b.sub(exponent, I64(1075 + 2 - 64))  # what lies before this bit makes whole turns
+    word, shift, table = b.lshr(first, I64(6)), b.and_(first, I64(63)), two_over_pi(b)
+    some = [b.load(b.gep(table, [I64(0), b.add(word, I64(i))])) for i in range(4)]
+    t2, t1, t0 = [b.zext(b.call(fshl, [some[i], some[i + 1], shift]), I128) for i in range(3)]
+    m = b.zext(mantissa, I128)
+    middle = b.add(b.mul(m, t1), b.lshr(b.mul(m, t0), I128(64)))
+    return b.add(b.shl(b.mul(m, t2), I128(64)), middle)
+
+
 def from_bits(x: Vector, far: Vector, places: list[Any]) -> None:
     """The same for those lanes that are `far`, one by one, into the `places` of r, rest and n."""
     b, lanes = x.builder, x.value.type.count
-    table = ir.ArrayType(I64, WORDS + 1)
-    known = b.module.globals.get("two_over_pi")
-    if known is None:
-        known = ir.GlobalVariable(b.module, table, "two_over_pi")
-        known.initializer, known.global_constant, known.linkage = (
-            ir.Constant(table, bits_of_two_over_pi()),
-            True,
-            "internal",
-        )
-    fshl = declared(b, "llvm.fshl.i64", I64, [I64] * 3)
     ctlz = declared(b, "llvm.ctlz.i128", I128, [I128, I1])
     with loop(b, I64(lanes)) as lane, b.if_then(b.extract_element(far.value, lane)):
         bits = b.bitcast(b.extract_element(x.value, lane), I64)
-        exponent = b.and_(b.lshr(bits, I64(52)), I64(2047))
-        exponent = b.select(
-            b.icmp_unsigned("==", exponent, I64(2047)), I64(1023), exponent
-        )  # no number comes of it
-        mantissa = b.or_(b.and_(bits, I64((1 << 52) - 1)), I64(1 << 52))
-        first = b.sub(exponent, I64(1075 + 2 - 64))  # what lies before this bit makes whole turns
-        word, shift = b.lshr(first, I64(6)), b.and_(first, I64(63))
-        some = [b.load(b.gep(known, [I64(0), b.add(word, I64(i))])) for i in range(4)]
-        t2, t1, t0 = [b.zext(b.call(fshl, [some[i], some[i + 1], shift]), I128) for i in range(3)]
-        m = b.zext(mantissa, I128)
-        middle = b.add(b.mul(m, t1), b.lshr(b.mul(m, t0), I128(64)))
-        turn = b.add(b.shl(b.mul(m, t2), I128(64)), middle)  # a whole turn is 2**128
+        turn = turn_of(b, bits)
         quarter = b.lshr(b.add(turn, I128(1 << 125)), I128(126))
         part = b.sub(turn, b.shl(quarter, I128(126)))
         negative = b.icmp_signed("<", part, I128(0))

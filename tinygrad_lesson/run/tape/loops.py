@@ -29,6 +29,45 @@ from tinygrad_lesson.run.tape.vector import (
 DENSE, SINGLE, APART = "dense", "single", "apart"
 
 
+class Rows:
+    """The rows of a result and of its operands. Takes their words."""
+
+    def __init__(
+        self, memory: Memory, name: str, inside: str, kinds: Sequence[str], ways: Sequence[str]
+    ) -> None:
+        self.memory, self.name, self.inside, self.kinds, self.ways = memory, name, inside, kinds, ways
+        self.places = [memory.take(3 if way == APART else 2) for way in ways]
+
+    def starts(self, row: Any) -> list[Any]:
+        """Where a row of each begins, or its one number."""
+        begun = [self.memory.at(offset, row, stride) for offset, stride, *_ in self.places]
+        alone = zip(begun[1:], self.kinds[1:], self.ways[1:], strict=True)
+        return begun[:1] + [self.memory.number(at, kind) if way == SINGLE else at for at, kind, way in alone]
+
+    def result(self, begun: Sequence[Any], j: Any, mask: Any, count: Any) -> Any:
+        """What the expression gives from column `j` of a row on."""
+        loaded, memory = list[Vector](), self.memory
+        for at, kind, way, place in zip(
+            begun[1:], self.kinds[1:], self.ways[1:], self.places[1:], strict=True
+        ):
+            if way == DENSE:
+                at = memory.load(memory.at(at, j, I64(itemsize(kind))), kind, mask)
+            elif way == APART:
+                at = memory.apart(memory.at(at, j, place[2]), place[2], kind, count)
+            value = Vector(memory.builder, at)
+            loaded.append(value if self.name == "where" and not loaded else converted(value, self.inside))
+        return converted(EXPRESSIONS[self.name](*loaded), self.kinds[0]).value
+
+    def put(self, begun: Sequence[Any], j: Any, value: Any, mask: Any, count: Any) -> None:
+        """Leave it in the result."""
+        memory, kind = self.memory, self.kinds[0]
+        if self.ways[0] == DENSE:
+            memory.store(memory.at(begun[0], j, I64(itemsize(kind))), value, kind, mask)
+        else:
+            step = self.places[0][2]
+            memory.put_apart(memory.at(begun[0], j, step), step, value, kind, count)
+
+
 def elementwise(
     builder: Any, base: Any, words: Any, step: Any, name: str, inside: str, kinds: Sequence[str], ways: Sequence[str],
     narrow: bool,
@@ -40,52 +79,24 @@ def elementwise(
     the stride between rows, and, if its elements lie apart, that between columns; the numbers of rows and of columns.
     `narrow` rows are shorter than a vector. An operand may be the result itself.
     """
-    memory = Memory(builder, base, words, lanes_of(inside, *kinds))
-    places = [memory.take(3 if way == APART else 2) for way in ways]
+    memory, first = Memory(builder, base, words, lanes_of(inside, *kinds)), NOUGHT
+    rows = Rows(memory, name, inside, kinds, ways)
     m, n = memory.take(2)
-    expression = EXPRESSIONS[name]
-
-    def starts(row: Any) -> list[Any]:
-        """Where a row of each begins, or its one number."""
-        begun = [memory.at(offset, row, stride) for offset, stride, *_ in places]
-        alone = zip(begun[1:], kinds[1:], ways[1:], strict=True)
-        return begun[:1] + [memory.number(at, kind) if way == SINGLE else at for at, kind, way in alone]
-
-    def result(begun: Sequence[Any], j: Any, mask: Any, count: Any) -> Any:
-        """What the expression gives from column `j` of a row on."""
-        loaded: list[Vector] = []
-        for at, kind, way, place in zip(begun[1:], kinds[1:], ways[1:], places[1:], strict=True):
-            if way == DENSE:
-                at = memory.load(memory.at(at, j, I64(itemsize(kind))), kind, mask)
-            elif way == APART:
-                at = memory.apart(memory.at(at, j, place[2]), place[2], kind, count)
-            value = Vector(builder, at)
-            loaded.append(value if name == "where" and not loaded else converted(value, inside))
-        return converted(expression(*loaded), kinds[0]).value
-
-    def put(begun: Sequence[Any], j: Any, value: Any, mask: Any, count: Any) -> None:
-        """Leave it in the result."""
-        if ways[0] == DENSE:
-            memory.store(memory.at(begun[0], j, I64(itemsize(kinds[0]))), value, kinds[0], mask)
-        else:
-            memory.put_apart(memory.at(begun[0], j, places[0][2]), places[0][2], value, kinds[0], count)
-
-    first = NOUGHT
     if narrow and APART not in ways:
         groups, mask = builder.udiv(m, I64(ROWS_AT_ONCE)), memory.first(n)
         with loop(builder, groups) as group:
             several = [
                 builder.add(builder.mul(group, I64(ROWS_AT_ONCE)), I64(r)) for r in range(ROWS_AT_ONCE)
             ]
-            begun = [starts(row) for row in several]
-            for each, value in [(each, result(each, NOUGHT, mask, n)) for each in begun]:
-                put(each, NOUGHT, value, mask, n)
+            begun = [rows.starts(row) for row in several]
+            for each, value in [(each, rows.result(each, NOUGHT, mask, n)) for each in begun]:
+                rows.put(each, NOUGHT, value, mask, n)
         first = builder.mul(groups, I64(ROWS_AT_ONCE))
     with loop(builder, m, first) as row:
-        begun = starts(row)
+        begun = rows.starts(row)
 
         def part(j: Any, mask: Any, count: Any, begun: Any = begun) -> None:
-            put(begun, j, result(begun, j, mask, count), mask, count)
+            rows.put(begun, j, rows.result(begun, j, mask, count), mask, count)
 
         if narrow:
             part(NOUGHT, memory.first(n), n)

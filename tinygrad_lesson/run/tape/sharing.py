@@ -8,16 +8,18 @@ waits only for those who have begun, and nothing new is put up before all is don
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
 
 from tinygrad_lesson.run.tape import machine
-from tinygrad_lesson.run.tape.vector import I64, NOUGHT, Memory, as_long_as, declared, loop, slot
+from tinygrad_lesson.run.tape.vector import I32, I64, NOUGHT, Memory, as_long_as, declared, loop, slot
 
 LINE = 64  # bytes from place to place of a board
 MANY = 0xFFFF  # the part of a ticket that counts instructions
-PATIENCE = 1 << 10  # looks at a tape that has not begun
+PATIENCE = 1 << 10  # looks, some 20 us: at a tape that has not begun; until another thread may have the core
 
 
 class Board:
@@ -72,8 +74,8 @@ def shared(builder: Any, base: Any, words: Any, step: Any) -> None:
     b.store_atomic(b.or_(new, count), board.ticket, "release", 8)
     with as_long_as(b, lambda: b.icmp_unsigned("!=", b.and_(board.seen(), I64(MANY)), NOUGHT)):
         board.take_part()
-    with as_long_as(b, lambda: b.icmp_unsigned("<", b.load_atomic(board.done, "acquire", 8), count)):
-        pause(b)
+    with looking(b, lambda: b.icmp_unsigned("<", b.load_atomic(board.done, "acquire", 8), count)):
+        pass
 
 
 def helping(builder: Any, base: Any, words: Any, step: Any) -> None:
@@ -93,9 +95,28 @@ def helping(builder: Any, base: Any, words: Any, step: Any) -> None:
     with as_long_as(b, lambda: b.and_(b.not_(runs()), b.icmp_signed(">", b.load(patience), NOUGHT))):
         b.store(b.sub(b.load(patience), I64(1)), patience)
         pause(b)
-    with as_long_as(b, runs):
+    with looking(b, runs):
         board.take_part()
+
+
+@contextmanager
+def looking(builder: Any, condition: Callable[[], Any]) -> Iterator[None]:
+    """Emit what is inside for as long as the condition holds; now and then whoever else waits for this core gets it."""
+    b, looks = builder, slot(builder, I64)
+    b.store(NOUGHT, looks)
+    with as_long_as(b, condition):
+        yield
         pause(b)
+        number = b.add(b.load(looks), I64(1))
+        b.store(number, looks)
+        with b.if_then(b.icmp_unsigned("==", b.and_(number, I64(PATIENCE - 1)), NOUGHT)):
+            give_way(b)
+
+
+def give_way(builder: Any) -> None:
+    """Let another thread have this core, where the system has a function for it that needs no library."""
+    if "windows" not in machine.target()[0]:
+        builder.call(declared(builder, "sched_yield", I32, []), [])
 
 
 def pause(builder: Any) -> None:
