@@ -5,7 +5,6 @@ from __future__ import annotations
 from tinygrad_lesson.check.consistency import OpError
 from tinygrad_lesson.check.divergence import Divergence, where_parted
 from tinygrad_lesson.check.finite import NonFinite, first_nonfinite
-from tinygrad_lesson.check.formula import derivation
 from tinygrad_lesson.check.gradients import assert_gradients, gradients
 from tinygrad_lesson.check.mxnet import (
     check_consistency,
@@ -13,7 +12,7 @@ from tinygrad_lesson.check.mxnet import (
     check_symbolic_backward,
     check_symbolic_forward,
 )
-from tinygrad_lesson.check.pair import Pair, pair
+from tinygrad_lesson.check.pair import Pair, derivation, pair
 from tinygrad_lesson.check.property import assert_op, property_test
 from tinygrad_lesson.check.report import CAUSES, VERDICTS, Culprit, Entry, GradientError, Report
 from tinygrad_lesson.check.strategies import arrays, attributes, away_from, broadcastable_shapes, samples

@@ -152,22 +152,19 @@ def likely(case: Case) -> Cause:
                 if bits < np.inf:
                     said = guess.said if isinstance(guess.said, str) else guess.said(*fitted)
                     sentence = mistake.sentence.format(x=case.name, said=said) + (region and f", {region}")
-                    factor = (
-                        float(f"{1 / fitted[0]:.12g}")
-                        if mistake.word == "factor" and len(fitted) == 1
-                        else None
+                    is_factor = mistake.word == "factor" and len(fitted) == 1
+                    cause = Cause(
+                        mistake.word, sentence, float(f"{1 / fitted[0]:.12g}") if is_factor else None
                     )
-                    found.append(
-                        (bits + math.log2(len(guesses)) + extra, Cause(mistake.word, sentence, factor))
-                    )
+                    found.append((bits + math.log2(len(guesses)) + extra, cause))
     if not found:
         return missing(case)
     least, best = min(found, key=lambda each: each[0])
     others = [each for each in found if each[1].word != best.word and each[0] <= least + NEAR]
-    if not others:
-        return best
-    other = min(others, key=lambda each: each[0])[1]
-    return best._replace(sentence=f"{best.sentence}; or {other.word}: {other.sentence}")
+    if others:
+        other = min(others, key=lambda each: each[0])[1]
+        best = best._replace(sentence=f"{best.sentence}; or {other.word}: {other.sentence}")
+    return best
 
 
 def match(case: Case, guess: Guess) -> tuple[float, list[float]]:
@@ -223,19 +220,14 @@ def where(case: Case) -> tuple[float, str]:
 
 def missing(case: Case) -> Cause:
     """No mistake of the table: what the numbers tell about the term that is missing or too many."""
+    region, off = where(case)[1], ~np.eye(*case.numeric.shape, dtype=bool)
+    said = f"the gradient of {case.name} is no simple multiple of what it should be" + (
+        region and f", {region}"
+    )
     if not np.any(case.analytic):
         said = f"the rule gives no gradient for {case.name}, on which the result depends"
-    elif (
-        case.square
-        and not np.any((off := ~np.eye(len(case.numeric), dtype=bool)) & ~case.zero)
-        and np.any(case.live & off)
-    ):
+    elif case.square and not np.any(off & ~case.zero) and np.any(case.live & off):
         said = f"each element of {case.name} is treated alone; its way through the other results is left out"
-    else:
-        region = where(case)[1]
-        said = f"the gradient of {case.name} is no simple multiple of what it should be" + (
-            region and f", {region}"
-        )
     return Cause("missing term", said)
 
 

@@ -131,11 +131,7 @@ def where_parted(f: Any, runners: Sequence[Any], *inputs: Any, is_train: bool = 
 
 
 def recorded(f: Any, inputs: Sequence[Any]) -> tuple[Symbol, dict[str, np.ndarray]]:
-    """What a function or an op records, as a symbol, and its arrays by name.
-
-    Errors
-        LessonError where nothing is recorded.
-    """
+    """What a function or an op records, as a symbol, and its arrays by name. LessonError where nothing is recorded."""
     subject = subject_of(f, inputs, np.random.default_rng(0))
     tensors, results = subject.recorded(subject.arrays)
     nodes = ancestors([y.node for y in results if y.node is not None])

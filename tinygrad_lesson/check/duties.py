@@ -300,11 +300,7 @@ def product(
 
 
 def shaped(op: Op, t: Any, y: Any) -> Any:
-    """A tangent in the shape of its result.
-
-    Errors
-        ShapeError if it does not fit.
-    """
+    """A tangent in the shape of its result. ShapeError if it does not fit."""
     t = np.asarray(t)
     try:
         return np.broadcast_to(t, y.shape)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.check.culprit import called_at
-from tinygrad_lesson.check.minimize import lines
-from tinygrad_lesson.check.report import Element
+from tinygrad_lesson.check.gradients import called_at
+from tinygrad_lesson.check.report import Element, as_code, element_at, one_op
 from tinygrad_lesson.check.subject import (
     as_results,
+    as_tuple,
     complete_arrays,
     evaluate,
     is_loss,
@@ -26,10 +26,13 @@ from tinygrad_lesson.eager.recording import recording
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.backprop import apply_vjp
 from tinygrad_lesson.engine.graph import Edge, Node, ancestors
-from tinygrad_lesson.engine.op import Op
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.op import FUNCTIONS, Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import variables
+
+Arrays = Sequence[Any]
 
 
 @dataclasses.dataclass
@@ -64,10 +67,7 @@ class NonFinite:
     def __str__(self) -> str:
         if self.ok:
             return f"{self.title}: all finite, {self.count} ops forward and backward"
-        named = f"{self.name} = " if self.name else ""
-        called = f", called at {self.called}" if self.called else ""
-        text = [f"{self.title}: the first {self.value} is made {self.direction} by"]
-        text.append(f"  {named}{self.label}, op {self.position} of {self.count}{called}")
+        text = [f"{self.title}: the first {self.value} is made {self.direction} by", f"  {one_op(self)}"]
         text.append(f"  {self.what} is {self.value}{f' at {list(self.element)}' if self.element else ''}")
         if self.source:
             text.append(f"  {self.source} held it already")
@@ -77,13 +77,31 @@ class NonFinite:
 
 @dataclasses.dataclass
 class Applied:
-    """An op as it was applied: the name of its node, and the names of its inputs if they are variables."""
+    """An op as it was applied: the name of its node, its inputs by name, and its results."""
 
     op: Op
     name: str
     inputs: Sequence[Tensor]
-    values: tuple[Any, ...]
+    results: tuple[Any, ...]
     node: Node | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the inputs."""
+        return self.op.name_inputs(len(self.inputs))
+
+    @property
+    def values(self) -> list[Any]:
+        """The inputs as arrays."""
+        return [t.value for t in self.inputs]
+
+    def told(self, position: int, direction: str, what: str, array: Any, element: Element) -> NonFinite:
+        """What is said of the op where an array is not finite."""
+        sizes = [f"{name} {extent(x)}" for name, x in zip(self.names, self.values, strict=True)]
+        value, op = float(np.asarray(array)[element]), self.op
+        return NonFinite(
+            "", direction, op.name, op.label(), self.name, position, 0, "", what, value, element, sizes=sizes
+        )
 
 
 def first_nonfinite(f: Any, *inputs: Any) -> NonFinite:
@@ -98,12 +116,9 @@ def first_nonfinite(f: Any, *inputs: Any) -> NonFinite:
     run, leaves, title = prepared(f, inputs)
     with np.errstate(all="ignore"):
         applied, results = run()
-        found = look_forward(applied, leaves)
-        found = look_backward(applied, results) if found is None else found
-        if found is None:
-            return NonFinite(title, count=len(applied))
+        found = look_forward(applied, leaves) or look_backward(applied, results) or NonFinite("")
         found.title, found.count = title, len(applied)
-        if not isinstance(f, Symbol | Op):
+        if not found.ok and not isinstance(f, Symbol | Op):
             found.called = called_at(lambda: [a.node for a in run()[0] if a.node], found.position - 1)
     return found
 
@@ -117,11 +132,10 @@ def prepared(f: Any, inputs: Sequence[Any]) -> tuple[Any, dict[int, str], str]:
         cast = {name: x.astype(short) if x.dtype == float else x for name, x in arrays.items()}
         leaves = {name: Tensor(x) if name in states else leaf(x) for name, x in cast.items()}
         return lambda: of_symbol(f, leaves), {id(t): name for name, t in leaves.items()}, str(f.name or f)
-    single = isinstance(f, Op)
-    call = (lambda *tensors: TENSORS.apply(f, tensors)) if single else f
-    names = f.name_inputs(len(inputs)) if isinstance(f, Op) else parameter_names(f, len(inputs))
+    title, names, call = name_of(f), parameter_names(f, len(inputs)), f
+    if isinstance(f, Op):
+        title, names, call = f.label(), list(f.name_inputs(len(inputs))), lambda *xs: TENSORS.apply(f, xs)
     given = [leaf(as_given(x)) for x in inputs]
-    title = f.label() if isinstance(f, Op) else name_of(f)
     known = {id(t): name for t, name in zip(given, names, strict=True)}
     return lambda: of_function(call, given, title), known, title
 
@@ -140,8 +154,10 @@ def of_function(f: Any, tensors: Sequence[Tensor], title: str) -> tuple[list[App
     """The ops that a function records, in order, and its results."""
     with repeatable(), recording(True):
         results = as_results(f(*tensors), title)
-    nodes = [n for n in ancestors([y.node for y in results if y.node is not None]) if n.op is not None]
-    return [Applied(n.op, n.name, n.inputs, as_tuple(n.values), n) for n in nodes if n.op], results
+    nodes = ancestors([y.node for y in results if y.node is not None])
+    return [
+        Applied(n.op, n.name, n.inputs, as_tuple(n.values), n) for n in nodes if n.op is not None
+    ], results
 
 
 def of_symbol(symbol: Symbol, leaves: dict[str, Tensor]) -> tuple[list[Applied], list[Tensor]]:
@@ -159,90 +175,64 @@ def of_symbol(symbol: Symbol, leaves: dict[str, Tensor]) -> tuple[list[Applied],
     return applied, [y for y in results if y.dtype.kind == "f"]
 
 
-def as_tuple(values: Any) -> tuple[Any, ...]:
-    """Several results, or one, as a tuple."""
-    return values if isinstance(values, tuple) else (values,)
-
-
 def bad_place(x: Any) -> Element | None:
     """Index of the first element that is not finite, None where all are."""
     array = np.asarray(x)
     if array.dtype.kind not in "fc" or np.isfinite(array).all():
         return None
-    return tuple(int(a) for a in np.argwhere(~np.isfinite(array))[0])
-
-
-def look_forward(applied: Sequence[Applied], leaves: dict[int, str]) -> NonFinite | None:
-    """The first op whose result is not finite."""
-    for position, a in enumerate(applied, 1):
-        places = [bad_place(y) for y in a.values]
-        if all(place is None for place in places):
-            continue
-        k = next(k for k, place in enumerate(places) if place is not None)
-        names = a.op.name_inputs(len(a.inputs))
-        held = [
-            leaves.get(id(t), f"{name}, a constant,")
-            for t, name in zip(a.inputs, names, strict=True)
-            if bad_place(t.value) is not None
-        ]
-        what = "its result" if len(a.values) == 1 else f"its result {k}"
-        found = described(a, position, "forward", what, a.values[k], places[k] or ())
-        found.source = " and ".join(held)
-        found.code = lines(a.op, [t.value for t in a.inputs], None, k, places[k] or ())
-        return found
-    return None
-
-
-def described(
-    a: Applied, position: int, direction: str, what: str, array: Any, element: Element
-) -> NonFinite:
-    """What is said of an op in either direction."""
-    names = a.op.name_inputs(len(a.inputs))
-    sizes = [f"{name} {extent(t.value)}" for name, t in zip(names, a.inputs, strict=True)]
-    value = float(np.asarray(array)[element])
-    return NonFinite(
-        "", direction, a.op.name, a.op.label(), a.name, position, 0, "", what, value, element, sizes=sizes
-    )
+    return element_at(np.argmin(np.isfinite(array)), array.shape)
 
 
 def extent(x: Any) -> str:
     """Shape, type and range of an array."""
     array = np.asarray(x)
     known = array[~np.isnan(array)] if array.dtype.kind in "fc" else array
-    if not known.size:
-        return f"{show(array.shape)} {array.dtype}"
-    return f"{show(array.shape)} {array.dtype}, from {known.min():.4g} to {known.max():.4g}"
+    span = f", from {known.min():.4g} to {known.max():.4g}" if known.size else ""
+    return f"{show(array.shape)} {array.dtype}{span}"
+
+
+def look_forward(applied: Sequence[Applied], leaves: dict[int, str]) -> NonFinite | None:
+    """The first op whose result is not finite."""
+    for position, a in enumerate(applied, 1):
+        for k, y in enumerate(a.results):
+            place = bad_place(y)
+            if place is None:
+                continue
+            pairs = zip(a.inputs, a.names, strict=True)
+            held = [
+                leaves.get(id(t), f"{n}, a constant,") for t, n in pairs if bad_place(t.value) is not None
+            ]
+            what = "its result" if len(a.results) == 1 else f"its result {k}"
+            found = a.told(position, "forward", what, y, place)
+            found.source, found.code = " and ".join(held), lines(a.op, a.values, None, k, place)
+            return found
+    return None
 
 
 def look_backward(applied: Sequence[Applied], results: Sequence[Tensor]) -> NonFinite | None:
     """The first op on the way back whose rule turns finite gradients into others."""
     recorded = [(p, a) for p, a in enumerate(applied, 1) if a.node is not None]
     heads = [(y, cotangent(y)) for y in results if y.node is not None]
-    edges = [Edge(a.node, k) for _, a in recorded if a.node for k in range(len(a.values))]
+    edges = [Edge(a.node, k) for _, a in recorded if a.node for k in range(len(a.results))]
     found = dict(zip(edges, sweep(heads, edges), strict=True)) if heads else {}
     for position, a in reversed(recorded):
         assert a.node is not None
-        given = [found[Edge(a.node, k)] for k in range(len(a.values))]
+        given = [found[Edge(a.node, k)] for k in range(len(a.results))]
         if all(g is None for g in given):
             continue
         for k, g in enumerate(given):
             place = None if g is None else bad_place(g)
             if place is not None:  # every rule before was finite, so the sum is not
-                return described(
-                    a, position, "backward", f"the sum of the gradients that reach its result {k}", g, place
-                )
-        single = len(given) == 1
-        g, y = (given[0], a.values[0]) if single else (tuple(given), a.values)
+                what = f"the sum of the gradients that reach its result {k}"
+                return a.told(position, "backward", what, g, place)
+        g, y = (given[0], a.results[0]) if len(given) == 1 else (tuple(given), a.results)
         gradients = apply_vjp(AS_TOLD, a.op, (g, y, *[t.array for t in a.inputs]))
         for i, (t, gradient) in enumerate(zip(a.inputs, gradients, strict=True)):
-            if t.node is None or gradient is None:
-                continue
-            place = bad_place(gradient)
+            place = None if t.node is None or gradient is None else bad_place(gradient)
             if place is not None:
-                name = a.op.name_inputs(len(a.inputs))[i]
-                report = described(a, position, "backward", f"its gradient of {name}", gradient, place)
+                report = a.told(position, "backward", f"its gradient of {a.names[i]}", gradient, place)
                 report.sizes += [f"incoming gradient {extent(h)}" for h in given if h is not None]
-                report.code = lines(a.op, [t.value for t in a.inputs], given, i, place)
+                report.code = lines(a.op, a.values, given, i, place)
                 return report
     return None
 
@@ -252,3 +242,118 @@ def cotangent(y: Tensor) -> np.ndarray:
     if y.size == 1 or is_loss(y):
         return np.ones(y.shape, y.dtype)
     return np.linspace(0.5, 1.5, y.size).reshape(y.shape).astype(y.dtype)
+
+
+# A few lines of Python in which the op makes the same NaN or infinity once more.
+
+
+def lines(op: Op, inputs: Arrays, cotangents: Arrays | None, number: int, element: Element) -> str:
+    """The op at the smallest inputs found at which result `number`, or gradient `number`, is not finite.
+
+    `cotangents` are those of its results, None forward.
+    """
+    arrays, given = smallest(op, inputs, cotangents, number, element)
+    names = [name if name.isidentifier() else f"x{i}" for i, name in enumerate(op.name_inputs(len(arrays)))]
+    call, imports = as_call(op, names)
+    text = ["import numpy as np", "import tinygrad_lesson as tl", *imports]
+    for name, x in zip(names, arrays, strict=True):
+        more = ", requires_grad=True" if given is not None and is_float(x) and name not in op.states else ""
+        text.append(f"{name} = " + (f"tl.Tensor({shown(x)}{more})" if isinstance(x, np.ndarray) else repr(x)))
+    if given is None:
+        return "\n".join([*text, f"print({call}{f'[{number}]' if 0 < number < op.visible else ''})"])
+    parts = [f"y[{k}]" if op.visible > 1 else "y" for k in range(len(given))]
+    heads = [f"({y} * {shown(g)}).sum()" for y, g in zip(parts, given, strict=True) if g is not None]
+    text += [f"y = {call}", f"({' + '.join(heads)}).backward()", f"print({names[number]}.grad)"]
+    return "\n".join(text)
+
+
+def as_call(op: Op, names: Sequence[str]) -> tuple[str, list[str]]:
+    """A call of an op as Python, and what has to be imported for it."""
+    values, cls = {f.name: (getattr(op, f.name), f.default) for f in dataclasses.fields(op)}, type(op)
+    attributes = [f"{name}={x!r}" for name, (x, default) in values.items() if x != default]
+    if FUNCTIONS.get(op.function) is cls and not any(isinstance(x, Op) for x, _ in values.values()):
+        return f"tl.{op.function}({', '.join([*names, *attributes])})", []
+    made = f"{cls.__name__}({', '.join(attributes)})"
+    imports = [f"from {cls.__module__} import {cls.__name__}"]
+    return f"tl.Tensor.F.apply({made}, ({', '.join(names)},))", imports
+
+
+def is_float(x: Any) -> bool:
+    """Whether this is an array of floats, no number."""
+    return isinstance(x, np.ndarray) and x.dtype.kind == "f"
+
+
+def shown(x: np.ndarray) -> str:
+    """An array as Python; one that holds a single value by its shape."""
+    if x.size > 3 and np.all(x == x.flat[0]):
+        return f"np.full({x.shape}, {repr(x.flat[0].item()).replace('inf', 'np.inf')}, {str(x.dtype)!r})"
+    return as_code(x)
+
+
+def smallest(
+    op: Op, arrays: Arrays, cotangents: Arrays | None, number: int, element: Element
+) -> tuple[list[np.ndarray], Arrays | None]:
+    """Inputs cut down to the element or row that fails, and ones wherever ones fail too."""
+    kind = outcome(op, arrays, cotangents, number)
+
+    def fails(arrays: Arrays, cotangents: Arrays | None) -> bool:
+        return outcome(op, arrays, cotangents, number) == kind
+
+    for cut in cuts(op, arrays, cotangents, element):
+        if fails(*cut):
+            arrays, cotangents = cut
+            break
+    kept = list(arrays)
+    for i, x in enumerate(kept):
+        if is_float(x):
+            tried = [*kept[:i], np.ones_like(x), *kept[i + 1 :]]
+            kept = tried if fails(tried, cotangents) else kept
+    if cotangents is not None:
+        plain = [None if g is None else np.ones_like(g) for g in cotangents]
+        cotangents = plain if fails(kept, plain) else cotangents
+    return kept, cotangents
+
+
+def cuts(
+    op: Op, arrays: Arrays, cotangents: Arrays | None, element: Element
+) -> Iterator[tuple[Arrays, Arrays | None]]:
+    """The element of an elementwise op, or the row of any, that may fail as the whole does."""
+    if not element:
+        return
+    result = max((np.shape(x) for x in arrays), key=len)
+    if isinstance(op, Elementwise):
+        shape = np.broadcast_shapes(*[np.shape(x) for x in arrays])
+        at = np.unravel_index(0, shape) if len(element) != len(shape) else element
+
+        def one(x: Any) -> Any:
+            return np.broadcast_to(x, shape)[at].reshape(1) if isinstance(x, np.ndarray) else x
+
+        yield [one(x) for x in arrays], cotangents and [one(g) for g in cotangents]
+    r, n = element[0], result[0]
+
+    def row(x: Any) -> Any:
+        return x[r : r + 1] if x is not None and np.ndim(x) == len(result) and np.shape(x)[0] == n > r else x
+
+    yield [row(x) for x in arrays], cotangents and [row(g) for g in cotangents]
+
+
+def outcome(op: Op, arrays: Arrays, cotangents: Arrays | None, number: int) -> str:
+    """Of which kind result `number` is, or with cotangents the gradient of input `number`."""
+    try:
+        with np.errstate(all="ignore"):
+            y = op.forward(np, *[np.array(x) if isinstance(x, np.ndarray) else x for x in arrays])
+            values = as_tuple(y)
+            if cotangents is None:
+                return kind_of(values[number])
+            if any(kind_of(v) for v in values):
+                return "forward"
+            g = tuple(cotangents) if len(values) > 1 else cotangents[0]
+            return kind_of(apply_vjp(AS_TOLD, op, (g, y, *arrays))[number])
+    except Exception:
+        return "error"
+
+
+def kind_of(x: Any) -> str:
+    """Whether an array holds NaN, else infinity, else (empty) neither."""
+    array = np.asarray(x, float)
+    return "nan" if np.isnan(array).any() else "inf" if np.isinf(array).any() else ""

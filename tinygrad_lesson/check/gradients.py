@@ -1,30 +1,37 @@
-"""`check.gradients`: is the gradient of a function, an op or a symbol right, and if not, why?"""
+"""`check.gradients`: is the gradient of a function, an op or a symbol right? If not, why, and which op is to blame?"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Sequence
+import inspect
+import sys
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.check.culprit import blame
-from tinygrad_lesson.check.report import GradientError, Report, as_code
+from tinygrad_lesson.check.explain import unrecorded
+from tinygrad_lesson.check.report import Culprit, GradientError, Report, as_code
 from tinygrad_lesson.check.subject import (
     Subject,
+    SymbolSubject,
     differentiable,
     doubled,
     name_of,
+    of_op,
     sample_of,
     second,
     subject_of,
 )
-from tinygrad_lesson.check.verdict import Options, check
+from tinygrad_lesson.check.verdict import Options, check, raised
 from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.errors import LessonError, near
+from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.op import FUNCTIONS, OPS, Op
 from tinygrad_lesson.mxnet import Symbol
 
+PACKAGE = str(Path(__file__).parents[1])
 SAMPLES = 5  # of an op class that is given without inputs
 FEW = 200  # elements of such a sample up to which each is moved on its own
 TELLING = (
@@ -33,19 +40,13 @@ TELLING = (
     "float noise",
     "non-deterministic",
     "non-finite",
-)  # verdicts that an op may be to blame for
+)  # for which an op may be to blame
 
 
 def gradients(
-    f: Any,
-    *inputs: Any,
-    order: int = 1,
-    seed: int = 0,
-    full: bool | None = None,
-    float32: bool = True,
-    culprit: bool = True,
-    **attributes: Any,
-) -> Report:
+    f: Any, *inputs: Any, order: int = 1, seed: int = 0, full: bool | None = None, float32: bool = True,
+    culprit: bool = True, **attributes: Any,
+) -> Report:  # fmt: skip
     """Check the gradient of `f` at `inputs`: reverse mode against differences in double precision.
 
     `f` is a function of Tensors, an op, a class of ops or the name of one (without inputs, samples are
@@ -66,7 +67,10 @@ def gradients(
     if order not in (1, 2):
         raise LessonError(f"check: order is {order!r}, expected 1 or 2")
     if isinstance(f, str):
-        f = by_name(f)
+        given, f = f, OPS.get(f) or FUNCTIONS.get(f)
+        if f is None:
+            known = near(given, OPS).replace("it takes", "there are")
+            raise LessonError(f"check: there is no op {given!r}; {known}")
     options = Options(np.random.default_rng(seed), full, float32)
     if isinstance(f, type) and issubclass(f, Op):
         if not inputs:
@@ -89,20 +93,6 @@ def assert_gradients(f: Any, *inputs: Any, allow: Collection[str] = (), **option
     if not report.ok and report.verdict not in allow:
         raise GradientError(report)
     return report
-
-
-def by_name(name: str) -> type[Op]:
-    """The op called so, as a class or as a function.
-
-    Errors
-        LessonError if there is none.
-    """
-    cls = OPS.get(name) or FUNCTIONS.get(name)
-    if cls is None:
-        raise LessonError(
-            f"check: there is no op {name!r}; {near(name, OPS).replace('it takes', 'there are')}"
-        )
-    return cls
 
 
 def in_order(subject: Subject, options: Options, order: int, culprit: bool) -> Report:
@@ -142,17 +132,14 @@ def of_class(cls: type[Op], attributes: dict[str, Any], order: int, seed: int, o
     for n in range(seed, seed + SAMPLES):
         op, sample = sample_of(cls, Draw(n), attributes)
         arrays = list(sample.values())
-        if not any(x.dtype.kind == "f" and x.size for x in arrays):
-            continue
-        large = options.full is None and sum(x.size for x in arrays) > FEW
-        report = gradients(
-            op, *arrays, order=order, seed=n, full=False if large else options.full, float32=options.float32
-        )
-        compared += report.compared
-        if not report.ok:
-            return report
-    report.compared = compared
-    report.title = cls.name
+        if any(x.dtype.kind == "f" and x.size for x in arrays):
+            large = options.full is None and sum(x.size for x in arrays) > FEW
+            full = False if large else options.full
+            report = gradients(op, *arrays, order=order, seed=n, full=full, float32=options.float32)
+            compared += report.compared
+            if not report.ok:
+                return report
+    report.compared, report.title = compared, cls.name
     return report
 
 
@@ -171,3 +158,91 @@ def again_line(
     given += [f"{name}={value!r}" for name, value in attributes.items()]
     given += [f"order={order}"] if order > 1 else []
     return f"check.gradients({', '.join([called, *given])}, seed={seed})"
+
+
+# Who is to blame: the first recorded op whose own check fails at the very inputs it had.
+
+
+def blame(subject: Subject, report: Report, options: Options, order: int) -> None:
+    """Name the culprit in `report`, and take over what its own check says; nothing happens where all pass.
+
+    Each op is checked up to `order`.
+    """
+    nodes = [node for node in subject.graph() if node.op is not None]
+    kinked: list[str] = []
+    single = report.verdict == "float noise"
+    quick, close = (Options(options.generator, full, single) for full in (False, None))
+    for position, node in enumerate(nodes, 1):
+        arrays = [t.array for t in node.inputs]
+        if not any(np.asarray(x).dtype.kind == "f" and np.size(x) for x in arrays):
+            continue
+        assert node.op is not None
+        found = check_alone(node.op, arrays, quick, order)
+        if found.ok:
+            continue
+        if report.verdict not in ("ok", found.verdict):
+            kinked += [repr(node.op)] if found.verdict == "kink" else []
+            report.notes.append(f"op {position}, {node.op!r}: {found.verdict}")
+            continue
+        closer = check_alone(node.op, arrays, close, order)
+        found = found if closer.ok else closer
+        own = subject.op is not None or isinstance(subject, SymbolSubject)  # then nobody's code has called it
+        called = "" if own else called_at(subject.graph, position - 1)
+        place = place_of(type(node.op))
+        report.culprit = Culprit(repr(node.op), node.name, place, called, position, len(nodes), found)
+        report.verdict, report.cause, report.factor = found.verdict, found.cause, found.factor
+        report.sentence, report.worst = found.sentence, report.worst or found.worst
+        if found.verdict == "non-finite":
+            report.sentence = f"in {node.op!r} {found.sentence}"
+        return
+    of_rules = report.verdict == "wrong" and report.cause not in ("in place", "cotangent", "stale state")
+    if kinked and of_rules and not any(unrecorded(subject, i)[0] for i in subject.wanted):
+        report.verdict = report.cause = "kink"
+        report.sentence = (
+            f"every rule is right, but {kinked[0]} is at its kink here, and the slopes chosen there do not add up "
+            "to that of the function; move the point away"
+        )
+
+
+def check_alone(op: Op, arrays: list[Any], options: Options, order: int) -> Report:
+    """The check of one op; a rule that raises is wrong."""
+    alone = of_op(op, arrays)
+    try:
+        found = check(alone, options)
+        if found.ok and order > 1 and differentiable(alone):
+            found = check(second(alone, options.generator), options)
+    except Exception as error:
+        return Report(repr(op), "wrong", sentence=f"the rule raises {raised(error)}")
+    return found
+
+
+def place_of(cls: type[Op]) -> str:
+    """File and line of an op's rule."""
+    rule = inspect.unwrap(cls.vjp)
+    code = getattr(rule, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else f"{cls.__module__}.{cls.__qualname__}.vjp"
+
+
+def called_at(graph: Callable[[], list[Node]], number: int) -> str:
+    """Where the caller's code made op `number` of those that `graph` records, empty if it did not.
+
+    It is recorded once more, and watched by Python's own means of profiling.
+    """
+    places: dict[Node, str] = {}
+
+    def watch(frame: Any, event: str, _: Any) -> None:
+        if event != "call" or frame.f_code is not Node.__init__.__code__:
+            return
+        node = frame.f_locals["self"]
+        while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+            frame = frame.f_back
+        if frame is not None:
+            places[node] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        nodes = [node for node in graph() if node.op is not None]
+    finally:
+        sys.setprofile(before)
+    return places.get(nodes[number], "") if number < len(nodes) else ""

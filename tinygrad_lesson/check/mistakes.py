@@ -46,21 +46,16 @@ class Mistake(NamedTuple):
     local: bool = False
 
 
-def cut(case: Any) -> Iterator[Guess]:
-    """A use that was not recorded: that was seen, whatever the numbers are."""
-    for told in case.cuts[:1]:
-        said = f"{told} takes a number that was computed from {case.name} without being recorded"
-        yield Guess(said, case.numeric, bits=-math.inf)
+def cut(wholly: bool) -> Callable[[Any], Iterator[Guess]]:
+    """A use that was not recorded, while another was unless `wholly`: that was seen, whatever the numbers are."""
 
+    def guesses(case: Any) -> Iterator[Guess]:
+        if wholly != bool(case.recorded_use and np.any(case.analytic)):
+            for told in case.cuts[:1]:
+                said = f"{told} takes a number that was computed from {case.name} without being recorded"
+                yield Guess(said, case.numeric, bits=-math.inf)
 
-def cut_partly(case: Any) -> Iterator[Guess]:
-    """As `cut`, where another use was recorded."""
-    return cut(case) if case.recorded_use and np.any(case.analytic) else iter(())
-
-
-def cut_wholly(case: Any) -> Iterator[Guess]:
-    """As `cut`, where none was."""
-    return iter(()) if case.recorded_use and np.any(case.analytic) else cut(case)
+    return guesses
 
 
 def shortened(case: Any) -> Iterator[Guess]:
@@ -89,15 +84,14 @@ def flipped(case: Any) -> Iterator[Guess]:
 def multiple(case: Any) -> Iterator[Guess]:
     """A multiple of what it should be."""
 
-    def said(c: float) -> str:
-        return spelled(1 / c, case) or format(1 / c, ".6g")
-
     def price(c: float) -> float:
         if not c or not math.isfinite(1 / c):
             return math.inf
-        if spelled(1 / c, case):
-            return NAMED_BITS
-        return SHORT_BITS if is_short(1 / c) or (0 < 1 / c < 2 and is_short(1 / c - 1)) else BITS
+        short = is_short(1 / c) or (0 < 1 / c < 2 and is_short(1 / c - 1))
+        return NAMED_BITS if spelled(1 / c, case) else SHORT_BITS if short else BITS
+
+    def said(c: float) -> str:
+        return spelled(1 / c, case) or format(1 / c, ".6g")
 
     yield Guess(said, np.zeros_like(case.numeric), (case.analytic,), price=price)
 
@@ -131,14 +125,13 @@ def spelled(ratio: float, case: Any) -> str:
     named[f"the {math.prod(case.result)} results"] = math.prod(case.result)
     for field in dataclasses.fields(case.op) if case.op else ():
         value = getattr(case.op, field.name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value not in (0, 1):
+        if isinstance(value, int | float) and value not in (0, 1):  # True and False are 1 and 0
             named[f"{field.name} = {value!r}"] = float(value)
     found = []
     for what, n in named.items():
         more = ((f"1 / {what}", 1 / n), (f"the square of {what}", n * n)) if " / " not in what else ()
-        for said, value in ((what, n), *more):
-            if math.isclose(abs(ratio), value, rel_tol=EXACT):
-                found.append(f"-({said})" if ratio < 0 else said)
+        alike = [said for said, value in ((what, n), *more) if math.isclose(abs(ratio), value, rel_tol=EXACT)]
+        found += [f"-({said})" if ratio < 0 else said for said in alike]
     return " or ".join(found[:3])
 
 
@@ -161,10 +154,8 @@ def spread(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
                 along = array.reshape([-1 if a == axis else 1 for a in range(len(shape))])
                 yield np.broadcast_to(along, shape).ravel()
         return
-    fits = array.ndim <= len(shape) and all(
-        n in (1, m) for n, m in zip(array.shape[::-1], shape[::-1], strict=False)
-    )
-    if array.size > 1 and fits:
+    pairs = zip(array.shape[::-1], shape[::-1], strict=False)
+    if array.size > 1 and array.ndim <= len(shape) and all(n in (1, m) for n, m in pairs):
         yield np.broadcast_to(array, shape).ravel()
 
 
@@ -180,15 +171,14 @@ def exchanged(case: Any) -> Iterator[Guess]:
     """What belongs to another input, which has got the gradient of this one."""
     for other in case.others:
         if other.shape == case.shape and other.analytic.shape == case.numeric.shape == other.numeric.shape:
-            made = np.stack([other.analytic, other.numeric])
-            yield Guess(other.name, made, seen=np.stack([case.numeric, case.analytic]))
+            made, seen = np.stack([other.analytic, other.numeric]), np.stack([case.numeric, case.analytic])
+            yield Guess(other.name, made, seen=seen)
 
 
 def of_another(case: Any) -> Iterator[Guess]:
     """What belongs to another input."""
-    for other in case.others:
-        if other.shape == case.shape and np.any(other.numeric):
-            yield Guess(other.name, other.numeric, seen=case.analytic)
+    alike = [other for other in case.others if other.shape == case.shape and np.any(other.numeric)]
+    return (Guess(other.name, other.numeric, seen=case.analytic) for other in alike)
 
 
 def read_otherwise(word: str) -> Callable[[Any], Iterator[Guess]]:
@@ -307,41 +297,29 @@ def terms(case: Any) -> Iterator[Guess]:
     """A term, made of inputs and results, that is missing or too many: each element's own, or through all results."""
     if not case.square or not np.any(case.analytic):
         return
-    flat = {
-        name: x.ravel() for name, x in case.arrays.items() if x.shape == case.shape and x.dtype.kind == "f"
+    floats = {
+        name: x.ravel() for name, x in case.arrays.items() if x.dtype.kind == "f" and x.shape == case.shape
     }
-    powers = {"": np.ones(len(case.numeric)), **{f" * {name}": v for name, v in flat.items()}}
-    for (one, u), (other, v) in itertools.combinations_with_replacement(flat.items(), 2):
-        powers[f" * {one} * {other}"] = u * v
-    made = [(f"g{name}", np.diag(v)) for name, v in powers.items()]
-    some = list(powers.items())[: 1 + len(flat)]
+    some = [("", np.ones(len(case.numeric))), *((f" * {name}", v) for name, v in floats.items())]
+    pairs = itertools.combinations_with_replacement(some[1:], 2)
+    powers = [*some, *((one + other, u * v) for (one, u), (other, v) in pairs)]
+    made = [(f"g{name}", np.diag(v)) for name, v in powers]
     made += [
         (f"sum(g{one}){other}", np.outer(u, v)) for (one, u), (other, v) in itertools.product(some, repeat=2)
     ]
     for term, basis in made:
-        if not proportional(basis, case.analytic):  # else it is a factor
-            yield Guess(partial_term(term), case.analytic, (basis,), price=price_of_term)
+        size = float(np.linalg.norm(basis) * np.linalg.norm(case.analytic))
+        if abs(float(np.vdot(basis, case.analytic))) < (1 - EXACT) * size:  # else it is a factor
 
+            def said(c: float, term: str = term) -> str:
+                return f"{abs(c):.6g} * {term} is {'missing' if c > 0 else 'too many'}"
 
-def proportional(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether one is a multiple of the other."""
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return bool(abs(float(np.vdot(a, b))) >= (1 - EXACT) * size)
-
-
-def partial_term(term: str) -> Callable[[float], str]:
-    """What is said of a term once its multiple is known."""
-    return lambda c: f"{abs(c):.6g} * {term} is {'missing' if c > 0 else 'too many'}"
-
-
-def price_of_term(c: float) -> float:
-    """Bits that a multiple of a term costs."""
-    return NAMED_BITS if is_short(c) else BITS
+            yield Guess(said, case.analytic, (basis,), price=lambda c: NAMED_BITS if is_short(c) else BITS)
 
 
 MISTAKES = (
-    Mistake("accumulation", "a use of {x} is not counted: {said}", cut_partly),
-    Mistake("missing term", "the way back to {x} is cut: {said}", cut_wholly),
+    Mistake("accumulation", "a use of {x} is not counted: {said}", cut(wholly=False)),
+    Mistake("missing term", "the way back to {x} is cut: {said}", cut(wholly=True)),
     Mistake("float noise", "the gradient of {x} has only the digits of {said}, which it went through", shortened),
     Mistake("sign", "the gradient of {x} is the negative of what it should be", negative, local=True),
     Mistake("factor", "the gradient of {x} is {said} times what it should be", multiple, local=True),

@@ -16,7 +16,7 @@ import numpy as np
 from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.check.consistency import OpError, assert_close
 from tinygrad_lesson.check.gradients import gradients
-from tinygrad_lesson.check.report import Entry, GradientError, Report
+from tinygrad_lesson.check.report import GradientError, Report
 from tinygrad_lesson.check.subject import SEED, evaluate
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import BindError, near
@@ -32,18 +32,10 @@ INITIAL = 0  # seed of the arrays that gradients are added to, and of parameters
 
 
 def check_numeric_gradient(
-    sym: Symbol,
-    location: Any,
-    aux_states: Any = None,
-    numeric_eps: float | None = None,
-    rtol: float | None = None,
-    atol: float | None = None,
-    grad_nodes: Any = None,
-    use_forward_train: bool = True,
-    ctx: Context | None = None,
-    grad_stype_dict: Any = None,
-    dtype: Any = np.float32,
-) -> Report:
+    sym: Symbol, location: Any, aux_states: Any = None, numeric_eps: float | None = None, rtol: float | None = None,
+    atol: float | None = None, grad_nodes: Any = None, use_forward_train: bool = True, ctx: Context | None = None,
+    grad_stype_dict: Any = None, dtype: Any = np.float32,
+) -> Report:  # fmt: skip
     """Gradients of `sym` at `location` (a list in order, or a dict) against differences, as `check.gradients`.
 
     Only those for `grad_nodes` if given: names, or a request by name, of which ``"null"`` leaves one out. The engine
@@ -57,10 +49,9 @@ def check_numeric_gradient(
     sym = in_doubles(sym)
     arguments = located(sym.list_arguments(), location, "location", np.float64)
     states = located(sym.list_auxiliary_states(), aux_states, "aux_states", np.float64)
-    asked = {} if not isinstance(grad_nodes, Mapping) else grad_nodes
-    names = (
-        list(arguments) if grad_nodes is None else [name for name in grad_nodes if asked.get(name) != "null"]
-    )
+    asked = grad_nodes if isinstance(grad_nodes, Mapping) else {}
+    every = arguments if grad_nodes is None else grad_nodes
+    names = [name for name in every if asked.get(name) != "null"]
     for name in names:
         if name not in arguments:
             raise BindError(f"grad_nodes: {name!r} is no argument; {near(name, arguments)}")
@@ -69,8 +60,10 @@ def check_numeric_gradient(
     else:
         f = function_of(sym, {**arguments, **states}, names, use_forward_train)
         report = gradients(f, *[arguments[name] for name in names])
+    gaps = [(abs(e.analytic - e.numeric) - e.error_bar, abs(e.numeric)) for e in report.worst]
+    within = gaps and all(gap <= (atol or 0) + (rtol or 0) * size for gap, size in gaps)
     given = rtol is not None or atol is not None
-    if report.ok or (given and report.verdict == "wrong" and let_pass(report.worst, rtol or 0, atol or 0)):
+    if report.ok or (given and report.verdict == "wrong" and within):
         return report
     raise GradientError(report)
 
@@ -84,13 +77,6 @@ def in_doubles(sym: Symbol) -> Symbol:
     return Symbol(substitute(sym.heads, rule))
 
 
-def let_pass(entries: Sequence[Entry], rtol: float, atol: float) -> bool:
-    """Whether the worst derivatives differ by no more than was allowed."""
-    return bool(entries) and all(
-        abs(e.analytic - e.numeric) <= atol + rtol * abs(e.numeric) + e.error_bar for e in entries
-    )
-
-
 def function_of(sym: Symbol, values: Mapping[str, np.ndarray], names: Sequence[str], is_train: bool) -> Any:
     """The symbol as a function of the variables `names`; the others keep their values."""
 
@@ -99,22 +85,16 @@ def function_of(sym: Symbol, values: Mapping[str, np.ndarray], names: Sequence[s
         leaves = {**dict(zip(names, tensors, strict=True)), **{name: Tensor(values[name]) for name in known}}
         return evaluate(sym, leaves, is_train=is_train)
 
-    parameters = [
-        inspect.Parameter(f"input_{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(len(names))
-    ]
-    if all(name.isidentifier() for name in names):
-        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names]
+    readable = all(name.isidentifier() for name in names)
+    called = names if readable else [f"input_{i}" for i in range(len(names))]
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in called]
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__qualname__ = str(sym.name or "group")
     return function
 
 
 def located(names: Sequence[str], given: Any, what: str, dtype: Any) -> dict[str, np.ndarray]:
-    """Arrays by name from a list in order or a dict.
-
-    Errors
-        BindError where one is missing, or one too many.
-    """
+    """Arrays by name from a list in order or a dict. BindError where one is missing, or one too many."""
     given = {} if given is None else given
     if not isinstance(given, Mapping):
         if len(given) != len(names):
@@ -130,16 +110,9 @@ def located(names: Sequence[str], given: Any, what: str, dtype: Any) -> dict[str
 
 
 def check_symbolic_forward(
-    sym: Symbol,
-    location: Any,
-    expected: Any,
-    rtol: float | None = None,
-    atol: float | None = None,
-    aux_states: Any = None,
-    ctx: Context | None = None,
-    equal_nan: bool = False,
-    dtype: Any = np.float32,
-) -> list[Any]:
+    sym: Symbol, location: Any, expected: Any, rtol: float | None = None, atol: float | None = None,
+    aux_states: Any = None, ctx: Context | None = None, equal_nan: bool = False, dtype: Any = np.float32,
+) -> list[Any]:  # fmt: skip
     """Outputs of `sym` in prediction against `expected` (a list in order, or a dict by output); the outputs.
 
     Errors
@@ -156,19 +129,10 @@ def check_symbolic_forward(
 
 
 def check_symbolic_backward(
-    sym: Symbol,
-    location: Any,
-    out_grads: Any,
-    expected: Any,
-    rtol: float | None = None,
-    atol: float | None = None,
-    aux_states: Any = None,
-    grad_req: Any = "write",
-    ctx: Context | None = None,
-    grad_stypes: Any = None,
-    equal_nan: bool = False,
-    dtype: Any = np.float32,
-) -> list[Any]:
+    sym: Symbol, location: Any, out_grads: Any, expected: Any, rtol: float | None = None, atol: float | None = None,
+    aux_states: Any = None, grad_req: Any = "write", ctx: Context | None = None, grad_stypes: Any = None,
+    equal_nan: bool = False, dtype: Any = np.float32,
+) -> list[Any]:  # fmt: skip
     """Gradients of `sym` for the cotangents `out_grads` against `expected` (a list, or a dict by argument).
 
     With `grad_req` "add" they come on top of what is in the arrays, with "null" these do not change.
@@ -193,9 +157,8 @@ def check_symbolic_backward(
     executor.forward(is_train=True)
     if isinstance(out_grads, Mapping):
         out_grads = [out_grads.get(name) for name in sym.list_outputs()]
-    executor.backward(
-        None if out_grads is None else [None if g is None else np.asarray(g) for g in out_grads]
-    )
+    given = [None if g is None else np.asarray(g) for g in (() if out_grads is None else out_grads)]
+    executor.backward(None if out_grads is None else given)
     for name, z in listed.items():
         request, found = wanted[name], arrays[name]
         start = before[name] if request != "write" else 0
@@ -206,19 +169,11 @@ def check_symbolic_backward(
 
 
 def check_consistency(
-    sym: Any,
-    ctx_list: Sequence[Mapping[str, Any]],
-    scale: float = 1.0,
-    grad_req: Any = "write",
-    arg_params: Mapping[str, Any] | None = None,
-    aux_params: Mapping[str, Any] | None = None,
-    tol: Any = None,
-    raise_on_err: bool = True,
-    ground_truth: Mapping[str, Any] | None = None,
-    equal_nan: bool = False,
-    use_uniform: bool = False,
-    rand_type: Any = np.float64,
-) -> dict[str, np.ndarray]:
+    sym: Any, ctx_list: Sequence[Mapping[str, Any]], scale: float = 1.0, grad_req: Any = "write",
+    arg_params: Mapping[str, Any] | None = None, aux_params: Mapping[str, Any] | None = None, tol: Any = None,
+    raise_on_err: bool = True, ground_truth: Mapping[str, Any] | None = None, equal_nan: bool = False,
+    use_uniform: bool = False, rand_type: Any = np.float64,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """Outputs and gradients of `sym` under several settings against those of the most precise; the latter.
 
     Each of `ctx_list` is a dict: the shape of each input by name, "ctx", "type_dict" (element types by
@@ -231,81 +186,49 @@ def check_consistency(
         OpError naming setting, array and worst element.
     """
     symbols = list(sym) if isinstance(sym, list | tuple) else [sym] * len(ctx_list)
-    bound = [
-        setting
-        for symbol, entry in zip(symbols, ctx_list, strict=True)
-        for setting in settings_of(symbol, dict(entry), grad_req)
-    ]
+    pairs = zip(symbols, ctx_list, strict=True)
+    bound = [each for symbol, entry in pairs for each in settings_of(symbol, dict(entry), grad_req)]
     best = max(range(len(bound)), key=lambda i: bound[i][1].outputs[0].dtype.itemsize)
-    fill(bound[best][1], arg_params or {}, aux_params or {}, scale, use_uniform, rand_type)
-    source = bound[best][1]
-    truth: dict[str, np.ndarray] = dict(ground_truth or {})
-    modes = (False, True) if grad_req != "null" else (False,)
-    for is_train in modes:
-        runs = [(title, executor, results_of(executor, source, is_train)) for title, executor in bound]
-        goal = truth or runs[best][2]
-        for title, executor, found in runs:
-            try:
-                assert_alike(found, goal, tol, equal_nan, title, executor)
-            except OpError as error:
-                if raise_on_err:
-                    raise
-                print(error)
+    source, generator = bound[best][1], np.random.default_rng(INITIAL)
+    for name, array in source.arguments.items():
+        shape = array.shape
+        drawn = generator.uniform(-0.92, 0.92, shape) if use_uniform else generator.normal(size=shape)
+        array[...] = (arg_params or {}).get(name, (drawn * scale).astype(rand_type))
+    for name, array in source.states.items():
+        array[...] = (aux_params or {}).get(name, 0)
+    for is_train in (False, True) if grad_req != "null" else (False,):
+        runs = [results_of(executor, source, is_train) for _, executor in bound]
+        goal = dict(ground_truth or runs[best])
+        for (title, executor), found in zip(bound, runs, strict=True):
+            for name in (name for name in found if name in goal):
+                what = f"gradient of {name}" if name in executor.gradients else name
+                rtol, said = tolerance_of(tol, found[name].dtype), f"check_consistency: {what} with {title}"
+                try:
+                    assert_close(found[name], goal[name], said, rtol=rtol, atol=rtol, equal_nan=equal_nan)
+                except OpError as error:
+                    if raise_on_err:
+                        raise
+                    print(error)
     return {name: np.array(y) for name, y in goal.items()}
-
-
-def assert_alike(
-    found: Mapping[str, np.ndarray],
-    goal: Mapping[str, Any],
-    tol: Any,
-    equal_nan: bool,
-    title: str,
-    executor: Executor,
-) -> None:
-    """Refuse outputs and gradients of one setting that differ from the most precise ones.
-
-    Errors
-        OpError naming setting, array and worst element.
-    """
-    for name in (name for name in found if name in goal):
-        what = f"gradient of {name}" if name in executor.gradients else name
-        rtol = tolerance(tol, found[name].dtype)
-        said = f"check_consistency: {what} with {title}"
-        assert_close(found[name], goal[name], said, rtol=rtol, atol=rtol, equal_nan=equal_nan)
 
 
 def settings_of(symbol: Symbol, entry: dict[str, Any], grad_req: Any) -> list[tuple[str, Executor]]:
     """An executor for each runner of a setting, with what to call it."""
-    context, dtypes = entry.pop("ctx", cpu()), entry.pop("type_dict", {})
-    runner = entry.pop("runner", None)
+    context, dtypes, runner = entry.pop("ctx", cpu()), entry.pop("type_dict", {}), entry.pop("runner", None)
+    kinds = ", ".join(sorted({str(np.dtype(d)) for d in dtypes.values()})) or "float32"
     made = []
     for name in available_runners() if runner is None else [runner]:
-        executor = symbol.simple_bind(context, grad_req, dtypes, **entry)
-        executor.runner_name, executor.generator = name, MXNetGenerator(SEED)
-        kinds = ", ".join(sorted({str(np.dtype(d)) for d in dtypes.values()})) or "float32"
+        executor = symbol.simple_bind(context, grad_req, dtypes, runner=name, **entry)
+        executor.generator = MXNetGenerator(SEED)
         made.append((f"{context}, {kinds}, runner {name!r}", executor))
     return made
 
 
-def fill(
-    executor: Executor, arguments: Any, states: Any, scale: float, use_uniform: bool, rand_type: Any
-) -> None:
-    """Put numbers into the arrays of an executor: those given, else random ones; states begin at zero."""
-    generator = np.random.default_rng(INITIAL)
-    for name, array in executor.arguments.items():
-        drawn = (
-            generator.uniform(-0.92, 0.92, array.shape) if use_uniform else generator.normal(size=array.shape)
-        )
-        array[...] = arguments[name] if name in arguments else (drawn * scale).astype(rand_type)
-    for name, array in executor.states.items():
-        array[...] = states.get(name, 0)
-
-
 def results_of(executor: Executor, source: Executor, is_train: bool) -> dict[str, np.ndarray]:
-    """Outputs, and in training gradients, at the numbers in `source`."""
+    """Outputs, and in training gradients, at the numbers in `source`, whose states stay as they are."""
+    kept = {name: array.copy() for name, array in source.states.items()}
     for name, array in executor.arguments.items():
         array[...] = source.arguments[name]
-    kept = {name: array.copy() for name, array in source.states.items()}
     for name, array in executor.states.items():
         array[...] = kept[name]
     for array in executor.gradients.values():
@@ -316,14 +239,13 @@ def results_of(executor: Executor, source: Executor, is_train: bool) -> dict[str
     if is_train:
         executor.backward(outputs)
         found |= {name: np.array(g) for name, g in executor.gradients.items()}
-    if executor is source:
-        for name, array in source.states.items():
-            array[...] = kept[name]
+    for name, array in kept.items():
+        source.states[name][...] = array
     return found
 
 
-def tolerance(tol: Any, dtype: np.dtype[Any]) -> float | None:
+def tolerance_of(tol: Any, dtype: np.dtype[Any]) -> float | None:
     """What is allowed for an element type; None for half its digits."""
     if isinstance(tol, Mapping):
-        return next((float(t) for key, t in tol.items() if np.dtype(key) == dtype), None)
+        tol = next((t for key, t in tol.items() if np.dtype(key) == dtype), None)
     return None if tol is None else float(tol)

@@ -1,17 +1,24 @@
-"""`check.pair`: a function and its hand-written gradient, from wherever they come."""
+"""`check.pair` and `check.derivation`: gradients that are written by hand, wherever they come from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_lesson.check import cause as causes
 from tinygrad_lesson.check.gradients import gradients
-from tinygrad_lesson.check.report import Report
-from tinygrad_lesson.check.subject import name_of, parameter_names
-from tinygrad_lesson.engine.errors import DTypeError
+from tinygrad_lesson.check.numeric import EPS, FLOOR
+from tinygrad_lesson.check.report import Entry, Report, element_at
+from tinygrad_lesson.check.subject import doubled, name_of, parameter_names, pull_back
+from tinygrad_lesson.eager.recording import recording
+from tinygrad_lesson.eager.tensor import Tensor
+from tinygrad_lesson.engine.errors import DTypeError, LessonError
 from tinygrad_lesson.engine.op import Op, attr, declares
+
+Point = list[np.ndarray]
+Sides = dict[str, tuple[np.ndarray, np.ndarray]]  # by hand, by autodiff, in the order of the derivation
 
 
 @declares
@@ -68,16 +75,13 @@ class Pair(Op):
         if not isinstance(y, tuple):
             return as_array(y, self)
         vars(self)["count"] = len(y)
-        found = tuple(as_array(part, self) for part in y)
-        return found if len(found) != 1 else found[0]
+        return tuple(as_array(part, self) for part in y) if len(y) != 1 else as_array(y[0], self)
 
     def vjp(self, F: Any, g: Any, y: Any, *inputs: Any) -> Any:
         """What the gradient gives, one for each input."""
-        several = isinstance(g, tuple)
-        parts = zip(g, y, strict=True) if several else ()
-        given = (
-            tuple(plain(np.zeros(np.shape(p)) if c is None else c) for c, p in parts) if several else plain(g)
-        )
+        if isinstance(g, tuple):
+            g = tuple(np.zeros(np.shape(p)) if c is None else c for c, p in zip(g, y, strict=True))
+        given = tuple(map(plain, g)) if isinstance(g, tuple) else plain(g)
         found = self.rule(given, *map(plain, inputs))
         if not isinstance(found, tuple) and (len(inputs) == 1 or not isinstance(found, list)):
             found = (found,)
@@ -104,11 +108,7 @@ def plain(x: Any) -> Any:
 
 
 def as_array(y: Any, pair: Pair) -> np.ndarray:
-    """What a function gave, as an array of numbers.
-
-    Errors
-        DTypeError if it is none.
-    """
+    """What a function gave, as an array of numbers. DTypeError if it is none."""
     found = np.array(y.detach() if hasattr(y, "detach") else y)
     if found.dtype.kind not in "fiub":
         raise DTypeError(f"{pair.label()} gave {y!r}, expected an array of real numbers, or several")
@@ -133,7 +133,135 @@ def pair(
     """
     made = Pair(f, vjp, jvp)
     report = gradients(made, *map(np.asarray, inputs), seed=seed, full=full, float32=False)
-    report.reproduce = report.reproduce.replace("check.gradients(", "check.pair(").replace(
-        f"({made.label()}", f"({made.label()}, {name_of(vjp)}", 1
-    )
+    called = f"check.gradients({made.label()}", f"check.pair({made.label()}, {name_of(vjp)}"
+    report.reproduce = report.reproduce.replace(*called)
     return report
+
+
+def derivation(
+    formula: Callable[..., Any], f: Callable[..., Any], *inputs: Any,
+    sample: Callable[[np.random.Generator], Sequence[Any]] | None = None, points: int = 20, seed: int = 0,
+) -> Report:  # fmt: skip
+    """Set a gradient written by hand beside autodiff, and show the first line where they part.
+
+    `f` is a function of Tensors; it may return a dict of named steps besides its result. `formula` takes
+    the same inputs as arrays, and after them the gradient of the result if that is no single number. It
+    returns gradients in the order of the inputs, or by name in the order of the derivation: of inputs and
+    of steps; other names are passed over. Both are checked at `inputs` and at `points` more: those that
+    `sample(generator)` gives, or the inputs that have a gradient by hand moved at random. Autodiff itself
+    is checked against differences.
+
+    Errors
+        LessonError if the formula gives no gradient of anything that is known.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> print(derivation(lambda x: 3 * x, lambda x: tl.sum(x * x), [1.0, 2.0]).cause)
+        factor
+    """
+    generator = np.random.default_rng(seed)
+    title = f"{name_of(formula)} beside {name_of(f)}"
+    first = [doubled(x) for x in inputs]
+    report = gradients(lambda *tensors: stepped(f, tensors)[0], *first, seed=seed)
+    if not report.ok:
+        report.title = f"{title}: autodiff itself fails, {report.title}"
+        return report
+    names = parameter_names(f, len(first))
+    pairs = [side_by_side(formula, f, names, first, generator)]
+    for _ in range(points):
+        drawn = [doubled(x) for x in sample(generator)] if sample else list(first)
+        for i, (name, x) in enumerate(zip(names, first, strict=True)):
+            if not sample and name in pairs[0] and x.dtype.kind == "f":  # moved by up to half of its size
+                drawn[i] = x * generator.uniform(0.5, 1.5, x.shape)
+        pairs.append(side_by_side(formula, f, names, drawn, generator))
+    return compared(title, pairs, dict(zip(names, first, strict=True)), report)
+
+
+def stepped(f: Callable[..., Any], tensors: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The result of `f` and its named steps."""
+    made = f(*tensors)
+    y, steps = made if isinstance(made, tuple) else (made, {})
+    if not isinstance(y, Tensor) or not isinstance(steps, Mapping):
+        raise DTypeError(f"{name_of(f)} gave {made!r}, expected a Tensor, or a Tensor and a dict of steps")
+    return y, dict(steps)
+
+
+def side_by_side(
+    formula: Callable[..., Any], f: Callable[..., Any], names: Sequence[str], point: Point, generator: Any
+) -> Sides:
+    """Gradients by hand and by autodiff at one point, in the order of the derivation."""
+    tensors = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in point]
+    with recording(True):
+        y, steps = stepped(f, tensors)
+    known = {**dict(zip(names, tensors, strict=True)), **steps}
+    single = y.size == 1
+    g = np.ones(y.shape) if single else np.asarray(generator.uniform(-1, 1, y.shape))
+    by_hand = formula(*(x.copy() for x in point), *([] if single else [g]))
+    if not isinstance(by_hand, Mapping):
+        by_hand = by_hand if isinstance(by_hand, tuple | list) else [by_hand]
+        by_hand = dict(zip(names, by_hand, strict=False))
+    wanted = {name: known[name] for name, value in by_hand.items() if value is not None and name in known}
+    if not wanted:
+        given = f"{name_of(formula)} gives gradients of {', '.join(by_hand) or 'nothing'}"
+        raise LessonError(f"{given}; {name_of(f)} knows {', '.join(known)}")
+    found = pull_back(list(wanted.values()), [y], [g])
+    exact = [
+        np.zeros(x.shape) if d is None else np.asarray(d) for x, d in zip(wanted.values(), found, strict=True)
+    ]
+    return {name: (np.asarray(by_hand[name], float), d) for name, d in zip(wanted, exact, strict=True)}
+
+
+def compared(
+    title: str, pairs: Sequence[Sides], inputs: Mapping[str, np.ndarray], autodiff: Report
+) -> Report:
+    """The report: the first name, in the order of the derivation, where the two part at some point."""
+    report, agreed = Report(title, sides=("hand", "autodiff")), []
+    report.notes.append(f"autodiff itself agrees with differences: {autodiff.compared} derivatives")
+    for name in pairs[0]:
+        report.compared += sum(each[name][1].size for each in pairs)
+        shapes = [np.shape(side) for side in pairs[0][name]]
+        if shapes[0] != shapes[1]:
+            report.worst = [Entry(name, None, "result", np.nan, np.nan, np.nan)]
+            report.blame(*causes.of_shape(name, *shapes))
+            break
+        case = case_of_hand(name, pairs, inputs)
+        if case.wrong.any():
+            report.worst, report.failed = entries(case), int(case.wrong.sum())
+            report.blame(*causes.likely(case))
+            break
+        agreed.append(name)
+    if agreed:
+        report.notes.insert(0, f"at {len(pairs)} points these agree: {', '.join(agreed)}")
+    return report
+
+
+def case_of_hand(name: str, pairs: Sequence[Sides], inputs: Mapping[str, np.ndarray]) -> causes.Case:
+    """All points of one name, a row each, as a case for the search of a cause."""
+
+    def sides(name: str) -> list[np.ndarray]:
+        return [np.stack([each[name][side].ravel() for each in pairs]) for side in (0, 1)]
+
+    by_hand, exact = sides(name)
+    largest = np.array([max(np.max(np.abs(b), initial=0.0) for _, b in each.values()) for each in pairs])
+    bars = 64 * EPS * np.sqrt(exact.shape[1]) * np.maximum(largest, 1e-300)[:, None]
+    limits = FLOOR * np.max(np.abs(exact), axis=1, keepdims=True, initial=0.0) + bars
+    shape = pairs[0][name][1].shape
+    alike = [other for other, each in pairs[0].items() if other != name and each[1].shape == shape]
+    return causes.Case(
+        name, shape, np.nan_to_num(by_hand), exact, np.broadcast_to(bars, exact.shape),
+        ~(np.abs(by_hand - exact) <= limits), np.arange(exact.shape[1]), None, None,
+        max((x.shape for x in inputs.values()), key=lambda s: (len(s), s), default=()),
+        others=[causes.Other(other, shape, *sides(other)) for other in alike],
+    )  # fmt: skip
+
+
+def entries(case: causes.Case, limit: int = 8) -> list[Entry]:
+    """The worst of the first point where anything is wrong."""
+    r = int(np.flatnonzero(case.wrong.any(axis=1))[0])
+    gaps = np.where(case.wrong[r], np.abs(case.analytic[r] - case.numeric[r]), -1)
+    output = "result" if r == 0 else f"result, point {r}"
+    return [
+        Entry(case.name, element_at(c, case.shape), output, case.analytic[r, c], case.numeric[r, c], np.nan)
+        for c in np.argsort(gaps)[::-1][:limit]
+        if gaps[c] >= 0
+    ]

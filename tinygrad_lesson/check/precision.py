@@ -31,15 +31,10 @@ ROUNDINGS = 16.0  # that may add up in one number, besides the square root of ho
 SUMMING = (Add, Subtract, Reduction, SumLike)  # ops in which what was rounded may cancel
 
 
-def shortened(arrays: Arrays) -> list[np.ndarray]:
-    """Floats in single precision."""
+def cast(arrays: Arrays, kind: Any) -> list[np.ndarray]:
+    """Floats in another element type."""
     with np.errstate(over="ignore"):
-        return [x.astype(SHORT) if x.dtype.kind == "f" else x for x in arrays]
-
-
-def lengthened(arrays: Arrays) -> list[np.ndarray]:
-    """Floats in double precision."""
-    return [x.astype(np.float64) if x.dtype.kind == "f" else x for x in arrays]
+        return [x.astype(kind) if x.dtype.kind == "f" else x for x in arrays]
 
 
 def rounded_part(subject: Subject, report: Report, rows: Rows, generator: np.random.Generator) -> None:
@@ -58,11 +53,10 @@ def rounded_part(subject: Subject, report: Report, rows: Rows, generator: np.ran
     here = all_moved(subject.arrays, FAR)
     near = [all_moved(here, FAR**4) for _ in range(2)]
     rows = rows.with_cotangents([[moved(c, FAR) for c in row] for row in rows.cotangents])
-
-    def gradient(arrays: Arrays) -> list[np.ndarray]:
-        return pulled(subject, arrays, rows)
-
-    for what, numbers in (("result", subject.value), ("gradient", gradient)):
+    for what, numbers in (
+        ("result", subject.value),
+        ("gradient", lambda arrays: pulled(subject, arrays, rows)),
+    ):
         first = numbers(here)
         known = [y[np.isfinite(y) & (y != 0)] for y in first]
         if not any(np.any(fits(np.frexp(y)[0], 24)) for y in known):
@@ -95,12 +89,12 @@ def fits(mantissas: np.ndarray, bits: int) -> np.ndarray:
 
 def short_part(subject: Subject, report: Report, rows: Rows, generator: np.random.Generator) -> None:
     """Compare gradients in single precision with those in double, at the same numbers."""
-    short = shortened(subject.arrays)
+    short = cast(subject.arrays, SHORT)
     if not all(np.isfinite(x).all() for x in (*short, *subject.value(short))):
         report.notes.append("beyond the range of single precision, which was not checked")
         return
-    same = lengthened(short)
-    rows = rows.with_cotangents([lengthened(shortened(row)) for row in rows.cotangents])
+    same = cast(short, np.float64)
+    rows = rows.with_cotangents([cast(cast(row, SHORT), np.float64) for row in rows.cotangents])
     try:
         found, exact = pulled(subject, short, rows), pulled(subject, same, rows)
     except WrongShapeError:
@@ -125,15 +119,13 @@ def short_limits(
     """
     moved = sensitivity(subject, same, rows, exact, reach, generator) if reach else [0 * e for e in exact]
     values = np.abs(rows.weigh(subject.value(same)))
-    size = max(x.size for x in same)
+    unit = UNIT * (ROUNDINGS + np.sqrt(max(x.size for x in same)))
     everywhere = max(float(np.max(np.abs(e), initial=0.0)) for e in exact)
     limits = []
     for k, i in enumerate(subject.wanted):
-        scale = np.maximum(
-            np.max(np.abs(exact[k]), axis=1), values / max(1.0, float(np.max(np.abs(same[i]))))
-        )
-        scale = np.maximum(scale, UNIT * everywhere)[:, None]
-        limits.append(ROUNDINGS * moved[k] + UNIT * (ROUNDINGS + np.sqrt(size)) * scale + TINY)
+        size = values / max(1.0, float(np.max(np.abs(same[i]))))
+        scale = np.maximum(np.maximum(np.max(np.abs(exact[k]), axis=1), size), UNIT * everywhere)
+        limits.append(ROUNDINGS * moved[k] + unit * scale[:, None] + TINY)
     return limits
 
 
@@ -151,21 +143,32 @@ def parting(subject: Subject, rows: Rows, found: Arrays, exact: Arrays, limits: 
     return [entry for _, entry in sorted(entries, key=lambda pair: pair[0])]
 
 
+def farthest(exact: Arrays, again: Callable[[], Arrays], infinite: float | None = None) -> list[np.ndarray]:
+    """How far a few more runs, with all rounded anew, lie from `exact` at most; one that raises tells nothing."""
+    most = [np.zeros_like(e) for e in exact]
+    for _ in range(3):
+        try:
+            with np.errstate(all="ignore"):
+                gaps = [
+                    np.nan_to_num(np.abs(b - e), posinf=infinite) for b, e in zip(again(), exact, strict=True)
+                ]
+        except Exception:  # a rule may know no other numbers than these
+            break
+        most = [np.maximum(a, gap) for a, gap in zip(most, gaps, strict=True)]
+    return most
+
+
 def sensitivity(
     subject: Subject, arrays: Arrays, rows: Rows, exact: Arrays, reach: float, generator: np.random.Generator
 ) -> list[np.ndarray]:
     """How much gradients move as inputs, cotangents, results and the terms of sums move by parts of `reach`."""
-    most = [np.zeros_like(e) for e in exact]
     shaken = shaking(reach, generator)
-    for _ in range(3):
+
+    def again() -> list[np.ndarray]:
         near = rows.with_cotangents([[shaken(c) for c in row] for row in rows.cotangents])
-        try:
-            moved = pulled(subject, [shaken(x) for x in arrays], near, Rough(shaken).sweep)
-        except Exception:  # a rule that knows no other numbers than these tells nothing
-            break
-        gaps = [np.nan_to_num(np.abs(b - e)) for b, e in zip(moved, exact, strict=True)]
-        most = [np.maximum(a, gap) for a, gap in zip(most, gaps, strict=True)]
-    return most
+        return pulled(subject, [shaken(x) for x in arrays], near, Rough(shaken).sweep)
+
+    return farthest(exact, again)
 
 
 class Rough(World):
@@ -238,25 +241,19 @@ def jitter(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.n
 
 
 def rounded_results(
-    subject: Subject,
-    arrays: Arrays,
-    reach: float,
-    generator: np.random.Generator,
+    subject: Subject, arrays: Arrays, reach: float, generator: np.random.Generator,
     read: Callable[[list[np.ndarray]], list[np.ndarray]] = list,
-) -> list[np.ndarray]:
+) -> list[np.ndarray]:  # fmt: skip
     """How far what `read` makes of the results moves as all that is rounded on the way moves by parts of `reach`."""
     results = subject.recorded(arrays)[1]
     heads = below_losses(results) if subject.has_loss(arrays) else results
-    exact = read([np.asarray(t.array) for t in heads])
-    most = [np.zeros(np.shape(e)) for e in exact]
-    for _ in range(3):
+
+    def again() -> list[np.ndarray]:
         rough = Rough(shaking(reach, generator))
-        with np.errstate(all="ignore"):
-            rough.follow(heads)
-            moved = read([np.asarray(rough.read(t)) for t in heads])
-            gaps = [np.nan_to_num(np.abs(a - b), posinf=0.0) for a, b in zip(moved, exact, strict=True)]
-        most = [np.maximum(a, gap) for a, gap in zip(most, gaps, strict=True)]
-    return most
+        rough.follow(heads)
+        return read([np.asarray(rough.read(t)) for t in heads])
+
+    return farthest(read([np.asarray(t.array) for t in heads]), again, infinite=0.0)
 
 
 def is_copy(y: Any, inputs: Sequence[Any]) -> np.ndarray:

@@ -8,22 +8,15 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.check.consistency import OpError, assert_close, assert_faces_agree, learnable
+from tinygrad_lesson.check.duties import alike
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.numeric import FLOOR
 from tinygrad_lesson.check.pair import Pair
 from tinygrad_lesson.check.report import GradientError, Report, as_code
-from tinygrad_lesson.check.strategies import (
-    arrays,
-    attributes,
-    needed,
-    samples,
-    shapes,
-    special_numbers,
-)
-from tinygrad_lesson.check.subject import SEED, fitting, name_of, repeatable
+from tinygrad_lesson.check.strategies import arrays, attributes, needed, samples, shapes, special_numbers
+from tinygrad_lesson.check.subject import SEED, as_tuple, fitting, name_of, repeatable
 from tinygrad_lesson.eager.apply import TENSORS
-from tinygrad_lesson.engine.draw import Draw
-from tinygrad_lesson.engine.errors import DTypeError, LessonError, ShapeError
+from tinygrad_lesson.engine.errors import DTypeError, LessonError
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import FUNCTIONS, Op
 from tinygrad_lesson.engine.shapes import show
@@ -51,9 +44,9 @@ def refuse(report: Report, hard: bool = False) -> None:
         ``0.5 + 0.5 * tanh(x)`` does at -20; GradientError else.
     """
     if not report.ok:
-        little = [abs(entry.analytic - entry.numeric) <= FLOOR for entry in report.worst[:1]]
-        undecided = report.verdict in UNDECIDED or little == [True]
-        raise (UndecidedError if report.verdict == "kink" or (hard and undecided) else GradientError)(report)
+        little = any(abs(entry.analytic - entry.numeric) <= FLOOR for entry in report.worst[:1])
+        undecided = report.verdict == "kink" or (hard and (little or report.verdict in UNDECIDED))
+        raise (UndecidedError if undecided else GradientError)(report)
 
 
 def assert_op(op: Op, *inputs: Any, order: int = 2, oracle: Callable[..., Any] | bool | None = None) -> None:
@@ -71,48 +64,35 @@ def assert_op(op: Op, *inputs: Any, order: int = 2, oracle: Callable[..., Any] |
     given = [np.asarray(x) for x in inputs]
     kept = [x.copy() for x in given]
     results = forward(op, given)
-    if not all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in zip(given, kept, strict=True)):
+    if not alike(given, kept):
         raise OpError(f"{op!r}: forward writes into its inputs")
     assert_rules(op, given, results)
-    if not order or not all(moderate(x) for x in (*given, *results) if x.dtype.kind == "f"):
+    floats = [np.abs(x[x != 0]) for x in (*given, *results) if x.dtype.kind == "f"]
+    if not order or not all(np.all((size < EXTREME) & (size > 1 / EXTREME)) for size in floats):
         assert_faces_agree(op, given)
         return
     if callable(oracle):
-        expected = oracle(op, *given)
-        for y, z in zip(results, expected if isinstance(expected, tuple) else (expected,), strict=True):
+        for y, z in zip(results, as_tuple(oracle(op, *given)), strict=True):
             assert_close(y, z, f"{op!r}: forward", "the oracle gives", by_largest=True)
     generator = np.random.default_rng(0)
     g = [np.asarray(generator.normal(size=y.shape), y.dtype) for y in results[: op.visible]]
     if any(given[i].size for i in learnable(op, given)):
-        full = sum(x.size for x in given) <= FULL
-        refuse(gradients(op, *given, order=order, full=full))
+        refuse(gradients(op, *given, order=order, full=sum(x.size for x in given) <= FULL))
     assert_faces_agree(op, given, g)
-
-
-def moderate(x: np.ndarray) -> bool:
-    """Whether no element is beyond `EXTREME`, or below one over it without being 0."""
-    size = np.abs(x[x != 0])
-    return bool(np.all((size < EXTREME) & (size > 1 / EXTREME)))
 
 
 def forward(op: Op, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """All results of `forward`."""
     extra = {"generator": MXNetGenerator(SEED)} if op.random else {}
     with repeatable(), np.errstate(all="ignore"):
-        y = op.forward(np, *inputs, **extra)
-    return [np.asarray(v) for v in (y if isinstance(y, tuple) else (y,))]
+        return [np.asarray(y) for y in as_tuple(op.forward(np, *inputs, **extra))]
 
 
 def assert_rules(op: Op, inputs: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
-    """Refuse rules of shape and type that do not tell what `forward` returns.
-
-    Errors
-        OpError.
-    """
+    """Refuse rules of shape and type that do not tell what `forward` returns."""
     if len(results) != op.results:
         raise OpError(f"{op!r}: forward returns {len(results)} results, declared are {op.results}")
-    told = op.shape(*[x.shape for x in inputs])
-    types = op.dtype(*[x.dtype for x in inputs])
+    told, types = op.shape(*[x.shape for x in inputs]), op.dtype(*[x.dtype for x in inputs])
     told = [told] if op.results == 1 else list(told)
     types = list(types) if isinstance(types, tuple) else [types] * op.results
     for y, shape, dtype in zip(results, told, types, strict=True):
@@ -126,39 +106,38 @@ def assert_rules(op: Op, inputs: Sequence[np.ndarray], results: Sequence[np.ndar
 
 
 class Case:
-    """An op, or a function of Tensors, and inputs for it; shown as the line that checks it again."""
+    """An op, or a function of Tensors, and inputs for it; shown as the line that checks it again.
+
+    It is `hard` where differences may have nothing to say, `guessed` where the op did not say what inputs it takes.
+    """
+
+    hard = False
 
     def __init__(
-        self,
-        subject: Any,
-        inputs: Sequence[np.ndarray],
-        order: int,
-        oracle: Any = None,
-        guessed: bool = False,
+        self, subject: Any, inputs: Any, order: int, oracle: Any = None, guessed: bool = False
     ) -> None:
         self.subject, self.inputs, self.order, self.oracle = subject, list(inputs), order, oracle
-        self.hard = False  # whether differences may have nothing to say
-        self.guessed = guessed  # whether the op did not say what inputs it takes
+        self.guessed = guessed
+
+    @property
+    def is_op(self) -> bool:
+        """Whether all that an op promises is checked."""
+        return isinstance(self.subject, Op) and not isinstance(self.subject, Pair)
 
     def __repr__(self) -> str:
-        named = isinstance(self.subject, Op) and not isinstance(self.subject, Pair)
-        what = repr(self.subject) if named else name_of(self.subject)
+        what = repr(self.subject) if self.is_op else name_of(self.subject)
         inputs = "".join(f", {as_code(x)}" for x in self.inputs)
         more = f", order={self.order}" if self.order != 2 else ""
-        more += ", oracle=False" if named and self.oracle is False else ""
-        return f"check.{'assert_op' if named else 'assert_gradients'}({what}{inputs}{more})"
+        more += ", oracle=False" if self.is_op and self.oracle is False else ""
+        return f"check.{'assert_op' if self.is_op else 'assert_gradients'}({what}{inputs}{more})"
 
     def check(self) -> None:
-        """Check it.
-
-        Errors
-            OpError or GradientError that ends with the line that checks it again.
-        """
+        """Check it. OpError or GradientError that ends with the line that checks it again."""
         try:
-            if isinstance(self.subject, Op) and not isinstance(self.subject, Pair):
+            if self.is_op:
                 assert_op(self.subject, *self.inputs, order=self.order, oracle=self.oracle)
-                return
-            refuse(gradients(self.subject, *self.inputs, order=self.order))
+            else:
+                refuse(gradients(self.subject, *self.inputs, order=self.order))
         except GradientError as error:
             error.report.reproduce = repr(self)
             refuse(error.report, self.hard)
@@ -178,24 +157,23 @@ def cases(subject: Any, inputs: Sequence[Any], order: int, oracle: Any) -> Any:
     """Cases of an op class, an op, the properties of a custom operator or a function."""
 
     def draw_case(draw: Any) -> Case:
+        is_class, made = isinstance(subject, type), subject
         if inputs:
-            attributes_of = draw(attributes(subject)) if isinstance(subject, type) else None
-            made = subject if attributes_of is None else subject(**attributes_of)
+            made = subject(**draw(attributes(subject))) if is_class else subject
             return Case(made, [np.asarray(draw(strategy)) for strategy in inputs], order, oracle)
-        kind = draw(needed().strategies.sampled_from(KINDS))
-        if isinstance(subject, type) and issubclass(subject, CustomOpProp):
+        kind, guessed = draw(needed().strategies.sampled_from(KINDS)), False
+        if is_class and issubclass(subject, CustomOpProp):
             made, found = of_properties(subject, draw, kind)
-        elif isinstance(subject, type) and hasattr(subject, "sample"):
+        elif is_class and hasattr(subject, "sample"):
             made, sample = draw(samples(kind)).sample(subject)
             found = list(sample.values())
         else:
-            made = subject if isinstance(subject, Op) else subject(**draw(attributes(subject)))
+            made, guessed = subject(**draw(attributes(subject))) if is_class else subject, True
             try:
                 found = fitting(made, draw(samples(kind)))
             except (LessonError, ValueError, IndexError):
                 needed().reject()
-            return coloured(Case(made, found, order, oracle, guessed=True), kind, draw)
-        return coloured(Case(made, found, order, oracle), kind, draw)
+        return coloured(Case(made, found, order, oracle, guessed), kind, draw)
 
     return needed().strategies.composite(draw_case)()
 
@@ -209,10 +187,10 @@ def coloured(case: Case, kind: str, draw: Any) -> Case:
     case.hard = kind in HARD
     if case.hard:
         case.order = min(case.order, 1)  # the second takes long
-    if kind == "large":
-        case.oracle = (
-            False  # which is often a formula that overflows, or loses its digits, long before the op does
-        )
+    if (
+        kind == "large"
+    ):  # an oracle is often a formula that overflows, or loses its digits, long before the op does
+        case.oracle = False
     if kind == "float32":
         case.inputs = [x.astype(np.float32) if x.dtype == np.float64 else x for x in case.inputs]
     if kind == "tied" and case.guessed:
@@ -245,21 +223,15 @@ def of_properties(cls: type[CustomOpProp], draw: Any, kind: str) -> tuple[Custom
     found = [s or first for s in op.complete([first, *unknown], [None] * op.results)[0]]
     op.complete(found, [None] * op.results)
     types = [np.dtype(float), *[op.input_dtype(i, np.dtype(float)) for i in range(1, len(found))]]
-    low = {True: -2, False: 0}
-    most = {True: 2, False: max(0, min(first) - 1)}  # whole numbers may be indices
-    return op, [
-        draw(arrays(s, t, low[t.kind == "f"], most[t.kind == "f"])) for s, t in zip(found, types, strict=True)
-    ]
+    last = max(0, min(first) - 1)  # whole numbers may be indices
+    bounds = [(-2, 2) if t.kind == "f" else (0, last) for t in types]
+    return op, [draw(arrays(s, t, *b)) for s, t, b in zip(found, types, bounds, strict=True)]
 
 
 def property_test(
-    op: Any,
-    *inputs: Any,
-    order: int | None = None,
-    max_examples: int | None = None,
-    oracle: Callable[..., Any] | None = None,
-    seed: int | None = None,
-) -> Callable[..., Any]:
+    op: Any, *inputs: Any, order: int | None = None, max_examples: int | None = None,
+    oracle: Callable[..., Any] | None = None, seed: int | None = None,
+) -> Callable[..., Any]:  # fmt: skip
     """A test that hypothesis runs: `test_swish = check.property_test(Swish)`, or as a decorator.
 
     Each example is an op with attributes and inputs, from `op.sample`, from the strategies `inputs`, or
@@ -279,17 +251,16 @@ def property_test(
         >>> property_test(tl.ops.elementwise.Tanh, max_examples=3)()
     """
     subject = declared(op)
-    custom = isinstance(subject, Custom | Pair) or (
-        isinstance(subject, type) and issubclass(subject, CustomOpProp)
-    )
+    properties = isinstance(subject, type) and issubclass(subject, CustomOpProp)
     if not (isinstance(subject, type | Op) or inputs):
         raise DTypeError(f"property_test: {name_of(op)} is a function; give a strategy for each input too")
-    order = (1 if custom else 2) if order is None else order
+    order = (1 if properties or isinstance(subject, Custom | Pair) else 2) if order is None else order
 
     def test(body: Callable[..., Any] | None = None) -> Any:
-        if body is not None:
-            return lambda: run(cases(subject, inputs, order, oracle), max_examples, seed, body)
-        return run(cases(subject, inputs, order, oracle), max_examples, seed, None)
+        def call() -> None:
+            run(cases(subject, inputs, order, oracle), max_examples, seed, body)
+
+        return call() if body is None else call
 
     return test
 
@@ -306,12 +277,10 @@ def run(strategy: Any, max_examples: int | None, seed: int | None, body: Callabl
     """Let hypothesis try examples of `strategy`."""
     hypothesis = needed()
     more = {} if max_examples is None else {"max_examples": max_examples}
-    quiet = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much]
-
-    phases = [phase for phase in hypothesis.Phase if phase is not hypothesis.Phase.explain]
     settings = hypothesis.settings(
-        deadline=None, database=None, suppress_health_check=quiet, phases=phases, report_multiple_bugs=False,
-        print_blob=False, **more,
+        deadline=None, database=None, report_multiple_bugs=False, print_blob=False,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much],
+        phases=[phase for phase in hypothesis.Phase if phase is not hypothesis.Phase.explain], **more,
     )  # fmt: skip
 
     def each(case: Case) -> None:
@@ -324,6 +293,3 @@ def run(strategy: Any, max_examples: int | None, seed: int | None, body: Callabl
 
     test = settings(hypothesis.given(strategy)(each))
     (test if seed is None else hypothesis.seed(seed)(test))()
-
-
-__all__ = ["Case", "Draw", "OpError", "Report", "ShapeError", "assert_op", "cases", "property_test"]

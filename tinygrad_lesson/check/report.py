@@ -65,9 +65,14 @@ class Culprit:
         return self.label.partition("(")[0]
 
     def __str__(self) -> str:
-        named = f"{self.name} = " if self.name else ""
-        called = f", called at {self.called}" if self.called else ""
-        return f"{named}{self.label}, op {self.position} of {self.count}{called}; its rule: {self.place}"
+        return f"{one_op(self)}; its rule: {self.place}"
+
+
+def one_op(found: Any) -> str:
+    """Which op was found, of how many, and where it was called."""
+    named = f"{found.name} = " if found.name else ""
+    called = f", called at {found.called}" if found.called else ""
+    return f"{named}{found.label}, op {found.position} of {found.count}{called}"
 
 
 class Drawn(NamedTuple):
@@ -79,6 +84,11 @@ class Drawn(NamedTuple):
     error: np.ndarray
     worst: int  # its number among them
     scan: Callable[[float], float]
+
+
+def of_worst(name: str, doc: str) -> Any:
+    """A property of a report: that of its worst derivative, None where none was found."""
+    return property(lambda report: getattr(report.worst[0], name) if report.worst else None, doc=doc)
 
 
 @dataclasses.dataclass(repr=False)
@@ -115,61 +125,33 @@ class Report:
     def __bool__(self) -> bool:
         return self.ok
 
-    def refuse(
-        self, verdict: str, cause: str, sentence: str, worst: Sequence[Entry] = (), **more: Any
-    ) -> None:
+    def refuse(self, verdict: str, cause: str, sentence: str, worst: Any = (), **more: Any) -> None:
         """Take down what is the matter, and the derivatives that show it."""
-        self.verdict, self.cause, self.sentence, self.worst = verdict, cause, sentence, list(worst)
-        self.failed = len(worst)
-        vars(self).update(more)
+        self.verdict, self.cause, self.sentence = verdict, cause, sentence
+        vars(self).update(worst=list(worst), failed=len(worst), **more)
 
     def blame(self, cause: str, sentence: str, factor: float | None = None) -> None:
         """Take down why the gradient is wrong, most likely."""
         self.verdict, self.cause, self.sentence, self.factor = "wrong", cause, sentence, factor
 
-    def first(self, field: str) -> Any:
-        """A field of the worst derivative, None where none was found."""
-        return getattr(self.worst[0], field) if self.worst else None
-
-    @property
-    def input(self) -> str | None:
-        """Name of the input with the worst derivative."""
-        return self.first("input")  # type: ignore[no-any-return]
-
-    @property
-    def element(self) -> Element | None:
-        """Index of the worst element; None where whole directions were compared."""
-        return self.first("element")  # type: ignore[no-any-return]
-
-    @property
-    def analytic(self) -> float | None:
-        """The worst derivative by the rule."""
-        return self.first("analytic")  # type: ignore[no-any-return]
-
-    @property
-    def numeric(self) -> float | None:
-        """The same by differences."""
-        return self.first("numeric")  # type: ignore[no-any-return]
-
-    @property
-    def error_bar(self) -> float | None:
-        """How uncertain the numeric value is."""
-        return self.first("error_bar")  # type: ignore[no-any-return]
-
-    @property
-    def relative_error(self) -> float | None:
-        """The difference of the two over the larger."""
-        return self.first("relative_error")  # type: ignore[no-any-return]
+    input = of_worst("input", "Name of the input with the worst derivative.")
+    element = of_worst("element", "Index of the worst element; None where whole directions were compared.")
+    analytic = of_worst("analytic", "The worst derivative by the rule.")
+    numeric = of_worst("numeric", "The same by differences.")
+    error_bar = of_worst("error_bar", "How uncertain the numeric value is.")
+    relative_error = of_worst("relative_error", "The difference of the two over the larger.")
 
     def __str__(self) -> str:
         order = "" if self.order == 1 else f", order {self.order}"
         lines = [f"{self.title}{order}: {self.verdict}"]
+        shown = [] if self.ok else self.worst
         if self.ok and self.compared:
             several = "direction" if self.directions == 1 else "directions"
             along = f" along {self.directions} random {several} of each input" if self.directions else ""
-            at_most = f"relative error at most {self.sharpest:.1e}"
-            lines.append(f"  {self.compared} derivatives agree, {at_most}{along}")
-        if self.worst and not self.ok:
+            lines.append(
+                f"  {self.compared} derivatives agree, relative error at most {self.sharpest:.1e}{along}"
+            )
+        if shown:
             at = "" if self.element is None else f", element {list(self.element)}"
             lines.append(f"  worst at input {self.input!r}{at}")
         if self.cause and self.cause != self.verdict:
@@ -178,8 +160,11 @@ class Report:
             lines.append(f"  {capital(self.sentence)}")
         if self.culprit:
             lines.append(f"  culprit: {self.culprit}")
-        if self.worst and not self.ok:
-            lines += [f"  {row}" for row in rows(self.worst, self.sides)]
+        cells = table(shown, self.sides)
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for row in cells if shown else ():
+            padded = "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True))
+            lines.append(f"  {padded}".rstrip())
         if self.failed > len(self.worst) > 0:
             lines.append(f"  ... {self.failed} of {self.compared} derivatives in all")
         lines += [f"  note: {note}" for note in self.notes]
@@ -226,13 +211,10 @@ class Report:
         head = f"<pre>{html.escape(text)}</pre>"
         if self.ok or not self.worst:
             return head
-        cells = table(self.worst, self.sides)
-        tags = ["th", *["td"] * (len(cells) - 1)]
-        made = [
-            "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in row)
-            for tag, row in zip(tags, cells, strict=True)
-        ]
-        return head + "<table>" + "".join(f"<tr>{row}</tr>" for row in made) + "</table>"
+        made = ""
+        for tag, row in zip(["th", *["td"] * len(self.worst)], table(self.worst, self.sides), strict=True):
+            made += "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in row) + "</tr>"
+        return f"{head}<table>{made}</table>"
 
 
 def element_at(number: Any, shape: Sequence[int]) -> Element:
@@ -242,30 +224,22 @@ def element_at(number: Any, shape: Sequence[int]) -> Element:
 
 def capital(sentence: str) -> str:
     """A sentence as it begins; names that stand first keep their spelling."""
-    return (
-        sentence[:1].upper() + sentence[1:] if sentence.startswith(("the ", "some ", "what ")) else sentence
-    )
+    begins = sentence.startswith(("the ", "some ", "what "))
+    return sentence[:1].upper() + sentence[1:] if begins else sentence
 
 
 def table(entries: Sequence[Entry], sides: tuple[str, str]) -> list[tuple[str, ...]]:
     """The cells of a table of entries, titles first."""
     cells: list[tuple[str, ...]] = [
-        ("d result", "d input", f"by {sides[0]}", f"by {sides[1]}", "relative error")
+        ("d result", "d input", *(f"by {side}" for side in sides), "relative error")
     ]
     for e in entries:
         bar = "" if np.isnan(e.error_bar) else f" ± {e.error_bar:.0e}"
-        numbers = f"{e.analytic:.8g}", f"{e.numeric:.8g}{bar}", f"{e.relative_error:.1e}"
+        place = e.place + (" (all, in a random direction)" if e.element is None else "")
         cells.append(
-            (e.output, e.place + (" (all, in a random direction)" if e.element is None else ""), *numbers)
+            (e.output, place, f"{e.analytic:.8g}", f"{e.numeric:.8g}{bar}", f"{e.relative_error:.1e}")
         )
     return cells
-
-
-def rows(entries: Sequence[Entry], sides: tuple[str, str]) -> list[str]:
-    """The entries as a table."""
-    cells = table(entries, sides)
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 class GradientError(LessonError, AssertionError):

@@ -24,11 +24,7 @@ DECIMALS = 3  # of a drawn number, so that a failing input can be read
 
 
 def needed() -> Any:
-    """The module hypothesis.
-
-    Errors
-        LessonError where it is not installed.
-    """
+    """The module hypothesis. LessonError where it is not installed."""
     try:
         import hypothesis
         import hypothesis.extra.numpy
@@ -47,6 +43,9 @@ def away_from(
     """
     found = simple_first(tuple(np.ravel(np.asarray(kinks, float)).tolist()), float(low), float(high), margin)
     return needed().strategies.sampled_from(found)
+
+
+numbers = away_from  # for `arrays`, which has a parameter of that name
 
 
 @functools.lru_cache
@@ -85,34 +84,23 @@ def arrays(
 
     Floats keep away from the kinks in `away_from`, and are NaN or infinite now and then if `special`.
     """
-    strategies = needed().strategies
-    kind = np.dtype(dtype)
-    if shape is None:
-        shape = shapes()
-    if elements is None:
-        elements = numbers_of(kind, low, high, away_from)
-    if special and kind.kind == "f":
-        elements = strategies.one_of(elements, special_numbers(kind))
+    strategies, kind = needed().strategies, np.dtype(dtype)
+    if elements is None and kind.kind == "b":
+        elements = strategies.booleans()
+    elif elements is None and kind.kind in "iu":
+        elements = strategies.integers(max(int(low), 0) if kind.kind == "u" else int(low), int(high))
+    elif elements is None:
+        elements = numbers(away_from, low, high)
     if kind.kind == "f":
+        elements = strategies.one_of(elements, special_numbers(kind)) if special else elements
         elements = elements.map(kind.type)
+    shape = shapes() if shape is None else shape
     return needed().extra.numpy.arrays(kind, shape, elements=elements, fill=strategies.nothing())
 
 
-def numbers_of(dtype: np.dtype[Any], low: float, high: float, kinks: float | Sequence[float]) -> Any:
-    """Elements of a type."""
-    strategies = needed().strategies
-    if dtype.kind == "b":
-        return strategies.booleans()
-    if dtype.kind in "iu":
-        return strategies.integers(max(int(low), 0 if dtype.kind == "u" else int(low)), int(high))
-    return away_from(kinks, low, high)
-
-
-def shapes(min_rank: int = 0, max_rank: int = 3, min_size: int = 1, max_size: int = 3) -> Any:
+def shapes(min_rank: int = 0, max_rank: int = 3) -> Any:
     """Shapes with few and short axes."""
-    return needed().extra.numpy.array_shapes(
-        min_dims=min_rank, max_dims=max_rank, min_side=min_size, max_side=max_size
-    )
+    return needed().extra.numpy.array_shapes(min_dims=min_rank, max_dims=max_rank, max_side=3)
 
 
 def broadcastable_shapes(n: int = 2, max_rank: int = 3, max_size: int = 3) -> Any:
@@ -135,9 +123,8 @@ def attributes(op: type[Op] | Op) -> Any:
     if hasattr(cls, "sample"):
         return samples().map(lambda draw: fields_of(draw.sample(cls)[0]))
     hints = typing.get_type_hints(cls)
-    return needed().strategies.fixed_dictionaries(
-        {field.name: values_of(cls, field, hints[field.name]) for field in dataclasses.fields(cls)}
-    )
+    fields = {field.name: values_of(cls, field, hints[field.name]) for field in dataclasses.fields(cls)}
+    return needed().strategies.fixed_dictionaries(fields)
 
 
 def fields_of(op: Op) -> dict[str, Any]:
@@ -156,17 +143,16 @@ def values_of(cls: type[Op], field: dataclasses.Field[Any], kind: Any) -> Any:
         return strategies.sampled_from(choices)
     if kind is bool:
         return strategies.booleans()
-    if kind is int and (low is not None or high is not None or not default):
+    open_end = low is None and high is None
+    if kind is int and not (open_end and default):
         start: Any = int(low if low is not None else high - 3 if high is not None else 1)
         return strategies.integers(start, int(high) if high is not None else start + 3)
-    if kind is float and (low is not None or high is not None or not default):
-        start = low if low is not None else (high - 2 if high is not None else 0.5)
-        stop = high if high is not None else start + 2
-        return strategies.one_of(*default, away_from((), start, stop))
+    if kind is float and not (open_end and default):
+        start = low if low is not None else high - 2 if high is not None else 0.5
+        return strategies.one_of(*default, away_from((), start, high if high is not None else start + 2))
     if not default:
-        raise LessonError(
-            f"{cls.name}: attribute {field.name!r} has neither choices, range nor default; declare `sample`"
-        )
+        wanted = "choices, range nor default; declare `sample`"
+        raise LessonError(f"{cls.name}: attribute {field.name!r} has neither {wanted}")
     return default[0]
 
 
@@ -184,17 +170,15 @@ def samples(kind: str = "") -> Any:
     @strategies.composite  # type: ignore[untyped-decorator]
     def drawn(draw: Any) -> Draw:
         def elements(shape: tuple[int, ...], low: float, high: float, kinks: Any) -> np.ndarray | None:
-            if int(np.prod(shape)) > MOST:
-                return None
-            return draw(arrays(shape, low=low, high=high, away_from=kinks))  # type: ignore[no-any-return]
+            large = int(np.prod(shape)) > MOST
+            return None if large else draw(arrays(shape, low=low, high=high, away_from=kinks))
 
-        found = HardDraw(
-            draw(strategies.integers(0, 999)),
-            integer=lambda low, high: draw(strategies.integers(low, high)),
-            elements=elements,
-        )
+        def integer(low: int, high: int) -> int:
+            return int(draw(strategies.integers(low, high)))
+
+        found = HardDraw(integer(0, 999), integer=integer, elements=elements)
         if kind == "long":
-            found.long = {draw(strategies.integers(0, 3)): draw(strategies.integers(*LONG))}
+            found.long = {integer(0, 3): integer(*LONG)}
         if kind == "large":
             found.largest = draw(strategies.sampled_from(LARGE))
         return found

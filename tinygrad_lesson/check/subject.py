@@ -119,11 +119,7 @@ def where_they_lie(run: Callable[..., Any], arrays: Sequence[Any]) -> Callable[.
 
 
 def as_results(y: Any, title: str) -> list[Tensor]:
-    """The tensors that a function gave.
-
-    Errors
-        DTypeError if it gave anything else.
-    """
+    """The tensors that a function gave. DTypeError if it gave anything else."""
     results = list(y) if isinstance(y, list | tuple) else [y]
     for result in results:
         if not isinstance(result, Tensor):

@@ -34,11 +34,7 @@ T = TypeVar("T")
 
 
 def module_called(name: str, folder: Path | None = None) -> Any:
-    """The module of that name; what lies in `folder` is found first.
-
-    Errors
-        LessonError where it cannot be imported.
-    """
+    """The module of that name; what lies in `folder` is found first. LessonError where it cannot be imported."""
     place = str(folder or Path.cwd())
     if place not in sys.path:
         sys.path.insert(0, place)
@@ -56,12 +52,8 @@ def guarded(call: Callable[[], T], what: str, hint: str = "") -> T:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, too: `sys.exit(0)` must not look like a check that passed
-        raise LessonError(f"{what}: {type(error).__name__}: {first_line(error)}{hint}") from None
-
-
-def first_line(error: BaseException) -> str:
-    """What went wrong, shortly."""
-    return plain((str(error).splitlines() or [type(error).__name__])[0])
+        line = plain((str(error).splitlines() or [type(error).__name__])[0])
+        raise LessonError(f"{what}: {type(error).__name__}: {line}{hint}") from None
 
 
 def ops_of(package: str, folder: Path | None = None) -> list[Any]:
@@ -71,9 +63,8 @@ def ops_of(package: str, folder: Path | None = None) -> list[Any]:
         LessonError where it cannot be imported, or declares none.
     """
     module = module_called(package, folder)
-    for found in pkgutil.walk_packages(
-        getattr(module, "__path__", []), f"{package}.", onerror=lambda _: None
-    ):
+    inner = pkgutil.walk_packages(getattr(module, "__path__", []), f"{package}.", onerror=lambda _: None)
+    for found in inner:
         if not found.name.endswith(".__main__"):  # which is a program: to import it is to run it
             module_called(found.name, folder)
 
@@ -82,26 +73,20 @@ def ops_of(package: str, folder: Path | None = None) -> list[Any]:
 
     ops = [*filter(inside, OPS.values()), *filter(inside, dict.fromkeys(REGISTERED.values()))]
     if not ops:
-        raise LessonError(
-            f"{plain(package)} declares no op; put @tinygrad_lesson.engine.op above a class of Op there"
-        )
+        hint = "put @tinygrad_lesson.engine.op above a class of Op there"
+        raise LessonError(f"{plain(package)} declares no op; {hint}")
     return ops
 
 
 def named(target: str) -> Any:
-    """What `module:name` stands for.
-
-    Errors
-        LessonError where there is no such thing.
-    """
+    """What `module:name` stands for. LessonError where there is no such thing."""
     place, _, name = target.partition(":")
     found = module_called(place)
     for part in name.split("."):
         if not guarded(lambda: hasattr(found, part), f"cannot look up {target!r}"):  # noqa: B023
             known = [key for key in getattr(found, "__dict__", ()) if not key.startswith("_")]
-            raise LessonError(
-                f"{plain(place)} has no {part!r}; {near(part, known).replace('it takes', 'it has')}"
-            )
+            meant = near(part, known).replace("it takes", "it has")
+            raise LessonError(f"{plain(place)} has no {part!r}; {meant}")
         found = getattr(found, part)
     return declared(found)
 
@@ -115,15 +100,12 @@ def check_at(
         LessonError where it cannot be run on such inputs.
     """
     if not low < high or not math.isfinite(high - low):
-        raise LessonError(
-            f"there are no numbers from {low:g} to {high:g}; --low must be below --high, both finite"
-        )
+        expected = "--low must be below --high, both finite"
+        raise LessonError(f"there are no numbers from {low:g} to {high:g}; {expected}")
     for shape in shapes:
         if math.prod(shape) > LARGEST:
-            raise LessonError(
-                f"an input of shape {plain(show(shape), 80)} has {math.prod(shape):.3g} numbers, "
-                f"expected {LARGEST} at most"
-            )
+            size = f"{math.prod(shape):.3g} numbers, expected {LARGEST} at most"
+            raise LessonError(f"an input of shape {plain(show(shape), 80)} has {size}")
     if isinstance(f, type) and issubclass(f, CustomOpProp):
         f = Custom(registered_as(f))
     bounded = (low, high) != (LOW, HIGH)
@@ -150,9 +132,9 @@ def default_shapes(f: Any, bounded: bool = False) -> list[Shape]:
         LessonError for what is nothing to be checked.
     """
     if isinstance(f, type) and issubclass(f, Op):
-        return complete(f()) if bounded else []
-    if isinstance(f, Op):
-        return complete(f)
+        f = f() if bounded else None
+    if f is None or isinstance(f, Op):
+        return complete(f) if f is not None else []
     if isinstance(f, Symbol):
         return [SHAPE]
     if not callable(f) or isinstance(f, type):

@@ -56,26 +56,19 @@ class Taylor:
         from matplotlib import pyplot
 
         axes = pyplot.subplots()[1] if axes is None else axes
-        axes.loglog(self.steps, self.plain, "o-", label="f(x + h v) - f(x)")
-        axes.loglog(self.steps, self.remainders, "s-", label="the same less h g v")
-        for power in (1, 2):
-            start = (self.plain, self.remainders)[power - 1][0] or 1.0
-            axes.loglog(
-                self.steps, start * (self.steps / self.steps[0]) ** power, ":", label=f"order {power}"
-            )
-        axes.set_xlabel("step h")
-        axes.set_title(self.title)
+        curves = (self.plain, "o-", "f(x + h v) - f(x)"), (self.remainders, "s-", "the same less h g v")
+        for power, (moves, style, label) in enumerate(curves, 1):
+            axes.loglog(self.steps, moves, style, label=label)
+            slope = (moves[0] or 1.0) * (self.steps / self.steps[0]) ** power
+            axes.loglog(self.steps, slope, ":", label=f"order {power}")
+        axes.set(xlabel="step h", title=self.title)
         axes.legend()
         return axes
 
 
 def taylor(
-    f: Callable[..., Any],
-    *inputs: Any,
-    gradient: Callable[..., Any] | None = None,
-    step: float = 0.01,
-    seed: int = 0,
-) -> Taylor:
+    f: Callable[..., Any], *inputs: Any, gradient: Callable[..., Any] | None = None, step: float = 0.01, seed: int = 0
+) -> Taylor:  # fmt: skip
     """Check the gradient of a scalar loss along a random direction by the Taylor remainder.
 
     With the right gradient `g` what is left of ``f(x + h v) - f(x) - h g v`` is a fourth when `h` is halved. It
@@ -103,10 +96,7 @@ def taylor(
 
     def value(h: float) -> float:
         moved = [x + h * directions[i] if i in directions else x for i, x in enumerate(arrays)]
-        y = f(*moved) if gradient is not None else f(*map(Tensor, moved))
-        number = np.asarray(
-            y.detach() if hasattr(y, "detach") and not isinstance(y, Tensor) else getattr(y, "array", y)
-        )
+        number = plain(f(*moved) if gradient is not None else f(*map(Tensor, moved)))
         if number.size != 1:
             raise DTypeError(
                 f"taylor: {name_of(f)} gave an array of shape {number.shape}, expected one number"
@@ -119,10 +109,7 @@ def taylor(
         found = gradient(*(x.copy() for x in arrays))
     found = found if isinstance(found, tuple | list) else (found,)
     found = [found[i] for i in wanted] if gradient is not None and len(found) == len(arrays) else found
-    slope = sum(
-        float(np.sum(np.asarray(getattr(g, "array", g)) * directions[i]))
-        for i, g in zip(wanted, found, strict=True)
-    )
+    slope = sum(float(np.sum(plain(g) * directions[i])) for i, g in zip(wanted, found, strict=True))
     steps = step * 0.5 ** np.arange(HALVINGS)
     with np.errstate(all="ignore"):
         here = value(0.0)
@@ -131,11 +118,16 @@ def taylor(
     near = np.diff(
         [value(h) for h in (steps[-1] * np.linspace(0, 1, 9)).tolist()], n=2
     )  # rounding alone is left
-    noise = max(
-        float(np.max(np.abs(near))), float(np.finfo(float).eps) * max(abs(here), float(np.max(np.abs(moves))))
+    rounding = float(np.finfo(float).eps) * max(abs(here), float(np.max(np.abs(moves))))
+    noise = max(float(np.max(np.abs(near))), rounding)
+    return Taylor(
+        name_of(f), steps, np.abs(moves), remainders, noise, observed(steps, remainders, TELLS * noise)
     )
-    order = observed(steps, remainders, TELLS * noise)
-    return Taylor(name_of(f), steps, np.abs(moves), remainders, noise, order)
+
+
+def plain(y: Any) -> np.ndarray:
+    """What a function gave, from whatever library, as an array."""
+    return np.asarray(y.array if isinstance(y, Tensor) else y.detach() if hasattr(y, "detach") else y)
 
 
 def observed(steps: np.ndarray, remainders: np.ndarray, least: float) -> float:

@@ -45,11 +45,7 @@ class Options:
 
 
 def check(subject: Subject, options: Options) -> Report:
-    """Check the gradient of a subject once.
-
-    Errors
-        Whatever the subject raises.
-    """
+    """Check the gradient of a subject once."""
     report, generator, op = Report(subject.title), options.generator, subject.op
     if op is not None and not op.differentiable:
         report.notes.append(f"{op.name} declares that it has no gradient")
