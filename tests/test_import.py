@@ -1,8 +1,13 @@
 """What `import tinygrad_lesson` brings along: NumPy, and nothing that draws, compiles or tests."""
 
+import ast
 import importlib.util
+import pkgutil
 import subprocess
 import sys
+from pathlib import Path
+
+import tinygrad_lesson as tl
 
 HEAVY = (
     "matplotlib", "graphviz", "hypothesis", "numba", "scipy", "cupy", "pytest", "tqdm", "importlib.metadata", "email",
@@ -13,6 +18,67 @@ def test_import_brings_nothing_heavy():
     code = f"import sys, tinygrad_lesson; print(*[name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def fresh(code):
+    """What a process of its own prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+def test_import_brings_no_op_and_no_face_before_one_is_used():
+    code = """
+import sys, tinygrad_lesson as tl
+print(*{name.split(".")[1] for name in sys.modules if name.startswith("tinygrad_lesson.")})
+tl.Tensor
+print("|", *{name.split(".")[1] for name in sys.modules if name.startswith("tinygrad_lesson.")})
+"""
+    at_once, later = " ".join(fresh(code)).split("|")
+    assert set(at_once.split()) == {"arrays", "display", "engine", "errors", "locks", "op", "random"}
+    assert set(later.split()) == {*at_once.split(), "eager", "ops"}
+
+
+def test_every_name_is_there_whichever_is_used_first():
+    assert set(tl.__all__) <= set(dir(tl))
+    rooms = {module.name for module in pkgutil.iter_modules(tl.__path__)} - {"__main__"}
+    assert rooms <= set(dir(tl))
+    for name in dir(tl):
+        getattr(tl, name)
+    first = "from tinygrad_lesson import {}; import tinygrad_lesson as tl; print(tl.{} is {}, tl.op.__name__, len(tl.OPS))"
+    count = str(len(tl.OPS))
+    for name in ("op", "tanh", "sym", "linalg", "NDArray", "train", "random", "no_grad"):
+        assert fresh(first.format(name, name, name)) == ["True", "op", count], name
+
+
+def test_type_checkers_are_told_the_names_that_come_late():
+    tree = ast.parse(Path(tl.__file__).read_text())
+    told = next(node for node in tree.body if isinstance(node, ast.If))
+    names = {}
+    for node in told.body:
+        place = node.module.removeprefix("tinygrad_lesson").removeprefix(".")
+        names |= {alias.name: place for alias in node.names}
+    late = {name: place for name, place in names.items() if name in tl._PLACES}
+    assert set(names) - set(late) == {"fft", "linalg"}
+    assert late == {name: tl._PLACES[name] for name in late}
+
+
+def test_a_users_op_may_not_take_a_name_of_ours_that_was_not_used_yet():
+    code = """
+import tinygrad_lesson as tl
+for name in ("Tanh", "Convolution", "FeedForward", "Viz"):
+    try:
+        tl.op(type(name, (tl.Op,), {"__doc__": "Mine.", "shape": lambda self, x: x, "forward": lambda self, xp, x: x,
+                                    "vjp": lambda self, F, g, y, x: (g,)}))
+    except tl.LessonError:
+        print(name)
+"""
+    assert fresh(code) == ["Tanh", "Convolution", "FeedForward", "Viz"]
+
+
+def test_random_numbers_that_are_tensors_need_no_tensor_before():
+    assert fresh("from tinygrad_lesson import random; print(random.normal(size=3).shape)") == ["(3,)"]
+    assert fresh("from tinygrad_lesson.random import normal; print(normal(size=2).shape)") == ["(2,)"]
 
 
 def test_every_module_works_without_assertions_and_docstrings():

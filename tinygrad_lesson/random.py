@@ -280,3 +280,19 @@ def _logf(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     r2 = r * r
     y: npt.NDArray[np.float64] = (a * r2 + (b * r + c)) * r2 + (_LOG_TABLE[sixteenth, 1] + k * _LN2 + r)
     return y.astype(np.float32)
+
+
+def _tensors() -> dict[str, Any]:
+    """Functions of tensors, as `normal`: declared floors above, and so imported when one is asked for."""
+    found: dict[str, Any] = importlib.import_module("tinygrad_lesson.eager.functions.drawing").RANDOM
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("_") and name in _tensors():
+        return _tensors()[name]
+    raise AttributeError(f"tinygrad_lesson.random has no {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_tensors()})

@@ -132,10 +132,70 @@ def test_what_does_not_fit_is_refused():
         optim.Adam([tl.tensor([1.0])], lr=0.1)
     with pytest.raises(OptimizerError, match="unknown setting 'beta'"):
         optim.Adam(1e-3, beta=0.9)
-    with pytest.raises(GraphError, match="opt.update is not traced"):
+    with pytest.raises(GraphError, match="opt.init is not traced; write state = opt.init"):
         tl.jit(lambda p: opt.update(p, p, opt.init(p))[0])(np.ones(2))
+    state = opt.init(np.ones(2))
+    with pytest.raises(GraphError, match="gradient would end here"):
+        tl.jit(tl.grad(lambda p: opt.update(p, p, state)[0].sum()))(np.ones(2))
     with pytest.raises(GraphError, match="gradient would end here"):
         tl.grad(lambda p: opt.update(p, p, opt.init(p))[0].sum())(np.ones(2))
+
+
+@pytest.mark.parametrize("runner", ["numpy", "vm"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [(name, {}) for name in sorted(set(OVER_TREES) - {"SGLD"})]
+    + [("SGD", {"momentum": 0.9, "wd": 0.1}), ("LARS", {"momentum": 0.9}), ("Adam", {"clip_gradient": 0.5})],
+)
+def test_a_traced_step_is_that_of_the_rule_and_is_traced_once(name, settings, dtype, runner):
+    opt, traces = getattr(optim, name)(0.1, **settings), []
+
+    def step(params, grads, state):
+        traces.append(1)
+        return opt.update(params, grads, state)
+
+    params = {"w": RNG.normal(size=(2, 3)).astype(dtype), "b": [RNG.normal(size=2).astype(dtype)]}
+    state, step = opt.init(params), tl.jit(step, runner=runner)
+    own, own_state = params, state
+    for i in (1, 2, 3):
+        grads = {"w": RNG.normal(size=(2, 3)).astype(dtype), "b": [RNG.normal(size=2).astype(dtype)]}
+        params, state = step(params, grads, state)
+        own, own_state = opt.update(own, grads, own_state)
+        for x, y in zip((params["w"], *params["b"]), (own["w"], *own["b"]), strict=True):
+            assert x.dtype == dtype
+            precision = 30 * np.finfo(dtype).eps
+            np.testing.assert_allclose(x.numpy(), y.numpy(), rtol=precision, atol=precision)
+        assert (int(state.steps["w"]), int(own_state.steps["w"])) == (i, i)
+    assert len(traces) == 1
+
+
+def test_a_traced_step_follows_a_schedule_and_a_rate_that_is_set():
+    grads = np.ones(2)
+    opt = optim.SGD(lr_scheduler=lambda step: 1.0 if step < 3 else 10.0)
+    step, params, state = tl.jit(opt.update), np.zeros(2), opt.init(np.zeros(2))
+    seen = []
+    for _ in range(4):
+        params, state = step(params, grads, state)
+        seen.append(params.numpy()[0])
+    assert seen == [-1.0, -2.0, -12.0, -22.0]
+    opt = optim.SGD(1.0)
+    step, params, state = tl.jit(opt.update), np.zeros(2), opt.init(np.zeros(2))
+    for rate, now in ((1.0, -1.0), (0.5, -1.5)):
+        opt.learning_rate = rate
+        params, state = step(params, grads, state)
+        np.testing.assert_array_equal(params.numpy(), [now, now])
+
+
+def test_traced_steps_of_a_network_keep_no_history():
+    model = nn.Sequential(nn.Linear(2, 3), tl.tanh, nn.Linear(3, 1))
+    opt = optim.Adam(0.1)
+    step = tl.jit(lambda m, s: opt.update(m, tl.grad(lambda m: (m(np.ones((4, 2))) ** 2).sum())(m), s))
+    new, state = step(model, opt.init(model))
+    for layer in (new.layers[0], new.layers[2]):
+        assert layer.weight.node is None
+        assert layer.bias.node is None
+    assert state.moments[0].layers[0].weight.node is None
 
 
 def spirals(n=40):
@@ -144,7 +204,7 @@ def spirals(n=40):
     return x, np.tile([0, 1], n)
 
 
-@pytest.mark.parametrize("how", ["in place", "functional", "jit"])
+@pytest.mark.parametrize("how", ["in place", "functional", "jit", "jit of a step"])
 def test_a_network_of_layers_learns(how):
     tl.random.seed(0)
     x, y = spirals()
@@ -160,9 +220,16 @@ def test_a_network_of_layers_learns(how):
             opt.zero_grad()
             loss(model).backward()
             opt.step()
+    elif how == "jit of a step":
+        step, state = (
+            tl.jit(lambda model, state: opt.update(model, tl.grad(loss)(model), state)),
+            opt.init(model),
+        )
+        for _ in range(100):
+            model, state = step(model, state)
     else:
         gradient, state = (tl.jit(tl.grad(loss)) if how == "jit" else tl.grad(loss)), opt.init(model)
         for _ in range(100):
             model, state = opt.update(model, gradient(model), state)
     assert loss(model).item() < first / 5
-    assert len(list(model.parameters())) == 4
+    assert how == "jit of a step" or len(list(model.parameters())) == 4

@@ -184,6 +184,8 @@ class Program:
         self.leaves += [state.first.node for state in used]
         self.examples += [own_copy(real(state.tensor.array, "jit: a state")) for state in used]
         recorded = ancestors([t.node for t in (*shown, *new) if t.node is not None])
+        reached = passed(self.leaves, recorded)
+        self.cut = [i for i, t in enumerate(shown) if t.node not in reached or t.dtype.kind != "f"]
         draws = [node for node in recorded if node.op is not None and node.op.random]
         return [*shown, *[t for node in draws for t in all_results(node)], *new]
 
@@ -286,6 +288,19 @@ def planned(
     plan = dataclasses.replace(plan, forward=plan.backward, backward=())  # nothing here is a way back
     builder.forget()
     return plan, arrays | {name: zeros_at(place, *spec) for name, spec in targets.items()}
+
+
+def passed(leaves: Sequence[Node], nodes: Sequence[Any]) -> set[Node]:
+    """What a gradient passes on its way to the leaves, of nodes in the order in which they were recorded."""
+    found = set(leaves)
+    for node in nodes:
+        if (
+            node.op is not None
+            and node.op.differentiable
+            and not found.isdisjoint(t.node for t in node.inputs)
+        ):
+            found.add(node)
+    return found
 
 
 def no_grad_here() -> None:

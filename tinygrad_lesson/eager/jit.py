@@ -80,9 +80,13 @@ class Jitted:
             return Jitted.__call__(self, *arguments, **named)
         if program.states:
             inputs += [inputs[s] if isinstance(s, int) else s for s in program.states]
-        if recorded or program.moving or RECORDING.tracing or RECORDING.levels:
+        inside = RECORDING.tracing or RECORDING.levels
+        if (recorded and len(program.cut) < program.shown) or program.moving or inside:
             results = apply(Compiled(program=program), inputs)
-            return program.packed(results if isinstance(results, tuple) else (results,))
+            results = list(results) if isinstance(results, tuple) else [results]
+            for i in () if inside else program.cut:  # no gradient reaches through what is cut off inside
+                results[i] = results[i].detach()
+            return program.packed(results)
         return program.packed([wrap(y) for y in program.run([t.array for t in inputs])])
 
     def inputs(self, arguments: Any, named: Any, plain: bool) -> tuple[list[Tensor], Any, list[int]]:

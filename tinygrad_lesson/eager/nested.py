@@ -154,7 +154,7 @@ def tensors_in(result: Any) -> list[Tensor]:
     """The tensors in a result.
 
     Errors
-        DTypeError if it holds anything else, but for None and the settings of a dataclass.
+        DTypeError if it holds anything else, but for None, functions, empty tuples and the settings of a dataclass.
     """
     found: list[Tensor] = []
     stack = [result]
@@ -165,7 +165,7 @@ def tensors_in(result: Any) -> list[Tensor]:
             found.append(x)
         elif dataclasses.is_dataclass(x):
             stack.extend(value for value in reversed(parts[1]) if not isinstance(value, PLAIN))  # type: ignore[index]
-        elif x is None and result is not None:
+        elif x is not result and (callable(x) or parts == ((0,), ()) or x is None):
             continue
         elif parts is None or not parts[1]:
             raise DTypeError(

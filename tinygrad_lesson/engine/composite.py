@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -134,7 +133,7 @@ class Composite(Op):
             def forward(self: Any, xp: Any, *inputs: Any) -> Any:
                 return self.compose(array_namespace(xp), *inputs)
 
-            forward.__signature__ = inspect.signature(cls.compose)  # type: ignore[attr-defined]
+            forward.__wrapped__ = cls.compose  # type: ignore[attr-defined]
             cls.forward = forward
 
     def shape(self, *shapes: Shape) -> Any:

@@ -33,10 +33,13 @@ def op(cls: OpClass, function: str | None = None) -> OpClass:
     for need in ("forward", "vjp"):
         if not callable(getattr(cls, need, None)):
             raise LessonError(f"op {cls.name} declares no `{need}`")
-    parameters = list(inspect.signature(cls.forward).parameters.values())[2:]
-    taken = [p for p in parameters if p.kind is not p.KEYWORD_ONLY and p.name not in ("out", "generator")]
-    cls.inputs = tuple(p.name for p in taken)
-    cls.variadic = any(p.kind is p.VAR_POSITIONAL for p in taken)
+    code = inspect.unwrap(
+        cls.forward
+    ).__code__  # which tells at once what `inspect.signature` takes its time for
+    count, starred = code.co_argcount, bool(code.co_flags & inspect.CO_VARARGS)
+    named = [*code.co_varnames[2:count], *code.co_varnames[count + code.co_kwonlyargcount :][:starred]]
+    cls.inputs = tuple(name for name in named if name not in ("out", "generator"))
+    cls.variadic = starred
     names = next(vars(base)["outputs"] for base in cls.__mro__ if "outputs" in vars(base))
     if names is Op.__dict__["outputs"] or isinstance(names, tuple):  # they do not depend on attributes
         cls.results = len(names if isinstance(names, tuple) else ("output",)) + len(cls.states)  # type: ignore[assignment, method-assign]
@@ -50,7 +53,9 @@ def enter(cls: type[Op]) -> None:
     Errors
         LessonError if something else has its name, or that of its function, or if it declares no shape rule.
     """
-    known, called = OPS.get(cls.name), FUNCTIONS.get(cls.function)
+    if not cls.ours:
+        OPS.filled()  # ours have their names first
+    known, called = dict.get(OPS, cls.name), dict.get(FUNCTIONS, cls.function)
     if known is not None and not is_same(known, cls):
         raise LessonError(f"op {cls.name} is declared in {known.__module__} already; choose another name")
     if called is not None and not is_same(called, cls):

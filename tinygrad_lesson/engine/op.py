@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
 import numpy as np
@@ -18,10 +18,58 @@ from tinygrad_lesson.engine.dtypes import DType
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.shapes import Shape, merge, show
 
-OPS: dict[str, type[Op]] = {}  # by name; `engine/declare.py` enters them
-FUNCTIONS: dict[str, type[Op]] = {}  # by the name of the function
+Value = TypeVar("Value")
+
+
+class Table(dict[str, Value]):
+    """What there is, by name. It is filled when somebody first reads it: `fill` is put there by the package itself."""
+
+    fill: Callable[[], None] | None = None
+
+    def filled(self) -> dict[str, Value]:
+        """All of it."""
+        fill, self.fill = self.fill, None
+        if fill is not None:
+            try:
+                fill()
+            except BaseException:
+                self.fill = fill
+                raise
+        return super()  # type: ignore[return-value]
+
+    def __getitem__(self, name: str) -> Value:
+        return self.filled().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        return self.filled().__contains__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return self.filled().__iter__()
+
+    def __len__(self) -> int:
+        return self.filled().__len__()
+
+    def get(self, name: str, default: Any = None) -> Value | Any:
+        """What has this name."""
+        return self.filled().get(name, default)
+
+    def keys(self) -> Any:
+        """The names."""
+        return self.filled().keys()
+
+    def values(self) -> Any:
+        """What has them."""
+        return self.filled().values()
+
+    def items(self) -> Any:
+        """Both."""
+        return self.filled().items()
+
+
+OPS: Table[type[Op]] = Table()  # by name; `engine/declare.py` enters them
+FUNCTIONS: Table[type[Op]] = Table()  # by the name of the function
 REPLACED: list[str] = []  # names of ops that were declared again, for caches of what was made of one
-RESERVED: dict[str, str] = {}  # names that an op may not take -> what has them
+RESERVED: Table[str] = Table()  # names that an op may not take -> what has them
 
 
 def attr(

@@ -68,7 +68,7 @@ def part_of(F: Any, x: Any, part: slice | None) -> Any:
     return F.reshape(x, shape=(-1,)) if part is None else F.slice(x, key=freeze(part))
 
 
-def emitted(F: Builder, optimizer: Any, given: Given, moments: Mapping[str, Edge], name: str) -> list[Update]:
+def emitted(F: Any, optimizer: Any, given: Given, moments: Mapping[str, Any], name: str) -> list[Update]:
     """The updates of the weights, called `name`, and of `moments`.
 
     Errors

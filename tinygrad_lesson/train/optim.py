@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import held, placed_at, zeros_at
+from tinygrad_lesson.arrays import Context, held, placed_at, zeros_at
 from tinygrad_lesson.eager.differential import is_float, leaves
 from tinygrad_lesson.eager.nested import mapped
-from tinygrad_lesson.eager.recording import RECORDING
+from tinygrad_lesson.eager.recording import CUT, RECORDING
 from tinygrad_lesson.eager.tensor import Tensor, operand, wrap
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, OptimizerError, ShapeError
 from tinygrad_lesson.engine.shapes import show
@@ -25,6 +25,7 @@ from tinygrad_lesson.locks import lock
 from tinygrad_lesson.train.descent import Test
 from tinygrad_lesson.train.optimizer import KINDS, OPTIMIZERS, FlatUpdater, create
 from tinygrad_lesson.train.rules import NUMBER, Optimizer
+from tinygrad_lesson.train.traced import traced_step
 
 SPELLED = {
     "lr": ("learning_rate",),
@@ -36,7 +37,7 @@ SPELLED = {
 
 @dataclass
 class State:
-    """What is remembered from step to step: how often each parameter was changed, and trees like the parameters."""
+    """What is remembered from step to step: how often each parameter was changed, and more trees of tensors like it."""
 
     steps: Any
     moments: tuple[Any, ...] = field(default=())
@@ -67,7 +68,15 @@ class TreeOptimizer:
         self.rule.set_learning_rate(rate)
 
     def init(self, params: Any) -> State:
-        """What is remembered before the first step, zeros for most rules."""
+        """What is remembered before the first step, zeros for most rules.
+
+        Errors
+            GraphError in `jit`.
+        """
+        if RECORDING.tracing:
+            raise GraphError(
+                "jit: opt.init is not traced; write state = opt.init(params) outside, and give it the state"
+            )
 
         def moment(x: Any, i: int) -> Any:
             if not is_float(x):
@@ -76,7 +85,7 @@ class TreeOptimizer:
             return wrap(self.rule.first_moments(array.reshape(-1))[i].reshape(array.shape))
 
         moments = [mapped(partial(moment, i=i), params) for i in range(self.rule.moments())]
-        return State(mapped(lambda x: 0, params), tuple(moments))
+        return State(mapped(lambda x: counted(0, x), params), tuple(moments))
 
     def update(self, params: Any, grads: Any, state: State) -> tuple[Any, State]:
         """New parameters and what is remembered of them, after one step by `grads`, which are built like `params`.
@@ -95,9 +104,9 @@ class TreeOptimizer:
         found = mapped(take, params, grads, state.steps, *state.moments)
         groups: dict[Any, list[Leaf]] = {}
         for leaf in flat:
-            groups.setdefault((leaf.weight.dtype, placed_at(leaf.weight.array), leaf.count), []).append(leaf)
+            groups.setdefault(leaf.key(), []).append(leaf)
         for group in groups.values():
-            self.step(group)
+            (self.traced if RECORDING.tracing else self.step)(group)
         parts = iter(leaves_of(found, params))
         each = [leaf.new if isinstance(leaf, Leaf) else leaf for leaf in parts]
         columns = [iter(column) for column in zip(*each, strict=True)] or [iter(())] * (
@@ -115,11 +124,10 @@ class TreeOptimizer:
                 sizes = [0, *np.cumsum([leaf.weight.size for leaf in group])]
                 parts = [slice(int(a), int(b)) for a, b in itertools.pairwise(sizes)]
                 weight, grad = (zeros_at(where, parts[-1].stop, key[1]) for _ in range(2))
-                names = [f"parameter{leaf.place}_weight" for leaf in group]  # what ends so is decayed
-                named = list(zip(names, parts, strict=True))
+                named = list(zip([leaf.name for leaf in group], parts, strict=True))
                 self.flat[key] = FlatUpdater(self.rule, weight, grad, named)
             updater = self.flat[key]
-            updater.num_update = group[0].count
+            updater.num_update = int(group[0].count)
             moments = updater.state.moments
             for leaf, (_, part) in zip(group, updater.segments, strict=True):
                 for whole, x in zip((updater.weight, updater.grad, *moments), leaf.arrays(), strict=True):
@@ -130,6 +138,17 @@ class TreeOptimizer:
             for leaf, (_, part) in zip(group, updater.segments, strict=True):
                 leaf.take(updater.weight[part], [moment[part] for moment in moments])
 
+    def traced(self, group: Sequence[Leaf]) -> None:
+        """The same as ops, parameter by parameter."""
+        if RECORDING.deriving and RECORDING.on:
+            raise GraphError(f"opt.update(params, grads, state): {CUT}")
+        if self.parallel is not None:
+            raise GraphError(
+                "jit: opt.update with `parallel` is not traced, for ranks meet in it; call it outside"
+            )
+        for leaf, new in zip(group, traced_step(self.rule, group), strict=True):
+            leaf.new = new
+
     def over(self, params: Any) -> InPlace:
         """An object that changes these tensors in place by their `grad`: ``opt.step()``, ``opt.zero_grad()``."""
         return InPlace(self, params)
@@ -138,18 +157,21 @@ class TreeOptimizer:
         return f"TreeOptimizer({self.rule!r})"
 
 
+def counted(count: int, x: Any) -> Tensor:
+    """How often a parameter was changed: a tensor, which lies where it does, so that `jit` need not trace it anew."""
+    array = zeros_at(placed_at(operand(x).array) if is_float(x) else Context(), (), np.int64)
+    array.fill(count)
+    return wrap(array)
+
+
 class Leaf:
     """One parameter in a step; `new` is what comes of it."""
 
     def __init__(
-        self, place: int, weight: Tensor, gradient: Tensor, count: int, moments: Sequence[Any]
+        self, place: int, weight: Tensor, gradient: Tensor, count: Any, moments: Sequence[Any]
     ) -> None:
-        if RECORDING.tracing:
-            raise GraphError(
-                "jit: opt.update is not traced, for the rate depends on the step; write step = "
-                "tl.jit(tl.value_and_grad(loss)), and outside of it params, state = opt.update(params, grads, state)"
-            )
-        self.place, self.weight, self.gradient, self.count = place, weight, gradient, count
+        self.place, self.weight, self.gradient, self.count = place, weight, gradient, operand(count)
+        self.name = f"parameter{place}_weight"  # what ends so is decayed
         self.moments = [operand(m) for m in moments]
         self.new: tuple[Any, ...] = ()
         for x in (gradient, *self.moments):
@@ -158,6 +180,12 @@ class Leaf:
                 raise ShapeError(f"parameter {place}: its gradient is {told}")
         if not np.can_cast(gradient.dtype, weight.dtype, "same_kind"):
             raise DTypeError(f"parameter {place} is {weight.dtype}, its gradient {gradient.dtype}")
+
+    def key(self) -> tuple[Any, ...]:
+        """What parameters have in common that are changed together."""
+        if RECORDING.tracing:
+            return (self.weight.dtype,)
+        return self.weight.dtype, placed_at(self.weight.array), int(self.count)
 
     def arrays(self) -> Iterator[Any]:
         """What the rule reads."""
@@ -169,7 +197,11 @@ class Leaf:
         shape = self.weight.shape
         tensor = wrap(weight.reshape(shape).copy())
         tensor.requires_grad = self.weight.requires_grad
-        self.new = tensor, self.count + 1, *[wrap(m.reshape(shape).copy()) for m in moments]
+        self.new = (
+            tensor,
+            counted(int(self.count) + 1, tensor),
+            *[wrap(m.reshape(shape).copy()) for m in moments],
+        )
 
 
 def leaves_of(found: Any, params: Any) -> list[Any]:
