@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import math
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -128,6 +130,59 @@ def room_for(what: str, place: Context) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise MemoryError(f"{what} on {place}: {error}") from None
+
+
+class Rooms(threading.local):
+    """The pieces of memory of which this thread cuts arrays now, innermost last."""
+
+    stack: tuple[Room, ...] = ()
+
+
+ROOMS = Rooms()
+APART = 512  # bytes between the beginnings of arrays: what CuPy's own memory pool keeps to
+
+
+class Room:
+    """One piece of memory of a device. Inside of ``with room:`` new zeros lie in it, one array behind the other.
+
+    `sizes` are those of the arrays in bytes. What finds no place there has memory of its own, as elsewhere.
+
+    Errors
+        MemoryError that says `what` there is no room for.
+    """
+
+    def __init__(self, place: Context, sizes: Sequence[int], what: str) -> None:
+        self.place, self.size, self.taken = place, sum(map(apart, sizes)), 0
+        with on(place) as module, room_for(f"{self.size} bytes for {what}", place):
+            self.memory = module.zeros(self.size, np.uint8)
+
+    def __enter__(self) -> Room:
+        ROOMS.stack += (self,)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        ROOMS.stack = ROOMS.stack[:-1]
+
+
+def apart(size: int) -> int:
+    """The bytes that an array takes of a room."""
+    return -(-size // APART) * APART
+
+
+def left(place: Context) -> int:
+    """The bytes that are left in the room of which arrays of a device are cut now."""
+    return sum(room.size - room.taken for room in ROOMS.stack[-1:] if room.place == place)
+
+
+def cut(place: Context, shape: Any, dtype: np.dtype[Any]) -> Any:
+    """Zeros in that room; None where there is none, or it is full."""
+    size = math.prod(np.atleast_1d(shape).tolist()) * dtype.itemsize
+    if not 0 < size <= left(place):
+        return None
+    room = ROOMS.stack[-1]
+    found = room.memory[room.taken : room.taken + size].view(dtype).reshape(shape)
+    room.taken += apart(size)
+    return found
 
 
 def moved(x: Any, place: Context) -> Any:

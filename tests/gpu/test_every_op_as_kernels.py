@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from nvidia import NVCC, compiled
 from on_device import assert_same, cotangents, samples
 from test_plans_on_device import ON_GPU, executor_of, results
 
@@ -27,11 +28,21 @@ class Compiled:
         return self.module.get_function(f"{name}_{self.number}")
 
 
-def compiled(xp, texts):
-    """One module, as one for each text."""
+def joined(texts):
+    """All of them as one text."""
     parts = [re.sub(r"void (kernel\d+)\(", rf"void \1_{n}(", text) for n, text in enumerate(texts)]
-    module = xp.RawModule(code="\n".join(parts))
+    return "\n".join(parts)
+
+
+def modules(xp, texts):
+    """One module, as one for each text."""
+    module = xp.RawModule(code=joined(texts))
     return {text: Compiled(module, n) for n, text in enumerate(texts)}
+
+
+def programs(made):
+    """What the executors carry out in training."""
+    return [p for *_, executor in made for p in executor.runner(True).programs]
 
 
 def cases(classes):
@@ -55,8 +66,7 @@ def test_every_op_by_its_kernels(blocks, monkeypatch, piece):
     monkeypatch.setattr(kernels, "WARP", 4)
     monkeypatch.setattr(graph, "fitting", graph.GraphRunner)
     made = list(cases(ON_GPU[piece::PIECES]))
-    programs = [p for *_, executor in made for p in executor.runner(True).programs]
-    known = compiled(blocks, list(dict.fromkeys(p.text for p in programs)))
+    known = modules(blocks, list(dict.fromkeys(p.text for p in programs(made))))
     monkeypatch.setattr(graph, "module_of", lambda xp, text, device: known[text])
     for op, arrays, passes, device in made:
         host = executor_of(op, [x.copy() for x in arrays], tl.cpu(), passes)
@@ -67,3 +77,9 @@ def test_every_op_by_its_kernels(blocks, monkeypatch, piece):
                 found = results(device, there)
             for part, want, what in zip(found, wanted, ("outputs", "gradients", "states"), strict=True):
                 assert_same(part, want, f"{op.label()}: {what}", op.random)
+
+
+@pytest.mark.skipif(NVCC is None, reason="nvcc, NVIDIA's compiler, is not here")
+def test_every_kernel_is_what_nvcc_takes(blocks, monkeypatch):
+    monkeypatch.setattr(graph, "fitting", graph.GraphRunner)
+    compiled(joined(list(dict.fromkeys(p.text for p in programs(list(cases(ON_GPU)))))))

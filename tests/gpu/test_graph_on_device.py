@@ -3,12 +3,11 @@
 import functools
 import importlib
 import importlib.util
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from nvidia import NVCC, compiled
 from test_block_on_device import NAMES, operands
 
 import tinygrad_lesson as tl
@@ -353,15 +352,6 @@ def test_all_steps_of_a_small_network_are_one_launch(blocks, monkeypatch, name):
     assert launched == [(0, 64, 1)]
 
 
-def compiled(text):
-    """Refuse what NVIDIA's compiler refuses, where it is here."""
-    if shutil.which("nvcc") is None:
-        return
-    arguments = ["nvcc", "-x", "cu", "-arch=sm_90", "-ptx", "-o", "/dev/null", "-"]
-    done = subprocess.run(arguments, input=text, capture_output=True, text=True, check=False)
-    assert not done.returncode, done.stderr[:2000]
-
-
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc, NVIDIA's compiler, is not here")
+@pytest.mark.skipif(NVCC is None, reason="nvcc, NVIDIA's compiler, is not here")
 def test_the_kernel_of_a_block_is_what_nvcc_takes(blocks):
     compiled(block.source())

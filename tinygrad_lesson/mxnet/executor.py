@@ -106,6 +106,7 @@ class Executor(Bound):
         self.shared: dict[int, np.ndarray] = {}  # outputs that are shown in the memory of another executor
         self.head_gradients: dict[str, np.ndarray] = {}
         self.made: dict[bool | str, tuple[Plan, Any]] = {}
+        self.ready: dict[bool | str, Plan] = {}  # compiled before the arrays were there
         self.shown: dict[bool | str, tuple[list[np.ndarray], list[Callable[[], None]]]] = {}
         self.listed: tuple[Any, list[NDArray]] = (None, [])  # `outputs_now`, and these as they are handed out
         self.ran: bool | None = None  # the mode of the last run
@@ -354,7 +355,7 @@ class Executor(Bound):
 
     def make(self, mode: bool | str) -> None:
         """Compile the plan of one mode and bind it to a runner."""
-        plan = self.compile(mode)
+        plan = self.ready.pop(mode, None) or self.compile(mode)
         for i, array in enumerate(self.outputs_now):
             if HEAD + str(i) in plan.arguments:
                 self.head_gradients.setdefault(HEAD + str(i), np.zeros_like(array))

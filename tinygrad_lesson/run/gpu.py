@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context
+from tinygrad_lesson.arrays import Context, zeros_at
 from tinygrad_lesson.devices import is_number, on, room_for
 from tinygrad_lesson.engine.errors import DeviceError
 from tinygrad_lesson.engine.op import check_result
@@ -41,6 +41,11 @@ class DeviceLowering(Lowering):
 
     counted = True
 
+    def parts(self) -> list[list[tuple[Step, Line]]]:
+        """The steps of setup, forward, backward and update with their lines; then the arena's `end` is known."""
+        parts = self.plan.setup, self.plan.forward, self.plan.backward, self.plan.update
+        return [[(step, line) for step in joined(part) for line in self.lines(step)] for part in parts]
+
     def line(self, step: Step) -> Line:
         """The calls of one step, or that it runs its own `forward`."""
         try:
@@ -69,9 +74,7 @@ class DeviceRunner:
         self.plan, self.arrays = plan, arrays
         self.generator, self.place = generator, place
         lowering = DeviceLowering(plan)
-        parts = [plan.setup, plan.forward, plan.backward, plan.update]
-        told = [[(step, line) for step in joined(part) for line in lowering.lines(step)] for part in parts]
-        self.told = told  # setup, forward, backward, update
+        self.told = told = lowering.parts()
         with on(self.place) as self.xp:
             self.buffers = self.bound(lowering)
             for step, line in (pair for part in told for pair in part):
@@ -102,8 +105,8 @@ class DeviceRunner:
     def bound(self, lowering: Lowering) -> list[Any]:
         """The arrays of the plan: bound ones, numbers, and views of an arena."""
         xp = self.xp
-        with room_for(f"an arena of {lowering.end} bytes, of which {self.largest()}", self.place):
-            arena = xp.zeros(max(lowering.end, 1), np.uint8)
+        with room_for(f"an arena of {lowering.end} bytes, of which {largest(self.plan)}", self.place):
+            arena = zeros_at(self.place, max(lowering.end, 1), np.uint8)
         flat: dict[int, Any] = {}  # the memory of those that are no views
         for v, a in enumerate(lowering.arrays):
             if a.name:
@@ -123,16 +126,6 @@ class DeviceRunner:
             return xp.lib.stride_tricks.as_strided(flat[root][a.start :], a.shape, strides)
 
         return [made(v, a) for v, a in enumerate(lowering.arrays)]
-
-    def largest(self) -> str:
-        """What takes most of the arena."""
-        steps = {v: step for part in self.told for step, _ in part for v in step.targets}
-        placed = [
-            (v, b.nbytes) for v, b in enumerate(self.plan.buffers) if b.offset is not None and v in steps
-        ]
-        placed.sort(key=lambda pair: (-pair[1], not steps[pair[0]].name))
-        named = [(steps[v].name or steps[v].op.label(), size) for v, size in placed[:3]]
-        return ", ".join(f"{name} takes {size}" for name, size in named) or "none is taken"
 
     # How steps are carried out.
 
@@ -295,6 +288,23 @@ class DeviceRunner:
                 for k, (start, size) in enumerate(watched.tolist()):
                     magnitudes[i, k] = abs(grad[start : start + size]).mean()
             return losses.get(), magnitudes.get()
+
+
+def arena_of(plan: Plan) -> int:
+    """The bytes that a plan takes on a device beside its bound arrays."""
+    lowering = DeviceLowering(plan)
+    lowering.parts()
+    return max(lowering.end, 1)
+
+
+def largest(plan: Plan) -> str:
+    """What takes most of the arena of a plan."""
+    parts = plan.setup, plan.forward, plan.backward, plan.update
+    steps = {v: step for part in parts for step in joined(part) for v in step.targets}
+    placed = [(v, b.nbytes) for v, b in enumerate(plan.buffers) if b.offset is not None and v in steps]
+    placed.sort(key=lambda pair: (-pair[1], not steps[pair[0]].name))
+    named = [(steps[v].name or steps[v].op.label(), size) for v, size in placed[:3]]
+    return ", ".join(f"{name} takes {size}" for name, size in named) or "none is taken"
 
 
 PARTS = ("forward", "backward", "update")

@@ -11,47 +11,66 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.devices import device_of, is_number, on, room_for
+from tinygrad_lesson.arrays import zeros_at
+from tinygrad_lesson.devices import device_of, is_number, left, on, room_for
 from tinygrad_lesson.run.cuda import Part, Row, UnsuitedError, checked, elementwise, settled
 from tinygrad_lesson.run.gpu import DeviceRunner
 from tinygrad_lesson.run.groups import Item
 
 LEAST = 64  # steps for which there is room
 SHARE = 2  # of the free memory of a device, what the batches of a call may take: one half
+PINNED = 256 << 20  # bytes of each of the two buffers through which more of them come
+
+
+def rows_of_ring(free: int, each: int, batches: int) -> tuple[int, bool]:
+    """For how many batches of `each` bytes there is room on a device, and whether they must come in turn."""
+    room = free // SHARE // max(1, each)
+    if batches > room:
+        return 2 * max(1, min(room // 2, PINNED // each)), True
+    return min(room, max(LEAST, 1 << (batches - 1).bit_length())), False  # for calls of more batches too
 
 
 class Steps:
     """Arrays for as many as `most` steps through `batches` of `inputs`, arrays that are bound by name.
 
     `result` is the loss, `grad` all gradients; of its parts `watched`, (first, size) each, mean magnitudes are kept.
+    The `rings` of batches may be those of `before`, which had room for fewer steps.
     """
 
     def __init__(
         self, xp: Any, inputs: Mapping[str, Any], batches: int, most: int, places: Any, result: Any, grad: Any,
-        watched: Any,
+        watched: Any, before: Steps | None = None,
     ) -> None:  # fmt: skip
         self.xp, self.inputs, self.places, self.most = xp, dict(inputs), list(places), most
         self.result, self.grad, self.watched = result, grad, watched.tolist()
-        each = sum(x.nbytes for x in self.inputs.values())
-        room = int(xp.cuda.runtime.memGetInfo()[0]) // SHARE // max(1, each)
-        self.in_turn = batches > room
-        enough = max(LEAST, 1 << (batches - 1).bit_length())  # for calls of more batches too
-        self.rows = max(2, room // 2 * 2) if self.in_turn else min(room, enough)
-        asked = f"{self.rows} batches of {', '.join(self.inputs)}, {each} bytes each,"
-        with room_for(asked, device_of(grad)):
-            self.rings = {name: xp.empty((self.rows, *x.shape), x.dtype) for name, x in self.inputs.items()}
+        place, each = device_of(grad), sum(x.nbytes for x in self.inputs.values())
+        free = int(xp.cuda.runtime.memGetInfo()[0]) + left(place)
+        self.rows, self.in_turn = rows_of_ring(free, each, batches)
+        self.rings: dict[str, Any]
+        if before is not None and before.reads(inputs) and before.holds(batches):
+            self.rows, self.in_turn, self.rings = before.rows, before.in_turn, before.rings
+        else:
+            with room_for(f"{self.rows} batches of {', '.join(self.inputs)}, {each} bytes each,", place):
+                shapes = {name: (self.rows, *x.shape) for name, x in self.inputs.items()}
+                self.rings = {name: zeros_at(place, shapes[name], x.dtype) for name, x in self.inputs.items()}
         self.rounds = 1  # batches after which they begin anew
-        self.losses = xp.empty(most, result.dtype)
-        self.magnitudes = xp.empty((most, len(self.watched)), grad.dtype)
-        self.numbers = xp.empty((most, len(self.places)), self.places[0].dtype)
-        self.counts = xp.empty(2, np.int64)  # the number of the step, and `rounds`
+        self.losses = zeros_at(place, most, result.dtype)
+        self.magnitudes = zeros_at(place, (most, len(self.watched)), grad.dtype)
+        self.numbers = zeros_at(place, (most, len(self.places)), self.places[0].dtype)
+        self.counts = zeros_at(place, 2, np.int64)  # the number of the step, and `rounds`
+
+    def reads(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether these are the arrays that batches are brought to."""
+        return inputs.keys() == self.inputs.keys() and all(x is self.inputs[n] for n, x in inputs.items())
+
+    def holds(self, batches: int) -> bool:
+        """Whether the rings serve so many batches."""
+        return batches <= self.rows or self.in_turn
 
     def fits(self, inputs: Mapping[str, Any], batches: int, steps: int, places: Any, watched: Any) -> bool:
         """Whether it serves another call."""
-        same = inputs.keys() == self.inputs.keys() and all(x is self.inputs[n] for n, x in inputs.items())
-        same = same and all(x is y for x, y in zip(places, self.places, strict=True))
-        enough = (batches <= self.rows or self.in_turn) and steps <= self.most
-        return same and enough and watched.tolist() == self.watched
+        same = self.reads(inputs) and all(x is y for x, y in zip(places, self.places, strict=True))
+        return same and self.holds(batches) and steps <= self.most and watched.tolist() == self.watched
 
     # The rows of one step.
 
@@ -146,7 +165,8 @@ class StepRunner(DeviceRunner):
         """What `most` steps of training read and write."""
         inputs, count = self.inputs_of(batches)
         places = updater.made().places
-        return Steps(self.xp, inputs, count, most, places, self.result(loss), updater.grad, watched)
+        before = None if self.steps is None else self.steps[0]
+        return Steps(self.xp, inputs, count, most, places, self.result(loss), updater.grad, watched, before)
 
     def step_of(self, noted: Steps, update: DeviceRunner) -> Any:
         """One step: batch, forward, backward, what is noted, the optimizer.

@@ -242,6 +242,11 @@ def is_plain(iterator: Any) -> bool:
     return type(iterator) is NDArrayIter
 
 
+def count_batches(iterator: Any) -> int:
+    """How many batches an epoch has, where that is known before it; else 0."""
+    return -(-iterator.num_data // iterator.batch_size) if is_rows(iterator) else 0
+
+
 def is_rows(iterator: Any) -> bool:
     """Whether `epoch` gives the batches: a class of one's own may make others of the rows."""
     makers = ("iter_next", "getindex", "getdata", "getlabel", "value", "epoch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import math
@@ -20,6 +21,7 @@ from tinygrad_lesson.mxnet.bound import as_numbers
 from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.mxnet.params import load_checkpoint, save_checkpoint
 from tinygrad_lesson.mxnet.symbol import Symbol
+from tinygrad_lesson.plan import Plan
 from tinygrad_lesson.random import MXNetGenerator, default_generator
 from tinygrad_lesson.train import metric, optimizer
 from tinygrad_lesson.train.at_once import train_at_once
@@ -31,6 +33,7 @@ from tinygrad_lesson.train.data import (
     as_pair,
     as_rows,
     as_size,
+    count_batches,
     count_rows,
     is_iterator,
     is_plain,
@@ -119,6 +122,8 @@ class FeedForward:
         self.states_of: Any = None
         self.whole = Whole()
         self.ranks: Ranks | None = None  # while several train
+        self.plans: dict[bool | str, Plan] = {}  # that were compiled to know how much it takes
+        self.room: Any = contextlib.nullcontext()  # on a device, while it trains
         self.checks: list[ClassNumbers] = []  # of the labels in each batch
 
     def __repr__(self) -> str:
@@ -175,13 +180,16 @@ class FeedForward:
         eval_data = as_pair(eval_data, "fit: eval_data")
         self.ranks, iterator = joined(self, parallel, kvstore, self.batches(X, y, shuffle))
         batches = first_batches(iterator)
-        executor = self.bind_training(batches[0])
+        self.room = self.room_for(batches[0], 0 if batch_ends or self.ranks else count_batches(iterator))
+        with self.room:
+            executor = self.bind_training(batches[0])
         if self.ranks is not None:
             self.ranks.join(self, executor, last)
             if self.ranks.world.rank:
                 batch_ends, epoch_ends, write, progress = [], [], None, False
         self.checks = check_labels(executor, iterator, batches[0], eval_data)
-        updater, monitor = self.start(executor)
+        with self.room:
+            updater, monitor = self.start(executor)
         first = self.parameters(executor)
         self.history = history = History(optimizer=type(self.optimizer).__name__.lower())
         hidden = not progress if progress is not None else not sys.stderr.isatty()
@@ -232,7 +240,7 @@ class FeedForward:
                 if self.ranks is not None:
                     monitor.batches.clear()  # of this rank's part alone
                     self.ranks.leave(updater)
-                self.ranks = None
+                self.ranks, self.room = None, contextlib.nullcontext()
                 monitor.epoch()
                 history.mean_abs_grad = monitor.mean_abs_grad
                 history.trained = Trained(self.symbol, batches, first, self.parameters(executor), kept)
@@ -263,6 +271,14 @@ class FeedForward:
 
     def bind_training(self, batch: Mapping[str, np.ndarray]) -> Executor:
         """An executor for batches of this shape, with the present or with first parameters."""
+        executor = self.bound(batch, self.ctx)
+        executor.generator = self.generator
+        executor.ready, self.plans = self.plans, {}
+        self.fill(executor, [name for name in self.symbol.list_arguments() if name not in batch])
+        return executor
+
+    def bound(self, batch: Mapping[str, np.ndarray], place: Context) -> Executor:
+        """An executor for batches of this shape on a device; its arrays are zero."""
         names = self.symbol.list_arguments()
         unknown = [name for name in batch if name not in names]
         if unknown and unknown[0].endswith("label") and not any(name.endswith("label") for name in names):
@@ -290,9 +306,7 @@ class FeedForward:
         rows = len(next(iter(batch.values()))) if self.ranks is None else self.ranks.iterator.batch_size
         symbol = with_loss_first(self.symbol, rows if self.averages else 1)
         symbol = symbol if self.ranks is None else self.ranks.loss(symbol, shapes)
-        executor = symbol.simple_bind(self.ctx, requests, None, **shapes)
-        executor.generator = self.generator
-        self.fill(executor, [name for name in names if name not in batch])
+        executor: Executor = symbol.simple_bind(place, requests, None, **shapes)
         return executor
 
     def fill(self, executor: Executor, parameters: list[str]) -> None:
@@ -323,6 +337,17 @@ class FeedForward:
                 raise NonFiniteError(
                     f"fit: {name!r} holds {wrong} before the first step; expected finite numbers"
                 )
+
+    def room_for(self, batch: Mapping[str, np.ndarray], batches: int) -> Any:
+        """Room for a training on a device, all of it allocated at once; nothing on the host."""
+        if self.ctx.on_host:
+            return contextlib.nullcontext()
+        bound = self.bound(batch, Context())
+        module: Any = importlib.import_module("tinygrad_lesson.train.room")
+        plan = self.plans[True] = bound.compile(True)
+        return module.room_of_training(
+            bound, plan, self.optimizer, self.symbol.nodes, list(batch), batches, self.ctx
+        )
 
     def start(self, executor: Executor) -> tuple[Any, GradientMonitor]:
         """The updater over the flat buffers, and the monitor of the gradients."""
@@ -362,14 +387,19 @@ class FeedForward:
     ) -> list[float]:
         """`count` passes over the data; their mean losses, which the history gets too."""
         known, began = len(history.loss), time.perf_counter()
-        run = executor.runner(True)
+        with self.room:
+            run = executor.runner(True)
         takes = getattr(run, "any_rule", False) or updater.take(0)
         at_once = not callbacks and hasattr(run, "train") and takes and self.ranks is None
         try:
             if at_once:
                 batches = whole_epoch(iterator)
                 self.look_at(batches, epoch, iterator)
-                if train_at_once(executor, updater, monitor, batches, (epoch, count), history, self.whole):
+                with self.room:
+                    done = train_at_once(
+                        executor, updater, monitor, batches, (epoch, count), history, self.whole
+                    )
+                if done:
                     return history.loss[known:]
             for e in range(epoch, epoch + count):
                 self.run_epoch(executor, updater, monitor, iterator, e, callbacks, history)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ class GradientMonitor:
     def __init__(self, gradients: np.ndarray, segments: Mapping[str, slice], only: str = "weight") -> None:
         """Watch the parts of `gradients` whose name contains `only`."""
         self.gradients = gradients
-        self.scratch = np.empty_like(gradients)
         self.there: Any = None  # starts, sizes and what is wanted, where the gradients lie
         self.starts = np.array([part.start for part in segments.values()], np.intp)
         self.sizes = np.array([part.stop - part.start for part in segments.values()], float)
@@ -31,6 +31,11 @@ class GradientMonitor:
         self.batches: list[Any] = []  # of the present epoch, one number per weight
         self.per_batch: list[np.ndarray] = []  # of past epochs (batches, weights)
         self.epochs: list[np.ndarray] = []
+
+    @cached_property
+    def scratch(self) -> np.ndarray:
+        """Memory like that of the gradients, made when the host looks at a batch."""
+        return np.empty_like(self.gradients)
 
     def batch(self) -> None:
         """Note the gradients as they are now."""

@@ -304,7 +304,8 @@ class Optimizer:
 
     def first_moments(self, weight: Array) -> tuple[Array, ...]:
         """What is remembered before the first step."""
-        return tuple([np.zeros_like(weight) for _ in range(self.moments())])
+        place = placed_at(weight)
+        return tuple([zeros_at(place, weight.shape, weight.dtype) for _ in range(self.moments())])
 
     def numbers(self, num_update: int) -> tuple[float, ...]:
         """What else the rule is given in this step, as many numbers in every step: `given.numbers`."""
