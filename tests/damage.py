@@ -12,7 +12,8 @@ import numpy as np
 COUNT = int(os.environ.get("DAMAGED_FILES", "0"))
 STRANGE = [
     None, True, False, 0, 1, -1, 2**70, 10**400, 0.5, -0.0, float("nan"), float("inf"), -float("inf"), 1e308, -1e308, 5e-324,
-    "", "x", "\x1b[31m", "null", "0", [], [[]], [None], [1, "x"], {}, {"": 1}, {"x": {}},
+    "", "x", "\x1b[31m", "null", "0", "-1", "None", "True", "nan", "1e400", "9" * 400, "(" * 400, "(0, -1)", "(1, " * 40,
+    f"({2**63}, {2**31})", "[1, [2]]", "1_0", "__class__", [], [[]], [None], [1, "x"], [0, 0, 0], {}, {"": 1}, {"x": {}},
 ]  # fmt: skip
 
 

@@ -414,6 +414,7 @@ ORACLES = {
         [x.shape[a] if op.zero_keeps and n == 0 else n for a, n in enumerate(op.to)]
     ),
     "Cast": lambda op, x: np.asarray(x, op.type),
+    "IdentityLike": lambda op, x, like: x,
     "ReshapeLike": lambda op, x, like: x.reshape(like.shape),
     "Flatten": flatten,
     "Transpose": lambda op, x: np.transpose(x, op.axes),

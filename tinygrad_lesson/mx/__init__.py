@@ -39,7 +39,7 @@ from tinygrad_lesson.mx import (
 )
 from tinygrad_lesson.mx.context import cpu_pinned, current_context, num_gpus
 from tinygrad_lesson.mx.installed import install
-from tinygrad_lesson.mx.util import use_np
+from tinygrad_lesson.mx.util import is_np_array, is_np_shape, np_shape, set_np_shape, use_np, use_np_shape
 from tinygrad_lesson.mxnet.naming import AttrScope
 
 kv, mon = kvstore, monitor
@@ -73,6 +73,8 @@ __all__ = [
     "initializer",
     "install",
     "io",
+    "is_np_array",
+    "is_np_shape",
     "kv",
     "kvstore",
     "lr_scheduler",
@@ -85,6 +87,7 @@ __all__ = [
     "name",
     "nd",
     "ndarray",
+    "np_shape",
     "num_gpus",
     "operator",
     "opt",
@@ -93,10 +96,12 @@ __all__ = [
     "recordio",
     "rnd",
     "rnn",
+    "set_np_shape",
     "sym",
     "symbol",
     "test_utils",
     "use_np",
+    "use_np_shape",
     "util",
     "visualization",
     "viz",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.mxnet.asked import NotImplementedForSymbol
 
 MXNetError = LessonError
 mx_real_t = np.float32
 mx_uint = int
 string_types = (str,)
-numeric_types = (float, int, np.generic)
+numeric_types, integer_types = (float, int, np.generic), (int, np.integer)
 
 
 def py_str(x: bytes) -> str:
@@ -18,4 +19,7 @@ def py_str(x: bytes) -> str:
     return x.decode()
 
 
-__all__ = ["MXNetError", "mx_real_t", "mx_uint", "numeric_types", "py_str", "string_types"]
+__all__ = [
+    "MXNetError", "NotImplementedForSymbol", "integer_types", "mx_real_t", "mx_uint", "numeric_types", "py_str",
+    "string_types",
+]  # fmt: skip

@@ -48,7 +48,7 @@ def install() -> None:
     own = [
         module.name
         for module in pkgutil.iter_modules(package.__path__)
-        if module.name not in ("__main__", "absent", "installed", "sparse", "viz")
+        if module.name not in ("__main__", "absent", "installed", "samples", "sparse", "viz")
     ]
     found = {name: f"{OURS}.{name}" for name in own} | ELSEWHERE
     sys.modules["mxnet"] = package

@@ -240,8 +240,9 @@ class CachedOp:
     def __init__(self, sym: Any, flags: Any = ()) -> None:
         self.sym, self.names = sym, sym.list_inputs()
 
-    def __call__(self, *args: NDArray, out: Any = None) -> Any:
-        """The outputs, in `out` if that is given."""
+    def __call__(self, *args: NDArray, out: Any = None, default_ctx: Any = None) -> Any:
+        """The outputs, in `out` if that is given; `default_ctx` is MXNet's, for those without inputs."""
+        args = args if self.names else ()
         if len(args) != len(self.names):
             raise BindError(f"CachedOp: {len(args)} arrays given, expected {', '.join(self.names)}")
         leaves = {name: x.taken() for name, x in zip(self.names, args, strict=True)}

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Number
 from typing import Any
@@ -13,15 +14,40 @@ from unittest import mock
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, cpu
+from tinygrad_lesson.arrays import Context
 from tinygrad_lesson.check.mxnet import (
     check_consistency,
     check_numeric_gradient,
     check_symbolic_backward,
     check_symbolic_forward,
 )
-from tinygrad_lesson.engine.errors import DTypeError
+from tinygrad_lesson.mx.absent import Absent, absent
 from tinygrad_lesson.mx.ndarray import array
+from tinygrad_lesson.mx.samples import (
+    DummyIter,
+    assign_each,
+    assign_each2,
+    chi_square_check,
+    collapse_sum_like,
+    create_2d_tensor,
+    create_vector,
+    default_context,
+    default_dtype,
+    gen_buckets_probs_with_ppf,
+    mean_check,
+    np_reduce,
+    rand_coord_2d,
+    rand_ndarray,
+    rand_shape_2d,
+    rand_shape_3d,
+    rand_shape_nd,
+    random_arrays,
+    random_sample,
+    random_uniform_arrays,
+    var_check,
+    verify_generator,
+)
+from tinygrad_lesson.mx.util import use_np
 from tinygrad_lesson.mxnet.ndarray import NDArray, bare
 
 __test__: dict[str, str] = {}  # its functions are no tests, whatever they are called
@@ -33,11 +59,6 @@ ATOLS = {"float16": 1e-1, "float32": 1e-3, "float64": 1e-20, **dict.fromkeys(INT
 # Contexts and tolerances.
 
 
-def default_context() -> Context:
-    """The device to test on."""
-    return cpu()
-
-
 def set_default_context(ctx: Context) -> None:
     """Test on a device, which is the processor."""
 
@@ -45,11 +66,6 @@ def set_default_context(ctx: Context) -> None:
 def list_gpus() -> list[int]:
     """The graphics cards that plans run on: none."""
     return []
-
-
-def default_dtype() -> type[Any]:
-    """The element type to test with."""
-    return np.float32
 
 
 def default_rtols() -> dict[np.dtype[Any], float]:
@@ -103,101 +119,6 @@ def get_rtol(rtol: float | None = None, dtype: Any = "float64") -> float:
 def get_etol(etol: float | None = None) -> float:
     """The share of elements that may differ."""
     return 0 if etol is None else etol
-
-
-# Arrays.
-
-
-def random_arrays(*shapes: Sequence[int]) -> Any:
-    """Normal numbers of float32: an array for one shape, a list for several."""
-    made = [np.asarray(np.random.randn(*shape), default_dtype()) for shape in shapes]
-    return made[0] if len(made) == 1 else made
-
-
-def random_uniform_arrays(
-    *shapes: Sequence[int], low: float = 0.0, high: float = 1.0, dtype: Any = np.float32
-) -> list[np.ndarray]:
-    """Uniform numbers."""
-    return [np.random.uniform(low, high, size=shape).astype(dtype) for shape in shapes]
-
-
-def random_sample(population: Sequence[Any], k: int) -> list[Any]:
-    """`k` elements in random order."""
-    assert 0 <= k <= len(population)
-    copied = list(population)
-    np.random.shuffle(copied)
-    return copied[:k]
-
-
-def rand_ndarray(
-    shape: Sequence[int], stype: str = "default", density: Any = None, dtype: Any = None,
-    modifier_func: Any = None, shuffle_csr_indices: bool = False, distribution: Any = None, ctx: Any = None,
-) -> NDArray:  # fmt: skip
-    """An array of normal numbers.
-
-    Errors
-        DTypeError for sparse storage, which is not here.
-    """
-    if stype != "default":
-        raise DTypeError(f"storage {stype!r} is not here: arrays hold all of their elements")
-    return array(random_arrays(shape), dtype=dtype, ctx=ctx or default_context())
-
-
-def rand_shape_2d(dim0: int = 10, dim1: int = 10, allow_zero_size: bool = False) -> tuple[int, ...]:
-    """Two sizes, of at most these."""
-    return sizes(dim0, dim1, least=0 if allow_zero_size else 1)
-
-
-def rand_shape_3d(
-    dim0: int = 10, dim1: int = 10, dim2: int = 10, allow_zero_size: bool = False
-) -> tuple[int, ...]:
-    """Three sizes, of at most these."""
-    return sizes(dim0, dim1, dim2, least=0 if allow_zero_size else 1)
-
-
-def rand_shape_nd(num_dim: int, dim: int = 10, allow_zero_size: bool = False) -> tuple[int, ...]:
-    """So many sizes, of at most `dim`."""
-    return sizes(*[dim] * num_dim, least=0 if allow_zero_size else 1)
-
-
-def sizes(*largest: int, least: int) -> tuple[int, ...]:
-    """Random sizes."""
-    return tuple(int(np.random.randint(least, most + 1)) for most in largest)
-
-
-def rand_coord_2d(x_low: int, x_high: int, y_low: int, y_high: int) -> tuple[Any, Any]:
-    """A place in a plane."""
-    return np.random.randint(x_low, x_high, dtype=np.int64), np.random.randint(y_low, y_high, dtype=np.int64)
-
-
-def create_2d_tensor(rows: int, columns: int, dtype: Any = np.int64) -> NDArray:
-    """A matrix whose rows hold their numbers."""
-    return array(np.arange(rows).reshape(rows, 1).repeat(columns, axis=1), dtype=dtype)
-
-
-def create_vector(size: int, dtype: Any = np.int64) -> NDArray:
-    """0, 1, 2, ..."""
-    return array(np.arange(size), dtype=dtype)
-
-
-def np_reduce(dat: np.ndarray, axis: Any, keepdims: bool, numpy_reduce_func: Callable[..., Any]) -> Any:
-    """A function of NumPy such as ``np.sum`` along some axes, one by one."""
-    axes = range(dat.ndim) if axis is None else [axis] if isinstance(axis, int) else list(axis)
-    reduced: Any = dat
-    for one in sorted((a % dat.ndim for a in axes), reverse=True):
-        reduced = numpy_reduce_func(reduced, axis=one)
-    if keepdims:
-        reduced = reduced.reshape(
-            [1 if a in {b % dat.ndim for b in axes} else n for a, n in enumerate(dat.shape)]
-        )
-    return reduced
-
-
-def collapse_sum_like(a: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The sum of an array over the axes along which one of `shape` was repeated to its shape."""
-    lead = a.ndim - len(shape)
-    axes = [*range(lead), *[lead + i for i, n in enumerate(shape) if n == 1 and a.shape[lead + i] != 1]]
-    return np.asarray(a.sum(axis=tuple(axes), keepdims=True).reshape(shape))
 
 
 # Comparisons.
@@ -334,6 +255,31 @@ def simple_forward(sym: Any, ctx: Context | None = None, is_train: bool = False,
     return found[0] if len(found) == 1 else found
 
 
+def check_speed(
+    sym: Any, location: Mapping[str, Any] | None = None, ctx: Context | None = None, N: int = 20,
+    grad_req: Any = "write", typ: str = "whole", **shapes: Any,
+) -> float:  # fmt: skip
+    """Seconds that a run forward takes, or with `typ` ``"whole"`` one forward and back: a mean of `N`."""
+    location = location or {}
+    shapes = {name: np.shape(x) for name, x in location.items()} or shapes
+    executor = sym.simple_bind(
+        ctx or default_context(), grad_req=grad_req if typ == "whole" else "null", **shapes
+    )
+    for name, x in executor.arg_dict.items():
+        x[:] = location[name] if name in location else np.random.normal(size=x.shape)
+
+    def once() -> None:
+        executor.forward(is_train=typ == "whole")
+        if typ == "whole":
+            executor.backward(executor.outputs)
+
+    once()
+    start = time.time()
+    for _ in range(N):
+        once()
+    return (time.time() - start) / N
+
+
 def retry(n: int) -> Callable[..., Any]:
     """A decorator: a test may fail, but not `n` times in a row."""
     assert n > 0
@@ -371,6 +317,12 @@ def environment(*args: Any) -> Iterator[None]:
         yield
 
 
+def __getattr__(name: str) -> type[Absent]:
+    return absent(
+        f"mx.test_utils.{name}", "it needs sparse arrays, files from the net, or MXNet's NumPy mode"
+    )
+
+
 def is_cd_run() -> bool:
     """Whether this is MXNet's own delivery."""
     return False
@@ -392,13 +344,14 @@ def is_aarch64_run() -> bool:
 
 
 __all__ = [
-    "almost_equal", "assert_allclose", "assert_almost_equal", "assert_almost_equal_ignore_nan",
-    "assert_almost_equal_with_err", "assert_exception", "check_consistency", "check_numeric_gradient",
-    "check_symbolic_backward", "check_symbolic_forward", "collapse_sum_like", "compare_ndarray_tuple",
-    "compare_optimizer", "create_2d_tensor", "create_vector", "default_atols", "default_context", "default_dtype",
-    "default_numeric_eps", "default_rtols", "discard_stderr", "effective_dtype", "environment", "get_atol", "get_etol",
-    "get_rtol", "get_tolerance", "get_tols", "has_tvm_ops", "is_aarch64_run", "is_cd_run", "is_op_runnable",
-    "list_gpus", "np_reduce", "rand_coord_2d", "rand_ndarray", "rand_shape_2d", "rand_shape_3d", "rand_shape_nd",
+    "DummyIter", "almost_equal", "assert_allclose", "assert_almost_equal", "assert_almost_equal_ignore_nan",
+    "assert_almost_equal_with_err", "assert_exception", "assign_each", "assign_each2", "check_consistency",
+    "check_numeric_gradient", "check_speed", "check_symbolic_backward", "check_symbolic_forward", "chi_square_check",
+    "collapse_sum_like", "compare_ndarray_tuple", "compare_optimizer", "create_2d_tensor", "create_vector",
+    "default_atols", "default_context", "default_dtype", "default_numeric_eps", "default_rtols", "discard_stderr",
+    "effective_dtype", "environment", "gen_buckets_probs_with_ppf", "get_atol", "get_etol", "get_rtol",
+    "get_tolerance", "get_tols", "has_tvm_ops", "is_aarch64_run", "is_cd_run", "is_op_runnable", "list_gpus",
+    "mean_check", "np_reduce", "rand_coord_2d", "rand_ndarray", "rand_shape_2d", "rand_shape_3d", "rand_shape_nd",
     "random_arrays", "random_sample", "random_uniform_arrays", "retry", "same", "same_array", "same_symbol_structure",
-    "set_default_context", "simple_forward",
+    "set_default_context", "simple_forward", "use_np", "var_check", "verify_generator",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from tinygrad_lesson.mxnet import catalog
 from tinygrad_lesson.mxnet.functions import (
     Group,
     Variable,
+    _internal,
     arange,
     contrib,
     eye,
@@ -23,6 +24,7 @@ from tinygrad_lesson.mxnet.functions import (
     maximum,
     minimum,
     ones,
+    op,
     operator_function,
     pow,
     power,
@@ -55,7 +57,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "arange", "catalog", "contrib", "eye",
-    "full", "group", "histogram", "hypot", "linalg", "linspace", "load", "load_json", "maximum", "minimum", "ones",
-    "operator", "pow", "power", "random", "split_v2", "var", "variable", "zeros",
+    "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "_internal", "arange", "catalog", "contrib",
+    "eye", "full", "group", "histogram", "hypot", "linalg", "linspace", "load", "load_json", "maximum", "minimum",
+    "ones", "op", "operator", "pow", "power", "random", "split_v2", "var", "variable", "zeros",
 ]  # fmt: skip

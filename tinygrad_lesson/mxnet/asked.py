@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,31 @@ from tinygrad_lesson.mxnet.executor import variables
 from tinygrad_lesson.mxnet.naming import output_name
 
 
+class Sizes(threading.local):
+    """How this thread writes a size that is not known: 0, or -1 in MXNet's NumPy mode, where 0 is a size."""
+
+    unknown = 0
+
+
+SIZES = Sizes()
+
+
+class NotImplementedForSymbol(DTypeError):  # noqa: N818  MXNet's name
+    """What an array can do, asked of a symbol, which has no numbers."""
+
+
+def of_arrays(name: str) -> Callable[..., Any]:
+    """A method that only arrays have."""
+
+    def method(self: Any, *_: Any, **__: Any) -> Any:
+        raise NotImplementedForSymbol(
+            f"{name} of {self!r}: a Symbol is an expression without numbers; bind it, and ask its outputs"
+        )
+
+    method.__name__, method.__doc__ = name, "An array has this; a symbol refuses it."
+    return method
+
+
 class Asked:
     """Some edges of a graph, and what can be asked about them."""
 
@@ -25,6 +51,10 @@ class Asked:
     def __init__(self, heads: Sequence[Edge]) -> None:
         self.heads = tuple(heads)
         self.order: list[Node] = []  # of its nodes, once somebody has asked for it
+
+    __bool__ = of_arrays("the truth value")
+    asnumpy, asscalar, backward, detach = map(of_arrays, ("asnumpy", "asscalar", "backward", "detach"))
+    as_in_context, copy, wait_to_read = map(of_arrays, ("as_in_context", "copy", "wait_to_read"))
 
     # Names.
 
@@ -65,13 +95,25 @@ class Asked:
             ShapeError naming the node at which the shapes do not fit; BindError for an unknown name.
         """
         found = self.infer_shape_partial(*positional, **shapes)
-        complete = all(shape and 0 not in shape for part in found for shape in part)
+        unknown = SIZES.unknown
+        complete = all(
+            (shape or (unknown and shape is not None)) and unknown not in shape
+            for part in found
+            for shape in part
+        )
         return found if complete else (None, None, None)
 
     def infer_shape_partial(self, *positional: Any, **shapes: Any) -> Any:
-        """As `infer_shape`, with () for a shape and 0 for a size that is not known."""
-        found = infer_shapes(self.nodes, self.given_shapes(positional, shapes))
-        return self.told(lambda edge: tuple(n or 0 for n in found[edge] or ()))
+        """As `infer_shape`, with () for a shape and 0 for a size that is not known; under `mx.np_shape` None and -1."""
+        found, unknown = infer_shapes(self.nodes, self.given_shapes(positional, shapes)), SIZES.unknown
+
+        def fact(edge: Edge) -> Any:
+            shape = found[edge]
+            if shape is None:
+                return None if unknown else ()
+            return tuple([unknown if n is None else n for n in shape])
+
+        return self.told(fact)
 
     def infer_type(self, *positional: Any, **dtypes: Any) -> Any:
         """Element types of arguments, outputs and states.
@@ -81,6 +123,11 @@ class Asked:
         """
         found = infer_dtypes(self.nodes, self.given_dtypes(positional, dtypes), np.dtype("float32"))
         return self.told(lambda edge: np.dtype(found[edge] or "float32").type)
+
+    def infer_type_partial(self, *positional: Any, **dtypes: Any) -> Any:
+        """As `infer_type`, with None for a type that is not known."""
+        found = infer_dtypes(self.nodes, self.given_dtypes(positional, dtypes))
+        return self.told(lambda edge: None if found[edge] is None else np.dtype(found[edge]).type)
 
     def told(self, fact: Callable[[Edge], Any]) -> tuple[list[Any], list[Any], list[Any]]:
         """A fact about every argument, output and state."""
@@ -94,7 +141,7 @@ class Asked:
     def given_shapes(
         self, positional: Sequence[Any], shapes: Mapping[str, Any], caller: str = "infer_shape"
     ) -> dict[Edge, Shape]:
-        """Shapes by edge: those of a caller, and those that variables were made with; 0 is unknown."""
+        """Shapes by edge: those of a caller, and those that variables were made with."""
         leaves, given = self.by_leaf(positional, shapes, caller)
         for name, node in leaves.items():
             if given.get(name) is None and "__shape__" in node.label.attributes:
@@ -102,7 +149,12 @@ class Asked:
         known = {
             name: as_sizes(shape, f"{caller}: {name}") for name, shape in given.items() if shape is not None
         }
-        return {Edge(leaves[name]): tuple(n or None for n in shape) for name, shape in known.items() if shape}
+        unknown = SIZES.unknown
+        return {
+            Edge(leaves[name]): tuple([None if n == unknown else n for n in shape])
+            for name, shape in known.items()
+            if shape or unknown
+        }
 
     def given_dtypes(
         self, positional: Sequence[Any], dtypes: Mapping[str, Any], caller: str = "infer_type"
@@ -141,14 +193,16 @@ def as_sizes(shape: Any, what: str) -> tuple[int, ...]:
     """A shape from whatever counts as one.
 
     Errors
-        ShapeError for anything but a sequence of whole numbers that are 0 or more.
+        ShapeError for anything but a sequence of sizes, or what stands for an unknown one.
     """
     try:
         sizes = tuple(map(operator.index, shape))
     except TypeError:
-        sizes = (-1,)
-    if min(sizes, default=0) < 0:
-        raise ShapeError(f"{what} is {shape!r}, expected a tuple of sizes, 0 for an unknown one")
+        sizes = (-2,)
+    if min(sizes, default=0) < SIZES.unknown:
+        raise ShapeError(
+            f"{what} is {shape!r}, expected a tuple of sizes, {SIZES.unknown} for an unknown one"
+        )
     return sizes
 
 

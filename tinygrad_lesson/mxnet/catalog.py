@@ -127,6 +127,7 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "make_loss": (loss.MakeLoss, "data", {"outputs": ("loss",)}),
     "BlockGrad stop_gradient": (loss.StopGradient, "data"),
     "identity _copy": (movement.Identity, "data"),
+    "_identity_with_attr_like_rhs": (movement.IdentityLike, "lhs rhs"),
     "Concat concat": (index.Concat, "", {"ignored": "num_args"}),
     "stack": (index.Stack, "", {"ignored": "num_args"}),
     "SliceChannel split": (built.split, "data"),

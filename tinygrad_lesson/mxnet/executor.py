@@ -341,7 +341,8 @@ class Executor(Bound):
 
     def debug_str(self) -> str:
         """The graph as MXNet's text for reading, and the memory that plans take beside the bound arrays."""
-        taken = sum(plan.arena for plan, _ in self.made.values())
+        plans = [plan for plan, _ in self.made.values()] or [self.plan(bool(self.gradients))]
+        taken = sum(plan.arena for plan in plans)
         return f"{serial.to_text(self.heads)}\nTotal {taken >> 20} MB allocated\n"
 
     # How it is done.

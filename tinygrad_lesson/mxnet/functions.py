@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
+import operator
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,6 +16,7 @@ from tinygrad_lesson.mxnet import serial
 from tinygrad_lesson.mxnet.creating import DRAWN
 from tinygrad_lesson.mxnet.naming import NameManager
 from tinygrad_lesson.mxnet.register import OPERATORS, offered, offered_names
+from tinygrad_lesson.mxnet.spelled import is_number
 from tinygrad_lesson.mxnet.symbol import Symbol, apply, binary, variable
 
 Variable = var = variable
@@ -57,27 +60,37 @@ def load(path: str | os.PathLike[str]) -> Symbol:
     return load_json(read_text(path), plain(as_path(path)))
 
 
-def maximum(left: Any, right: Any) -> Symbol:
+def of_two(mxnet_op: str, a: Any, b: Any) -> Any:
+    """An operator of two symbols, of a symbol and a number, or of two numbers, which gives a number."""
+    return OF_NUMBERS[mxnet_op](a, b) if is_number(a) and is_number(b) else binary(mxnet_op, a, b)
+
+
+OF_NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
+    "_Maximum": max, "_Minimum": min, "_Power": operator.pow, "_Hypot": math.hypot,
+}  # fmt: skip
+
+
+def maximum(left: Any, right: Any) -> Any:
     """The larger of two symbols, or of a symbol and a number."""
-    return binary("_Maximum", left, right)
+    return of_two("_Maximum", left, right)
 
 
-def minimum(left: Any, right: Any) -> Symbol:
+def minimum(left: Any, right: Any) -> Any:
     """The smaller of two symbols, or of a symbol and a number."""
-    return binary("_Minimum", left, right)
+    return of_two("_Minimum", left, right)
 
 
-def pow(base: Any, exp: Any) -> Symbol:
+def pow(base: Any, exp: Any) -> Any:
     """`base` to the power `exp`; one of them may be a number."""
-    return binary("_Power", base, exp)
+    return of_two("_Power", base, exp)
 
 
 power = pow
 
 
-def hypot(left: Any, right: Any) -> Symbol:
+def hypot(left: Any, right: Any) -> Any:
     """The length of vectors of two components; one of them may be a number."""
-    return binary("_Hypot", left, right)
+    return of_two("_Hypot", left, right)
 
 
 def zeros(shape: Any, dtype: str | None = None, **more: Any) -> Symbol:
@@ -250,6 +263,7 @@ class Random:
 
 random = Random()
 contrib, linalg = Prefixed("_contrib_"), Prefixed("_linalg_")
+op = _internal = Prefixed("")
 
 __all__ = [
     "Group", "Variable", "arange", "contrib", "eye", "full", "group", "histogram", "hypot", "linalg", "linspace",

@@ -67,9 +67,6 @@ class NDArray(Held):
                 return self.operate(name, number, self)
         return getattr(ufunc, method)(*map(bare, inputs), **{k: bare(x) for k, x in named.items()})
 
-    def __array_function__(self, function: Any, types: Any, inputs: Any, named: Any) -> Any:
-        return function(*map(bare, inputs), **{k: bare(x) for k, x in named.items()})
-
     def __reduce__(self) -> Any:
         return as_ndarray, (self.asnumpy(),)
 

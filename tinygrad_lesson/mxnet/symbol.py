@@ -91,11 +91,6 @@ class Symbol(Asked, Spelled, Displayed):
             return f"<Symbol {shown(self.name)}>"
         return f"<Symbol group [{listed(edge.node.name for edge in self.heads)}]>"
 
-    def __bool__(self) -> bool:
-        raise DTypeError(
-            "a Symbol has no truth value: it is an expression without numbers; bind it and compare those"
-        )
-
     # Attributes.
 
     def attr(self, key: str) -> str | None:
@@ -111,6 +106,17 @@ class Symbol(Asked, Spelled, Displayed):
         """The attributes of every node that has some."""
         found = {node.name: with_plain_names(node.label.attributes) for node in self.nodes}
         return {name: attributes for name, attributes in found.items() if attributes}
+
+    def _set_attr(self, **attributes: str) -> None:
+        """Write attributes that are no operator's at the head node, for all symbols that have it."""
+        node = self.heads[0].node
+        node.label.attributes.update({wrapped(key): as_text(value) for key, value in attributes.items()})
+
+    def _gen_atomic_symbol(self) -> Symbol:
+        """The operator of the head node alone, with variables for its inputs."""
+        label = self.heads[0].node.label
+        own = {key: text for key, text in label.attributes.items() if not is_wrapped(key)}
+        return apply(label.mxnet_op, name=label.name, **own)
 
     # Binding.
 

@@ -20,8 +20,13 @@ from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.namespace import array_namespace
 from tinygrad_lesson.engine.op import Op, attr, declares
+<<<<<<< HEAD
 from tinygrad_lesson.engine.shapes import show, size_of
 from tinygrad_lesson.ops.movement import batch_first, batch_last, turned
+=======
+from tinygrad_lesson.engine.shapes import merge, show, size_of
+from tinygrad_lesson.ops.movement import Transpose
+>>>>>>> 4e63acabc528c7df7a9e4302aed1a9ca74cd5445
 from tinygrad_lesson.ops.nn import BatchNorm
 
 
@@ -454,6 +459,17 @@ class Convolution(Dilated):
     def shape(self, data, weight, bias=None):
         batch, _, *space = self.slid(data)
         return (batch, self.num_filter, *space)
+
+    def complete(self, shapes, results):
+        """The batch follows from the result, and the image along each axis where windows lie side by side."""
+        data, y = shapes[0], results[0]
+        if data is not None and y is not None and len(data) == len(y) and None in data:
+            space = [
+                n + w.extent - 1 - 2 * w.pad if n is not None and w.stride == 1 else None
+                for n, w in zip(y[2:], self.windows(data), strict=True)
+            ]
+            shapes = [merge(data, (y[0], None, *space)), *shapes[1:]]
+        return super().complete(shapes, results)
 
     def forward(self, xp, data, weight, bias=None):
         F, rank = array_namespace(xp), data.ndim

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -259,6 +260,16 @@ class Split(Op):
         middle = () if self.squeeze_axis else (size,)
         part = (*x[:axis], *middle, *x[axis + 1 :])
         return part if self.num_outputs == 1 else (part,) * self.num_outputs
+
+    def complete(self, shapes, results):
+        """What is known of any part holds for all of them, and says what `x` is."""
+        part = functools.reduce(merge, results)
+        if part is not None:
+            axis = normalize_axis(self.axis, len(part) + self.squeeze_axis)
+            size = 1 if self.squeeze_axis else part[axis]
+            size = None if size is None else size * self.num_outputs
+            shapes = [merge(shapes[0], (*part[:axis], size, *part[axis + (not self.squeeze_axis) :]))]
+        return super().complete(shapes, results)
 
     def forward(self, xp, x):
         parts = xp.split(x, self.num_outputs, axis=self.axis)

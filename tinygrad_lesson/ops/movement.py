@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from tinygrad_lesson.engine.backprop import unbroadcast
@@ -10,7 +12,7 @@ from tinygrad_lesson.engine.dtypes import copied, in_type
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import Op, attr
-from tinygrad_lesson.engine.shapes import broadcast, normalize_axis, reshaped, show, size_of
+from tinygrad_lesson.engine.shapes import broadcast, merge, normalize_axis, reshaped, show, size_of
 
 
 class Movement(Op):
@@ -43,6 +45,39 @@ class Identity(Op):
     @classmethod
     def sample(cls, draw):
         return cls(), {"x": draw.array(draw.shape())}
+
+
+@op
+class IdentityLike(Op):
+    """A copy of `x`, whose shape is that of `like`: what is known of either shape holds for both."""
+
+    analytic = True
+    fits = True
+
+    def shape(self, x, like):
+        return merge(x, like)
+
+    def complete(self, shapes, results):
+        """One shape for all three."""
+        same = functools.reduce(merge, (*shapes, *results))
+        return [same, same], [same]
+
+    def dtype(self, x, like):
+        return x
+
+    def forward(self, xp, x, like, out=None):
+        return copied(xp, x, out)
+
+    def vjp(self, F, g, y, x, like):
+        return g, None
+
+    def rewrite(self, F, shapes, x, like):
+        return x
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape()
+        return cls(), {"x": draw.array(shape), "like": draw.array(shape)}
 
 
 @op

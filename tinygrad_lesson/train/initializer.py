@@ -110,7 +110,8 @@ class Initializer:
             name.global_init = name.global_init or self
             attribute = name.attrs.get("__init__") or None
         if attribute:
-            from_attribute(attribute)._fill(name, array, generator)
+            described = name if isinstance(name, InitDesc) else InitDesc(name, global_init=self)
+            from_attribute(attribute)._fill(described, array, generator)
         elif name.endswith("weight"):
             self._fill(name, array, generator)
         elif name.endswith(BY_ATTRIBUTE) and isinstance(name, InitDesc):

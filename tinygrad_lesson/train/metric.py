@@ -361,6 +361,10 @@ def _classes(
     ):  # a label for each place behind the classes
         scores, labels = np.moveaxis(scores, 1, -1).reshape(-1, columns[0]), labels.reshape(-1)
         columns[1] = 1
+    if labels.ndim > 1 and len(scores) == labels.size != len(
+        labels
+    ):  # a row for each label, in any order of axes
+        labels, columns[1] = labels.reshape(-1), 1
     for what, classes in (("predicted", scores), ("true", labels)):
         if classes.ndim not in (1, 2):
             raise ShapeError(f"{what} classes are {classes.shape}, expected (rows,) or (rows, kinds)")

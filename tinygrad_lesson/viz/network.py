@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import graphviz
 
-from tinygrad_lesson.engine.errors import DTypeError
+from tinygrad_lesson.engine.errors import DTypeError, listed
 from tinygrad_lesson.engine.infer import infer_shapes
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.viz.architecture import PARAMETER_ENDINGS
@@ -43,7 +44,14 @@ def plot_network(
     if not isinstance(symbol, Symbol):
         raise DTypeError(f"plot_network: expected a Symbol, not {symbol!r}")
     order = symbol.nodes
-    shapes = infer_shapes(order, symbol.given_shapes((), shape)) if shape else {}
+    leaves = [n.name for n in order if n.is_variable]
+    twice = sorted({name for name in leaves if leaves.count(name) > 1})
+    if twice:
+        told = (
+            "There are multiple variables with the same name in your graph, this may result in cyclic graph"
+        )
+        warnings.warn(f"{told}: {listed(twice)}", stacklevel=2)
+    shapes = infer_shapes(order, symbol.given_shapes((), shape)) if shape and not twice else {}
     hidden = {n for n in order if hide_weights and n.op is None and n.name.endswith(PARAMETER_ENDINGS)}
     boxes = boxes_of(symbol.heads, Known(shapes), hidden)
     drawing = draw_boxes(boxes, title, expand=expand, legend=False, direction="BT", form=save_format)

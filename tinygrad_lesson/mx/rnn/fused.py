@@ -12,11 +12,49 @@ from tinygrad_lesson.engine.errors import AttributeValueError, GraphError
 from tinygrad_lesson.mx.ndarray import NDArray, array
 from tinygrad_lesson.mx.rnn.cells import BaseRNNCell, GRUCell, LSTMCell, RNNCell, RNNParams, Start
 from tinygrad_lesson.mx.rnn.stacked import BidirectionalCell, DropoutCell, SequentialRNNCell
+from tinygrad_lesson.mxnet.ndarray import as_ndarray
 from tinygrad_lesson.mxnet.symbol import Symbol
+from tinygrad_lesson.train.initializer import INITIALIZERS, InitDesc, Initializer, create
 
 GATES = {
     "rnn_relu": ("",), "rnn_tanh": ("",), "lstm": LSTMCell._gates, "gru": GRUCell._gates,
 }  # fmt: skip
+
+
+class FusedRNN(Initializer):
+    """First values of all parameters of a `FusedRNNCell`, each by its own name, as if the cell were unfused.
+
+    `init` is the initializer that gives them, also as text; None for that of the network. With lstm the bias of the
+    forget gates is `forget_bias`.
+
+    Source
+        MXNet 1.9, ``mx.init.FusedRNN``.
+    """
+
+    def __init__(
+        self, init: Any, num_hidden: int, num_layers: int, mode: str, bidirectional: bool = False,
+        forget_bias: float = 1.0,
+    ) -> None:  # fmt: skip
+        self.rule = create(init) if isinstance(init, str) else init
+        super().__init__(
+            init=None if self.rule is None else self.rule.dumps(), num_hidden=num_hidden, num_layers=num_layers,
+            mode=mode, bidirectional=bidirectional, forget_bias=forget_bias,
+        )  # fmt: skip
+
+    def _init_weight(self, name: str, array: Any) -> None:
+        """Fill the one array."""
+        settings = {key: value for key, value in self._kwargs.items() if key != "init"}
+        cell, rule = FusedRNNCell(**settings, prefix=""), self.rule or name.global_init  # type: ignore[attr-defined]
+        parts = cell.unpack_weights({"parameters": as_ndarray(np.asarray(array))})
+        for part, values in parts.items():
+            if part.endswith("_f_bias") and cell._mode == "lstm":
+                values[:] = cell._forget_bias
+            else:
+                rule(InitDesc(part, global_init=rule), values)
+        array[:] = cell.pack_weights(parts)["parameters"]
+
+
+INITIALIZERS["fusedrnn"] = FusedRNN
 
 
 class FusedRNNCell(BaseRNNCell):
@@ -38,7 +76,8 @@ class FusedRNNCell(BaseRNNCell):
         self._bidirectional, self._dropout, self._get_next_state = bidirectional, dropout, get_next_state
         self._forget_bias = forget_bias
         self._directions = ["l", "r"] if bidirectional else ["l"]
-        self._parameter = self._params.get("parameters")
+        first = FusedRNN(None, num_hidden, num_layers, mode, bidirectional, forget_bias)
+        self._parameter = self._params.get("parameters", init=first)
 
     @property
     def state_info(self) -> list[dict[str, Any]]:

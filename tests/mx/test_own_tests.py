@@ -1,0 +1,175 @@
+"""What MXNet's own tests ask for beside operators: sizes that are not known, what only arrays have, helpers of tests."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from tinygrad_lesson import mx
+from tinygrad_lesson.errors import ShapeError
+from tinygrad_lesson.mx import test_utils as t
+
+X = mx.sym.Variable("x")
+
+
+def test_under_np_shape_an_unknown_size_is_minus_1_and_an_unknown_shape_none():
+    y = mx.sym.transpose(X, axes=(0, 2, 1))
+    assert y.infer_shape_partial(x=(0, 3, 4))[1] == [(0, 4, 3)]
+    with mx.np_shape():
+        assert mx.is_np_shape()
+        assert y.infer_shape_partial(x=(-1, 3, 4))[1] == [(-1, 4, 3)]
+        assert y.infer_shape_partial()[1] == [None]
+        assert y.infer_shape(x=(0, 3, 4))[1] == [(0, 4, 3)]
+        assert y.infer_shape(x=(-1, 3, 4)) == (None, None, None)
+        with mx.np_shape(False):
+            assert y.infer_shape_partial()[1] == [()]
+    assert not mx.is_np_shape()
+    assert mx.util.use_np_shape(mx.is_np_shape)()
+    assert mx.set_np_shape(True) is False
+    assert mx.set_np_shape(False) is True
+    with pytest.raises(ShapeError, match="0 for an unknown one"):
+        y.infer_shape(x=(-1, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "name", ["asnumpy", "asscalar", "backward", "detach", "as_in_context", "copy", "wait_to_read", "__bool__"]
+)
+def test_what_only_arrays_have_is_refused_by_a_symbol(name):
+    with pytest.raises(mx.base.NotImplementedForSymbol, match="<Symbol x>: a Symbol is an expression"):
+        getattr(X, name)()
+
+
+def test_sizes_are_learnt_from_a_part_of_a_split():
+    a = mx.sym.Variable("a", shape=(0, 15, 0))
+    total = mx.sym.SliceChannel(a, num_outputs=3)[1] + mx.sym.Variable("c", shape=(3, 5, 2))
+    assert total.infer_shape()[0] == [(3, 15, 2), (3, 5, 2)]
+    a = mx.sym.Variable("a", shape=(0, 10))
+    total = mx.sym.SliceChannel(a, num_outputs=10, axis=1, squeeze_axis=True)[1] + mx.sym.Variable(
+        "c", shape=(5,)
+    )
+    assert total.infer_shape()[0] == [(5, 10), (5,)]
+
+
+def test_an_image_is_learnt_from_a_convolution_where_windows_lie_side_by_side():
+    a = mx.sym.Variable("a", shape=(0, 10, 0, 0))
+    made = {"num_filter": 21, "kernel": (3, 3), "dilate": (2, 1), "pad": (2, 1)}
+    total = mx.sym.Convolution(a, **made) + mx.sym.Variable("c", shape=(5, 21, 32, 30))
+    assert total.infer_shape()[0][0] == (5, 10, 32, 30)
+    total = mx.sym.Convolution(a, **made, stride=(2, 1)) + mx.sym.Variable("c", shape=(5, 21, 32, 30))
+    assert total.infer_shape_partial()[0][0] == (5, 10, 0, 30)
+
+
+def test_a_shape_is_learnt_from_the_right_hand_side():
+    w, shift = mx.sym.Variable("weight"), mx.sym.Variable("shift", shape=(1,))
+    wt = mx.sym._internal._identity_with_attr_like_rhs(mx.sym.broadcast_add(w, shift), w)
+    net = mx.sym.FullyConnected(mx.sym.Variable("data"), weight=wt, num_hidden=11, no_bias=True)
+    assert dict(zip(net.list_arguments(), net.infer_shape(data=(7, 100))[0], strict=True))["weight"] == (
+        11,
+        100,
+    )
+
+
+def test_types_that_are_not_known_are_none():
+    net = mx.sym.FullyConnected(X, num_hidden=2)
+    assert net.infer_type_partial() == ([None] * 3, [None], [])
+    assert net.infer_type_partial(x="float64")[0] == [np.float64] * 3
+
+
+def test_functions_of_two_numbers_give_one():
+    assert (mx.sym.pow(2, 3), mx.sym.maximum(2, 3), mx.sym.minimum(2, 3), mx.sym.hypot(3, 4)) == (8, 3, 2, 5)
+
+
+def test_the_head_alone_has_variables_for_inputs():
+    net = mx.sym.FullyConnected(mx.sym.relu(X), num_hidden=2, name="fc", attr={"__mood__": "happy"})
+    assert net._gen_atomic_symbol().list_arguments() == ["fc_data", "fc_weight", "fc_bias"]
+    net._set_attr(mood="calm")
+    assert net.attr("mood") == "calm"
+
+
+def test_memory_is_told_before_the_first_run():
+    square = X
+    for _ in range(5):
+        square = square * square
+
+    def taken(net, **named):
+        text = net.simple_bind(mx.cpu(), x=(10, 3, 256, 256), **named).debug_str()
+        return int(text.rpartition("Total ")[2].split()[0])
+
+    assert taken(square) > taken(square, grad_req="null")
+    assert taken(mx.sym.stop_gradient(square)) == taken(square, grad_req="null")
+
+
+def test_a_picture_of_two_variables_of_one_name_warns():
+    one, two = (mx.sym.FullyConnected(x, name="fc", num_hidden=3) for x in (X, mx.sym.relu(X)))
+    with pytest.warns(
+        UserWarning, match="multiple variables with the same name in your graph.*: fc_bias, fc_weight"
+    ):
+        mx.viz.plot_network(one + two, shape={"x": (2, 3)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mx.viz.plot_network(one, shape={"x": (2, 3)})
+
+
+def test_all_parameters_of_a_fused_cell_get_their_first_values():
+    """The numbers are MXNet 1.9.1's, after the same seed."""
+    cell = mx.rnn.FusedRNNCell(
+        3, num_layers=2, mode="lstm", prefix="lstm_", forget_bias=2.0, bidirectional=True
+    )
+    outputs, _ = cell.unroll(4, mx.sym.var("data"), layout="NTC", merge_outputs=True)
+    net = mx.sym.LinearRegressionOutput(mx.sym.sum(outputs, axis=(1, 2)), name="lro")
+    mx.random.seed(3)
+    module = mx.mod.Module(net, label_names=["lro_label"])
+    module.bind([("data", (2, 4, 5))], [("lro_label", (2,))])
+    module.init_params(mx.init.Xavier())
+    packed = module.get_params()[0]
+    first = packed["lstm_parameters"].asnumpy()
+    np.testing.assert_allclose(first[:4], [0.14774781, -0.13569313, -0.10151362, -0.29873174], rtol=1e-7)
+    np.testing.assert_allclose(first.sum(), 46.289467, rtol=1e-6)
+    assert cell.unpack_weights(packed)["lstm_l0_i2h_f_bias"].asnumpy().tolist() == [2, 2, 2]
+    told = mx.init.FusedRNN(mx.init.Uniform(0.1), 3, 1, "gru").dumps()
+    assert told == (
+        '["fusedrnn", {"init": "[\\"uniform\\", {\\"scale\\": 0.1}]", "num_hidden": 3, "num_layers": 1, '
+        '"mode": "gru", "bidirectional": false, "forget_bias": 1.0}]'
+    )
+
+
+def test_numpys_functions_that_call_a_method_give_an_array_of_mxnet():
+    a = mx.nd.array([[0.3, 0.7], [0, 1]])
+    assert isinstance(np.argmax(a, axis=1), mx.nd.NDArray)
+    assert isinstance(np.sum(a), mx.nd.NDArray)
+    assert np.concatenate([a, a]).shape == (4, 2)
+
+
+def test_a_row_of_scores_for_each_label_of_two_axes():
+    metric = mx.metric.create("acc")
+    scores = mx.nd.array([[0.3, 0.7], [0, 1.0], [0.4, 0.6], [0.8, 0.2], [0.3, 0.5], [0.6, 0.4]])
+    metric.update([mx.nd.array([[0, 1, 1], [1, 0, 1]])], [scores])
+    assert metric.get() == ("accuracy", 2 / 6)
+
+
+def test_random_numbers_are_told_from_others():
+    rng = np.random.default_rng(0)
+    buckets, probs = t.gen_buckets_probs_with_ppf(lambda q: q * 2 - 1, 5)
+    np.testing.assert_allclose(buckets, [(-1 + 0.4 * i, -0.6 + 0.4 * i) for i in range(5)])
+    even = lambda n: rng.uniform(-1, 1, n)  # noqa: E731
+    t.verify_generator(even, buckets, probs, nsamples=10_000)
+    with pytest.raises(AssertionError, match="0 of 5 times"):
+        t.verify_generator(lambda n: rng.normal(0, 0.5, n), buckets, probs, nsamples=10_000)
+    p, hits, expected = t.chi_square_check(lambda n: rng.integers(0, 2, n), [0, 1], [0.5, 0.5], nsamples=1000)
+    assert 0 < p < 1
+    assert hits.sum() == expected.sum() == 1000
+    assert t.mean_check(lambda n: rng.normal(3, 2, n), 3, 2, alpha=1e-6, nsamples=10_000)
+    assert not t.mean_check(lambda n: rng.normal(3, 2, n), 3.2, 2, nsamples=10_000)
+    assert t.var_check(lambda n: rng.normal(3, 2, n), 2, alpha=1e-6, nsamples=10_000)
+    assert not t.var_check(lambda n: rng.normal(3, 2, n), 2.2, nsamples=10_000)
+
+
+def test_helpers_of_tests():
+    x = np.arange(6.0).reshape(2, 3)
+    assert t.assign_each(x, lambda n: n + 1).tolist() == (x + 1).tolist()
+    assert t.assign_each2(x, x, lambda a, b: a * b).tolist() == (x * x).tolist()
+    once = t.DummyIter(mx.io.NDArrayIter(x, batch_size=1))
+    assert next(once).data[0] is next(once).data[0]
+    assert t.check_speed(mx.sym.relu(X), N=1, x=(2, 3)) > 0
+    with pytest.raises(NotImplementedError, match=r"mx.test_utils.get_mnist is not here"):
+        t.get_mnist()
