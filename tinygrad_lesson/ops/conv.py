@@ -20,13 +20,8 @@ from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.namespace import array_namespace
 from tinygrad_lesson.engine.op import Op, attr, declares
-<<<<<<< HEAD
-from tinygrad_lesson.engine.shapes import show, size_of
-from tinygrad_lesson.ops.movement import batch_first, batch_last, turned
-=======
 from tinygrad_lesson.engine.shapes import merge, show, size_of
-from tinygrad_lesson.ops.movement import Transpose
->>>>>>> 4e63acabc528c7df7a9e4302aed1a9ca74cd5445
+from tinygrad_lesson.ops.movement import batch_first, batch_last, turned
 from tinygrad_lesson.ops.nn import BatchNorm
 
 
