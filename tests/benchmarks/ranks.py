@@ -107,9 +107,10 @@ def mnist_rows(batch=128, batches=40):
     return tl.NDArrayIter(rng.random(shape, dtype=np.float32), rng.integers(0, 10, shape[0]), batch)
 
 
-def one_exchange(ranks, executor, updater):
+def one_exchange(ranks, executor, updater, monitor):
     """What a step costs besides its calculations."""
-    ranks.exchange(executor)
+    ranks.exchange(executor, monitor)
+    monitor.batches.clear()
     ranks.updated(updater)
 
 
@@ -123,10 +124,10 @@ def time_exchange():
         parts.iter_next()
         made.ranks = Ranks(world, parts)
         executor = made.bind_training(parts.value())
-        updater, _ = made.start(executor)
+        updater, monitor = made.start(executor)
         buffer = next(iter(executor.flat_gradients.buffers.values()))
         acts = [
-            functools.partial(one_exchange, made.ranks, executor, updater),
+            functools.partial(one_exchange, made.ranks, executor, updater, monitor),
             functools.partial(world.comm.Allreduce, world.in_place, np.zeros_like(buffer)),
         ]
         best = [np.inf, np.inf]

@@ -434,14 +434,15 @@ class FeedForward:
                 executor.forward(is_train=True, **batch)
                 executor.backward()
                 if self.ranks is not None:
-                    self.ranks.exchange(executor)
+                    self.ranks.exchange(executor, monitor)
                 losses.append(float(executor.outputs_now[0].mean(dtype=float)))
                 if not math.isfinite(losses[-1]):
                     refuse_loss(executor, np.array(losses[-1:]), number, epoch, number - 1)
                 updater.step()
-                if self.ranks is not None:
+                if self.ranks is None:
+                    monitor.batch()
+                else:
                     self.ranks.updated(updater)
-                monitor.batch()
                 history.steps += 1
             for callback in callbacks:
                 callback(BatchEndParam(epoch, number, None, locals()))

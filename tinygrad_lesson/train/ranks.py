@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson import parallel
-from tinygrad_lesson.arrays import on_host
+from tinygrad_lesson.arrays import module_of, on_host
 from tinygrad_lesson.engine.errors import BindError, DTypeError, ShapeError
 from tinygrad_lesson.engine.graph import Edge, Node, outputs_of
 from tinygrad_lesson.engine.infer import infer_shapes
@@ -88,17 +88,25 @@ class SharedMonitor(GradientMonitor):
         whole = world.part(gradients.size)
         self.own: list[slice] = []
         places: list[int] = []
-        for place, part in enumerate([part for name, part in segments.items() if name in self.names]):
+        for place, part in enumerate(segments.values()):
             end = min(part.stop, whole.stop)
             for start in range(max(part.start, whole.start), end, BLOCK):
                 self.own.append(slice(start, min(start + BLOCK, end)))
                 places.append(place)
         self.places = np.array(places, np.intp)
+        self.ones = module_of(gradients).ones(
+            BLOCK, gradients.dtype
+        )  # a product with these is the fastest sum
 
-    def batch(self) -> None:
-        """Note this part of the gradients as they are now."""
-        sums = [float(np.abs(self.gradients[x], self.scratch[: x.stop - x.start]).sum()) for x in self.own]
-        self.batches.append(np.bincount(self.places, sums, len(self.names)) / self.sizes[self.wanted])
+    def batch(self, others: Sequence[np.ndarray] = ()) -> None:
+        """Note this part of the gradients; those of `others` are added to it first, block by block."""
+        sums = []
+        for x in self.own:
+            mine, sizes = self.gradients[x], self.scratch[: x.stop - x.start]
+            for other in others:
+                np.add(mine, other[x], out=mine)
+            sums.append(float(np.abs(mine, out=sizes).dot(self.ones[: sizes.size])))
+        self.batches.append((np.bincount(self.places, sums, len(self.sizes)) / self.sizes)[self.wanted])
 
 
 class Ranks:
@@ -186,17 +194,16 @@ class Ranks:
         executor.move(self.parameters, gradient)
         updater.move(gradient, kept, self.world.part(weight.size))
 
-    def exchange(self, executor: Executor) -> None:
-        """Add up the gradients of all ranks; where they share memory, the part that this rank updates."""
+    def exchange(self, executor: Executor, monitor: SharedMonitor) -> None:
+        """Add up the gradients of all ranks and note them; of shared memory, the part that this rank updates."""
+        others: list[np.ndarray] = []
         if self.gradients is None:
             for buffer in executor.flat_gradients.buffers.values():
                 self.world.sum(buffer)
-            return
-        self.world.meet()
-        own, part = self.gradients[self.world.rank], self.world.part(self.parameters.size)
-        for i, other in enumerate(self.gradients):
-            if i != self.world.rank:
-                np.add(own[part], other[part], out=own[part])
+        else:
+            self.world.meet()
+            others = [x for i, x in enumerate(self.gradients) if i != self.world.rank]
+        monitor.batch(others)
 
     def updated(self, updater: Any) -> None:
         """Show the others what this rank has updated, and wait for what they have.
