@@ -194,7 +194,7 @@ class Ranks:
         executor.move(self.parameters, gradient)
         updater.move(gradient, kept, self.world.part(weight.size))
 
-    def exchange(self, executor: Executor, monitor: SharedMonitor) -> None:
+    def exchange(self, executor: Executor, monitor: Any) -> None:
         """Add up the gradients of all ranks and note them; of shared memory, the part that this rank updates."""
         others: list[np.ndarray] = []
         if self.gradients is None:
