@@ -29,6 +29,40 @@ def squared_distance(center: Contracted, v: Contracted) -> Contracted:
     return (v - center) * (v - center)
 
 
+class Panel:
+    """As many columns of matrices with m rows and n columns, all of them dense, as a vector has lanes."""
+
+    def __init__(self, memory: Memory, kind: str, number: Any, m: Any, n: Any) -> None:
+        b, size = memory.builder, I64(itemsize(kind))
+        first = b.mul(number, I64(memory.lanes))
+        self.memory, self.kind, self.rows, self.width = memory, kind, m, b.mul(n, size)
+        self.mask, self.beyond = memory.first(b.sub(n, first)), b.mul(first, size)
+
+    def place(self, offset: Any, row: Any) -> Any:
+        """Where it begins in a row of the matrix at `offset`."""
+        return self.memory.builder.add(self.memory.at(offset, row, self.width), self.beyond)
+
+    def read(self, offset: Any, row: Any = NOUGHT) -> Contracted:
+        """What lies there."""
+        value = self.memory.load(self.place(offset, row), self.kind, self.mask)
+        return Contracted(self.memory.builder, value)
+
+    def write(self, offset: Any, value: Contracted, row: Any = NOUGHT) -> None:
+        """Leave it there."""
+        self.memory.store(self.place(offset, row), value.value, self.kind, self.mask)
+
+    def average(self, x: Any, term: Callable[[Contracted], Contracted]) -> Contracted:
+        """The mean of a term over the rows of the matrix at `x`."""
+        b, m, total = self.memory.builder, self.rows, Total(self.memory, self.kind)
+        with loop(b, b.udiv(b.add(m, I64(BLOCK - 1)), I64(BLOCK))) as block:
+            begin = b.mul(block, I64(BLOCK))
+            with loop(b, smaller(b, b.sub(m, begin), I64(BLOCK))) as row:
+                total.add(term(self.read(x, b.add(begin, row))).value)
+            total.collect()
+        count = splat(b, b.uitofp(m, IN_MEMORY[self.kind]), self.memory.lanes)
+        return Contracted(b, b.load(total.total)) / Contracted(b, count)
+
+
 def batch_norm(
     builder: Any, base: Any, words: Any, step: Any, kind: str, is_train: bool, fixed: bool, positive: bool
 ) -> None:
@@ -39,46 +73,24 @@ def batch_norm(
     """
     b, memory = builder, Memory(builder, base, words, lanes_of(kind))
     x, gamma, beta, mean, inverse, o, new_mean, new_var, settings, old_mean, old_var, m, n = memory.take(13)
-    size, lanes = I64(itemsize(kind)), I64(memory.lanes)
-    eps, momentum = (
-        Contracted(b, memory.number(b.add(settings, I64(i * itemsize(kind))), kind)) for i in (0, 1)
-    )
-    count = Contracted(b, splat(b, b.uitofp(m, IN_MEMORY[kind]), memory.lanes))
-    width = b.mul(n, size)
-    with loop(b, b.udiv(b.add(n, I64(memory.lanes - 1)), lanes)) as panel:
-        first = b.mul(panel, lanes)
-        mask, j = memory.first(smaller(b, b.sub(n, first), lanes)), b.mul(first, size)
-
-        def read(offset: Any, row: Any = NOUGHT, j: Any = j, mask: Any = mask) -> Contracted:
-            return Contracted(b, memory.load(b.add(memory.at(offset, row, width), j), kind, mask))
-
-        def write(offset: Any, value: Contracted, row: Any = NOUGHT, j: Any = j, mask: Any = mask) -> None:
-            memory.store(b.add(memory.at(offset, row, width), j), value.value, kind, mask)
-
-        def average(term: Callable[[Contracted], Contracted], read: Any = read) -> Contracted:
-            """The mean over the rows."""
-            total = Total(memory, kind)
-            with loop(b, b.udiv(b.add(m, I64(BLOCK - 1)), I64(BLOCK))) as block:
-                begin = b.mul(block, I64(BLOCK))
-                with loop(b, smaller(b, b.sub(m, begin), I64(BLOCK))) as row:
-                    total.add(term(read(x, b.add(begin, row))).value)
-                total.collect()
-            return Contracted(b, b.load(total.total)) / count
-
+    places = settings, memory.further(settings, itemsize(kind))
+    eps, momentum = (Contracted(b, memory.number(at, kind)) for at in places)
+    with loop(b, b.udiv(b.add(n, I64(memory.lanes - 1)), I64(memory.lanes))) as number:
+        panel = Panel(memory, kind, number, m, n)
         if is_train:
-            center = average(lambda v: v)
-            spread = average(functools.partial(squared_distance, center))
+            center = panel.average(x, lambda v: v)
+            spread = panel.average(x, functools.partial(squared_distance, center))
             for new, before, value in ((new_mean, old_mean, center), (new_var, old_var, spread)):
-                write(new, read(before) * momentum + value * (1.0 - momentum))
+                panel.write(new, panel.read(before) * momentum + value * (1.0 - momentum))
         else:
-            center, spread = read(old_mean), read(old_var)
-            write(new_mean, center)
-            write(new_var, spread)
+            center, spread = panel.read(old_mean), panel.read(old_var)
+            panel.write(new_mean, center)
+            panel.write(new_var, spread)
         deviation = (spread + eps).called("sqrt")
         ones = 1.0 / deviation
-        write(mean, center)
-        write(inverse, ones)
-        scale, shift = ones if fixed else read(gamma) / deviation, read(beta)
+        panel.write(mean, center)
+        panel.write(inverse, ones)
+        scale, shift = ones if fixed else panel.read(gamma) / deviation, panel.read(beta)
         with loop(b, m) as row:
-            value = (read(x, row) - center) * scale + shift
-            write(o, relu(value) if positive else value, row)
+            value = (panel.read(x, row) - center) * scale + shift
+            panel.write(o, relu(value) if positive else value, row)
