@@ -50,9 +50,8 @@ class Case:
     """One input whose gradient is wrong: Jacobians by rule and by differences, and what is around them.
 
     Shapes
-        analytic, numeric, error, wrong (rows, columns). `outputs` is the one shape of the results if the
-        rows are all their elements in order; `columns` are numbers of elements of the input, None for
-        directions.
+        analytic, numeric, error, wrong (rows, columns). `outputs` is the one shape of the results if the rows are all
+        their elements in order; `columns` are numbers of elements of the input, None for directions.
     """
 
     name: str

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.check.subject import executor_of, repeatable
+from tinygrad_lesson.check.report import element_at
+from tinygrad_lesson.check.subject import as_tuple, executor_of, repeatable
 from tinygrad_lesson.eager.apply import apply
 from tinygrad_lesson.eager.operators import sweep
 from tinygrad_lesson.eager.recording import recording
@@ -34,16 +35,12 @@ def eager(op: Op, arrays: Sequence[np.ndarray], g: Sequence[np.ndarray] | None) 
     wanted, names = learnable(op, arrays), op.name_inputs(len(arrays))
     with repeatable(), recording(True), np.errstate(all="ignore"):
         tensors = [Tensor(x, requires_grad=i in wanted) for i, x in enumerate(arrays)]
-        y = apply(op, tensors)
-        results = y if isinstance(y, tuple) else (y,)
+        results = as_tuple(apply(op, tensors))
         found = {f"output {i}": t.numpy() for i, t in enumerate(results)}
         if g is not None:
             heads = [(t, gi) for t, gi in zip(results, g, strict=True) if t.requires_grad]
-            gradients = sweep(heads, [tensors[i] for i in wanted])
-            found |= {
-                f"gradient of {names[i]}": np.zeros_like(arrays[i]) if x is None else np.asarray(x)
-                for i, x in zip(wanted, gradients, strict=True)
-            }
+            for i, x in zip(wanted, sweep(heads, [tensors[i] for i in wanted]), strict=True):
+                found[f"gradient of {names[i]}"] = np.zeros_like(arrays[i]) if x is None else np.asarray(x)
     count = len(arrays) - len(op.states)
     return found | {f"new {names[i]}": tensors[i].numpy() for i in range(count, len(arrays))}
 
@@ -81,16 +78,9 @@ def assert_faces_agree(op: Op, arrays: Sequence[np.ndarray], g: Sequence[np.ndar
 
 
 def assert_close(
-    found: Any,
-    expected: Any,
-    what: str,
-    whose: str = "expected",
-    *,
-    rtol: float | None = None,
-    atol: float | None = None,
-    equal_nan: bool = True,
-    by_largest: bool = False,
-) -> None:
+    found: Any, expected: Any, what: str, whose: str = "expected", *, rtol: float | None = None,
+    atol: float | None = None, equal_nan: bool = True, by_largest: bool = False,
+) -> None:  # fmt: skip
     """Refuse arrays that differ in shape, or by more than ``atol + rtol * |expected|``.
 
     Where one is not given, half of the digits must agree. `by_largest` measures `atol` by the largest element, as
@@ -110,14 +100,15 @@ def assert_close(
         if by_largest:
             atol *= max(1.0, float(np.max(size, where=np.isfinite(size), initial=0)))
         right = np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=equal_nan)
-        excess = np.abs(found - expected.astype(np.result_type(expected, float))) / np.maximum(
-            atol + rtol * size, 1e-300
-        )
-        excess = np.where(right, 0.0, np.nan_to_num(excess, nan=np.inf))
+        gap = np.abs(found - expected.astype(np.result_type(expected, float)))
+        excess = np.nan_to_num(gap / np.maximum(atol + rtol * size, 1e-300), nan=np.inf)
     if right.all():
         return
-    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), found.shape))
-    place, count = f" at {list(at)}" if found.ndim else "", int(np.count_nonzero(~right))
+    at, count = (
+        element_at(np.argmax(np.where(right, 0.0, excess)), found.shape),
+        int(np.count_nonzero(~right)),
+    )
+    place = f" at {list(at)}" if found.ndim else ""
     raise OpError(
         f"{what}{place} is {found[at]:.8g}, {whose} {expected[at]:.8g}; "
         f"{count} of {found.size} elements differ by more than {atol:.1g} + {rtol:.1g} * |expected|"

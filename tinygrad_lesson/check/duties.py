@@ -16,12 +16,20 @@ from tinygrad_lesson.check.compare import Rows, pulled
 from tinygrad_lesson.check.numeric import FLOOR, SAFETY
 from tinygrad_lesson.check.precision import ROUNDED, sensitivity
 from tinygrad_lesson.check.report import Entry, Report, element_at
-from tinygrad_lesson.check.subject import Arrays, Subject, as_tuple, is_loss, pull_back, repeatable
+from tinygrad_lesson.check.subject import (
+    Arrays,
+    Subject,
+    as_tuple,
+    is_loss,
+    pull_back,
+    recorded_nodes,
+    repeatable,
+)
 from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, AsTold
 from tinygrad_lesson.eager.tensor import results_of
 from tinygrad_lesson.engine.backprop import apply_vjp, backprop
 from tinygrad_lesson.engine.errors import LessonError, ShapeError
-from tinygrad_lesson.engine.graph import Node, ancestors
+from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.engine.tangents import is_smooth
@@ -49,15 +57,14 @@ def unsteady(subject: Subject, values: Arrays, rows: Rows, rule: Arrays, times: 
     """What differs in so many more runs on the same numbers, forward and backward; empty if nothing does."""
     if not all(alike(values, subject.value(subject.arrays)) for _ in range(times[0])):
         return "result"
-    again = (pulled(subject, subject.arrays, rows) for _ in range(times[1]))
-    return "" if all(alike(rule, found) for found in again) else "gradient"
+    steady = all(alike(rule, pulled(subject, subject.arrays, rows)) for _ in range(times[1]))
+    return "" if steady else "gradient"
 
 
 def alike(a: Sequence[Any], b: Sequence[Any]) -> bool:
     """Whether two lists of arrays are equal, not-a-number included."""
-    return all(
-        np.array_equal(x, y, equal_nan=np.asarray(x).dtype.kind in "fc") for x, y in zip(a, b, strict=True)
-    )
+    pairs = [(np.asarray(x), np.asarray(y)) for x, y in zip(a, b, strict=True)]
+    return all(np.array_equal(x, y, equal_nan=x.dtype.kind in "fc") for x, y in pairs)
 
 
 def written_forward(subject: Subject, tensors: Sequence[Any], results: Sequence[Any]) -> str:
@@ -71,19 +78,16 @@ def written_forward(subject: Subject, tensors: Sequence[Any], results: Sequence[
     for node in nodes:
         op = node.op
         assert op is not None
-        if op.random or op.states or alike_nearly(arrays_of(node), computed_again(node)):
+        if op.random or op.states:
+            continue
+        with repeatable(), np.errstate(all="ignore"):
+            again = as_tuple(op.forward(np, *[np.array(t.array) for t in node.inputs]))
+        if alike_nearly(arrays_of(node), again):
             continue
         takers = [repr(user.op) for user in nodes if any(edge.node is node for edge in user.inputs)]
         if takers:
             return f"{' or '.join(dict.fromkeys(takers))} writes into its input, the result of {op!r}"
     return ""
-
-
-def computed_again(node: Node) -> tuple[Any, ...]:
-    """What the op of a recorded node makes of copies of its inputs."""
-    assert node.op is not None
-    with repeatable(), np.errstate(all="ignore"):
-        return as_tuple(node.op.forward(np, *[np.array(t.array) for t in node.inputs]))
 
 
 def alike_nearly(a: Sequence[Any], b: Sequence[Any]) -> bool:
@@ -103,10 +107,10 @@ def written_backward(subject: Subject, tensors: Sequence[Any], results: Sequence
         pull_back([tensors[i] for i in subject.wanted], results, cotangents, watching.sweep)
     except Exception:  # it is raised again where gradients are looked at
         return ""
-    for node, what in watching.found:
-        rule = "the rule (vjp)" if node.op is subject.op else f"the rule (vjp) of {node.op!r}"
-        return f"{rule} writes into {what}"
-    return ""
+    if not watching.found:
+        return ""
+    node, what = watching.found[0]
+    return f"the rule (vjp){'' if node.op is subject.op else f' of {node.op!r}'} writes into {what}"
 
 
 class Watching(AsTold):
@@ -142,12 +146,6 @@ class Watching(AsTold):
     def sweep(self, heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any]) -> list[Any]:
         """A reverse sweep that looks on."""
         return backprop(self, heads, wrt, self.compare)
-
-
-def recorded_nodes(results: Sequence[Any]) -> list[Node]:
-    """The recorded nodes behind results."""
-    nodes = ancestors([y.node for y in results if y.node is not None])
-    return [node for node in nodes if node.op is not None]
 
 
 def arrays_of(node: Node) -> tuple[Any, ...]:
@@ -257,7 +255,7 @@ def forward_part(subject: Subject, report: Report, generator: np.random.Generato
 
     A rule has to do with tangents of all inputs, and with None for those that have none.
     """
-    for node in recorded_nodes(subject.recorded(subject.arrays)[1]):
+    for node in subject.graph():
         op: Any = node.op
         if op.jvp is None or not op.differentiable or op.is_loss:
             continue

@@ -12,7 +12,6 @@ import numpy as np
 from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.cause import Case, Other
 from tinygrad_lesson.check.compare import DETAIL, Block, Point, Rows, pulled, steps_for, unit_rows
-from tinygrad_lesson.check.duties import recorded_nodes
 from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.precision import jitter
 from tinygrad_lesson.check.subject import Subject
@@ -209,9 +208,9 @@ def by_rule(subject: Subject, cotangent: np.ndarray, operands: Sequence[Any], i:
 
 def unrecorded(subject: Subject, i: int) -> tuple[list[str], bool]:
     """Ops that take a constant which changes with input `i`, and whether the input is recorded elsewhere."""
-    nodes = recorded_nodes(subject.recorded(subject.arrays)[1])
+    nodes = subject.graph()
     moved = [x + 0.01 * (np.abs(x) + 0.1) if k == i else x for k, x in enumerate(subject.arrays)]
-    other = recorded_nodes(subject.recorded(moved)[1])
+    other = subject.graph(moved)
     cuts = []
     for a, b in zip(nodes, other, strict=False):
         if a.op != b.op:

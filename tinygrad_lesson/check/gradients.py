@@ -168,7 +168,7 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
 
     Each op is checked up to `order`.
     """
-    nodes = [node for node in subject.graph() if node.op is not None]
+    nodes = subject.graph()
     kinked: list[str] = []
     single = report.verdict == "float noise"
     quick, close = (Options(options.generator, full, single) for full in (False, None))
@@ -242,7 +242,7 @@ def called_at(graph: Callable[[], list[Node]], number: int) -> str:
     before = sys.getprofile()
     sys.setprofile(watch)
     try:
-        nodes = [node for node in graph() if node.op is not None]
+        nodes = graph()
     finally:
         sys.setprofile(before)
     return places.get(nodes[number], "") if number < len(nodes) else ""

@@ -176,11 +176,10 @@ def check_consistency(
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Outputs and gradients of `sym` under several settings against those of the most precise; the latter.
 
-    Each of `ctx_list` is a dict: the shape of each input by name, "ctx", "type_dict" (element types by
-    name), and "runner" for one runner ("numpy", "vm"); without it all that are installed take part.
-    `sym` may be a list, one symbol for each. Parameters are drawn, times `scale`, unless given. `tol` is
-    a number, or one by element type; by default half the digits. Without `raise_on_err` what differs is
-    printed.
+    Each of `ctx_list` is a dict: the shape of each input by name, "ctx", "type_dict" (element types by name), and
+    "runner" for one runner ("numpy", "vm"); without it all that are installed take part. `sym` may be a list, one
+    symbol for each. Parameters are drawn, times `scale`, unless given. `tol` is a number, or one by element type; by
+    default half the digits. Without `raise_on_err` what differs is printed.
 
     Errors
         OpError naming setting, array and worst element.

@@ -10,9 +10,9 @@ import numpy as np
 from tinygrad_lesson.check.compare import Rows, WrongShapeError, noise, pulled
 from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.report import Entry, Report, element_at
-from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, as_tuple, below_losses
+from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, as_tuple, below, recorded_nodes
 from tinygrad_lesson.engine.backprop import backprop
-from tinygrad_lesson.engine.graph import Node, ancestors
+from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.engine.kinds import Reduction
 from tinygrad_lesson.engine.op import Op
@@ -192,7 +192,7 @@ class Rough(World):
 
     def follow(self, tensors: Sequence[Any]) -> None:
         """Compute what `tensors` are made of, unless that is done."""
-        nodes = [n for n in ancestors([t.node for t in tensors if t.node is not None]) if n.op is not None]
+        nodes = recorded_nodes(tensors)
         if any(node not in self.values for node in nodes):
             self.values.clear()
             interpret(self, nodes)
@@ -245,8 +245,7 @@ def rounded_results(
     read: Callable[[list[np.ndarray]], list[np.ndarray]] = list,
 ) -> list[np.ndarray]:  # fmt: skip
     """How far what `read` makes of the results moves as all that is rounded on the way moves by parts of `reach`."""
-    results = subject.recorded(arrays)[1]
-    heads = below_losses(results) if subject.has_loss(arrays) else results
+    heads = [t for y in subject.recorded(arrays)[1] for t, _ in below(y)]
 
     def again() -> list[np.ndarray]:
         rough = Rough(shaking(reach, generator))

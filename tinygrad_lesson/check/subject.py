@@ -80,7 +80,7 @@ class Subject:
     def value(self, arrays: Arrays) -> list[np.ndarray]:
         """Results at `arrays`; in place of a loss what it is a loss of."""
         if self.has_loss(arrays):
-            return [np.asarray(x.array) for x in below_losses(self.recorded(arrays)[1])]
+            return [np.asarray(t.array) for y in self.recorded(arrays)[1] for t, _ in below(y)]
         with repeatable(), recording(False), np.errstate(all="ignore"):
             return [y.numpy() for y in as_results(self.run(*map(Tensor, arrays)), self.title)]
 
@@ -101,12 +101,12 @@ class Subject:
     def handed_down(self, arrays: Arrays, cotangents: Arrays) -> list[np.ndarray]:
         """Cotangents of the edges that `value` gives: those of a loss come from its own rule."""
         rest = iter(cotangents)
-        found = [loss_gradients(y) if is_loss(y) else [next(rest)] for y in self.recorded(arrays)[1]]
-        return [g for each in found for g in each if g is not None]
+        parts = [below(y) for y in self.recorded(arrays)[1]]
+        return [next(rest) if g is None else g for part in parts for _, g in part]
 
-    def graph(self) -> list[Node]:
-        """The recorded nodes, inputs before users."""
-        return ancestors([y.node for y in self.recorded(self.arrays)[1] if y.node is not None])
+    def graph(self, arrays: Arrays | None = None) -> list[Node]:
+        """The recorded ops, inputs before users, at other arrays if they are given."""
+        return recorded_nodes(self.recorded(self.arrays if arrays is None else arrays)[1])
 
 
 def where_they_lie(run: Callable[..., Any], arrays: Sequence[Any]) -> Callable[..., Any]:
@@ -140,24 +140,20 @@ def is_loss(y: Tensor) -> bool:
     return y.node is not None and y.node.op is not None and y.node.op.is_loss
 
 
-def loss_gradients(y: Tensor) -> list[Any]:
-    """What a loss hands down to its inputs, in order; None where there is nothing."""
+def below(y: Tensor) -> list[tuple[Tensor, Any]]:
+    """A result, with None; in place of a loss its inputs, each with the gradient that is handed down to it."""
     node = y.node
-    assert node is not None
-    assert node.op is not None
+    if node is None or node.op is None or not node.op.is_loss:
+        return [(y, None)]
     found = apply_vjp(AS_TOLD, node.op, (np.ones_like(y.array), y.array, *[t.array for t in node.inputs]))
-    return [g if t.node is not None else None for g, t in zip(found, node.inputs, strict=True)]
+    pairs = zip(node.inputs, found, strict=True)
+    return [(t, g) for t, g in pairs if g is not None and t.node is not None]
 
 
-def below_losses(results: Sequence[Tensor]) -> list[Tensor]:
-    """The results, with the inputs of a loss in its place."""
-    found: list[Tensor] = []
-    for y in results:
-        inputs = (
-            zip(y.node.inputs, loss_gradients(y), strict=True) if y.node is not None and is_loss(y) else ()
-        )
-        found += [t for t, g in inputs if g is not None] if inputs else [y]
-    return found
+def recorded_nodes(results: Sequence[Tensor]) -> list[Node]:
+    """The recorded ops behind results, inputs before users."""
+    nodes = ancestors([y.node for y in results if y.node is not None])
+    return [node for node in nodes if node.op is not None]
 
 
 def pull_back(
@@ -215,7 +211,7 @@ def of_op(op: Op, inputs: Sequence[Any]) -> Subject:
 def evaluate(
     symbol: Symbol,
     leaves: Mapping[str, Tensor],
-    seen: Callable[[Node, Sequence[Tensor], Sequence[Tensor]], None] | None = None,
+    seen: Callable[..., None] | None = None,
     is_train: bool = True,
 ) -> tuple[Tensor, ...]:
     """A symbol computed by the eager face; `seen` is told of every node, its inputs and results."""
@@ -226,30 +222,25 @@ def evaluate(
 
 
 def complete_arrays(
-    symbol: Symbol,
-    inputs: Sequence[Any],
-    generator: np.random.Generator,
-    read: Callable[[Any], np.ndarray] = doubled,
+    symbol: Symbol, inputs: Sequence[Any], generator: np.random.Generator, read: Callable[..., Any] = doubled
 ) -> dict[str, np.ndarray]:
     """An array for every variable of a symbol: those given, in order or by name, others drawn at random."""
     arguments, states = ([node.name for node in part] for part in variables(symbol.nodes))
+    names = [*arguments, *states]
     if len(inputs) == 1 and isinstance(inputs[0], Mapping):
         given = {name: read(x) for name, x in inputs[0].items()}
     else:
-        given = dict(zip([*arguments, *states], map(read, inputs), strict=False))
-    unknown = [name for name in given if name not in (*arguments, *states)]
-    if unknown:
-        known = ", ".join((*arguments, *states))
-        raise GraphError(f"check: {unknown[0]!r} is no variable of {symbol!r}; it has {known}")
+        given = dict(zip(names, map(read, inputs), strict=False))
+    for name in given:
+        if name not in names:
+            raise GraphError(f"check: {name!r} is no variable of {symbol!r}; it has {', '.join(names)}")
     shapes = symbol.infer_shape(**{name: x.shape for name, x in given.items()})
     if shapes[0] is None:
         missing = ", ".join(name for name in arguments if name not in given)
-        raise GraphError(
-            f"check: the shapes of {missing} do not follow from the inputs given; give these too"
-        )
-    every = zip((*arguments, *states), (*shapes[0], *shapes[2]), strict=True)
-    drawn = {name: any_numbers(shape, name in states, generator) for name, shape in every}
-    return {name: given.get(name, x) for name, x in drawn.items()}
+        raise GraphError(f"check: the shapes of {missing} do not follow from the others; give these too")
+    drawn = zip(names, (*shapes[0], *shapes[2]), strict=True)
+    every = {name: any_numbers(shape, name in states, generator) for name, shape in drawn}
+    return {name: given.get(name, x) for name, x in every.items()}
 
 
 def any_numbers(shape: Sequence[int], is_state: bool, generator: np.random.Generator) -> np.ndarray:

@@ -20,7 +20,6 @@ from tinygrad_lesson.check.duties import (
     disturbed,
     forward_part,
     non_finite,
-    recorded_nodes,
     undetermined,
     unsteady,
 )
@@ -197,7 +196,7 @@ def widen(point: Point, blocks: Sequence[Block]) -> None:
     """
     subject, rounded = point.subject, precision.ROUNDED
     exact = pulled(subject, subject.arrays, point.rows)
-    nodes = recorded_nodes(subject.recorded(subject.arrays)[1])
+    nodes = subject.graph()
     largest = max(float(np.max(np.abs(y), initial=0.0)) for node in nodes for y in arrays_of(node))
     moved = precision.sensitivity(subject, subject.arrays, point.rows, exact, rounded, point.generator)
     for block, m in zip(blocks, moved, strict=True):
