@@ -15,7 +15,6 @@ from tinygrad_lesson.check.subject import (
     as_tuple,
     complete_arrays,
     doubled,
-    evaluate,
     executor_of,
     name_of,
     repeatable,
@@ -27,7 +26,7 @@ from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.graph import Edge, Node, ancestors, outputs_of
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.mxnet import Symbol
-from tinygrad_lesson.mxnet.recorded import from_tensor
+from tinygrad_lesson.mxnet.recorded import evaluate, from_tensor
 from tinygrad_lesson.run import RUNNERS
 
 EAGER = "eager"  # a runner too: every op by itself

@@ -119,8 +119,6 @@ class Watching(AsTold):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[tuple[Node, str]] = []
-        self.given: list[tuple[Any, str]] = []
-        self.kept: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
         """An op as a function: that of the world that looks at nothing, which keeps those it has made."""
@@ -129,19 +127,17 @@ class Watching(AsTold):
     def operands(self, node: Any, gs: Any) -> Sequence[Any]:
         """What was recorded, and may not be written to; nor may the cotangent."""
         operands = super().operands(node, gs)
-        inputs, names = operands[2:], node.op.name_inputs(len(operands) - 2)
-        self.given = [(x, f"its input {name!r}") for x, name in zip(inputs, names, strict=True)]
-        self.given += [(part, "a result that others still read") for part in arrays_of(node)]
-        self.given += [(part, "the incoming gradient, which belongs to others too") for part in gs]
-        self.kept = [np.array(x) for x, _ in self.given]
+        names = node.op.name_inputs(len(operands) - 2)
+        given = [(x, f"its input {name!r}") for x, name in zip(operands[2:], names, strict=True)]
+        given += [(part, "a result that others still read") for part in arrays_of(node)]
+        given += [(part, "the incoming gradient, which belongs to others too") for part in gs]
+        self.given = [(x, np.array(x), what) for x, what in given if x is not None]
         return operands
 
     def compare(self, node: Node, operands: Any) -> None:
         """After a rule: what has it written to?"""
-        for (x, what), before in zip(self.given, self.kept, strict=True):
-            if x is not None and not alike([x], [before]):
-                self.found.append((node, what))
-                break
+        written = [what for x, before, what in self.given if not alike([x], [before])]
+        self.found += [(node, what) for what in written[:1]]
 
     def sweep(self, heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any]) -> list[Any]:
         """A reverse sweep that looks on."""
@@ -172,10 +168,8 @@ def non_finite(subject: Subject, report: Report, values: Arrays, rule: Arrays) -
     for i, part in zip(subject.wanted, rule, strict=True):
         if not np.isfinite(part).all():
             r, c = np.argwhere(~np.isfinite(part))[0]
-            element = element_at(c, subject.arrays[i].shape)
-            worst = [Entry(subject.names[i], element, "result", float(part[r, c]), np.nan, np.nan)]
             said = f"the result is finite, but not the gradient by the rule{hint}"
-            report.refuse("non-finite", "", said, worst)
+            report.refuse("non-finite", "", said, [subject.entry(i, c, part[r, c], np.nan, np.nan)])
             return True
     return False
 
@@ -231,10 +225,9 @@ def breaks_contract(
             if np.all(off <= limit):
                 continue
             c = int(np.argmax(np.nan_to_num(off - limit, nan=np.inf)))
-            name, element = subject.names[i], element_at(c, subject.arrays[i].shape)
-            numbers = float(one[c]), float(np.broadcast_to(other, one.shape)[c]), float(limit[c])
-            worst = [Entry(name, element, "result", *numbers)]
-            report.refuse("wrong", word, f"the gradient of {name} {said}", worst, sides=("rule", "linearity"))
+            worst = [subject.entry(i, c, one[c], np.broadcast_to(other, one.shape)[c], limit[c])]
+            said = f"the gradient of {subject.names[i]} {said}"
+            report.refuse("wrong", word, said, worst, sides=("rule", "linearity"))
             return True
     return False
 
@@ -243,10 +236,9 @@ def then_after_another(subject: Subject, tried: list[Row], last: Row) -> Iterato
     """Cotangents in turn; before the last is asked for, the function is computed at other points."""
     yield from tried
     for times in (1.1, -1.1):  # the second is perhaps where the function is not defined
+        moved = [times * np.roll(x, 1) if i in subject.wanted else x for i, x in enumerate(subject.arrays)]
         with contextlib.suppress(Exception):
-            subject.recorded(
-                [times * np.roll(x, 1) if i in subject.wanted else x for i, x in enumerate(subject.arrays)]
-            )
+            subject.recorded(moved)
     yield last
 
 
@@ -278,13 +270,12 @@ def product(
     op: Op, ys: Sequence[Any], inputs: Sequence[Any], along: Sequence[int], generator: np.random.Generator
 ) -> Product:
     """``<g, J v>`` by the forward rule and ``<J' g, v>`` by the reverse one, and how far rounding may part them."""
-    tangents: list[Any] = [None] * len(inputs)
-    for i in along:
-        tangents[i] = np.asarray(generator.normal(size=inputs[i].shape)).astype(inputs[i].dtype)
-    gs = [
-        np.asarray(generator.normal(size=y.shape)).astype(y.dtype) if is_smooth(op, i, y) else None
-        for i, y in enumerate(ys)
-    ]
+
+    def any_like(x: Any) -> np.ndarray:
+        return np.asarray(generator.normal(size=x.shape)).astype(x.dtype)
+
+    tangents = [any_like(x) if i in along else None for i, x in enumerate(inputs)]
+    gs = [any_like(y) if is_smooth(op, i, y) else None for i, y in enumerate(ys)]
     single = op.results == 1
     back = apply_vjp(AS_TOLD, op, (gs[0] if single else tuple(gs), ys[0] if single else tuple(ys), *inputs))
     moved = op.jvp(ARRAYS, tangents, ys[0] if single else tuple(ys), *inputs)  # type: ignore[misc]
@@ -303,9 +294,8 @@ def shaped(op: Op, t: Any, y: Any) -> Any:
     try:
         return np.broadcast_to(t, y.shape)
     except ValueError:
-        raise ShapeError(
-            f"a tangent of shape {show(t.shape)}, expected {show(y.shape)} as the result"
-        ) from None
+        expected = f"expected {show(y.shape)} as the result"
+        raise ShapeError(f"a tangent of shape {show(t.shape)}, {expected}") from None
 
 
 def disagree(found: Sequence[Product], report: Report, what: str) -> bool:
@@ -322,8 +312,6 @@ def disagree(found: Sequence[Product], report: Report, what: str) -> bool:
     always = ratio and all(abs(a - ratio * b) <= max(1.0, abs(ratio)) * bar for a, b, bar in found)
     cause = ("sign" if abs(ratio + 1) <= CLOSE else "factor") if always else "missing term"
     said = f"{what} is not the transpose of the reverse one, which agrees with differences"
-    worst = [Entry("all inputs", None, "<g, J v>", *each) for each in wrong]
-    report.refuse(
-        "wrong", cause, said, worst, sides=("jvp", "vjp"), factor=ratio if cause == "factor" else None
-    )
+    report.refuse("wrong", cause, said, [Entry("all inputs", None, "<g, J v>", *each) for each in wrong])
+    report.sides, report.factor = ("jvp", "vjp"), ratio if cause == "factor" else None
     return True

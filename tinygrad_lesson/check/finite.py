@@ -14,7 +14,6 @@ from tinygrad_lesson.check.subject import (
     as_results,
     as_tuple,
     complete_arrays,
-    evaluate,
     is_loss,
     name_of,
     parameter_names,
@@ -32,6 +31,7 @@ from tinygrad_lesson.engine.op import FUNCTIONS, Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import variables
+from tinygrad_lesson.mxnet.recorded import evaluate
 
 Arrays = Sequence[Any]
 

@@ -20,7 +20,6 @@ from tinygrad_lesson.check.subject import (
     doubled,
     name_of,
     of_op,
-    sample_of,
     second,
     subject_of,
 )
@@ -130,8 +129,17 @@ def of_class(cls: type[Op], attributes: dict[str, Any], order: int, seed: int, o
     """Check an op by samples of its own, or by numbers that fit; the first that fails is reported."""
     compared, report = 0, Report(cls.name)
     for n in range(seed, seed + SAMPLES):
-        op, sample = sample_of(cls, Draw(n), attributes)
-        arrays = list(sample.values())
+        draw = Draw(n)
+        if hasattr(cls, "sample") and not attributes:
+            op, sample = draw.sample(cls)
+            arrays = list(sample.values())
+        else:
+            try:
+                op = cls(**attributes)
+            except TypeError:
+                hint = "declare `sample`, so that the check knows attributes and inputs"
+                raise LessonError(f"{cls.name}: {hint}") from None
+            arrays = draw.fitting(op, min_rank=1, max_rank=2)
         if any(x.dtype.kind == "f" and x.size for x in arrays):
             large = options.full is None and sum(x.size for x in arrays) > FEW
             full = False if large else options.full

@@ -17,13 +17,14 @@ from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.check.consistency import OpError, assert_close
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.report import GradientError, Report
-from tinygrad_lesson.check.subject import SEED, evaluate
+from tinygrad_lesson.check.subject import SEED
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import BindError, near
 from tinygrad_lesson.engine.graph import Edge, Node
 from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import Executor
+from tinygrad_lesson.mxnet.recorded import evaluate
 from tinygrad_lesson.ops.movement import Cast
 from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.run import available_runners

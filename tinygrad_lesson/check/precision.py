@@ -137,9 +137,8 @@ def parting(subject: Subject, rows: Rows, found: Arrays, exact: Arrays, limits: 
         if np.all(beyond <= 1):
             continue
         r, c = element_at(np.argmax(np.nan_to_num(beyond, nan=np.inf)), beyond.shape)
-        element = element_at(c, subject.arrays[i].shape)
-        numbers = float(a[r, c]), float(b[r, c]), float(limit[r, c])
-        entries.append((-float(beyond[r, c]), Entry(subject.names[i], element, rows.names[r], *numbers)))
+        entry = subject.entry(i, c, a[r, c], b[r, c], limit[r, c], output=rows.names[r])
+        entries.append((-float(beyond[r, c]), entry))
     return [entry for _, entry in sorted(entries, key=lambda pair: pair[0])]
 
 

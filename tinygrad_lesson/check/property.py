@@ -14,7 +14,7 @@ from tinygrad_lesson.check.numeric import FLOOR
 from tinygrad_lesson.check.pair import Pair
 from tinygrad_lesson.check.report import GradientError, Report, as_code
 from tinygrad_lesson.check.strategies import arrays, attributes, needed, samples, shapes, special_numbers
-from tinygrad_lesson.check.subject import SEED, as_tuple, fitting, name_of, repeatable
+from tinygrad_lesson.check.subject import SEED, as_tuple, name_of, repeatable
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.engine.errors import DTypeError, LessonError
 from tinygrad_lesson.engine.kinds import Elementwise
@@ -170,7 +170,7 @@ def cases(subject: Any, inputs: Sequence[Any], order: int, oracle: Any) -> Any:
         else:
             made, guessed = subject(**draw(attributes(subject))) if is_class else subject, True
             try:
-                found = fitting(made, draw(samples(kind)))
+                found = draw(samples(kind)).fitting(made)
             except (LessonError, ValueError, IndexError):
                 needed().reject()
         return coloured(Case(made, found, order, oracle, guessed), kind, draw)

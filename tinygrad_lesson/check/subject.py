@@ -6,27 +6,25 @@ import contextlib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import MODULES, Context, on_host, placed_at
-from tinygrad_lesson.eager.apply import AS_TOLD, TENSORS, Tensors
+from tinygrad_lesson.check.report import Entry, element_at
+from tinygrad_lesson.eager.apply import AS_TOLD, TENSORS
 from tinygrad_lesson.eager.operators import recorded_sweep, sweep_as_told
 from tinygrad_lesson.eager.recording import recording
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.backprop import apply_vjp
-from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError
 from tinygrad_lesson.engine.graph import Edge, Node, ancestors, toposort
-from tinygrad_lesson.engine.interpret import interpret
-from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import Executor, variables
+from tinygrad_lesson.mxnet.recorded import evaluate
 
 SEED = 7  # of the random ops, so that they can be repeated
 Arrays = Sequence[np.ndarray]
@@ -103,6 +101,10 @@ class Subject:
         rest = iter(cotangents)
         parts = [below(y) for y in self.recorded(arrays)[1]]
         return [next(rest) if g is None else g for part in parts for _, g in part]
+
+    def entry(self, i: int, number: Any, *numbers: Any, output: str = "result") -> Entry:
+        """A derivative for an element of input `i`, by its number: by rule, by differences, and the bar."""
+        return Entry(self.names[i], element_at(number, self.arrays[i].shape), output, *map(float, numbers))
 
     def graph(self, arrays: Arrays | None = None) -> list[Node]:
         """The recorded ops, inputs before users, at other arrays if they are given."""
@@ -208,19 +210,6 @@ def of_op(op: Op, inputs: Sequence[Any]) -> Subject:
     return Subject(lambda *tensors: TENSORS.apply(op, tensors), inputs, names, repr(op), op=op, states=states)
 
 
-def evaluate(
-    symbol: Symbol,
-    leaves: Mapping[str, Tensor],
-    seen: Callable[..., None] | None = None,
-    is_train: bool = True,
-) -> tuple[Tensor, ...]:
-    """A symbol computed by the eager face; `seen` is told of every node, its inputs and results."""
-    F = Tensors(is_train)
-    F.values.update({node: (leaves[node.name],) for node in symbol.nodes if node.is_variable})
-    interpret(F, symbol.nodes, seen)
-    return tuple(map(F.read, symbol.heads))
-
-
 def complete_arrays(
     symbol: Symbol, inputs: Sequence[Any], generator: np.random.Generator, read: Callable[..., Any] = doubled
 ) -> dict[str, np.ndarray]:
@@ -238,17 +227,13 @@ def complete_arrays(
     if shapes[0] is None:
         missing = ", ".join(name for name in arguments if name not in given)
         raise GraphError(f"check: the shapes of {missing} do not follow from the others; give these too")
-    drawn = zip(names, (*shapes[0], *shapes[2]), strict=True)
-    every = {name: any_numbers(shape, name in states, generator) for name, shape in drawn}
-    return {name: given.get(name, x) for name, x in every.items()}
-
-
-def any_numbers(shape: Sequence[int], is_state: bool, generator: np.random.Generator) -> np.ndarray:
-    """Numbers for a variable that nobody gave: so small that a deep network saturates nowhere."""
-    if is_state:
-        return np.asarray(generator.uniform(0.5, 1.5, shape))
-    spread = 0.5 / np.sqrt(max(1, shape[-1])) if len(shape) > 1 else 0.25
-    return np.asarray(generator.normal(0, spread, shape))
+    for name, shape in zip(names, (*shapes[0], *shapes[2]), strict=True):
+        spread = (
+            0.5 / np.sqrt(max(1, shape[-1])) if len(shape) > 1 else 0.25
+        )  # so small that nothing saturates
+        normal = generator.uniform(0.5, 1.5, shape) if name in states else generator.normal(0, spread, shape)
+        given.setdefault(name, np.asarray(normal))
+    return {name: given[name] for name in names}
 
 
 class SymbolSubject(Subject):
@@ -284,43 +269,6 @@ def executor_of(
     requests = {name: "write" if name in gradients else "null" for name in arguments}
     names, generator = [f"output {k}" for k in range(len(heads))], random.MXNetGenerator(SEED)
     return Executor(heads, names, arguments, gradients, states, requests, generator=generator, **how)
-
-
-def sample_of(
-    cls: type[Op], draw: Draw, attributes: Mapping[str, Any] = MappingProxyType({})
-) -> tuple[Op, dict[str, np.ndarray]]:
-    """An op of a class and inputs for it: by its own `sample`, or where it has none, any numbers that fit.
-
-    Errors
-        LessonError where nothing fits.
-    """
-    if hasattr(cls, "sample") and not attributes:
-        return draw.sample(cls)
-    try:
-        op = cls(**attributes)
-    except TypeError:
-        raise LessonError(
-            f"{cls.name}: declare `sample`, so that the check knows attributes and inputs"
-        ) from None
-    arrays = fitting(op, draw, min_rank=1, max_rank=2)
-    return op, dict(zip(op.name_inputs(len(arrays)), arrays, strict=True))
-
-
-def fitting(op: Op, draw: Draw, **ranks: int) -> list[np.ndarray]:
-    """Inputs for an op that declares no `sample`: broadcasting ones, or what its rules accept.
-
-    Errors
-        LessonError, or whatever its rules raise, where what was drawn does not fit.
-    """
-    names = op.name_inputs(2 if op.variadic else len(op.input_names))
-    if isinstance(op, Elementwise):
-        return [draw.array(shape) for shape in draw.broadcasting(len(names))]
-    first = draw.shape(**ranks)
-    wanted = op.parameters(first)
-    shapes = [wanted.get(name, first) for name in names]
-    with contextlib.suppress(NotImplementedError):
-        op.shape(*shapes)
-    return [draw.array(shape) for shape in shapes]
 
 
 def differentiable(subject: Subject) -> bool:
