@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tinygrad_lesson.check.consistency import OpError
-from tinygrad_lesson.check.divergence import Divergence, where_parted
+from tinygrad_lesson.check.divergence import Divergence, OpError, where_parted
 from tinygrad_lesson.check.finite import NonFinite, first_nonfinite
 from tinygrad_lesson.check.gradients import assert_gradients, gradients
 from tinygrad_lesson.check.mxnet import (

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from tinygrad_lesson.check.compare import Rows, pulled
 from tinygrad_lesson.check.numeric import FLOOR, SAFETY
@@ -182,9 +183,7 @@ def awkward(g: np.ndarray) -> np.ndarray:
     return np.asarray(view)
 
 
-def breaks_contract(
-    subject: Subject, report: Report, rows: Rows, rule: Arrays, generator: np.random.Generator
-) -> bool:
+def breaks_contract(subject: Subject, report: Report, rows: Rows, rule: Arrays, generator: Generator) -> bool:
     """Whether the gradients are no linear function of the cotangents; the report then says how.
 
     Cotangents of mixed sign are tried, very large ones, none at all, strided ones, one number repeated, and some
@@ -242,7 +241,7 @@ def then_after_another(subject: Subject, tried: list[Row], last: Row) -> Iterato
     yield last
 
 
-def forward_part(subject: Subject, report: Report, generator: np.random.Generator) -> None:
+def forward_part(subject: Subject, report: Report, generator: Generator) -> None:
     """Compare forward with reverse in every recorded op that declares its own forward rule.
 
     A rule has to do with tangents of all inputs, and with None for those that have none.
@@ -267,7 +266,7 @@ def forward_part(subject: Subject, report: Report, generator: np.random.Generato
 
 
 def product(
-    op: Op, ys: Sequence[Any], inputs: Sequence[Any], along: Sequence[int], generator: np.random.Generator
+    op: Op, ys: Sequence[Any], inputs: Sequence[Any], along: Sequence[int], generator: Generator
 ) -> Product:
     """``<g, J v>`` by the forward rule and ``<J' g, v>`` by the reverse one, and how far rounding may part them."""
 

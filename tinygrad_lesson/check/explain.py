@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.cause import Case, Other
@@ -68,7 +69,7 @@ def wrong_elements(point: Point, block: Block) -> list[int]:
 
 
 def telling_results(
-    subject: Subject, values: Sequence[np.ndarray], i: int, elements: Sequence[int], generator: np.random.Generator
+    subject: Subject, values: Sequence[np.ndarray], i: int, elements: Sequence[int], generator: Generator
 ) -> list[int]:  # fmt: skip
     """Results that depend most on an element, one whose derivative for it is wrong, and one that the rule counts."""
     if not elements:

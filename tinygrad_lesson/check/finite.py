@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.check.gradients import called_at
-from tinygrad_lesson.check.report import Element, as_code, element_at, one_op
+from tinygrad_lesson.check.report import Element, OneOp, as_code, element_at
 from tinygrad_lesson.check.subject import (
     as_results,
     as_tuple,
@@ -37,22 +37,14 @@ Arrays = Sequence[Any]
 
 
 @dataclasses.dataclass
-class NonFinite:
+class NonFinite(OneOp):
     """Where the first NaN or infinity came from; `str` of it is the page, `ok` whether there was none.
 
-    `direction` is forward or backward; `op` and `label` are the op, `name` its node in a symbol; `what`
-    is the result or the gradient that holds `value` at `element`; `source` is the input that held it
-    already, if one did; `code` are lines of Python that show it again.
+    `direction` is forward or backward; `what` is the result or the gradient that holds `value` at `element`; `source`
+    is the input that held it already, if one did; `code` are lines of Python that show it again.
     """
 
-    title: str
     direction: str = ""
-    op: str = ""
-    label: str = ""
-    name: str = ""
-    position: int = 0
-    count: int = 0
-    called: str = ""
     what: str = ""
     value: float = 0.0
     element: Element = ()
@@ -60,15 +52,10 @@ class NonFinite:
     sizes: list[str] = dataclasses.field(default_factory=list)
     code: str = ""
 
-    @property
-    def ok(self) -> bool:
-        """Whether all numbers are finite."""
-        return not self.direction
-
     def __str__(self) -> str:
         if self.ok:
             return f"{self.title}: all finite, {self.count} ops forward and backward"
-        text = [f"{self.title}: the first {self.value} is made {self.direction} by", f"  {one_op(self)}"]
+        text = [f"{self.title}: the first {self.value} is made {self.direction} by", f"  {self.which}"]
         text.append(f"  {self.what} is {self.value}{f' at {list(self.element)}' if self.element else ''}")
         if self.source:
             text.append(f"  {self.source} held it already")
@@ -92,11 +79,23 @@ class Applied:
     def told(self, position: int, direction: str, what: str, array: Any, element: Element) -> NonFinite:
         """What is said of the op where an array is not finite."""
         op, value = self.op, float(np.asarray(array)[element])
-        found = NonFinite(
-            "", direction, op.name, op.label(), self.name, position, 0, "", what, value, element
+        sizes = [f"{name} {extent(x)}" for name, x in zip(self.names, self.values, strict=True)]
+        known = (
+            "",
+            0,
+            op.name,
+            op.label(),
+            self.name,
+            position,
+            "",
+            direction,
+            what,
+            value,
+            element,
+            "",
+            sizes,
         )
-        found.sizes = [f"{name} {extent(x)}" for name, x in zip(self.names, self.values, strict=True)]
-        return found
+        return NonFinite(*known)
 
 
 def first_nonfinite(f: Any, *inputs: Any) -> NonFinite:
@@ -150,9 +149,7 @@ def of_function(f: Any, tensors: Sequence[Tensor], title: str) -> tuple[list[App
     with repeatable(), recording(True):
         results = as_results(f(*tensors), title)
     nodes = recorded_nodes(results)
-    return [
-        Applied(n.op, n.name, n.inputs, as_tuple(n.values), n) for n in nodes if n.op is not None
-    ], results
+    return [Applied(n.op, n.name, n.inputs, as_tuple(n.values), n) for n in nodes if n.op], results
 
 
 def of_symbol(symbol: Symbol, leaves: dict[str, Tensor]) -> tuple[list[Applied], list[Tensor]]:
@@ -194,9 +191,8 @@ def look_forward(applied: Sequence[Applied], leaves: dict[int, str]) -> NonFinit
             if place is None:
                 continue
             pairs = zip(a.inputs, a.names, strict=True)
-            held = [
-                leaves.get(id(t), f"{n}, a constant,") for t, n in pairs if bad_place(t.value) is not None
-            ]
+            bad = [(t, n) for t, n in pairs if bad_place(t.value) is not None]
+            held = [leaves.get(id(t), f"{n}, a constant,") for t, n in bad]
             what = "its result" if len(a.results) == 1 else f"its result {k}"
             found = a.told(position, "forward", what, y, place)
             found.source, found.code = " and ".join(held), lines(a.op, a.values, None, k, place)
@@ -304,9 +300,8 @@ def smallest(
         return np.broadcast_to(x, shape)[at].reshape(1) if isinstance(x, np.ndarray) else x
 
     def row(x: Any) -> Any:
-        return (
-            x[element[0] :][:1] if isinstance(x, np.ndarray) and x.ndim == most and len(x) > element[0] else x
-        )
+        long = isinstance(x, np.ndarray) and x.ndim == most and len(x) > element[0]
+        return x[element[0] :][:1] if long else x
 
     for cut in ([one] if shape else []) + [row] if element else []:
         if fails(tried := list(map(cut, every))):

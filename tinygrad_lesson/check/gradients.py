@@ -160,9 +160,8 @@ def again_line(
         given = ["{" + ", ".join(parts) + "}"]
     else:
         given = [as_code(doubled(x), name) for x, name in zip(inputs, subject.names, strict=False)]
-    called = (
-        repr(f) if isinstance(f, Op) else str(f.name or "symbol") if isinstance(f, Symbol) else name_of(f)
-    )
+    symbol = str(f.name or "symbol") if isinstance(f, Symbol) else ""
+    called = repr(f) if isinstance(f, Op) else symbol or name_of(f)
     given += [f"{name}={value!r}" for name, value in attributes.items()]
     given += [f"order={order}"] if order > 1 else []
     return f"check.gradients({', '.join([called, *given])}, seed={seed})"
@@ -197,7 +196,10 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
         own = subject.op is not None or isinstance(subject, SymbolSubject)  # then nobody's code has called it
         called = "" if own else called_at(subject.graph, position - 1)
         place = place_of(type(node.op))
-        report.culprit = Culprit(repr(node.op), node.name, place, called, position, len(nodes), found)
+        label, op = repr(node.op), repr(node.op).partition("(")[0]
+        report.culprit = Culprit(
+            report.title, len(nodes), op, label, node.name, position, called, place, found
+        )
         report.verdict, report.cause, report.factor = found.verdict, found.cause, found.factor
         report.sentence, report.worst = found.sentence, report.worst or found.worst
         if found.verdict == "non-finite":

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu
-from tinygrad_lesson.check.consistency import OpError, assert_close
+from tinygrad_lesson.check.divergence import OpError, assert_close
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.report import GradientError, Report
 from tinygrad_lesson.check.subject import SEED

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tinygrad_lesson.check.consistency import OpError
+from tinygrad_lesson.check.divergence import OpError
 from tinygrad_lesson.check.property import property_test
 from tinygrad_lesson.check.report import GradientError
 from tinygrad_lesson.check.strategies import needed

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.check.consistency import OpError, assert_close, assert_faces_agree, learnable
+from tinygrad_lesson.check.divergence import OpError, assert_close, assert_faces_agree, learnable
 from tinygrad_lesson.check.duties import alike
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.numeric import FLOOR
@@ -147,9 +147,7 @@ class Case:
                 given = ", ".join(show(x.shape) for x in self.inputs)
                 problem = f"{self.subject!r}: with inputs of shapes {given}: {type(error).__name__}: {error}"
             if self.guessed:
-                problem += (
-                    "\n  no `sample` is declared, so inputs are guessed; it says which ones the op takes"
-                )
+                problem += "\n  no `sample` is declared, which says what the op takes; so inputs are guessed"
             raise OpError(f"{problem}\n  again: {self!r}") from None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import MODULES, Context, on_host, placed_at
@@ -171,7 +172,7 @@ def pull_back(
 # Subjects of every kind.
 
 
-def subject_of(f: Any, inputs: Sequence[Any], generator: np.random.Generator) -> Subject:
+def subject_of(f: Any, inputs: Sequence[Any], generator: Generator) -> Subject:
     """What `f` and its inputs are, ready to be checked.
 
     Errors
@@ -211,7 +212,7 @@ def of_op(op: Op, inputs: Sequence[Any]) -> Subject:
 
 
 def complete_arrays(
-    symbol: Symbol, inputs: Sequence[Any], generator: np.random.Generator, read: Callable[..., Any] = doubled
+    symbol: Symbol, inputs: Sequence[Any], generator: Generator, read: Callable[..., Any] = doubled
 ) -> dict[str, np.ndarray]:
     """An array for every variable of a symbol: those given, in order or by name, others drawn at random."""
     arguments, states = ([node.name for node in part] for part in variables(symbol.nodes))
@@ -276,7 +277,7 @@ def differentiable(subject: Subject) -> bool:
     return subject.op is None or (subject.op.differentiable and not subject.op.is_loss)
 
 
-def second(subject: Subject, generator: np.random.Generator) -> Subject:
+def second(subject: Subject, generator: Generator) -> Subject:
     """The gradient of a subject as a function of its inputs and of the cotangents."""
     plain = [y for y in subject.recorded(subject.arrays)[1] if not is_loss(y)]
     cotangents = [np.asarray(generator.uniform(-1, 1, y.shape)) for y in plain]
@@ -292,9 +293,8 @@ def second(subject: Subject, generator: np.random.Generator) -> Subject:
             inputs = [watched(t) if i in subject.wanted else t for i, t in enumerate(tensors[:count])]
             results = as_results(subject.run(*inputs), subject.title)
             heads = [(y, Tensor(np.ones(y.shape, y.dtype)) if is_loss(y) else next(rest)) for y in results]
-            found = recorded_sweep(
-                [h for h in heads if h[0].node is not None], [inputs[i] for i in subject.wanted]
-            )
+            heads = [head for head in heads if head[0].node is not None]
+            found = recorded_sweep(heads, [inputs[i] for i in subject.wanted])
         return tuple(g for g in found if g is not None) or (Tensor(np.zeros(1)),)
 
     names = [*subject.names, *(f"cotangent {i}" for i in range(len(cotangents)))]
