@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tinygrad_lesson.check.consistency import OpError
-from tinygrad_lesson.check.divergence import Divergence, where_parted
+from tinygrad_lesson.check.divergence import Divergence, OpError, where_parted
 from tinygrad_lesson.check.finite import NonFinite, first_nonfinite
 from tinygrad_lesson.check.gradients import assert_gradients, gradients
 from tinygrad_lesson.check.mxnet import (
@@ -19,33 +18,8 @@ from tinygrad_lesson.check.strategies import arrays, attributes, away_from, broa
 from tinygrad_lesson.check.taylor import Taylor, taylor
 
 __all__ = [
-    "CAUSES",
-    "VERDICTS",
-    "Culprit",
-    "Divergence",
-    "Entry",
-    "GradientError",
-    "NonFinite",
-    "OpError",
-    "Pair",
-    "Report",
-    "Taylor",
-    "arrays",
-    "assert_gradients",
-    "assert_op",
-    "attributes",
-    "away_from",
-    "broadcastable_shapes",
-    "check_consistency",
-    "check_numeric_gradient",
-    "check_symbolic_backward",
-    "check_symbolic_forward",
-    "derivation",
-    "first_nonfinite",
-    "gradients",
-    "pair",
-    "property_test",
-    "samples",
-    "taylor",
-    "where_parted",
+    "CAUSES", "VERDICTS", "Culprit", "Divergence", "Entry", "GradientError", "NonFinite", "OpError", "Pair", "Report",
+    "Taylor", "arrays", "assert_gradients", "assert_op", "attributes", "away_from", "broadcastable_shapes",
+    "check_consistency", "check_numeric_gradient", "check_symbolic_backward", "check_symbolic_forward", "derivation",
+    "first_nonfinite", "gradients", "pair", "property_test", "samples", "taylor", "where_parted",
 ]  # fmt: skip

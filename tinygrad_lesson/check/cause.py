@@ -50,9 +50,8 @@ class Case:
     """One input whose gradient is wrong: Jacobians by rule and by differences, and what is around them.
 
     Shapes
-        analytic, numeric, error, wrong (rows, columns). `outputs` is the one shape of the results if the
-        rows are all their elements in order; `columns` are numbers of elements of the input, None for
-        directions.
+        analytic, numeric, error, wrong (rows, columns). `outputs` is the one shape of the results if the rows are all
+        their elements in order; `columns` are numbers of elements of the input, None for directions.
     """
 
     name: str
@@ -153,9 +152,8 @@ def likely(case: Case) -> Cause:
                     said = guess.said if isinstance(guess.said, str) else guess.said(*fitted)
                     sentence = mistake.sentence.format(x=case.name, said=said) + (region and f", {region}")
                     is_factor = mistake.word == "factor" and len(fitted) == 1
-                    cause = Cause(
-                        mistake.word, sentence, float(f"{1 / fitted[0]:.12g}") if is_factor else None
-                    )
+                    factor = float(f"{1 / fitted[0]:.12g}") if is_factor else None
+                    cause = Cause(mistake.word, sentence, factor)
                     found.append((bits + math.log2(len(guesses)) + extra, cause))
     if not found:
         return missing(case)
@@ -220,10 +218,9 @@ def where(case: Case) -> tuple[float, str]:
 
 def missing(case: Case) -> Cause:
     """No mistake of the table: what the numbers tell about the term that is missing or too many."""
-    region, off = where(case)[1], ~np.eye(*case.numeric.shape, dtype=bool)
-    said = f"the gradient of {case.name} is no simple multiple of what it should be" + (
-        region and f", {region}"
-    )
+    region, off = where(case)[1], np.eye(*case.numeric.shape) == 0
+    region = region and f", {region}"
+    said = f"the gradient of {case.name} is no simple multiple of what it should be{region}"
     if not np.any(case.analytic):
         said = f"the rule gives no gradient for {case.name}, on which the result depends"
     elif case.square and not np.any(off & ~case.zero) and np.any(case.live & off):
@@ -235,9 +232,7 @@ def of_shape(name: str, found: Shape, expected: Shape) -> Cause:
     """What a gradient of the wrong shape tells."""
     fact = f"the gradient of {name} is {show(found)}, expected {show(expected)}"
     if len(found) != len(expected) and [n for n in found if n > 1] == [n for n in expected if n > 1]:
-        return Cause(
-            "broadcast sum", f"{fact}: an axis of size 1 is lost or too many; keepdims=True keeps it"
-        )
+        return Cause("broadcast sum", f"{fact}: an axis of size 1 is lost or added; keepdims=True keeps it")
     if math.prod(found) == math.prod(expected):
         return Cause("transposed", f"{fact}: the elements of {name} in another arrangement")
     return Cause("broadcast sum", f"{fact}: what was repeated must be summed, what was summed repeated")

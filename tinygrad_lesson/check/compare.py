@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.noise import noise_of
@@ -46,9 +47,7 @@ class Rows:
     """
 
     cotangents: Iterable[list[np.ndarray]]
-    weights: np.ndarray | None = (
-        None  # (rows, numbers of all results), or (rows,) numbers chosen; None for all
-    )
+    weights: np.ndarray | None = None  # (rows, numbers of all results), or (rows,) numbers chosen
     outputs: tuple[int, ...] | None = None
     names: Sequence[str] = ()
 
@@ -80,7 +79,7 @@ def unit_rows(values: Arrays, chosen: Sequence[int] | None = None) -> Rows:
     return Rows(cotangents, None if chosen is None else np.asarray(chosen), alone, names)
 
 
-def rows_for(subject: Subject, values: Arrays, generator: np.random.Generator) -> Rows:
+def rows_for(subject: Subject, values: Arrays, generator: Generator) -> Rows:
     """Rows as the number of results allows, and as losses among them want."""
     if not subject.has_loss(subject.arrays):
         return unit_rows(values) if sum(v.size for v in values) <= UNIT_ROWS else mixed(values, generator, 2)
@@ -89,7 +88,7 @@ def rows_for(subject: Subject, values: Arrays, generator: np.random.Generator) -
     return Rows([given], flat(subject.handed_down(subject.arrays, given))[None], None, ["loss"])
 
 
-def mixed(values: Arrays, generator: np.random.Generator, count: int = 1) -> Rows:
+def mixed(values: Arrays, generator: Generator, count: int = 1) -> Rows:
     """Random combinations of the results."""
     draws = [[np.asarray(generator.uniform(-1, 1, v.shape)) for v in values] for _ in range(count)]
     return Rows(draws, np.stack([flat(d) for d in draws]), None, ["random mix of results"] * count)
@@ -155,9 +154,7 @@ class Block(Slopes):
             np.maximum(low - self.analytic, self.analytic - high),
             np.broadcast_to(self.scale, low.shape),
         )
-        outside = far > tolerance(self.sides_error, self.left, self.right, scale) + numeric.BENT * (
-            high - low
-        )
+        outside = far > tolerance(self.sides_error, low, high, scale) + numeric.BENT * (high - low)
         known = np.isfinite(np.where(self.kink, self.sides_error, self.error))
         return np.asarray(np.where(self.kink, outside, self.apart) & ~self.jump.any(axis=0) & known)
 
@@ -192,7 +189,7 @@ def steps_for(sizes: np.ndarray, alone: bool, stretch: float = 1.0) -> tuple[np.
     return np.concatenate([steps, shorter]), met
 
 
-def spread(generator: np.random.Generator, shape: Any) -> np.ndarray:
+def spread(generator: Generator, shape: Any) -> np.ndarray:
     """A direction in which no element moves by less than half of what another does: no bend is small beside it."""
     return np.asarray(generator.choice((-1, 1), shape) * generator.uniform(0.5, 1, shape))
 
@@ -204,7 +201,7 @@ class Point:
     subject: Subject
     rows: Rows
     rule: Sequence[np.ndarray]
-    generator: np.random.Generator
+    generator: Generator
     jitter: np.ndarray | None = None  # None for the rounding of the values themselves
 
     def __post_init__(self) -> None:
@@ -304,7 +301,7 @@ class Point:
         return sorted(found, key=lambda e: -abs(e.analytic - e.numeric))[:limit]
 
 
-def noise(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.ndarray:
+def noise(subject: Subject, rows: Rows, generator: Generator) -> np.ndarray:
     """How much the rows jitter as all inputs move by a few roundings."""
     directions = {i: spread(generator, subject.arrays[i].shape) for i in subject.wanted}
     size = max(float(np.max(np.abs(subject.arrays[i]))) for i in subject.wanted)
@@ -326,9 +323,8 @@ def drawn(blocks: Sequence[Block]) -> list[Drawn]:
         def scan(h: float) -> float:
             return float((block.along(k, h)[r] - block.along(k, -h)[r]) / (2 * h))
 
-        return Drawn(
-            block.name, block.analytic.ravel(), block.numeric.ravel(), block.error.ravel(), worst, scan
-        )
+        numbers = (field.ravel() for field in (block.analytic, block.numeric, block.error))
+        return Drawn(block.name, *numbers, worst, scan)
 
     return [part(block) for block in blocks if block.numeric.size]
 

@@ -11,17 +11,26 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from tinygrad_lesson.check.compare import Rows, pulled
 from tinygrad_lesson.check.numeric import FLOOR, SAFETY
 from tinygrad_lesson.check.precision import ROUNDED, sensitivity
 from tinygrad_lesson.check.report import Entry, Report, element_at
-from tinygrad_lesson.check.subject import Arrays, Subject, as_tuple, is_loss, pull_back, repeatable
+from tinygrad_lesson.check.subject import (
+    Arrays,
+    Subject,
+    as_tuple,
+    is_loss,
+    pull_back,
+    recorded_nodes,
+    repeatable,
+)
 from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, AsTold
 from tinygrad_lesson.eager.tensor import results_of
 from tinygrad_lesson.engine.backprop import apply_vjp, backprop
 from tinygrad_lesson.engine.errors import LessonError, ShapeError
-from tinygrad_lesson.engine.graph import Node, ancestors
+from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.engine.tangents import is_smooth
@@ -49,15 +58,14 @@ def unsteady(subject: Subject, values: Arrays, rows: Rows, rule: Arrays, times: 
     """What differs in so many more runs on the same numbers, forward and backward; empty if nothing does."""
     if not all(alike(values, subject.value(subject.arrays)) for _ in range(times[0])):
         return "result"
-    again = (pulled(subject, subject.arrays, rows) for _ in range(times[1]))
-    return "" if all(alike(rule, found) for found in again) else "gradient"
+    steady = all(alike(rule, pulled(subject, subject.arrays, rows)) for _ in range(times[1]))
+    return "" if steady else "gradient"
 
 
 def alike(a: Sequence[Any], b: Sequence[Any]) -> bool:
     """Whether two lists of arrays are equal, not-a-number included."""
-    return all(
-        np.array_equal(x, y, equal_nan=np.asarray(x).dtype.kind in "fc") for x, y in zip(a, b, strict=True)
-    )
+    pairs = [(np.asarray(x), np.asarray(y)) for x, y in zip(a, b, strict=True)]
+    return all(np.array_equal(x, y, equal_nan=x.dtype.kind in "fc") for x, y in pairs)
 
 
 def written_forward(subject: Subject, tensors: Sequence[Any], results: Sequence[Any]) -> str:
@@ -71,19 +79,16 @@ def written_forward(subject: Subject, tensors: Sequence[Any], results: Sequence[
     for node in nodes:
         op = node.op
         assert op is not None
-        if op.random or op.states or alike_nearly(arrays_of(node), computed_again(node)):
+        if op.random or op.states:
+            continue
+        with repeatable(), np.errstate(all="ignore"):
+            again = as_tuple(op.forward(np, *[np.array(t.array) for t in node.inputs]))
+        if alike_nearly(arrays_of(node), again):
             continue
         takers = [repr(user.op) for user in nodes if any(edge.node is node for edge in user.inputs)]
         if takers:
             return f"{' or '.join(dict.fromkeys(takers))} writes into its input, the result of {op!r}"
     return ""
-
-
-def computed_again(node: Node) -> tuple[Any, ...]:
-    """What the op of a recorded node makes of copies of its inputs."""
-    assert node.op is not None
-    with repeatable(), np.errstate(all="ignore"):
-        return as_tuple(node.op.forward(np, *[np.array(t.array) for t in node.inputs]))
 
 
 def alike_nearly(a: Sequence[Any], b: Sequence[Any]) -> bool:
@@ -103,10 +108,10 @@ def written_backward(subject: Subject, tensors: Sequence[Any], results: Sequence
         pull_back([tensors[i] for i in subject.wanted], results, cotangents, watching.sweep)
     except Exception:  # it is raised again where gradients are looked at
         return ""
-    for node, what in watching.found:
-        rule = "the rule (vjp)" if node.op is subject.op else f"the rule (vjp) of {node.op!r}"
-        return f"{rule} writes into {what}"
-    return ""
+    if not watching.found:
+        return ""
+    node, what = watching.found[0]
+    return f"the rule (vjp){'' if node.op is subject.op else f' of {node.op!r}'} writes into {what}"
 
 
 class Watching(AsTold):
@@ -115,8 +120,6 @@ class Watching(AsTold):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[tuple[Node, str]] = []
-        self.given: list[tuple[Any, str]] = []
-        self.kept: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
         """An op as a function: that of the world that looks at nothing, which keeps those it has made."""
@@ -125,29 +128,21 @@ class Watching(AsTold):
     def operands(self, node: Any, gs: Any) -> Sequence[Any]:
         """What was recorded, and may not be written to; nor may the cotangent."""
         operands = super().operands(node, gs)
-        inputs, names = operands[2:], node.op.name_inputs(len(operands) - 2)
-        self.given = [(x, f"its input {name!r}") for x, name in zip(inputs, names, strict=True)]
-        self.given += [(part, "a result that others still read") for part in arrays_of(node)]
-        self.given += [(part, "the incoming gradient, which belongs to others too") for part in gs]
-        self.kept = [np.array(x) for x, _ in self.given]
+        names = node.op.name_inputs(len(operands) - 2)
+        given = [(x, f"its input {name!r}") for x, name in zip(operands[2:], names, strict=True)]
+        given += [(part, "a result that others still read") for part in arrays_of(node)]
+        given += [(part, "the incoming gradient, which belongs to others too") for part in gs]
+        self.given = [(x, np.array(x), what) for x, what in given if x is not None]
         return operands
 
     def compare(self, node: Node, operands: Any) -> None:
         """After a rule: what has it written to?"""
-        for (x, what), before in zip(self.given, self.kept, strict=True):
-            if x is not None and not alike([x], [before]):
-                self.found.append((node, what))
-                break
+        written = [what for x, before, what in self.given if not alike([x], [before])]
+        self.found += [(node, what) for what in written[:1]]
 
     def sweep(self, heads: Sequence[tuple[Any, np.ndarray]], wrt: Sequence[Any]) -> list[Any]:
         """A reverse sweep that looks on."""
         return backprop(self, heads, wrt, self.compare)
-
-
-def recorded_nodes(results: Sequence[Any]) -> list[Node]:
-    """The recorded nodes behind results."""
-    nodes = ancestors([y.node for y in results if y.node is not None])
-    return [node for node in nodes if node.op is not None]
 
 
 def arrays_of(node: Node) -> tuple[Any, ...]:
@@ -174,10 +169,8 @@ def non_finite(subject: Subject, report: Report, values: Arrays, rule: Arrays) -
     for i, part in zip(subject.wanted, rule, strict=True):
         if not np.isfinite(part).all():
             r, c = np.argwhere(~np.isfinite(part))[0]
-            element = element_at(c, subject.arrays[i].shape)
-            worst = [Entry(subject.names[i], element, "result", float(part[r, c]), np.nan, np.nan)]
             said = f"the result is finite, but not the gradient by the rule{hint}"
-            report.refuse("non-finite", "", said, worst)
+            report.refuse("non-finite", "", said, [subject.entry(i, c, part[r, c], np.nan, np.nan)])
             return True
     return False
 
@@ -190,9 +183,7 @@ def awkward(g: np.ndarray) -> np.ndarray:
     return np.asarray(view)
 
 
-def breaks_contract(
-    subject: Subject, report: Report, rows: Rows, rule: Arrays, generator: np.random.Generator
-) -> bool:
+def breaks_contract(subject: Subject, report: Report, rows: Rows, rule: Arrays, generator: Generator) -> bool:
     """Whether the gradients are no linear function of the cotangents; the report then says how.
 
     Cotangents of mixed sign are tried, very large ones, none at all, strided ones, one number repeated, and some
@@ -233,10 +224,9 @@ def breaks_contract(
             if np.all(off <= limit):
                 continue
             c = int(np.argmax(np.nan_to_num(off - limit, nan=np.inf)))
-            name, element = subject.names[i], element_at(c, subject.arrays[i].shape)
-            numbers = float(one[c]), float(np.broadcast_to(other, one.shape)[c]), float(limit[c])
-            worst = [Entry(name, element, "result", *numbers)]
-            report.refuse("wrong", word, f"the gradient of {name} {said}", worst, sides=("rule", "linearity"))
+            worst = [subject.entry(i, c, one[c], np.broadcast_to(other, one.shape)[c], limit[c])]
+            said = f"the gradient of {subject.names[i]} {said}"
+            report.refuse("wrong", word, said, worst, sides=("rule", "linearity"))
             return True
     return False
 
@@ -245,19 +235,18 @@ def then_after_another(subject: Subject, tried: list[Row], last: Row) -> Iterato
     """Cotangents in turn; before the last is asked for, the function is computed at other points."""
     yield from tried
     for times in (1.1, -1.1):  # the second is perhaps where the function is not defined
+        moved = [times * np.roll(x, 1) if i in subject.wanted else x for i, x in enumerate(subject.arrays)]
         with contextlib.suppress(Exception):
-            subject.recorded(
-                [times * np.roll(x, 1) if i in subject.wanted else x for i, x in enumerate(subject.arrays)]
-            )
+            subject.recorded(moved)
     yield last
 
 
-def forward_part(subject: Subject, report: Report, generator: np.random.Generator) -> None:
+def forward_part(subject: Subject, report: Report, generator: Generator) -> None:
     """Compare forward with reverse in every recorded op that declares its own forward rule.
 
     A rule has to do with tangents of all inputs, and with None for those that have none.
     """
-    for node in recorded_nodes(subject.recorded(subject.arrays)[1]):
+    for node in subject.graph():
         op: Any = node.op
         if op.jvp is None or not op.differentiable or op.is_loss:
             continue
@@ -277,16 +266,15 @@ def forward_part(subject: Subject, report: Report, generator: np.random.Generato
 
 
 def product(
-    op: Op, ys: Sequence[Any], inputs: Sequence[Any], along: Sequence[int], generator: np.random.Generator
+    op: Op, ys: Sequence[Any], inputs: Sequence[Any], along: Sequence[int], generator: Generator
 ) -> Product:
     """``<g, J v>`` by the forward rule and ``<J' g, v>`` by the reverse one, and how far rounding may part them."""
-    tangents: list[Any] = [None] * len(inputs)
-    for i in along:
-        tangents[i] = np.asarray(generator.normal(size=inputs[i].shape)).astype(inputs[i].dtype)
-    gs = [
-        np.asarray(generator.normal(size=y.shape)).astype(y.dtype) if is_smooth(op, i, y) else None
-        for i, y in enumerate(ys)
-    ]
+
+    def any_like(x: Any) -> np.ndarray:
+        return np.asarray(generator.normal(size=x.shape)).astype(x.dtype)
+
+    tangents = [any_like(x) if i in along else None for i, x in enumerate(inputs)]
+    gs = [any_like(y) if is_smooth(op, i, y) else None for i, y in enumerate(ys)]
     single = op.results == 1
     back = apply_vjp(AS_TOLD, op, (gs[0] if single else tuple(gs), ys[0] if single else tuple(ys), *inputs))
     moved = op.jvp(ARRAYS, tangents, ys[0] if single else tuple(ys), *inputs)  # type: ignore[misc]
@@ -305,9 +293,8 @@ def shaped(op: Op, t: Any, y: Any) -> Any:
     try:
         return np.broadcast_to(t, y.shape)
     except ValueError:
-        raise ShapeError(
-            f"a tangent of shape {show(t.shape)}, expected {show(y.shape)} as the result"
-        ) from None
+        expected = f"expected {show(y.shape)} as the result"
+        raise ShapeError(f"a tangent of shape {show(t.shape)}, {expected}") from None
 
 
 def disagree(found: Sequence[Product], report: Report, what: str) -> bool:
@@ -324,8 +311,6 @@ def disagree(found: Sequence[Product], report: Report, what: str) -> bool:
     always = ratio and all(abs(a - ratio * b) <= max(1.0, abs(ratio)) * bar for a, b, bar in found)
     cause = ("sign" if abs(ratio + 1) <= CLOSE else "factor") if always else "missing term"
     said = f"{what} is not the transpose of the reverse one, which agrees with differences"
-    worst = [Entry("all inputs", None, "<g, J v>", *each) for each in wrong]
-    report.refuse(
-        "wrong", cause, said, worst, sides=("jvp", "vjp"), factor=ratio if cause == "factor" else None
-    )
+    report.refuse("wrong", cause, said, [Entry("all inputs", None, "<g, J v>", *each) for each in wrong])
+    report.sides, report.factor = ("jvp", "vjp"), ratio if cause == "factor" else None
     return True

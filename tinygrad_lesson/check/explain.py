@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.cause import Case, Other
 from tinygrad_lesson.check.compare import DETAIL, Block, Point, Rows, pulled, steps_for, unit_rows
-from tinygrad_lesson.check.duties import recorded_nodes
 from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.precision import jitter
 from tinygrad_lesson.check.subject import Subject
@@ -69,7 +69,7 @@ def wrong_elements(point: Point, block: Block) -> list[int]:
 
 
 def telling_results(
-    subject: Subject, values: Sequence[np.ndarray], i: int, elements: Sequence[int], generator: np.random.Generator
+    subject: Subject, values: Sequence[np.ndarray], i: int, elements: Sequence[int], generator: Generator
 ) -> list[int]:  # fmt: skip
     """Results that depend most on an element, one whose derivative for it is wrong, and one that the rule counts."""
     if not elements:
@@ -209,9 +209,9 @@ def by_rule(subject: Subject, cotangent: np.ndarray, operands: Sequence[Any], i:
 
 def unrecorded(subject: Subject, i: int) -> tuple[list[str], bool]:
     """Ops that take a constant which changes with input `i`, and whether the input is recorded elsewhere."""
-    nodes = recorded_nodes(subject.recorded(subject.arrays)[1])
+    nodes = subject.graph()
     moved = [x + 0.01 * (np.abs(x) + 0.1) if k == i else x for k, x in enumerate(subject.arrays)]
-    other = recorded_nodes(subject.recorded(moved)[1])
+    other = subject.graph(moved)
     cuts = []
     for a, b in zip(nodes, other, strict=False):
         if a.op != b.op:

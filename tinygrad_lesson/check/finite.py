@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson.check.gradients import called_at
-from tinygrad_lesson.check.report import Element, as_code, element_at, one_op
+from tinygrad_lesson.check.report import Element, OneOp, as_code, element_at
 from tinygrad_lesson.check.subject import (
     as_results,
     as_tuple,
     complete_arrays,
-    evaluate,
     is_loss,
     name_of,
     parameter_names,
+    recorded_nodes,
     repeatable,
 )
 from tinygrad_lesson.eager.apply import AS_TOLD, TENSORS
@@ -25,33 +25,26 @@ from tinygrad_lesson.eager.operators import sweep
 from tinygrad_lesson.eager.recording import recording
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.backprop import apply_vjp
-from tinygrad_lesson.engine.graph import Edge, Node, ancestors
+from tinygrad_lesson.engine.graph import Edge, Node
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import FUNCTIONS, Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import variables
+from tinygrad_lesson.mxnet.recorded import evaluate
 
 Arrays = Sequence[Any]
 
 
 @dataclasses.dataclass
-class NonFinite:
+class NonFinite(OneOp):
     """Where the first NaN or infinity came from; `str` of it is the page, `ok` whether there was none.
 
-    `direction` is forward or backward; `op` and `label` are the op, `name` its node in a symbol; `what`
-    is the result or the gradient that holds `value` at `element`; `source` is the input that held it
-    already, if one did; `code` are lines of Python that show it again.
+    `direction` is forward or backward; `what` is the result or the gradient that holds `value` at `element`; `source`
+    is the input that held it already, if one did; `code` are lines of Python that show it again.
     """
 
-    title: str
     direction: str = ""
-    op: str = ""
-    label: str = ""
-    name: str = ""
-    position: int = 0
-    count: int = 0
-    called: str = ""
     what: str = ""
     value: float = 0.0
     element: Element = ()
@@ -59,15 +52,10 @@ class NonFinite:
     sizes: list[str] = dataclasses.field(default_factory=list)
     code: str = ""
 
-    @property
-    def ok(self) -> bool:
-        """Whether all numbers are finite."""
-        return not self.direction
-
     def __str__(self) -> str:
         if self.ok:
             return f"{self.title}: all finite, {self.count} ops forward and backward"
-        text = [f"{self.title}: the first {self.value} is made {self.direction} by", f"  {one_op(self)}"]
+        text = [f"{self.title}: the first {self.value} is made {self.direction} by", f"  {self.which}"]
         text.append(f"  {self.what} is {self.value}{f' at {list(self.element)}' if self.element else ''}")
         if self.source:
             text.append(f"  {self.source} held it already")
@@ -85,23 +73,29 @@ class Applied:
     results: tuple[Any, ...]
     node: Node | None
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the inputs."""
-        return self.op.name_inputs(len(self.inputs))
-
-    @property
-    def values(self) -> list[Any]:
-        """The inputs as arrays."""
-        return [t.value for t in self.inputs]
+    def __post_init__(self) -> None:
+        self.names, self.values = self.op.name_inputs(len(self.inputs)), [t.value for t in self.inputs]
 
     def told(self, position: int, direction: str, what: str, array: Any, element: Element) -> NonFinite:
         """What is said of the op where an array is not finite."""
+        op, value = self.op, float(np.asarray(array)[element])
         sizes = [f"{name} {extent(x)}" for name, x in zip(self.names, self.values, strict=True)]
-        value, op = float(np.asarray(array)[element]), self.op
-        return NonFinite(
-            "", direction, op.name, op.label(), self.name, position, 0, "", what, value, element, sizes=sizes
+        known = (
+            "",
+            0,
+            op.name,
+            op.label(),
+            self.name,
+            position,
+            "",
+            direction,
+            what,
+            value,
+            element,
+            "",
+            sizes,
         )
+        return NonFinite(*known)
 
 
 def first_nonfinite(f: Any, *inputs: Any) -> NonFinite:
@@ -154,10 +148,8 @@ def of_function(f: Any, tensors: Sequence[Tensor], title: str) -> tuple[list[App
     """The ops that a function records, in order, and its results."""
     with repeatable(), recording(True):
         results = as_results(f(*tensors), title)
-    nodes = ancestors([y.node for y in results if y.node is not None])
-    return [
-        Applied(n.op, n.name, n.inputs, as_tuple(n.values), n) for n in nodes if n.op is not None
-    ], results
+    nodes = recorded_nodes(results)
+    return [Applied(n.op, n.name, n.inputs, as_tuple(n.values), n) for n in nodes if n.op], results
 
 
 def of_symbol(symbol: Symbol, leaves: dict[str, Tensor]) -> tuple[list[Applied], list[Tensor]]:
@@ -199,9 +191,8 @@ def look_forward(applied: Sequence[Applied], leaves: dict[int, str]) -> NonFinit
             if place is None:
                 continue
             pairs = zip(a.inputs, a.names, strict=True)
-            held = [
-                leaves.get(id(t), f"{n}, a constant,") for t, n in pairs if bad_place(t.value) is not None
-            ]
+            bad = [(t, n) for t, n in pairs if bad_place(t.value) is not None]
+            held = [leaves.get(id(t), f"{n}, a constant,") for t, n in bad]
             what = "its result" if len(a.results) == 1 else f"its result {k}"
             found = a.told(position, "forward", what, y, place)
             found.source, found.code = " and ".join(held), lines(a.op, a.values, None, k, place)
@@ -279,7 +270,7 @@ def as_call(op: Op, names: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def is_float(x: Any) -> bool:
-    """Whether this is an array of floats, no number."""
+    """Whether this is an array of floats."""
     return isinstance(x, np.ndarray) and x.dtype.kind == "f"
 
 
@@ -292,68 +283,51 @@ def shown(x: np.ndarray) -> str:
 
 def smallest(
     op: Op, arrays: Arrays, cotangents: Arrays | None, number: int, element: Element
-) -> tuple[list[np.ndarray], Arrays | None]:
-    """Inputs cut down to the element or row that fails, and ones wherever ones fail too."""
-    kind = outcome(op, arrays, cotangents, number)
+) -> tuple[Arrays, Arrays | None]:
+    """Inputs cut down to the element of an elementwise op, or the row of any, that fails; ones where ones fail too."""
+    kind, count = outcome(op, arrays, cotangents, number), len(arrays)
+    every = [*arrays, *(cotangents or ())]  # cut and tried alike
 
-    def fails(arrays: Arrays, cotangents: Arrays | None) -> bool:
-        return outcome(op, arrays, cotangents, number) == kind
+    def fails(every: Arrays) -> bool:
+        gs = None if cotangents is None else every[count:]
+        return outcome(op, every[:count], gs, number) == kind
 
-    for cut in cuts(op, arrays, cotangents, element):
-        if fails(*cut):
-            arrays, cotangents = cut
-            break
-    kept = list(arrays)
-    for i, x in enumerate(kept):
-        if is_float(x):
-            tried = [*kept[:i], np.ones_like(x), *kept[i + 1 :]]
-            kept = tried if fails(tried, cotangents) else kept
-    if cotangents is not None:
-        plain = [None if g is None else np.ones_like(g) for g in cotangents]
-        cotangents = plain if fails(kept, plain) else cotangents
-    return kept, cotangents
+    shape = np.broadcast_shapes(*map(np.shape, arrays)) if isinstance(op, Elementwise) else ()
+    at = element if len(element) == len(shape) else (0,) * len(shape)
+    most = max(map(np.ndim, arrays))
 
-
-def cuts(
-    op: Op, arrays: Arrays, cotangents: Arrays | None, element: Element
-) -> Iterator[tuple[Arrays, Arrays | None]]:
-    """The element of an elementwise op, or the row of any, that may fail as the whole does."""
-    if not element:
-        return
-    result = max((np.shape(x) for x in arrays), key=len)
-    if isinstance(op, Elementwise):
-        shape = np.broadcast_shapes(*[np.shape(x) for x in arrays])
-        at = np.unravel_index(0, shape) if len(element) != len(shape) else element
-
-        def one(x: Any) -> Any:
-            return np.broadcast_to(x, shape)[at].reshape(1) if isinstance(x, np.ndarray) else x
-
-        yield [one(x) for x in arrays], cotangents and [one(g) for g in cotangents]
-    r, n = element[0], result[0]
+    def one(x: Any) -> Any:
+        return np.broadcast_to(x, shape)[at].reshape(1) if isinstance(x, np.ndarray) else x
 
     def row(x: Any) -> Any:
-        return x[r : r + 1] if x is not None and np.ndim(x) == len(result) and np.shape(x)[0] == n > r else x
+        long = isinstance(x, np.ndarray) and x.ndim == most and len(x) > element[0]
+        return x[element[0] :][:1] if long else x
 
-    yield [row(x) for x in arrays], cotangents and [row(g) for g in cotangents]
+    for cut in ([one] if shape else []) + [row] if element else []:
+        if fails(tried := list(map(cut, every))):
+            every = tried
+            break
+    for i, x in enumerate(every):
+        if is_float(x) and fails(tried := [*every[:i], np.ones_like(x), *every[i + 1 :]]):
+            every = tried
+    return every[:count], None if cotangents is None else every[count:]
 
 
 def outcome(op: Op, arrays: Arrays, cotangents: Arrays | None, number: int) -> str:
-    """Of which kind result `number` is, or with cotangents the gradient of input `number`."""
+    """Whether result `number`, or with cotangents the gradient of input `number`, holds NaN, else infinity."""
+
+    def kind_of(x: Any) -> str:
+        array = np.asarray(x, float)
+        return "nan" if np.isnan(array).any() else "inf" if np.isinf(array).any() else ""
+
     try:
         with np.errstate(all="ignore"):
             y = op.forward(np, *[np.array(x) if isinstance(x, np.ndarray) else x for x in arrays])
-            values = as_tuple(y)
             if cotangents is None:
-                return kind_of(values[number])
-            if any(kind_of(v) for v in values):
+                return kind_of(as_tuple(y)[number])
+            if any(map(kind_of, as_tuple(y))):
                 return "forward"
-            g = tuple(cotangents) if len(values) > 1 else cotangents[0]
+            g = tuple(cotangents) if isinstance(y, tuple) else cotangents[0]
             return kind_of(apply_vjp(AS_TOLD, op, (g, y, *arrays))[number])
     except Exception:
         return "error"
-
-
-def kind_of(x: Any) -> str:
-    """Whether an array holds NaN, else infinity, else (empty) neither."""
-    array = np.asarray(x, float)
-    return "nan" if np.isnan(array).any() else "inf" if np.isinf(array).any() else ""

@@ -20,7 +20,6 @@ from tinygrad_lesson.check.subject import (
     doubled,
     name_of,
     of_op,
-    sample_of,
     second,
     subject_of,
 )
@@ -130,8 +129,17 @@ def of_class(cls: type[Op], attributes: dict[str, Any], order: int, seed: int, o
     """Check an op by samples of its own, or by numbers that fit; the first that fails is reported."""
     compared, report = 0, Report(cls.name)
     for n in range(seed, seed + SAMPLES):
-        op, sample = sample_of(cls, Draw(n), attributes)
-        arrays = list(sample.values())
+        draw = Draw(n)
+        if hasattr(cls, "sample") and not attributes:
+            op, sample = draw.sample(cls)
+            arrays = list(sample.values())
+        else:
+            try:
+                op = cls(**attributes)
+            except TypeError:
+                hint = "declare `sample`, so that the check knows attributes and inputs"
+                raise LessonError(f"{cls.name}: {hint}") from None
+            arrays = draw.fitting(op, min_rank=1, max_rank=2)
         if any(x.dtype.kind == "f" and x.size for x in arrays):
             large = options.full is None and sum(x.size for x in arrays) > FEW
             full = False if large else options.full
@@ -152,9 +160,8 @@ def again_line(
         given = ["{" + ", ".join(parts) + "}"]
     else:
         given = [as_code(doubled(x), name) for x, name in zip(inputs, subject.names, strict=False)]
-    called = (
-        repr(f) if isinstance(f, Op) else str(f.name or "symbol") if isinstance(f, Symbol) else name_of(f)
-    )
+    symbol = str(f.name or "symbol") if isinstance(f, Symbol) else ""
+    called = repr(f) if isinstance(f, Op) else symbol or name_of(f)
     given += [f"{name}={value!r}" for name, value in attributes.items()]
     given += [f"order={order}"] if order > 1 else []
     return f"check.gradients({', '.join([called, *given])}, seed={seed})"
@@ -168,7 +175,7 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
 
     Each op is checked up to `order`.
     """
-    nodes = [node for node in subject.graph() if node.op is not None]
+    nodes = subject.graph()
     kinked: list[str] = []
     single = report.verdict == "float noise"
     quick, close = (Options(options.generator, full, single) for full in (False, None))
@@ -189,7 +196,10 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
         own = subject.op is not None or isinstance(subject, SymbolSubject)  # then nobody's code has called it
         called = "" if own else called_at(subject.graph, position - 1)
         place = place_of(type(node.op))
-        report.culprit = Culprit(repr(node.op), node.name, place, called, position, len(nodes), found)
+        label, op = repr(node.op), repr(node.op).partition("(")[0]
+        report.culprit = Culprit(
+            report.title, len(nodes), op, label, node.name, position, called, place, found
+        )
         report.verdict, report.cause, report.factor = found.verdict, found.cause, found.factor
         report.sentence, report.worst = found.sentence, report.worst or found.worst
         if found.verdict == "non-finite":
@@ -242,7 +252,7 @@ def called_at(graph: Callable[[], list[Node]], number: int) -> str:
     before = sys.getprofile()
     sys.setprofile(watch)
     try:
-        nodes = [node for node in graph() if node.op is not None]
+        nodes = graph()
     finally:
         sys.setprofile(before)
     return places.get(nodes[number], "") if number < len(nodes) else ""

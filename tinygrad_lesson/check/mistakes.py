@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-BITS = (
-    20.0  # what one derivative tells: differences may know no more; so a number that is fitted costs as much
-)
+BITS = 20.0  # what one derivative tells: differences know no more; a number that is fitted costs as much
 SHORT_BITS = 10.0  # of a number of two digits: there are some 900 of them below 10, and as many beyond
 NAMED_BITS = 6.0  # of one that has a name: there are some dozens of names
 TRIES = 5  # axes up to which every order is tried: 120 of them
@@ -297,16 +295,13 @@ def terms(case: Any) -> Iterator[Guess]:
     """A term, made of inputs and results, that is missing or too many: each element's own, or through all results."""
     if not case.square or not np.any(case.analytic):
         return
-    floats = {
-        name: x.ravel() for name, x in case.arrays.items() if x.dtype.kind == "f" and x.shape == case.shape
-    }
+    fitting = {name: x for name, x in case.arrays.items() if x.dtype.kind == "f" and x.shape == case.shape}
+    floats = {name: x.ravel() for name, x in fitting.items()}
     some = [("", np.ones(len(case.numeric))), *((f" * {name}", v) for name, v in floats.items())]
     pairs = itertools.combinations_with_replacement(some[1:], 2)
     powers = [*some, *((one + other, u * v) for (one, u), (other, v) in pairs)]
     made = [(f"g{name}", np.diag(v)) for name, v in powers]
-    made += [
-        (f"sum(g{one}){other}", np.outer(u, v)) for (one, u), (other, v) in itertools.product(some, repeat=2)
-    ]
+    made += [(f"sum(g{one}){other}", np.outer(u, v)) for one, u in some for other, v in some]
     for term, basis in made:
         size = float(np.linalg.norm(basis) * np.linalg.norm(case.analytic))
         if abs(float(np.vdot(basis, case.analytic))) < (1 - EXACT) * size:  # else it is a factor

@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu
-from tinygrad_lesson.check.consistency import OpError, assert_close
+from tinygrad_lesson.check.divergence import OpError, assert_close
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.report import GradientError, Report
-from tinygrad_lesson.check.subject import SEED, evaluate
+from tinygrad_lesson.check.subject import SEED
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import BindError, near
 from tinygrad_lesson.engine.graph import Edge, Node
 from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import Executor
+from tinygrad_lesson.mxnet.recorded import evaluate
 from tinygrad_lesson.ops.movement import Cast
 from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.run import available_runners
@@ -176,11 +177,10 @@ def check_consistency(
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Outputs and gradients of `sym` under several settings against those of the most precise; the latter.
 
-    Each of `ctx_list` is a dict: the shape of each input by name, "ctx", "type_dict" (element types by
-    name), and "runner" for one runner ("numpy", "vm"); without it all that are installed take part.
-    `sym` may be a list, one symbol for each. Parameters are drawn, times `scale`, unless given. `tol` is
-    a number, or one by element type; by default half the digits. Without `raise_on_err` what differs is
-    printed.
+    Each of `ctx_list` is a dict: the shape of each input by name, "ctx", "type_dict" (element types by name), and
+    "runner" for one runner ("numpy", "vm"); without it all that are installed take part. `sym` may be a list, one
+    symbol for each. Parameters are drawn, times `scale`, unless given. `tol` is a number, or one by element type; by
+    default half the digits. Without `raise_on_err` what differs is printed.
 
     Errors
         OpError naming setting, array and worst element.

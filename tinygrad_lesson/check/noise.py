@@ -72,10 +72,9 @@ def beside(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How much a function jitters within a step to either side, and whether that is about as far as it moves.
 
-    Only more than the `noise` that is known already counts. A kink or a jump is none there: these are the
-    steps of its rounding. They may be longer, up to `farthest`: then numbers beside each other are equal, or lie on one
-    line, as those of ``x * (0.5 + 0.5 * tanh(x / 2))`` at -30.
-    The third answer is whether there are many such jumps around.
+    Only more than the `noise` that is known already counts. A kink or a jump is none there: these are the steps of its
+    rounding. They may be longer, up to `farthest`: then numbers beside each other are equal, or lie on one line, as
+    those of ``x * (0.5 + 0.5 * tanh(x / 2))`` at -30. The third answer is whether there are many such jumps around.
     """
     found = [jitter(along, side * step / 16)[0] for side in (1, -1)]
     around, here, spacing = list(found), along(0.0), step / 16

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.random import Generator
 
 from tinygrad_lesson.check import cause as causes
 from tinygrad_lesson.check.gradients import gradients
@@ -140,7 +141,7 @@ def pair(
 
 def derivation(
     formula: Callable[..., Any], f: Callable[..., Any], *inputs: Any,
-    sample: Callable[[np.random.Generator], Sequence[Any]] | None = None, points: int = 20, seed: int = 0,
+    sample: Callable[[Generator], Sequence[Any]] | None = None, points: int = 20, seed: int = 0,
 ) -> Report:  # fmt: skip
     """Set a gradient written by hand beside autodiff, and show the first line where they part.
 
@@ -205,9 +206,8 @@ def side_by_side(
         given = f"{name_of(formula)} gives gradients of {', '.join(by_hand) or 'nothing'}"
         raise LessonError(f"{given}; {name_of(f)} knows {', '.join(known)}")
     found = pull_back(list(wanted.values()), [y], [g])
-    exact = [
-        np.zeros(x.shape) if d is None else np.asarray(d) for x, d in zip(wanted.values(), found, strict=True)
-    ]
+    pairs = zip(wanted.values(), found, strict=True)
+    exact = [np.zeros(x.shape) if d is None else np.asarray(d) for x, d in pairs]
     return {name: (np.asarray(by_hand[name], float), d) for name, d in zip(wanted, exact, strict=True)}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tinygrad_lesson.check.consistency import OpError
+from tinygrad_lesson.check.divergence import OpError
 from tinygrad_lesson.check.property import property_test
 from tinygrad_lesson.check.report import GradientError
 from tinygrad_lesson.check.strategies import needed
@@ -51,9 +51,8 @@ def pytest_collection_modifyitems(
         except LessonError as error:
             raise pytest.UsageError(f"--gradcheck {package}: {error}") from None
         seen.update(ops)
-        report = config.hook.pytest_make_collect_report(
-            collector=Package.from_parent(session, name=package, nodeid=package, ops=ops)
-        )
+        package_of_ops = Package.from_parent(session, name=package, nodeid=package, ops=ops)
+        report = config.hook.pytest_make_collect_report(collector=package_of_ops)
         config.hook.pytest_collectreport(report=report)  # which counts them
         items.extend(report.result)
 

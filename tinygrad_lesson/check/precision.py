@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from tinygrad_lesson.check.compare import Rows, WrongShapeError, noise, pulled
 from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.report import Entry, Report, element_at
-from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, as_tuple, below_losses
+from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, as_tuple, below, recorded_nodes
 from tinygrad_lesson.engine.backprop import backprop
-from tinygrad_lesson.engine.graph import Node, ancestors
+from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.engine.kinds import Reduction
 from tinygrad_lesson.engine.op import Op
@@ -37,7 +38,7 @@ def cast(arrays: Arrays, kind: Any) -> list[np.ndarray]:
         return [x.astype(kind) if x.dtype.kind == "f" else x for x in arrays]
 
 
-def rounded_part(subject: Subject, report: Report, rows: Rows, generator: np.random.Generator) -> None:
+def rounded_part(subject: Subject, report: Report, rows: Rows, generator: Generator) -> None:
     """Say so where results or gradients have gone through single precision, though the inputs have more digits.
 
     What is left of a sum that cancels may have few digits too, but moves about as far however little
@@ -87,7 +88,7 @@ def fits(mantissas: np.ndarray, bits: int) -> np.ndarray:
     return np.asarray(scaled == np.floor(scaled))
 
 
-def short_part(subject: Subject, report: Report, rows: Rows, generator: np.random.Generator) -> None:
+def short_part(subject: Subject, report: Report, rows: Rows, generator: Generator) -> None:
     """Compare gradients in single precision with those in double, at the same numbers."""
     short = cast(subject.arrays, SHORT)
     if not all(np.isfinite(x).all() for x in (*short, *subject.value(short))):
@@ -110,7 +111,7 @@ def short_part(subject: Subject, report: Report, rows: Rows, generator: np.rando
 
 
 def short_limits(
-    subject: Subject, same: Arrays, rows: Rows, exact: Arrays, reach: float, generator: np.random.Generator
+    subject: Subject, same: Arrays, rows: Rows, exact: Arrays, reach: float, generator: Generator
 ) -> list[np.ndarray]:
     """How far single precision may lie from double.
 
@@ -137,9 +138,8 @@ def parting(subject: Subject, rows: Rows, found: Arrays, exact: Arrays, limits: 
         if np.all(beyond <= 1):
             continue
         r, c = element_at(np.argmax(np.nan_to_num(beyond, nan=np.inf)), beyond.shape)
-        element = element_at(c, subject.arrays[i].shape)
-        numbers = float(a[r, c]), float(b[r, c]), float(limit[r, c])
-        entries.append((-float(beyond[r, c]), Entry(subject.names[i], element, rows.names[r], *numbers)))
+        entry = subject.entry(i, c, a[r, c], b[r, c], limit[r, c], output=rows.names[r])
+        entries.append((-float(beyond[r, c]), entry))
     return [entry for _, entry in sorted(entries, key=lambda pair: pair[0])]
 
 
@@ -149,9 +149,8 @@ def farthest(exact: Arrays, again: Callable[[], Arrays], infinite: float | None 
     for _ in range(3):
         try:
             with np.errstate(all="ignore"):
-                gaps = [
-                    np.nan_to_num(np.abs(b - e), posinf=infinite) for b, e in zip(again(), exact, strict=True)
-                ]
+                pairs = zip(again(), exact, strict=True)
+                gaps = [np.nan_to_num(np.abs(b - e), posinf=infinite) for b, e in pairs]
         except Exception:  # a rule may know no other numbers than these
             break
         most = [np.maximum(a, gap) for a, gap in zip(most, gaps, strict=True)]
@@ -159,7 +158,7 @@ def farthest(exact: Arrays, again: Callable[[], Arrays], infinite: float | None 
 
 
 def sensitivity(
-    subject: Subject, arrays: Arrays, rows: Rows, exact: Arrays, reach: float, generator: np.random.Generator
+    subject: Subject, arrays: Arrays, rows: Rows, exact: Arrays, reach: float, generator: Generator
 ) -> list[np.ndarray]:
     """How much gradients move as inputs, cotangents, results and the terms of sums move by parts of `reach`."""
     shaken = shaking(reach, generator)
@@ -192,7 +191,7 @@ class Rough(World):
 
     def follow(self, tensors: Sequence[Any]) -> None:
         """Compute what `tensors` are made of, unless that is done."""
-        nodes = [n for n in ancestors([t.node for t in tensors if t.node is not None]) if n.op is not None]
+        nodes = recorded_nodes(tensors)
         if any(node not in self.values for node in nodes):
             self.values.clear()
             interpret(self, nodes)
@@ -222,7 +221,7 @@ class Rough(World):
         return backprop(self, heads, wrt)
 
 
-def shaking(reach: float, generator: np.random.Generator) -> Callable[[Any], Any]:
+def shaking(reach: float, generator: Generator) -> Callable[[Any], Any]:
     """A function that moves floats by parts of `reach`."""
 
     def shaken(x: Any) -> Any:
@@ -234,19 +233,18 @@ def shaking(reach: float, generator: np.random.Generator) -> Callable[[Any], Any
     return shaken
 
 
-def jitter(subject: Subject, rows: Rows, generator: np.random.Generator) -> np.ndarray:
+def jitter(subject: Subject, rows: Rows, generator: Generator) -> np.ndarray:
     """How far rounding may move the rows: as seen in their values, and as every result may be rounded."""
     (gaps,) = rounded_results(subject, subject.arrays, EPS, generator, lambda values: [rows.weigh(values)])
     return np.asarray(np.maximum(noise(subject, rows, generator), gaps))
 
 
 def rounded_results(
-    subject: Subject, arrays: Arrays, reach: float, generator: np.random.Generator,
+    subject: Subject, arrays: Arrays, reach: float, generator: Generator,
     read: Callable[[list[np.ndarray]], list[np.ndarray]] = list,
 ) -> list[np.ndarray]:  # fmt: skip
     """How far what `read` makes of the results moves as all that is rounded on the way moves by parts of `reach`."""
-    results = subject.recorded(arrays)[1]
-    heads = below_losses(results) if subject.has_loss(arrays) else results
+    heads = [t for y in subject.recorded(arrays)[1] for t, _ in below(y)]
 
     def again() -> list[np.ndarray]:
         rough = Rough(shaking(reach, generator))

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.check.consistency import OpError, assert_close, assert_faces_agree, learnable
+from tinygrad_lesson.check.divergence import OpError, assert_close, assert_faces_agree, learnable
 from tinygrad_lesson.check.duties import alike
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.numeric import FLOOR
 from tinygrad_lesson.check.pair import Pair
 from tinygrad_lesson.check.report import GradientError, Report, as_code
 from tinygrad_lesson.check.strategies import arrays, attributes, needed, samples, shapes, special_numbers
-from tinygrad_lesson.check.subject import SEED, as_tuple, fitting, name_of, repeatable
+from tinygrad_lesson.check.subject import SEED, as_tuple, name_of, repeatable
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.engine.errors import DTypeError, LessonError
 from tinygrad_lesson.engine.kinds import Elementwise
@@ -147,9 +147,7 @@ class Case:
                 given = ", ".join(show(x.shape) for x in self.inputs)
                 problem = f"{self.subject!r}: with inputs of shapes {given}: {type(error).__name__}: {error}"
             if self.guessed:
-                problem += (
-                    "\n  no `sample` is declared, so inputs are guessed; it says which ones the op takes"
-                )
+                problem += "\n  no `sample` is declared, which says what the op takes; so inputs are guessed"
             raise OpError(f"{problem}\n  again: {self!r}") from None
 
 
@@ -170,7 +168,7 @@ def cases(subject: Any, inputs: Sequence[Any], order: int, oracle: Any) -> Any:
         else:
             made, guessed = subject(**draw(attributes(subject))) if is_class else subject, True
             try:
-                found = fitting(made, draw(samples(kind)))
+                found = draw(samples(kind)).fitting(made)
             except (LessonError, ValueError, IndexError):
                 needed().reject()
         return coloured(Case(made, found, order, oracle, guessed), kind, draw)

@@ -44,35 +44,43 @@ class Entry:
         return f"{self.input}{'' if self.element is None else list(self.element) or ''}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Culprit:
-    """The recorded op whose own rule fails at the very inputs it had; `name` is that of a symbol's node.
+@dataclasses.dataclass
+class OneOp:
+    """An op among those of a function: name, label and number, its node in a symbol, where it was called.
 
-    `place` is the source line of the rule, `called` that of the call, empty where it is not known.
+    `ok` is whether none was found.
     """
 
-    label: str
-    name: str
-    place: str
-    called: str
-    position: int
-    count: int
-    report: Report
+    title: str
+    count: int = 0
+    op: str = ""
+    label: str = ""
+    name: str = ""
+    position: int = 0
+    called: str = ""
 
     @property
-    def op(self) -> str:
-        """Name of the op."""
-        return self.label.partition("(")[0]
+    def ok(self) -> bool:
+        """Whether none was found."""
+        return not self.op
+
+    @property
+    def which(self) -> str:
+        """The op in words."""
+        named = f"{self.name} = " if self.name else ""
+        called = f", called at {self.called}" if self.called else ""
+        return f"{named}{self.label}, op {self.position} of {self.count}{called}"
+
+
+@dataclasses.dataclass
+class Culprit(OneOp):
+    """The recorded op whose own rule fails at the very inputs it had; `place` is the source line of the rule."""
+
+    place: str = ""
+    report: Report | None = None
 
     def __str__(self) -> str:
-        return f"{one_op(self)}; its rule: {self.place}"
-
-
-def one_op(found: Any) -> str:
-    """Which op was found, of how many, and where it was called."""
-    named = f"{found.name} = " if found.name else ""
-    called = f", called at {found.called}" if found.called else ""
-    return f"{named}{found.label}, op {found.position} of {found.count}{called}"
+        return f"{self.which}; its rule: {self.place}"
 
 
 class Drawn(NamedTuple):
@@ -148,9 +156,8 @@ class Report:
         if self.ok and self.compared:
             several = "direction" if self.directions == 1 else "directions"
             along = f" along {self.directions} random {several} of each input" if self.directions else ""
-            lines.append(
-                f"  {self.compared} derivatives agree, relative error at most {self.sharpest:.1e}{along}"
-            )
+            most = f"relative error at most {self.sharpest:.1e}{along}"
+            lines.append(f"  {self.compared} derivatives agree, {most}")
         if shown:
             at = "" if self.element is None else f", element {list(self.element)}"
             lines.append(f"  worst at input {self.input!r}{at}")
@@ -197,9 +204,8 @@ class Report:
         steps = 10.0 ** np.arange(-13, 0, 0.25)
         gaps = [abs(part.scan(float(h)) - part.analytic[part.worst]) for h in steps]
         axes[1].loglog(steps, gaps, ".-")
-        axes[1].set(
-            xlabel="step h", ylabel="central difference less rule", title=f"worst derivative, {part.input}"
-        )
+        title = f"worst derivative, {part.input}"
+        axes[1].set(xlabel="step h", ylabel="central difference less rule", title=title)
         return axes
 
     def __repr__(self) -> str:  # what a prompt shows
@@ -230,15 +236,13 @@ def capital(sentence: str) -> str:
 
 def table(entries: Sequence[Entry], sides: tuple[str, str]) -> list[tuple[str, ...]]:
     """The cells of a table of entries, titles first."""
-    cells: list[tuple[str, ...]] = [
-        ("d result", "d input", *(f"by {side}" for side in sides), "relative error")
-    ]
+    cells: list[tuple[str, ...]] = []
+    cells.append(("d result", "d input", *(f"by {side}" for side in sides), "relative error"))
     for e in entries:
         bar = "" if np.isnan(e.error_bar) else f" ± {e.error_bar:.0e}"
         place = e.place + (" (all, in a random direction)" if e.element is None else "")
-        cells.append(
-            (e.output, place, f"{e.analytic:.8g}", f"{e.numeric:.8g}{bar}", f"{e.relative_error:.1e}")
-        )
+        found = f"{e.numeric:.8g}{bar}"
+        cells.append((e.output, place, f"{e.analytic:.8g}", found, f"{e.relative_error:.1e}"))
     return cells
 
 

@@ -6,27 +6,26 @@ import contextlib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import MODULES, Context, on_host, placed_at
-from tinygrad_lesson.eager.apply import AS_TOLD, TENSORS, Tensors
+from tinygrad_lesson.check.report import Entry, element_at
+from tinygrad_lesson.eager.apply import AS_TOLD, TENSORS
 from tinygrad_lesson.eager.operators import recorded_sweep, sweep_as_told
 from tinygrad_lesson.eager.recording import recording
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.backprop import apply_vjp
-from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError
 from tinygrad_lesson.engine.graph import Edge, Node, ancestors, toposort
-from tinygrad_lesson.engine.interpret import interpret
-from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import Executor, variables
+from tinygrad_lesson.mxnet.recorded import evaluate
 
 SEED = 7  # of the random ops, so that they can be repeated
 Arrays = Sequence[np.ndarray]
@@ -80,7 +79,7 @@ class Subject:
     def value(self, arrays: Arrays) -> list[np.ndarray]:
         """Results at `arrays`; in place of a loss what it is a loss of."""
         if self.has_loss(arrays):
-            return [np.asarray(x.array) for x in below_losses(self.recorded(arrays)[1])]
+            return [np.asarray(t.array) for y in self.recorded(arrays)[1] for t, _ in below(y)]
         with repeatable(), recording(False), np.errstate(all="ignore"):
             return [y.numpy() for y in as_results(self.run(*map(Tensor, arrays)), self.title)]
 
@@ -101,12 +100,16 @@ class Subject:
     def handed_down(self, arrays: Arrays, cotangents: Arrays) -> list[np.ndarray]:
         """Cotangents of the edges that `value` gives: those of a loss come from its own rule."""
         rest = iter(cotangents)
-        found = [loss_gradients(y) if is_loss(y) else [next(rest)] for y in self.recorded(arrays)[1]]
-        return [g for each in found for g in each if g is not None]
+        parts = [below(y) for y in self.recorded(arrays)[1]]
+        return [next(rest) if g is None else g for part in parts for _, g in part]
 
-    def graph(self) -> list[Node]:
-        """The recorded nodes, inputs before users."""
-        return ancestors([y.node for y in self.recorded(self.arrays)[1] if y.node is not None])
+    def entry(self, i: int, number: Any, *numbers: Any, output: str = "result") -> Entry:
+        """A derivative for an element of input `i`, by its number: by rule, by differences, and the bar."""
+        return Entry(self.names[i], element_at(number, self.arrays[i].shape), output, *map(float, numbers))
+
+    def graph(self, arrays: Arrays | None = None) -> list[Node]:
+        """The recorded ops, inputs before users, at other arrays if they are given."""
+        return recorded_nodes(self.recorded(self.arrays if arrays is None else arrays)[1])
 
 
 def where_they_lie(run: Callable[..., Any], arrays: Sequence[Any]) -> Callable[..., Any]:
@@ -140,24 +143,20 @@ def is_loss(y: Tensor) -> bool:
     return y.node is not None and y.node.op is not None and y.node.op.is_loss
 
 
-def loss_gradients(y: Tensor) -> list[Any]:
-    """What a loss hands down to its inputs, in order; None where there is nothing."""
+def below(y: Tensor) -> list[tuple[Tensor, Any]]:
+    """A result, with None; in place of a loss its inputs, each with the gradient that is handed down to it."""
     node = y.node
-    assert node is not None
-    assert node.op is not None
+    if node is None or node.op is None or not node.op.is_loss:
+        return [(y, None)]
     found = apply_vjp(AS_TOLD, node.op, (np.ones_like(y.array), y.array, *[t.array for t in node.inputs]))
-    return [g if t.node is not None else None for g, t in zip(found, node.inputs, strict=True)]
+    pairs = zip(node.inputs, found, strict=True)
+    return [(t, g) for t, g in pairs if g is not None and t.node is not None]
 
 
-def below_losses(results: Sequence[Tensor]) -> list[Tensor]:
-    """The results, with the inputs of a loss in its place."""
-    found: list[Tensor] = []
-    for y in results:
-        inputs = (
-            zip(y.node.inputs, loss_gradients(y), strict=True) if y.node is not None and is_loss(y) else ()
-        )
-        found += [t for t, g in inputs if g is not None] if inputs else [y]
-    return found
+def recorded_nodes(results: Sequence[Tensor]) -> list[Node]:
+    """The recorded ops behind results, inputs before users."""
+    nodes = ancestors([y.node for y in results if y.node is not None])
+    return [node for node in nodes if node.op is not None]
 
 
 def pull_back(
@@ -173,7 +172,7 @@ def pull_back(
 # Subjects of every kind.
 
 
-def subject_of(f: Any, inputs: Sequence[Any], generator: np.random.Generator) -> Subject:
+def subject_of(f: Any, inputs: Sequence[Any], generator: Generator) -> Subject:
     """What `f` and its inputs are, ready to be checked.
 
     Errors
@@ -212,52 +211,30 @@ def of_op(op: Op, inputs: Sequence[Any]) -> Subject:
     return Subject(lambda *tensors: TENSORS.apply(op, tensors), inputs, names, repr(op), op=op, states=states)
 
 
-def evaluate(
-    symbol: Symbol,
-    leaves: Mapping[str, Tensor],
-    seen: Callable[[Node, Sequence[Tensor], Sequence[Tensor]], None] | None = None,
-    is_train: bool = True,
-) -> tuple[Tensor, ...]:
-    """A symbol computed by the eager face; `seen` is told of every node, its inputs and results."""
-    F = Tensors(is_train)
-    F.values.update({node: (leaves[node.name],) for node in symbol.nodes if node.is_variable})
-    interpret(F, symbol.nodes, seen)
-    return tuple(map(F.read, symbol.heads))
-
-
 def complete_arrays(
-    symbol: Symbol,
-    inputs: Sequence[Any],
-    generator: np.random.Generator,
-    read: Callable[[Any], np.ndarray] = doubled,
+    symbol: Symbol, inputs: Sequence[Any], generator: Generator, read: Callable[..., Any] = doubled
 ) -> dict[str, np.ndarray]:
     """An array for every variable of a symbol: those given, in order or by name, others drawn at random."""
     arguments, states = ([node.name for node in part] for part in variables(symbol.nodes))
+    names = [*arguments, *states]
     if len(inputs) == 1 and isinstance(inputs[0], Mapping):
         given = {name: read(x) for name, x in inputs[0].items()}
     else:
-        given = dict(zip([*arguments, *states], map(read, inputs), strict=False))
-    unknown = [name for name in given if name not in (*arguments, *states)]
-    if unknown:
-        known = ", ".join((*arguments, *states))
-        raise GraphError(f"check: {unknown[0]!r} is no variable of {symbol!r}; it has {known}")
+        given = dict(zip(names, map(read, inputs), strict=False))
+    for name in given:
+        if name not in names:
+            raise GraphError(f"check: {name!r} is no variable of {symbol!r}; it has {', '.join(names)}")
     shapes = symbol.infer_shape(**{name: x.shape for name, x in given.items()})
     if shapes[0] is None:
         missing = ", ".join(name for name in arguments if name not in given)
-        raise GraphError(
-            f"check: the shapes of {missing} do not follow from the inputs given; give these too"
-        )
-    every = zip((*arguments, *states), (*shapes[0], *shapes[2]), strict=True)
-    drawn = {name: any_numbers(shape, name in states, generator) for name, shape in every}
-    return {name: given.get(name, x) for name, x in drawn.items()}
-
-
-def any_numbers(shape: Sequence[int], is_state: bool, generator: np.random.Generator) -> np.ndarray:
-    """Numbers for a variable that nobody gave: so small that a deep network saturates nowhere."""
-    if is_state:
-        return np.asarray(generator.uniform(0.5, 1.5, shape))
-    spread = 0.5 / np.sqrt(max(1, shape[-1])) if len(shape) > 1 else 0.25
-    return np.asarray(generator.normal(0, spread, shape))
+        raise GraphError(f"check: the shapes of {missing} do not follow from the others; give these too")
+    for name, shape in zip(names, (*shapes[0], *shapes[2]), strict=True):
+        spread = (
+            0.5 / np.sqrt(max(1, shape[-1])) if len(shape) > 1 else 0.25
+        )  # so small that nothing saturates
+        normal = generator.uniform(0.5, 1.5, shape) if name in states else generator.normal(0, spread, shape)
+        given.setdefault(name, np.asarray(normal))
+    return {name: given[name] for name in names}
 
 
 class SymbolSubject(Subject):
@@ -295,49 +272,12 @@ def executor_of(
     return Executor(heads, names, arguments, gradients, states, requests, generator=generator, **how)
 
 
-def sample_of(
-    cls: type[Op], draw: Draw, attributes: Mapping[str, Any] = MappingProxyType({})
-) -> tuple[Op, dict[str, np.ndarray]]:
-    """An op of a class and inputs for it: by its own `sample`, or where it has none, any numbers that fit.
-
-    Errors
-        LessonError where nothing fits.
-    """
-    if hasattr(cls, "sample") and not attributes:
-        return draw.sample(cls)
-    try:
-        op = cls(**attributes)
-    except TypeError:
-        raise LessonError(
-            f"{cls.name}: declare `sample`, so that the check knows attributes and inputs"
-        ) from None
-    arrays = fitting(op, draw, min_rank=1, max_rank=2)
-    return op, dict(zip(op.name_inputs(len(arrays)), arrays, strict=True))
-
-
-def fitting(op: Op, draw: Draw, **ranks: int) -> list[np.ndarray]:
-    """Inputs for an op that declares no `sample`: broadcasting ones, or what its rules accept.
-
-    Errors
-        LessonError, or whatever its rules raise, where what was drawn does not fit.
-    """
-    names = op.name_inputs(2 if op.variadic else len(op.input_names))
-    if isinstance(op, Elementwise):
-        return [draw.array(shape) for shape in draw.broadcasting(len(names))]
-    first = draw.shape(**ranks)
-    wanted = op.parameters(first)
-    shapes = [wanted.get(name, first) for name in names]
-    with contextlib.suppress(NotImplementedError):
-        op.shape(*shapes)
-    return [draw.array(shape) for shape in shapes]
-
-
 def differentiable(subject: Subject) -> bool:
     """Whether there is a second order: an op that stops gradients has none."""
     return subject.op is None or (subject.op.differentiable and not subject.op.is_loss)
 
 
-def second(subject: Subject, generator: np.random.Generator) -> Subject:
+def second(subject: Subject, generator: Generator) -> Subject:
     """The gradient of a subject as a function of its inputs and of the cotangents."""
     plain = [y for y in subject.recorded(subject.arrays)[1] if not is_loss(y)]
     cotangents = [np.asarray(generator.uniform(-1, 1, y.shape)) for y in plain]
@@ -353,9 +293,8 @@ def second(subject: Subject, generator: np.random.Generator) -> Subject:
             inputs = [watched(t) if i in subject.wanted else t for i, t in enumerate(tensors[:count])]
             results = as_results(subject.run(*inputs), subject.title)
             heads = [(y, Tensor(np.ones(y.shape, y.dtype)) if is_loss(y) else next(rest)) for y in results]
-            found = recorded_sweep(
-                [h for h in heads if h[0].node is not None], [inputs[i] for i in subject.wanted]
-            )
+            heads = [head for head in heads if head[0].node is not None]
+            found = recorded_sweep(heads, [inputs[i] for i in subject.wanted])
         return tuple(g for g in found if g is not None) or (Tensor(np.zeros(1)),)
 
     names = [*subject.names, *(f"cotangent {i}" for i in range(len(cotangents)))]

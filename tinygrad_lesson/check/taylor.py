@@ -98,9 +98,7 @@ def taylor(
         moved = [x + h * directions[i] if i in directions else x for i, x in enumerate(arrays)]
         number = plain(f(*moved) if gradient is not None else f(*map(Tensor, moved)))
         if number.size != 1:
-            raise DTypeError(
-                f"taylor: {name_of(f)} gave an array of shape {number.shape}, expected one number"
-            )
+            raise DTypeError(f"taylor: {name_of(f)} gave an array {number.shape}, expected one number")
         return float(number.reshape(()))
 
     if gradient is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from tinygrad_lesson.arrays import Context, on_host
+from tinygrad_lesson.check.subject import as_tuple
 from tinygrad_lesson.eager.apply import apply
 from tinygrad_lesson.eager.differential import vjp
 from tinygrad_lesson.eager.tensor import Tensor
@@ -21,9 +22,7 @@ class There(Op):
     place: Any = attr(doc="the device")
     shapes: Any = attr(doc="shapes of the results", shown=False)
 
-    name = "There"
-    function = "there"
-    family = "check"
+    name, function, family = "There", "there", "check"
     inputs = ("args",)
     variadic = True
 
@@ -42,8 +41,8 @@ class There(Op):
 
     def forward(self, xp: Any, *args: Any) -> Any:
         """Run it there."""
-        ys = listed(self.run(*self.moved(args)))
-        return tuple([y.numpy() for y in ys]) if len(ys) > 1 else ys[0].numpy()
+        ys = tuple(y.numpy() for y in as_tuple(self.run(*self.moved(args))))
+        return ys if len(ys) > 1 else ys[0]
 
     def vjp(self, F: Any, g: Any, y: Any, *args: Any) -> Any:
         """The gradients that are taken there."""
@@ -55,23 +54,16 @@ class There(Op):
             return self.run(*[given[i] for i in range(len(given))])
 
         ys, back = vjp(of_floats, *[inputs[i] for i in floats])
-        gs = [
-            z * 0 if part is None else self.moved([part])[0]
-            for part, z in zip(listed(g), listed(ys), strict=True)
-        ]
+        pairs = zip(as_tuple(g), as_tuple(ys), strict=True)
+        gs = [z * 0 if part is None else self.moved([part])[0] for part, z in pairs]
         found = dict(zip(floats, back(tuple(gs) if len(gs) > 1 else gs[0]), strict=True))
-        recorded = any(isinstance(x, Tensor) for x in (*listed(g), *args))
+        recorded = any(isinstance(x, Tensor) for x in (*as_tuple(g), *args))
         there = [found.get(i) for i in range(len(inputs))]
         return tuple([d if d is None else d.to(Context()) if recorded else on_host(d.array) for d in there])
 
 
 def there(run: Callable[..., Any], place: Context, arrays: Sequence[Any]) -> Callable[..., Any]:
     """`run` as such an op, for inputs like `arrays`."""
-    shapes = tuple([y.shape for y in listed(run(*[Tensor(x, device=place) for x in arrays]))])
+    shapes = tuple(y.shape for y in as_tuple(run(*[Tensor(x, device=place) for x in arrays])))
     op = There(run=run, place=place, shapes=shapes)
     return lambda *tensors: apply(op, tensors)
-
-
-def listed(y: Any) -> Sequence[Any]:
-    """One result, or several."""
-    return y if isinstance(y, tuple) else (y,)

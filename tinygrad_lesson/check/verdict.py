@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+from numpy.random import Generator
 
 from tinygrad_lesson.check import cause as causes
 from tinygrad_lesson.check import compare, numeric, precision
@@ -20,7 +21,6 @@ from tinygrad_lesson.check.duties import (
     disturbed,
     forward_part,
     non_finite,
-    recorded_nodes,
     undetermined,
     unsteady,
 )
@@ -39,7 +39,7 @@ REPEATS = 8  # runs on the same numbers before anything else is blamed
 class Options:
     """How a check is made."""
 
-    generator: np.random.Generator
+    generator: Generator
     full: bool | None = None
     float32: bool = True
 
@@ -58,9 +58,8 @@ def check(subject: Subject, options: Options) -> Report:
         return report
     rows = compare.rows_for(subject, values, generator)
     few = rows if rows.weights is not None else compare.mixed(values, generator)
-    found = guarded(
-        report, subject, lambda: [pulled(subject, subject.arrays, some) for some in (rows, few, few)]
-    )
+    every = rows, few, few
+    found = guarded(report, subject, lambda: [pulled(subject, subject.arrays, some) for some in every])
     if found is None:
         return report
     rule, once, again = found
@@ -72,9 +71,8 @@ def check(subject: Subject, options: Options) -> Report:
         report.notes.append(f"{op.name} is a loss: its gradient is what it says, not a derivative")
     else:
         beside_differences(subject, report, rows, rule, options)
-        if report.ok and not guarded(
-            report, subject, lambda: breaks_contract(subject, report, rows, rule, generator)
-        ):
+        contract = partial(breaks_contract, subject, report, rows, rule, generator)
+        if report.ok and not guarded(report, subject, contract):
             steady(subject, report, values, few, once)
             in_other_numbers(subject, report, rows, few, rule, options)
     return report
@@ -197,7 +195,7 @@ def widen(point: Point, blocks: Sequence[Block]) -> None:
     """
     subject, rounded = point.subject, precision.ROUNDED
     exact = pulled(subject, subject.arrays, point.rows)
-    nodes = recorded_nodes(subject.recorded(subject.arrays)[1])
+    nodes = subject.graph()
     largest = max(float(np.max(np.abs(y), initial=0.0)) for node in nodes for y in arrays_of(node))
     moved = precision.sensitivity(subject, subject.arrays, point.rows, exact, rounded, point.generator)
     for block, m in zip(blocks, moved, strict=True):

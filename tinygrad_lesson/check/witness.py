@@ -73,9 +73,8 @@ def hear(block: Block, k: int, witness: Slopes) -> None:
     """Take over what a second witness tells about line `k`, where it was doubted."""
     own, told, scale = block.only(k), witness.only(0), block.scale[:, 0]
     bent, again = own.kink | own.jump, told.kink | told.jump
-    agree = np.abs(told.numeric - own.numeric) <= tolerance(
-        told.error + own.error, told.numeric, own.numeric, scale
-    )
+    bars = tolerance(told.error + own.error, told.numeric, own.numeric, scale)
+    agree = np.abs(told.numeric - own.numeric) <= bars
     clear = SAFETY * told.error <= BENT * np.maximum(np.abs(told.numeric), scale)
     right = np.abs(told.numeric - block.analytic[:, k]) <= tolerance(told.error, told.numeric)
     doubted = block.wrong[:, k] | bent
@@ -126,9 +125,8 @@ def precise(point: Point, block: Block, k: int) -> Slopes | None:
             found, jumps, _ = sharpest(along, here, noise, steps, block.analytic[:, [k]], scale)
     except Exception:  # such as NumPy's linear algebra, which has no such numbers
         return None
-    found.kink = np.abs(found.right - found.left) > tolerance(
-        found.sides_error, found.left, found.right, scale
-    )
+    left, right = found.left, found.right
+    found.kink = np.abs(right - left) > tolerance(found.sides_error, left, right, scale)
     found.jump = numeric.leaps(jumps, point.noise[:, None])[1]
     return found
 
@@ -148,9 +146,8 @@ def sharpest(
     def over(step: float) -> tuple[Slopes, np.ndarray]:
         alone = np.array([step], np.longdouble)
         found, jumps = numeric.table(lambda _, t: along(t), [0], here[:, None], noise[:, None], alone, scale)
-        return Slopes(*(np.array(field, np.float64) for field in vars(found).values())), jumps.astype(
-            np.float64
-        )
+        fields = [np.array(field, np.float64) for field in vars(found).values()]
+        return Slopes(*fields), jumps.astype(np.float64)
 
     for step in steps:
         found, jumps = over(step)
@@ -179,9 +176,8 @@ def breaks_tie(report: Report, point: Point, blocks: Sequence[Block]) -> bool:
 
     At `max(a, b)` with `a = b` neither has a derivative, but the slope is 1 where both move.
     """
-    tied = [
-        r for r in range(len(point.at_zero)) if sum(int(b.kink[r].sum()) for b in blocks if b.columns) > 1
-    ]
+    count = sum(b.kink.sum(axis=1) for b in blocks if b.columns)
+    tied = np.flatnonzero(count > 1).tolist() if np.ndim(count) else []
     for r in tied[:MOST]:
         for moves in itertools.islice(directions(blocks, r), MOST):
             arrays = [np.zeros_like(x) for x in point.subject.arrays]
@@ -190,9 +186,8 @@ def breaks_tie(report: Report, point: Point, blocks: Sequence[Block]) -> bool:
 
             def along(_: int, t: float, arrays: Sequence[np.ndarray] = arrays, r: int = r) -> np.ndarray:
                 pairs = zip(point.subject.arrays, arrays, strict=True)
-                return point.rows.weigh(point.subject.value([x + t * v if v.any() else x for x, v in pairs]))[
-                    [r]
-                ]
+                moved = [x + t * v if v.any() else x for x, v in pairs]
+                return point.rows.weigh(point.subject.value(moved))[[r]]
 
             expected = np.array([[sum(blocks[b].analytic[r, k] * far for (b, k), far in moves.items())]])
             scale = np.array([[max(blocks[b].scale[r, 0] for b, _ in moves)]])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import Axis
 
@@ -44,6 +46,22 @@ class Draw:
         if set(names) != set(inputs):
             raise LessonError(f"{cls.name}.sample gives {', '.join(inputs)}, expected {', '.join(names)}")
         return op, {name: inputs[name] for name in names}
+
+    def fitting(self, op: Op, **ranks: int) -> list[np.ndarray]:
+        """Inputs for an op that declares no `sample`: broadcasting ones, or what its rules accept.
+
+        Errors
+            LessonError, or whatever its rules raise, where what was drawn does not fit.
+        """
+        names = op.name_inputs(2 if op.variadic else len(op.input_names))
+        if isinstance(op, Elementwise):
+            return [self.array(shape) for shape in self.broadcasting(len(names))]
+        first = self.shape(**ranks)
+        wanted = op.parameters(first)
+        shapes = [wanted.get(name, first) for name in names]
+        with contextlib.suppress(NotImplementedError):
+            op.shape(*shapes)
+        return [self.array(shape) for shape in shapes]
 
     # Choices.
 

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import MODULES, Context, require_device, zeros_at
-from tinygrad_lesson.eager.apply import Tensors
 from tinygrad_lesson.engine.errors import BindError, DTypeError, ShapeError, near
-from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.mx import sparse
 from tinygrad_lesson.mxnet.documented import documented, signature
 from tinygrad_lesson.mxnet.functions import Prefixed, Random
@@ -19,6 +17,7 @@ from tinygrad_lesson.mxnet.held import MODE
 from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray, finished, invoke, split_v2
 from tinygrad_lesson.mxnet.ndarray import put
 from tinygrad_lesson.mxnet.params import read_listed, save_params
+from tinygrad_lesson.mxnet.recorded import evaluate
 from tinygrad_lesson.mxnet.register import offered, offered_names
 
 BINARY = {  # functions of two arrays, or of an array and a number, and the operators that they are
@@ -246,11 +245,9 @@ class CachedOp:
         if len(args) != len(self.names):
             raise BindError(f"CachedOp: {len(args)} arrays given, expected {', '.join(self.names)}")
         leaves = {name: x.taken() for name, x in zip(self.names, args, strict=True)}
-        world = Tensors(MODE.training)
-        world.values.update({node: (leaves[node.name],) for node in self.sym.nodes if node.is_variable})
         with np.errstate(all="ignore"):
-            interpret(world, self.sym.nodes)
-        made = [NDArray(finished(world.read(edge), None, [*leaves.values()])) for edge in self.sym.heads]
+            results = evaluate(self.sym, leaves, is_train=MODE.training)
+        made = [NDArray(finished(y, None, [*leaves.values()])) for y in results]
         if out is not None:
             for y, x in zip(made, out if isinstance(out, list | tuple) else [out], strict=False):
                 put(y, x)

@@ -1,18 +1,20 @@
-"""A symbol from what the eager face has recorded."""
+"""A symbol from what the eager face has recorded, and a symbol computed by the eager face."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.eager.apply import Tensors
 from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, GraphError
 from tinygrad_lesson.engine.graph import Edge, Label, Node
+from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.mxnet.register import as_text, find
 from tinygrad_lesson.mxnet.symbol import Symbol, binary
@@ -53,6 +55,16 @@ def from_tensor(results: Any, **names: Tensor) -> tuple[Symbol, dict[str, np.nda
     if missing:
         raise GraphError(f"from_tensor: {missing[0]!r} is no part of what made the result")
     return Symbol(edges), F.variables
+
+
+def evaluate(
+    symbol: Symbol, leaves: Mapping[str, Any], seen: Callable[..., None] | None = None, is_train: bool = True
+) -> tuple[Any, ...]:
+    """A symbol at the tensors `leaves` by name; `seen` is told of every node, its inputs and results."""
+    F = Tensors(is_train)
+    F.values.update({node: (leaves[node.name],) for node in symbol.nodes if node.is_variable})
+    interpret(F, symbol.nodes, seen)
+    return tuple(map(F.read, symbol.heads))
 
 
 class Translation(Copied):
