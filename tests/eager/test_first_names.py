@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_lesson as tl
 from tinygrad_lesson.eager.recording import NEEDS_SLOW_PATH
-from tinygrad_lesson.errors import GraphError, ShapeError
+from tinygrad_lesson.errors import AttributeValueError, DTypeError, GraphError, ShapeError
 
 A = np.arange(6.0).reshape(2, 3)
 
@@ -103,6 +103,103 @@ def test_pooling_takes_one_number():
 def test_what_is_not_there_says_what_to_write():
     with pytest.raises(ShapeError, match=r"convolution: weight is \(3,\), expected \(filters, channels"):
         tl.convolution(np.ones((1, 1, 3)), np.ones(3))
-    for name, told in (("save", "np.savez"), ("conv2d", "tl.convolution")):
+    for name, told in (
+        ("save", "np.savez"),
+        ("cdist", "tl.linalg.norm"),
+        ("set_printoptions", "np.set_printoptions"),
+    ):
         with pytest.raises(AttributeError, match=f"has no '{name}'; .*{told}"):
             getattr(tl, name)
+    for name, told in (
+        ("Parameter", "requires_grad=True"),
+        ("CrossEntropyLoss", "tl.cross_entropy"),
+        ("ReLU", "tl.relu"),
+    ):
+        with pytest.raises(AttributeError, match=f"nn has no '{name}'; .*{told}"):
+            getattr(tl.nn, name)
+
+
+@pytest.mark.parametrize(
+    "name", ["sum", "mean", "argmax", "prod", "cumsum", "all", "softmax", "logsumexp", "argsort"]
+)
+def test_functions_take_the_axis_as_pytorch_calls_it(name):
+    f, x = getattr(tl, name), tl.tensor(A - 2.5)
+    np.testing.assert_array_equal(f(x, dim=0).numpy(), f(x, axis=0).numpy())
+    assert f(x, dim=1).numpy().tobytes() == getattr(x, name)(axis=1).numpy().tobytes()
+
+
+def test_functions_that_do_otherwise_in_pytorch_say_so():
+    for name in ("max", "sort", "std"):
+        with pytest.raises(AttributeValueError, match=f"{name}: with `dim` PyTorch's"):
+            getattr(tl, name)(tl.tensor(A), dim=0)
+    with pytest.raises(AttributeValueError, match="takes the size of a part; write x.chunk"):
+        tl.tensor(A).split(2, dim=1)
+    np.testing.assert_array_equal(tl.sum(tl.tensor(A), dim=0, keepdim=True).numpy(), A.sum(0, keepdims=True))
+
+
+def test_functions_of_pytorch_that_are_one_line():
+    x = tl.tensor(A, requires_grad=True)
+    np.testing.assert_array_equal(tl.cat([x, x], dim=1).numpy(), np.concatenate([A, A], 1))
+    tl.cat([x, 2 * x]).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), np.full((2, 3), 3.0))
+    assert tl.as_tensor(x) is x
+    assert tl.as_tensor([1, 2], dtype=tl.float32).dtype == np.float32
+    assert [tl.is_tensor(x), tl.is_tensor(A)] == [True, False]
+    assert tl.device("cpu") == tl.cpu()
+    assert tl.device("cuda:1") == tl.gpu(1)
+    assert sorted(tl.randperm(5).tolist()) == [0, 1, 2, 3, 4]
+    assert tl.randint(3, 4, (2,)).tolist() == [3, 3]
+    assert tl.normal(5.0, 0.0, (2,)).tolist() == [5.0, 5.0]
+    assert tl.randn_like(tl.tensor(A.astype("float32"))).dtype == np.float32
+    image, weight = np.arange(16.0).reshape(1, 1, 4, 4), np.ones((1, 1, 2, 2))
+    np.testing.assert_array_equal(
+        tl.conv2d(image, weight, stride=2).numpy()[0, 0], [[10.0, 18.0], [42.0, 50.0]]
+    )
+    np.testing.assert_array_equal(tl.max_pool2d(image, 2).numpy()[0, 0], [[5.0, 7.0], [13.0, 15.0]])
+    values, places = tl.tensor([[1.0, 3.0, 2.0]]).topk(2)
+    assert (values.tolist(), places.tolist()) == ([[3.0, 2.0]], [[1, 2]])
+
+
+def test_methods_that_change_a_tensor():
+    x = tl.tensor([1.0, -2.0])
+    for change, expected in (
+        (lambda: x.add_(1), [2, -1]), (lambda: x.mul_([2, 3]), [4, -3]), (lambda: x.sub_(1), [3, -4]),
+        (lambda: x.clamp_(-2, 2), [2, -2]), (lambda: x.abs_(), [2, 2]), (lambda: x.div_(4), [0.5, 0.5]),
+        (lambda: x.copy_(3), [3, 3]), (lambda: x.fill_(7), [7, 7]), (lambda: x.zero_(), [0, 0]),
+    ):  # fmt: skip
+        assert change() is x
+        assert x.tolist() == expected
+    with pytest.raises(ShapeError, match=r"x.add_\(...\): the result is \(2, 2\)"):
+        x.add_(np.ones((2, 2)))
+
+
+def test_what_is_recorded_is_not_changed_by_a_method():
+    w = tl.tensor([1.0, 2.0], requires_grad=True)
+    y = w * w
+    with pytest.raises(GraphError, match=r"with tl.no_grad\(\): x.mul_"):
+        w.mul_(2)
+    with pytest.raises(GraphError, match=r"what was recorded is not changed; write `x = x.mul\(...\)`"):
+        y.mul_(2)
+    with pytest.raises(GraphError, match="what was recorded is not changed"):
+        tl.grad(lambda v: (v * 2).add_(1).sum())(w)
+    with pytest.raises(GraphError, match="what was recorded is not changed"):
+        tl.tensor([0.0, 0.0]).add_(y)
+    with tl.no_grad():
+        w.mul_(3)
+    y.sum().backward()
+    assert w.grad.tolist() == [2.0, 4.0]  # the graph keeps what it was made of
+    assert w.tolist() == [3.0, 6.0]
+    w.grad.zero_()
+    assert w.grad.tolist() == [0.0, 0.0]
+
+
+def test_arrays_of_numpy_take_what_is_not_recorded():
+    x, b = tl.tensor(A), A.copy()
+    b += x
+    np.testing.assert_array_equal(b, 2 * A)
+    np.multiply(x, 3, out=b)
+    np.testing.assert_array_equal(b, 3 * A)
+    x.requires_grad = True
+    with pytest.raises(DTypeError, match="np.add into an array"):
+        b += x
+    np.testing.assert_array_equal(b, 3 * A)

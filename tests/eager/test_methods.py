@@ -181,7 +181,7 @@ def test_what_means_something_else_in_pytorch_is_refused(name):
         getattr(leaf(), name)(dim=1)
 
 
-@pytest.mark.parametrize("name", ["add_", "cuda", "data", "fill_", "grad_fn", "type", "zero_"])
+@pytest.mark.parametrize("name", ["cuda", "data", "grad_fn", "itemset", "normal_", "type"])
 def test_a_name_that_is_not_here_says_what_to_write(name):
     with pytest.raises(AttributeError, match=f"a Tensor has no '{name}'; try "):
         getattr(leaf(), name)
@@ -428,16 +428,14 @@ def test_more_that_an_array_tells_of_itself():
 @pytest.mark.parametrize(
     ("look", "told"),
     [
-        (lambda x: x.exp_(), r"no methods that change it; try y = x.exp\(\) for x.exp_\(\)"),
-        (lambda x: x.clamp_(0, 1), "no methods that change it"),
-        (lambda x: x.topk(2), "try tl.top_k"),
+        (lambda x: x.kthvalue(2), r"try x.topk\(k\)"),
         (lambda x: x.addmm(x, x), r"try c \+ a @ b"),
         (lambda x: x.scatter_add(0, 1, 2), "try x.at"),
         (lambda x: x.median(), "where PyTorch takes the lower one"),
         (lambda x: x.data_ptr(), "try x.numpy"),
-        (lambda x: tl.cat([x]), "write tl.concatenate"),
+        (lambda x: tl.load("w"), r"write np.load\(file\)"),
         (lambda x: tl.nn.ReLU(), "write tl.relu"),
-        (lambda x: tl.nn.MaxPool2d(2), "functions are in tl"),
+        (lambda x: tl.nn.Flatten1(2), "functions are in tl"),
         (lambda x: tl.ones((2, 2)).split([1, 1]), r"is \(1, 1\), expected at least 1"),
     ],
 )

@@ -13,6 +13,7 @@ from tinygrad_lesson.arrays import MODULES, Context, cpu, held, module_of, on_ho
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.functions import NAMES, TABLE
 from tinygrad_lesson.eager.functions.table import known, known_if_shared
+from tinygrad_lesson.eager.operators import in_place
 from tinygrad_lesson.eager.tensor import Spellings, Tensor, devices, wrap
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.shapes import normalize_axis, size_of
@@ -72,6 +73,9 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
     "new_ones": lambda x, *size: NAMES["ones"](listed(size), x.dtype),
     "new_full": lambda x, size, fill_value: NAMES["full"](size, fill_value, x.dtype),
     "new_tensor": lambda x, data: NAMES["array"](data, x.dtype),
+    "topk": lambda x, k, dim=-1, largest=True: F.top_k(x, k=k, axis=dim, ascending=not largest),
+    "dist": lambda x, other, p=2: TABLE["np.linalg.norm"]((x - other).ravel(), p),
+    "hardtanh": lambda x, min_val=-1.0, max_val=1.0: NAMES["clip"](x, min_val, max_val),
     "t": lambda x: x.T,
     "eq": lambda x, other: F.equal(x, other),
     "ne": lambda x, other: F.not_equal(x, other),
@@ -139,9 +143,14 @@ TOO = """
     vdot vsplit
 """  # functions that PyTorch has as methods
 IN_PLACE = """
-    abs_ ceil_ clamp_ clip_ cos_ div_ exp_ floor_ lerp_ log_ neg_ pow_ reciprocal_ relu_ round_ rsqrt_ sigmoid_ sign_
-    sin_ sqrt_ square_ squeeze_ t_ tanh_ transpose_ unsqueeze_
+    abs_ add_ ceil_ clamp_ clip_ cos_ div_ exp_ floor_ lerp_ log_ masked_fill_ mul_ neg_ pow_ reciprocal_ relu_ round_
+    rsqrt_ sigmoid_ sign_ sin_ sqrt_ square_ sub_ tanh_
 """  # of PyTorch's; with all of them Python would suggest no name for a misspelt one, which it does among 750
+FILLED: dict[str, Callable[..., Any]] = {
+    "zero_": lambda x: NAMES["zeros_like"](x),
+    "fill_": lambda x, value: NAMES["full_like"](x, value),
+    "copy_": lambda x, other: F.broadcast_to(other, shape=x.shape),
+}
 NEVER = "is_cuda is_meta is_mkldnn is_mps is_quantized is_sparse is_xpu"  # what no tensor is
 WORDS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims"}
 ALIKE = (
@@ -153,37 +162,34 @@ PLACES = "gives the values and their places; write x.{0}(axis=...) for the value
 UNLIKE = {  # what it does otherwise in PyTorch if it is given `dim`
     "max": PLACES.format("max"),
     "min": PLACES.format("min"),
+    "split": "takes the size of a part; write x.chunk(how_many, dim) or np.split(x, places, axis)",
     "sort": "gives the values and their places; write tl.sort(x, axis=...) or x.argsort(axis=...)",
     "std": "divides by one less; write x.std(axis=..., ddof=1)",
     "var": "divides by one less; write x.var(axis=..., ddof=1)",
 }
 ELSEWHERE = {  # what other libraries have and is not done here: what to write
-    "add_": "x += y",
-    "copy_": "x.value = y",
     "cuda": "x.to(tl.gpu(0))",
     "data": "x.detach(), or x.value, which may be written to",
     "fill": "x.value[...] = number",
-    "fill_": "x.value[...] = number",
     "grad_fn": "tl.viz.draw(x), a picture of what made it",
     "itemset": "x.at[i].set(y), which gives a new tensor",
-    "mul_": "x *= y",
-    "normal_": "x.value = generator.normal(size=x.shape), where generator = np.random.default_generator()",
+    "normal_": "x.value = generator.normal(size=x.shape), where generator = np.random.default_rng()",
     "numpy_": "x.numpy()",
     "partition": "tl.partition(x, k)",
-    "sub_": "x -= y",
     "type": "x.astype(dtype), or x.dtype",
-    "zero_": "x.value[...] = 0",
 }
 ELSEWHERE |= {
     name: instead
     for instead, names in {
         "np.median(x, axis), the mean of the two in the middle, where PyTorch takes the lower one": "median nanmedian",
-        "tl.top_k(x, k=3, ret_typ='both'), or x.argsort()": "topk kthvalue cummax cummin aminmax mode",
+        "x.topk(k), x.sort(), or x.amin() and x.amax()": "kthvalue cummax cummin aminmax mode",
+        "f(x), or tl.vmap(f)(x) for a function of its parts": "apply_ map_ map2_",
+        "x.reshape(shape), which may not change": "squeeze_ t_ transpose_ unsqueeze_ swapaxes_",
+        "tl.linalg.norm(x[:, None] - y[None], axis=-1)": "cdist",
         "c + a @ b": "addmm addmv addr baddbmm addbmm addcmul addcdiv",
         "x.at[i].add(y), x.at[i].set(y) or np.put_along_axis of arrays": """
             scatter scatter_ scatter_add scatter_add_ scatter_reduce index_add index_add_ index_copy index_copy_
-            index_fill index_put index_put_ masked_scatter select_scatter slice_scatter diagonal_scatter put_
-            masked_fill_""",
+            index_fill index_put index_put_ masked_scatter select_scatter slice_scatter diagonal_scatter put_""",
         "tl.random, as in tl.random.uniform(0, 1, size=x.shape)": """
             uniform_ random_ exponential_ bernoulli bernoulli_ multinomial cauchy_ geometric_ log_normal_""",
         "x.numpy(), an array of NumPy's that has it": """
@@ -302,9 +308,10 @@ for _name in TOO.split():
     setattr(Spellings, _name, NAMES[_name])
 for _name in NEVER.split():
     setattr(Spellings, _name, False)
-_in_place = Elsewhere("methods that change it", "y = x.exp() for x.exp_(), or x.value = np.exp(x.value)")
 for _name in IN_PLACE.split():
-    setattr(Spellings, _name, _in_place)
+    setattr(Spellings, _name, in_place(_name, getattr(Tensor, _name.removesuffix("_"))))
+for _name, _method in FILLED.items():
+    setattr(Spellings, _name, in_place(_name, _method))
 for _name, _instead in ELSEWHERE.items():
     if _name not in METHODS:
         setattr(Spellings, _name, Elsewhere(repr(_name), _instead))

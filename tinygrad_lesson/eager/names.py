@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tinygrad_lesson.arrays import Context
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.functions import NAMES
-from tinygrad_lesson.eager.methods import CONSTANTS, METHODS
+from tinygrad_lesson.eager.functions.drawing import RANDOM, rand, randn
+from tinygrad_lesson.eager.methods import ALIKE, CONSTANTS, METHODS, UNLIKE, in_words_of_torch
+from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.op import FUNCTIONS
 
+TORCH: dict[str, Callable[..., Any]] = {  # PyTorch's functions, each a line over what there is
+    "cat": lambda tensors, dim=0: NAMES["concatenate"](tensors, dim),
+    "as_tensor": lambda data, dtype=None: (
+        data if isinstance(data, Tensor) and dtype is None else Tensor(data, dtype=dtype)
+    ),
+    "is_tensor": lambda x: isinstance(x, Tensor),
+    "conv2d": lambda x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1: NAMES["convolution"](
+        x, weight, bias, stride=stride, pad=padding, dilate=dilation, num_group=groups
+    ),
+    "max_pool2d": lambda x, kernel_size, stride=None, padding=0: NAMES["pooling"](
+        x, kernel_size, kernel_size if stride is None else stride, padding
+    ),
+    "device": lambda name: Context.parse(str(name).replace("cuda", "gpu")),
+    "normal": lambda mean=0.0, std=1.0, size=None: RANDOM["normal"](mean, std, size),
+    "rand_like": lambda x: rand(*x.shape).astype(x.dtype),
+    "randn_like": lambda x: randn(*x.shape).astype(x.dtype),
+    "randint": lambda *bounds: RANDOM["randint"](*bounds),
+    "randperm": lambda n: RANDOM["permutation"](n),
+}
 ELSEWHERE = {  # what other libraries have: what to write
     "autograd": "write tl.grad(y, [x]) or y.backward(); `from tinygrad_lesson import mx` has MXNet's mx.autograd",
-    "cat": "write tl.concatenate([a, b], axis=0)",
     "cuda": "write tl.gpu(0)",
-    "is_tensor": "write isinstance(x, tl.Tensor)",
+    "cdist": "write tl.linalg.norm(x[:, None] - y[None], axis=-1)",
+    "get_default_dtype": "an array keeps its element type, and Python's numbers are float64",
+    "set_default_dtype": "write tl.Tensor(data, dtype=tl.float32): an array keeps its element type",
+    "set_printoptions": "write np.set_printoptions(precision=3), which holds for tensors too",
     "long": "write tl.int64",
-    "randint": "write tl.random.randint(low, high, size)",
-    "topk": "write tl.top_k(x, k=3, ret_typ='both')",
-    "conv2d": "write tl.convolution(x, weight, bias, pad=1)",
-    "device": "write tl.cpu() or tl.gpu(0)",
     "log_sigmoid": "write tl.log_expit(x)",
     "logsigmoid": "write tl.log_expit(x)",
     "entr": "write -tl.xlogy(x, x)",
@@ -29,11 +50,16 @@ ELSEWHERE = {  # what other libraries have: what to write
     "psi": "write tl.digamma(x)",
     "rgamma": "write 1 / tl.gamma(x)",
     "load": "write np.load(file), and tl.Tensor(array) for each of its arrays",
-    "max_pool2d": "write tl.pooling(x, 2, 2)",
     "save": "write np.savez(file, **{name: x.numpy() for name, x in parameters.items()})",
 }
 
 _told: set[int] = set()  # by id, the functions whose docstring says all
+
+
+@functools.cache
+def _spelled(name: str, function: Any) -> Any:
+    """A function that PyTorch has too, which takes PyTorch's `dim` and `keepdim`."""
+    return in_words_of_torch(name, function) if name in ALIKE or name in UNLIKE else function
 
 
 def _complete(function: Any, name: str) -> Any:
@@ -51,13 +77,15 @@ def function(name: str, known: Callable[[], Sequence[str]]) -> Any:
         AttributeError that says what to write, or which of the names that are `known` was meant.
     """
     if name in NAMES and (name not in FUNCTIONS or FUNCTIONS[name].ours):
-        return _complete(NAMES[name], name)
+        return _complete(_spelled(name, NAMES[name]), name)
+    if name in TORCH:
+        return TORCH[name]
     if name in METHODS and not name.startswith("_"):
         return METHODS[name]
     if name in CONSTANTS:
         return CONSTANTS[name]
     if name in FUNCTIONS:
-        return _complete(getattr(TENSORS, name), name)
+        return _complete(_spelled(name, getattr(TENSORS, name)), name)
     close = difflib.get_close_matches(name, [n for n in known() if not n.startswith("_")], 1)
     meant = f"; did you mean {close[0]!r}?" if close else ""
     instead = f"; {ELSEWHERE[name]}" if name in ELSEWHERE else meant
@@ -66,7 +94,7 @@ def function(name: str, known: Callable[[], Sequence[str]]) -> Any:
 
 def functions() -> set[str]:
     """The names of all of them but PyTorch's."""
-    return {*FUNCTIONS, *NAMES, *CONSTANTS}
+    return {*FUNCTIONS, *NAMES, *CONSTANTS, *TORCH}
 
 
 def family(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator as python
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -139,35 +139,53 @@ def backward(
                 tensor.grad = wrap(taken(pair, 1, 2) if new is g else own_copy(new))
 
 
-def changing(sign: str, function: Any) -> Any:
-    """An operator such as `x -= y`: a tensor that asks for no gradient, or is a leaf in `no_grad`, is changed itself.
+def changing(told: str, new: str, function: Any) -> Any:
+    """What is `told` as `x -= y`: a tensor that asks for no gradient, or is a leaf in `no_grad`, is changed itself.
 
-    Elsewhere it is `x = x - y`, as while a derivative is taken.
+    Elsewhere it is what is written `new`, as `x = x - y`; so it is while a derivative is taken.
     """
 
-    def operator(self: Tensor, other: Any) -> Any:
+    def operator(self: Tensor, *others: Any, **named: Any) -> Any:
         is_leaf = self.node is None or self.node.is_variable
         if not is_leaf or RECORDING.tracing or RECORDING.deriving or type(self.array) in NUMBERS:
-            return function(self, other)
+            return function(self, *others, **named)
         if self.node is not None and RECORDING.on:
             raise GraphError(
-                f"x {sign}= y: a leaf that asks for a gradient is not changed while its uses are recorded; write "
-                f"`with tl.no_grad(): x {sign}= y` to change it, or `x = x {sign} y` for a new tensor"
+                f"{told}: a leaf that asks for a gradient is not changed while its uses are recorded; write "
+                f"`with tl.no_grad(): {told}` to change it, or `{new}` for a new tensor"
             )
-        y = function(self, other)
+        y = function(self, *others, **named)
         if y.node is not None:
             return y
         if y.shape != self.shape or not np.can_cast(y.dtype, self.dtype, "same_kind"):
             kind = ShapeError if y.shape != self.shape else DTypeError
             raise kind(
-                f"x {sign}= y: the result is {show(y.shape)} {y.dtype}, expected {show(self.shape)} {self.dtype}; "
-                f"write `x = x {sign} y` for a new tensor"
+                f"{told}: the result is {show(y.shape)} {y.dtype}, expected {show(self.shape)} {self.dtype}; "
+                f"write `{new}` for a new tensor"
             )
         self.value = module_of(y.array).array(y.array, self.dtype)
         self.kept = self.array  # nobody else has it
         return self
 
     return operator
+
+
+def in_place(name: str, function: Any) -> Callable[..., Tensor]:
+    """PyTorch's `x.add_(y)`: `x += y`, but for where that is another tensor.
+
+    Errors
+        GraphError there: for a tensor that was computed from others, or while a derivative is taken.
+    """
+    told, new = f"x.{name}(...)", f"x = x.{name.removesuffix('_')}(...)"
+    operator = changing(told, new, function)
+
+    def method(self: Tensor, *others: Any, **named: Any) -> Tensor:
+        y: Tensor = operator(self, *others, **named)
+        if y is not self:
+            raise GraphError(f"{told}: what was recorded is not changed; write `{new}` for a new tensor")
+        return y
+
+    return method
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -260,7 +278,11 @@ for _name, _sign in (
     ("add", "+"), ("sub", "-"), ("mul", "*"), ("truediv", "/"), ("pow", "**"), ("matmul", "@"), ("mod", "%"),
     ("floordiv", "//"), ("and", "&"), ("or", "|"), ("xor", "^"),
 ):  # fmt: skip
-    setattr(Tensor, f"__i{_name}__", changing(_sign, getattr(python, f"__{_name}__")))
+    setattr(
+        Tensor,
+        f"__i{_name}__",
+        changing(f"x {_sign}= y", f"x = x {_sign} y", getattr(python, f"__{_name}__")),
+    )
 for _name, _function in (
     ("__matmul__", matmul),
     ("__rmatmul__", lambda b, a: matmul(a, b)),

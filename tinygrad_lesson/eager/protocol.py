@@ -50,6 +50,12 @@ class NumpyProtocol:
         if method == "__call__" and not named and all(types.endswith("?") for types in ufunc.types):
             with looking():  # np.isnat and the like: answers
                 return ufunc(*[np.asarray(x) for x in inputs])
+        if (
+            "out" in named
+            and not (RECORDING.on and holds_recorded(inputs))
+            and not holds_tensor(named["out"])
+        ):
+            return getattr(ufunc, method)(*bare(inputs), **named)
         if method == "outer" and name in NUMPY and not named:
             return outer(NUMPY[name], *inputs)
         if (along := ALONG.get(method, {}).get(ufunc.__name__)) and "out" not in named:
@@ -89,6 +95,11 @@ def holds_recorded(x: Any) -> bool:
         return x.node is not None or x.level is not None
     parts = x.values() if isinstance(x, dict) else x
     return isinstance(x, list | tuple | dict) and any(map(holds_recorded, parts))
+
+
+def holds_tensor(x: Any) -> bool:
+    """Whether one of these is a tensor."""
+    return any(isinstance(part, NumpyProtocol) for part in x)
 
 
 def bare(x: Any) -> Any:
