@@ -1,5 +1,6 @@
-"""What a training takes on a device is allocated at once, and lies there; where there is no room, one line says what was asked for."""
+"""Training by kernels, both ways: tables, what moves in a call, and one allocation for all that it takes."""
 
+import contextlib
 import re
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 import tinygrad_lesson as tl
 from tinygrad_lesson import sym
 from tinygrad_lesson.errors import BindError
-from tinygrad_lesson.run import graph, kernels, steps
+from tinygrad_lesson.lesson.networks import NETWORKS
+from tinygrad_lesson.lesson.run import train
+from tinygrad_lesson.run import block, graph, kernels, steps
 from tinygrad_lesson.train import feedforward
 
 pytestmark = pytest.mark.strict_arrays
@@ -144,3 +147,50 @@ def test_what_there_is_no_room_for_is_one_line(blocks):
     ).groups()
     assert int(total) == int(again.replace(",", "")) > 2 * 5408 + 10816
     trained.fit(ROWS, CLASSES, progress=False)
+
+
+@pytest.mark.parametrize("rings", [8, 2], ids=["at once", "in halves"])
+def test_a_call_moves_its_batches_and_numbers_and_brings_back_two_arrays(way, blocks, monkeypatch, rings):
+    """The number of the step, rates, losses and the monitor's rows lie there; batches are gathered there."""
+    trained = model(optimizer="adam")
+    batches = {"data": ROWS.reshape(8, 12, 40), "softmax_label": CLASSES.reshape(8, 12)}
+    executor = trained.bind_training({name: x[0] for name, x in batches.items()})
+    updater, monitor = trained.start(executor)
+    each = sum(x[0].nbytes for x in batches.values())
+    run = executor.runner(True)
+    with free(blocks, 2 * each * rings if rings < 8 else 1 << 33):
+        run.train(batches, 3, updater, "output 0", monitor.watched)
+    moved = []
+    for count in (8, 16):
+        with blocks.counts.of() as seen:
+            run.train(batches, count, updater, "output 0", monitor.watched)
+        moved.append(seen)
+    for count, seen in zip((8, 16), moved, strict=True):
+        halves = count // (rings // 2) if rings < 8 else 0
+        sent = 2 * halves if halves else 2  # arrays of batches
+        assert (seen.h2d, seen.d2h) == (sent + 2, 2)  # and the rates of all steps, and where they begin
+        assert seen.synchronizations == 2 + max(0, halves - 2)
+        assert seen.launches == (max(1, halves) if way == "block" else count)
+        assert seen.bytes_d2h == count * 4 * (1 + len(monitor.watched))
+        assert seen.allocations == 0
+
+
+@contextlib.contextmanager
+def free(xp, size):
+    """A device with so much memory left."""
+    xp.FREE.append(size)
+    try:
+        yield
+    finally:
+        xp.FREE.pop()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_lessons_tables_are_those_of_the_processor(way, monkeypatch, name):
+    monkeypatch.setattr(block, "THREADS", 24)
+    """In 12 epochs rounding grows with batch normalization: two runners of the processor are 0.003 apart then."""
+    slow = way == "graph" or name.endswith("25")  # the stand-in carries out thread after thread
+    epochs = 2 if slow or name.startswith("bn") else 12
+    host, device = (train(name, epochs=epochs, device=place, progress=False) for place in (tl.cpu(), THERE))
+    np.testing.assert_array_equal(device.confusion, host.confusion)
+    np.testing.assert_allclose(device.probabilities, host.probabilities, atol=1e-4)
