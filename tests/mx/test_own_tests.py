@@ -173,3 +173,162 @@ def test_helpers_of_tests():
     assert t.check_speed(mx.sym.relu(X), N=1, x=(2, 3)) > 0
     with pytest.raises(NotImplementedError, match=r"mx.test_utils.get_mnist is not here"):
         t.get_mnist()
+
+
+# Optimizers in MXNet's form, and modules.
+
+
+class ByHand(mx.optimizer.Optimizer):
+    """Momentum, written as MXNet's own optimizers are."""
+
+    def __init__(self, momentum=0.0, multi_precision=False, **settings):
+        super().__init__(**settings)
+        self.momentum, self.multi_precision = momentum, multi_precision
+
+    def create_state(self, index, weight):
+        return mx.nd.zeros(weight.shape, weight.context, dtype=weight.dtype, stype=weight.stype)
+
+    def update(self, index, weight, grad, state):
+        self._update_count(index)
+        rate, decay = self._get_lr(index), self._get_wd(index)
+        state[:] = self.momentum * state - rate * (decay * weight + self.rescale_grad * grad)
+        weight[:] += state
+
+
+def test_an_optimizer_written_as_mxnets_are_goes_on_its_own_way():
+    settings = {"momentum": 0.9, "learning_rate": 0.1, "wd": 0.03, "rescale_grad": 0.14}
+    for dtype in ("float32", "float64"):
+        t.compare_optimizer(ByHand(**settings), mx.optimizer.SGD(**settings), (3, 4), dtype)
+    with pytest.raises(AssertionError, match="not equal"):
+        t.compare_optimizer(
+            ByHand(**{**settings, "wd": 0.5}), mx.optimizer.SGD(**settings), (3, 4), "float32"
+        )
+    one = ByHand()
+    one.update(7, *[mx.nd.ones(2) for _ in range(3)])
+    assert one._index_update_count == {7: 1}
+
+
+def test_optimizers_are_registered_by_their_class():
+    mx.optimizer.Optimizer.register(ByHand)
+    assert isinstance(mx.optimizer.create("byhand", momentum=0.5), ByHand)
+    assert mx.optimizer.Optimizer.create_optimizer("SGD", learning_rate=0.3).lr == 0.3
+    assert mx.optimizer.Optimizer.opt_registry["sgd"] is mx.optimizer.SGD
+    del mx.optimizer.Optimizer.opt_registry["byhand"]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("SGD", 1), ("NAG", 1), ("LARS", 1), ("Signum", 0), ("AdaGrad", 0)]
+)
+def test_the_copy_in_single_precision_stands_where_mxnet_has_it(name, place):
+    momentum = {} if name == "AdaGrad" else {"momentum": 0.9}
+    optimizer = getattr(mx.optimizer, name)(multi_precision=True, **momentum)
+    weight = mx.nd.ones((2,), dtype="float16")
+    states = optimizer.create_state_multi_precision(0, weight)
+    assert (states[place].tolist(), states[place].dtype) == ([1, 1], np.float32)
+    optimizer.update_multi_precision(0, weight, mx.nd.ones((2,), dtype="float16"), states)
+    assert (states[place] < 1).all()
+
+
+def test_the_rate_is_that_of_a_schedule():
+    schedule = mx.lr_scheduler.FactorScheduler(step=1)
+    optimizer = mx.optimizer.Optimizer(lr_scheduler=schedule, learning_rate=0.3)
+    assert optimizer.learning_rate == 0.3
+    schedule.base_lr = 0.4
+    assert optimizer.learning_rate == 0.4
+    with pytest.raises(UserWarning, match="lr_scheduler tells it"):
+        optimizer.set_learning_rate(0.5)
+    kept = mx.lr_scheduler.FactorScheduler(step=1, base_lr=1024)
+    assert mx.optimizer.Optimizer(lr_scheduler=kept).learning_rate == 1024
+
+
+def test_multipliers_of_the_symbol_are_shown():
+    bias = mx.sym.Variable("fc1_bias", lr_mult=1.0)
+    first = mx.sym.FullyConnected(X, bias=bias, name="fc1", num_hidden=10, lr_mult=0)
+    module = mx.mod.Module(mx.sym.FullyConnected(first, name="fc2", num_hidden=10, wd_mult=0.5), ["x"], None)
+    module.bind([("x", (5, 10))])
+    module.init_params()
+    module.init_optimizer()
+    assert module._optimizer.lr_mult == {"fc1_bias": 1.0, "fc1_weight": 0.0}
+    assert module._optimizer.wd_mult == {"fc2_bias": 0.5, "fc2_weight": 0.5, "fc1_bias": 0.0}
+
+
+def test_a_module_on_several_devices_hands_out_their_shares():
+    net = mx.sym.Activation(mx.sym.Variable("data"), act_type="relu", __layout__="TNC")
+    module = mx.mod.Module(net, ("data",), None, context=[mx.cpu(0), mx.cpu(1)])
+    module.bind([mx.io.DataDesc("data", (3, 8, 7), layout="TNC")])
+    module.init_params()
+    x = mx.nd.array(np.arange(168).reshape(3, 8, 7))
+    module.forward(mx.io.DataBatch([x]))
+    whole, (parts,) = module.get_outputs()[0], module.get_outputs(merge_multi_context=False)
+    assert [part.shape for part in parts] == [(3, 4, 7)] * 2
+    np.testing.assert_array_equal(np.concatenate([p.asnumpy() for p in parts], axis=1), x.asnumpy())
+    module.forward(mx.io.DataBatch([x * 0]))
+    assert whole.asnumpy().any()  # a copy, as MXNet merges one
+
+
+def test_states_between_batches_are_set_in_shares():
+    cell = mx.rnn.LSTMCell(num_hidden=4, prefix="l_")
+    begin = cell.begin_state(func=mx.sym.Variable)
+    _, states = cell.unroll(3, begin_state=begin, inputs=mx.sym.Variable("data"))
+    names = [s.name for s in begin]
+    module = mx.mod.Module(
+        mx.sym.Group(states), context=[mx.cpu(0), mx.cpu(1)], label_names=None, state_names=names
+    )
+    module.bind([("data", (5, 3))], None, for_training=False)
+    module.init_params()
+    module.set_states(value=1)
+    module.forward(mx.io.DataBatch([mx.nd.zeros((5, 3))], []))
+    found = module.get_outputs(merge_multi_context=False)
+    module.set_states(states=found)
+    for state, parts in zip(module.get_states(), found, strict=True):
+        np.testing.assert_array_equal(state.asnumpy(), np.concatenate([p.asnumpy() for p in parts]))
+
+
+def test_a_loss_written_in_python_stands_behind_a_module():
+    net = mx.sym.FullyConnected(mx.sym.Variable("data"), name="fc", num_hidden=3)
+    loss = mx.mod.PythonLossModule(
+        grad_func=lambda scores, labels: scores.asnumpy() * 0 + labels.asnumpy()[:, None]
+    )
+    chain = mx.mod.SequentialModule().add(mx.mod.Module(net, label_names=[]))
+    chain.add(loss, take_labels=True, auto_wiring=True)
+    chain.bind([("data", (4, 2))], [("softmax_label", (4,))])
+    chain.init_params(mx.init.Zero())
+    chain.init_optimizer(optimizer_params={"learning_rate": 1.0})
+    chain.forward(mx.io.DataBatch([mx.nd.ones((4, 2))], [mx.nd.array([1, 2, 3, 6])]))
+    chain.backward()
+    chain.update()
+    assert chain.get_params()[0]["fc_bias"].asnumpy().tolist() == [-3, -3, -3]  # the mean over four rows
+    assert chain.output_shapes == [("pyloss_output", (4, 3))]
+    loss.grad_func = None
+    with pytest.raises(NotImplementedError, match="give grad_func"):
+        chain.backward()
+
+
+def test_a_batch_may_be_any_tuple_with_data():
+    import collections
+
+    module = mx.mod.Module(mx.sym.Variable("data") * 2, label_names=None)
+    module.bind([("data", (1, 10))])
+    module.init_params()
+    module.forward(collections.namedtuple("Batch", "data")([mx.nd.ones((3, 5))]))
+    assert module.get_outputs()[0].shape == (3, 5)
+
+
+def test_whether_a_gradient_was_written_is_told():
+    x, y = mx.nd.ones(2), mx.nd.ones(2)
+    for a in (x, y):
+        a.attach_grad()
+    with mx.autograd.record():
+        z = (x + 2).detach() + y
+    assert (x._fresh_grad, y._fresh_grad) == (False, False)
+    z.backward()
+    assert (x._fresh_grad, y._fresh_grad) == (False, True)
+
+
+def test_a_reader_of_lines_hands_out_one_array(tmp_path):
+    (tmp_path / "x.csv").write_text("1,2\n3,4\n")
+    lines = mx.io.CSVIter(data_csv=str(tmp_path / "x.csv"), data_shape=(2,), batch_size=2)
+    assert lines.iter_next()
+    assert lines.getdata().asnumpy().tolist() == [[1, 2], [3, 4]]
+    lines.reset()
+    assert next(lines).data[0].shape == (2, 2)

@@ -151,6 +151,7 @@ def backward(heads: Any, head_grads: Any = None, retain_graph: bool = False, tra
             place[...] += 0 if g is None else g
         else:
             place[...] = 0 if g is None else g
+        x._fresh_grad = True
     move_states(graph)
     if not retain_graph:
         spend(graph)

@@ -25,6 +25,7 @@ ELSEWHERE = {  # modules of MXNet that live outside of this room
     "module.base_module": f"{OURS}.module.base",
     "module.bucketing_module": f"{OURS}.module.bucketing",
     "module.executor_group": f"{OURS}.module.executor_group",
+    "module.python_module": f"{OURS}.module.python_module",
     "module.module": f"{OURS}.module.single",
     "module.sequential_module": f"{OURS}.module.sequential",
     "ndarray.ndarray": f"{OURS}.ndarray",

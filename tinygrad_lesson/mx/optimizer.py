@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tinygrad_lesson.train.adaptive import AdaDelta, AdaGrad, Adamax, Nadam
 from tinygrad_lesson.train.descent import DCASGD, LARS, LBSGD, SGLD, Test
-from tinygrad_lesson.train.optimizer import OPTIMIZERS, SGD, Adam, Optimizer, Updater, create, get_updater
+from tinygrad_lesson.train.optimizer import SGD, Adam, Optimizer, Updater, create, get_updater
 from tinygrad_lesson.train.steps import FTML, LAMB, NAG, Ftrl, RMSProp, Signum
 
 ccSGD = SGD  # its old name  # noqa: N816
-
-
-def register(klass: type[Any]) -> type[Any]:
-    """Make an optimizer of one's own, a class with a `rule`, known to `create` by the name of its class."""
-    OPTIMIZERS[klass.__name__.lower()] = klass
-    return klass
+register = Optimizer.register
 
 
 __all__ = [

@@ -49,6 +49,7 @@ from tinygrad_lesson.mx.samples import (
 )
 from tinygrad_lesson.mx.util import use_np
 from tinygrad_lesson.mxnet.ndarray import NDArray, bare
+from tinygrad_lesson.train.rules import State
 
 __test__: dict[str, str] = {}  # its functions are no tests, whatever they are called
 INTEGERS = ("bool", "int8", "uint8", "int32", "uint32", "int64", "uint64")
@@ -218,15 +219,13 @@ def compare_ndarray_tuple(t1: Any, t2: Any, rtol: Any = None, atol: Any = None) 
     """Arrays nested in tuples agree; None agrees with all."""
     if t1 is None or t2 is None:
         return
-    if isinstance(t1, tuple):
-        for one, other in zip(t1, t2, strict=False):
-            compare_ndarray_tuple(one, other, rtol, atol)
+    t1, t2 = (t.moments if isinstance(t, State) else t for t in (t1, t2))
+    if isinstance(t1, tuple) or isinstance(t2, tuple):
+        one, other = (t if isinstance(t, tuple) else (t,) for t in (t1, t2))
+        for pair in zip(one, other, strict=False):
+            compare_ndarray_tuple(*pair, rtol, atol)
         return
-    one, other = (getattr(t, "moments", t) for t in (t1, t2))  # what our optimizers keep
-    if isinstance(one, tuple):
-        compare_ndarray_tuple(one, other, rtol, atol)
-    else:
-        assert_almost_equal(one, other, rtol, atol)
+    assert_almost_equal(t1.reshape(-1), t2.reshape(-1), rtol, atol)
 
 
 def compare_optimizer(

@@ -43,7 +43,7 @@ class NDArray(Held):
         MXNet 1.9, ``mx.nd.NDArray``.
     """
 
-    __slots__ = ("grad", "request")
+    __slots__ = ("_fresh_grad", "grad", "request")
     invoke: ClassVar[Callable[..., Any]]  # an operator by its name: `invoked.py` has it
     __array_priority__ = 1000.0
 
@@ -51,6 +51,7 @@ class NDArray(Held):
         self.tensor, self.place = tensor, place
         self.grad: NDArray | None = None
         self.request = "null"
+        self._fresh_grad = False  # whether `backward` has written `grad`, as MXNet calls it
 
     @property
     def T(self) -> Any:  # noqa: N802
@@ -347,7 +348,7 @@ def mark(x: NDArray, gradient: NDArray, request: str) -> None:
         raise AttributeValueError(f"grad_req is {request!r}, expected one of write, add, null")
     array = x.tensor.array
     x.tensor = lent(own_copy(array) if hasattr(x.tensor, "kept") else array)
-    x.grad, x.request = gradient if request != "null" else None, request
+    x.grad, x.request, x._fresh_grad = gradient if request != "null" else None, request, False
     if request != "null":
         x.tensor.node = Node(None, values=weakref.ref(x.tensor))  # of whole numbers too
         MARKED[x.tensor.node] = weakref.ref(x)

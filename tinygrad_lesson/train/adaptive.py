@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tinygrad_lesson.plan.update import Given
-from tinygrad_lesson.train.rules import Optimizer, clipped, multiplied
+from tinygrad_lesson.train.rules import Optimizer, Rate, clipped, multiplied
 
 
 def prepared(F: Any, optimizer: Optimizer, given: Given, *, decayed: bool) -> Any:
@@ -85,7 +85,7 @@ class Adamax(Optimizer):
         Kingma and Ba 2015, algorithm 2, as in MXNet 1.9.
     """
 
-    learning_rate: float = 0.002
+    learning_rate: float = Rate(0.002)  # type: ignore[assignment]
     beta1: float = 0.9
     beta2: float = 0.999
 
@@ -114,7 +114,7 @@ class Nadam(Optimizer):
         with each of them; here it grows step by step.
     """
 
-    learning_rate: float = 0.001
+    learning_rate: float = Rate(0.001)  # type: ignore[assignment]
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8

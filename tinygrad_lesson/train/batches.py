@@ -108,7 +108,7 @@ class DataIter:
         """The next batch; StopIteration if there is none."""
         if not self.iter_next():
             raise StopIteration
-        return DataBatch(self.getdata(), self.getlabel(), self.getpad(), self.getindex())
+        return DataBatch(as_list(self.getdata()), as_list(self.getlabel()), self.getpad(), self.getindex())
 
     def iter_next(self) -> bool:
         """Go to the next batch; False if there is none."""
@@ -138,7 +138,7 @@ class DataIter:
     def value(self) -> dict[str, Any]:
         """The batch as it is now, by the names of its arrays."""
         names = [name for name, *_ in (*self.provide_data, *(self.provide_label or ()))]
-        return dict(zip(names, [*self.getdata(), *(self.getlabel() or ())], strict=False))
+        return dict(zip(names, [*as_list(self.getdata()), *(as_list(self.getlabel()) or ())], strict=False))
 
 
 class Around(DataIter):
@@ -245,6 +245,11 @@ class PrefetchingIter(Around):
         return True
 
 
+def as_list(arrays: Any) -> Any:
+    """Arrays in a list, also one alone; None stays."""
+    return arrays if arrays is None or isinstance(arrays, list | tuple) else [arrays]
+
+
 class CSVIter(DataIter):
     """Batches of the lines of a file with numbers between commas, and labels from another one, or 0.
 
@@ -302,13 +307,13 @@ class CSVIter(DataIter):
         self.rows = np.where(rows < len(self.data), rows, filled)
         return True
 
-    def getdata(self) -> list[Any]:
-        """The data of this batch."""
-        return [as_ndarray(self.data[self.rows])]
+    def getdata(self) -> Any:
+        """The data of this batch: one array, as MXNet's readers of files have it."""
+        return as_ndarray(self.data[self.rows])
 
-    def getlabel(self) -> list[Any]:
+    def getlabel(self) -> Any:
         """The labels of this batch."""
-        return [as_ndarray(self.label[self.rows])]
+        return as_ndarray(self.label[self.rows])
 
     def getpad(self) -> int:
         """How many of the last rows only fill the batch."""

@@ -97,6 +97,7 @@ class LARS(Optimizer):
         You et al. 2017, as in MXNet 1.9, ``multi_lars``.
     """
 
+    copy_last: ClassVar[bool] = True
     momentum: float = 0.0
     eta: float = 0.001
     eps: float = 0.0

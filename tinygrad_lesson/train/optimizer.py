@@ -16,14 +16,14 @@ from tinygrad_lesson.run import compiled_update, runner
 from tinygrad_lesson.train.adaptive import AdaDelta, AdaGrad, Adamax, Nadam
 from tinygrad_lesson.train.descent import DCASGD, LARS, LBSGD, SGLD, Test
 from tinygrad_lesson.train.rules import SGD, Adam, Array, Optimizer, State, bound
-from tinygrad_lesson.train.schedule import LRScheduler
 from tinygrad_lesson.train.steps import FTML, LAMB, NAG, Ftrl, RMSProp, Signum
 
 KINDS: tuple[type[Optimizer], ...] = (
     AdaDelta, AdaGrad, Adam, Adamax, DCASGD, FTML, Ftrl, LAMB, LARS, LBSGD, NAG, Nadam, RMSProp, SGD, SGLD, Signum,
     Test,
 )  # fmt: skip
-OPTIMIZERS = {kind.__name__.lower(): kind for kind in KINDS} | {"ccsgd": SGD}
+OPTIMIZERS = Optimizer.opt_registry
+OPTIMIZERS.update({kind.__name__.lower(): kind for kind in KINDS} | {"ccsgd": SGD})
 
 
 class FusedUpdate(NamedTuple):
@@ -52,18 +52,19 @@ def create(name: str, **settings: Any) -> Optimizer:
     Errors
         OptimizerError if there is no such optimizer or no such setting, or a setting is out of its range.
     """
-    if name.lower() not in OPTIMIZERS:
-        raise OptimizerError(f"unknown optimizer {name!r}; known: {', '.join(sorted(OPTIMIZERS))}")
-    cls = OPTIMIZERS[name.lower()]
-    known = [*(setting.name for setting in fields(cls)), "sym", "begin_num_update", "lazy_update"]
+    cls = OPTIMIZERS.get(name.lower(), Optimizer)
+    known = [
+        *(setting.name for setting in fields(cls)),
+        "sym",
+        "begin_num_update",
+        "lazy_update",
+        "param_dict",
+    ]
     written = "__init__" in vars(cls) and "__dataclass_params__" not in vars(cls)  # by its user, who knows
-    for setting in () if written else settings:
+    for setting in () if written or cls is Optimizer else settings:
         if setting not in known:
             raise OptimizerError(f"{cls.__name__}: unknown setting {setting!r}; known: {', '.join(known)}")
-    schedule = settings.get("lr_scheduler")
-    if isinstance(schedule, LRScheduler) and "learning_rate" in settings:
-        schedule.base_lr = settings["learning_rate"]  # as in MXNet
-    return cls(**settings)
+    return Optimizer.create_optimizer(name, **settings)  # type: ignore[no-any-return]
 
 
 class Updater:

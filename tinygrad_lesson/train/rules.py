@@ -27,6 +27,7 @@ from tinygrad_lesson.random import default_generator
 from tinygrad_lesson.run import NumpyRunner
 from tinygrad_lesson.run import runner as find_runner
 from tinygrad_lesson.train.multipliers import Stated, check_factors, is_real
+from tinygrad_lesson.train.schedule import LRScheduler
 
 Array = npt.NDArray[Any]
 NUMBER = (int, float, np.floating)
@@ -64,6 +65,36 @@ class State:
         self.flat: Array = self.grad
         self.step: Callable[..., None] | None = None
 
+    def asnumpy(self) -> Array:
+        """The one moment, as a copy: what MXNet has as the state of plain momentum."""
+        return np.array(self.moments[0])
+
+
+class ScheduledError(OptimizerError, UserWarning):
+    """A rate that a schedule tells cannot be set; MXNet raises a warning."""
+
+
+class Unasked(float):
+    """A number that nobody gave."""
+
+
+class Rate:
+    """The attribute `learning_rate`: the number that was given or set, or what a schedule of ours says by now."""
+
+    def __init__(self, default: float) -> None:
+        self.default = Unasked(default)
+
+    def __get__(self, optimizer: Any, cls: Any = None) -> Any:
+        if optimizer is None:
+            return self.default
+        schedule = getattr(optimizer, "lr_scheduler", None)
+        return (
+            schedule(optimizer.num_update) if isinstance(schedule, LRScheduler) else vars(optimizer)["_rate"]
+        )
+
+    def __set__(self, optimizer: Any, rate: float) -> None:
+        vars(optimizer)["_rate"] = rate
+
 
 @dataclass(frozen=True, eq=False)
 class Optimizer:
@@ -95,7 +126,7 @@ class Optimizer:
         array([0.5, 1.5])
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float = Rate(0.01)  # type: ignore[assignment]
     _: KW_ONLY
     wd: float = 0.0
     rescale_grad: float = 1.0
@@ -108,12 +139,22 @@ class Optimizer:
     sym: InitVar[Symbol | None] = None
     begin_num_update: InitVar[int] = 0
     lazy_update: InitVar[bool] = True
+    param_dict: InitVar[Any] = None
 
+    opt_registry: ClassVar[dict[str, type[Any]]] = {}  # by name in small letters
+    copy_last: ClassVar[bool] = False  # where a copy in single precision stands beside what is remembered
     stated: ClassVar[Stated] = Stated()  # by `sym`
     begun: ClassVar[int] = 0  # how many updates there were before
     times_set: ClassVar[int] = 0  # how often multipliers were set since it was made
 
-    def __post_init__(self, sym: Symbol | None, begin_num_update: int, lazy_update: bool) -> None:
+    def __init_subclass__(cls) -> None:
+        """One that is written in MXNet's form sets what it likes on itself."""
+        if "__init__" in vars(cls):
+            cls.__setattr__ = object.__setattr__  # type: ignore[method-assign,assignment]
+
+    def __post_init__(
+        self, sym: Symbol | None, begin_num_update: int, lazy_update: bool, param_dict: Any
+    ) -> None:
         """Refuse settings out of their range."""
         object.__setattr__(self, "begun", begin_num_update)
         if sym is not None:
@@ -128,8 +169,12 @@ class Optimizer:
             raise OptimizerError(
                 f"{self._name}: param_idx2name is {self.param_idx2name!r:.80}, expected names by index"
             )
+        self._state_factors()
+        given = vars(self).get("_rate", type(self).learning_rate)
+        if isinstance(self.lr_scheduler, LRScheduler) and not isinstance(given, Unasked):
+            self.lr_scheduler.base_lr = given
         for part in fields(self):
-            value = getattr(self, part.name)
+            value = given if part.name == "learning_rate" else getattr(self, part.name)
             if part.name not in _RANGES or (value is None and part.default is None):
                 continue
             fits, expected = _RANGES[part.name]
@@ -143,7 +188,7 @@ class Optimizer:
             OptimizerError if the rate is not positive, or a schedule tells it.
         """
         if self.lr_scheduler is not None:
-            raise OptimizerError(f"{self._name}: learning_rate cannot be set, for lr_scheduler tells it")
+            raise ScheduledError(f"{self._name}: learning_rate cannot be set, for lr_scheduler tells it")
         replace(self, learning_rate=learning_rate, sym=None)  # refuses a wrong one
         object.__setattr__(self, "learning_rate", learning_rate)
 
@@ -158,7 +203,17 @@ class Optimizer:
     def _set_factors(self, setting: str, factors: Mapping[Hashable, float]) -> None:
         check_factors(factors, f"{self._name}: {setting}")
         object.__setattr__(self, setting, dict(factors))
+        self._state_factors()
         object.__setattr__(self, "times_set", self.times_set + 1)
+
+    def _state_factors(self) -> None:
+        """Put what `sym` says of the named parameters beside what was set, as MXNet shows it."""
+        own = self.stated
+        fixed = (
+            [name for name in self.param_idx2name.values() if not decays(name)] if self.param_idx2name else []
+        )
+        object.__setattr__(self, "lr_mult", {**own.lr_mult, **self.lr_mult})
+        object.__setattr__(self, "wd_mult", {**dict.fromkeys(fixed, 0.0), **own.wd_mult, **self.wd_mult})
 
     def multipliers(self, key: Hashable, stated: Stated | None = None) -> tuple[float, float]:
         """Those of the rate and of the decay, for a parameter's name, or for an index without one.
@@ -173,8 +228,7 @@ class Optimizer:
             return rate, 0.0
         if key in wd or name in wd:
             return rate, wd[key if key in wd else name]
-        decays = not isinstance(name, str) or name.endswith(("_weight", "_gamma"))
-        return rate, own.wd_mult.get(name, float(decays))
+        return rate, own.wd_mult.get(name, float(decays(name)))
 
     def factors(self, names: Iterable[Hashable], nodes: Sequence[Node] = ()) -> list[tuple[float, float]]:
         """The multipliers of each parameter, of which `nodes` are the graph that is trained."""
@@ -212,16 +266,45 @@ class Optimizer:
         """As `create_state`; with `multi_precision` half precision weights get a copy in single, which comes first."""
         if self.multi_precision and weight.dtype == np.float16:
             single = in_place(weight).astype(np.float32)
-            return single, self.create_state(index, single)
+            made = single, self.create_state(index, single)
+            return made[::-1] if self.copy_last else made
         return self.create_state(index, weight)
 
     def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         """As `update`; where there is a copy in single precision, that is changed first."""
         if isinstance(state, tuple) and self.multi_precision and weight.dtype == np.float16:
-            self.update(index, state[0], in_place(grad).astype(np.float32), state[1])
-            in_place(weight)[...] = state[0]
+            single, own = state[::-1] if self.copy_last else state
+            self.update(index, single, in_place(grad).astype(np.float32), own)
+            in_place(weight)[...] = in_place(single)
         else:
             self.update(index, weight, grad, state)
+
+    @staticmethod
+    def register(klass: type[Any]) -> type[Any]:
+        """Make an optimizer of one's own known by the name of its class."""
+        Optimizer.opt_registry[klass.__name__.lower()] = klass
+        return klass
+
+    @staticmethod
+    def create_optimizer(name: str, **settings: Any) -> Any:
+        """The optimizer of this name, in any case.
+
+        Errors
+            OptimizerError if there is none.
+        """
+        known = Optimizer.opt_registry
+        if name.lower() not in known:
+            raise OptimizerError(f"unknown optimizer {name!r}; known: {', '.join(sorted(known))}")
+        return known[name.lower()](**settings)
+
+    @property
+    def idx2name(self) -> Mapping[Hashable, str]:
+        """`param_idx2name`, as MXNet calls it."""
+        return self.param_idx2name
+
+    @property
+    def _index_update_count(self) -> dict[Hashable, int]:
+        return self.counts
 
     @property
     def lr(self) -> float:
@@ -342,6 +425,7 @@ class SGD(Optimizer):
         MXNet 1.9, ``sgd_mom_update``; without momentum it gives the bits of ``sgd_update`` too.
     """
 
+    copy_last: ClassVar[bool] = True
     momentum: float = 0.0
 
     def moments(self) -> int:
@@ -367,7 +451,7 @@ class Adam(Optimizer):
         so `epsilon` is added to the uncorrected root.
     """
 
-    learning_rate: float = 0.001
+    learning_rate: float = Rate(0.001)  # type: ignore[assignment]
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -415,6 +499,11 @@ def descended(F: Any, optimizer: Any, given: Given, momentum: Any, *moments: Any
     moment = moments[0] * momentum
     moment = (moment if decayed is None else moment - decayed) - down
     return weight + moment, moment
+
+
+def decays(name: Any) -> bool:
+    """Whether a parameter of this name has decay if nothing else is said, as in MXNet: weights do, biases do not."""
+    return not isinstance(name, str) or name.endswith(("_weight", "_gamma"))
 
 
 def multiplied(x: Any, *factors: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from tinygrad_lesson.ops.adaptive import (
 )
 from tinygrad_lesson.ops.updates import NagMomUpdate, SgdUpdate, SignsgdUpdate, SignumUpdate
 from tinygrad_lesson.plan.update import Given
-from tinygrad_lesson.train.rules import Optimizer, multiplied
+from tinygrad_lesson.train.rules import Optimizer, Rate, multiplied
 
 
 class Spoken:
@@ -63,6 +63,7 @@ class NAG(Optimizer):
         Sutskever et al. 2013, as in MXNet 1.9, ``nag_mom_update``.
     """
 
+    copy_last: ClassVar[bool] = True
     momentum: float = 0.0
 
     def moments(self) -> int:
@@ -108,7 +109,7 @@ class RMSProp(Optimizer):
         Tieleman and Hinton 2012; `centered`: Graves 2013, equations 38 to 45; as in MXNet 1.9.
     """
 
-    learning_rate: float = 0.001
+    learning_rate: float = Rate(0.001)  # type: ignore[assignment]
     gamma1: float = 0.9
     gamma2: float = 0.9
     epsilon: float = 1e-8
@@ -132,7 +133,7 @@ class Ftrl(Optimizer):
         McMahan et al. 2013, algorithm 1, as in MXNet 1.9.
     """
 
-    learning_rate: float = 0.1
+    learning_rate: float = Rate(0.1)  # type: ignore[assignment]
     lamda1: float = 0.01
     beta: float = 1.0
 
@@ -183,7 +184,7 @@ class LAMB(Optimizer):
         You et al. 2020, algorithm 2, as in MXNet 1.9.
     """
 
-    learning_rate: float = 0.001
+    learning_rate: float = Rate(0.001)  # type: ignore[assignment]
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-6

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tinygrad_lesson.mx.module.base import BaseModule
 from tinygrad_lesson.mx.module.bucketing import BucketingModule
+from tinygrad_lesson.mx.module.python_module import PythonLossModule, PythonModule
 from tinygrad_lesson.mx.module.sequential import SequentialModule
 from tinygrad_lesson.mx.module.single import Module
 
-__all__ = ["BaseModule", "BucketingModule", "Module", "SequentialModule"]
+__all__ = ["BaseModule", "BucketingModule", "Module", "PythonLossModule", "PythonModule", "SequentialModule"]

@@ -24,7 +24,7 @@ PRIVATE = {  # names of MXNet's own that scripts use all the same
     "_symbol": "symbol", "_optimizer": "optimizer", "_updater": "updater", "_context": "context",
     "_exec_group": "group", "_param_names": "param_names", "_aux_names": "aux_names", "_output_names": "output_names",
     "_modules": "modules", "_data_names": "data_names", "_label_names": "label_names", "_data_shapes": "data_shapes",
-    "_buckets": "buckets",
+    "_buckets": "buckets", "_arg_params": "arg_params", "_aux_params": "aux_params",
     "_label_shapes": "label_shapes", "_curr_module": "current",
 }  # fmt: skip
 
@@ -110,6 +110,16 @@ class BaseModule:
         if name not in PRIVATE:
             raise AttributeError(f"{type(self).__name__} has no {name!r}")
         return getattr(self, PRIVATE[name])
+
+    @property
+    def arg_params(self) -> dict[str, NDArray]:
+        """Copies of the parameters."""
+        return self.get_params()[0]
+
+    @property
+    def aux_params(self) -> dict[str, NDArray]:
+        """Copies of the states."""
+        return self.get_params()[1]
 
     # What each kind of module does its own way.
 

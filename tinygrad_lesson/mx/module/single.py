@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,7 +50,8 @@ class Module(BaseModule):
         compression_params: Any = None,
     ) -> None:
         super().__init__(logger)
-        self.symbol, self.context = symbol, context if isinstance(context, Context) else context[0]
+        self.symbol, self.contexts = symbol, [context] if isinstance(context, Context) else list(context)
+        self.context = self.contexts[0]
         arguments = symbol.list_arguments()
         self.data_names, self.state_names = list(data_names or ()), list(state_names or ())
         self.label_names = [name for name in label_names or () if name in arguments]
@@ -335,7 +337,7 @@ class Module(BaseModule):
     def forward(self, data_batch: Any, is_train: bool | None = None) -> None:
         """Compute the outputs of a batch, of whatever size."""
         self.require()
-        data = data_batch if isinstance(data_batch, list | tuple) else data_batch.data
+        data = getattr(data_batch, "data", data_batch)
         label = getattr(data_batch, "label", None) or []
         names = [d.name for d in self.data_shapes]  # which may be in another order than `data_names`
         given = dict(zip(names, data, strict=False))
@@ -369,7 +371,17 @@ class Module(BaseModule):
         """The outputs of the last batch, which the next one overwrites."""
         self.require()
         outputs = list(self.executor.outputs)
-        return outputs if merge_multi_context else [[y] for y in outputs]
+        return self.merged(outputs) if merge_multi_context else [self.shares(y) for y in outputs]
+
+    def merged(self, arrays: list[NDArray]) -> list[NDArray]:
+        """Those of the executor; of several devices copies, as in MXNet."""
+        return arrays if len(self.contexts) == 1 else [x.copy() for x in arrays]
+
+    def shares(self, y: NDArray) -> list[NDArray]:
+        """The rows of a batch that MXNet would have on each device; here one executor has them all."""
+        axis = max(0, DataDesc.get_batch_axis(self.data_shapes[0].layout))
+        ends = [y.shape[axis] * i // len(self.contexts) for i in range(len(self.contexts) + 1)]
+        return [y[(slice(None),) * axis + (slice(*part),)] for part in pairwise(ends)]
 
     def get_input_grads(self, merge_multi_context: bool = True) -> list[Any]:
         """The gradients for the data of the last batch.
@@ -381,7 +393,7 @@ class Module(BaseModule):
         if not self.inputs_need_grad:
             raise BindError("get_input_grads: call bind(..., inputs_need_grad=True) first")
         gradients = [self.executor.grad_dict[d.name] for d in self.data_shapes]
-        return gradients if merge_multi_context else [[g] for g in gradients]
+        return self.merged(gradients) if merge_multi_context else [self.shares(g) for g in gradients]
 
     def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
         """Let a metric count the last batch."""
@@ -394,6 +406,9 @@ class Module(BaseModule):
         return [self.executor.arg_dict[name] for name in self.state_names]
 
     def set_states(self, states: Any = None, value: Any = None) -> None:
-        """Write the arrays of `state_names`, one by one, or one number into all."""
+        """Write the arrays of `state_names`, one by one or in shares, or one number into all."""
         for i, name in enumerate(self.state_names):
-            self.executor.arg_dict[name][:] = value if states is None else bare(states[i])
+            new = value if states is None else states[i]
+            self.executor.arg_dict[name][:] = (
+                np.concatenate(bare(new)) if isinstance(new, list) else bare(new)
+            )

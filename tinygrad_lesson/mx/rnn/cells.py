@@ -103,7 +103,7 @@ class BaseRNNCell:
             if func is sym.zeros and not kwargs:
                 made.append(Start(name, info["shape"]))
             else:
-                made.append(func(name=name, **{**(info if func is not sym.Variable else {}), **kwargs}))
+                made.append(func(name=name, **{**info, **kwargs}))
         return made
 
     def _step(self, inputs: Symbol, states: Any) -> tuple[str, list[Symbol]]:
