@@ -323,8 +323,8 @@ def drawn(blocks: Sequence[Block]) -> list[Drawn]:
         def scan(h: float) -> float:
             return float((block.along(k, h)[r] - block.along(k, -h)[r]) / (2 * h))
 
-        numbers = (field.ravel() for field in (block.analytic, block.numeric, block.error))
-        return Drawn(block.name, *numbers, worst, scan)
+        a, b, error = (field.ravel() for field in (block.analytic, block.numeric, block.error))
+        return Drawn(block.name, a, b, error, worst, scan)
 
     return [part(block) for block in blocks if block.numeric.size]
 

@@ -264,5 +264,5 @@ def explain(report: Report, point: Point, wrong: Sequence[Block], blocks: Sequen
         every = compare.rows_for(subject, subject.value(subject.arrays), generator)
         with contextlib.suppress(Exception):
             by_rule = pulled(subject, subject.arrays, every)
-            if breaks_contract(subject, other, every, by_rule, generator):
+            if breaks_contract(subject, other, every, by_rule, generator) and other.verdict == "wrong":
                 report.cause, report.sentence = other.cause, other.sentence
