@@ -95,15 +95,17 @@ def guarded(report: Report, subject: Subject, call: Callable[[], T]) -> T | None
 def beside_differences(subject: Subject, report: Report, rows: Rows, rule: Arrays, options: Options) -> None:
     """Rule against differences: along few directions where that tells enough, else element by element."""
     generator = options.generator
-    many = sum(subject.arrays[i].size for i in subject.wanted) > GLANCES * max(GLANCES, len(subject.wanted))
-    blocks = Point(subject, rows, rule, generator).glance() if many and options.full is None else None
+    total, full = sum(subject.arrays[i].size for i in subject.wanted), options.full
+    many = total > GLANCES * max(GLANCES, len(subject.wanted))
+    blocks = Point(subject, rows, rule, generator).glance() if many and full is None else None
     if blocks:
         report.directions = max(len(b.moves) for b in blocks)
         report.compared, report.sharpest = sum(part.size for part in rule), compare.sharpness(blocks)
         note_zeros(report, blocks)
     else:
         point = Point(subject, rows, rule, generator, precision.jitter(subject, rows, generator))
-        blocks = point.blocks(compare.chooser(subject, options.full))
+        each = total <= compare.UNIT_COLUMNS if full is None else full  # else along directions
+        blocks = point.blocks(lambda i: range(subject.arrays[i].size) if each else None)
         report.compared = sum(b.numeric.size for b in blocks)
         judge(report, point, blocks)
     report.drawn = compare.drawn(blocks)
