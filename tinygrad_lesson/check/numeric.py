@@ -191,7 +191,7 @@ class Search:
         first = (ALONE / STEPS[0] * steps[0], 3) if glance else (GLANCE / STEPS[0] * steps[0], 2)
         for step, levels in (first, *((row, LEVELS) for row in (steps[1:2] if glance else steps))):
             self.over(step, levels)
-        # nothing is known where no digit is left, and all moves are noise: the input's rounding times what the rule says
+        # nothing is known where no digit is left, all moves are noise, and the rounding of the input explains it
         lost = (noise > BENT * np.abs(at_zero)) & (self.moved <= SAFETY * noise)
         with np.errstate(all="ignore"):
             wild = self.open & lost & (np.abs(expected) * EPS * steps[0] / STEPS[0] > BENT * noise)
