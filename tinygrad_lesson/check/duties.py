@@ -270,9 +270,7 @@ def forward_part(subject: Subject, report: Report, generator: Generator) -> None
                 return
 
 
-def product(
-    op: Op, ys: Sequence[Any], inputs: Sequence[Any], along: Sequence[int], generator: Generator
-) -> Product:
+def product(op: Op, ys: Sequence[Any], inputs: Arrays, along: Sequence[int], generator: Generator) -> Product:
     """``<g, J v>`` by the forward rule and ``<J' g, v>`` by the reverse one, and how far rounding may part them."""
 
     def any_like(x: Any) -> np.ndarray:

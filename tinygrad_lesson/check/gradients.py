@@ -198,9 +198,8 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
         code = getattr(inspect.unwrap(type(node.op).vjp), "__code__", None)
         place = f"{code.co_filename}:{code.co_firstlineno}" if code else type(node.op).__module__
         label, op = repr(node.op), repr(node.op).partition("(")[0]
-        report.culprit = Culprit(
-            report.title, len(nodes), op, label, node.name, position, called, place, found
-        )
+        which = op, label, node.name, position, called
+        report.culprit = Culprit(report.title, len(nodes), *which, place, found)
         report.verdict, report.cause, report.factor = found.verdict, found.cause, found.factor
         report.sentence, report.worst = found.sentence, report.worst or found.worst
         if found.verdict == "non-finite":

@@ -114,9 +114,8 @@ def table(
         error = np.where(locked, np.maximum(error, EPS * np.minimum(1, 1 / h[0])), error)
         step = np.broadcast_to(h[-1], value.shape)
         sides = value, error, left, right, sides_error, np.array(step)
-        return Slopes(
-            *sides, *marks(*sides[:5], rights - lefts, jumps, 2 * rounding[-1], noise, scale)
-        ), jumps
+        marked = marks(*sides[:5], rights - lefts, jumps, 2 * rounding[-1], noise, scale)
+        return Slopes(*sides, *marked), jumps
 
 
 def marks(
@@ -219,9 +218,7 @@ class Search:
             self.best, self.fits, self.steep = new, agrees, np.abs(np.nan_to_num(new.numeric))
         else:  # take over what a shorter step tells, where it tells more; else it is not settled there
             old = self.best.only(k)
-            smooth = ~(
-                old.kink | old.jump | old.unsettled | old.blunt
-            )  # the long bar of a shorter step is noise then
+            smooth = ~(old.kink | old.jump | old.unsettled | old.blunt)  # then a longer bar is noise
             settled &= ~(smooth & ~parted(old, new) & (old.error < new.error))
             more = self.open[:, k] & better(old, new, self.fits[:, k] & ~agrees)
             chosen = settled | ends | lost | more

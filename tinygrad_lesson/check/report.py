@@ -164,12 +164,9 @@ class Report:
         if self.cause and self.cause != self.verdict:
             lines.append(f"  likely cause: {self.cause}: {self.sentence}")
         elif self.sentence:
-            begins = self.sentence.startswith(
-                ("the ", "some ", "what ")
-            )  # names that stand first keep their spelling
-            lines.append(
-                "  " + (self.sentence[:1].upper() if begins else self.sentence[:1]) + self.sentence[1:]
-            )
+            named = not self.sentence.startswith(("the ", "some ", "what "))  # a name keeps its spelling
+            first = self.sentence[:1]
+            lines.append(f"  {first if named else first.upper()}{self.sentence[1:]}")
         if self.culprit:
             lines.append(f"  culprit: {self.culprit}")
         cells = table(shown, self.sides)

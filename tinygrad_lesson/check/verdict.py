@@ -177,9 +177,8 @@ def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
             report.refuse("cannot tell", "", "differences do not settle here")
         report.worst = point.entries(vague, "blunt")
     elif not note_zeros(report, blocks) and near:
-        report.notes.append(
-            f"the function bends sharply within {max(near)[0]:.1e} of {max(near)[1]}; shorter steps were used"
-        )
+        within = f"within {max(near)[0]:.1e} of {max(near)[1]}"
+        report.notes.append(f"the function bends sharply {within}; shorter steps were used")
 
 
 def note_zeros(report: Report, blocks: Sequence[Block]) -> bool:

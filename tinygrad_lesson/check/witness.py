@@ -217,9 +217,7 @@ def directions(blocks: Sequence[Block], r: int) -> Iterator[Moves]:
             yield {one: weights[one], other: sign * weights[other]}
 
 
-def describe(
-    report: Report, point: Point, moving: Sequence[tuple[Block, int]], r: int, by_rule: float, slope: Slopes
-) -> None:
+def describe(report: Report, point: Point, moving: Any, r: int, by_rule: float, slope: Slopes) -> None:
     """Say which elements move, and what the slope is."""
     found, error, name = float(slope.numeric[0, 0]), float(slope.error[0, 0]), point.rows.names[r]
     entries = [Entry(block.name, block.element(k), name, by_rule, found, error) for block, k in moving]
