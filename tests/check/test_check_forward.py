@@ -118,3 +118,8 @@ def test_the_forward_rule_of_an_op_of_ours_is_held_to_it_too(monkeypatch):
     report = check.gradients("Expm")
     assert report.cause == "factor"
     assert report.factor == pytest.approx(1.0001)
+
+
+def test_products_below_the_normal_range_of_floats_are_no_mistake_of_a_forward_rule():
+    report = check.gradients("Expm", np.array([[[-723.0452694028173]]]), seed=1004)
+    assert report.verdict != "wrong", str(report)

@@ -60,6 +60,30 @@ def test_a_rule_that_is_not_linear_in_the_cotangent_is_wrong(forward, vjp, shape
     assert report.verdict == "wrong", str(report)
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: tl.cast(tl.sin(x), dtype="float32"),
+        made(
+            "Rounded",
+            lambda xp, x: xp.sin(x),
+            lambda F, g, y, x: (F.cast(F.cast(g, dtype="float32"), dtype="float64") * F.cos(x),),
+        ),
+    ],
+)
+def test_a_cotangent_that_is_rounded_to_single_precision_is_float_noise_and_not_wrong(f):
+    report = check.gradients(f, np.array([0.7, -0.4, 1.3]))
+    assert (report.verdict, report.cause) == ("float noise", "float noise"), str(report)
+
+
+def test_a_number_beside_single_precision_is_no_array_that_someone_writes_to():
+    report = check.gradients(
+        lambda x: x * x + tl.cast(tl.cast(x * 1.0, dtype="float32") * 0.3, dtype="float64"),
+        np.array([0.7, -0.4, 1.3]),
+    )
+    assert report.verdict in ("ok", "float noise"), str(report)
+
+
 def strided(g):
     """The cotangent's memory read as if it were in one piece."""
     return np.lib.stride_tricks.as_strided(g, g.shape, np.empty(g.shape).strides)

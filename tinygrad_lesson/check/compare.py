@@ -323,8 +323,8 @@ def drawn(blocks: Sequence[Block]) -> list[Drawn]:
         def scan(h: float) -> float:
             return float((block.along(k, h)[r] - block.along(k, -h)[r]) / (2 * h))
 
-        numbers = (field.ravel() for field in (block.analytic, block.numeric, block.error))
-        return Drawn(block.name, *numbers, worst, scan)
+        a, b, error = (field.ravel() for field in (block.analytic, block.numeric, block.error))
+        return Drawn(block.name, a, b, error, worst, scan)
 
     return [part(block) for block in blocks if block.numeric.size]
 
@@ -334,10 +334,3 @@ def sharpness(blocks: Sequence[Block]) -> float:
     size = max(float(np.max(np.abs(part), initial=0.0)) for b in blocks for part in (b.analytic, b.numeric))
     gap = max(float(np.max(b.gap, initial=0.0)) for b in blocks)
     return gap / size if size else 0.0
-
-
-def chooser(subject: Subject, full: bool | None) -> Callable[[int], Sequence[int] | None]:
-    """Every element where there are few, else directions; `full` decides it for all."""
-    total = sum(subject.arrays[i].size for i in subject.wanted)
-    each = total <= UNIT_COLUMNS if full is None else full
-    return lambda i: range(math.prod(subject.arrays[i].shape)) if each else None

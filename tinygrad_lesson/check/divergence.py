@@ -12,6 +12,7 @@ from tinygrad_lesson.arrays import Context
 from tinygrad_lesson.check.precision import ROUNDINGS, shaking
 from tinygrad_lesson.check.report import Element, OneOp, element_at
 from tinygrad_lesson.check.subject import (
+    Arrays,
     as_tuple,
     complete_arrays,
     doubled,
@@ -192,17 +193,15 @@ def carried_out(symbol: Symbol, way: Setting, arrays: Mapping[str, np.ndarray], 
 
 
 def planned_results(
-    edges: Sequence[Edge], given: Mapping[str, np.ndarray], way: Setting, is_train: bool
-) -> list[np.ndarray]:
+    edges: Sequence[Edge], given: Mapping[str, Any], way: Setting, is_train: bool
+) -> list[Any]:
     """Some edges as a plan computes them."""
     with np.errstate(all="ignore"):
         executor = executor_of(edges, given, context=way.context, runner=way.runner)
         return [np.array(y) for y in executor.forward(is_train=is_train)]
 
 
-def judged(
-    node: Node, values: Values, first: Values, is_train: bool
-) -> tuple[Element, float, float, float] | None:
+def judged(node: Node, values: Values, first: Values, is_train: bool) -> tuple[Any, ...] | None:
     """Where an op's result is not what its inputs give in double precision, up to rounding; both, and the limit."""
     assert node.op is not None
     op = node.op.at_mode(is_train)
@@ -235,7 +234,7 @@ def size_of(x: np.ndarray) -> float:
     return float(np.max(np.abs(x), where=np.isfinite(x), initial=0.0)) if x.dtype.kind in "fi" else 1.0
 
 
-def meaning(op: Op, inputs: Sequence[np.ndarray], k: int, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def meaning(op: Op, inputs: Arrays, k: int, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Result `k` of an op in double precision, and how far that of a shorter type may lie from it."""
     unit, generator = unit_of(found), np.random.default_rng(0)
 
@@ -277,13 +276,13 @@ class OpError(LessonError, AssertionError):
     """A property that an op lacks: faces that differ, a rule of shapes that is wrong, an input written to."""
 
 
-def learnable(op: Op, arrays: Sequence[np.ndarray]) -> list[int]:
+def learnable(op: Op, arrays: Arrays) -> list[int]:
     """Numbers of the inputs that a gradient may reach: floats that are no states."""
     count = len(arrays) - len(op.states)
     return [i for i, x in enumerate(arrays[:count]) if x.dtype.kind == "f"]
 
 
-def eager(op: Op, arrays: Sequence[np.ndarray], g: Sequence[np.ndarray] | None) -> dict[str, Any]:
+def eager(op: Op, arrays: Arrays, g: Arrays | None) -> dict[str, Any]:
     """Outputs, gradients and new states by the eager face, by name; no gradients without cotangents `g`."""
     wanted, names = learnable(op, arrays), op.name_inputs(len(arrays))
     with repeatable(), recording(True), np.errstate(all="ignore"):
@@ -298,9 +297,7 @@ def eager(op: Op, arrays: Sequence[np.ndarray], g: Sequence[np.ndarray] | None) 
     return found | {f"new {names[i]}": tensors[i].numpy() for i in range(count, len(arrays))}
 
 
-def planned(
-    op: Op, arrays: Sequence[np.ndarray], g: Sequence[np.ndarray] | None, runner: str
-) -> dict[str, Any]:
+def planned(op: Op, arrays: Arrays, g: Arrays | None, runner: str) -> dict[str, Any]:
     """The same by the plan of one node and of its gradient, as `runner` carries it out."""
     wanted, names = learnable(op, arrays), op.name_inputs(len(arrays))
     edges = tuple(Edge(Node(None, label=Label(name))) for name in names)
@@ -314,7 +311,7 @@ def planned(
     return found | {f"new {name}": x for name, x in (executor.states.items() if g is not None else ())}
 
 
-def assert_faces_agree(op: Op, arrays: Sequence[np.ndarray], g: Sequence[np.ndarray] | None = None) -> None:
+def assert_faces_agree(op: Op, arrays: Arrays, g: Arrays | None = None) -> None:
     """Refuse an op of which the faces differ in more than the last half of their digits.
 
     Errors

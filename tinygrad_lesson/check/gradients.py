@@ -195,11 +195,11 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
         found = found if closer.ok else closer
         own = subject.op is not None or isinstance(subject, SymbolSubject)  # then nobody's code has called it
         called = "" if own else called_at(subject.graph, position - 1)
-        place = place_of(type(node.op))
+        code = getattr(inspect.unwrap(type(node.op).vjp), "__code__", None)
+        place = f"{code.co_filename}:{code.co_firstlineno}" if code else type(node.op).__module__
         label, op = repr(node.op), repr(node.op).partition("(")[0]
-        report.culprit = Culprit(
-            report.title, len(nodes), op, label, node.name, position, called, place, found
-        )
+        which = op, label, node.name, position, called
+        report.culprit = Culprit(report.title, len(nodes), *which, place, found)
         report.verdict, report.cause, report.factor = found.verdict, found.cause, found.factor
         report.sentence, report.worst = found.sentence, report.worst or found.worst
         if found.verdict == "non-finite":
@@ -224,13 +224,6 @@ def check_alone(op: Op, arrays: list[Any], options: Options, order: int) -> Repo
     except Exception as error:
         return Report(repr(op), "wrong", sentence=f"the rule raises {raised(error)}")
     return found
-
-
-def place_of(cls: type[Op]) -> str:
-    """File and line of an op's rule."""
-    rule = inspect.unwrap(cls.vjp)
-    code = getattr(rule, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else f"{cls.__module__}.{cls.__qualname__}.vjp"
 
 
 def called_at(graph: Callable[[], list[Node]], number: int) -> str:

@@ -114,9 +114,8 @@ def table(
         error = np.where(locked, np.maximum(error, EPS * np.minimum(1, 1 / h[0])), error)
         step = np.broadcast_to(h[-1], value.shape)
         sides = value, error, left, right, sides_error, np.array(step)
-        return Slopes(
-            *sides, *marks(*sides[:5], rights - lefts, jumps, 2 * rounding[-1], noise, scale)
-        ), jumps
+        marked = marks(*sides[:5], rights - lefts, jumps, 2 * rounding[-1], noise, scale)
+        return Slopes(*sides, *marked), jumps
 
 
 def marks(
@@ -191,7 +190,12 @@ class Search:
         first = (ALONE / STEPS[0] * steps[0], 3) if glance else (GLANCE / STEPS[0] * steps[0], 2)
         for step, levels in (first, *((row, LEVELS) for row in (steps[1:2] if glance else steps))):
             self.over(step, levels)
-        self.give_up(steps[0])
+        # nothing is known where no digit is left, all moves are noise, and the rounding of the input explains it
+        lost = (noise > BENT * np.abs(at_zero)) & (self.moved <= SAFETY * noise)
+        with np.errstate(all="ignore"):
+            wild = self.open & lost & (np.abs(expected) * EPS * steps[0] / STEPS[0] > BENT * noise)
+        self.best.error[wild] = np.inf
+        self.best.blunt |= wild
 
     def over(self, step: np.ndarray, levels: int) -> None:
         """Look over one step, of another length for each line."""
@@ -214,7 +218,8 @@ class Search:
             self.best, self.fits, self.steep = new, agrees, np.abs(np.nan_to_num(new.numeric))
         else:  # take over what a shorter step tells, where it tells more; else it is not settled there
             old = self.best.only(k)
-            settled &= ~outweighs(old, new)
+            smooth = ~(old.kink | old.jump | old.unsettled | old.blunt)  # then a longer bar is noise
+            settled &= ~(smooth & ~parted(old, new) & (old.error < new.error))
             more = self.open[:, k] & better(old, new, self.fits[:, k] & ~agrees)
             chosen = settled | ends | lost | more
             self.best.take(new, chosen, k)
@@ -231,18 +236,6 @@ class Search:
             ends[:, n] &= is_sharp(partial(self.along, k[n]), float(step[n]), width, self.noise)
         return ends
 
-    def give_up(self, longest: np.ndarray) -> None:
-        """Nothing is known where no digit is left, all moves are noise, and the rule says why.
-
-        That is where the rounding of the input alone, times what the rule says, makes about as much.
-        """
-        lost = (self.noise > BENT * np.abs(self.at_zero)) & (self.moved <= SAFETY * self.noise)
-        with np.errstate(all="ignore"):
-            rounding = np.abs(self.expected) * EPS * longest / STEPS[0]
-            wild = self.open & lost & (rounding > BENT * self.noise)
-        self.best.error[wild] = np.inf
-        self.best.blunt |= wild
-
 
 def better(old: Slopes, new: Slopes, doubted: np.ndarray) -> np.ndarray:
     """Where a shorter step tells more: the function is smooth over it, and the bar is shorter.
@@ -255,12 +248,6 @@ def better(old: Slopes, new: Slopes, doubted: np.ndarray) -> np.ndarray:
     locked = (new.numeric == 0) & (new.left == 0) & (new.right == 0)
     tells = np.where(smooth_old & smooth_new, sharper, smooth_new | ~smooth_old)
     return np.asarray(tells & ~(doubted & (parted(old, new) | locked)))
-
-
-def outweighs(old: Slopes, new: Slopes) -> np.ndarray:
-    """Where a longer step has told more already, and the same; the long bar of a shorter one is noise then."""
-    smooth = ~(old.kink | old.jump | old.unsettled | old.blunt)
-    return np.asarray(smooth & ~parted(old, new) & (old.error < new.error))
 
 
 def is_sharp(along: Along, step: float, width: float, noise: np.ndarray) -> bool:

@@ -187,9 +187,7 @@ def stepped(f: Callable[..., Any], tensors: Sequence[Tensor]) -> tuple[Tensor, d
     return y, dict(steps)
 
 
-def side_by_side(
-    formula: Callable[..., Any], f: Callable[..., Any], names: Sequence[str], point: Point, generator: Any
-) -> Sides:
+def side_by_side(formula: Any, f: Any, names: Sequence[str], point: Point, generator: Generator) -> Sides:
     """Gradients by hand and by autodiff at one point, in the order of the derivation."""
     tensors = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in point]
     with recording(True):
@@ -211,9 +209,7 @@ def side_by_side(
     return {name: (np.asarray(by_hand[name], float), d) for name, d in zip(wanted, exact, strict=True)}
 
 
-def compared(
-    title: str, pairs: Sequence[Sides], inputs: Mapping[str, np.ndarray], autodiff: Report
-) -> Report:
+def compared(title: str, pairs: Sequence[Sides], inputs: Mapping[str, Any], autodiff: Report) -> Report:
     """The report: the first name, in the order of the derivation, where the two part at some point."""
     report, agreed = Report(title, sides=("hand", "autodiff")), []
     report.notes.append(f"autodiff itself agrees with differences: {autodiff.compared} derivatives")

@@ -113,9 +113,7 @@ class Case:
 
     hard = False
 
-    def __init__(
-        self, subject: Any, inputs: Any, order: int, oracle: Any = None, guessed: bool = False
-    ) -> None:
+    def __init__(self, subject: Any, inputs: Any, order: int, oracle: Any, guessed: bool = False) -> None:
         self.subject, self.inputs, self.order, self.oracle = subject, list(inputs), order, oracle
         self.guessed = guessed
 
@@ -185,9 +183,7 @@ def coloured(case: Case, kind: str, draw: Any) -> Case:
     case.hard = kind in HARD
     if case.hard:
         case.order = min(case.order, 1)  # the second takes long
-    if (
-        kind == "large"
-    ):  # an oracle is often a formula that overflows, or loses its digits, long before the op does
+    if kind == "large":  # an oracle often overflows, or loses its digits, long before the op does
         case.oracle = False
     if kind == "float32":
         case.inputs = [x.astype(np.float32) if x.dtype == np.float64 else x for x in case.inputs]

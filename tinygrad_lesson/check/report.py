@@ -164,7 +164,9 @@ class Report:
         if self.cause and self.cause != self.verdict:
             lines.append(f"  likely cause: {self.cause}: {self.sentence}")
         elif self.sentence:
-            lines.append(f"  {capital(self.sentence)}")
+            named = not self.sentence.startswith(("the ", "some ", "what "))  # a name keeps its spelling
+            first = self.sentence[:1]
+            lines.append(f"  {first if named else first.upper()}{self.sentence[1:]}")
         if self.culprit:
             lines.append(f"  culprit: {self.culprit}")
         cells = table(shown, self.sides)
@@ -226,12 +228,6 @@ class Report:
 def element_at(number: Any, shape: Sequence[int]) -> Element:
     """The index of an element by its number."""
     return tuple(int(n) for n in np.unravel_index(int(number), shape))
-
-
-def capital(sentence: str) -> str:
-    """A sentence as it begins; names that stand first keep their spelling."""
-    begins = sentence.startswith(("the ", "some ", "what "))
-    return sentence[:1].upper() + sentence[1:] if begins else sentence
 
 
 def table(entries: Sequence[Entry], sides: tuple[str, str]) -> list[tuple[str, ...]]:

@@ -121,15 +121,12 @@ def attributes(op: type[Op] | Op) -> Any:
     """
     cls = op if isinstance(op, type) else type(op)
     if hasattr(cls, "sample"):
-        return samples().map(lambda draw: fields_of(draw.sample(cls)[0]))
+        names = [field.name for field in dataclasses.fields(cls)]
+        ops = samples().map(lambda draw: draw.sample(cls)[0])
+        return ops.map(lambda op: {name: getattr(op, name) for name in names})
     hints = typing.get_type_hints(cls)
     fields = {field.name: values_of(cls, field, hints[field.name]) for field in dataclasses.fields(cls)}
     return needed().strategies.fixed_dictionaries(fields)
-
-
-def fields_of(op: Op) -> dict[str, Any]:
-    """The attributes of an op."""
-    return {field.name: getattr(op, field.name) for field in dataclasses.fields(op)}
 
 
 def values_of(cls: type[Op], field: dataclasses.Field[Any], kind: Any) -> Any:

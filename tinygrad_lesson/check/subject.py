@@ -20,7 +20,7 @@ from tinygrad_lesson.eager.recording import recording
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.backprop import apply_vjp
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError
-from tinygrad_lesson.engine.graph import Edge, Node, ancestors, toposort
+from tinygrad_lesson.engine.graph import Node, ancestors, toposort
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.mxnet import Symbol
@@ -89,9 +89,7 @@ class Subject:
             self.loss_known = any(is_loss(y) for y in self.recorded(arrays)[1])
         return self.loss_known
 
-    def pull(
-        self, arrays: Arrays, rows: Iterable[Arrays], back: Sweep = sweep_as_told
-    ) -> Iterator[list[Any]]:
+    def pull(self, arrays: Arrays, rows: Iterable[Arrays], back: Sweep) -> Iterator[list[Any]]:
         """Gradients of the wanted inputs, by the rules, for every row of cotangents; None where no path leads."""
         tensors, results = self.recorded(arrays)
         for cotangents in rows:
@@ -229,9 +227,7 @@ def complete_arrays(
         missing = ", ".join(name for name in arguments if name not in given)
         raise GraphError(f"check: the shapes of {missing} do not follow from the others; give these too")
     for name, shape in zip(names, (*shapes[0], *shapes[2]), strict=True):
-        spread = (
-            0.5 / np.sqrt(max(1, shape[-1])) if len(shape) > 1 else 0.25
-        )  # so small that nothing saturates
+        spread = 0.5 / np.sqrt(max(1, shape[-1])) if len(shape) > 1 else 0.25  # nothing saturates
         normal = generator.uniform(0.5, 1.5, shape) if name in states else generator.normal(0, spread, shape)
         given.setdefault(name, np.asarray(normal))
     return {name: given[name] for name in names}
@@ -260,9 +256,7 @@ class SymbolSubject(Subject):
         return [np.array(executor.gradients[name]) for name in wanted]
 
 
-def executor_of(
-    heads: Sequence[Edge], arrays: Mapping[str, Any], wanted: Sequence[str] = (), **how: Any
-) -> Executor:
+def executor_of(heads: Any, arrays: Mapping[str, Any], wanted: Sequence[str] = (), **how: Any) -> Executor:
     """An executor over copies of `arrays`, with gradients for those `wanted`; what it draws is the same each time."""
     kept = [[node.name for node in part] for part in variables(toposort(edge.node for edge in heads))]
     arguments, states = ({name: np.array(arrays[name]) for name in part} for part in kept)

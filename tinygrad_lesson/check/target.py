@@ -132,9 +132,9 @@ def default_shapes(f: Any, bounded: bool = False) -> list[Shape]:
         LessonError for what is nothing to be checked.
     """
     if isinstance(f, type) and issubclass(f, Op):
-        f = f() if bounded else None
-    if f is None or isinstance(f, Op):
-        return complete(f) if f is not None else []
+        return complete(f()) if bounded else []
+    if isinstance(f, Op):
+        return complete(f)
     if isinstance(f, Symbol):
         return [SHAPE]
     if not callable(f) or isinstance(f, type):

@@ -113,14 +113,12 @@ def taylor(
         here = value(0.0)
         moves = np.array([value(h) for h in steps.tolist()]) - here
     remainders = np.abs(moves - steps * slope)
-    near = np.diff(
-        [value(h) for h in (steps[-1] * np.linspace(0, 1, 9)).tolist()], n=2
-    )  # rounding alone is left
+    last = (steps[-1] * np.linspace(0, 1, 9)).tolist()
+    near = np.diff([value(h) for h in last], n=2)  # rounding alone is left
     rounding = float(np.finfo(float).eps) * max(abs(here), float(np.max(np.abs(moves))))
     noise = max(float(np.max(np.abs(near))), rounding)
-    return Taylor(
-        name_of(f), steps, np.abs(moves), remainders, noise, observed(steps, remainders, TELLS * noise)
-    )
+    order = observed(steps, remainders, TELLS * noise)
+    return Taylor(name_of(f), steps, np.abs(moves), remainders, noise, order)
 
 
 def plain(y: Any) -> np.ndarray:

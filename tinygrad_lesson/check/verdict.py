@@ -95,15 +95,17 @@ def guarded(report: Report, subject: Subject, call: Callable[[], T]) -> T | None
 def beside_differences(subject: Subject, report: Report, rows: Rows, rule: Arrays, options: Options) -> None:
     """Rule against differences: along few directions where that tells enough, else element by element."""
     generator = options.generator
-    many = sum(subject.arrays[i].size for i in subject.wanted) > GLANCES * max(GLANCES, len(subject.wanted))
-    blocks = Point(subject, rows, rule, generator).glance() if many and options.full is None else None
+    total, full = sum(subject.arrays[i].size for i in subject.wanted), options.full
+    many = total > GLANCES * max(GLANCES, len(subject.wanted))
+    blocks = Point(subject, rows, rule, generator).glance() if many and full is None else None
     if blocks:
         report.directions = max(len(b.moves) for b in blocks)
         report.compared, report.sharpest = sum(part.size for part in rule), compare.sharpness(blocks)
         note_zeros(report, blocks)
     else:
         point = Point(subject, rows, rule, generator, precision.jitter(subject, rows, generator))
-        blocks = point.blocks(compare.chooser(subject, options.full))
+        each = total <= compare.UNIT_COLUMNS if full is None else full  # else along directions
+        blocks = point.blocks(lambda i: range(subject.arrays[i].size) if each else None)
         report.compared = sum(b.numeric.size for b in blocks)
         judge(report, point, blocks)
     report.drawn = compare.drawn(blocks)
@@ -175,9 +177,8 @@ def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
             report.refuse("cannot tell", "", "differences do not settle here")
         report.worst = point.entries(vague, "blunt")
     elif not note_zeros(report, blocks) and near:
-        report.notes.append(
-            f"the function bends sharply within {max(near)[0]:.1e} of {max(near)[1]}; shorter steps were used"
-        )
+        within = f"within {max(near)[0]:.1e} of {max(near)[1]}"
+        report.notes.append(f"the function bends sharply {within}; shorter steps were used")
 
 
 def note_zeros(report: Report, blocks: Sequence[Block]) -> bool:
@@ -264,5 +265,5 @@ def explain(report: Report, point: Point, wrong: Sequence[Block], blocks: Sequen
         every = compare.rows_for(subject, subject.value(subject.arrays), generator)
         with contextlib.suppress(Exception):
             by_rule = pulled(subject, subject.arrays, every)
-            if breaks_contract(subject, other, every, by_rule, generator):
+            if breaks_contract(subject, other, every, by_rule, generator) and other.verdict == "wrong":
                 report.cause, report.sentence = other.cause, other.sentence

@@ -64,7 +64,10 @@ def confirm(point: Point, blocks: Sequence[Block]) -> None:
             found = precise(point, block, k)
             hear(block, k, other.block(block.input, [move]) if found is None else found)
             if found is not None and block.wrong[:, k].any() and (rule := exact()) is not None:
-                forgive(block, k, rule[n][:, move] if isinstance(move, int) else rule[n] @ move.ravel())
+                by_rule = rule[n][:, move] if isinstance(move, int) else rule[n] @ move.ravel()
+                right = np.abs(by_rule - block.numeric[:, k]) <= tolerance(block.error[:, k], by_rule)
+                lost = np.abs(block.analytic[:, k] - by_rule)
+                block.error[:, k] += np.where(right & block.wrong[:, k], lost, 0.0)
             if getattr(block, mark)[:, k].any():
                 break
 
@@ -84,12 +87,6 @@ def hear(block: Block, k: int, witness: Slopes) -> None:
         kept = getattr(block, name)
         kept[:, k] = np.where(take, getattr(told, name), kept[:, k])
     block.error[lost, k] = np.inf
-
-
-def forgive(block: Block, k: int, exact: np.ndarray) -> None:
-    """Lengthen the bars along line `k` by what the rule lost to rounding, where it is right in more digits."""
-    right = np.abs(exact - block.numeric[:, k]) <= tolerance(block.error[:, k], exact)
-    block.error[:, k] += np.where(right & block.wrong[:, k], np.abs(block.analytic[:, k] - exact), 0.0)
 
 
 def precise(point: Point, block: Block, k: int) -> Slopes | None:
@@ -220,9 +217,7 @@ def directions(blocks: Sequence[Block], r: int) -> Iterator[Moves]:
             yield {one: weights[one], other: sign * weights[other]}
 
 
-def describe(
-    report: Report, point: Point, moving: Sequence[tuple[Block, int]], r: int, by_rule: float, slope: Slopes
-) -> None:
+def describe(report: Report, point: Point, moving: Any, r: int, by_rule: float, slope: Slopes) -> None:
     """Say which elements move, and what the slope is."""
     found, error, name = float(slope.numeric[0, 0]), float(slope.error[0, 0]), point.rows.names[r]
     entries = [Entry(block.name, block.element(k), name, by_rule, found, error) for block, k in moving]
