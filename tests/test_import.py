@@ -106,3 +106,16 @@ importlib.import_module("tinygrad_lesson.cli").main(["list"])
     done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "mlp4" in done.stdout
+
+
+def test_a_function_that_was_used_is_forgotten_when_its_op_is_declared_again():
+    before, kind = tl.arctanh, tl.OPS["Arctanh"]
+    assert vars(tl)["arctanh"] is before
+    again = type("Arctanh", (kind,), {"__doc__": kind.__doc__, "__module__": kind.__module__})
+    try:
+        tl.op(again)
+        assert "arctanh" not in vars(tl)
+        assert tl.Tensor.F.arctanh.op is again
+    finally:
+        tl.op(kind)
+    assert tl.Tensor.F.arctanh.op is kind

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_lesson import errors, random
 from tinygrad_lesson.arrays import Context, cpu, gpu
 from tinygrad_lesson.display import Displayed
 from tinygrad_lesson.engine.errors import LessonError
-from tinygrad_lesson.op import FUNCTIONS, OPS, RESERVED, Op, attr, op
+from tinygrad_lesson.op import FUNCTIONS, NAMESPACES, OPS, RESERVED, Op, attr, op
 
 if TYPE_CHECKING:
     from tinygrad_lesson import check, graph, operator, ops, parallel, sym, symbol, tensor, train
@@ -68,11 +69,10 @@ def __getattr__(name: str) -> Any:
         found = importlib.import_module(place)
         globals()[name] = found = getattr(found, name, found) if _PLACES[name] else found
         return found
-    names = _names()
-    if name in ("fft", "linalg"):
-        globals()[name] = names.family(name)
-        return globals()[name]
-    return names.function(name, __dir__)
+    found = _names().family(name) if name in ("fft", "linalg") else _names().function(name, __dir__)
+    if name not in FUNCTIONS or FUNCTIONS[name].ours:  # which is forgotten when an op takes this name
+        globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:
@@ -103,6 +103,7 @@ def _reserve() -> None:
     RESERVED.update({m.name: "a module of tinygrad_lesson" for m in modules.iter_modules(__path__)})
 
 
+NAMESPACES.add(sys.modules[__name__])
 Displayed.painter = staticmethod(_painted)
 OPS.fill = FUNCTIONS.fill = _declare
 RESERVED.fill = _reserve

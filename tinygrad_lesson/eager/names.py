@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -53,21 +52,12 @@ ELSEWHERE = {  # what other libraries have: what to write
     "save": "write np.savez(file, **{name: x.numpy() for name, x in parameters.items()})",
 }
 
-_told: set[int] = set()  # by id, the functions whose docstring says all
-
-
-@functools.cache
-def _spelled(name: str, function: Any) -> Any:
-    """A function that PyTorch has too, which takes PyTorch's `dim` and `keepdim`."""
-    return in_words_of_torch(name, function) if name in ALIKE or name in UNLIKE else function
-
 
 def _complete(function: Any, name: str) -> Any:
-    """A function with the docstring that `help` shows: see `eager/documented.py`."""
-    if id(function) not in _told:
-        _told.add(id(function))
-        importlib.import_module("tinygrad_lesson.eager.documented").complete(function, name)
-    return function
+    """A function with the docstring that `help` shows, which takes PyTorch's `dim` where PyTorch has it too."""
+    found = in_words_of_torch(name, function) if name in ALIKE or name in UNLIKE else function
+    importlib.import_module("tinygrad_lesson.eager.documented").complete(found, name)
+    return found
 
 
 def function(name: str, known: Callable[[], Sequence[str]]) -> Any:
@@ -77,7 +67,7 @@ def function(name: str, known: Callable[[], Sequence[str]]) -> Any:
         AttributeError that says what to write, or which of the names that are `known` was meant.
     """
     if name in NAMES and (name not in FUNCTIONS or FUNCTIONS[name].ours):
-        return _complete(_spelled(name, NAMES[name]), name)
+        return _complete(NAMES[name], name)
     if name in TORCH:
         return TORCH[name]
     if name in METHODS and not name.startswith("_"):
@@ -85,7 +75,7 @@ def function(name: str, known: Callable[[], Sequence[str]]) -> Any:
     if name in CONSTANTS:
         return CONSTANTS[name]
     if name in FUNCTIONS:
-        return _complete(_spelled(name, getattr(TENSORS, name)), name)
+        return _complete(getattr(TENSORS, name), name)
     close = difflib.get_close_matches(name, [n for n in known() if not n.startswith("_")], 1)
     meant = f"; did you mean {close[0]!r}?" if close else ""
     instead = f"; {ELSEWHERE[name]}" if name in ELSEWHERE else meant

@@ -39,7 +39,9 @@ def as_method(cls: type[Op]) -> Callable[..., Any]:
     return method
 
 
-NAMESPACES: weakref.WeakSet[Namespace] = weakref.WeakSet()  # each keeps the functions that it has made
+NAMESPACES: weakref.WeakSet[Any] = (
+    weakref.WeakSet()
+)  # each keeps the functions that it has made, as `tl` does
 
 
 class Namespace:

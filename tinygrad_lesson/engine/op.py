@@ -22,34 +22,42 @@ Value = TypeVar("Value")
 
 
 class Table(dict[str, Value]):
-    """What there is, by name. It is filled when somebody first reads it: `fill` is put there by the package itself."""
+    """What there is, by name."""
 
-    fill: Callable[[], None] | None = None
+    fill: Callable[[], None] | None = None  # put there by the package itself
 
-    def filled(self) -> dict[str, Value]:
+    def filled(self) -> Table[Value]:
         """All of it."""
-        fill, self.fill = self.fill, None
-        if fill is not None:
-            try:
-                fill()
-            except BaseException:
-                self.fill = fill
-                raise
-        return super()  # type: ignore[return-value]
+        return self
+
+
+class Unread(Table[Value]):
+    """A table that is filled when somebody first reads it, and is a plain one from then on."""
+
+    def filled(self) -> Table[Value]:
+        """All of it."""
+        self.__class__ = Table  # type: ignore[assignment]
+        try:
+            if self.fill is not None:
+                self.fill()
+        except BaseException:
+            self.__class__ = Unread
+            raise
+        return self
 
     def __getitem__(self, name: str) -> Value:
-        return self.filled().__getitem__(name)
+        return self.filled()[name]
 
     def __contains__(self, name: object) -> bool:
-        return self.filled().__contains__(name)
+        return name in self.filled()
 
     def __iter__(self) -> Iterator[str]:
-        return self.filled().__iter__()
+        return iter(self.filled())
 
     def __len__(self) -> int:
-        return self.filled().__len__()
+        return len(self.filled())
 
-    def get(self, name: str, default: Any = None) -> Value | Any:
+    def get(self, name: str, default: Any = None) -> Any:
         """What has this name."""
         return self.filled().get(name, default)
 
@@ -66,10 +74,10 @@ class Table(dict[str, Value]):
         return self.filled().items()
 
 
-OPS: Table[type[Op]] = Table()  # by name; `engine/declare.py` enters them
-FUNCTIONS: Table[type[Op]] = Table()  # by the name of the function
+OPS: Table[type[Op]] = Unread()  # by name; `engine/declare.py` enters them
+FUNCTIONS: Table[type[Op]] = Unread()  # by the name of the function
 REPLACED: list[str] = []  # names of ops that were declared again, for caches of what was made of one
-RESERVED: Table[str] = Table()  # names that an op may not take -> what has them
+RESERVED: Table[str] = Unread()  # names that an op may not take -> what has them
 
 
 def attr(
