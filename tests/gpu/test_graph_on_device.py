@@ -124,6 +124,14 @@ def test_products_are_numpys(blocks, kind, shapes):
         np.testing.assert_allclose(x, a @ b, rtol=1e-5, atol=1e-6)
 
 
+def test_sizes_beyond_32_bits_are_not_for_cublas(blocks, monkeypatch):
+    a, b, out = (blocks.ones(shape, "f") for shape in ((7, 5), (5, 4), (7, 4)))
+    (row,) = rows_of("matmul", (a, b), {}, out)
+    for most, fits in ((8, True), (7, False)):  # in the place of 1 << 31
+        monkeypatch.setattr(cublas, "MOST", most)
+        assert (cublas.gemm_of(row) is not None) == fits
+
+
 def products_of_ones(xp):
     """A product in a captured graph."""
     a, out = xp.ones((4, 4), "f"), xp.zeros((4, 4), "f")
@@ -355,3 +363,15 @@ def test_all_steps_of_a_small_network_are_one_launch(blocks, monkeypatch, name):
 @pytest.mark.skipif(NVCC is None, reason="nvcc, NVIDIA's compiler, is not here")
 def test_the_kernel_of_a_block_is_what_nvcc_takes(blocks):
     compiled(block.source())
+
+
+def test_a_function_of_cupys_in_a_graph_works_in_place(blocks):
+    """CuPy copies an input that shares memory with the target, unless it is the same object; a graph must not allocate."""
+    run = sym.exp(sym.tanh(sym.Variable("x") * 3)).simple_bind(THERE, type_dict={"x": "float16"}, x=(5, 3))
+    x = np.linspace(0, 4, 15, dtype="f2").reshape(5, 3)  # for which no kernel of ours is written
+    for _ in range(3):
+        run.forward(x=x)
+        np.testing.assert_allclose(run.outputs[0].asnumpy(), np.exp(np.tanh(x * np.float16(3))), rtol=2e-3)
+    with blocks.counts.of() as seen:
+        run.runner(False).forward()
+    assert (seen.graph_launches, seen.allocations) == (1, 0)

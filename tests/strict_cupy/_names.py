@@ -37,6 +37,11 @@ def refuse_in_capture(name: str, arrays: Any = ()) -> None:
         raise NotImplementedError(f"calling {name} API during stream capture is currently unsupported")
 
 
+def copied(x: Any, out: ndarray) -> bool:
+    """Whether CuPy copies an input first: it shares bounds with the target, and is not the same object."""
+    return isinstance(x, ndarray) and x is not out and np.may_share_memory(x._held, out._held)
+
+
 class ufunc:  # noqa: N801
     """A universal function as CuPy has it: no `where`, no `order`; arrays of the device and scalars only."""
 
@@ -62,6 +67,9 @@ class ufunc:  # noqa: N801
                 raise TypeError(f"Unsupported types {[type(x) for x in arguments]}")
             refuse_in_capture("cuBLAS", arguments)
         held = [bare(x) for x in arguments]
+        if isinstance(out, ndarray) and any(copied(x, out) for x in arguments):
+            refuse_in_capture("an allocation")
+            counts.allocations += 1
         typed = {} if dtype is None else {"dtype": dtype, "casting": casting or "same_kind"}
         if self.nout > 1:
             if out is not None:

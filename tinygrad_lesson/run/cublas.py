@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.engine.errors import DeviceError
+from tinygrad_lesson.locks import lock
 from tinygrad_lesson.run.cuda import Row, merged
 
 WORKSPACE = 32 << 20  # bytes, as NVIDIA advises for Hopper; with one of its own, a handle may be captured
 DEFAULT, TF32 = 0, 3  # cublasMath_t
+MOST = 1 << 31  # sizes are counted in 32 bits there
 FUNCTIONS = {  # element type: name, and what alpha and beta are
     "float32": ("cublasSgemmStridedBatched", ctypes.c_float),
     "float64": ("cublasDgemmStridedBatched", ctypes.c_double),
@@ -75,7 +77,7 @@ def gemm_of(row: Row) -> Gemm | None:
     if left is None or right is None:
         return None
     (i, j), wide = numbers, wide if sizes[1] > 1 else sizes[0]
-    if wide < sizes[0]:
+    if wide < sizes[0] or max(*sizes, wide, *left, *right, *counts) >= MOST:
         return None
     return Gemm(
         sizes, (i, *left, steps[i]), (j, *right, steps[j]), (wide, steps[0]), counts[0] if counts else 1
@@ -97,6 +99,7 @@ class Products:
     def __init__(self, xp: Any) -> None:
         self.xp, self.library, self.handle = xp, library(), ctypes.c_void_p()
         self.workspace = xp.empty(WORKSPACE, np.uint8)
+        self.turn = lock()  # a handle serves one thread at a time
         self.call("cublasCreate_v2", ctypes.byref(self.handle))
         mode = TF32 if os.environ.get("CUPY_TF32") == "1" else DEFAULT
         self.call("cublasSetMathMode", self.handle, mode)
@@ -113,20 +116,22 @@ class Products:
 
     def carry_out(self, row: Row, gemm: Gemm) -> None:
         """One product, on the current stream."""
-        stream = self.xp.cuda.get_current_stream().ptr
-        self.call(
-            "cublasSetStream_v2", self.handle, ctypes.c_void_p(stream)
-        )  # which takes the workspace away
-        place = ctypes.c_void_p(self.workspace.data.ptr)
-        self.call("cublasSetWorkspace_v2", self.handle, place, ctypes.c_size_t(WORKSPACE))
         name, real = FUNCTIONS[row.kind.name]
         pointers = [ctypes.c_void_p(x.array.data.ptr) for x in row.operands]
         (i, turned, wide, step), (j, turned2, wide2, step2) = gemm.left, gemm.right
-        self.call(
-            name, self.handle, turned, turned2, *gemm.sizes, ctypes.byref(real(1)),
-            pointers[i], wide, ctypes.c_longlong(step), pointers[j], wide2, ctypes.c_longlong(step2),
-            ctypes.byref(real(0)), pointers[0], gemm.result[0], ctypes.c_longlong(gemm.result[1]), gemm.batch,
-        )  # fmt: skip
+        with self.turn:
+            self.settle()
+            self.call(
+                name, self.handle, turned, turned2, *gemm.sizes, ctypes.byref(real(1)),
+                pointers[i], wide, ctypes.c_longlong(step), pointers[j], wide2, ctypes.c_longlong(step2),
+                ctypes.byref(real(0)), pointers[0], gemm.result[0], ctypes.c_longlong(gemm.result[1]), gemm.batch,
+            )  # fmt: skip
+
+    def settle(self) -> None:
+        """Work on the current stream, with a workspace, which a change of the stream takes away."""
+        stream, place = self.xp.cuda.get_current_stream().ptr, self.workspace.data.ptr
+        self.call("cublasSetStream_v2", self.handle, ctypes.c_void_p(stream))
+        self.call("cublasSetWorkspace_v2", self.handle, ctypes.c_void_p(place), ctypes.c_size_t(WORKSPACE))
 
 
 @functools.cache

@@ -163,7 +163,7 @@ class DeviceRunner:
             return partial(reduction, *inputs, **named, out=out)
         function: Any = getitem if name == "[]" else attribute(xp, name)
         if isinstance(getattr(np, name, None), np.ufunc) and fits(name, inputs, named, out):
-            return partial(function, *inputs, **named, out=out)
+            return partial(function, *[out if is_same(x, out) else x for x in inputs], **named, out=out)
         made_anew = partial(function, *inputs, **named)
         return partial(assigned, out, made_anew if call.part is None else lambda: made_anew()[call.part])
 
@@ -216,6 +216,7 @@ class DeviceRunner:
             captures = isinstance(getattr(np, call.name, None), np.ufunc) and fits(
                 call.name, inputs, named, out
             )
+            captures = captures and not any(copied(x, out) for x in inputs)
             return [self.plain(self.prepared(call), read, [call.out], captures, call.name)]
 
     def plain(self, run: Run, read: Sequence[int], made: Sequence[int], captures: bool, what: str) -> Plain:
@@ -288,6 +289,21 @@ class DeviceRunner:
                 for k, (start, size) in enumerate(watched.tolist()):
                     magnitudes[i, k] = abs(grad[start : start + size]).mean()
             return losses.get(), magnitudes.get()
+
+
+def is_same(x: Any, out: Any) -> bool:
+    """Whether an input is the view that a result goes to. CuPy copies it first unless it is the same object too."""
+    if is_number(x):
+        return False
+    return (x.data.ptr, x.shape, x.strides, x.dtype) == (out.data.ptr, out.shape, out.strides, out.dtype)
+
+
+def copied(x: Any, out: Any) -> bool:
+    """Whether CuPy copies an input before it writes a result, since both share memory: no graph may hold that."""
+    if is_number(x) or is_same(x, out):
+        return False
+    first, second = extent(x), extent(out)
+    return first.low < second.high and second.low < first.high
 
 
 def arena_of(plan: Plan) -> int:
