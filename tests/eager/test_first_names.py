@@ -103,6 +103,9 @@ def test_pooling_takes_one_number():
 def test_what_is_not_there_says_what_to_write():
     with pytest.raises(ShapeError, match=r"convolution: weight is \(3,\), expected \(filters, channels"):
         tl.convolution(np.ones((1, 1, 3)), np.ones(3))
-    for name, told in (("save", "np.savez"), ("conv2d", "tl.convolution")):
+    for name, told in (
+        ("save", "np.savez"), ("conv2d", "tl.convolution"), ("jacfwd", "tl.jacobian"), ("linearize", "tl.jvp"),
+        ("while_loop", "tl.scan"),
+    ):  # fmt: skip
         with pytest.raises(AttributeError, match=f"has no '{name}'; .*{told}"):
             getattr(tl, name)
