@@ -262,3 +262,49 @@ def test_losses_begin_their_gradient_for_each_sample(normalization):
         whole = grad(lambda x, f=f: vmap(f)(x, labels).sum())(x)
         np.testing.assert_allclose(whole.numpy(), stacked(slope, x, labels))
     assert before == LOOPED
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        lambda i, j: (slice(None), i),
+        lambda i, j: (..., i),
+        lambda i, j: (..., i, slice(None)),
+        lambda i, j: (None, slice(None, None, -1), i, j),
+        lambda i, j: (i, slice(None), j),
+        lambda i, j: (slice(None), i, slice(None), j),
+        lambda i, j: (1, slice(None), i),
+        lambda i, j: (slice(None), 1, i),
+    ],
+    ids=[
+        "second",
+        "last",
+        "before the last",
+        "third and fourth",
+        "apart",
+        "apart, later",
+        "an integer",
+        "beside",
+    ],
+)
+@pytest.mark.parametrize("axes", [(0, 0, 0), (None, 0, 0), (0, None, None), (0, 0, None)], ids=str)
+def test_each_sample_has_places_of_its_own_wherever_they_stand(index, axes):
+    draw = np.random.default_rng(3)
+    x, i, j = (
+        draw.normal(size=(5, 2, 3, 4, 2)),
+        draw.integers(2, size=(5, 2, 3)),
+        draw.integers(2, size=(5, 3)),
+    )
+    given = [tl.Tensor(a if axis == 0 else a[0]) for a, axis in zip((x, i, j), axes, strict=True)]
+    samples = [
+        [a[k] if axis == 0 else a[0] for a, axis in zip((x, i, j), axes, strict=True)] for k in range(5)
+    ]
+    before = dict(LOOPED)
+    found = vmap(lambda x, i, j: x[index(i, j)], axes)(*given)
+    slopes = vmap(grad(lambda x, i, j: (x[index(i, j)] ** 3).sum()), axes)(*given)
+    assert before == LOOPED
+    for k, (x, i, j) in enumerate(samples):
+        expected, slope = x[index(i, j)], np.zeros(x.shape)
+        np.add.at(slope, index(i, j), 3 * expected**2)
+        np.testing.assert_array_equal(found[k].numpy(), expected)
+        np.testing.assert_allclose(slopes[k].numpy(), slope)

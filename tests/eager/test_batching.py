@@ -8,6 +8,8 @@ from one_op import SEED, cotangents_for, learnable
 import tinygrad_lesson as tl
 from tinygrad_lesson import random
 from tinygrad_lesson.check.strategies import samples
+from tinygrad_lesson.eager.batched import LOOPED
+from tinygrad_lesson.eager.batching_layers import ALONE
 from tinygrad_lesson.op import OPS
 from tinygrad_lesson.tensor import Tensor, apply
 
@@ -100,9 +102,12 @@ FEW = settings(max_examples=settings.default.max_examples // 3)
 @FEW
 @given(draw=samples())
 def test_a_batch_is_its_samples(cls, draw):
-    f = Sampled(cls, draw)
+    f, before = Sampled(cls, draw), dict(LOOPED)
     with np.errstate(all="ignore"):
         assert_same(f.whole(tl.vmap(f, f.axes)), f.each(f))
+    looped = {name for name, count in LOOPED.items() if count != before.get(name)}
+    if not (cls.random or f.op.states):  # what draws, or moves a state, does so sample by sample
+        assert looped <= ALONE.keys()
 
 
 @each_op([cls for cls in TAKING if cls.differentiable])

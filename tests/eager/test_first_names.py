@@ -105,6 +105,9 @@ def test_what_is_not_there_says_what_to_write():
         tl.convolution(np.ones((1, 1, 3)), np.ones(3))
     for name, told in (
         ("save", "np.savez"),
+        ("jacfwd", "tl.jacobian"),
+        ("linearize", "tl.jvp"),
+        ("while_loop", "tl.scan"),
         ("cdist", "tl.linalg.norm"),
         ("set_printoptions", "np.set_printoptions"),
     ):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lesson as tl
-from tinygrad_lesson import Tensor, grad, hvp, jacobian, jit, jvp, vjp
+from tinygrad_lesson import Tensor, grad, hessian, hvp, jacobian, jit, jvp, vjp
 from tinygrad_lesson.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.op import OPS, Elementwise, op
 
@@ -269,3 +269,25 @@ def test_a_graph_keeps_a_tangent_that_its_owner_changes(f):
     given[:] = 7.0
     y.backward()
     assert p.grad.item() == V.sum()
+
+
+@pytest.mark.parametrize("of", [dict, list], ids=["a dict", "several arguments"])
+def test_derivatives_of_trees_are_built_like_them(of):
+    tree = {"a": X, "b": [V, np.float64(2.0)]}
+
+    def f(p):
+        return p["a"] ** 2 * p["b"][0] * p["b"][1]
+
+    if of is dict:
+        by = jacobian(f)(tree)
+        rows = hessian(lambda p: f(p).sum())(tree)
+    else:
+        by, _ = jacobian(lambda p, q: f(p) + q, tree, X)
+        both = hessian(lambda p, q: (f(p) + q * q).sum(), tree, X)[0]
+        rows = {"a": both["a"][0], "b": [part[0] for part in both["b"]]}
+    np.testing.assert_allclose(by["a"].numpy(), np.diag(4 * X * V))
+    np.testing.assert_allclose(by["b"][0].numpy(), np.diag(2 * X**2))
+    np.testing.assert_allclose(by["b"][1].numpy(), X**2 * V)
+    np.testing.assert_allclose(rows["a"]["b"][0].numpy(), np.diag(4 * X))
+    np.testing.assert_allclose(rows["b"][1]["a"].numpy(), 2 * X * V)
+    np.testing.assert_allclose(rows["b"][0]["b"][0].numpy(), np.zeros((3, 3)))

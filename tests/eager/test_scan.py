@@ -83,6 +83,23 @@ def test_steps_without_xs_and_without_results():
     assert (state.item(), ys.shape) == (36.0, (9,))
 
 
+@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize("count", [5, 40])
+def test_a_state_may_be_nothing_or_hold_nothing(count, checkpoint):
+    xs = np.arange(float(count))
+
+    def doubled(xs):
+        return scan(lambda s, x: (None, x * x), None, xs, checkpoint=checkpoint)[1].sum()
+
+    def added(xs):
+        state, ys = scan(lambda s, x: ((s[0] + x, None), s[0]), (0.0, None), xs, checkpoint=checkpoint)
+        assert state[1] is None
+        return state[0] * state[0] + ys.sum()
+
+    np.testing.assert_array_equal(tl.grad(doubled)(xs).numpy(), 2 * xs)
+    np.testing.assert_array_equal(tl.grad(added)(xs).numpy(), 2 * xs.sum() + np.arange(count)[::-1])
+
+
 @pytest.mark.parametrize(
     ("call", "error", "told"),
     [
@@ -90,6 +107,7 @@ def test_steps_without_xs_and_without_results():
         (lambda: scan(lambda s, x: (s, s), 0.0, (np.ones(2), np.ones(3))), ShapeError, r"\(2,\) and \(3,\)"),
         (lambda: scan(lambda s, x: (s, s), 0.0, np.ones(2), 3), ShapeError, r"\(2,\) and \(3,\)"),
         (lambda: scan(lambda s, x: s, 0.0, np.ones(2)), DTypeError, "expected a pair"),
+        (lambda: scan(lambda s, x: (x, x), None, X), DTypeError, "after a step, None before"),
         (
             lambda: scan(lambda s, x: (s + x, s), 0.0, X),
             ShapeError,

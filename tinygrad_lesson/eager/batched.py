@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.eager.apply import TENSORS, apply
-from tinygrad_lesson.eager.batching_layers import rule_of
+from tinygrad_lesson.eager.batching_layers import ALONE, rule_of
 from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.compiled import Compiled, Program
 from tinygrad_lesson.eager.nested import holds_numbers, is_tree, mapped
@@ -111,8 +111,10 @@ class Batch(Level):
     def loop(self, op: Op, below: Sequence[Any], flags: Sequence[bool]) -> list[Any]:
         """Sample by sample; the first time of an op a warning says so."""
         if op.name not in LOOPED and not (op.random or op.states):
+            why = f": {ALONE[op.name]}" if op.name in ALONE else ""
             warnings.warn(
-                f"vmap: {op.name} has no rule for a batch and is carried out sample by sample", stacklevel=2
+                f"vmap: {op.name} has no rule for a batch and is carried out sample by sample{why}",
+                stacklevel=2,
             )
         LOOPED[op.name] = LOOPED.get(op.name, 0) + 1
         rows = []

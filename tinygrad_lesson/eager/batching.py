@@ -248,21 +248,36 @@ def coordinates(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> An
 
 
 def choosing(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
-    """Places that all samples share behind the batch axis; places of their own together with its number."""
-    arrays = [i for i, k in enumerate(op.key) if isinstance(k, tuple) and k[0] in ("array", "flag")]
-    if arrays != list(range(arrays[0], arrays[0] + len(arrays))) or any(isinstance(k, int) for k in op.key):
+    """Places that all samples share behind the batch axis; places of their own together with its number.
+
+    What places of their own choose comes in front, and so does what NumPy chooses by arrays that are not side by side.
+    """
+    x, whole = in_front(n, xs[0], flags[0]), len(op.to if hasattr(op, "to") else visible(xs[0], flags[0]))
+    placed = [i for i, k in enumerate(op.key) if isinstance(k, int) or takes_places(k)]
+    together = placed == list(range(placed[0], placed[-1] + 1))
+    if together and not any(flags[1:]):
+        return done(changed(op, key=(ALL, *op.key), **further(n, op)), [x, *xs[1:]])
+    if ("flag", True) in op.key:
         return None
-    xs = [in_front(n, xs[0], flags[0]), *xs[1:]]
-    if not any(flags[1:]):
-        return done(changed(op, key=(ALL, *op.key), **further(n, op)), xs)
-    if arrays[0] or ("flag", True) in op.key:
-        return None
-    rank = max(len(visible(x, flag)) for x, flag in zip(xs[1:], flags[1:], strict=True))
-    places = [widened(x, flag, rank) for x, flag in zip(xs[1:], flags[1:], strict=True)]
-    later = [("array", k[1] + 1) if isinstance(k, tuple) and k[0] == "array" else k for k in op.key]
-    return done(
-        changed(op, key=(("array", 0), *later), **further(n, op)), [xs[0], numbers(n, rank + 1), *places]
-    )
+    rank = max(len(visible(i, flag)) for i, flag in zip(xs[1:], flags[1:], strict=True))
+    places = [widened(i, flag, rank) for i, flag in zip(xs[1:], flags[1:], strict=True)]
+    later = [("array", k[1] + 1) if takes_places(k) else k for k in op.key]
+    made = changed(op, key=(("array", 0), *later), **further(n, op))
+    before = placed[0] if together else 0
+    if ... in op.key[:before]:
+        before += whole - sum(k is not None for k in op.key)
+    chosen, others = range(before + 1, before + 1 + rank), range(1, before + 1)
+    if hasattr(op, "to"):
+        x = F.transpose(x, axes=(0, *chosen, *others, *range(before + 1 + rank, x.ndim)))
+        return done(made, [x, numbers(n, rank + 1), *places])
+    (y,) = done(made, [x, numbers(n, rank + 1), *places])
+    axes = (0, *range(rank + 1, rank + 1 + before), *range(1, rank + 1), *range(before + 1 + rank, y.ndim))
+    return [F.transpose(y, axes=axes)]
+
+
+def takes_places(part: Any) -> bool:
+    """Whether a part of an index stands for an array of places."""
+    return isinstance(part, tuple) and part[0] in ("array", "flag")
 
 
 def einsum(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
@@ -278,10 +293,13 @@ def einsum(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
 def diagonal(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
     """Two axes that come one later."""
     rank = len(op.to) if hasattr(op, "to") else xs[0].ndim - 1
-    if rank < 2:
-        return None
     axes = {name: normalize_axis(getattr(op, name), rank) + 1 for name in ("a", "b")}
     return done(changed(op, **axes, **further(n, op)), xs)
+
+
+def on_diagonal(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
+    """A vector put on a diagonal, or the diagonal of a matrix."""
+    return diagonal(n, op.made(xs[0].shape[1:]), xs, flags)
 
 
 def with_shape(rule: Rule) -> Rule:
@@ -292,15 +310,24 @@ def with_shape(rule: Rule) -> Rule:
 def matrices(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
     """Of ops on matrices, which take any leading axes."""
     ranks = {len(visible(x, flag)) for x, flag in zip(xs, flags, strict=True)}
-    return (
-        None if len(ranks) > 1 or ranks == {1} or getattr(op, "vector", False) else leading(n, op, xs, flags)
-    )
+    return None if len(ranks) > 1 or ranks == {1} else leading(n, op, xs, flags)
 
 
-def logarithms(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
-    """Of matrices; of one for each sample the results have an axis of size 1."""
-    shape = (n, *op.shape(xs[0].shape[1:])[0])
-    return [F.reshape(y, shape=shape) for y in done(op, xs)]
+def determinants(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
+    """Of matrices; of one for each sample the results may have an axis of size 1."""
+    shape = op.shape(xs[0].shape[1:])
+    shapes = shape if op.results > 1 else (shape,)
+    return [F.reshape(y, shape=(n, *shape)) for y, shape in zip(done(op, xs), shapes, strict=True)]
+
+
+def raveling(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
+    """The axis of coordinates stays in front."""
+    return done(op, [F.swapaxes(xs[0], 0, 1)])
+
+
+def unraveling(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
+    """The axis of coordinates comes in front."""
+    return [F.swapaxes(y, 0, 1) for y in done(op, xs)]
 
 
 def table(rule: Rule, names: str) -> dict[str, Rule]:
@@ -310,8 +337,9 @@ def table(rule: Rule, names: str) -> dict[str, Rule]:
 
 RULES: dict[str, Rule] = {
     **table(leading, "Identity Cast StopGradient OneHot GradientMultiplier FullLike"),
-    **table(matrices, "Inverse Det Solve Cholesky Eigh Qr Svd Pinv Slogdet Expm Syevd Gelqf"),
-    **table(matrices, "Extracttrian Maketrian"),
+    **table(leading, "SumOverRanks Cofactors Extracttrian Maketrian KeptBoxes"),
+    **table(matrices, "Inverse Solve Cholesky Eigh Qr Svd Pinv Slogdet Expm Syevd Gelqf"),
+    **table(determinants, "Det SignAndLog"),
     **table(reshaping, "Reshape ReshapeLike Flatten ExpandDims Squeeze"),
     **table(repeating, "BroadcastTo BroadcastLike"),
     **table(along("axis"), "Softmax LogSoftmax Dft Rdft Irdft Split SplitAt Pick TakeAlongAxis"),
@@ -319,8 +347,8 @@ RULES: dict[str, Rule] = {
     **table(along("a", "b"), "SwapAxes"),
     **table(flattening(along("axis")), "Cumsum Sort Argsort Argmax Argmin Repeat"),
     **table(flipping, "Flip ProductOfOthers"),
-    **table(diagonal, "Diagonal PutDiagonal Diag"),
-    **table(filling, "ShapeArray SizeArray ArangeLike"),
+    **table(diagonal, "Diagonal PutDiagonal"),
+    **table(filling, "ShapeArray SizeArray ArangeLike IndexArray MultiBoxPrior"),
     **table(keyed, "Slice Put"),
     **table(choosing, "AdvancedSlice AdvancedPut"),
     **table(coordinates, "GatherNd ScatterNd"),
@@ -328,13 +356,15 @@ RULES: dict[str, Rule] = {
     "AddAlongAxis": with_shape(along("axis")),
     "AddAt": adding,
     "Concat": joining("dim", 0),
+    "Diag": on_diagonal,
     "Einsum": einsum,
     "MatMul": product,
-    "SignAndLog": logarithms,
+    "RavelMultiIndex": raveling,
     "SliceLike": slicing,
     "Stack": joining("axis", 1),
     "SumLike": summing,
     "Take": taking,
     "Tile": tiling,
     "Transpose": transposing,
+    "UnravelIndex": unraveling,
 }

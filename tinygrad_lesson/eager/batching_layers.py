@@ -117,8 +117,8 @@ def batch_last(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool], count:
 
 
 def grouped(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
-    """Of products with filters, where each sample has its own: channels of all samples side by side, in more groups."""
-    if not flags[1] and op.name != "SlidingProductWeight":
+    """Channels of all samples side by side, in more groups; where they share filters, one long batch."""
+    if len(xs) > 1 and not any(flags[1:]) and op.name != "SlidingProductWeight":
         return batch_last(n, op, xs, flags) if not any(flags[2:]) else None
     xs = all_in_front(n, xs, flags)
     long = [F.reshape(x, shape=(n * x.shape[1], *x.shape[2:])) for x in xs]
@@ -233,9 +233,9 @@ def softmax_of_labels(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool])
 EVERY: dict[str, Rule] = {
     **RULES,
     **table(answers, "LinearRegressionOutput MAERegressionOutput LogisticRegressionOutput SVMOutput"),
-    **table(rows, "Pooling SpreadWindows PlaceMax PickMax L2Normalization"),
+    **table(rows, "Pooling SpreadWindows PlaceMax PickMax L2Normalization RoiWeights"),
     **table(softmax_of_labels, "SoftmaxOutput SoftmaxLoss"),
-    **table(grouped, "SlidingProduct SlidingProductData SlidingProductWeight"),
+    **table(grouped, "SlidingProduct SlidingProductData SlidingProductWeight Im2Col Col2Im"),
     **table(scaled(normalizing), "LayerNorm LayerNormMoments"),
     "BatchNorm": normalizing_batches,
     "Convolution": convolution,
@@ -247,6 +247,16 @@ EVERY: dict[str, Rule] = {
     "MakeLoss": makes_loss,
     "Moments": moments,
     "Targets": targets,
+}
+
+ALONE = {  # what is carried out sample by sample even so -> why
+    **dict.fromkeys(("AdvancedPut", "AdvancedSlice"), "a truth value in the index has no axes"),
+    **dict.fromkeys(("AllFinite", "Allclose", "MultiAllFinite"), "the answer is about all numbers at once"),
+    **dict.fromkeys(("MakeLoss", "SoftmaxLoss", "SoftmaxOutput"), "each sample's valid labels are counted"),
+    **dict.fromkeys(
+        ("MultiBoxDetection", "MultiBoxTarget", "RoiPlaces"), "boxes are gone through one by one"
+    ),
+    "Histogram": "the numbers of each sample are counted",
 }
 
 

@@ -13,7 +13,7 @@ from tinygrad_lesson.eager.apply import ARRAYS, TENSORS, apply, own, refuse_comp
 from tinygrad_lesson.eager.batched import vmap
 from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.compiled import Compiled, Program
-from tinygrad_lesson.eager.differential import as_result, grad, vjp
+from tinygrad_lesson.eager.differential import as_result, grad, leaves, vjp
 from tinygrad_lesson.eager.nested import holds_numbers, is_tree, mapped
 from tinygrad_lesson.eager.recording import RECORDING, unhidden
 from tinygrad_lesson.eager.reverse import Reverse
@@ -216,10 +216,13 @@ def jacobian(f: Function, *inputs: Any, argnums: int | Sequence[int] = 0) -> Any
     there are fewer elements of inputs than of the result, else backward.
 
     Shapes
-        (shape of the result, shape of the input) for each input; a list where there are several.
+        (shape of the result, shape of the input) for each input; a list where there are several. Of an input that is a
+        tree, as a dict, it is built like that.
     """
     if not inputs:
         return for_arguments(jacobian, f, argnums)
+    if any(map(is_tree, inputs)):
+        return like_trees(inputs, of_leaves(jacobian, f, inputs))
     y, pull = vjp(lambda *xs: as_result(f, f(*xs)), *inputs)
     if y.dtype.kind == "c":
         raise DTypeError(
@@ -279,16 +282,37 @@ def for_arguments(derivative: Function, f: Function, argnums: int | Sequence[int
     return function
 
 
+def of_leaves(derivative: Function, f: Function, inputs: Sequence[Any]) -> list[Any]:
+    """A derivative for each array in arguments that are trees."""
+
+    def function(*xs: Any) -> Any:
+        found = like_trees(inputs, xs)
+        return f(*found) if len(inputs) > 1 else f(found)
+
+    return listed(derivative(function, *[x for tree in inputs for x in leaves(tree)]))
+
+
+def like_trees(inputs: Sequence[Any], parts: Sequence[Any]) -> Any:
+    """Arguments, or one, with other things in the places of their arrays."""
+    each = iter(parts)
+    found = [mapped(lambda _: next(each), x) for x in inputs]
+    return found if len(found) > 1 else found[0]
+
+
 def hessian(f: Function, *inputs: Any, argnums: int | Sequence[int] = 0) -> Any:
     """Second derivatives of a function with one result, forward over reverse.
 
     Without inputs a function that gives them: ``hessian(f)(x)``.
 
     Shapes
-        (shape of x, shape of x); of several inputs a list of rows, the blocks for each pair of them
+        (shape of x, shape of x); of several inputs a list of rows, the blocks for each pair of them; of trees built
+        like them, twice
     """
     if not inputs:
         return for_arguments(hessian, f, argnums)
+    if any(map(is_tree, inputs)):
+        rows = of_leaves(hessian, f, inputs)
+        return like_trees(inputs, [like_trees(inputs, listed(row)) for row in rows])
     if len(inputs) == 1:
         return columns(grad(f), *inputs)
     return [listed(columns(grad(f, i), *inputs)) for i in range(len(inputs))]

@@ -69,7 +69,8 @@ def scan(
         told = " and ".join(sorted(show(size) for size in sizes)) or "no length"
         raise ShapeError(f"scan: xs and length give {told}, expected one number of steps")
     ((count,),) = sizes
-    init = mapped(operand, init)
+    init = mapped(lambda x: x if x is None else operand(x), init)
+    checkpoint = checkpoint and any(x is not None for x in leaves(init))
     if count >= LEAST:
         with contextlib.suppress(UnfitError):
             return rolled(f, init, xs, count, reverse, checkpoint)
@@ -81,10 +82,7 @@ def scan(
     ends = list(zip([0, *places], [*places, count], strict=True))
     state, found = init, []
     for i in range(len(parts))[:: -1 if reverse else 1]:
-        size = ends[i][1] - ends[i][0]
-        again = computed_again(lambda state, xs, size=size: bare(steps(f, state, xs, size, reverse)))
-        made = again(state, parts[i])
-        state, ys = made if len(made) > 1 else (*made, None)
+        state, ys = again(f, state, parts[i], ends[i][1] - ends[i][0], reverse)
         found.append(ys)
     return state, joined(found[:: -1 if reverse else 1], F.concat, dim=0)
 
@@ -100,7 +98,7 @@ def rolled(f: Function, init: Any, xs: Any, count: int, reverse: bool, checkpoin
         UnfitError where it has to be called in every step.
     """
     rows = [operand(x) for x in leaves(xs) if x is not None]
-    states = leaves(init)
+    states = [t for t in leaves(init) if t is not None]
     level = Stepping("scan")
     generator = random.default_generator()
     before = generator.seed, generator.get_state()
@@ -109,11 +107,10 @@ def rolled(f: Function, init: Any, xs: Any, count: int, reverse: bool, checkpoin
             own = [level.variable(t.example()) for t in states]
             firsts = [level.variable(t.example()[-1 if reverse else 0]) for t in rows]
             each, first = iter(own), iter(firsts)
-            state = mapped(lambda _: next(each), init)
+            state = mapped(lambda t: t if t is None else next(each), init)
             x = None if xs is None else mapped(lambda x: x if x is None else next(first), xs)
             state, y = one_step(f, state, x)
-            flat = [t for t in leaves(y) if t is not None]
-            heads = [level.head(t) for t in (*leaves(state), *flat)]
+            heads = [level.head(t) for t in (*leaves(state), *leaves(y)) if t is not None]
             if not same_state(before, (generator.seed, generator.get_state())):
                 raise GraphError("scan: the function draws random numbers")
         except GraphError as error:
@@ -125,7 +122,7 @@ def rolled(f: Function, init: Any, xs: Any, count: int, reverse: bool, checkpoin
     op = Scan(body, count, len(own), len(rows), reverse)
     given = [*[t for _, t in level.outside.values()], *states, *rows]
     found = iter(in_parts(op, given) if checkpoint else carried_out(op, given))
-    last = mapped(lambda _: next(found), init)
+    last = mapped(lambda t: t if t is None else next(found), init)
     return last, mapped(lambda t: t if t is None else next(found), y)
 
 
@@ -161,9 +158,16 @@ def in_parts(op: Scan, given: Sequence[Any]) -> list[Any]:
     return [*rest[: op.carried], *[F.concat(*pair[:: -1 if op.reverse else 1], dim=0) for pair in pairs]]
 
 
-def bare(pair: tuple[Any, Any]) -> tuple[Any, ...]:
-    """State and results, these left out where there are none."""
-    return pair if pair[1] is not None else pair[:1]
+def again(f: Function, state: Any, xs: Any, count: int, reverse: bool) -> Any:
+    """The loop itself, of which a backward pass computes all but the result once more."""
+    form: list[Any] = []
+
+    def some(state: Any, xs: Any) -> list[Any]:
+        form[:] = steps(f, state, xs, count, reverse)
+        return [t for t in leaves(form) if t is not None]
+
+    each = iter(computed_again(some)(state, xs))
+    return mapped(lambda t: t if t is None else next(each), form)
 
 
 def steps(f: Function, state: Any, xs: Any, count: int, reverse: bool) -> tuple[Any, Any]:
@@ -208,6 +212,8 @@ def alike(before: Any, after: Any) -> Any:
     Errors
         ShapeError or DTypeError if it has not.
     """
+    if before is None and after is not None:
+        raise DTypeError(f"scan: the state is {after!r:.80} after a step, None before")
     if not isinstance(before, Tensor):
         return after
     after = F.stack(*after, axis=0) if isinstance(after, list | tuple) else operand(after)
