@@ -11,7 +11,8 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.engine.shapes import merge, show, size_of
-from tinygrad_lesson.ops.conv import Dilated, batch_first, batch_last, sample_image
+from tinygrad_lesson.ops.conv import sample_image
+from tinygrad_lesson.ops.sliding import Dilated, batch_first, batch_last
 
 
 @op

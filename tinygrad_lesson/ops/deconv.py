@@ -11,7 +11,7 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.engine.shapes import show
-from tinygrad_lesson.ops.conv import Dilated, batch_first, batch_last
+from tinygrad_lesson.ops.sliding import Dilated, batch_first, batch_last
 
 
 @op
