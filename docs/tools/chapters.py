@@ -17,14 +17,14 @@ from tinygrad_lesson.mxnet.register import offered, offered_names
 
 INTERNAL = {"with_scalar"}  # how `x + 1.5` is recorded
 FAMILIES = {  # title of a page -> the files of `ops/` on it
-    "Numbers: arithmetic, powers, activations": "elementwise activations constant",
-    "Numbers: angles, rounding, comparisons": "functions rounding",
-    "Numbers: special functions": "special gamma by_scipy finite",
-    "Arrays": "reduce order top movement repeated index advanced gather scans slopes creation random draws masked "
-    "placed",
-    "Linear algebra and Fourier transforms": "linear products linalg decompositions lapack factors fourier",
-    "Layers": "nn norms layers conv deconv pool columns image spatial regions aligned detection sequence recurrent "
-    "resampled kept interleaved",
+    "Numbers: arithmetic, powers, activations": "elementwise scalars ramps activations constant",
+    "Numbers: angles, rounding, comparisons": "angles functions choices rounding",
+    "Numbers: special functions": "special probabilities gamma by_scipy finite",
+    "Arrays": "reduce fills order top movement repeated diagonals index advanced gather scans slopes creation random "
+    "draws masked placed",
+    "Linear algebra and Fourier transforms": "linear products linalg decompositions exponential lapack factors fourier",
+    "Layers": "nn norms layers sliding conv deconv pool columns image spatial regions aligned detection sequence "
+    "recurrent resampled kept interleaved",
     "Losses": "loss labels regression",
     "Optimizers' steps": "updates adaptive multi",
     "Old operators of MXNet": "legacy",

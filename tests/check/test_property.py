@@ -15,8 +15,9 @@ from tinygrad_lesson import check, operator
 from tinygrad_lesson.check.property import UndecidedError
 from tinygrad_lesson.errors import DTypeError, LessonError
 from tinygrad_lesson.op import FUNCTIONS, OPS, Elementwise, Op, attr, op
-from tinygrad_lesson.ops.elementwise import Clip, LeakyReLU
+from tinygrad_lesson.ops.choices import Clip
 from tinygrad_lesson.ops.linear import FullyConnected
+from tinygrad_lesson.ops.ramps import LeakyReLU
 from tinygrad_lesson.ops.reduce import Sum
 
 

@@ -21,7 +21,9 @@ from tinygrad_lesson.op import (
     result_dtypes,
     snake_case,
 )
-from tinygrad_lesson.ops.elementwise import Clip, LeakyReLU, Tanh
+from tinygrad_lesson.ops.choices import Clip
+from tinygrad_lesson.ops.elementwise import Tanh
+from tinygrad_lesson.ops.ramps import LeakyReLU
 from tinygrad_lesson.ops.reduce import Constant, Sum
 from tinygrad_lesson.run import available_runners
 

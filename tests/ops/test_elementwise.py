@@ -11,7 +11,8 @@ from tinygrad_lesson import Tensor, grad, hessian, sym
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.errors import DTypeError, ShapeError
 from tinygrad_lesson.op import OPS
-from tinygrad_lesson.ops.elementwise import Add, Subtract, Unary, WithScalar
+from tinygrad_lesson.ops.elementwise import Add, Subtract, Unary
+from tinygrad_lesson.ops.scalars import WithScalar
 from tinygrad_lesson.plan import Passes
 from tinygrad_lesson.run import available_runners
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from mpmath import mp
 
 import tinygrad_lesson as tl
 
@@ -56,3 +57,37 @@ def test_derivatives_of_logit_at_the_ends_are_infinite():
         first, second = derivatives(tl.logit, np.array([0.0, 1.0]))
     np.testing.assert_array_equal(first, [np.inf, np.inf])
     np.testing.assert_array_equal(second, [-np.inf, np.inf])
+
+
+ENDS = {  # name: numbers at the ends of where a function is defined, its slopes and its curvatures there
+    "arcsin": ([-1.0, 1.0], [np.inf, np.inf], [-np.inf, np.inf]),
+    "arccos": ([-1.0, 1.0], [-np.inf, -np.inf], [np.inf, -np.inf]),
+    "arctanh": ([-1.0, 1.0], [np.inf, np.inf], [-np.inf, np.inf]),
+    "arccosh": ([1.0, np.inf], [np.inf, 0], [-np.inf, 0]),
+    "cbrt": ([0.0, -0.0, np.inf, -np.inf], [np.inf, np.inf, 0, 0], [-np.inf, np.inf, 0, 0]),
+    "rcbrt": ([0.0, np.inf, -np.inf], [-np.inf, 0, 0], [np.inf, 0, 0]),
+    "hard_swish": ([-np.inf, np.inf], [0, 1], [0, 0]),
+    "log_ndtr": ([-1e30, -1e15, -1e4, np.inf], [1e30, 1e15, 1e4, 0], [-1, -1, -1, 0]),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_derivatives_at_the_ends_are_those_of_the_limit(name):
+    x, slopes, curvatures = ENDS[name]
+    with np.errstate(all="ignore"):
+        first, second = derivatives(getattr(tl, name), np.array(x))
+    np.testing.assert_allclose(first, slopes, rtol=1e-7)
+    np.testing.assert_allclose(second, curvatures, rtol=1e-7)
+
+
+def test_hard_swish_far_to_the_left_is_zero():
+    np.testing.assert_array_equal(tl.hard_swish(np.array([-np.inf, -1e30, -3.0])).numpy(), [0, 0, 0])
+
+
+@pytest.mark.parametrize("x", [-1e5, -1e3, -40.0, -32.1, -31.9, -20.0, -3.0, -1e-3, 2.0])
+def test_the_curvature_of_log_ndtr_keeps_its_digits(x):
+    with mp.workdps(60):
+        hazard = mp.npdf(x) / mp.ncdf(x)
+        expected = float(-hazard * (mp.mpf(x) + hazard))
+    _, second = derivatives(tl.log_ndtr, np.array([x]))
+    np.testing.assert_allclose(second, [expected], rtol=1e-11)

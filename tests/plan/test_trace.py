@@ -7,12 +7,15 @@ import pytest
 from one_op import Compiled
 
 from tinygrad_lesson.op import FUNCTIONS, OPS, Op, op
-from tinygrad_lesson.ops.elementwise import Relu, Tanh, Where, WithScalar
+from tinygrad_lesson.ops.choices import Where
+from tinygrad_lesson.ops.elementwise import Tanh
 from tinygrad_lesson.ops.index import Concat, Slice, freeze
 from tinygrad_lesson.ops.linear import FullyConnected
 from tinygrad_lesson.ops.movement import Reshape, Transpose
 from tinygrad_lesson.ops.nn import BatchNorm, Softmax
+from tinygrad_lesson.ops.ramps import Relu
 from tinygrad_lesson.ops.reduce import Mean, Sum
+from tinygrad_lesson.ops.scalars import WithScalar
 from tinygrad_lesson.plan.trace import NotTraceableError, spec_of, trace
 from tinygrad_lesson.run.calls import Scratch
 

@@ -27,8 +27,8 @@ from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.locks import lock
+from tinygrad_lesson.ops.fills import filled
 from tinygrad_lesson.ops.random import Drawn
-from tinygrad_lesson.ops.reduce import filled
 from tinygrad_lesson.plan import Builder, Compiler, Passes, Plan, Task
 from tinygrad_lesson.plan.passes import narrowed
 from tinygrad_lesson.run import runner as find_runner

@@ -13,8 +13,10 @@ from tinygrad_lesson.mxnet.register import DTYPE_CODES
 from tinygrad_lesson.ops import (
     activations,
     adaptive,
+    choices,
     conv,
     deconv,
+    diagonals,
     gather,
     index,
     layers,
@@ -26,15 +28,18 @@ from tinygrad_lesson.ops import (
     order,
     pool,
     products,
+    ramps,
     random,
     repeated,
+    scalars,
     spatial,
     top,
 )
 from tinygrad_lesson.ops import elementwise as e
 
 ACTIVATIONS = {
-    "relu": e.Relu(), "sigmoid": e.Sigmoid(), "tanh": e.Tanh(), "softrelu": e.Softplus(), "softsign": e.Softsign(),
+    "relu": ramps.Relu(), "sigmoid": ramps.Sigmoid(), "tanh": e.Tanh(), "softrelu": ramps.Softplus(),
+    "softsign": ramps.Softsign(),
 }  # fmt: skip
 SELU = (1.6732632423543772, 1.0507009873554805)  # Klambauer et al. 2017
 
@@ -49,7 +54,7 @@ def leaky_relu(
 ) -> Op:
     """The op behind `LeakyReLU`; the bounds matter to act_type rrelu only."""
     return choose("act_type", act_type, {
-        "leaky": e.LeakyReLU(slope=slope), "elu": activations.Elu(slope=slope), "prelu": layers.Prelu(),
+        "leaky": ramps.LeakyReLU(slope=slope), "elu": activations.Elu(slope=slope), "prelu": layers.Prelu(),
         "selu": activations.Elu(slope=SELU[0], scale=SELU[1]), "gelu": activations.Gelu(),
         "rrelu": random.Rrelu(lower_bound=lower_bound, upper_bound=upper_bound),
     })  # fmt: skip
@@ -174,14 +179,14 @@ def with_scalar(binary: Op, reverse: bool = False) -> Callable[..., Op]:
     """A binary op with a number on one side."""
 
     def build(scalar: float) -> Op:
-        return e.WithScalar(binary=binary, scalar=scalar, reverse=reverse)
+        return scalars.WithScalar(binary=binary, scalar=scalar, reverse=reverse)
 
     return build
 
 
 def clip(a_min: float, a_max: float) -> Op:
     """The op behind `clip`."""
-    return e.Clip(low=a_min, high=a_max)
+    return choices.Clip(low=a_min, high=a_max)
 
 
 def reshape(shape: tuple[int, ...], reverse: bool = False) -> Op:
@@ -328,7 +333,7 @@ def upsampling(
 
 def extract_diagonal(offset: int = 0) -> Op:
     """The op behind `linalg_extractdiag`."""
-    return repeated.Diagonal(k=offset, a=-2, b=-1)
+    return diagonals.Diagonal(k=offset, a=-2, b=-1)
 
 
 def cast(dtype: str) -> Op:

@@ -11,13 +11,17 @@ from tinygrad_lesson.ops import (
     activations,
     adaptive,
     aligned,
+    angles,
+    choices,
     columns,
     creation,
     decompositions,
     deconv,
     detection,
+    diagonals,
     draws,
     factors,
+    fills,
     finite,
     gamma,
     gather,
@@ -38,7 +42,9 @@ from tinygrad_lesson.ops import (
     norms,
     order,
     placed,
+    probabilities,
     products,
+    ramps,
     recurrent,
     reduce,
     regions,
@@ -57,22 +63,23 @@ from tinygrad_lesson.ops import functions as f
 
 BINARY = {
     "add": ("plus", e.Add), "sub": ("minus", e.Subtract), "mul": ("mul", e.Multiply), "div": ("div", e.Divide),
-    "power": ("power", e.Power), "maximum": ("maximum", e.Maximum), "minimum": ("minimum", e.Minimum),
+    "power": ("power", e.Power), "maximum": ("maximum", choices.Maximum), "minimum": ("minimum", choices.Minimum),
 }  # fmt: skip
 COMPARISONS = {
-    "equal": e.Equal, "not_equal": e.NotEqual, "greater": e.Greater,
-    "greater_equal": e.GreaterEqual, "lesser": e.Less, "lesser_equal": e.LessEqual,
+    "equal": choices.Equal, "not_equal": choices.NotEqual, "greater": choices.Greater,
+    "greater_equal": choices.GreaterEqual, "lesser": choices.Less, "lesser_equal": choices.LessEqual,
 }  # fmt: skip
 UNARY = {
-    "exp": e.Exp, "log": e.Log, "log1p": e.Log1p, "expm1": e.Expm1, "sqrt": e.Sqrt, "rsqrt": e.Rsqrt,
+    "exp": e.Exp, "log": e.Log, "log1p": e.Log1p, "expm1": e.Expm1, "sqrt": e.Sqrt, "rsqrt": f.Rsqrt,
     "square": e.Square, "abs": e.Abs, "sign": e.Sign, "negative": e.Negative, "tanh": e.Tanh,
-    "sigmoid": e.Sigmoid, "relu": e.Relu, "softsign": e.Softsign, "sin": f.Sin, "cos": f.Cos, "tan": f.Tan,
-    "arcsin": f.Arcsin, "arccos": f.Arccos, "arctan": f.Arctan, "sinh": f.Sinh, "cosh": f.Cosh, "arcsinh": f.Arcsinh,
-    "arccosh": f.Arccosh, "arctanh": f.Arctanh, "degrees": f.Degrees, "radians": f.Radians, "log2": f.Log2,
+    "sigmoid": ramps.Sigmoid, "relu": ramps.Relu, "softsign": ramps.Softsign, "sin": angles.Sin, "cos": angles.Cos,
+    "tan": angles.Tan, "arcsin": angles.Arcsin, "arccos": angles.Arccos, "arctan": angles.Arctan, "sinh": angles.Sinh,
+    "cosh": angles.Cosh, "arcsinh": angles.Arcsinh, "arccosh": angles.Arccosh, "arctanh": angles.Arctanh,
+    "degrees": angles.Degrees, "radians": angles.Radians, "log2": f.Log2,
     "log10": f.Log10, "cbrt": f.Cbrt, "rcbrt": f.Rcbrt, "reciprocal": f.Reciprocal, "floor": rounding.Floor,
     "ceil": rounding.Ceil, "trunc": rounding.Trunc, "fix": rounding.Trunc, "logical_not": rounding.LogicalNot,
     "erf": special.Erf, "erfinv": special.Erfinv, "gamma": gamma.Gamma, "gammaln": gamma.Gammaln,
-    "digamma": gamma.Digamma, "log_sigmoid": special.LogExpit, "mish": legacy.Mish,
+    "digamma": gamma.Digamma, "log_sigmoid": probabilities.LogExpit, "mish": legacy.Mish,
 }  # fmt: skip
 LOGIC = {"and": rounding.LogicalAnd, "or": rounding.LogicalOr, "xor": rounding.LogicalXor}
 REDUCTIONS = {
@@ -138,7 +145,7 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "expand_dims": (movement.ExpandDims, "data"),
     "squeeze": (movement.Squeeze, "data"),
     "broadcast_to": (built.broadcast_to, "data"),
-    "where": (lambda: e.Where(rows=True), "condition x y"),
+    "where": (lambda: choices.Where(rows=True), "condition x y"),
     "clip": (built.clip, "data"),
     "Custom": (built.custom, "", {"ignored": "num_args"}),
     "_zeros": (creating.filled(0.0), "", {"ignored": "ctx"}),
@@ -208,7 +215,7 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "reverse flip": (built.flip, "data"),
     "tile": (repeated.Tile, "data"),
     "repeat": (repeated.Repeat, "data"),
-    "diag": (repeated.Diag, "data"),
+    "diag": (diagonals.Diag, "data"),
     "take": (built.take, "a indices"),
     "pick": (gather.Pick, "data index"),
     "choose_element_0index": (lambda: gather.Pick(axis=1), "lhs rhs"),
@@ -270,8 +277,8 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "Convolution_v1": (built.convolution, "data weight bias", {"ignored": TUNING, "order": WINDOW.format("")}),
     "Pooling_v1": (built.pooling, "data",
         {"ignored": TUNING, "order": "kernel pool_type global_pool pooling_convention stride pad"}),
-    "zeros_like": (lambda: reduce.FullLike(value=0.0), "data"),
-    "ones_like": (lambda: reduce.FullLike(value=1.0), "data"),
+    "zeros_like": (lambda: fills.FullLike(value=0.0), "data"),
+    "ones_like": (lambda: fills.FullLike(value=1.0), "data"),
 }  # fmt: skip
 
 MULTI = (
@@ -328,7 +335,7 @@ def declare_families() -> None:
         operator(f"_logical_{name}", logical, inputs=SIDES)
         operator(f"broadcast_logical_{name}", logical, inputs=SIDES)
         operator(f"_logical_{name}_scalar", built.with_scalar(logical()), inputs=("data",))
-    for name, both, more in (("hypot", f.Hypot, {}), ("mod", rounding.Remainder, {"zero": True})):
+    for name, both, more in (("hypot", angles.Hypot, {}), ("mod", rounding.Remainder, {"zero": True})):
         operator(f"_{name}", built.same_shape(both, **more), inputs=SIDES)
         operator(f"broadcast_{name}", built.broadcasting(both, **more), inputs=SIDES)
         old = name.title()

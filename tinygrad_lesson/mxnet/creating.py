@@ -9,7 +9,7 @@ from typing import Any
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.mxnet.register import DTYPE_CODES
-from tinygrad_lesson.ops import creation, draws, reduce
+from tinygrad_lesson.ops import creation, draws, fills
 
 
 def full(shape: tuple[int, ...], value: float, dtype: str = "float32") -> Op:
@@ -25,7 +25,7 @@ def filled(value: float) -> Callable[..., Op]:
             raise AttributeValueError(f"shape is {shape}, expected sizes of 0 or more")
         if dtype not in DTYPE_CODES:
             raise AttributeValueError(f"dtype is {dtype[:80]!r}, expected one of {', '.join(DTYPE_CODES)}")
-        return reduce.Full(to=shape, value=value, type=dtype)
+        return fills.Full(to=shape, value=value, type=dtype)
 
     return build
 

@@ -23,7 +23,7 @@ from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import Shape, is_complete, merge, show
 from tinygrad_lesson.mxnet.bound import as_ndarray
 from tinygrad_lesson.mxnet.operator import CustomOp, CustomOpProp, make_prop
-from tinygrad_lesson.ops.reduce import filled
+from tinygrad_lesson.ops.fills import filled
 
 
 @declares

@@ -21,7 +21,7 @@ from tinygrad_lesson.mxnet.held import MODE
 from tinygrad_lesson.mxnet.ndarray import NDArray, as_ndarray, put
 from tinygrad_lesson.mxnet.register import Operator, as_text, find
 from tinygrad_lesson.mxnet.spelled import told_apart
-from tinygrad_lesson.ops.elementwise import WithScalar
+from tinygrad_lesson.ops.scalars import WithScalar
 
 
 @declares

@@ -18,11 +18,12 @@ from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.mxnet.register import as_text, find
 from tinygrad_lesson.mxnet.symbol import Symbol, binary
+from tinygrad_lesson.ops import choices
 from tinygrad_lesson.ops import elementwise as e
 
 WITH_NUMBERS: dict[type[Op], str] = {  # how MXNet spells an operator of an array and a number
     e.Add: "_Plus", e.Subtract: "_Minus", e.Multiply: "_Mul", e.Divide: "_Div", e.Power: "_Power",
-    e.Maximum: "_Maximum", e.Minimum: "_Minimum",
+    choices.Maximum: "_Maximum", choices.Minimum: "_Minimum",
 }  # fmt: skip
 
 

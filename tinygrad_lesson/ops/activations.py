@@ -11,8 +11,10 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.op import attr
-from tinygrad_lesson.ops.elementwise import FloatUnary, Kinked, Sigmoid, floated
-from tinygrad_lesson.ops.special import Erfc, Ndtr, near_zero
+from tinygrad_lesson.ops.elementwise import FloatUnary, Kinked, floated
+from tinygrad_lesson.ops.probabilities import Ndtr
+from tinygrad_lesson.ops.ramps import Sigmoid
+from tinygrad_lesson.ops.special import Erfc, near_zero
 
 
 @op

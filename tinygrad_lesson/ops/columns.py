@@ -11,8 +11,9 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.engine.shapes import merge, show, size_of
-from tinygrad_lesson.ops.conv import Dilated, sample_image
+from tinygrad_lesson.ops.conv import sample_image
 from tinygrad_lesson.ops.movement import batch_first, batch_last
+from tinygrad_lesson.ops.sliding import Dilated
 
 
 @op

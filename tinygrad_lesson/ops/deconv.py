@@ -11,8 +11,8 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.engine.shapes import show
-from tinygrad_lesson.ops.conv import Dilated
 from tinygrad_lesson.ops.movement import batch_first, batch_last
+from tinygrad_lesson.ops.sliding import Dilated
 
 
 @op

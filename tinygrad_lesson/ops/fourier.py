@@ -12,7 +12,7 @@ from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import merge, normalize_axis
-from tinygrad_lesson.ops.reduce import filled
+from tinygrad_lesson.ops.fills import filled
 
 NORMS = {"backward": "forward", "ortho": "ortho", "forward": "backward"}  # each with that of the way back
 

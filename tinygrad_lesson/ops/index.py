@@ -12,7 +12,7 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import merge, normalize_axis, show
-from tinygrad_lesson.ops.reduce import filled
+from tinygrad_lesson.ops.fills import filled
 
 Key = tuple[Any, ...]
 

@@ -11,8 +11,8 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating, roomy, rounded
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import normalize_axis
+from tinygrad_lesson.ops.fills import filled
 from tinygrad_lesson.ops.index import with_size
-from tinygrad_lesson.ops.reduce import filled
 
 
 @declares

@@ -13,7 +13,7 @@ from tinygrad_lesson.engine.dtypes import floating, with_room
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import Axis, normalize_axis, reduced, reduced_axes, show
-from tinygrad_lesson.ops.special import Smooth
+from tinygrad_lesson.ops.probabilities import Smooth
 
 
 @op

@@ -10,8 +10,8 @@ from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Classes, Op, attr, declares
 from tinygrad_lesson.engine.shapes import merge, show, size_of
+from tinygrad_lesson.ops.fills import filled
 from tinygrad_lesson.ops.nn import Softmax
-from tinygrad_lesson.ops.reduce import filled
 
 
 @op

@@ -12,7 +12,8 @@ from tinygrad_lesson.engine.dtypes import HALF, dtype_of, floating, roomy, round
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import normalize_axis, reduced_axes, show, size_of
-from tinygrad_lesson.ops.reduce import filled, largest
+from tinygrad_lesson.ops.fills import filled
+from tinygrad_lesson.ops.reduce import largest
 
 
 @declares

@@ -12,9 +12,9 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import HALF, floating, in_type, roomy, rounded, summed, with_room
 from tinygrad_lesson.engine.op import attr, declares
 from tinygrad_lesson.engine.shapes import merge
-from tinygrad_lesson.ops.conv import Sliding, Window
-from tinygrad_lesson.ops.elementwise import Relu
 from tinygrad_lesson.ops.movement import batch_first, batch_last
+from tinygrad_lesson.ops.ramps import Relu
+from tinygrad_lesson.ops.sliding import Sliding, Window
 
 
 @declares

@@ -10,7 +10,8 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.kinds import Comparison
 from tinygrad_lesson.engine.op import attr
-from tinygrad_lesson.ops.elementwise import Binary, Extremum, Kinked, Unary
+from tinygrad_lesson.ops.choices import Extremum
+from tinygrad_lesson.ops.elementwise import Binary, Kinked, Unary
 from tinygrad_lesson.ops.functions import each
 
 

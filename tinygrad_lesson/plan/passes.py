@@ -34,8 +34,8 @@ from tinygrad_lesson.engine.kinds import Elementwise, result_dtypes
 from tinygrad_lesson.engine.op import Op, exactly
 from tinygrad_lesson.engine.shapes import Shape, show
 from tinygrad_lesson.engine.world import World
-from tinygrad_lesson.ops.conv import with_images_turned
-from tinygrad_lesson.ops.reduce import Full
+from tinygrad_lesson.ops.fills import Full
+from tinygrad_lesson.ops.sliding import with_images_turned
 
 
 @dataclasses.dataclass(frozen=True)

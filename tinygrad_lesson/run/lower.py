@@ -32,6 +32,7 @@ from tinygrad_lesson.run.tape import loops, reductions
 from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY
 from tinygrad_lesson.run.tape.loops import APART, DENSE
 from tinygrad_lesson.run.tape.machine import address
+from tinygrad_lesson.run.tape.vector import lanes_of
 
 Encoder = Callable[..., "list[Row] | None"]
 
@@ -128,7 +129,8 @@ def fold(
     elif floats:
         kernel = address(reductions.sums, x.kind, DENSE if s == x.itemsize or n == 1 else APART)
     else:
-        kernel = address(reductions.folded, name, x.kind, target.kind)
+        way = DENSE if s == x.itemsize and 2 * n >= lanes_of(x.kind) else APART  # one by one if they are few
+        kernel = address(reductions.folded, name, x.kind, target.kind, way)
     rows: list[Row] = []
     for some, (begin, to) in found.shared([x.offset, target.offset], x.size * n):
         row = [kernel, begin, across, s, to, (some.sizes or [1])[-1], n]

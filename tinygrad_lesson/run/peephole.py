@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lesson.ops import elementwise as e
-from tinygrad_lesson.ops import linear, nn
+from tinygrad_lesson.ops import linear, nn, ramps
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.run.operands import Memory, Operand, Row, apart, noted
 from tinygrad_lesson.run.products import product
@@ -47,8 +47,8 @@ def positive_norm(memory: Memory, op: Any, sources: Operands, others: Operands, 
 PAIRS = (
     Pattern("product_and_sum", (linear.MatMul, e.Add), product_and_sum, "a product begins with what is added to it"),
     Pattern("pass_sign", (e.Sign, e.Multiply), passed_sign, "`g * sign(y)`, the slope of relu, in one loop"),
-    Pattern("positive_layer", (linear.FullyConnected, e.Relu), positive_layer, "a layer gives its positive part"),
-    Pattern("positive_norm", (nn.BatchNorm, e.Relu), positive_norm, "a normalization gives its positive part"),
+    Pattern("positive_layer", (linear.FullyConnected, ramps.Relu), positive_layer, "a layer gives its positive part"),
+    Pattern("positive_norm", (nn.BatchNorm, ramps.Relu), positive_norm, "a normalization gives its positive part"),
 )  # fmt: skip
 OF_PAIR = {pattern.ops: pattern for pattern in PAIRS}
 

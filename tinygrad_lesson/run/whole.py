@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tinygrad_lesson.engine.op import Op
-from tinygrad_lesson.ops import conv, linear, nn
-from tinygrad_lesson.ops import elementwise as e
+from tinygrad_lesson.ops import conv, linear, nn, ramps
+from tinygrad_lesson.ops import functions as f
 from tinygrad_lesson.run import windows
 from tinygrad_lesson.run.elements import elementwise
 from tinygrad_lesson.run.lower import Encoder
@@ -108,9 +108,11 @@ PATTERNS = (
         windows.sliding_product_weight,
         "so does its gradient by the weight",
     ),
-    Pattern("relu", (e.Relu,), of_floats("relu"), "the positive part reads one operand"),
-    Pattern("rsqrt", (e.Rsqrt,), of_floats("rsqrt"), "a root and its reciprocal in one loop"),
-    Pattern("sigmoid", (e.Sigmoid,), of_floats("sigmoid"), "the logistic function in one loop, to two ulp"),
+    Pattern("relu", (ramps.Relu,), of_floats("relu"), "the positive part reads one operand"),
+    Pattern("rsqrt", (f.Rsqrt,), of_floats("rsqrt"), "a root and its reciprocal in one loop"),
+    Pattern(
+        "sigmoid", (ramps.Sigmoid,), of_floats("sigmoid"), "the logistic function in one loop, to two ulp"
+    ),
 )
 OTHERS = {
     "joined_loop": "elementwise steps over large arrays as one loop in machine code",

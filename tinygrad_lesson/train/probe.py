@@ -13,14 +13,16 @@ from tinygrad_lesson.engine.errors import FormatError
 from tinygrad_lesson.engine.graph import Edge, Label, Node
 from tinygrad_lesson.engine.infer import infer_shapes
 from tinygrad_lesson.engine.interpret import substitute
+from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.files import COUNT, FLAG, NUMBER, PARTS, TEXT, Kind, field, is_number, list_of, plain
 from tinygrad_lesson.mxnet.executor import Executor, variables
 from tinygrad_lesson.mxnet.symbol import Symbol
+from tinygrad_lesson.ops.nn import AlongAxis, BatchNorm
 from tinygrad_lesson.random import MXNetGenerator
 
 Array = npt.NDArray[Any]
 BINS = 32
-ACTIVATIONS = ("elementwise", "nn")  # families of ops
+KEEPING = (Elementwise, AlongAxis, BatchNorm)  # ops that keep the units of their input apart
 ADDED = "what is added to "  # a variable, always 0, whose gradient is the one by a layer's result
 
 
@@ -149,8 +151,8 @@ def only_user(node: Node, users: Mapping[Node, list[Node]]) -> Node | None:
 
 
 def is_activation(node: Node) -> bool:
-    """Whether a node keeps the units of its input apart: an activation or a normalization."""
-    return node.op is not None and node.op.family in ACTIVATIONS and not node.op.random
+    """Whether a node is an activation or a normalization."""
+    return isinstance(node.op, KEEPING) and not node.op.random
 
 
 def alone(node: Node, user: Node) -> bool:

@@ -14,7 +14,7 @@ from tinygrad_lesson.engine.shapes import is_complete, show
 from tinygrad_lesson.mxnet.executor import variables
 from tinygrad_lesson.mxnet.register import OPERATORS
 from tinygrad_lesson.viz.architecture import parameters_of
-from tinygrad_lesson.viz.picture import Arrow, Box
+from tinygrad_lesson.viz.picture import Arrow, Box, kind_of
 from tinygrad_lesson.viz.values import in_words, number
 
 SEPARATOR = re.compile(r"[/._]")
@@ -95,7 +95,7 @@ def op_box(node: Node, known: Known) -> Box:
     label = op.label().removesuffix("()")
     structure = (label, *(known.told(edge) for edge in edges))
     lines = [label, *(line for edge in edges for line in value_lines(edge, known))]
-    return Box(node.name, lines, op.family, path=path_of(node), structure=structure)
+    return Box(node.name, lines, kind_of(op), path=path_of(node), structure=structure)
 
 
 def path_of(node: Node) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan import Plan
 from tinygrad_lesson.viz import trace
 from tinygrad_lesson.viz.boxes import Known, add_boxes_of, arrow_kind, boxes_of
-from tinygrad_lesson.viz.picture import Arrow, Box, draw_boxes
+from tinygrad_lesson.viz.picture import Arrow, Box, draw_boxes, kind_of
 
 
 def draw(
@@ -127,7 +127,7 @@ def boxes_of_plan(plan: Plan) -> list[Box]:
             writer.update(dict.fromkeys(targets, len(boxes)))
             lines = [op.label().removesuffix("()"), *where(plan, sources, targets)]
             boxes.append(
-                Box(name, lines, op.family, arrows, part=part, gives="backward", structure=(lines[0],))
+                Box(name, lines, kind_of(op), arrows, part=part, gives="backward", structure=(lines[0],))
             )
     for name, v in plan.outputs.items():
         if v in writer:

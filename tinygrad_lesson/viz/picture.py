@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import graphviz
 
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.viz.column import CLEAR, PLAIN, frame
 from tinygrad_lesson.viz.dot import ARROW, BOX, FAST, as_label, as_name, as_tooltip, shortened
 from tinygrad_lesson.viz.fold import Repeat, repeats
@@ -37,6 +39,11 @@ CLOSE = {"ranksep": "0.2", "nodesep": "0.15"}  # inches between boxes, where sev
 LARGE = 100  # boxes above which blocks that repeat are folded
 
 
+def kind_of(op: Op) -> str:
+    """The kind of an op's box: its family, or that it treats each element alike if the family has no colour."""
+    return "elementwise" if op.family not in KINDS and isinstance(op, Elementwise) else op.family
+
+
 class Arrow(NamedTuple):
     """Where a value comes from: the place of a box, what is told about the value, and the arrow's kind.
 
@@ -51,7 +58,7 @@ class Arrow(NamedTuple):
 
 @dataclasses.dataclass
 class Box:
-    """An op or a leaf: `lines` are shown below its name; `kind` is an op's family or one of `LEAVES`."""
+    """An op or a leaf: `lines` are shown below its name; `kind` is that of an op or one of `LEAVES`."""
 
     name: str
     lines: list[str]

@@ -49,7 +49,7 @@ def selu(x: Any) -> Any:
 def hard_swish(x: Any) -> Any:
     """``x * min(max(x + 3, 0), 6) / 6``. Howard et al. 2019. Not smooth at -3 and 3."""
     x = tensor(x)
-    return x * relu6(x + 3.0) / 6.0
+    return F.maximum(x, -3.0) * relu6(x + 3.0) / 6.0  # not -inf * 0
 
 
 # Layers.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from tinygrad_lesson.run.tape.expressions import absolute, larger, lesser, truth
 from tinygrad_lesson.run.tape.loops import APART
 from tinygrad_lesson.run.tape.vector import (
     I1,
+    I32,
     I64,
     IN_MEMORY,
     NOUGHT,
@@ -23,15 +23,18 @@ from tinygrad_lesson.run.tape.vector import (
     itemsize,
     lanes_of,
     loop,
+    shuffled,
     slot,
     smaller,
     splat,
     suffix,
     vector_of,
+    where,
 )
 
 BLOCK = 64  # vectors that are added up before they join a total
 ROWS = 128  # rows, likewise
+AT_ONCE = 4  # registers in which a row is folded
 
 
 class Total:
@@ -108,33 +111,73 @@ def sums(builder: Any, base: Any, words: Any, step: Any, kind: str, way: str) ->
         builder.store(total, memory.pointer(memory.at(o, i, I64(itemsize(kind))), IN_MEMORY[kind]), align=1)
 
 
-def folded(builder: Any, base: Any, words: Any, step: Any, name: str, kind: str, to: str) -> None:
-    """Largest, smallest, product, sum of integers, all, any along rows, one element after the other: a kernel.
+def fold_of(
+    memory: Memory,
+    fold: Callable[[Any, Any], Vector],
+    start: Vector,
+    count: Any,
+    element: Callable[[Any, Any], Vector],
+) -> Any:
+    """One number from `count` elements, each lane beginning with `start`: `element(j, mask)` has those from `j` on.
 
-    Words as for `sums`.
+    Several registers of many lanes take turns, so that none waits for what the one before it becomes.
     """
-    memory = Memory(builder, base, words, 1)
+    b, lanes, at_once = memory.builder, memory.lanes, AT_ONCE if memory.lanes > 1 else 1
+    places, block = [slot(b, start.value.type) for _ in range(at_once)], I64(at_once * lanes)
+    for place in places:
+        b.store(start.value, place)
+
+    def join(place: Any, value: Vector) -> None:
+        b.store(fold(Vector(b, b.load(place)), value).value, place)
+
+    with loop(b, b.udiv(count, block)) as number:
+        first = b.mul(number, block)
+        values = [element(b.add(first, I64(i * lanes)), None) for i in range(at_once)]
+        for place, value in zip(places, values, strict=True):
+            join(place, value)
+    done = b.mul(b.udiv(count, block), block)
+
+    def rest(j: Any, mask: Any, _: Any) -> None:
+        value = element(b.add(done, j), mask)
+        join(places[0], value if mask is None else where(Vector(b, mask), value, start))
+
+    if lanes > 1:
+        in_parts(memory, b.sub(count, done), rest)
+    parts = [Vector(b, b.load(place)) for place in places]
+    while len(parts) > 1:
+        parts = [fold(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
+    (value,) = parts
+    while lanes > 1:
+        lanes //= 2
+        low, high = (shuffled(b, value.value, value.value, range(at, at + lanes)) for at in (0, lanes))
+        value = fold(Vector(b, low), Vector(b, high))
+    return b.extract_element(value.value, I32(0))
+
+
+def folded(builder: Any, base: Any, words: Any, step: Any, name: str, kind: str, to: str, way: str) -> None:
+    """Largest, smallest, product, sum of integers, all, any along rows: a kernel. Words as for `sums`."""
+    memory = Memory(builder, base, words, 1 if way == APART else lanes_of(kind, to))
     x, x_row, x_step, o, m, n = memory.take(6)
     fold, begin = FOLDS[name]
-    register = vector_of(to, 1)
-    so_far = slot(builder, register)
+    first = I64(1 if begin is None and way == APART else 0)  # the one that it starts with need not come again
     with loop(builder, m) as i:
         row = memory.at(x, i, x_row)
 
-        def element(j: Any, row: Any = row) -> Vector:
-            value = Vector(builder, memory.number(memory.at(row, j, x_step), kind))
-            return truth(value) if to == "bool" else widened(value, to)
+        def told(value: Any) -> Vector:
+            return truth(Vector(builder, value)) if to == "bool" else widened(Vector(builder, value), to)
 
-        first = (
-            element(NOUGHT).value
-            if begin is None
-            else Vector(builder, ir.Constant(register, None)).lift(begin)
+        def element(j: Any, mask: Any, row: Any = row) -> Vector:
+            at = memory.at(row, builder.add(j, first), x_step)
+            return told(memory.number(at, kind) if way == APART else memory.load(at, kind, mask))
+
+        start = told(memory.number(row, kind))
+        start = start if begin is None else start.like(start.lift(begin))
+        found, place = (
+            fold_of(memory, fold, start, builder.sub(n, first), element),
+            memory.at(o, i, I64(itemsize(to))),
         )
-        builder.store(first, so_far)
-        with loop(builder, n, I64(1 if begin is None else 0)) as j:
-            builder.store(fold(Vector(builder, builder.load(so_far)), element(j)).value, so_far)
-        place = memory.at(o, i, I64(itemsize(to)))
-        memory.store(place, builder.load(so_far), to)
+        found = builder.zext(found, IN_MEMORY[to]) if to == "bool" else found
+        builder.store(found, memory.pointer(place, IN_MEMORY[to]), align=1)
 
 
 def down(builder: Any, base: Any, words: Any, step: Any, name: str, kind: str) -> None:
@@ -193,24 +236,21 @@ def softmax(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
     """Probabilities along rows: a kernel. Words: offset and row stride of x; offset of the dense o; m, n."""
     memory = Memory(builder, base, words, lanes_of(kind))
     x, x_row, o, m, n = memory.take(5)
-    b, size, element = builder, I64(itemsize(kind)), IN_MEMORY[kind]
+    b, size = builder, I64(itemsize(kind))
     o_row = b.mul(n, size)
-    top = slot(b, element)
     with loop(b, m) as i:
         source, target = memory.at(x, i, x_row), memory.at(o, i, o_row)
-        b.store(element(-math.inf), top)
-        with loop(b, n) as j:
-            value = b.load(memory.pointer(memory.at(source, j, size), element), align=1)
-            so_far = b.load(top)
-            chosen = b.or_(b.fcmp_ordered(">", so_far, value), b.fcmp_unordered("!=", so_far, so_far))
-            b.store(b.select(chosen, so_far, value), top)
-        most = Vector(b, splat(b, b.load(top), memory.lanes))
+
+        def element(j: Any, mask: Any, source: Any = source) -> Vector:
+            return Vector(b, memory.load(memory.at(source, j, size), kind, mask))
+
+        top = fold_of(memory, larger, Vector(b, memory.number(source, kind)), n, element)
+        most = Vector(b, splat(b, top, memory.lanes))
 
         def less(
-            j: Any, mask: Any, _: Any, source: Any = source, target: Any = target, most: Any = most
+            j: Any, mask: Any, _: Any, element: Any = element, target: Any = target, most: Any = most
         ) -> None:
-            value = Vector(b, memory.load(memory.at(source, j, size), kind, mask)) - most
-            memory.store(memory.at(target, j, size), value.value, kind, mask)
+            memory.store(memory.at(target, j, size), (element(j, mask) - most).value, kind, mask)
 
         in_parts(memory, n, less)
 

@@ -1,0 +1,52 @@
+"""Extremes, products, sums of integers and answers along rows of every length, dense and not: those of NumPy."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
+
+from tinygrad_lesson.run.lower import fold
+from tinygrad_lesson.run.operands import Memory
+from tinygrad_lesson.run.segment import as_tape, run_steps
+
+LENGTHS = (1, 2, 5, 8, 15, 16, 17, 63, 64, 65, 127, 200)
+
+
+def folded(name, x):
+    """``np.<name>.reduce(x, axis=1)`` by the kernel."""
+    memory, y = Memory(np.zeros(64, np.uint8)), getattr(np, name).reduce(x[:, :1], axis=1)
+    whole, target = memory.operand(x), memory.operand(y)
+    (m, n), (across, along) = whole.shape, whole.strides
+    rows = fold(memory, name, whole._replace(shape=(m,), strides=(across,)), [(n, along)], target)
+    run_steps([as_tape(rows)], memory, 1)
+    return y
+
+
+@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("kind", ["float32", "float64", "int32", "int64"])
+@pytest.mark.parametrize("name", ["maximum", "minimum", "multiply", "add", "logical_and", "logical_or"])
+def test_a_fold_along_rows_is_that_of_numpy(name, kind, dense):
+    generator = np.random.default_rng(3)
+    for n in LENGTHS:
+        x = np.rint(generator.normal(size=(3, 2 * n)) * 3).astype(kind)
+        x = x / np.asarray(4, kind) if name == "multiply" and kind.startswith("float") else x
+        x = x[:, :n] if dense else x[:, ::2]
+        expected = getattr(np, name).reduce(x, axis=1)
+        np.testing.assert_allclose(folded(name, x), expected, rtol=1e-5, err_msg=str(n))
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+@pytest.mark.parametrize("n", [7, 16, 150])
+def test_one_number_that_is_none_is_the_extreme_wherever_it_stands(name, n):
+    x = np.random.default_rng(4).normal(size=(n, n)).astype(np.float32)
+    x[np.arange(n), np.arange(n)] = np.nan
+    assert np.isnan(folded(name, x)).all()
+
+
+@pytest.mark.parametrize("name", ["logical_and", "logical_or"])
+def test_one_other_answer_decides_wherever_it_stands(name):
+    n = 150
+    for other in (True, False):
+        x = np.full((n, n), not other)
+        x[np.arange(n), np.arange(n)] = other
+        np.testing.assert_array_equal(folded(name, x), getattr(np, name).reduce(x, axis=1))
