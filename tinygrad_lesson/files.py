@@ -74,11 +74,11 @@ def require_file(path: PathLike, about: os.stat_result) -> None:
 # Writing.
 
 
-def write_whole(path: PathLike, data: bytes | str) -> None:
+def write_whole(path: PathLike, data: bytes | str, *, tidy: bool = True) -> None:
     """Write `data` to `path`, text as UTF-8; whoever looks finds the old file or the whole new one.
 
     A crash or a full disk halfway leaves the old file as it was. A link is followed, not replaced; the rights of
-    an old file are kept. What a saver that was killed has left in the folder is removed.
+    an old file are kept. What a saver that was killed has left in the folder is removed, unless `tidy` is False.
 
     Errors
         FileError if `path` is a folder, a device or a pipe, or the system refuses.
@@ -87,7 +87,8 @@ def write_whole(path: PathLike, data: bytes | str) -> None:
     try:
         old = about(path)
         target = Path(path).resolve()
-        sweep(target.parent)
+        if tidy:
+            sweep(target.parent)
         with new_part(target.parent) as (file, part):
             if old is not None:
                 keep_rights(part, old)

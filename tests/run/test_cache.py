@@ -11,13 +11,14 @@ import pytest
 pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
 import tinygrad_lesson as tl
+from tinygrad_lesson.files import sweep
 from tinygrad_lesson.run.tape import loops, machine
 
 KEY = (loops.elementwise, "add", "float32", ("float32",) * 3, ("dense",) * 3, False)
 
 
 ENGINES = []  # whose code may still be called
-REMEMBERED = (machine.engine, machine.address, machine.folder, machine.say, machine.runner)
+REMEMBERED = (machine.engine, machine.address, machine.folder, machine.say, machine.runner, machine.tidied)
 
 
 def forget():
@@ -59,6 +60,20 @@ def test_what_one_process_has_compiled_the_next_one_loads(start, monkeypatch):
     assert (result, said, len(files)) == (3, [], 2)  # the kernel, and the loop over tapes
     monkeypatch.setattr(machine, "compiled", None)
     assert start() == (3, [], files)
+
+
+def test_what_a_killed_process_has_left_goes_with_the_first_kernel_that_is_kept(start, tmp_path, monkeypatch):
+    start()
+    left, looks = tmp_path / "cache" / ".tinygrad_lesson-0123456789abcdef.part", []
+    monkeypatch.setattr(machine, "sweep", lambda place: looks.append(place) or sweep(place))
+    left.touch()
+    machine.tidied.cache_clear()
+    assert start()[0] == 3
+    assert left.exists()  # nothing was to be kept
+    for name in ("a" * 33, "b" * 33):
+        machine.keep(name, b"code")
+    assert not left.exists()
+    assert looks == [tmp_path / "cache"]
 
 
 def replaced_by_a_folder(file):
@@ -159,7 +174,7 @@ def test_other_sources_are_compiled_anew(start, monkeypatch):
 
 
 def test_a_full_disk_keeps_nothing_and_harms_nothing(start, monkeypatch):
-    def full(path, data):
+    def full(path, data, **settings):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(machine, "write_whole", full)
@@ -168,7 +183,7 @@ def test_a_full_disk_keeps_nothing_and_harms_nothing(start, monkeypatch):
 
 @pytest.mark.parametrize("where", ["compiled", "write_whole"])
 def test_compiling_that_was_interrupted_leaves_nothing(where, start, monkeypatch, tmp_path):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **settings):
         signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:

@@ -23,7 +23,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from tinygrad_lesson.engine.errors import LessonError
-from tinygrad_lesson.files import write_whole
+from tinygrad_lesson.files import sweep, write_whole
 from tinygrad_lesson.locks import lock
 
 CACHE = "TINYGRAD_LESSON_CACHE"  # environment variable that names a folder for machine code
@@ -188,7 +188,14 @@ def keep(name: str, code: bytes) -> None:
     place = folder()
     if place is not None:
         with contextlib.suppress(OSError, LessonError):
-            write_whole(place / name, digest(name, code) + code)
+            tidied(place)
+            write_whole(place / name, digest(name, code) + code, tidy=False)
+
+
+@functools.cache
+def tidied(place: Path) -> None:
+    """Remove what killed processes have left there. Once: the folder may hold thousands of files."""
+    sweep(place)
 
 
 def digest(name: str, code: bytes) -> bytes:
