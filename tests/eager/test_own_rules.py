@@ -251,6 +251,13 @@ def test_a_checkpoint_gives_the_same_bits():
     np.testing.assert_allclose(inside.numpy(), told[0].numpy(), rtol=1e-10)
 
 
+@pytest.mark.parametrize("f", [np.sin, tl.numpy.sin, tl.sin])
+def test_a_checkpoint_of_a_function_of_numpys(f):
+    x = np.array([0.3, 1.0])
+    g = tl.grad(lambda x: tl.sum(tl.checkpoint(f)(x)))
+    np.testing.assert_allclose(g(x).numpy(), np.cos(x), rtol=1e-15)
+
+
 def test_a_checkpoint_has_derivatives_of_second_order():
     x, w = np.linspace(-1, 1, 10).reshape(2, 5), np.cos(np.arange(25.0)).reshape(5, 5)
     plain = tl.hvp(lambda x, w: deep(block, x, [w, w]), (x, w), (x, w))

@@ -227,7 +227,10 @@ def as_result(f: Function, y: Any) -> Tensor:
         DTypeError if it is no tensor.
     """
     if not isinstance(y, Tensor):
-        raise DTypeError(f"{getattr(f, '__name__', 'the function')} gave {y!r}, expected a Tensor")
+        raise DTypeError(
+            f"{getattr(f, '__name__', 'the function')} gave {y!r:.200}, expected a Tensor: does it depend on what the "
+            "derivative is taken of?"
+        )
     return y
 
 

@@ -63,6 +63,8 @@ class Ruled:
 
     def by_position(self, arguments: Sequence[Any], named: dict[str, Any]) -> Sequence[Any]:
         """All arguments in order, those too that were given by name or left out."""
+        if isinstance(inspect.unwrap(self.__wrapped__), np.ufunc) and not named:
+            return arguments  # NumPy's `out` is no argument here
         try:
             bound = inspect.signature(self.__wrapped__).bind(*arguments, **named)
         except ValueError:  # a function without a signature

@@ -50,7 +50,7 @@ def shares(count: int, least: int, effort: float, enough: float) -> list[tuple[i
 
 def parted(count: int, least: int, parts: int) -> list[tuple[int, int]]:
     """Begin and end of at most so many parts of `count` things, each a multiple of `least`."""
-    each = max(-(-count // (min(parts, -(-count // least)) * least)), 1) * least
+    each = -(-max(count, 1) // (min(parts, -(-max(count, 1) // least)) * least)) * least
     return [(first, min(count, first + each)) for first in range(0, count, each)]
 
 
