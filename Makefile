@@ -55,9 +55,10 @@ $(LOWEST)/.test: pyproject.toml .ci/lowest.py
 test-lowest: $(LOWEST)/.test
 	$(LOWEST)/bin/python $(PYTEST) $(TESTS)
 
-# make test-gpu       every op, the networks and their training on a card; skipped, with the reason, where there is none
+# make test-gpu       every op, the networks and their training on a card, then its speed; skipped, with the reason, where there is none
 test-gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -q -p no:xdist -rs -m card tests/gpu
+	$(BIN)/python tests/benchmarks/on_card.py
 
 # make test-packages  wheel and source archive, each installed alone on each of PYTHONS: the lesson and the archive's tests
 PYTHONS ?= $(PYTHON)

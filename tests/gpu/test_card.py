@@ -14,6 +14,7 @@ from tinygrad_lesson.engine.op import OPS
 from tinygrad_lesson.errors import DeviceError
 from tinygrad_lesson.lesson.networks import NETWORKS
 from tinygrad_lesson.lesson.run import train
+from tinygrad_lesson.philox import Philox
 
 ON_GPU = [cls for cls in OPS.values() if cls.ours and not cls.host_only and not cls.random]
 TOLERANCE = {np.float32: 2e-4, np.float64: 1e-9}
@@ -115,3 +116,17 @@ def test_traced_functions_and_random_numbers():
     first = tl.dropout(x, 0.5).numpy()
     tl.random.seed(1)
     np.testing.assert_array_equal(tl.dropout(x, 0.5).numpy(), first)
+
+
+@pytest.mark.parametrize("rows", [7, 4000], ids=["block", "graph"])
+def test_draws_in_kernels_are_those_of_numpys_philox(rows):
+    net = tl.sym.Dropout(tl.sym.Variable("x"), p=0.4)
+    tl.random.seed(11)
+    executor, ones = net.simple_bind(tl.gpu(0), x=(rows, 9)), np.ones((rows, 9), np.float32)
+    draws = Philox(11).of(np)
+    for _ in range(3):  # launched, captured, replayed
+        executor.forward(is_train=True, x=ones)
+        want = (draws.uniform(0, 1, (rows, 9)) < 1 - 0.4) / np.float32(1 - 0.4)
+        np.testing.assert_allclose(executor.outputs[0].asnumpy(), want, rtol=1e-6)
+    normal = tl.sym.random.normal(1.0, 2.0, shape=(rows, 9)).simple_bind(tl.gpu(0)).forward(is_train=True)[0]
+    np.testing.assert_allclose(normal.asnumpy(), draws.normal(1.0, 2.0, (rows, 9)), rtol=1e-5, atol=1e-5)

@@ -50,11 +50,13 @@ def by_numpy(seed, draw, shape=(5, 7)):
 
 
 SEED = (5 << 32) + 3  # both words of the key
+LATE = (1 << 24) + 1  # a draw whose number is no float32
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (1,), (33,)], ids=str)
 def test_each_run_draws_the_next_numbers_of_numpys_philox(blocks, way, shape):
     generator = random.MXNetGenerator(SEED)
+    generator.count_from(LATE)
     executor = dropped(generator, shape)
     executor.arguments["x"][...] = 1
     run = executor.runner(True)
@@ -62,8 +64,10 @@ def test_each_run_draws_the_next_numbers_of_numpys_philox(blocks, way, shape):
     for i in range(4):  # launched, captured, replayed
         with blocks.no_transfers("in a step"):
             run.forward()
-        np.testing.assert_allclose(run.result(OUTPUT + "0").get(), by_numpy(SEED, 3 * i, shape), rtol=1e-6)
-    assert generator.draws_on_devices == 12
+        np.testing.assert_allclose(
+            run.result(OUTPUT + "0").get(), by_numpy(SEED, LATE + 3 * i, shape), rtol=1e-6
+        )
+    assert generator.draws_on_devices == LATE + 12
     assert "no graph" not in str(run)
 
 
