@@ -386,3 +386,35 @@ def test_a_reader_of_lines_hands_out_one_array(tmp_path):
     assert lines.getdata().asnumpy().tolist() == [[1, 2], [3, 4]]
     lines.reset()
     assert next(lines).data[0].shape == (2, 2)
+
+
+def test_a_model_takes_mxnets_arguments_and_an_iterator_that_is_a_generator():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(40, 3)).astype("f")
+
+    class Rows(mx.io.DataIter):
+        def __init__(self):
+            super().__init__(10)
+            self.provide_data, self.provide_label = [("data", (10, 3))], [("softmax_label", (10,))]
+
+        def __iter__(self):
+            for k in range(0, 40, 10):
+                yield mx.io.DataBatch([mx.nd.array(x[k : k + 10])], [mx.nd.array(x[k : k + 10, 0] > 0.5)])
+
+    net = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2), name="softmax")
+    model = mx.model.FeedForward(net, [mx.cpu(0), mx.cpu(1)], 30, None, "sgd", learning_rate=2.0)
+    model.fit(
+        Rows(),
+        None,
+        None,
+        "acc",
+        None,
+        mx.callback.Speedometer(10, 2, auto_reset=False),
+        "local",
+        monitor=None,
+    )
+    assert model.score(mx.io.NDArrayIter(x, (x[:, 0] > 0.5).astype("f"), 10)) > 0.9
+    with pytest.raises(ValueError, match="ResizeIter"):
+        mx.model.FeedForward(net, epoch_size=3)
+    with pytest.raises(ValueError, match="monitor is not here"):
+        model.fit(x, x[:, 0] > 0.5, monitor=mx.mon.Monitor(1))
