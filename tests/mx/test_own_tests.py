@@ -388,6 +388,17 @@ def test_a_reader_of_lines_hands_out_one_array(tmp_path):
     assert next(lines).data[0].shape == (2, 2)
 
 
+def test_labels_are_those_that_an_iterator_provides_whatever_their_name():
+    net = mx.sym.LinearRegressionOutput(
+        mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=1), mx.sym.var("y")
+    )
+    x = np.ones((4, 2), np.float32)
+    rows = mx.io.NDArrayIter(x, {"y": np.full((4, 1), 3.0)}, 2)
+    model = mx.model.FeedForward(net, num_epoch=30, learning_rate=0.2)
+    model.fit(rows, eval_metric="mse")
+    assert model.score(rows, eval_metric="mse") < 1e-3
+
+
 def test_a_model_takes_mxnets_arguments_and_an_iterator_that_is_a_generator():
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(40, 3)).astype("f")
