@@ -175,6 +175,60 @@ def test_helpers_of_tests():
         t.get_mnist()
 
 
+@pytest.mark.parametrize(
+    ("x", "like", "bounds", "shape"),
+    [
+        ((30, 7), (15, 2, 4), {"lhs_begin": 0, "lhs_end": 1, "rhs_begin": 0, "rhs_end": 2}, (15, 2, 7)),
+        ((30, 7), (15, 2, 4), {"lhs_end": 1, "rhs_end": 2}, (15, 2, 7)),
+        ((30, 7), (15, 2, 4), {"lhs_begin": -2, "lhs_end": -1, "rhs_begin": -3, "rhs_end": -1}, (15, 2, 7)),
+        (
+            (30, 12),
+            (4, 2, 2, 3),
+            {"lhs_begin": -1, "lhs_end": None, "rhs_begin": 1, "rhs_end": None},
+            (30, 2, 2, 3),
+        ),
+    ],
+)
+def test_some_axes_are_reshaped_like_some_of_another_array(x, like, bounds, shape):
+    """The shapes are MXNet 1.9.1's."""
+    data = np.random.default_rng(0).normal(size=x).astype("f")
+    y = mx.nd.reshape_like(mx.nd.array(data), mx.nd.ones(like), **bounds)
+    np.testing.assert_array_equal(y.asnumpy(), data.reshape(shape))
+    net = mx.sym.reshape_like(X, mx.sym.Variable("like"), **bounds)
+    assert net.infer_shape(x=x, like=like)[1] == [shape]
+    t.check_numeric_gradient(net, [data, np.ones(like, "f")], grad_nodes=["x"])
+    with pytest.raises(ShapeError):
+        net.infer_shape(x=(31, 7), like=like)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int32", "float32"])
+def test_the_largest_come_first_whatever_their_type(dtype):
+    data = np.array([3, 0, 7, 127, 1, -128 if dtype == "int8" else 100]).astype(dtype)
+    order = np.argsort(data.astype(float))[::-1]
+    x = mx.nd.array(data, dtype=dtype)
+    assert mx.nd.argsort(x, is_ascend=False).asnumpy().tolist() == order.tolist()
+    assert mx.nd.topk(x, k=2, dtype="int32").asnumpy().tolist() == order[:2].tolist()
+
+
+def test_what_tests_import_is_there():
+    features = mx.runtime.Features()
+    assert features.is_enabled("INT64_TENSOR_SIZE")
+    assert not features.is_enabled("cuda")
+    with pytest.raises(RuntimeError, match="'NOPE' is unknown"):
+        features.is_enabled("NOPE")
+    assert mx.runtime.Feature("CUDA", False) in mx.runtime.feature_list()
+    with mx.engine.bulk(3):
+        assert mx.engine.set_bulk_size(4) == 3
+    assert mx.base._as_list((1, 2)) == [1, 2]
+    a = mx.nd.arange(3)
+    b = mx.nd.from_dlpack(a.to_dlpack_for_write())
+    b += 1
+    assert a.asnumpy().tolist() == [1, 2, 3]
+    for used in (mx.profiler.set_config, mx.image.imread, mx.nd.imdecode):
+        with pytest.raises(NotImplementedError, match="is not here: "):
+            used("x")
+
+
 # Optimizers in MXNet's form, and modules.
 
 
@@ -332,3 +386,46 @@ def test_a_reader_of_lines_hands_out_one_array(tmp_path):
     assert lines.getdata().asnumpy().tolist() == [[1, 2], [3, 4]]
     lines.reset()
     assert next(lines).data[0].shape == (2, 2)
+
+
+def test_labels_are_those_that_an_iterator_provides_whatever_their_name():
+    net = mx.sym.LinearRegressionOutput(
+        mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=1), mx.sym.var("y")
+    )
+    x = np.ones((4, 2), np.float32)
+    rows = mx.io.NDArrayIter(x, {"y": np.full((4, 1), 3.0)}, 2)
+    model = mx.model.FeedForward(net, num_epoch=30, learning_rate=0.2)
+    model.fit(rows, eval_metric="mse")
+    assert model.score(rows, eval_metric="mse") < 1e-3
+
+
+def test_a_model_takes_mxnets_arguments_and_an_iterator_that_is_a_generator():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(40, 3)).astype("f")
+
+    class Rows(mx.io.DataIter):
+        def __init__(self):
+            super().__init__(10)
+            self.provide_data, self.provide_label = [("data", (10, 3))], [("softmax_label", (10,))]
+
+        def __iter__(self):
+            for k in range(0, 40, 10):
+                yield mx.io.DataBatch([mx.nd.array(x[k : k + 10])], [mx.nd.array(x[k : k + 10, 0] > 0.5)])
+
+    net = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2), name="softmax")
+    model = mx.model.FeedForward(net, [mx.cpu(0), mx.cpu(1)], 30, None, "sgd", learning_rate=2.0)
+    model.fit(
+        Rows(),
+        None,
+        None,
+        "acc",
+        None,
+        mx.callback.Speedometer(10, 2, auto_reset=False),
+        "local",
+        monitor=None,
+    )
+    assert model.score(mx.io.NDArrayIter(x, (x[:, 0] > 0.5).astype("f"), 10)) > 0.9
+    with pytest.raises(ValueError, match="ResizeIter"):
+        mx.model.FeedForward(net, epoch_size=3)
+    with pytest.raises(ValueError, match="monitor is not here"):
+        model.fit(x, x[:, 0] > 0.5, monitor=mx.mon.Monitor(1))

@@ -3,10 +3,13 @@
 import contextlib
 import json
 import random
+import re
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
+from damage import damaged_json, seeds
 from golden import DATA, load_cases
 from test_golden_ops import CASES, COVERED, symbol_of
 
@@ -351,6 +354,55 @@ def test_a_damaged_text_gives_a_graph_or_one_clear_error(name):
             net.simple_bind(cpu(), data=(4, 4), label=(4, 3)).forward()
     assert refused > 100
     assert time.process_time() - start < 300 * 0.05
+
+
+def aged(text, age):
+    """A graph as MXNet 0.8 wrote it, as 0.9 to 0.12 did, or as it is since 1.0."""
+    told = json.loads(text)
+    for node in told["nodes"] if age < 10 else []:
+        attributes = node.pop("attrs", {})
+        if age == 9:
+            node["attr"] = attributes
+            continue
+        node["param"] = {key: value for key, value in attributes.items() if not key.startswith("__")}
+        old = {"__lr_mult__": "lr_mult", "__wd_mult__": "wd_mult", "__ctx_group__": "ctx_group"}
+        node["attr"] = {old.get(key, key): value for key, value in attributes.items() if key.startswith("__")}
+        node["backward_source_id"] = -1
+        node["inputs"] = [pair[:2] for pair in node["inputs"]]
+    if age == 8:
+        told = {
+            "nodes": told["nodes"],
+            "arg_nodes": told["arg_nodes"],
+            "heads": [p[:2] for p in told["heads"]],
+        }
+    return json.dumps(told)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_graph_is_the_same_whenever_it_was_written(name):
+    now = sym.load_json(saved(name)).tojson()
+    assert sym.load_json(aged(saved(name), 8)).tojson() == sym.load_json(aged(saved(name), 9)).tojson() == now
+
+
+@pytest.mark.parametrize("seed", seeds(200))
+def test_a_damaged_graph_of_any_age_is_read_or_refused_by_file_and_place(seed, tmp_path):
+    text = aged(saved(NETS[seed % len(NETS)]), 8 + seed % 3)
+    damaged = damaged_json(text, seed)
+    (tmp_path / "net.json").write_bytes(damaged)
+    said = ""
+    tracemalloc.start()
+    start = time.process_time()
+    try:
+        sym.load(str(tmp_path / "net.json")).tojson()
+    except FormatError as error:
+        said = str(error)
+    taken, peak = time.process_time() - start, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not said or re.search(r"net\.json(: byte \d+ |, node \d+|, head \d+| is no | has no heads)", said)
+    assert said.isprintable()
+    assert len(said) < 1000
+    assert peak < 4 * len(damaged) + 2**26
+    assert taken < 2
 
 
 def test_a_large_graph_loads_in_linear_time():

@@ -19,7 +19,9 @@ from tinygrad_lesson.mx import (
     callback,
     context,
     contrib,
+    engine,
     gluon,
+    image,
     initializer,
     io,
     kvstore,
@@ -32,9 +34,11 @@ from tinygrad_lesson.mx import (
     ndarray,
     operator,
     optimizer,
+    profiler,
     random,
     recordio,
     rnn,
+    runtime,
     util,
 )
 from tinygrad_lesson.mx.context import cpu_pinned, current_context, num_gpus
@@ -42,7 +46,7 @@ from tinygrad_lesson.mx.installed import install
 from tinygrad_lesson.mx.util import is_np_array, is_np_shape, np_shape, set_np_shape, use_np, use_np_shape
 from tinygrad_lesson.mxnet.naming import AttrScope
 
-kv, mon = kvstore, monitor
+kv, mon, img = kvstore, monitor, image
 sym, init, opt, viz, nd, mod = symbol, initializer, optimizer, visualization, ndarray, module
 rnd, MXNetError = random, base.MXNetError
 __version__ = "1.9.1"  # whose names and numbers these are
@@ -67,8 +71,11 @@ __all__ = [
     "cpu",
     "cpu_pinned",
     "current_context",
+    "engine",
     "gluon",
     "gpu",
+    "image",
+    "img",
     "init",
     "initializer",
     "install",
@@ -92,10 +99,12 @@ __all__ = [
     "operator",
     "opt",
     "optimizer",
+    "profiler",
     "random",
     "recordio",
     "rnd",
     "rnn",
+    "runtime",
     "set_np_shape",
     "sym",
     "symbol",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinygrad_lesson.engine.errors import LessonError
@@ -17,6 +19,11 @@ numeric_types, integer_types = (float, int, np.generic), (int, np.integer)
 def py_str(x: bytes) -> str:
     """A name that MXNet hands to a callback, as text."""
     return x.decode()
+
+
+def _as_list(found: Any) -> list[Any]:
+    """A list of it, if it is none."""
+    return list(found) if isinstance(found, list | tuple) else [found]
 
 
 __all__ = [

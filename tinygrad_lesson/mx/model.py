@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tinygrad_lesson.arrays import Context, cpu
+from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.mxnet import params
 from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray
 from tinygrad_lesson.mxnet.params import save_checkpoint
@@ -13,7 +15,55 @@ from tinygrad_lesson.train.callback import BatchEndParam
 
 
 class FeedForward(feedforward.FeedForward):
-    """A network that learns, as `tinygrad_lesson.FeedForward`, whose parameters are MXNet's arrays."""
+    """A network that learns, as `tinygrad_lesson.FeedForward`, whose parameters are MXNet's arrays.
+
+    Of several devices the first does all the work.
+
+    Errors
+        AttributeValueError for an `epoch_size`, which is told to the iterator here.
+    """
+
+    def __init__(
+        self, symbol: Any, ctx: Any = None, num_epoch: int | None = None, epoch_size: int | None = None,
+        *more: Any, **settings: Any,
+    ) -> None:  # fmt: skip
+        if epoch_size is not None:
+            raise AttributeValueError(
+                f"FeedForward: epoch_size is {epoch_size}; give fit mx.io.ResizeIter(data, {epoch_size}) instead"
+            )
+        first = ctx if ctx is None or isinstance(ctx, Context) else ctx[0]
+        super().__init__(symbol, first or cpu(), num_epoch, *more, **settings)
+
+    def fit(  # type: ignore[override]
+        self, X: Any, y: Any = None, eval_data: Any = None, eval_metric: Any = "acc", epoch_end_callback: Any = None,
+        batch_end_callback: Any = None, kvstore: Any = "local", logger: Any = None, work_load_list: Any = None,
+        monitor: Any = None, eval_end_callback: Any = None, eval_batch_end_callback: Any = None, **more: Any,
+    ) -> Any:  # fmt: skip
+        """As `tinygrad_lesson.FeedForward.fit`, with arguments in MXNet's order.
+
+        Errors
+            AttributeValueError for a monitor, or a callback of an evaluation, which `mx.mod.Module` has.
+        """
+        elsewhere = {
+            "monitor": monitor, "eval_end_callback": eval_end_callback,
+            "eval_batch_end_callback": eval_batch_end_callback,
+        }  # fmt: skip
+        for name, given in elsewhere.items():
+            if given is not None:
+                raise AttributeValueError(
+                    f"FeedForward.fit: {name} is not here; mx.mod.Module(...).fit takes it"
+                )
+        return super().fit(
+            X,
+            y,
+            eval_data,
+            eval_metric,
+            epoch_end_callback,
+            batch_end_callback,
+            logger,
+            kvstore=kvstore,
+            **more,
+        )
 
     @property  # type: ignore[override]
     def arg_params(self) -> dict[str, NDArray] | None:

@@ -11,6 +11,7 @@ import numpy as np
 from tinygrad_lesson.arrays import MODULES, Context, require_device, zeros_at
 from tinygrad_lesson.engine.errors import BindError, DTypeError, ShapeError, near
 from tinygrad_lesson.mx import sparse
+from tinygrad_lesson.mx.absent import absent
 from tinygrad_lesson.mxnet.documented import documented, signature
 from tinygrad_lesson.mxnet.functions import Prefixed, Random
 from tinygrad_lesson.mxnet.held import MODE
@@ -70,6 +71,8 @@ def binary_function(name: str) -> Callable[..., Any]:
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
+    if name == "imdecode":
+        return absent("mx.nd.imdecode", "read images by another library and hand their arrays to mx.nd.array")
     function = binary_function(name) if name in BINARY else array_function(name)
     globals()[name] = function
     return function
@@ -177,12 +180,12 @@ def from_dlpack(dlpack: Any) -> NDArray:
 
 def to_dlpack_for_read(data: NDArray) -> np.ndarray:
     """The array for another library, in the same memory, to be read."""
-    return np.asarray(data)
+    return data.to_dlpack_for_read()
 
 
 def to_dlpack_for_write(data: NDArray) -> np.ndarray:
     """The array for another library, in the same memory, to be written to."""
-    return data.memory()
+    return data.to_dlpack_for_write()
 
 
 def concatenate(arrays: Sequence[NDArray], axis: int = 0, always_copy: bool = True) -> NDArray:

@@ -191,6 +191,14 @@ class NDArray(Held):
             raise DTypeError(f"storage {stype!r} is not here: arrays hold all of their elements")
         return self
 
+    def to_dlpack_for_read(self) -> np.ndarray:
+        """The array for another library, in the same memory, to be read."""
+        return np.asarray(self)
+
+    def to_dlpack_for_write(self) -> np.ndarray:
+        """The array for another library, in the same memory, to be written to."""
+        return self.memory()
+
     def wait_to_read(self) -> None:
         """Wait until it is computed; on the processor what is called is done at once."""
         module = module_of(self.tensor.array)

@@ -192,19 +192,36 @@ def decoded(x, codes):
 
 @op
 class ReshapeLike(Movement):
-    """The elements of `x` under the shape of `like`."""
+    """The elements of `x` under the shape of `like`; or, with bounds, some axes of `x` replaced by some of `like`.
+
+    Example
+        x (30, 7), like (15, 2, 4), lhs_end 1, rhs_end 2 -> (15, 2, 7)
+
+    Source
+        MXNet 1.9, `reshape_like`.
+    """
+
+    lhs_begin: int | None = attr(None, doc="the first axis of `x` that is replaced; None is 0")
+    lhs_end: int | None = attr(None, doc="the axis behind the last one; None takes all")
+    rhs_begin: int | None = attr(None, doc="the first axis of `like` that is taken; None is 0")
+    rhs_end: int | None = attr(None, doc="the axis behind the last one; None takes all")
+
+    def target(self, x, like):
+        """The shape of the result."""
+        first, last, _ = slice(self.lhs_begin, self.lhs_end).indices(len(x))
+        return (*x[:first], *like[self.rhs_begin : self.rhs_end], *x[last:])
 
     def shape(self, x, like):
-        return reshaped(x, like)
+        return reshaped(x, self.target(x, like))
 
     def forward(self, xp, x, like):
-        return xp.reshape(x, like.shape)
+        return xp.reshape(x, self.target(x.shape, like.shape))
 
     def vjp(self, F, g, y, x, like):
         return F.reshape(g, shape=F.shape(x)), None
 
     def rewrite(self, F, shapes, x, like):
-        return F.reshape(x, shape=shapes[1])
+        return F.reshape(x, shape=self.target(*shapes))
 
     def dtype(self, x, like):
         return x

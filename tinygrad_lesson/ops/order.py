@@ -115,7 +115,10 @@ class Ordered(Op):
         """The numbers of the elements in their order, and `x` without axes if `axis` is None."""
         x = xp.reshape(x, -1) if self.axis is None else x
         axis = 0 if self.axis is None else self.axis
-        key = xp.negative(x) if self.descending else x
+        turned = (
+            xp.invert if x.dtype.kind in "iub" else xp.negative
+        )  # what no sign, or the least number, survives
+        key = turned(x) if self.descending else x
         if xp is np and type(key) is np.ndarray and key.size > FEW and key.dtype.char in PACKED:
             return packed_order(key, axis), x, axis
         return xp.argsort(key, axis=axis, kind="stable"), x, axis

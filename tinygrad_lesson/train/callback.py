@@ -68,10 +68,13 @@ def is_logged(epoch: int) -> bool:
 
 
 class Speedometer:
-    """Logs rows per second every `frequent` batches."""
+    """Logs rows per second every `frequent` batches.
 
-    def __init__(self, batch_size: int, frequent: int = 50) -> None:
-        self.batch_size, self.frequent = batch_size, frequent
+    `auto_reset` is MXNet's, which then logs metrics since the last time; here those of an epoch are logged at its end.
+    """
+
+    def __init__(self, batch_size: int, frequent: int = 50, auto_reset: bool = True) -> None:
+        self.batch_size, self.frequent, self.auto_reset = batch_size, frequent, auto_reset
         self.since = time.perf_counter()
 
     def __call__(self, param: BatchEndParam) -> None:

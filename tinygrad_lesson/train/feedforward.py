@@ -496,6 +496,7 @@ class FeedForward:
             X = NDArrayIter(X, batch_size=min(size, max(1, count_rows(X))))
         iterator: Any = X.once() if isinstance(X, NDArrayIter) else X
         names = self.prediction.list_arguments()
+        told = {name for name, *_ in getattr(iterator, "provide_label", None) or ()}
         results, labels = [], []
         for number, (batch, pad) in enumerate(as_batches(iterator)):
             if number == num_batch:
@@ -503,7 +504,9 @@ class FeedForward:
             rows = len(next(iter(batch.values()))) - pad
             given = {name: array for name, array in batch.items() if name in names}
             results.append(self.answer(given)[:rows])
-            labels += [array[:rows] for name, array in batch.items() if name.endswith("label")]
+            labels += [
+                array[:rows] for name, array in batch.items() if name.endswith("label") or name in told
+            ]
         if not results:
             raise ShapeError("predict: there are no rows")
         return np.concatenate(results), np.concatenate(labels) if labels else None
