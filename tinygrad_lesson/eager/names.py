@@ -38,7 +38,7 @@ ELSEWHERE = {  # what other libraries have: what to write
     "autograd": "write tl.grad(y, [x]) or y.backward(); `from tinygrad_lesson import mx` has MXNet's mx.autograd",
     "jacfwd": "write tl.jacobian(f, x), which takes the shorter way",
     "jacrev": "write tl.jacobian(f, x), which takes the shorter way",
-    "linearize": "write lambda v: tl.jvp(f, [x], [v])[1]; in tl.jit what does not depend on v is computed once",
+    "linearize": "write lambda v: tl.jvp(f, [x], [v])[1]",
     "remat": "write tl.checkpoint(f)",
     "fori_loop": "write tl.scan(f, state, length=n)",
     "while_loop": "write a loop in Python, or tl.scan with tl.cond in each step",
