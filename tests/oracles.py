@@ -414,7 +414,9 @@ ORACLES = {
         [x.shape[a] if op.zero_keeps and n == 0 else n for a, n in enumerate(op.to)]
     ),
     "Cast": lambda op, x: np.asarray(x, op.type),
-    "ReshapeLike": lambda op, x, like: x.reshape(like.shape),
+    "ReshapeLike": lambda op, x, like: x.reshape(
+        (*x.shape[: op.lhs_begin or 0], *like.shape[op.rhs_begin : op.rhs_end])
+    ),
     "Flatten": flatten,
     "Transpose": lambda op, x: np.transpose(x, op.axes),
     "SwapAxes": lambda op, x: np.swapaxes(x, op.a, op.b),

@@ -154,19 +154,33 @@ def decoded(x, codes):
 
 @op
 class ReshapeLike(Movement):
-    """The elements of `x` under the shape of `like`."""
+    """The elements of `x` under the shape of `like`, or some axes of `x` in the shape of some of `like`.
+
+    Source
+        MXNet 1.9, `reshape_like`.
+    """
+
+    lhs_begin: int | None = attr(None, doc="the first axis of `x` that is reshaped; may be negative")
+    lhs_end: int | None = attr(None, doc="the axis of `x` after the last one that is reshaped")
+    rhs_begin: int | None = attr(None, doc="the first axis of `like` that is taken; may be negative")
+    rhs_end: int | None = attr(None, doc="the axis of `like` after the last one that is taken")
+
+    def target(self, x, like):
+        """The shape that is wanted."""
+        begin, end, _ = slice(self.lhs_begin, self.lhs_end).indices(len(x))
+        return (*x[:begin], *like[self.rhs_begin : self.rhs_end], *x[end:])
 
     def shape(self, x, like):
-        return reshaped(x, like)
+        return reshaped(x, self.target(x, like))
 
     def forward(self, xp, x, like):
-        return xp.reshape(x, like.shape)
+        return xp.reshape(x, self.target(x.shape, like.shape))
 
     def vjp(self, F, g, y, x, like):
         return F.reshape(g, shape=F.shape(x)), None
 
     def rewrite(self, F, shapes, x, like):
-        return F.reshape(x, shape=shapes[1])
+        return F.reshape(x, shape=self.target(*shapes))
 
     def dtype(self, x, like):
         return x
@@ -174,7 +188,11 @@ class ReshapeLike(Movement):
     @classmethod
     def sample(cls, draw):
         shape = draw.shape()
-        return cls(), {"x": draw.array(shape), "like": draw.array(shape[::-1])}
+        x, like = shape, shape[::-1]
+        if some := draw.boolean():
+            x, like = (draw.size(), *x), (*like, draw.size())
+        made = cls(lhs_begin=1, rhs_end=-1) if some else cls()
+        return made, {"x": draw.array(x), "like": draw.array(like)}
 
 
 @op
