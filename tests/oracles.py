@@ -415,7 +415,9 @@ ORACLES = {
     ),
     "Cast": lambda op, x: np.asarray(x, op.type),
     "IdentityLike": lambda op, x, like: x,
-    "ReshapeLike": lambda op, x, like: x.reshape(like.shape),
+    "ReshapeLike": lambda op, x, like: x.reshape(
+        (*x.shape[: op.lhs_begin or 0], *like.shape[op.rhs_begin : op.rhs_end])
+    ),
     "Flatten": flatten,
     "Transpose": lambda op, x: np.transpose(x, op.axes),
     "SwapAxes": lambda op, x: np.swapaxes(x, op.a, op.b),

@@ -129,6 +129,30 @@ def test_a_running_product_that_is_infinite_on_the_way_spoils_no_zero():
     np.testing.assert_array_equal(t.grad.numpy()[:30], np.eye(1, 30)[0])
 
 
+@pytest.mark.parametrize("name", ["logical_and", "logical_or", "logical_xor", "logical_not"])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_truth_values_of_many_floats_are_those_of_numpy(name, kind, generator):
+    a, b = (np.trunc(generator.normal(size=(2, N))).astype(kind) for _ in range(2))
+    a[0, :5], b[1, :5] = [[np.nan, -0.0, np.inf, 5e-324, -1e-45]] * 2
+    inputs = (a,) if name == "logical_not" else (a, b)
+    y = getattr(tl, name)(*inputs).numpy()
+    np.testing.assert_array_equal(y, getattr(np, name)(*inputs))
+    assert y.dtype == bool
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("axis", [None, (0, 1), 0, 1])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_large_product_is_that_of_numpy(kind, axis, keepdims, generator):
+    x = generator.uniform(0.99, 1.01, (3, N)).astype(kind)
+    for number in (1, 0, np.inf, np.nan):
+        x[1, -1] = number
+        y = tl.prod(x, axis, keepdims=keepdims).numpy()
+        expected = np.prod(x.astype(np.longdouble), axis, keepdims=keepdims)
+        np.testing.assert_allclose(y, expected.astype(float), rtol=1e4 * np.finfo(kind).eps)
+        assert (y.dtype, y.shape) == (kind, expected.shape)
+
+
 @pytest.mark.parametrize("zeros", [0, 1, 2])
 def test_a_large_product_has_its_gradient_whatever_its_zeros(zeros, generator):
     x = generator.uniform(0.9, 1.1, N)

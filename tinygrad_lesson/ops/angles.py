@@ -78,8 +78,8 @@ class OneLessSquare(Unary):
 
     analytic = True
 
-    def forward(self, xp, x, out=None):
-        return xp.multiply(1 - x, 1 + x, out=out)
+    def forward(self, xp, x):
+        return (1 - x) * (1 + x)
 
     def vjp(self, F, g, y, x):
         return (g * (-2 * x),)

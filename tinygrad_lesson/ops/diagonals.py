@@ -105,13 +105,13 @@ class Diag(Op):
 
     analytic = True
     k: int = attr(0, doc="how far above the main diagonal")
-    a: int = attr(0, alias="axis1", doc="the axis of the rows, of more than one axis")
-    b: int = attr(1, alias="axis2", doc="the axis of the columns, of more than one axis")
+    axis1: int = attr(0, doc="the axis of the rows, of more than one axis")
+    axis2: int = attr(1, doc="the axis of the columns, of more than one axis")
 
     def made(self, x):
         """The op that does it for an input of this shape."""
         if len(x) != 1:
-            return Diagonal(k=self.k, a=self.a, b=self.b)
+            return Diagonal(k=self.k, a=self.axis1, b=self.axis2)
         size: Any = None if x[0] is None else x[0] + abs(self.k)
         return PutDiagonal(to=(size, size), k=self.k)
 
@@ -129,8 +129,10 @@ class Diag(Op):
         return F.apply(self.made(shapes[0]), (x,))
 
     def oracle(self, x):
-        return np.diag(x, self.k) if x.ndim < 3 else np.diagonal(x, self.k, self.a, self.b)
+        return np.diag(x, self.k) if x.ndim < 2 else np.diagonal(x, self.k, self.axis1, self.axis2)
 
     @classmethod
     def sample(cls, draw):
-        return cls(k=draw.integer(-1, 1)), {"x": draw.array(draw.shape(min_rank=1))}
+        shape = draw.shape(min_rank=1)
+        axis1, axis2 = (-1, 0) if len(shape) > 1 and draw.boolean() else (0, 1)
+        return cls(k=draw.integer(-1, 1), axis1=axis1, axis2=axis2), {"x": draw.array(shape)}

@@ -79,7 +79,8 @@ class Cbrt(Kinked, FloatUnary):
         return xp.cbrt(x, out=out)
 
     def vjp(self, F, g, y, x):
-        return (g / 3 * F.square(F.reciprocal(y)),)
+        r = F.reciprocal(y)  # not y * y, which would be 0 times infinity in the second derivative at 0
+        return (g * r * r / 3,)
 
     def oracle(self, x):
         return each(lambda t: math.copysign(abs(t) ** (1 / 3), t), x)

@@ -229,7 +229,11 @@ class ReshapeLike(Movement):
     @classmethod
     def sample(cls, draw):
         shape = draw.shape()
-        return cls(), {"x": draw.array(shape), "like": draw.array(shape[::-1])}
+        x, like = shape, shape[::-1]
+        if some := draw.boolean():
+            x, like = (draw.size(), *x), (*like, draw.size())
+        made = cls(lhs_begin=1, rhs_end=-1) if some else cls()
+        return made, {"x": draw.array(x), "like": draw.array(like)}
 
 
 @op

@@ -59,6 +59,11 @@ class Contract(Composite):
         return made, {"a": draw.array(a), "b": draw.array(b)}
 
 
+def with_rows(F, x, axis):
+    """Matrices with their rows along the last axis but one, if these lie along `axis`; and the way back."""
+    return x if axis == -2 else F.swapaxes(x, axis, -2)
+
+
 @op
 class BatchDot(Composite):
     """Product of matrices, batch by batch, each transposed if wanted.
@@ -70,30 +75,35 @@ class BatchDot(Composite):
     transpose_a: bool = attr(False, doc="take `a` as (batch, k, m)")
     transpose_b: bool = attr(False, doc="take `b` as (batch, n, k)")
     alpha: float = attr(1.0, doc="multiplies the product")
+    axis: int = attr(-2, doc="the axis of the rows, in the product too; that of the columns is the last")
 
     def compose(self, F, a, b):
         if min(len(F.shape(a)), len(F.shape(b))) < 2:
             raise ShapeError(
                 f"a is {show(F.shape(a))}, b {show(F.shape(b))}, expected (..., m, k) and (..., k, n)"
             )
+        a, b = (with_rows(F, x, self.axis) for x in (a, b))
         a = F.swapaxes(a, -1, -2) if self.transpose_a else a
         b = F.swapaxes(b, -1, -2) if self.transpose_b else b
-        y = F.matmul(a, b)
+        y = with_rows(F, F.matmul(a, b), self.axis)
         return y if self.alpha == 1 else y * self.alpha
 
     def dtype(self, a, b):
         return with_number(super().dtype(a, b), self.alpha if self.alpha != 1 else 0)
 
     def oracle(self, a, b):
+        a, b = (np.swapaxes(x, self.axis, -2) for x in (a, b))
         form = f"b{'km' if self.transpose_a else 'mk'},b{'nk' if self.transpose_b else 'kn'}->bmn"
-        return np.einsum(form, a, b) * self.alpha
+        return np.swapaxes(np.einsum(form, a, b) * self.alpha, self.axis, -2)
 
     @classmethod
     def sample(cls, draw):
         batch, m, k, n = (draw.size() for _ in range(4))
-        made = cls(transpose_a=draw.boolean(), transpose_b=draw.boolean(), alpha=draw.choice((1.0, 2.5)))
+        axis, alpha = draw.choice((-2, 0)), draw.choice((1.0, 2.5))
+        made = cls(transpose_a=draw.boolean(), transpose_b=draw.boolean(), alpha=alpha, axis=axis)
         a = (batch, k, m) if made.transpose_a else (batch, m, k)
         b = (batch, n, k) if made.transpose_b else (batch, k, n)
+        a, b = ((x[1], x[0], x[2]) if axis == 0 else x for x in (a, b))
         return made, {"a": draw.array(a), "b": draw.array(b)}
 
 
@@ -132,11 +142,13 @@ class Gemm(Composite):
     transpose_b: bool = attr(False, doc="take `b` with its last two axes exchanged")
     alpha: float = attr(1.0, doc="multiplies the product")
     beta: float = attr(1.0, doc="multiplies `c`")
+    axis: int = attr(-2, doc="the axis of the rows, in the result too; that of the columns is the last")
 
     def compose(self, F, a, b, c):
+        a, b = (with_rows(F, x, self.axis) for x in (a, b))
         a = F.swapaxes(a, -1, -2) if self.transpose_a else a
         b = F.swapaxes(b, -1, -2) if self.transpose_b else b
-        return self.alpha * F.matmul(a, b) + self.beta * c
+        return self.alpha * with_rows(F, F.matmul(a, b), self.axis) + self.beta * c
 
     def dtype(self, *dtypes):
         return floating(super().dtype(*dtypes))

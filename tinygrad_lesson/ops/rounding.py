@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from tinygrad_lesson.engine.blocks import are_many_floats
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.kinds import Comparison
@@ -314,6 +315,11 @@ class Isfinite(Question):
 class Logical(Comparison):
     """A combination of truth values; a number is true unless it is 0."""
 
+    @staticmethod
+    def truths(xp, *values):
+        """Many floats as truth values, of which NumPy combines sixteen at a time, and floats one by one."""
+        return [xp.not_equal(x, 0) if are_many_floats(xp, x) else x for x in values]
+
     @classmethod
     def sample(cls, draw):
         arrays = [np.trunc(draw.array(shape)) for shape in draw.broadcasting(len(cls.inputs))]
@@ -325,7 +331,7 @@ class LogicalAnd(Logical):
     """Whether both are true."""
 
     def forward(self, xp, a, b, out=None):
-        return xp.logical_and(a, b, out=out)
+        return xp.logical_and(*self.truths(xp, a, b), out=out)
 
     def oracle(self, a, b):
         return np.vectorize(lambda s, t: bool(s and t), otypes=[bool])(a, b)
@@ -336,7 +342,7 @@ class LogicalOr(Logical):
     """Whether one is true, or both are."""
 
     def forward(self, xp, a, b, out=None):
-        return xp.logical_or(a, b, out=out)
+        return xp.logical_or(*self.truths(xp, a, b), out=out)
 
     def oracle(self, a, b):
         return np.vectorize(lambda s, t: bool(s or t), otypes=[bool])(a, b)
@@ -347,7 +353,7 @@ class LogicalXor(Logical):
     """Whether one is true and the other is not."""
 
     def forward(self, xp, a, b, out=None):
-        return xp.logical_xor(a, b, out=out)
+        return xp.logical_xor(*self.truths(xp, a, b), out=out)
 
     def oracle(self, a, b):
         return np.vectorize(lambda s, t: bool(s) != bool(t), otypes=[bool])(a, b)
@@ -358,7 +364,7 @@ class LogicalNot(Logical):
     """Whether it is not true."""
 
     def forward(self, xp, x, out=None):
-        return xp.logical_not(x, out=out)
+        return xp.logical_not(*self.truths(xp, x), out=out)
 
     def oracle(self, x):
         return np.vectorize(lambda s: not s, otypes=[bool])(x)

@@ -72,10 +72,12 @@ class SequenceMask(Sequence):
         if sequence_length is None:
             return F.identity(data)
         numbers, lengths = self.steps(F, data, sequence_length)
-        return F.where(F.less(numbers, lengths), data, self.value)
+        dtype = F.dtype(data)
+        value = self.value if dtype is None else dtype.type(self.value).item()  # of integers the whole part
+        return F.where(F.less(numbers, lengths), data, value)
 
     def dtype(self, data, *lengths):
-        return with_number(data, self.value) if lengths else data
+        return data
 
     def oracle(self, data, sequence_length=None):
         y = np.moveaxis(np.array(data), self.axis, 0)
