@@ -57,8 +57,9 @@ class Taylor:
 
         axes = pyplot.subplots()[1] if axes is None else axes
         curves = (self.plain, "o-", "f(x + h v) - f(x)"), (self.remainders, "s-", "the same less h g v")
-        for power, (moves, style, label) in enumerate(curves, 1):
+        for moves, style, label in curves:
             axes.loglog(self.steps, moves, style, label=label)
+        for power, (moves, *_) in enumerate(curves, 1):
             slope = (moves[0] or 1.0) * (self.steps / self.steps[0]) ** power
             axes.loglog(self.steps, slope, ":", label=f"order {power}")
         axes.set(xlabel="step h", title=self.title)
@@ -98,7 +99,7 @@ def taylor(
         moved = [x + h * directions[i] if i in directions else x for i, x in enumerate(arrays)]
         number = plain(f(*moved) if gradient is not None else f(*map(Tensor, moved)))
         if number.size != 1:
-            raise DTypeError(f"taylor: {name_of(f)} gave an array {number.shape}, expected one number")
+            raise DTypeError(f"taylor: {name_of(f)} gave an array of shape {number.shape}, not one number")
         return float(number.reshape(()))
 
     if gradient is None:

@@ -197,13 +197,15 @@ def widen(point: Point, blocks: Sequence[Block]) -> None:
     subject, rounded = point.subject, precision.ROUNDED
     exact = pulled(subject, subject.arrays, point.rows)
     nodes = subject.graph()
-    largest = max(float(np.max(np.abs(y), initial=0.0)) for node in nodes for y in arrays_of(node))
+    floats = [*(subject.arrays[i] for i in subject.wanted), *(y for node in nodes for y in arrays_of(node))]
+    largest = max(float(np.max(np.abs(y), initial=0.0)) for y in floats)
     moved = precision.sensitivity(subject, subject.arrays, point.rows, exact, rounded, point.generator)
     for block, m in zip(blocks, moved, strict=True):
         far = np.linalg.norm(m, axis=1)[:, None] if block.columns is None else m[:, block.columns]
         unit = largest / (float(np.max(np.abs(subject.arrays[block.input]))) or 1.0)
         still = (block.numeric == 0) & (block.left == 0) & (block.right == 0)
-        far = np.where(still, np.maximum(far, numeric.EPS * unit), far)  # a slope below that moves nothing
+        unseen = numeric.EPS * unit / numeric.STEPS[0]  # a slope below that moves nothing
+        far = np.where(still, np.maximum(far, unseen), far)
         block.error += far
         block.terms = np.minimum(far / rounded, unit)  # no term is larger than what was computed on the way
 
