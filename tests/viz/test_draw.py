@@ -133,7 +133,9 @@ def test_the_gradient_of_a_deep_network_is_folded_so_that_it_can_be_read(monkeyp
         f"reads relu6{between}relu1",
     ):
         assert line in shown
-    monkeypatch.setattr("shutil.which", lambda name: None)  # so it is the Graphviz that comes with the package
+    monkeypatch.setattr(
+        "shutil.which", lambda name: None
+    )  # so it is the Graphviz that comes with the package
     width, height = re.search(r'width="(\d+)pt" height="(\d+)pt"', render_svg(drawing)).groups()
     assert max(int(width), int(height)) < 2400  # it was 3920
 
