@@ -76,7 +76,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PLACES, *_names().functions(), "fft", "linalg"})
+    return sorted({*_AT_ONCE, *_PLACES, *_names().functions(), "fft", "linalg"})
 
 
 @functools.cache
@@ -164,3 +164,5 @@ __all__ = [
     "vjp",
     "vmap",
 ]  # fmt: skip
+
+_AT_ONCE = tuple(globals())  # what is kept beside these has been asked for, and may be PyTorch's name

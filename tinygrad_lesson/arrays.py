@@ -200,14 +200,14 @@ def placed_at(x: Any) -> Context:
     return importlib.import_module("tinygrad_lesson.devices").device_of(x)  # type: ignore[no-any-return]
 
 
-def zeros_at(place: Context, shape: Any, dtype: Any) -> Any:
-    """Zeros on a device."""
+def zeros_at(place: Context, shape: Any, dtype: Any, filled: bool = True) -> Any:
+    """Zeros on a device; what happens to be there unless they are to be `filled` in."""
     if place.on_host:
         return np.zeros(shape, dtype)
     devices = importlib.import_module("tinygrad_lesson.devices")
     with devices.on(place) as module, devices.room_for(f"{shape} numbers of {np.dtype(dtype)}", place):
         found = devices.cut(place, shape, np.dtype(dtype))
-        return module.zeros(shape, dtype) if found is None else found
+        return (module.zeros if filled else module.empty)(shape, dtype) if found is None else found
 
 
 def zeros_like(x: Any, leading: tuple[int, ...] = ()) -> Any:

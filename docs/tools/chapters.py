@@ -123,7 +123,7 @@ def page_of(name: str) -> str:
 
 def declared_in(module: Any) -> Iterator[tuple[str, Any]]:
     """The public classes and functions of a module of names."""
-    for name, thing in sorted(vars(module).items()):
+    for name, thing in [(name, getattr(module, name)) for name in dir(module)]:
         public = not name.startswith(("_", "as_", "is_", "of_")) and name not in PLUMBING.split()
         ours = public and getattr(thing, "__module__", "").startswith("tinygrad_lesson")
         if ours and (

@@ -340,7 +340,7 @@ RULES: dict[str, Rule] = {
     **table(leading, "SumOverRanks Cofactors Extracttrian Maketrian KeptBoxes"),
     **table(matrices, "Inverse Solve Cholesky Eigh Qr Svd Pinv Slogdet Expm Syevd Gelqf"),
     **table(determinants, "Det SignAndLog"),
-    **table(reshaping, "Reshape ReshapeLike Flatten ExpandDims Squeeze"),
+    **table(reshaping, "Reshape ReshapeLike IdentityLike Flatten ExpandDims Squeeze"),
     **table(repeating, "BroadcastTo BroadcastLike"),
     **table(along("axis"), "Softmax LogSoftmax Dft Rdft Irdft Split SplitAt Pick TakeAlongAxis"),
     **table(along("axis"), "Cumprod CumprodGradient Recurrence Slope SlopeBack PlacesInOrder"),

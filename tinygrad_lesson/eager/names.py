@@ -91,7 +91,7 @@ def function(name: str, known: Callable[[], Sequence[str]]) -> Any:
 
 def functions() -> set[str]:
     """The names of all of them but PyTorch's."""
-    return {*FUNCTIONS, *NAMES, *CONSTANTS, *TORCH}
+    return {*FUNCTIONS, *NAMES, *CONSTANTS}
 
 
 def family(name: str) -> Any:

@@ -52,12 +52,14 @@ class Steps:
         else:
             with room_for(f"{self.rows} batches of {', '.join(self.inputs)}, {each} bytes each,", place):
                 shapes = {name: (self.rows, *x.shape) for name, x in self.inputs.items()}
-                self.rings = {name: zeros_at(place, shapes[name], x.dtype) for name, x in self.inputs.items()}
+                self.rings = {
+                    name: zeros_at(place, shapes[name], x.dtype, False) for name, x in self.inputs.items()
+                }
         self.rounds = 1  # batches after which they begin anew
-        self.losses = zeros_at(place, most, result.dtype)
-        self.magnitudes = zeros_at(place, (most, len(self.watched)), grad.dtype)
-        self.numbers = zeros_at(place, (most, len(self.places)), self.places[0].dtype)
-        self.counts = zeros_at(place, 2, np.int64)  # the number of the step, and `rounds`
+        self.losses = zeros_at(place, most, result.dtype, False)
+        self.magnitudes = zeros_at(place, (most, len(self.watched)), grad.dtype, False)
+        self.numbers = zeros_at(place, (most, len(self.places)), self.places[0].dtype, False)
+        self.counts = zeros_at(place, 2, np.int64, False)  # the number of the step, and `rounds`
 
     def reads(self, inputs: Mapping[str, Any]) -> bool:
         """Whether these are the arrays that batches are brought to."""

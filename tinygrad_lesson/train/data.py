@@ -243,7 +243,7 @@ def is_plain(iterator: Any) -> bool:
 
 
 def count_batches(iterator: Any) -> int:
-    """How many batches an epoch has, where that is known before it; else 0."""
+    """How many batches an epoch of `iterator` has, where that is known before it; else 0."""
     return -(-iterator.num_data // iterator.batch_size) if is_rows(iterator) else 0
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, held, placed_at, zeros_at
+from tinygrad_lesson.arrays import held, placed_at, zeros_at
 from tinygrad_lesson.eager.differential import is_float, leaves
 from tinygrad_lesson.eager.nested import mapped
 from tinygrad_lesson.eager.recording import CUT, RECORDING
@@ -85,7 +85,7 @@ class TreeOptimizer:
             return wrap(self.rule.first_moments(array.reshape(-1))[i].reshape(array.shape))
 
         moments = [mapped(partial(moment, i=i), params) for i in range(self.rule.moments())]
-        return State(mapped(lambda x: counted(0, x), params), tuple(moments))
+        return State(mapped(lambda x: counted(0), params), tuple(moments))
 
     def update(self, params: Any, grads: Any, state: State) -> tuple[Any, State]:
         """New parameters and what is remembered of them, after one step by `grads`, which are built like `params`.
@@ -157,11 +157,9 @@ class TreeOptimizer:
         return f"TreeOptimizer({self.rule!r})"
 
 
-def counted(count: int, x: Any) -> Tensor:
-    """How often a parameter was changed: a tensor, which lies where it does, so that `jit` need not trace it anew."""
-    array = zeros_at(placed_at(operand(x).array) if is_float(x) else Context(), (), np.int64)
-    array.fill(count)
-    return wrap(array)
+def counted(count: int) -> Tensor:
+    """How often a parameter was changed: a tensor, so that `jit` traces it once, on the host, which reads it."""
+    return wrap(np.array(count, np.int64))
 
 
 class Leaf:
@@ -199,7 +197,7 @@ class Leaf:
         tensor.requires_grad = self.weight.requires_grad
         self.new = (
             tensor,
-            counted(int(self.count) + 1, tensor),
+            counted(int(self.count) + 1),
             *[wrap(m.reshape(shape).copy()) for m in moments],
         )
 

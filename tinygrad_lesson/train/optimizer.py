@@ -218,9 +218,9 @@ class FlatUpdater:
             return None
         kind, constants = PATTERNS[type(optimizer)]
         rates = tuple(optimizer.rate(number) * self._lr for number in numbers)
-        weight, grad = self.weight[self.own], self.grad[self.own]
-        moments = tuple([x[self.own] for x in self.state.moments]) or (np.zeros_like(weight),)
-        return FusedUpdate(kind, weight, grad, moments, constants(optimizer, weight.dtype.type), rates)
+        weight, grad, *moments = self._parts(self.weight, self.grad, *self.state.moments)
+        moments = moments or [np.zeros_like(weight)]
+        return FusedUpdate(kind, weight, grad, tuple(moments), constants(optimizer, weight.dtype.type), rates)
 
     def _made(self) -> Callable[..., None]:
         """What takes a step of this rate and decay: one pass of the tape, or the plan of the rule."""
@@ -229,15 +229,16 @@ class FlatUpdater:
         if compiled:
             return lambda rate, *_: compiled(rate)
         segments = tuple([(part.start, part.stop) for _, part in self.segments])
-        own = self.own
-        weight, grad, moments = (
-            self.weight[own],
-            self.grad[own],
-            tuple([x[own] for x in self.state.moments]),
-        )
-        lr_mult, wd_mult = [None if x is None else x[own] for x in (self._lr_mult, self._wd_mult)]
+        weight, grad, *moments = self._parts(self.weight, self.grad, *self.state.moments)
+        lr_mult, wd_mult = self._parts(self._lr_mult, self._wd_mult)
         names = tuple([name for name, _ in self.segments])
-        return bound(runner(None), self.optimizer, weight, grad, moments, lr_mult, wd_mult, segments, names)
+        arrays = weight, grad, tuple(moments), lr_mult, wd_mult
+        return bound(runner(None), self.optimizer, *arrays, segments, names)
+
+    def _parts(self, *arrays: Any) -> list[Any]:
+        """What a step changes and reads of these; the arrays themselves where that is all."""
+        whole = self.own == slice(None)
+        return [x if whole or x is None else x[self.own] for x in arrays]
 
     def step(self) -> None:
         """Change the weights in place, by the gradients as they are now."""
