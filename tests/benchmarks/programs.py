@@ -3,14 +3,17 @@
     python tests/benchmarks/programs.py
     python tests/benchmarks/programs.py -r 9 pendulum lstm
 
-A line has milliseconds (least processor time of some runs, eager and compiled in turn), how many times as fast the
+A line has milliseconds (least processor time of some runs of one thread, eager and compiled in turn), how many times as fast the
 plan is, how long the first call takes, and the largest difference between the numbers, relative to the largest.
 """
 
 import argparse
 import importlib.util
+import os
 import time
 from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy is imported: processor times add up over threads
 
 import numpy as np
 from transformations import seconds

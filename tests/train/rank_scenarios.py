@@ -19,6 +19,7 @@ from tinygrad_lesson.engine.errors import BindError
 from tinygrad_lesson.lesson.data import load
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
 from tinygrad_lesson.mxnet import NameManager
+from tinygrad_lesson.train import ranks
 from tinygrad_lesson.train.ranks import Ranks
 
 ROWS = load()
@@ -286,6 +287,7 @@ def main(folder):
         world.sum(np.ones(1))
         return
     world = tl.parallel.world(sync=True)
+    ranks.LEAST = 0  # small networks share memory too; those of `by_messages` do not
     found = {}
     for name, scenario in {**SCENARIOS, "streams": streams, "refusals": refusals, "page": page}.items():
         world.barrier()  # so that files are there

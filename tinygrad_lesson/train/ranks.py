@@ -26,6 +26,7 @@ from tinygrad_lesson.train.data import is_rows
 from tinygrad_lesson.train.monitor import GradientMonitor
 from tinygrad_lesson.train.states import told_settings
 
+LEAST = 1 << 16  # bytes of parameters from which sharing memory is faster than a message
 BLOCK = 1 << 16  # elements whose magnitudes are summed in one go, so that they stay in the cache
 
 
@@ -178,12 +179,15 @@ class Ranks:
     def move(self, executor: Executor, updater: Any) -> None:
         """Let the ranks of one machine share memory for gradients and moments; each updates a part of the parameters.
 
-        Where they are on several machines, or a step of a part needs the whole, each sums and updates all.
+        Where they are on several machines, or a step of a part needs the whole, or all is small, each sums and updates
+        all.
         """
         weight, moments = updater.weight, updater.state.moments
+        if not updater.parts or weight.nbytes < max(LEAST, 1):
+            return
         each = rounded(weight.nbytes) // weight.itemsize
         rows = self.world.size + 1 + len(moments)
-        whole = self.world.shared((rows, each), weight.dtype) if updater.parts and weight.size else None
+        whole = self.world.shared((rows, each), weight.dtype)
         if whole is None:
             return
         self.gradients, (self.parameters, *kept) = np.split(whole[:, : weight.size], [self.world.size])
