@@ -397,7 +397,8 @@ class Optimizer:
     def rate(self, num_update: int) -> float:
         """The rate that the rule is given in this step, before multipliers; the first step is number 1."""
         if self.lr_scheduler is None:
-            given: float = self.__dict__["_rate"]  # as `learning_rate`, which takes longer: it is asked for each step
+            # As `learning_rate`, which is slower: this is asked for each step.
+            given: float = self.__dict__["_rate"]
             return given
         rate = self.lr_scheduler(num_update)
         if not is_real(rate) or not math.isfinite(rate):
