@@ -12,7 +12,7 @@ pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.
 from tinygrad_lesson.ops.conv import SlidingProduct, SlidingProductData, SlidingProductWeight
 from tinygrad_lesson.run import panels, products, windows
 from tinygrad_lesson.run.operands import Memory
-from tinygrad_lesson.run.segment import segments
+from tinygrad_lesson.run.segment import as_tape, segments, told
 from tinygrad_lesson.run.tape import sharing
 from tinygrad_lesson.run.tape.machine import address
 from tinygrad_lesson.run.threads import THREADS
@@ -172,6 +172,11 @@ def test_padding_is_absent_from_a_gradient_where_a_weight_is_infinite(kind, spec
 )
 @example((9, 700, 3000), "float32", ["dense"] * 3, None, False)  # several panels
 @example((300, 40, 4), "float32", ["dense"] * 3, "row", True)  # the product of both turned around
+@example(
+    (128, 300, 300), "float32", ["dense", "turned", "dense"], "row", True
+)  # a matrix that is read where it lies
+@example((16, 700, 301), "float64", ["dense", "turned", "unaligned"], "result", False)
+@example((15, 700, 301), "float32", ["apart", "turned", "apart"], "matrix", True)
 def test_large_products(sizes, kind, ways, start, positive):
     m, k, n = sizes
     draw = np.random.default_rng(0).standard_normal
@@ -190,6 +195,24 @@ def test_large_products(sizes, kind, ways, start, positive):
     np.testing.assert_allclose(found, exact, rtol=0, atol=CLOSE[kind] * max(1, np.abs(exact).max()))
 
 
+@pytest.mark.parametrize(
+    ("rows", "kernels"), [(63, ["window_sums", "turned_matrix"]), (299, ["packed_matrix", "window_sums"])]
+)
+def test_a_large_matrix_whose_columns_are_dense_is_not_packed_for_few_rows(monkeypatch, rows, kernels):
+    monkeypatch.setenv(THREADS, "1")
+    draw, around = np.random.default_rng(0).standard_normal, np.full((rows + 20, 320), 7, np.float32)
+    x, w, o = draw((rows, 301), "f"), draw((301, 301), "f").T, around[:rows, :301]
+
+    def encode(memory, operands):
+        made = panels.large_product(memory, *operands, None, False)
+        assert [name.split()[0] for name in told(as_tape(made))] == kernels
+        return made
+
+    np.testing.assert_allclose(carried_out(encode, x, w, o), x.astype(float) @ w, rtol=0, atol=1e-4)
+    assert (around[rows:] == 7).all()
+    assert (around[:, 301:] == 7).all()
+
+
 def test_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
     monkeypatch.setattr(panels, "ENOUGH", 100)
     monkeypatch.setattr(windows, "ENOUGH", 100)
@@ -197,11 +220,18 @@ def test_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
     back, by_weight = SlidingProductData(**op.window, to=x.shape), SlidingProductWeight(**op.window)
     draw = np.random.default_rng(0).standard_normal
     a, b = draw((40, 90), "float32"), draw((90, 130), "float32")
+    lying = draw((64, 90), "float32"), draw((790, 90), "float32").T, draw(790, "float32")
     kinds = (
         (windows.sliding_product, op, (x, weight), g.shape),
         (windows.sliding_product_data, back, (g, weight), x.shape),
         (windows.sliding_product_weight, by_weight, (x, g), weight.shape),
         (lambda memory, op, given, o: products.product(memory, *given, o, None), None, (a, b), (40, 130)),
+        (
+            lambda memory, op, given, o: products.product(memory, *given[:2], o, given[2]),
+            None,
+            lying,
+            (64, 790),
+        ),
     )
     shared = set()
     for encoder, one, arrays, shape in kinds:

@@ -5,12 +5,13 @@ Convolutions (`windows.py`) and large products of matrices share this, and its k
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 
 from tinygrad_lesson.run.elements import elementwise, spread
-from tinygrad_lesson.run.operands import Memory, Operand, Row, contiguous, row_major
+from tinygrad_lesson.run.operands import WORD, Memory, Operand, Row, contiguous, row_major
 from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import windows as kernels
 from tinygrad_lesson.run.tape.machine import address
@@ -43,6 +44,7 @@ class Weights(NamedTuple):
     filters: int
     channels: int
     axes: tuple[int, ...]
+    lying: bool = False  # whether they are read where they lie: what each filter has is side by side
 
     def places(self, memory: Memory, numbers: np.ndarray) -> int:
         """The table of the offsets of places."""
@@ -50,10 +52,12 @@ class Weights(NamedTuple):
 
     def packed(
         self, memory: Memory, filters: int, channels: int, places: np.ndarray, guarded: bool
-    ) -> tuple[list[Row], tuple[int, int, int]]:
-        """Instructions that pack some; where they then lie, how far tiles are apart, and what filters see."""
+    ) -> tuple[list[Row], tuple[int, ...]]:
+        """Instructions that pack some; where they then lie, how far tiles, what filters see and filters are apart."""
         size, kind, rows = self.operand.itemsize, self.operand.kind, kernels.tile().rows
         offsets, one, tall = places @ np.array(self.axes, np.int64), len(places) == 1, rows * size
+        if self.lying:
+            return [], (self.offset, rows * self.filters, self.channels, self.filters)
         beside = self.filters == size and one and not guarded
         if beside and filters % rows == 0 and filters * channels * size <= LITTLE:
             return [], (self.offset, tall, self.channels)
@@ -123,6 +127,13 @@ class Sums(NamedTuple):
     start: tuple[int, ...] = ()
     positive: bool = False
 
+    def start_of(self, filter_: int, size: int) -> tuple[int, ...]:
+        """The words that tell where the sums from this filter on begin; `size` is that of an element."""
+        if not self.start:
+            return ()
+        at, by = (*self.start, size)[:2]
+        return (at + filter_ * by) % WORD, *self.start[1:]
+
 
 def sums(
     memory: Memory, given: Given, weights: Weights, channels: int, filters: int, to: Sums, *, guarded: bool = False,
@@ -131,13 +142,20 @@ def sums(
     """Instructions for the products of what columns see with filters."""
     kind, tile, found, places = weights.operand.kind, kernels.tile(), given.found, len(given.found.places)
     before, where = weights.packed(memory, filters, channels, found.places, guarded)
-    kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, guarded, turn)
-    rows, seen, start = memory.keep(found.rows), memory.keep(found.seen), to.start
+    lying = (True,) if weights.lying else ()
+    kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, guarded, turn, *lying)
+    rows, seen = memory.keep(found.rows), memory.keep(found.seen)
     effort = int(found.rows[:, 1].sum()) * filters * channels * places
+    of_rows, of_filters = [(0, len(found.rows))], [(0, filters)]  # begin and end of each thread's
+    if lying:  # so that each row of the matrix is read once
+        of_filters = shares(filters, tile.rows, effort, ENOUGH)
+    else:
+        of_rows = shares(len(found.rows), 1, effort, ENOUGH)
     parts = [
-        [kernel, *given.words(memory, kind, i), *where, to.o, to.row, rows, *some, seen, places, channels, found.some,
-         filters, *start]
-        for i, some in enumerate(shares(len(found.rows), 1, effort, ENOUGH))
+        [kernel, *given.words(memory, kind, i), (where[0] + first * weights.filters) % WORD, *where[1:],
+         (to.o + first * to.row) % WORD, to.row, rows, *some, seen, places, channels, found.some, end - first,
+         *to.start_of(first, weights.operand.itemsize)]
+        for i, ((first, end), some) in enumerate(itertools.product(of_filters, of_rows))
     ]  # fmt: skip
     return [*before, *side_by_side(memory, parts)]
 
@@ -147,6 +165,7 @@ def sums(
 FEWEST = 4  # rows or columns; with less most of a tile is idle
 LITTLE = 1 << 15  # bytes of weights that stay in the first cache as they lie
 WHOLE = 1 << 18  # bytes of a matrix that needs no packing
+CHEAP = 1 << 16  # bytes of a matrix that is packed in no time
 ONE = np.zeros((1, 0), np.int64)  # the places of a window that has one
 
 
@@ -157,8 +176,12 @@ def large_product(
     (m, n), rows = o.shape, []
     if min(m, n) < FEWEST:
         return None
+    # A matrix whose columns are dense can be read where it lies, once all is turned around, and nothing is packed.
+    dense_columns = w.strides[0] == w.itemsize != w.strides[1] and (w.offset, w.size) not in memory.lasting
+    lying = dense_columns and w.size * w.itemsize > CHEAP
+    lying = lying and effort(n, m, packed=False) < 0.96 * effort(m, n)
     start = start and start._replace(shape=o.shape, strides=spread(start, o.shape))
-    if effort(n, m) < 0.8 * effort(m, n):  # the same, as the product of both turned around
+    if lying or effort(n, m) < 0.8 * effort(m, n):  # the same, as the product of both turned around
         x, w, o, start = around(w), around(x), around(o), start and around(start)
     to = o if o.strides[1] == o.itemsize else memory.scratch(*o.shape, kind=o.kind, use="result")
     if start is not None and start.strides[1] != o.itemsize and start.strides != (o.itemsize, 0):
@@ -171,7 +194,7 @@ def large_product(
         before, w = with_dense_rows(memory, w)
         rows += before
     (k, _), turn = w.shape, w.strides[1] != w.itemsize
-    weights = Weights(x, x.offset, x.strides[0], x.strides[1], ())
+    weights = Weights(x, x.offset, x.strides[0], x.strides[1], (), lying)
     sums_to = Sums(to.offset, to.strides[0], *beginning(start), positive)
     rows += sums(
         memory,
@@ -182,6 +205,9 @@ def large_product(
         sums_to,
         turn=turn,
     )
+    if to is not o and o.strides[0] == o.itemsize:
+        turned = address(kernels.turned_matrix, o.kind, True)
+        return [*rows, [turned, to.offset, to.strides[0], o.offset, o.strides[1], *o.shape]]
     return rows if to is o else rows + (elementwise("positive")(memory, None, [to], o) or [])
 
 
@@ -217,12 +243,12 @@ def around(x: Operand) -> Operand:
     return x._replace(shape=x.shape[::-1], strides=x.strides[::-1])
 
 
-def effort(filters: int, columns: int) -> float:
+def effort(filters: int, columns: int, packed: bool = True) -> float:
     """What a product takes for each number that filters and columns share, and what it takes to pack them, about."""
     tile = kernels.tile()
     wide = tile.width // 4
     covered = -(-filters // tile.rows) * tile.rows * -(-columns // wide)
-    return covered + (filters + columns) / 2
+    return covered + (packed * filters + columns) / 2
 
 
 def columns(memory: Memory, w: Operand, turn: bool, parts: int) -> Given:

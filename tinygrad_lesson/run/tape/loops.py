@@ -11,7 +11,6 @@ from tinygrad_lesson.run.tape.expressions import EXPRESSIONS, converted
 from tinygrad_lesson.run.tape.machine import BYTES, KERNEL
 from tinygrad_lesson.run.tape.vector import (
     I1,
-    I32,
     I64,
     IN_MEMORY,
     NOUGHT,
@@ -180,10 +179,8 @@ def fetched(builder: Any, base: Any, words: Any, step: Any) -> None:
     """Ask for cache lines, to be there when they are read: a kernel. Words: an offset, how many lines."""
     memory = Memory(builder, base, words, 1)
     offset, lines = memory.take(2)
-    fetch = declared(builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, I32, I32, I32])
     with loop(builder, lines) as line:
-        read, kept, data = I32(0), I32(3), I32(1)
-        builder.call(fetch, [builder.gep(base, [memory.at(offset, line, I64(64))]), read, kept, data])
+        memory.fetch(memory.at(offset, line, I64(64)))
 
 
 def advanced(builder: Any, base: Any, words: Any, step: Any) -> None:

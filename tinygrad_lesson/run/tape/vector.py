@@ -15,6 +15,7 @@ from llvmlite import ir
 
 WIDTH = 64  # bytes of a vector of the widest elements
 I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
+BYTES = I8.as_pointer()
 NOUGHT = I64(0)
 IN_MEMORY: dict[str, Any] = {
     "float32": ir.FloatType(), "float64": ir.DoubleType(), "int32": I32, "int64": I64, "bool": I8,
@@ -318,6 +319,12 @@ class Memory:
         kinds = [vector, place.type, I32, ir.VectorType(I1, self.lanes)]
         masked = declared(self.builder, f"llvm.masked.store.{suffix(vector)}.p0", ir.VoidType(), kinds)
         self.builder.call(masked, [value, place, I32(1), mask])
+
+    def fetch(self, offset: Any, level: int = 1) -> None:
+        """Ask for the line at `offset`, which may be anywhere, to be in the first or second cache when it is read."""
+        fetch = declared(self.builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, I32, I32, I32])
+        read, kept, data = I32(0), I32(4 - level), I32(1)
+        self.builder.call(fetch, [self.builder.gep(self.base, [offset]), read, kept, data])
 
     def number(self, offset: Any, kind: str) -> Any:
         """One element, in all lanes."""

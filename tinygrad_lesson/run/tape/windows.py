@@ -34,6 +34,7 @@ from tinygrad_lesson.run.tape.vector import (
     vector_of,
 )
 
+LINE = 64  # bytes of a line of the cache
 ENTRY = 6  # words that say how a row of a panel is made
 HEAD = 64  # bytes before packed weights
 NONE, PER_FILTER, MATRIX = "", "per filter", "matrix"  # with what sums begin
@@ -123,12 +124,14 @@ class Products(Packer):
     """Sums of products of windows and filters, a tile of filters and columns at a time. Takes its words."""
 
     def __init__(
-        self, memory: Memory, kind: str, tile: Tile, started: str, positive: bool, guarded: bool, turn: bool
-    ) -> None:
+        self, memory: Memory, kind: str, tile: Tile, started: str, positive: bool, guarded: bool, turn: bool,
+        lying: bool,
+    ) -> None:  # fmt: skip
         super().__init__(memory, kind, turn)
         take, b = memory.take, memory.builder
         self.tile, self.positive, self.slow = tile, positive, None
         self.weights, self.per_tile, self.per_place = take(3)
+        self.per_filter = take(1)[0] if lying else None
         self.o, self.o_row, self.rows, self.first_row, self.last_row = take(5)
         self.table, self.places, self.channels, self.some, self.filters = take(5)
         self.started = started
@@ -158,7 +161,16 @@ class Products(Packer):
             done = b.mul(b.mul(begin, self.places), self.per_place)
             with loop(b, b.udiv(b.add(self.filters, I64(self.tile.rows - 1)), I64(self.tile.rows))) as number:
                 w = b.add(m.at(self.weights, number, self.per_tile), done)
+                if self.per_filter is not None:
+                    self.fetch(b.add(w, self.per_tile))
                 self.along(b.mul(number, I64(self.tile.rows)), w, to, length)
+
+    def fetch(self, w: Any) -> None:
+        """Ask for the weights of the filters from `w` on, which lie where nobody has read for long."""
+        m, b = self.memory, self.memory.builder
+        with loop(b, b.udiv(b.mul(self.q, self.size), I64(LINE))) as line:
+            for f in range(self.tile.rows):
+                m.fetch(m.at(m.at(w, I64(f), self.per_filter), line, I64(LINE)), 2)
 
     def along(self, k: Any, w: Any, to: Any, length: Any) -> None:
         """The tiles from filter `k` on: as many as are whole, then single vectors; all of these if it is slow."""
@@ -184,12 +196,15 @@ class Products(Packer):
         begun = [m.at(b.add(to, b.mul(j, self.size)), n, self.o_row) for n in known]
         self.begin(known, begun, j, vectors, mask)
         panel = b.add(self.panel, b.mul(j, self.size))
+        if self.per_filter is None:
+            heavy = [m.further(w, f * itemsize(kind)) for f in range(tile.rows)]
+        else:
+            heavy = [m.at(w, b.sub(n, k), self.per_filter) for n in known]
         with loop(b, self.q) as i:
             at = b.add(panel, m.word(m.at(self.table, i, I64(8))))
             seen = [m.load(m.further(at, v * tile.width), kind) for v in vectors]
-            w_at = m.at(w, i, self.per_place)
-            for f in range(tile.rows):
-                weight = m.number(m.further(w_at, f * itemsize(kind)), kind)
+            for f, w_at in enumerate(heavy):
+                weight = m.number(m.at(w_at, i, self.per_place), kind)
                 for v in vectors:
                     factors = both_there(b, seen[v], weight, self.absent) if slow else (seen[v], weight)
                     fused(b, *factors, self.sums[f][v])
@@ -227,23 +242,23 @@ class Products(Packer):
 
 def window_sums(
     builder: Any, base: Any, words: Any, step: Any, kind: str, tile: Tile, started: str, positive: bool,
-    guarded: bool, turn: bool,
+    guarded: bool, turn: bool, lying: bool = False,
 ) -> None:  # fmt: skip
     """``o[k, j] = start + sum_q w[k, q] * window[q, j]``, or relu of it: a kernel.
 
     The start is 0, a number per filter, or a matrix, which may be o. With `turn` what a column sees lies side by side
-    in memory.
+    in memory. With `lying` weights are not packed: what each filter has lies side by side.
 
     If it is `guarded`, padding counts as absent, as it does where numbers are scattered, even where a weight is
     infinite: a slower way is taken then, in which a NaN that nobody else writes stands for the padding.
 
     Words: those of the packer; the packed weights (`packed_weights`), the distances of their tiles and, in these, of
-    what filters see, the offset of o and the distance of its rows, the
+    what filters see, with `lying` that of filters, the offset of o and the distance of its rows, the
     table of rows, the first and the one after the last, the table of `q`, places of a window, channels, how many at a
     time, filters, the offset of the start if there is one, the distance of its rows if it is a matrix.
     """
     products = Products(
-        Memory(builder, base, words, tile.lanes(kind)), kind, tile, started, positive, guarded, turn
+        Memory(builder, base, words, tile.lanes(kind)), kind, tile, started, positive, guarded, turn, lying
     )
     with loop(builder, products.last_row, products.first_row) as row:
         products.row(row)
@@ -314,30 +329,36 @@ def packed_matrix(builder: Any, base: Any, words: Any, step: Any, kind: str, row
                 memory.store(memory.at(to, c, width), memory.load(memory.at(begin, c, by), kind, mask), kind)
 
 
-def turned(memory: Memory, kind: str, x: Any, x_row: Any, o: Any, o_row: Any, m: Any, n: Any) -> None:
-    """``o[j, i] = x[i, j]`` for a multiple of the lanes in both directions; what lies beyond m or n is anything."""
+def turned(
+    memory: Memory, kind: str, x: Any, x_row: Any, o: Any, o_row: Any, m: Any, n: Any, exact: bool = False
+) -> None:
+    """``o[j, i] = x[i, j]``; unless `exact`, a multiple of the lanes in both directions, and beyond is anything."""
     b, lanes = memory.builder, memory.lanes
     size, width = I64(itemsize(kind)), I64(lanes * itemsize(kind))
     last = b.sub(m, I64(1))
     with loop(b, b.udiv(b.add(m, I64(lanes - 1)), I64(lanes))) as down:
         first = b.mul(down, I64(lanes))
         begun = [memory.at(x, smaller(b, b.add(first, I64(r)), last), x_row) for r in range(lanes)]
+        there = smaller(b, b.sub(m, first), I64(lanes))
         with loop(b, b.udiv(b.add(n, I64(lanes - 1)), I64(lanes))) as along:
             j = b.mul(along, I64(lanes))
             mask = memory.first(smaller(b, b.sub(n, j), I64(lanes)))
             square = [memory.load(b.add(at, b.mul(along, width)), kind, mask) for at in begun]
             for r, value in enumerate(transposed(b, square)):
-                to = memory.at(memory.at(o, b.add(j, I64(r)), o_row), first, size)
-                memory.store(to, value, kind)
+                number = b.add(j, I64(r))
+                to = memory.at(memory.at(o, number, o_row), first, size)
+                some = b.select(b.icmp_unsigned("<", number, n), there, NOUGHT)
+                memory.store(to, value, kind, memory.first(some) if exact else None)
 
 
-def turned_matrix(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
-    """``o[j, i] = x[i, j]``, both with dense rows: a kernel. There is room for a multiple of the lanes both ways.
+def turned_matrix(builder: Any, base: Any, words: Any, step: Any, kind: str, exact: bool = False) -> None:
+    """``o[j, i] = x[i, j]``, both with dense rows: a kernel. Unless `exact`, there is room for a multiple of the lanes.
 
     Words: the offset and the row stride of x, of o; the sizes of x.
     """
     memory = Memory(builder, base, words, lanes_of(kind))
-    turned(memory, kind, *memory.take(6))
+    x, x_row, o, o_row, m, n = memory.take(6)
+    turned(memory, kind, x, x_row, o, o_row, m, n, exact)
 
 
 def transposed(b: Any, square: list[Any]) -> list[Any]:
