@@ -167,23 +167,26 @@ def test_padding_is_absent_from_a_gradient_where_a_weight_is_infinite(kind, spec
     ),
     st.sampled_from(list(CLOSE)),
     st.lists(st.sampled_from((*LAYOUTS, "apart")), min_size=3, max_size=3),
-    st.sampled_from((None, "row", "matrix", "result")),
+    st.lists(st.sampled_from(("row", "matrix", "result")), max_size=3, unique=True),
     st.booleans(),
 )
-@example((9, 700, 3000), "float32", ["dense"] * 3, None, False)  # several panels
-@example((300, 40, 4), "float32", ["dense"] * 3, "row", True)  # the product of both turned around
-def test_large_products(sizes, kind, ways, start, positive):
+@example((9, 700, 3000), "float32", ["dense"] * 3, [], False)  # several panels
+@example((300, 40, 4), "float32", ["dense"] * 3, ["row", "matrix"], True)  # the product of both turned around
+@example(
+    (45, 1100, 33), "float64", ["dense"] * 3, ["row", "result", "matrix"], True
+)  # several parts of a sum
+def test_large_products(sizes, kind, ways, starts, positive):
     m, k, n = sizes
     draw = np.random.default_rng(0).standard_normal
     x, w, o = (laid(draw(s).astype(kind), how) for s, how in zip(((m, k), (k, n), (m, n)), ways, strict=True))
-    first = {"row": draw(n), "matrix": draw((m, n)), "result": o.copy()}.get(start)
-    exact = x.astype(float) @ w.astype(float) + (0 if first is None else first)
-    given = [] if start in (None, "result") else [first.astype(kind)]
+    given = [draw(n if start == "row" else (m, n)).astype(kind) for start in starts if start != "result"]
+    exact = x.astype(float) @ w.astype(float) + sum(
+        [*given, *([o.astype(float)] if "result" in starts else [])]
+    )
 
     def encode(memory, operands):
         x, w, *others, o = operands
-        begin = o if start == "result" else others[0] if others else None
-        return panels.large_product(memory, x, w, o, begin, positive)
+        return panels.large_product(memory, x, w, o, others + [o] * ("result" in starts), positive)
 
     found = carried_out(encode, x, w, *given, o)
     exact = np.maximum(exact, 0) if positive else exact
@@ -201,7 +204,7 @@ def test_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
         (windows.sliding_product, op, (x, weight), g.shape),
         (windows.sliding_product_data, back, (g, weight), x.shape),
         (windows.sliding_product_weight, by_weight, (x, g), weight.shape),
-        (lambda memory, op, given, o: products.product(memory, *given, o, None), None, (a, b), (40, 130)),
+        (lambda memory, op, given, o: products.product(memory, *given, o), None, (a, b), (40, 130)),
     )
     shared = set()
     for encoder, one, arrays, shape in kinds:

@@ -5,6 +5,7 @@ Convolutions (`windows.py`) and large products of matrices share this, and its k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,13 +51,14 @@ class Weights(NamedTuple):
 
     def packed(
         self, memory: Memory, filters: int, channels: int, places: np.ndarray, guarded: bool
-    ) -> tuple[list[Row], tuple[int, int, int]]:
-        """Instructions that pack some; where they then lie, how far tiles are apart, and what filters see."""
+    ) -> tuple[list[Row], tuple[int, int, int, int]]:
+        """Instructions that pack some; where they then lie, how far tiles are apart, filters, and what these see."""
         size, kind, rows = self.operand.itemsize, self.operand.kind, kernels.tile().rows
         offsets, one, tall = places @ np.array(self.axes, np.int64), len(places) == 1, rows * size
         beside = self.filters == size and one and not guarded
-        if beside and filters % rows == 0 and filters * channels * size <= LITTLE:
-            return [], (self.offset, tall, self.channels)
+        little = one and not guarded and filters % rows == 0 and filters * channels * size <= LITTLE
+        if little and size in (self.filters, self.channels):
+            return [], (self.offset, rows * self.filters, self.filters, self.channels)
         seen = channels * len(places)
         to = room(memory, "weights", -(-filters // rows) * rows * seen + kernels.HEAD, kind) + kernels.HEAD
         in_a_row = self.channels == len(places) * size and np.array_equal(
@@ -81,7 +83,7 @@ class Weights(NamedTuple):
                 channels,
                 len(places),
             ]
-        return [row], (to, seen * tall, tall)
+        return [row], (to, seen * tall, size, tall)
 
 
 def room(memory: Memory, use: str, size: int, kind: str) -> int:
@@ -115,11 +117,11 @@ class Given(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Where sums go: the first, how far those of the next filter are; with what they begin; whether relu follows."""
+    """Where sums go: the first, and how far those of the next filter are; how they begin; whether relu follows."""
 
     o: int
     row: int
-    started: str = kernels.NONE
+    started: tuple[str, ...] = ()
     start: tuple[int, ...] = ()
     positive: bool = False
 
@@ -131,7 +133,8 @@ def sums(
     """Instructions for the products of what columns see with filters."""
     kind, tile, found, places = weights.operand.kind, kernels.tile(), given.found, len(given.found.places)
     before, where = weights.packed(memory, filters, channels, found.places, guarded)
-    kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, guarded, turn)
+    apart = where[2] != weights.operand.itemsize
+    kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, guarded, turn, apart)
     rows, seen, start = memory.keep(found.rows), memory.keep(found.seen), to.start
     effort = int(found.rows[:, 1].sum()) * filters * channels * places
     parts = [
@@ -151,19 +154,21 @@ ONE = np.zeros((1, 0), np.int64)  # the places of a window that has one
 
 
 def large_product(
-    memory: Memory, x: Operand, w: Operand, o: Operand, start: Operand | None, positive: bool
+    memory: Memory, x: Operand, w: Operand, o: Operand, starts: Sequence[Operand], positive: bool
 ) -> list[Row] | None:
-    """``o = x @ w`` plus `start`, which broadcasts; the positive part if that is wanted."""
-    (m, n), rows = o.shape, []
+    """``o = x @ w`` plus `starts`, which broadcast; the positive part if that is wanted."""
+    (m, n), rows = o.shape, list[Row]()
     if min(m, n) < FEWEST:
         return None
-    start = start and start._replace(shape=o.shape, strides=spread(start, o.shape))
+    starts = [start._replace(shape=o.shape, strides=spread(start, o.shape)) for start in starts]
     if effort(n, m) < 0.8 * effort(m, n):  # the same, as the product of both turned around
-        x, w, o, start = around(w), around(x), around(o), start and around(start)
+        x, w, o, starts = around(w), around(x), around(o), [around(start) for start in starts]
     to = o if o.strides[1] == o.itemsize else memory.scratch(*o.shape, kind=o.kind, use="result")
-    if start is not None and start.strides[1] != o.itemsize and start.strides != (o.itemsize, 0):
-        rows += elementwise("positive")(memory, None, [start], to) or []
-        start = to
+    for i, start in enumerate(starts):
+        if start.strides[1] not in (0, o.itemsize):
+            place = memory.scratch(*o.shape, kind=o.kind, use=f"start {i}")
+            rows += elementwise("positive")(memory, None, [start], place) or []
+            starts[i] = place
     if w.itemsize not in w.strides:
         before, w = dense(memory, w, "matrix")
         rows += before
@@ -172,7 +177,7 @@ def large_product(
         rows += before
     (k, _), turn = w.shape, w.strides[1] != w.itemsize
     weights = Weights(x, x.offset, x.strides[0], x.strides[1], ())
-    sums_to = Sums(to.offset, to.strides[0], *beginning(start), positive)
+    sums_to = Sums(to.offset, to.strides[0], *beginning(starts), positive)
     rows += sums(
         memory,
         columns(memory, w, turn, workers(m * n * k, ENOUGH)),
@@ -185,16 +190,11 @@ def large_product(
     return rows if to is o else rows + (elementwise("positive")(memory, None, [to], o) or [])
 
 
-def beginning(start: Operand | None) -> tuple[str, tuple[int, ...]]:
-    """How sums begin, and the words that tell where."""
-    if start is None:
-        return kernels.NONE, ()
-    per_filter = start.strides[1] == 0
-    return (
-        (kernels.PER_FILTER, (start.offset,))
-        if per_filter
-        else (kernels.MATRIX, (start.offset, start.strides[0]))
-    )
+def beginning(starts: Sequence[Operand]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """How sums begin, and the words that tell where: matrices, then numbers along filters."""
+    starts = sorted(starts, key=lambda start: not start.strides[1])
+    how = [kernels.MATRIX if start.strides[1] else kernels.PER_FILTER for start in starts]
+    return tuple(how), tuple(word for start in starts for word in (start.offset, start.strides[0]))
 
 
 def with_dense_rows(memory: Memory, w: Operand) -> tuple[list[Row], Operand]:
