@@ -31,6 +31,22 @@ def test_a_product_begins_with_what_is_added(f):
     assert run(f, A, B, C)[1] == ["product float32"]
 
 
+@pytest.mark.parametrize("other_first", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("rows", "kernel"), [(5, "product"), (70, "window_sums")])
+def test_a_layer_begins_with_its_bias_and_with_what_is_added(rows, kernel, bias, other_first):
+    shapes = (rows, 65), (66, 65), (rows, 66), *[(66,)] * bias
+    x, w, y, *more = (GENERATOR.normal(size=shape).astype(np.float32) for shape in shapes)
+
+    def f(x, w, y, *bias):
+        layer = tl.fully_connected(x, w, *bias, num_hidden=66, no_bias=not bias)
+        return (y + layer if other_first else layer + y,)
+
+    names = run(f, x, w / 65, y, *more)[1]
+    assert names[-1] == f"{kernel} float32"
+    assert not [name for name in names if "elementwise" in name]
+
+
 def twice(a, b, c):
     product = a @ b
     return ((product + c) * product,)

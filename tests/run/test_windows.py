@@ -167,28 +167,29 @@ def test_padding_is_absent_from_a_gradient_where_a_weight_is_infinite(kind, spec
     ),
     st.sampled_from(list(CLOSE)),
     st.lists(st.sampled_from((*LAYOUTS, "apart")), min_size=3, max_size=3),
-    st.sampled_from((None, "row", "matrix", "result")),
+    st.lists(st.sampled_from(("row", "matrix", "result")), max_size=3, unique=True),
     st.booleans(),
 )
-@example((9, 700, 3000), "float32", ["dense"] * 3, None, False)  # several panels
-@example((300, 40, 4), "float32", ["dense"] * 3, "row", True)  # the product of both turned around
+@example((9, 700, 3000), "float32", ["dense"] * 3, [], False)  # several panels
+@example((300, 40, 4), "float32", ["dense"] * 3, ["row", "matrix"], True)  # the product of both turned around
 @example(
-    (128, 300, 300), "float32", ["dense", "turned", "dense"], "row", True
-)  # a matrix that is read where it lies
-@example((16, 700, 301), "float64", ["dense", "turned", "unaligned"], "result", False)
-@example((15, 700, 301), "float32", ["apart", "turned", "apart"], "matrix", True)
-def test_large_products(sizes, kind, ways, start, positive):
+    (45, 1100, 33), "float64", ["dense"] * 3, ["row", "result", "matrix"], True
+)  # several parts of a sum
+@example((128, 300, 300), "float32", ["dense", "turned", "dense"], ["row"], True)  # read where it lies
+@example((16, 700, 301), "float64", ["dense", "turned", "unaligned"], ["result"], False)
+@example((15, 700, 301), "float32", ["apart", "turned", "apart"], ["matrix", "row"], True)
+def test_large_products(sizes, kind, ways, starts, positive):
     m, k, n = sizes
     draw = np.random.default_rng(0).standard_normal
     x, w, o = (laid(draw(s).astype(kind), how) for s, how in zip(((m, k), (k, n), (m, n)), ways, strict=True))
-    first = {"row": draw(n), "matrix": draw((m, n)), "result": o.copy()}.get(start)
-    exact = x.astype(float) @ w.astype(float) + (0 if first is None else first)
-    given = [] if start in (None, "result") else [first.astype(kind)]
+    given = [draw(n if start == "row" else (m, n)).astype(kind) for start in starts if start != "result"]
+    exact = x.astype(float) @ w.astype(float) + sum(
+        [*given, *([o.astype(float)] if "result" in starts else [])]
+    )
 
     def encode(memory, operands):
         x, w, *others, o = operands
-        begin = o if start == "result" else others[0] if others else None
-        return panels.large_product(memory, x, w, o, begin, positive)
+        return panels.large_product(memory, x, w, o, others + [o] * ("result" in starts), positive)
 
     found = carried_out(encode, x, w, *given, o)
     exact = np.maximum(exact, 0) if positive else exact
@@ -204,7 +205,7 @@ def test_a_large_matrix_whose_columns_are_dense_is_not_packed_for_few_rows(monke
     x, w, o = draw((rows, 301), "f"), draw((301, 301), "f").T, around[:rows, :301]
 
     def encode(memory, operands):
-        made = panels.large_product(memory, *operands, None, False)
+        made = panels.large_product(memory, *operands, [], False)
         assert [name.split()[0] for name in told(as_tape(made))] == kernels
         return made
 
@@ -225,9 +226,9 @@ def test_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
         (windows.sliding_product, op, (x, weight), g.shape),
         (windows.sliding_product_data, back, (g, weight), x.shape),
         (windows.sliding_product_weight, by_weight, (x, g), weight.shape),
-        (lambda memory, op, given, o: products.product(memory, *given, o, None), None, (a, b), (40, 130)),
+        (lambda memory, op, given, o: products.product(memory, *given, o), None, (a, b), (40, 130)),
         (
-            lambda memory, op, given, o: products.product(memory, *given[:2], o, given[2]),
+            lambda memory, op, given, o: products.product(memory, *given[:2], o, given[2:]),
             None,
             lying,
             (64, 790),

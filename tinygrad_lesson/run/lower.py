@@ -44,7 +44,7 @@ def matmul(memory: Memory, call: Call, factors: Sequence[Any], target: Operand) 
     a, b = factors
     stack = target.shape[:-2]
     if not stack:
-        return product(memory, a, b, target, None)
+        return product(memory, a, b, target)
     if call.name == "dot":
         return None
     before: list[Row] = []
@@ -52,7 +52,7 @@ def matmul(memory: Memory, call: Call, factors: Sequence[Any], target: Operand) 
         dense = memory.scratch(*b.shape, kind=b.kind)
         before, b = elementwise("positive")(memory, call, [b], dense) or [], dense
     x, w, o = [Operand(x.offset, x.shape[-2:], x.strides[-2:], x.kind) for x in (a, b, target)]
-    rows = product(memory, x, w, o, None)
+    rows = product(memory, x, w, o)
     if rows is None:
         return None
     rest = [Operand(x.offset, x.shape[:-2], x.strides[:-2], x.kind) for x in (a, b, target)]
@@ -63,7 +63,7 @@ def matmul(memory: Memory, call: Call, factors: Sequence[Any], target: Operand) 
         beyond = [sum(i * s for i, s in zip(index, by, strict=True)) for by in strides]
         offsets = [(v.offset + at) % WORD for v, at in zip((x, w, o), beyond, strict=True)]
         x_at, w_at, o_at = (v._replace(offset=at) for v, at in zip((x, w, o), offsets, strict=True))
-        rows += product(memory, x_at, w_at, o_at, None) or []
+        rows += product(memory, x_at, w_at, o_at) or []
     return before + rows
 
 

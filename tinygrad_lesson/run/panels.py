@@ -6,6 +6,7 @@ Convolutions (`windows.py`) and large products of matrices share this, and its k
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,15 +53,16 @@ class Weights(NamedTuple):
 
     def packed(
         self, memory: Memory, filters: int, channels: int, places: np.ndarray, guarded: bool
-    ) -> tuple[list[Row], tuple[int, ...]]:
-        """Instructions that pack some; where they then lie, how far tiles, what filters see and filters are apart."""
+    ) -> tuple[list[Row], tuple[int, int, int, int]]:
+        """Instructions that pack some; where they then lie, how far tiles are apart, filters, and what these see."""
         size, kind, rows = self.operand.itemsize, self.operand.kind, kernels.tile().rows
         offsets, one, tall = places @ np.array(self.axes, np.int64), len(places) == 1, rows * size
         if self.lying:
-            return [], (self.offset, rows * self.filters, self.channels, self.filters)
+            return [], (self.offset, rows * self.filters, self.filters, self.channels)
         beside = self.filters == size and one and not guarded
-        if beside and filters % rows == 0 and filters * channels * size <= LITTLE:
-            return [], (self.offset, tall, self.channels)
+        little = one and not guarded and filters % rows == 0 and filters * channels * size <= LITTLE
+        if little and size in (self.filters, self.channels):
+            return [], (self.offset, rows * self.filters, self.filters, self.channels)
         seen = channels * len(places)
         to = room(memory, "weights", -(-filters // rows) * rows * seen + kernels.HEAD, kind) + kernels.HEAD
         in_a_row = self.channels == len(places) * size and np.array_equal(
@@ -85,7 +87,7 @@ class Weights(NamedTuple):
                 channels,
                 len(places),
             ]
-        return [row], (to, seen * tall, tall)
+        return [row], (to, seen * tall, size, tall)
 
 
 def room(memory: Memory, use: str, size: int, kind: str) -> int:
@@ -119,20 +121,18 @@ class Given(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Where sums go: the first, how far those of the next filter are; with what they begin; whether relu follows."""
+    """Where sums go: the first, and how far those of the next filter are; how they begin; whether relu follows."""
 
     o: int
     row: int
-    started: str = kernels.NONE
+    started: tuple[str, ...] = ()
     start: tuple[int, ...] = ()
     positive: bool = False
 
-    def start_of(self, filter_: int, size: int) -> tuple[int, ...]:
-        """The words that tell where the sums from this filter on begin; `size` is that of an element."""
-        if not self.start:
-            return ()
-        at, by = (*self.start, size)[:2]
-        return (at + filter_ * by) % WORD, *self.start[1:]
+    def starts_of(self, filter_: int) -> list[int]:
+        """The words that tell where the sums from this filter on begin."""
+        pairs = zip(self.start[::2], self.start[1::2], strict=True)
+        return [word for at, by in pairs for word in ((at + filter_ * by) % WORD, by)]
 
 
 def sums(
@@ -142,19 +142,19 @@ def sums(
     """Instructions for the products of what columns see with filters."""
     kind, tile, found, places = weights.operand.kind, kernels.tile(), given.found, len(given.found.places)
     before, where = weights.packed(memory, filters, channels, found.places, guarded)
-    lying = (True,) if weights.lying else ()
-    kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, guarded, turn, *lying)
+    apart, far = where[2] != weights.operand.itemsize, (True,) if weights.lying else ()
+    kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, guarded, turn, apart, *far)
     rows, seen = memory.keep(found.rows), memory.keep(found.seen)
     effort = int(found.rows[:, 1].sum()) * filters * channels * places
     of_rows, of_filters = [(0, len(found.rows))], [(0, filters)]  # begin and end of each thread's
-    if lying:  # so that each row of the matrix is read once
+    if far:  # so that each row of the matrix is read once
         of_filters = shares(filters, tile.rows, effort, ENOUGH)
     else:
         of_rows = shares(len(found.rows), 1, effort, ENOUGH)
     parts = [
-        [kernel, *given.words(memory, kind, i), (where[0] + first * weights.filters) % WORD, *where[1:],
+        [kernel, *given.words(memory, kind, i), (where[0] + first * where[2]) % WORD, *where[1:],
          (to.o + first * to.row) % WORD, to.row, rows, *some, seen, places, channels, found.some, end - first,
-         *to.start_of(first, weights.operand.itemsize)]
+         *to.starts_of(first)]
         for i, ((first, end), some) in enumerate(itertools.product(of_filters, of_rows))
     ]  # fmt: skip
     return [*before, *side_by_side(memory, parts)]
@@ -170,23 +170,25 @@ ONE = np.zeros((1, 0), np.int64)  # the places of a window that has one
 
 
 def large_product(
-    memory: Memory, x: Operand, w: Operand, o: Operand, start: Operand | None, positive: bool
+    memory: Memory, x: Operand, w: Operand, o: Operand, starts: Sequence[Operand], positive: bool
 ) -> list[Row] | None:
-    """``o = x @ w`` plus `start`, which broadcasts; the positive part if that is wanted."""
-    (m, n), rows = o.shape, []
+    """``o = x @ w`` plus `starts`, which broadcast; the positive part if that is wanted."""
+    (m, n), rows = o.shape, list[Row]()
     if min(m, n) < FEWEST:
         return None
+    starts = [start._replace(shape=o.shape, strides=spread(start, o.shape)) for start in starts]
     # A matrix whose columns are dense can be read where it lies, once all is turned around, and nothing is packed.
     dense_columns = w.strides[0] == w.itemsize != w.strides[1] and (w.offset, w.size) not in memory.lasting
     lying = dense_columns and w.size * w.itemsize > CHEAP
     lying = lying and effort(n, m, packed=False) < 0.96 * effort(m, n)
-    start = start and start._replace(shape=o.shape, strides=spread(start, o.shape))
     if lying or effort(n, m) < 0.8 * effort(m, n):  # the same, as the product of both turned around
-        x, w, o, start = around(w), around(x), around(o), start and around(start)
+        x, w, o, starts = around(w), around(x), around(o), [around(start) for start in starts]
     to = o if o.strides[1] == o.itemsize else memory.scratch(*o.shape, kind=o.kind, use="result")
-    if start is not None and start.strides[1] != o.itemsize and start.strides != (o.itemsize, 0):
-        rows += elementwise("positive")(memory, None, [start], to) or []
-        start = to
+    for i, start in enumerate(starts):
+        if start.strides[1] not in (0, o.itemsize):
+            place = memory.scratch(*o.shape, kind=o.kind, use=f"start {i}")
+            rows += elementwise("positive")(memory, None, [start], place) or []
+            starts[i] = place
     if w.itemsize not in w.strides:
         before, w = dense(memory, w, "matrix")
         rows += before
@@ -195,7 +197,7 @@ def large_product(
         rows += before
     (k, _), turn = w.shape, w.strides[1] != w.itemsize
     weights = Weights(x, x.offset, x.strides[0], x.strides[1], (), lying)
-    sums_to = Sums(to.offset, to.strides[0], *beginning(start), positive)
+    sums_to = Sums(to.offset, to.strides[0], *beginning(starts), positive)
     rows += sums(
         memory,
         columns(memory, w, turn, workers(m * n * k, ENOUGH)),
@@ -211,16 +213,11 @@ def large_product(
     return rows if to is o else rows + (elementwise("positive")(memory, None, [to], o) or [])
 
 
-def beginning(start: Operand | None) -> tuple[str, tuple[int, ...]]:
-    """How sums begin, and the words that tell where."""
-    if start is None:
-        return kernels.NONE, ()
-    per_filter = start.strides[1] == 0
-    return (
-        (kernels.PER_FILTER, (start.offset,))
-        if per_filter
-        else (kernels.MATRIX, (start.offset, start.strides[0]))
-    )
+def beginning(starts: Sequence[Operand]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """How sums begin, and the words that tell where: matrices, then numbers along filters."""
+    starts = sorted(starts, key=lambda start: not start.strides[1])
+    how = [kernels.MATRIX if start.strides[1] else kernels.PER_FILTER for start in starts]
+    return tuple(how), tuple(word for start in starts for word in (start.offset, start.strides[0]))
 
 
 def with_dense_rows(memory: Memory, w: Operand) -> tuple[list[Row], Operand]:

@@ -19,11 +19,23 @@ Rows = list[Row] | None
 
 def product_and_sum(memory: Memory, op: Any, factors: Operands, others: Operands, targets: Operands) -> Rows:
     """``x @ w + other``: the product begins with what is added."""
-    (x, w), (other,), (target,) = factors, others, targets
-    fits = len(x.shape) == len(w.shape) == len(other.shape) == 2 and other.shape == target.shape
-    fits = fits and (other == target or apart(other, target)) and apart(x, target) and apart(w, target)
-    dense = fits and (other.strides[1] == other.itemsize or w.shape[1] == 1)
-    return product(memory, x, w, target, other) if dense else None
+    x, w = factors
+    fits = len(x.shape) == 2 and begins(others, factors, targets)
+    return product(memory, x, w, targets[0], others) if fits else None
+
+
+def layer_and_sum(memory: Memory, op: Any, sources: Operands, others: Operands, targets: Operands) -> Rows:
+    """A fully connected layer plus another matrix, with which it begins too."""
+    fits = begins(others, sources, targets)
+    return fully_connected(memory, op, sources, targets[0], others=others) if fits else None
+
+
+def begins(others: Operands, factors: Operands, targets: Operands) -> bool:
+    """Whether the sums of a product may begin with another matrix."""
+    (other,), (target,) = others, targets
+    dense = len(other.shape) == 2 and (other.strides[1] == other.itemsize or other.shape[1] == 1)
+    safe = (other == target or apart(other, target)) and all(apart(x, target) for x in factors)
+    return dense and safe and other.shape == target.shape
 
 
 def passed_sign(memory: Memory, op: Any, signed: Operands, others: Operands, targets: Operands) -> Rows:
@@ -46,6 +58,7 @@ def positive_norm(memory: Memory, op: Any, sources: Operands, others: Operands, 
 
 PAIRS = (
     Pattern("product_and_sum", (linear.MatMul, e.Add), product_and_sum, "a product begins with what is added to it"),
+    Pattern("layer_and_sum", (linear.FullyConnected, e.Add), layer_and_sum, "so does a fully connected layer"),
     Pattern("pass_sign", (e.Sign, e.Multiply), passed_sign, "`g * sign(y)`, the slope of relu, in one loop"),
     Pattern("positive_layer", (linear.FullyConnected, ramps.Relu), positive_layer, "a layer gives its positive part"),
     Pattern("positive_norm", (nn.BatchNorm, ramps.Relu), positive_norm, "a normalization gives its positive part"),

@@ -38,15 +38,15 @@ class Pattern(NamedTuple):
 
 
 def fully_connected(
-    memory: Memory, op: Any, sources: Sequence[Operand], target: Operand, positive: bool = False
-) -> list[Row] | None:
-    """Rows times the transposed weight, plus the bias."""
-    x, weight = sources[:2]
-    bias = sources[2] if len(sources) == 3 else None
-    if len(x.shape) != 2 or (bias is not None and bias.strides != (bias.itemsize,) and bias.shape != (1,)):
+    memory: Memory, op: Any, sources: Sequence[Operand], target: Operand, positive: bool = False,
+    others: Sequence[Operand] = (),
+) -> list[Row] | None:  # fmt: skip
+    """Rows times the transposed weight, plus the bias, plus other matrices."""
+    x, weight, *bias = sources
+    if len(x.shape) != 2 or any(v.strides != (v.itemsize,) and v.shape != (1,) for v in bias):
         return None
     transposed = weight._replace(shape=weight.shape[::-1], strides=weight.strides[::-1])
-    return product(memory, x, transposed, target, bias, positive)
+    return product(memory, x, transposed, target, [*bias, *others], positive)
 
 
 def softmax(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:

@@ -147,7 +147,7 @@ def sliding_product(
     for g in range(groups):
         weights = Weights(weight, part(weight, g * filters), strides[0], strides[1], strides[2:])
         begin = beginning(
-            start and start._replace(offset=part(start, g * filters), strides=(start.itemsize, 0))
+            [start._replace(offset=part(start, g * filters), strides=(start.itemsize, 0))] if start else []
         )
         given = image(axes, batch, each, part(x, g * each), x, kernels.tile())
         to = Sums(part(o, g * filters), o.strides[0], *begin, positive)

@@ -92,7 +92,7 @@ def test_a_network_gives_the_numbers_of_numpy(processor, kind):
 def test_its_code_has_the_registers_of_the_processor_and_no_wider_ones(processor):
     tile = kernels.tile()
     assert tile == kernels.TILES[processor]
-    made = machine.text_of("sums", kernels.window_sums, ("float32", tile, kernels.NONE, False, False, False))
+    made = machine.text_of("sums", kernels.window_sums, ("float32", tile, (), False, False, False, False))
     code = machine.target_machine().emit_assembly(machine.llvm.parse_assembly(made))
     widest = PROCESSORS[processor][2]
     names = ["xmm", "ymm", "zmm"]

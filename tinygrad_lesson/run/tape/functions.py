@@ -1,7 +1,7 @@
 """exp, log, tanh and their kin, many at a time, as straight lines of arithmetic, in single and in double precision.
 
 Source
-    Coefficients and reductions from Cephes 2.8 (expf, logf, tanhf, exp, log, tanh). Scaling is done in two steps, so
+    Coefficients and reductions from Cephes 2.8 (expf, logf, exp, log). Scaling is done in two steps, so
     that subnormal results are right; infinities and NaN keep their meaning.
 """
 
@@ -26,8 +26,8 @@ class Format(NamedTuple):
     """A format of numbers: its integers, bits of its mantissa, bias of its exponent, smallest normal number.
 
     `least` and `most` bound the arguments of exp: beyond them it is 0 or infinite; from `one` on tanh is 1. `ln2` is
-    the logarithm of 2 in two parts, of which the first has so few bits that its multiples are exact. The functions
-    near 0: ``log(1 + x) = x - x**2 / 2 + x**3 * log(x)``, ``tanh(x) = x + x**3 * tanh(x**2)``.
+    the logarithm of 2 in two parts, of which the first has so few bits that its multiples are exact. Near 0
+    ``log(1 + x) = x - x**2 / 2 + x**3 * log(x)``.
     """
 
     integer: Any
@@ -39,14 +39,12 @@ class Format(NamedTuple):
     one: float
     ln2: tuple[float, float]
     log: Rational
-    tanh: Rational
 
 
 SINGLE = Format(
     I32, 23, 127, 2.0**-126, -104.0, 89.0, 10.0, (0.693359375, -2.12194440e-4),
     ((7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
       2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1), ()),
-    ((-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1), ()),
 )  # fmt: skip
 DOUBLE = Format(
     I64, 52, 1023, 2.0**-1022, -746.0, 710.0, 20.0, (0.693359375, -2.121944400546905827679e-4),
@@ -54,8 +52,6 @@ DOUBLE = Format(
       1.79368678507819816313e1, 7.70838733755885391666),
      (1, 1.12873587189167450590e1, 4.52279145837532221105e1, 8.29875266912776603211e1, 7.11544750618563894466e1,
       2.31251620126765340583e1)),
-    ((-9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3),
-     (1, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3)),
 )  # fmt: skip
 EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
 EXP_ABOVE = (1.26177193074810590878e-4, 3.02994407707441961300e-2, 9.99999999999999999910e-1)
@@ -97,16 +93,24 @@ def exp_less_one(r: Any) -> Any:
     return p * 2.0 / (polynomial(EXP_BELOW, z) - p)
 
 
-def exp_parts(x: Any) -> tuple[Any, Any, Any]:
-    """``exp(x) = (high + low) * 2**k``, for x between `least` and `most`."""
+def reduced(x: Any) -> tuple[Any, Any]:
+    """``exp(x) = (1 + p) * 2**k``, for x between `least` and `most`; of NaN p is NaN, and k anything."""
     f = format_of(x)
-    n = (x * LOG2E + 0.5).called("floor")
+    large = x.like(
+        x.lift(1.5 * 2.0**f.mantissa)
+    )  # a number beside it is rounded to a whole one, told by the last bits
+    moved = x * LOG2E + large
+    n, k = moved - large, moved.cast("bitcast", f.integer) - large.cast("bitcast", f.integer)
     first, second = f.ln2 if x.kind == FLOATS[0] else EXP_LN2
     r = x - n * first
-    r = r - n * second
-    p = exp_less_one(r)
+    return exp_less_one(r - n * second), k
+
+
+def exp_parts(x: Any) -> tuple[Any, Any, Any]:
+    """``exp(x) = (high + low) * 2**k``, likewise."""
+    p, k = reduced(x)
     high = p + 1.0
-    return high, p - (high - 1.0), n.cast("fptosi", f.integer)
+    return high, p - (high - 1.0), k
 
 
 def halves(k: Any, f: Format, kind: Any) -> tuple[Any, Any]:
@@ -118,10 +122,10 @@ def halves(k: Any, f: Format, kind: Any) -> tuple[Any, Any]:
 def exp(x: Vector) -> Any:
     """Exponential, within 1 ulp in single precision."""
     x, f = contracted(x), format_of(x)
-    above = where(x > f.least, x, f.least)  # NaN too: it comes back at the end
-    high, _, k = exp_parts(where(above < f.most, above, f.most))
+    above = where(x < f.least, f.least, x)
+    high, _, k = exp_parts(where(above > f.most, f.most, above))
     a, b = halves(k, f, x.kind)
-    return where(x != x, x, high * a * b)  # e**89 overflows by itself
+    return high * a * b  # e**89 overflows by itself
 
 
 def log(x: Vector) -> Any:
@@ -169,27 +173,31 @@ def expm1(x: Vector) -> Any:
 
 
 def tanh(x: Vector) -> Any:
-    """Hyperbolic tangent, within 2 ulp."""
+    """Hyperbolic tangent, within 2 ulp: ``t / (t + 2)`` of ``t = exp(-2 |x|) - 1``, with what division leaves."""
     x, f = contracted(x), format_of(x)
     a = x.called("fabs")
-    z = a * a
-    near = rational(f.tanh, z) * z * a + a
-    high, _, k = exp_parts(where(a < f.one, a + a, 2 * f.one))
-    far = 1.0 - 2.0 / (high * power_of_two(k, f, x.kind) + 1.0)
-    y = where(a < 0.625, near, far).called("copysign", x)
-    return where(x != x, x, y)
+    a = where(a > f.one, f.one, a)
+    p, k = reduced(a * -2.0)
+    scale = power_of_two(k, f, x.kind)
+    t = p * scale + (scale - 1.0)
+    y = t / (t + 2.0)
+    y = y + ((t - y * 2.0) - y * t) * (0.5 - y * 0.5)
+    return y.called("copysign", x)
 
 
 def sigmoid(x: Vector) -> Any:
     """Logistic function, within 1.5 ulp: the rounding of exp(-|x|) and of 1 + exp(-|x|) is made good."""
     x, f = contracted(x), format_of(x)
     below = -x.called("fabs")
-    high, low, k = exp_parts(where(below > f.least, below, f.least))
-    a, b = halves(k, f, x.kind)
-    e, rest = high * a * b, low * a * b
+    high, low, k = exp_parts(where(below < f.least, f.least, below))
+    bits = f.mantissa + 1
+    scale = (
+        power_of_two(k + bits, f, x.kind) * 2.0**-bits
+    )  # it may be subnormal, which its exponent could not say
+    e, rest = high * scale, low * scale
     d = e + 1.0
     missing = (1.0 - d) + e + rest
     positive = x >= 0.0
     y = where(positive, 1.0, e) / d
-    y = y + (where(positive, 0.0, rest) - y * missing) / d
-    return where(x != x, x, y)
+    inverse = where(positive, y, 1.0 - y)  # of d, about
+    return y + (where(positive, 0.0, rest) - y * missing) * inverse

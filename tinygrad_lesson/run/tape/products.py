@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from tinygrad_lesson.run.tape.expressions import relu
@@ -21,15 +22,15 @@ from tinygrad_lesson.run.tape.vector import (
 BLOCK = 5  # rows
 
 
-def product(builder: Any, base: Any, words: Any, step: Any, kind: str, started: bool, positive: bool) -> None:
-    """``o[i, :] = start[i, :] + sum_k x[i, k] * w[k, :]``, or relu of it: a kernel. Rows of w, o and start are dense.
+def product(builder: Any, base: Any, words: Any, step: Any, kind: str, started: int, positive: bool) -> None:
+    """``o[i, :] = starts[i, :] + sum_k x[i, k] * w[k, :]``, or relu of it: a kernel. Rows of w, o and starts are dense.
 
-    Words: the offset, row stride and column stride of x; offset and row stride of w, of o, and of the start if there
-    is one; the sizes m, k, n.
+    Words: the offset, row stride and column stride of x; offset and row stride of w, of o, and of each of so many
+    starts; the sizes m, k, n.
     """
     memory = Memory(builder, base, words, lanes_of(kind))
     x, x_row, x_step, w, w_row, o, o_row = memory.take(7)
-    start, start_row = memory.take(2) if started else (None, None)
+    starts = [memory.take(2) for _ in range(started)]
     m, k, n = memory.take(3)
     lanes, size, vector = I64(memory.lanes), itemsize(kind), vector_of(kind, memory.lanes)
 
@@ -38,8 +39,8 @@ def product(builder: Any, base: Any, words: Any, step: Any, kind: str, started: 
         sums = [slot(builder, vector) for _ in range(rows)]
         numbers = [builder.add(i, I64(r)) for r in range(rows)]
         for row, total in zip(numbers, sums, strict=True):
-            at = builder.add(memory.at(start, row, start_row), j) if started else None
-            builder.store(memory.load(at, kind, mask) if started else memory.zero(kind), total)
+            begun = [memory.load(builder.add(memory.at(at, row, by), j), kind, mask) for at, by in starts]
+            builder.store(functools.reduce(builder.fadd, begun) if begun else memory.zero(kind), total)
         begun = [memory.at(x, row, x_row) for row in numbers]
         panel = builder.add(w, j)
         with loop(builder, k) as along:

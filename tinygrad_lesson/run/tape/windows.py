@@ -9,7 +9,7 @@ comes from, zeros before, runs, elements of a run, zeros behind; a table gives t
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -37,7 +37,7 @@ from tinygrad_lesson.run.tape.vector import (
 LINE = 64  # bytes of a line of the cache
 ENTRY = 6  # words that say how a row of a panel is made
 HEAD = 64  # bytes before packed weights
-NONE, PER_FILTER, MATRIX = "", "per filter", "matrix"  # with what sums begin
+PER_FILTER, MATRIX = "per filter", "matrix"  # with what sums begin
 
 
 class Tile(NamedTuple):
@@ -124,18 +124,16 @@ class Products(Packer):
     """Sums of products of windows and filters, a tile of filters and columns at a time. Takes its words."""
 
     def __init__(
-        self, memory: Memory, kind: str, tile: Tile, started: str, positive: bool, guarded: bool, turn: bool,
-        lying: bool,
+        self, memory: Memory, kind: str, tile: Tile, started: Sequence[str], positive: bool, guarded: bool,
+        turn: bool, apart: bool, far: bool,
     ) -> None:  # fmt: skip
         super().__init__(memory, kind, turn)
         take, b = memory.take, memory.builder
-        self.tile, self.positive, self.slow = tile, positive, None
-        self.weights, self.per_tile, self.per_place = take(3)
-        self.per_filter = take(1)[0] if lying else None
+        self.tile, self.positive, self.slow, self.apart, self.far = tile, positive, None, apart, far
+        self.weights, self.per_tile, self.per_filter, self.per_place = take(4)
         self.o, self.o_row, self.rows, self.first_row, self.last_row = take(5)
         self.table, self.places, self.channels, self.some, self.filters = take(5)
-        self.started = started
-        self.start, self.start_row = (*take({NONE: 0, PER_FILTER: 1, MATRIX: 2}[started]), None, None)[:2]
+        self.starts, self.matrix = [(how, *take(2)) for how in started], MATRIX in started[:1]
         vector = vector_of(kind, memory.lanes)
         self.sums = [[slot(b, vector) for _ in range(tile.vectors)] for _ in range(tile.rows)]
         if guarded:
@@ -148,8 +146,7 @@ class Products(Packer):
         """All products of a row of windows, some channels after others."""
         m, b = self.memory, self.memory.builder
         about = m.at(self.rows, row, I64(16))
-        beyond, length = m.word(about), m.word(m.further(about, 8))
-        to, self.start_at = b.add(self.o, beyond), b.add(self.start, beyond) if self.start_row else self.start
+        self.beyond, length = m.word(about), m.word(m.further(about, 8))
         blocks = b.udiv(b.add(self.channels, b.sub(self.some, I64(1))), self.some)
         with loop(b, blocks) as block:
             begin = b.mul(block, self.some)
@@ -161,105 +158,122 @@ class Products(Packer):
             done = b.mul(b.mul(begin, self.places), self.per_place)
             with loop(b, b.udiv(b.add(self.filters, I64(self.tile.rows - 1)), I64(self.tile.rows))) as number:
                 w = b.add(m.at(self.weights, number, self.per_tile), done)
-                if self.per_filter is not None:
+                if self.far:
                     self.fetch(b.add(w, self.per_tile))
-                self.along(b.mul(number, I64(self.tile.rows)), w, to, length)
+                self.along(b.mul(number, I64(self.tile.rows)), w, length)
 
     def fetch(self, w: Any) -> None:
-        """Ask for the weights of the filters from `w` on, which lie where nobody has read for long."""
+        """Ask for the weights of the filters from `w` on, each of which has its own side by side."""
         m, b = self.memory, self.memory.builder
         with loop(b, b.udiv(b.mul(self.q, self.size), I64(LINE))) as line:
             for f in range(self.tile.rows):
                 m.fetch(m.at(m.at(w, I64(f), self.per_filter), line, I64(LINE)), 2)
 
-    def along(self, k: Any, w: Any, to: Any, length: Any) -> None:
-        """The tiles from filter `k` on: as many as are whole, then single vectors; all of these if it is slow."""
-        b, lanes, most = self.memory.builder, self.memory.lanes, self.tile.vectors * self.memory.lanes
+    def along(self, k: Any, w: Any, length: Any) -> None:
+        """The tiles from filter `k` on: as many as are whole, then single vectors; all of these if it is slow.
+
+        Beyond the last filter a tile has that again and again.
+        """
+        m, b, lanes = self.memory, self.memory.builder, self.memory.lanes
+        last = b.sub(self.filters, I64(1))
+        numbers = [smaller(b, b.add(k, I64(f)), last) for f in range(self.tile.rows)]
+        self.lines = [m.at(b.add(self.o, self.beyond), n, self.o_row) for n in numbers]
+        self.begun = [
+            (how, [m.at(b.add(at, self.beyond) if how == MATRIX else at, n, by) for n in numbers])
+            for how, at, by in self.starts
+        ]
+        if self.matrix:
+            _, begun = self.begun.pop(0)
+            self.so_far = [b.select(self.is_first, *both) for both in zip(begun, self.lines, strict=True)]
+        size = itemsize(self.kind)
+        beside = [
+            m.at(w, b.sub(n, k), self.per_filter) if self.apart else m.further(w, f * size)
+            for f, n in enumerate(numbers)
+        ]
+        most = self.tile.vectors * lanes
         wide = b.udiv(length, I64(most))
         wide = wide if self.slow is None else b.select(self.slow, NOUGHT, wide)
         with loop(b, wide) as one:
-            self.part(k, w, to, b.mul(one, I64(most)), None)
+            self.part(beside, b.mul(one, I64(most)), None)
         over = b.mul(wide, I64(most))
         narrow = b.udiv(b.add(b.sub(length, over), I64(lanes - 1)), I64(lanes))
         fast = narrow if self.slow is None else b.select(self.slow, NOUGHT, narrow)
         for slow in (False,) if self.slow is None else (False, True):
             with loop(b, b.sub(narrow, fast) if slow else fast) as one:
                 j = b.add(over, b.mul(one, I64(lanes)))
-                self.part(k, w, to, j, smaller(b, b.sub(length, j), I64(lanes)), slow)
+                self.part(beside, j, smaller(b, b.sub(length, j), I64(lanes)), slow)
 
-    def part(self, k: Any, w: Any, to: Any, j: Any, rest: Any, slow: bool = False) -> None:
-        """A tile from filter `k` and column `j` on; if `rest` is given, one vector of so many columns."""
+    def part(self, weights: Sequence[Any], j: Any, rest: Any, slow: bool = False) -> None:
+        """A tile from column `j` on; if `rest` is given, one vector of so many columns."""
         m, b, tile, kind = self.memory, self.memory.builder, self.tile, self.kind
         vectors, mask = range(tile.vectors if rest is None else 1), None if rest is None else m.first(rest)
-        numbers = [b.add(k, I64(f)) for f in range(tile.rows)]
-        known = [smaller(b, n, b.sub(self.filters, I64(1))) for n in numbers]
-        begun = [m.at(b.add(to, b.mul(j, self.size)), n, self.o_row) for n in known]
-        self.begin(known, begun, j, vectors, mask)
-        panel = b.add(self.panel, b.mul(j, self.size))
-        if self.per_filter is None:
-            heavy = [m.further(w, f * itemsize(kind)) for f in range(tile.rows)]
-        else:
-            heavy = [m.at(w, b.sub(n, k), self.per_filter) for n in known]
+        along = b.mul(j, self.size)
+        places = [[m.further(b.add(line, along), v * tile.width) for v in vectors] for line in self.lines]
+        self.begin(places, along, mask)
+        panel = b.add(self.panel, along)
         with loop(b, self.q) as i:
             at = b.add(panel, m.word(m.at(self.table, i, I64(8))))
             seen = [m.load(m.further(at, v * tile.width), kind) for v in vectors]
-            for f, w_at in enumerate(heavy):
-                weight = m.number(m.at(w_at, i, self.per_place), kind)
+            beyond = b.mul(i, self.per_place)
+            for line, w in zip(self.sums, weights, strict=True):
+                weight = m.number(b.add(w, beyond), kind)
                 for v in vectors:
                     factors = both_there(b, seen[v], weight, self.absent) if slow else (seen[v], weight)
-                    fused(b, *factors, self.sums[f][v])
-        for f, at in enumerate(begun):
-            with b.if_then(b.icmp_unsigned("<", numbers[f], self.filters)):
-                for v in vectors:
-                    value = b.load(self.sums[f][v])
-                    if self.positive:
-                        value = b.select(self.is_last, relu(Vector(b, value)).value, value)
-                    m.store(m.further(at, v * tile.width), value, kind, mask)
+                    fused(b, *factors, line[v])
+        for f in reversed(range(tile.rows)):  # the last filter after what is beyond
+            for v in vectors:
+                value = b.load(self.sums[f][v])
+                if self.positive:
+                    value = b.select(self.is_last, relu(Vector(b, value)).value, value)
+                m.store(places[f][v], value, kind, mask)
 
-    def begin(
-        self, filters: Sequence[Any], begun: Sequence[Any], j: Any, vectors: Sequence[int], mask: Any
-    ) -> None:
-        """Begin the sums with the start, later with what is there."""
+    def begin(self, places: Sequence[Sequence[Any]], along: Any, mask: Any) -> None:
+        """Begin the sums with the sum of all starts, later with what is there."""
         m, b, kind = self.memory, self.memory.builder, self.kind
 
-        def first(n: Any, v: int) -> Any:
-            if self.started == MATRIX:
-                at = m.at(b.add(self.start_at, b.mul(j, self.size)), n, self.start_row)
-                return m.load(m.further(at, v * self.tile.width), kind, mask)
-            return m.zero(kind) if self.start is None else m.number(m.at(self.start, n, self.size), kind)
+        def begun(how: str, lines: Sequence[Any], f: int, v: int) -> Any:
+            at = m.further(b.add(lines[f], along), v * self.tile.width)
+            return m.load(at, kind, mask) if how == MATRIX else m.number(lines[f], kind)
 
-        with b.if_else(self.is_first) as (then, otherwise):
-            with then:
-                for f, n in enumerate(filters):
-                    for v in vectors:
-                        b.store(first(n, v), self.sums[f][v])
-            with otherwise:
-                for f, at in enumerate(begun):
-                    for v in vectors:
-                        so_far = m.load(m.further(at, v * self.tile.width), kind, mask)
-                        b.store(so_far, self.sums[f][v])
+        def added(how: str, lines: Sequence[Any], f: int, v: int) -> Any:
+            return b.fadd(b.load(self.sums[f][v]), begun(how, lines, f, v))
+
+        def store(value: Callable[[int, int], Any]) -> None:
+            for f, line in enumerate(places):
+                for v in range(len(line)):
+                    b.store(value(f, v), self.sums[f][v])
+
+        if self.matrix:  # no branch here: of two loads LLVM would make one, and keep their places in memory
+            store(functools.partial(begun, MATRIX, self.so_far))
+        else:
+            store(lambda f, v: m.zero(kind))
+            with b.if_then(b.not_(self.is_first)):
+                store(lambda f, v: m.load(places[f][v], kind, mask))
+        for how, lines in self.begun:
+            with b.if_then(self.is_first):
+                store(functools.partial(added, how, lines))
 
 
 def window_sums(
-    builder: Any, base: Any, words: Any, step: Any, kind: str, tile: Tile, started: str, positive: bool,
-    guarded: bool, turn: bool, lying: bool = False,
+    builder: Any, base: Any, words: Any, step: Any, kind: str, tile: Tile, started: Sequence[str], positive: bool,
+    guarded: bool, turn: bool, apart: bool, far: bool = False,
 ) -> None:  # fmt: skip
-    """``o[k, j] = start + sum_q w[k, q] * window[q, j]``, or relu of it: a kernel.
+    """``o[k, j] = starts + sum_q w[k, q] * window[q, j]``, or relu of it: a kernel.
 
-    The start is 0, a number per filter, or a matrix, which may be o. With `turn` what a column sees lies side by side
-    in memory. With `lying` weights are not packed: what each filter has lies side by side.
+    A start is a number per filter, or a matrix, which may be o. With `turn` what a column sees lies side by side
+    in memory. Weights of neighbouring filters lie side by side or, if `apart`, so far apart as a word says;
+    if they are `far` away, those of the next filters are asked for early.
 
     If it is `guarded`, padding counts as absent, as it does where numbers are scattered, even where a weight is
     infinite: a slower way is taken then, in which a NaN that nobody else writes stands for the padding.
 
-    Words: those of the packer; the packed weights (`packed_weights`), the distances of their tiles and, in these, of
-    what filters see, with `lying` that of filters, the offset of o and the distance of its rows, the
+    Words: those of the packer; the weights (`packed_weights`), the distances of their tiles and, in these, of filters
+    and of what these see, the offset of o and the distance of its rows, the
     table of rows, the first and the one after the last, the table of `q`, places of a window, channels, how many at a
-    time, filters, the offset of the start if there is one, the distance of its rows if it is a matrix.
+    time, filters, the offset of each start and the distance of its rows or numbers.
     """
-    products = Products(
-        Memory(builder, base, words, tile.lanes(kind)), kind, tile, started, positive, guarded, turn, lying
-    )
+    memory = Memory(builder, base, words, tile.lanes(kind))
+    products = Products(memory, kind, tile, started, positive, guarded, turn, apart, far)
     with loop(builder, products.last_row, products.first_row) as row:
         products.row(row)
 
