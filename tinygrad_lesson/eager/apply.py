@@ -10,12 +10,12 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, PLACES, module_of
+from tinygrad_lesson.eager.given import devices
 from tinygrad_lesson.eager.recording import RECORDING
 from tinygrad_lesson.eager.tensor import (
     Pair,
     Tensor,
     as_array,
-    devices,
     lent,
     operand,
     recorded_as,

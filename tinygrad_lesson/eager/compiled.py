@@ -16,10 +16,11 @@ from tinygrad_lesson.eager.apply import Tensors
 from tinygrad_lesson.eager.captured import Captured
 from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.differential import PASSED, vjp
+from tinygrad_lesson.eager.given import devices
 from tinygrad_lesson.eager.nested import put_together, tensors_in
 from tinygrad_lesson.eager.recording import alone, replaying, tracing, uncollected, unhidden
 from tinygrad_lesson.eager.states import State, States
-from tinygrad_lesson.eager.tensor import Tensor, devices, results_of, wrap
+from tinygrad_lesson.eager.tensor import Tensor, results_of, wrap
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import GraphError
 from tinygrad_lesson.engine.graph import Edge, Label, Node, ancestors, constant

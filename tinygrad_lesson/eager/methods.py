@@ -13,8 +13,9 @@ from tinygrad_lesson.arrays import MODULES, Context, cpu, held, module_of, on_ho
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.functions import NAMES, TABLE
 from tinygrad_lesson.eager.functions.table import known, known_if_shared
+from tinygrad_lesson.eager.given import devices
 from tinygrad_lesson.eager.operators import in_place
-from tinygrad_lesson.eager.tensor import Spellings, Tensor, devices, wrap
+from tinygrad_lesson.eager.tensor import Spellings, Tensor, wrap
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.shapes import normalize_axis, size_of
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, Context, module_of, own_copy, real, taken
 from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, AS_TOLD_ON_DEVICES, ON_DEVICES, TENSORS, apply, typed
+from tinygrad_lesson.eager.given import devices
 from tinygrad_lesson.eager.hooks import hooked
 from tinygrad_lesson.eager.recording import RECORDING, UNRECORDED
-from tinygrad_lesson.eager.tensor import Pair, Tensor, devices, operand, wrap
+from tinygrad_lesson.eager.tensor import Pair, Tensor, operand, wrap
 from tinygrad_lesson.engine.backprop import backprop
 from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError

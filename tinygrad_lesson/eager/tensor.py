@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,23 +14,21 @@ from tinygrad_lesson.arrays import (
     NEEDS_SLOW_PATH,
     Context,
     held,
-    module_of,
     on_host,
     own_copy,
-    refuse_masked,
-    require_device,
 )
 from tinygrad_lesson.display import Displayed
-from tinygrad_lesson.eager.protocol import NumpyProtocol, holds_recorded
+from tinygrad_lesson.eager.given import KINDS, Lock, equal_bits, numbers_in, placed
+from tinygrad_lesson.eager.indexed import Indexed
+from tinygrad_lesson.eager.protocol import NumpyProtocol
 from tinygrad_lesson.eager.recording import CUT, RECORDING, looking
 from tinygrad_lesson.engine.dtypes import NUMBERS
-from tinygrad_lesson.engine.errors import DeviceError, DTypeError, GraphError, ShapeError
+from tinygrad_lesson.engine.errors import DTypeError, GraphError, ShapeError
 from tinygrad_lesson.engine.graph import UNNAMED, Node
 from tinygrad_lesson.engine.namespace import Arithmetic, Methods, numbers_only
 from tinygrad_lesson.engine.shapes import show
-from tinygrad_lesson.ops.index import Key, freeze
 
-ndarray, KINDS = np.ndarray, "biufc"  # kinds of element types to compute with
+ndarray = np.ndarray
 
 
 class Spellings:
@@ -40,7 +37,7 @@ class Spellings:
     __slots__ = ()
 
 
-class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type: ignore[misc]
+class Tensor(Indexed, NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type: ignore[misc]
     """An array, and if a gradient may be asked for, the node of the graph that made it.
 
     `Tensor(data, requires_grad=True)` is a leaf; `backward` on a result adds to its `grad`. It lies on `device`,
@@ -261,24 +258,6 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
 
     # Operators and methods.
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        raise DTypeError("the elements of a Tensor do not change: use where() or concat() to make another")
-
-    def __getitem__(self, key: Any) -> Any:
-        parts = key if isinstance(key, tuple) else (key,)
-        if all([p is None or p is ... or isinstance(p, slice | int | np.integer) for p in parts]) and not any(  # noqa: C419
-            [isinstance(p, bool) for p in parts]  # noqa: C419
-        ):
-            return self.F.slice(self, freeze(key))
-        plain, arrays = separated(parts, self.shape)
-        try:
-            return self.F.advanced_slice(self, *arrays, key=plain)
-        except DeviceError:  # a list, or an array of the host, goes to where this lies
-            return self[importlib.import_module("tinygrad_lesson.eager.moving").sent(self, parts)]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
-
     def __eq__(self, other: object) -> Any:
         return NotImplemented if other is None or isinstance(other, str) else self.F.equal(self, other)
 
@@ -319,87 +298,12 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
         return self.F.transpose(self)
 
 
-def separated(parts: Sequence[Any], shape: tuple[int, ...]) -> tuple[Key, list[Any]]:
-    """An index with numbers in the places of its arrays, and these; a mask becomes the places where it holds.
-
-    Errors
-        DTypeError if a part is nothing to index with; ShapeError for a mask of another shape than its axes have.
-    """
-    key: list[Any] = []
-    arrays: list[Any] = []
-    masks: list[tuple[int, tuple[int, ...]]] = []  # where in the key, and their shapes
-    for part in parts:
-        if (
-            part is None
-            or part is ...
-            or (isinstance(part, slice | int | np.integer) and not isinstance(part, bool))
-        ):
-            key += freeze(part)
-            continue
-        x = part if isinstance(part, Tensor) else operand(whole(part))
-        if x.dtype.kind not in "iub":
-            raise DTypeError(
-                f"index {part!r:.80} is no integer, slice, None, Ellipsis, array of integers or mask"
-            )
-        found: Sequence[Any] = (x,)
-        if x.dtype.kind == "b":
-            mask = held(x.detach().seen("x[mask]"))
-            if not mask.ndim:  # it takes no axis, and gives one of size 1 or 0
-                key.append(("flag", bool(mask)))
-                continue
-            masks.append((len(key), mask.shape))
-            found = module_of(mask).nonzero(mask)
-        key += [("array", len(arrays) + i) for i in range(len(found))]
-        arrays += found
-    for place, expected in masks:
-        first = axis_of(place, key, len(shape))
-        if shape[first : first + len(expected)] != expected:
-            raise ShapeError(f"a mask of shape {show(expected)} stands at axis {first} of {show(shape)}")
-    return tuple(key), arrays
-
-
-def axis_of(place: int, key: Sequence[Any], rank: int) -> int:
-    """The axis at which a part of an index stands."""
-    takes = [
-        0 if part is None or part is ... or (type(part) is tuple and part[0] == "flag") else 1 for part in key
-    ]
-    rest = rank - sum(takes) if any(part is ... for part in key[:place]) else 0
-    return sum(takes[:place]) + rest
-
-
-def whole(part: Any) -> np.ndarray:
-    """A list of places as an array; an empty one holds integers."""
-    array = np.asarray(part)
-    return array if array.size or not isinstance(part, list | tuple) else array.astype(int)
-
-
 def wrap(value: Any, node: Node | None = None, index: int = 0) -> Tensor:
     """A tensor around `value`, which is not copied; a number stays a number and adapts its type."""
     tensor = Tensor.__new__(Tensor)
     tensor.array = tensor.kept = value
     tensor.node, tensor.index, tensor.grad = node, index, None
     return tensor
-
-
-class Lock:
-    """Nobody writes to an array while this lives: a copy of a large one would cost more than most operations."""
-
-    counts: ClassVar[dict[int, int]] = {}  # of locks, by id of the array
-
-    def __init__(self, array: np.ndarray) -> None:
-        count = self.counts.get(id(array), 0)
-        self.array = array if array.flags.writeable or count else None
-        if self.array is not None:
-            self.counts[id(array)] = count + 1
-            array.setflags(write=False)
-
-    def __del__(self) -> None:
-        if self.array is not None:
-            count = self.counts.pop(id(self.array)) - 1
-            if count:
-                self.counts[id(self.array)] = count
-            else:
-                self.array.setflags(write=True)
 
 
 def lent(value: np.ndarray) -> Tensor:
@@ -436,52 +340,6 @@ def operand(x: Any) -> Tensor:
         return wrap(x.item())
     array = numbers_in(x, None, copy=None)
     return wrap(array) if isinstance(x, list | tuple) else lent(array)
-
-
-def numbers_in(data: Any, dtype: Any, copy: bool | None = True) -> np.ndarray:
-    """`data` as an array.
-
-    Errors
-        DTypeError if it holds other things than numbers; ShapeError if its rows differ in length.
-    """
-    if isinstance(data, Tensor):
-        data = data.array
-    if isinstance(data, list | tuple) and any(map(holds_recorded, data)):
-        raise DTypeError("a list of recorded tensors is no array; stack(list) keeps their gradients")
-    if data.__class__ is not np.ndarray:
-        if hasattr(data, "__cuda_array_interface__") and devices().is_cupys(data):
-            return module_of(data).array(data, dtype=dtype, copy=bool(copy))  # type: ignore[no-any-return]
-        refuse_masked(data, "the data of a tensor")
-    try:
-        array = np.array(data, dtype=dtype, copy=copy)
-    except ValueError as error:
-        kind = ShapeError if "inhomogeneous" in str(error) else DTypeError
-        raise kind(f"{data!r:.200} is no array of numbers: {error}") from None
-    if array.dtype.kind not in KINDS:
-        raise DTypeError(f"{data!r:.200} is neither a Tensor nor an array nor a number")
-    return array
-
-
-def devices() -> Any:
-    """What knows of other devices than the processor, imported when the first is asked for."""
-    return importlib.import_module("tinygrad_lesson.devices")
-
-
-def placed(array: Any, device: Context | None = None) -> Any:
-    """An array of a new tensor where it is to lie: a NumPy array where arrays are made now, if nothing is said."""
-    if device is None and array.__class__ in MODULES:
-        return array
-    if device is not None:
-        require_device(device)
-    return devices().moved(array, device or devices().here())
-
-
-def equal_bits(a: Any, b: Any) -> bool:
-    """Whether two arrays lie alike and are the same to the last bit."""
-    if b is None or (a.dtype, a.shape, a.strides) != (b.dtype, b.shape, b.strides):
-        return False
-    word = np.uint64 if a.nbytes % 8 == 0 else np.uint8
-    return bool(np.array_equal(a.ravel("K").view(word), b.ravel("K").view(word)))
 
 
 class Pair(Node):

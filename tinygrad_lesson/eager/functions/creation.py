@@ -10,7 +10,8 @@ import numpy as np
 from tinygrad_lesson.arrays import MODULES, Context, at
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.functions.table import known, made, tensor
-from tinygrad_lesson.eager.tensor import Tensor, devices, numbers_in
+from tinygrad_lesson.eager.given import devices, numbers_in
+from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import AttributeValueError
 
 Shape = int | Sequence[int]

@@ -10,7 +10,8 @@ import numpy as np
 
 from tinygrad_lesson.arrays import MODULES, NEEDS_SLOW_PATH, is_array, refuse_device
 from tinygrad_lesson.eager.apply import TENSORS as F
-from tinygrad_lesson.eager.tensor import Tensor, of_array, operand, placed, wrap
+from tinygrad_lesson.eager.given import placed
+from tinygrad_lesson.eager.tensor import Tensor, of_array, operand, wrap
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
