@@ -100,8 +100,8 @@ def test_many_steps_in_one_call_are_the_steps_one_by_one(name, optimizer, settin
         updaters[0].weight, updaters[1].weight, rtol=1e-3 * tolerance, atol=1e-5 * tolerance
     )
     np.testing.assert_allclose(
-        np.array(monitors[0].batches),
-        np.array(monitors[1].batches),
+        np.concatenate(monitors[0].batches),
+        np.concatenate(monitors[1].batches),
         rtol=1e-3 * tolerance,
         atol=1e-8 * tolerance,
     )

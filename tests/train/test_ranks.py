@@ -250,7 +250,7 @@ def test_three_ranks_see_the_magnitudes_that_one_sees():
         world.rank = rank
         monitor = SharedMonitor(world, gradients, segments)
         monitor.batch()
-        found += monitor.batches[0]
+        found += monitor.batches[0][0]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 

@@ -103,12 +103,12 @@ class LARS(Optimizer):
     eps: float = 0.0
     momentum_correction: bool = True
     by_name = True
-    rates: ClassVar[dict[int, float]]  # of this step and the last, of each optimizer its own
+    past: ClassVar[dict[int, float]]  # rates of this step and the last, of each optimizer its own
 
     def __post_init__(self, sym: Any, *more: Any) -> None:
         """Refuse settings out of their range."""
         super().__post_init__(sym, *more)
-        self.__dict__["rates"] = {}
+        self.__dict__["past"] = {}
 
     def moments(self) -> int:
         """One, if there is momentum."""
@@ -117,17 +117,17 @@ class LARS(Optimizer):
     def rate(self, num_update: int) -> float:
         """That of the schedule; it is remembered until the next step."""
         rate = super().rate(num_update)
-        for old in [n for n in self.rates if n < num_update - 1]:
-            del self.rates[old]
-        self.rates[num_update] = rate
+        for old in [n for n in self.past if n < num_update - 1]:
+            del self.past[old]
+        self.past[num_update] = rate
         return rate
 
     def numbers(self, num_update: int) -> tuple[float, ...]:
         """The momentum of this step."""
-        last = self.rates.get(num_update - 1)
+        last = self.past.get(num_update - 1)
         if not self.momentum_correction or not last:
             return (self.momentum,)
-        return (self.momentum * (self.rates.get(num_update, last) / last),)
+        return (self.momentum * (self.past.get(num_update, last) / last),)
 
     def rule(self, F: Any, given: Given, *moments: Any) -> Any:
         """As the class tells."""

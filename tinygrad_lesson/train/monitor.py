@@ -28,7 +28,7 @@ class GradientMonitor:
         self.sizes = np.array([part.stop - part.start for part in segments.values()], float)
         self.wanted = np.array([i for i, name in enumerate(segments) if only in name], np.intp)
         self.names = [name for name in segments if only in name]
-        self.batches: list[Any] = []  # of the present epoch, one number per weight
+        self.batches: list[Any] = []  # of the present epoch, (batches, weights) each
         self.per_batch: list[np.ndarray] = []  # of past epochs (batches, weights)
         self.epochs: list[np.ndarray] = []
 
@@ -46,7 +46,7 @@ class GradientMonitor:
             starts, sizes, wanted = self.there
             np.abs(self.gradients, self.scratch)
             sums = np.add.reduceat(self.scratch, starts, dtype=float)
-            self.batches.append((sums / sizes)[wanted])
+            self.batches.append((sums / sizes)[wanted][None])
 
     @property
     def watched(self) -> np.ndarray:
@@ -55,15 +55,15 @@ class GradientMonitor:
 
     def add_batches(self, magnitudes: np.ndarray) -> None:
         """Take what a runner has noted: a row per batch."""
-        self.batches.extend(magnitudes.astype(float))
+        self.batches.append(magnitudes.astype(float))
 
     def epoch(self, count: int = 1) -> None:
         """End one epoch, or `count` of equal length: the mean over the batches of each."""
         if self.batches:
-            batches = on_host(module_of(self.batches[0]).stack(self.batches))
-            for part in np.split(batches, count):
-                self.per_batch.append(part)
-                self.epochs.append(part.mean(axis=0))
+            batches = on_host(module_of(self.batches[0]).concatenate(self.batches))
+            parts = batches.reshape(count, len(batches) // count, batches.shape[1])
+            self.per_batch.extend(parts)
+            self.epochs.extend(parts.mean(axis=1))
             self.batches = []
 
     @property

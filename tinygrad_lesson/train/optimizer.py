@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -207,7 +207,7 @@ class FlatUpdater:
         self.num_update += steps if update else 0
         return update
 
-    def _fused(self, numbers: Iterable[int]) -> FusedUpdate | None:
+    def _fused(self, numbers: Sequence[int]) -> FusedUpdate | None:
         """The steps with these numbers as data; None where the optimizer does more than the plain rule."""
         optimizer = self.optimizer
         if type(optimizer) not in PATTERNS or not optimizer.is_plain or self._lr_mult is not None:
@@ -217,7 +217,7 @@ class FlatUpdater:
         if self.weight.dtype not in (np.float32, np.float64) or not self.weight.flags.c_contiguous:
             return None
         kind, constants = PATTERNS[type(optimizer)]
-        rates = tuple(optimizer.rate(number) * self._lr for number in numbers)
+        rates = tuple([rate * self._lr for rate in optimizer.rates(numbers)])
         weight, grad, *moments = self._parts(self.weight, self.grad, *self.state.moments)
         moments = moments or [np.zeros_like(weight)]
         return FusedUpdate(kind, weight, grad, tuple(moments), constants(optimizer, weight.dtype.type), rates)

@@ -107,7 +107,8 @@ class SharedMonitor(GradientMonitor):
             for other in others:
                 np.add(mine, other[x], out=mine)
             sums.append(float(np.abs(mine, out=sizes).dot(self.ones[: sizes.size])))
-        self.batches.append((np.bincount(self.places, sums, len(self.sizes)) / self.sizes)[self.wanted])
+        means = np.bincount(self.places, sums, len(self.sizes)) / self.sizes
+        self.batches.append(means[self.wanted][None])
 
 
 class Ranks:
@@ -227,11 +228,9 @@ class Ranks:
 
     def losses(self, losses: Sequence[float], monitor: GradientMonitor) -> list[float]:
         """The losses of whole batches, from those of this rank's rows; the monitor gets the sums of all ranks too."""
-        both = np.hstack(
-            [np.array(losses)[:, None] * self.share, np.array(monitor.batches).reshape(len(losses), -1)]
-        )
+        both = np.hstack([np.array(losses)[:, None] * self.share, np.concatenate(monitor.batches)])
         self.world.sum(both)
-        monitor.batches[:] = list(both[:, 1:])
+        monitor.batches[:] = [both[:, 1:]]
         found: list[float] = both[:, 0].tolist()
         return found
 

@@ -396,16 +396,23 @@ class Optimizer:
 
     def rate(self, num_update: int) -> float:
         """The rate that the rule is given in this step, before multipliers; the first step is number 1."""
+        return self.scheduled((num_update,))[0]
+
+    def rates(self, numbers: Sequence[int]) -> list[float]:
+        """`rate` for each of several steps."""
+        return [self.rate(number) for number in numbers]
+
+    def scheduled(self, numbers: Sequence[int]) -> list[float]:
+        """What was given as the rate, or what the schedule says, for each of several steps."""
         if self.lr_scheduler is None:
-            # As `learning_rate`, which is slower: this is asked for each step.
-            given: float = self.__dict__["_rate"]
-            return given
-        rate = self.lr_scheduler(num_update)
-        if not is_real(rate) or not math.isfinite(rate):
-            raise OptimizerError(
-                f"{self._name}: lr_scheduler gives {rate!r:.80} for update {num_update}, expected a finite number"
-            )
-        return rate
+            return [vars(self)["_rate"]] * len(numbers)
+        found = [self.lr_scheduler(number) for number in numbers]
+        for number, rate in zip(numbers, found, strict=True):
+            if not is_real(rate) or not math.isfinite(rate):
+                raise OptimizerError(
+                    f"{self._name}: lr_scheduler gives {rate!r:.80} for update {number}, expected a finite number"
+                )
+        return found
 
     @property
     def _name(self) -> str:
@@ -460,8 +467,13 @@ class Adam(Optimizer):
 
     def rate(self, num_update: int) -> float:
         """The rate with the corrections of both means."""
-        correction = math.sqrt(1 - self.beta2**num_update) / (1 - self.beta1**num_update)
-        return super().rate(num_update) * correction
+        return self.rates((num_update,))[0]
+
+    def rates(self, numbers: Sequence[int]) -> list[float]:
+        """Those of several steps, which in one go take less than half of the time."""
+        root, beta1, beta2 = math.sqrt, self.beta1, self.beta2
+        given = zip(numbers, self.scheduled(numbers), strict=True)
+        return [rate * (root(1 - beta2**t) / (1 - beta1**t)) for t, rate in given]
 
     def moments(self) -> int:
         """The two means."""
