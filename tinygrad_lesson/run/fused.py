@@ -14,13 +14,13 @@ import numpy as np
 
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, traced
+from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, Trace, traced
 from tinygrad_lesson.run.elements import LINE, elementwise
-from tinygrad_lesson.run.lower import KERNELS, as_numpy_does, common_kind, elementwise_inputs
+from tinygrad_lesson.run.lower import KERNELS, as_numpy_does, common_kind, elementwise_inputs, is_choice
 from tinygrad_lesson.run.operands import FLOATS, WORD, Memory, Operand, Row, noted
 from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import vector
-from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS
+from tinygrad_lesson.run.tape.expressions import EXPRESSIONS, converted
 from tinygrad_lesson.run.tape.machine import address_of_text, text_of
 from tinygrad_lesson.run.tape.reductions import Total
 from tinygrad_lesson.run.tape.vector import I64, IN_MEMORY, Vector, itemsize, lanes_of, loop, smaller
@@ -60,37 +60,52 @@ def vector_code(step: Step, kind: str, kinds: Sequence[str] = ()) -> Callable[..
     kinds, lanes = kinds or [kind] * (len(step.sources) + 1), lanes_of(kind)
     *sources, target = [Spec((lanes,), np.dtype(each), (itemsize(each),)) for each in kinds]
     made = traced(step.op, tuple(sources), (target,))
-    kinds = [spec.dtype.name for spec in made.values]
-    for call in made.calls:
-        if not is_vector_code(call, kinds) or made.values[call.out].shape != target.shape:
-            raise NotTraceableError(f"np.{call.name} has no vector code")
-    return functools.partial(carried_out, made.calls, made.results[0])
+    calls = [expression(call, made, target.shape) for call in made.calls]
+    return functools.partial(carried_out, calls, made.results[0])
 
 
-def is_vector_code(call: Call, kinds: Sequence[str]) -> bool:
-    """Whether a call computes element by element what there is an expression for, without a change of type."""
-    inputs = elementwise_inputs(call, call.inputs)
-    if call.view or inputs is None or KERNELS.get(call.name) not in EXPRESSIONS:
-        return False
-    name, inputs = as_numpy_does(KERNELS[call.name], inputs)
-    target = kinds[call.out]
-    told = [kinds[x.number] if isinstance(x, Ref) else x for x in inputs]
-    if name == "where":
-        told = told[1:] if told[0] == "bool" else [None]
-    common = common_kind(name, told, target)
-    same = all(x == common for x in told if type(x) is str)
-    return common is not None and same and target == ("bool" if name in ANSWERS else common)
+class Expression(NamedTuple):
+    """A call as an expression: of operands that become `inside` first, with a result that becomes `kind`."""
+
+    name: str
+    inputs: Sequence[Any]
+    inside: str
+    kind: str
+    out: int
 
 
-def carried_out(calls: Sequence[Call], result: int, *sources: Vector) -> Vector:
+def expression(call: Call, made: Trace, shape: tuple[int, ...]) -> Expression:
+    """A call of a trace that treats each element alike, as code for vectors.
+
+    Errors
+        NotTraceableError naming it, where there is none.
+    """
+    inputs, target = elementwise_inputs(call, call.inputs), made.values[call.out]
+    if not call.view and inputs is not None and call.name in KERNELS and target.shape == shape:
+        name, inputs = as_numpy_does(KERNELS[call.name], inputs)
+        kinds = [made.values[x.number].dtype.name if isinstance(x, Ref) else x for x in inputs]
+        kind, choice = target.dtype.name, kinds[:1] if is_choice(name, 0) else ["bool"]
+        inside = common_kind(name, kinds, kind, dict(call.named).get("dtype"))
+        if choice == ["bool"] and {inside, kind} <= {*FLOATS, "bool"}:
+            return Expression(name, inputs, inside, kind, call.out)  # type: ignore[arg-type]
+    raise NotTraceableError(f"np.{call.name} has no vector code")
+
+
+def carried_out(calls: Sequence[Expression], result: int, *sources: Vector) -> Vector:
     """The result of calls, each an expression."""
     values = dict(enumerate(sources))
-    for call in calls:
-        name, inputs = as_numpy_does(KERNELS[call.name], elementwise_inputs(call, call.inputs) or ())
+    for name, inputs, inside, kind, out in calls:
         found = [values[x.number] if isinstance(x, Ref) else x for x in inputs]
-        like = next(x for x in found[::-1] if isinstance(x, Vector))
-        vectors = [x if isinstance(x, Vector) else like.like(like.lift(x)) for x in found]
-        values[call.out] = EXPRESSIONS[name](*vectors)
+        like = converted(next(x for x in found if isinstance(x, Vector)), inside)
+        vectors = [
+            x
+            if is_choice(name, i)
+            else converted(x, inside)
+            if isinstance(x, Vector)
+            else like.like(like.lift(x))
+            for i, x in enumerate(found)
+        ]
+        values[out] = converted(EXPRESSIONS[name](*vectors), kind)
     return values[result]
 
 

@@ -216,21 +216,6 @@ def padded(memory: Memory, call: Call, operands: Sequence[Any], target: Operand)
     return rows + (elementwise("positive")(memory, call, [x], inner) or [])
 
 
-def clipped(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
-    """What is between two others, of which one may be None."""
-    x, *bounds = operands
-    if call.named or len(bounds) != 2:
-        return None
-    rows: list[Row] = []
-    for name, bound in zip(("maximum", "minimum"), bounds, strict=True):
-        if bound is not None:
-            more = of_elements(memory, name, [x, bound], target)
-            if more is None:
-                return None
-            x, rows = target, [*rows, *more]
-    return rows or None
-
-
 def by_element(name: str) -> Encoder:
     """The encoder of an elementwise function."""
 
@@ -256,28 +241,44 @@ def of_elements(
 ) -> list[Row] | None:
     """Instructions for arrays and numbers: converted to the type that NumPy computes in, then the function."""
     name, inputs = as_numpy_does(name, inputs)
-    fixed = 1 if name == "where" else 0  # the answers keep their type
-    types = [x.kind if isinstance(x, Operand) else x for x in inputs[fixed:]]
-    if inside is not None and name != "positive":
-        types = [np.dtype(inside).name]
-    common = common_kind(name, types, target.kind)
+    types = [x.kind if isinstance(x, Operand) else x for x in inputs]
+    common = common_kind(name, types, target.kind, inside)
     if common is None:
         return None
     sources = [
-        x if isinstance(x, Operand) else memory.number(x, common if i >= fixed else "bool")
+        x if isinstance(x, Operand) else memory.number(x, "bool" if is_choice(name, i) else common)
         for i, x in enumerate(inputs)
     ]
     return elementwise(name, common)(memory, None, sources, target)
 
 
 def as_numpy_does(name: str, inputs: Sequence[Any]) -> tuple[str, Sequence[Any]]:
-    """Powers by 2 and by 0.5 as NumPy computes them: as a square and as a root, of -0 and minus infinity too."""
+    """Powers by 2 and by 0.5 as NumPy computes them: as a square and as a root, of -0 and minus infinity too.
+
+    A bound that is None is no bound.
+    """
     known = {2: "square", 0.5: "sqrt"} if name == "power" and type(inputs[1]) in (int, float) else {}
-    return (known[inputs[1]], inputs[:1]) if known and inputs[1] in known else (name, inputs)
+    if known and inputs[1] in known:
+        return known[inputs[1]], inputs[:1]
+    if name == "clip" and len(inputs) == 3 and None in inputs[1:]:
+        x, low, high = inputs
+        return ("minimum", (x, high)) if low is None else ("maximum", (x, low))
+    return name, inputs
 
 
-def common_kind(name: str, inputs: Sequence[Any], target: str) -> str | None:
-    """The element type that NumPy computes in; None where no kernel does. Numbers adapt to the types of arrays."""
+def is_choice(name: str, i: int) -> bool:
+    """Whether operand `i` is the answers that choose, which keep their type."""
+    return name == "where" and i == 0
+
+
+def common_kind(name: str, inputs: Sequence[Any], target: str, inside: Any = None) -> str | None:
+    """The element type that NumPy computes in; None where no kernel does. Numbers adapt to the types of arrays.
+
+    `inputs` are types and numbers, `inside` is the type that the call asks for.
+    """
+    inputs = [x for i, x in enumerate(inputs) if not is_choice(name, i)]
+    if inside is not None and name != "positive":
+        inputs = [np.dtype(inside).name]
     if not all(isinstance(x, str | bool | int | float | np.generic) for x in inputs):
         return None
     common = np.result_type(*[np.dtype(x) if type(x) is str else x for x in inputs]).name
@@ -291,7 +292,7 @@ def common_kind(name: str, inputs: Sequence[Any], target: str) -> str | None:
 
 # Functions that have another name where they are emitted.
 KERNELS = {"copyto": "positive", "copy": "positive"} | {
-    name: name for name in EXPRESSIONS if name not in ("relu", "rsqrt", "sigmoid", "pass_sign", "clip")
+    name: name for name in EXPRESSIONS if name not in ("relu", "rsqrt", "sigmoid", "pass_sign")
 }
 # One row per function. An encoder takes the memory, the call, its operands as they stand in the call, the target; it
 # gives instructions, or None for what they cannot do.
@@ -299,7 +300,7 @@ CALLS: dict[str, Encoder] = {name: by_element(kernel) for name, kernel in KERNEL
     f"{name}.reduce": reduction(name) for name in reductions.FOLDS
 } | {
     "matmul": matmul, "dot": matmul, "full": full, "zeros": full, "ones": full, "zeros_like": full, "ones_like": full,
-    "full_like": full, "clip": clipped, "concatenate": pieces, "stack": pieces, "pad": padded, "[]": moved,
+    "full_like": full, "concatenate": pieces, "stack": pieces, "pad": padded, "[]": moved,
     "reshape": moved, "repeat": moved, "tile": moved, "roll": moved, "ravel": moved,
     "take": moved,
 }  # fmt: skip

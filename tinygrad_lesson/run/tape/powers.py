@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygrad_lesson.run.tape import functions
 from tinygrad_lesson.run.tape.functions import exp, expm1, log, log1p
-from tinygrad_lesson.run.tape.vector import FLOATS, I64, Vector, contracted, where
+from tinygrad_lesson.run.tape.vector import FLOATS, I1, I64, Vector, contracted, declared, slot, suffix, where
 
 OF_TEN, OF_TEN_LOW = 0.4342944819032518, 1.098319650216765e-17  # 1 / log(10) in two parts
 LN2_LOW = 2.319046813846299558e-17  # what log(2) has beyond double precision
@@ -236,8 +236,23 @@ def hypot(a: Vector, b: Vector) -> Any:
 
 
 def fmod(a: Vector, b: Vector) -> Any:
-    """What is left of a division, with the sign of `a`."""
-    return a.like(a.builder.frem(a.value, b.value))
+    """What is left of a division, with the sign of `a`.
+
+    The quotient, rounded to nearest, is at most one too large, so that one product, taken from `a` without rounding,
+    leaves all digits. Only where it has more digits than the type the division is done digit by digit.
+    """
+    builder, digits = a.builder, 23 if a.kind == FLOATS[0] else 52
+    size, by = a.called("fabs"), b.called("fabs")
+    quotient = (size / by).called("trunc")
+    left = (-quotient).called("fma", by, size)
+    left = where(by == math.inf, size, where(left < 0.0, left + by, left)).called("copysign", a)
+    far = ~(quotient < 2.0**digits)
+    place = slot(builder, left.value.type)
+    builder.store(left.value, place)
+    some = declared(builder, f"llvm.vector.reduce.or.{suffix(far.value.type)}", I1, [far.value.type])
+    with builder.if_then(builder.call(some, [far.value])):
+        builder.store(where(far, a.like(builder.frem(a.value, b.value)), left).value, place)
+    return a.like(builder.load(place))
 
 
 def remainder(a: Vector, b: Vector) -> Any:
