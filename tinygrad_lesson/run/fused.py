@@ -15,9 +15,10 @@ import numpy as np
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, Trace, traced
-from tinygrad_lesson.run.elements import LINE, elementwise
+from tinygrad_lesson.run.elements import LINE, Loops, elementwise
 from tinygrad_lesson.run.lower import KERNELS, as_numpy_does, common_kind, elementwise_inputs, is_choice
 from tinygrad_lesson.run.operands import FLOATS, WORD, Memory, Operand, Row, noted
+from tinygrad_lesson.run.pieces import Pieces
 from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import vector
 from tinygrad_lesson.run.tape.expressions import EXPRESSIONS, converted
@@ -114,17 +115,24 @@ class Loop:
 
     `moving` are the values that lie in arrays, `single` those that are one number, sums among them. The code is called
     with the base of all offsets and with a row of words: the number of elements, and the offset of each value in
-    `places`.
+    `places`. If it goes by `rows`, first their number, then that of the elements of each, then how far the rows of each
+    array are apart.
     """
 
     def __init__(
-        self, steps: Sequence[Step], moving: Sequence[int], single: Sequence[int], kind: str
+        self,
+        steps: Sequence[Step],
+        moving: Sequence[int],
+        single: Sequence[int],
+        kind: str,
+        rows: bool = False,
     ) -> None:
         given, made = given_and_made(steps)
         self.places, self.kind = [*moving, *single], kind
 
         def emit(builder: Any, base: Any, words: Any, step: Any) -> None:
-            body = Body(vector.Memory(builder, base, words, lanes_of(kind)), steps, self.places, kind)
+            memory = vector.Memory(builder, base, words, lanes_of(kind))
+            body = Body(memory, steps, self.places, kind, moving if rows else ())
             body.read = [v for v in moving if v in given]
             body.stored = [v for v in moving if v in made]
             body.numbers = {v: body.memory.number(body.offsets[v], kind) for v in single if v in given}
@@ -145,6 +153,13 @@ class Joined(NamedTuple):
     single: dict[int, Operand]
     kind: str
     size: int
+    by_rows: Loops | None = None  # where the elements of an array are not all in one row
+    around: tuple[Pieces, ...] = ()  # steps before and after that it makes needless
+
+    @property
+    def covered(self) -> list[Step]:
+        """All steps that need nothing else."""
+        return [*self.steps, *[x.step for x in self.around]]
 
     def form(self) -> tuple[Any, ...]:
         """What loops have in common that share their code: the steps, with values numbered as they come."""
@@ -155,20 +170,25 @@ class Joined(NamedTuple):
             return tuple([number[v] for v in some])
 
         steps = tuple([Step(step.op, known(step.sources), known(step.targets)) for step in self.steps])
-        return steps, known(self.moving), known(self.single), self.kind
+        return steps, known(self.moving), known(self.single), self.kind, self.by_rows is not None
 
     def rows(self, memory: Memory) -> list[Row]:
         """The instruction, or parts for threads. Sums are of parts that the size alone settles, added up in order."""
         loop, summed = compiled(*self.form()), [s.targets[0] for s in self.steps if type(s.op) is Sum]
         fixed = min(max(self.size // LEAST, 1), MOST_PARTS)
-        parts = parted(self.size, LINE, fixed) if summed else shares(self.size, LINE, self.size, LEAST)
+        count, least, length, apart = self.size, LINE, list[int](), [x.itemsize for x in self.moving.values()]
+        if self.by_rows is not None:
+            ((count, columns), (apart, _)), least = self.by_rows, 1
+            length = [columns, *apart]
+        parts = parted(count, least, fixed) if summed else shares(count, least, self.size, LEAST)
         summed = summed if len(parts) > 1 else []
         sums = {v: [memory.temporary(1, kind=self.kind) for _ in parts] for v in summed}
         rows: list[Row] = []
         for i, (first, last) in enumerate(parts):
-            arrays = [(x.offset + first * x.itemsize) % WORD for x in self.moving.values()]
+            begun = zip(self.moving.values(), apart, strict=True)
+            arrays = [(x.offset + first * by) % WORD for x, by in begun]
             numbers = [sums[v][i].offset if v in sums else x.offset for v, x in self.single.items()]
-            rows.append([loop.address, last - first, *arrays, *numbers])
+            rows.append([loop.address, last - first, *length, *arrays, *numbers])
         rows = noted(side_by_side(memory, rows), [*self.moving.values(), *self.single.values()])
         for v, places in sums.items():
             target = self.single[v]
@@ -188,26 +208,46 @@ def given_and_made(steps: Sequence[Step]) -> tuple[set[int], set[int]]:
 
 
 class Body:
-    """Emits the code of a loop; its words hold the number of elements, then the offsets of `places`."""
+    """Emits the code of a loop; see `Loop`. The arrays `in_rows` lie in rows."""
 
     def __init__(
-        self, memory: vector.Memory, steps: Sequence[Step], places: Sequence[int], kind: str
-    ) -> None:
+        self, memory: vector.Memory, steps: Sequence[Step], places: Sequence[int], kind: str,
+        in_rows: Sequence[int],
+    ) -> None:  # fmt: skip
         self.builder, self.memory, self.steps, self.kind = memory.builder, memory, steps, kind
-        self.size, *offsets = memory.take(1 + len(places))
-        self.offsets = dict(zip(places, offsets, strict=True))
+        self.rows = memory.take(1)[0] if in_rows else None
+        self.size, *strides = memory.take(1 + len(in_rows))
+        self.strides = dict(zip(in_rows, strides, strict=True))
+        self.offsets = dict(zip(places, memory.take(len(places)), strict=True))
         self.read: list[int] = []
         self.stored: list[int] = []
         self.numbers: dict[int, Any] = {}
         self.totals = {step.targets[0]: Total(memory, kind) for step in steps if type(step.op) is Sum}
 
     def emit(self) -> None:
-        """The loop by pairs of vectors, then what is left, then the sums."""
+        """All rows, or the only one; then the sums."""
+        b, begun = self.builder, self.offsets
+        if self.rows is None:
+            self.row()
+        else:
+            with loop(b, self.rows) as row:
+                self.offsets = begun | {
+                    v: self.memory.at(begun[v], row, by) for v, by in self.strides.items()
+                }
+                self.row()
+        for v, total in self.totals.items():
+            b.store(total.sum(), self.memory.pointer(begun[v], IN_MEMORY[self.kind]), align=1)
+
+    def row(self) -> None:
+        """A row by pairs of vectors, then what is left."""
         b, memory, lanes = self.builder, self.memory, self.memory.lanes
         pairs = b.udiv(self.size, I64(2 * lanes))
-        with loop(b, b.udiv(b.add(pairs, I64(CHUNK - 1)), I64(CHUNK))) as chunk:
-            first = b.mul(chunk, I64(CHUNK))
-            with loop(b, smaller(b, b.sub(pairs, first), I64(CHUNK))) as part:
+        chunk, chunks = pairs, I64(1)
+        if self.totals:
+            chunk, chunks = I64(CHUNK), b.udiv(b.add(pairs, I64(CHUNK - 1)), I64(CHUNK))
+        with loop(b, chunks) as number:
+            first = b.mul(number, chunk)
+            with loop(b, smaller(b, b.sub(pairs, first), chunk)) as part:
                 at = b.mul(b.add(first, part), I64(2 * lanes))
                 self.vectors([at, b.add(at, I64(lanes))], None)
             self.collect()
@@ -216,8 +256,6 @@ class Body:
             at = b.add(done, b.mul(rest, I64(lanes)))
             self.vectors([at], memory.first(b.sub(self.size, at)))
         self.collect()
-        for v, total in self.totals.items():
-            b.store(total.sum(), memory.pointer(self.offsets[v], IN_MEMORY[self.kind]), align=1)
 
     def vectors(self, places: Sequence[Any], mask: Any) -> None:
         """So many elements from each place on, or those that the mask lets through.

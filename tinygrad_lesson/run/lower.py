@@ -152,21 +152,28 @@ def full(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -
 
 def pieces(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
     """Arrays one after the other, or side by side along a new axis: a copy for each."""
-    rows: list[Row] = []
+    found = placed(call, operands, target)
+    if found is None:
+        return None
+    rows = [elementwise("positive")(memory, call, [x], part) or [] for x, part in found if x.size]
+    return list(itertools.chain(*rows))
+
+
+def placed(call: Call, operands: Sequence[Any], target: Operand) -> list[tuple[Operand, Operand]] | None:
+    """Each of the arrays that a call puts beside each other, and the part of the target that it becomes."""
     (sources,), named = operands[:1], dict(call.named)
     axis = call.inputs[1] if len(operands) > 1 else named.get("axis", 0)
     if axis is None or named.keys() - {"axis"} or not all(isinstance(x, Operand) for x in sources):
         return None
-    start, axis = 0, axis % len(target.shape)
+    found, start, axis = list[tuple[Operand, Operand]](), 0, axis % len(target.shape)
     for x in sources:
         if call.name == "stack":
             shape, strides = ((*v[:axis], n, *v[axis:]) for v, n in ((x.shape, 1), (x.strides, 0)))
             x = x._replace(shape=shape, strides=strides)
         part = target._replace(offset=(target.offset + start * target.strides[axis]) % WORD, shape=x.shape)
-        if x.size:
-            rows += elementwise("positive")(memory, call, [x], part) or []
+        found.append((x, part))
         start += x.shape[axis]
-    return rows
+    return found
 
 
 def moved(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:

@@ -14,8 +14,10 @@ from typing import Any
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import NotTraceableError
+from tinygrad_lesson.run.elements import loops_over
 from tinygrad_lesson.run.fused import MOST, Joined, given_and_made, vector_code
 from tinygrad_lesson.run.operands import FLOATS, Operand, apart, contiguous
+from tinygrad_lesson.run.pieces import Pieces, aside, pieces
 
 OFTEN = 8  # runs that are alike
 FEWEST = 3  # steps of a run
@@ -24,15 +26,20 @@ LEAST = 512  # elements; a loop over fewer is all beginning and end
 
 def recurring(runner: Any, steps: Sequence[Step]) -> list[Joined]:
     """The runs among `steps` of which there are many."""
-    groups = itertools.groupby(steps, functools.partial(treats_alike, runner))
-    runs = [
-        made(runner, some)
-        for alike, some in ((a, list(g)) for a, g in groups)
-        if alike and len(some) >= FEWEST
-    ]
+    ends = [0]
+    runs = []
+    for alike, group in itertools.groupby(steps, functools.partial(treats_alike, runner)):
+        ends.append(ends[-1] + len(list(group)))
+        if alike and ends[-1] - ends[-2] >= FEWEST:
+            runs.append(joined(runner, steps, *ends[-2:]))
     found = [(run, run.form()) for run in runs if run is not None]
     often = Counter([form for _, form in found])
-    return [run for run, form in found if often[form] >= OFTEN]
+    found = [(run, form) for run, form in found if often[form] >= OFTEN]
+    for run, _ in found:
+        for x in run.around:
+            if x.moved:
+                runner.set_aside(*x.step.sources)
+    return [run for run, _ in found]
 
 
 def treats_alike(runner: Any, step: Step) -> tuple[Any, ...] | None:
@@ -65,8 +72,22 @@ def operands_of(runner: Any, step: Step) -> list[Any]:
     return [*given, target]
 
 
-def made(runner: Any, steps: list[Step]) -> Joined | None:
-    """These steps as one loop; None where one stores what another has yet to read elsewhere."""
+def joined(runner: Any, steps: Sequence[Step], first: int, end: int) -> Joined | None:
+    """These steps as one loop, that before and after too where these only take apart and put together."""
+    before = pieces(runner, steps[first - 1]) if first else None
+    after = pieces(runner, steps[end]) if end < len(steps) else None
+    if before is not None and first > 1:
+        before = aside(runner, steps[first - 2], before)
+    around = [x for x in (before, after) if x is not None and len(x.parts) > 1]
+    for some in (around, around[:1], around[1:]) if around else ():
+        run = made(runner, steps[first:end], some)
+        if run is not None:
+            return run
+    return made(runner, steps[first:end])
+
+
+def made(runner: Any, steps: Sequence[Step], around: Sequence[Pieces] = ()) -> Joined | None:
+    """These steps as one loop, with those `around`; None where one stores what another has yet to read elsewhere."""
     if len(steps) > MOST:
         return None
     found: dict[int, Operand] = {}
@@ -76,10 +97,27 @@ def made(runner: Any, steps: list[Step]) -> Joined | None:
     inside = Counter(v for step in steps for v in step.sources)
     bound = {v for v in new if runner.plan.buffers[v].output or runner.plan.buffers[v].argument}
     stored = {v for v in new if v in bound or runner.readers[v] > inside[v]}
+    wholes = dict[int, Operand]()
+    for step, whole, parts, _ in around:
+        inside.update(v for v in step.sources if v in parts)
+        if not all(v in found and v not in bound and runner.readers[v] == inside[v] for v in parts):
+            return None
+        found |= parts
+        wholes |= dict.fromkeys(parts, whole)
     moving = {v: x for v, x in found.items() if v in stored or (v in given and x.size > 1)}
     for v, (w, x) in itertools.product(stored, moving.items()):
-        if v != w and (w in new or found[v].offset != x.offset) and not apart(found[v], x):
+        beside = v in wholes and w in new and wholes[v] == wholes.get(w)
+        same = (
+            v == w
+            or beside
+            or (w not in new and (found[v].offset, found[v].strides) == (x.offset, x.strides))
+        )
+        if not same and not apart(wholes.get(v, found[v]), wholes.get(w, x)):
             return None
     single = {v: x for v, x in found.items() if v in given and x.size == 1}
     target = found[steps[0].targets[0]]
-    return Joined(tuple(steps), moving, single, target.kind, target.size)
+    loops = loops_over(target.shape, *[x.strides for x in moving.values()])
+    if len(loops.sizes) > 2 or set(loops.strides[-1]) != {target.itemsize}:
+        return None
+    by_rows = loops if len(loops.sizes) == 2 else None
+    return Joined(tuple(steps), moving, single, target.kind, target.size, by_rows, tuple(around))

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.plan.fusion import Blockwise
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
@@ -61,6 +62,7 @@ class VMRunner(NumpyRunner):
         self.lenders: dict[str, Lender] = {}
         self.operands: dict[int, Operand | None] = {}
         self.loops: dict[Any, Any] = {}  # what carries out many steps of a loop
+        self.asides: dict[Any, np.ndarray] = {}  # by shape and element type
         if movable:  # what comes in their places is row-major, so instructions may count on nothing else
             arrays = {name: np.require(x, requirements=ROWS) for name, x in arrays.items()}
         super().__init__(plan, arrays, generator, movable=movable)
@@ -146,7 +148,8 @@ class VMRunner(NumpyRunner):
         calls: list[Any] = []
         pending: list[Step] = []
         self.memory.lasting, self.memory.copies = self.lasting(steps), {}
-        runs = {id(step): run for run in self.runs(steps) for step in run.steps}
+        runs = {id(step): run for run in self.runs(steps) for step in run.covered}
+        waits = Counter([id(run) for run in runs.values()])  # by run, for how many of its steps
         for step in steps:
             run = runs.get(id(step))
             view = self.prepare(step) if step.op.view else []
@@ -158,15 +161,30 @@ class VMRunner(NumpyRunner):
             elif view or not step.op.view:
                 calls += [call for waiting in pending for call in self.prepare(waiting)] + view
                 pending = [] if view or run else [step]
-            if run is not None and step is run.steps[-1]:
-                calls += run.rows(self.memory)
+            if run is not None:
+                waits[id(run)] -= 1
+                calls += run.rows(self.memory) if not waits[id(run)] else []
         return calls + [call for waiting in pending for call in self.prepare(waiting)]
 
     def runs(self, steps: Sequence[Step]) -> list[Joined]:
         """Elementwise steps that recur, each run of them one loop."""
         found = recurring(self, steps) if self.plan.patterns else []
-        self.ways |= {id(step): "pattern recurring_loop" for run in found for step in run.steps}
+        covered = [step for run in found for step in run.covered]
+        self.ways |= dict.fromkeys(map(id, covered), "pattern recurring_loop")
         return found
+
+    def place_aside(self, v: int) -> np.ndarray:
+        """Memory in the place of a buffer that is read right after it is made: the same for all of its kind."""
+        buffer = self.plan.buffers[v]
+        key = buffer.shape, buffer.dtype
+        if key not in self.asides:
+            self.asides[key] = aligned_zeros(buffer.size, buffer.dtype).reshape(buffer.shape)
+        return self.asides[key]
+
+    def set_aside(self, v: int) -> None:
+        """Let a buffer lie there."""
+        self.buffers[v] = x = self.place_aside(v)
+        self.operands[v] = self.memory.operand(x)
 
     def lasting(self, steps: Sequence[Step]) -> set[tuple[int, int]]:
         """Offset and size of the arguments that several of these steps read and none of them writes."""
