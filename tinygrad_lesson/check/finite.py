@@ -98,6 +98,7 @@ class Applied:
         return NonFinite(*known)
 
 
+@np.errstate(all="ignore")
 def first_nonfinite(f: Any, *inputs: Any) -> NonFinite:
     """Find the first NaN or infinity in `f` at `inputs`, forward and then backward, in their own dtypes.
 
@@ -108,12 +109,11 @@ def first_nonfinite(f: Any, *inputs: Any) -> NonFinite:
         LessonError or whatever `f` raises, where it cannot be computed.
     """
     run, leaves, title = prepared(f, inputs)
-    with np.errstate(all="ignore"):
-        applied, results = run()
-        found = look_forward(applied, leaves) or look_backward(applied, results) or NonFinite("")
-        found.title, found.count = title, len(applied)
-        if not found.ok and not isinstance(f, Symbol | Op):
-            found.called = called_at(lambda: [a.node for a in run()[0] if a.node], found.position - 1)
+    applied, results = run()
+    found = look_forward(applied, leaves) or look_backward(applied, results) or NonFinite("")
+    found.title, found.count = title, len(applied)
+    if not found.ok and not isinstance(f, Symbol | Op):
+        found.called = called_at(lambda: [a.node for a in run()[0] if a.node], found.position - 1)
     return found
 
 
@@ -321,13 +321,12 @@ def outcome(op: Op, arrays: Arrays, cotangents: Arrays | None, number: int) -> s
         return "nan" if np.isnan(array).any() else "inf" if np.isinf(array).any() else ""
 
     try:
-        with np.errstate(all="ignore"):
-            y = op.forward(np, *[np.array(x) if isinstance(x, np.ndarray) else x for x in arrays])
-            if cotangents is None:
-                return kind_of(as_tuple(y)[number])
-            if any(map(kind_of, as_tuple(y))):
-                return "forward"
-            g = tuple(cotangents) if isinstance(y, tuple) else cotangents[0]
-            return kind_of(apply_vjp(AS_TOLD, op, (g, y, *arrays))[number])
+        y = op.forward(np, *[np.array(x) if isinstance(x, np.ndarray) else x for x in arrays])
+        if cotangents is None:
+            return kind_of(as_tuple(y)[number])
+        if any(map(kind_of, as_tuple(y))):
+            return "forward"
+        g = tuple(cotangents) if isinstance(y, tuple) else cotangents[0]
+        return kind_of(apply_vjp(AS_TOLD, op, (g, y, *arrays))[number])
     except Exception:
         return "error"
