@@ -199,3 +199,10 @@ def test_where_no_digit_of_a_chaotic_function_is_right_nothing_is_called_wrong(r
 def test_a_slope_below_the_rounding_of_a_probability_of_one_passes():
     x = np.array([[-123.5, -101.6, 82.2], [83.2, 142.1, 195.8], [-155.3, 185.0, -75.6]])
     assert check.gradients("SoftmaxCrossEntropy", x, np.array([2, 2, 1])).ok
+
+
+@pytest.mark.parametrize("f", [tl.exp, lambda x: tl.sum(tl.exp(x)), lambda x: tl.exp(x) * 1e-300])
+def test_slopes_whose_squares_overflow_are_no_alarm_and_give_no_warning(f):
+    for size in (1, 6, 60):
+        report = check.gradients(f, np.linspace(600.0, 700.0, size))
+        assert report.verdict != "wrong", str(report)

@@ -177,16 +177,15 @@ def match(case: Case, guess: Guess) -> tuple[float, list[float]]:
     loose = loose if guess.loose is None else guess.loose
     gap, bits, fitted = seen - guess.made, guess.bits, []
     told = np.abs(gap if guess.free else seen) > loose
-    with np.errstate(all="ignore"):
-        if guess.free:
-            basis = np.stack([part.ravel() for part in guess.free], axis=1)
-            size = np.linalg.norm(basis, axis=0)
-            if not np.all((size > 0) & (size < np.inf)):
-                return np.inf, []
-            fitted = (np.linalg.lstsq(basis / size, gap.ravel(), rcond=None)[0] / size).tolist()
-            gap = gap - (basis @ fitted).reshape(gap.shape)
-            bits += sum(BITS if guess.price is None else guess.price(c) for c in fitted)
-        explains = np.all(np.abs(gap) <= loose)
+    if guess.free:
+        basis = np.stack([part.ravel() for part in guess.free], axis=1)
+        size = np.linalg.norm(basis, axis=0)
+        if not np.all((size > 0) & (size < np.inf)):
+            return np.inf, []
+        fitted = (np.linalg.lstsq(basis / size, gap.ravel(), rcond=None)[0] / size).tolist()
+        gap = gap - (basis @ fitted).reshape(gap.shape)
+        bits += sum(BITS if guess.price is None else guess.price(c) for c in fitted)
+    explains = np.all(np.abs(gap) <= loose)
     count = np.count_nonzero(told if guess.told is None else told & guess.told)
     return (bits, fitted) if explains and bits < BITS * count else (np.inf, [])
 

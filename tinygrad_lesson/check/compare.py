@@ -228,7 +228,7 @@ class Point:
                 moved.reshape(-1)[moves[k]] += t
             else:
                 moved = arrays[i] + t * moves[k]
-            return self.rows.weigh(self.subject.value([*arrays[:i], moved, *arrays[i + 1 :]]))
+            return self.rows.weigh(self.subject.moved([*arrays[:i], moved, *arrays[i + 1 :]]))
 
         return along
 
@@ -265,13 +265,18 @@ class Point:
             analytic=expected, scale=scale, sizes=sizes, near=near, steep=steep, along=along,
         )  # fmt: skip
 
-    def blocks(self, columns: Callable[[int], Sequence[int] | None]) -> list[Block]:
-        """A block for each wanted input; `columns(i)` chooses elements of input `i`, or None for directions."""
+    def blocks(self, columns: Callable[[int], Sequence[int] | None], until: str = "") -> list[Block]:
+        """A block for each wanted input, or `until` one has this mark.
+
+        `columns(i)` chooses elements of input `i`, or None for directions.
+        """
         blocks = []
         for i in self.subject.wanted:
             chosen, shape = columns(i), self.subject.arrays[i].shape
             drawn = [self.generator.uniform(-1, 1, shape) for _ in range(DIRECTIONS if chosen is None else 0)]
             blocks.append(self.block(i, drawn if chosen is None else list(chosen)))
+            if until and getattr(blocks[-1], until).any():
+                break
         return blocks
 
     def glance(self) -> list[Block] | None:
@@ -308,7 +313,7 @@ def noise(subject: Subject, rows: Rows, generator: Generator) -> np.ndarray:
 
     def along(t: float) -> np.ndarray:
         moved = [x + t * directions[i] if i in directions else x for i, x in enumerate(subject.arrays)]
-        return rows.weigh(subject.value(moved))
+        return rows.weigh(subject.moved(moved))
 
     return noise_of(along, size)
 

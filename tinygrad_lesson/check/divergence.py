@@ -76,6 +76,7 @@ class Divergence(OneOp):
         return "\n".join([*lines, *(f"  {way}: {value:.9g}" for way, value in self.others.items()), *notes])
 
 
+@np.errstate(all="ignore")
 def where_parted(f: Any, runners: Sequence[Any], *inputs: Any, is_train: bool = True) -> Divergence:
     """Find the first op of `f` whose result differs between `runners` by more than rounding.
 
@@ -185,7 +186,7 @@ def carried_out(symbol: Symbol, way: Setting, arrays: Mapping[str, np.ndarray], 
         def seen(node: Node, _: Any, results: Sequence[Tensor]) -> None:
             values.update({Edge(node, k): y.numpy() for k, y in enumerate(results)})
 
-        with repeatable(), recording(False), np.errstate(all="ignore"):
+        with repeatable(), recording(False):
             evaluate(symbol, {name: Tensor(x) for name, x in given.items()}, seen, is_train)
         return values
     edges = [e for node in symbol.nodes if node.op is not None for e in outputs_of(node)[: node.op.visible]]
@@ -196,9 +197,8 @@ def planned_results(
     edges: Sequence[Edge], given: Mapping[str, Any], way: Setting, is_train: bool
 ) -> list[Any]:
     """Some edges as a plan computes them."""
-    with np.errstate(all="ignore"):
-        executor = executor_of(edges, given, context=way.context, runner=way.runner)
-        return [np.array(y) for y in executor.forward(is_train=is_train)]
+    executor = executor_of(edges, given, context=way.context, runner=way.runner)
+    return [np.array(y) for y in executor.forward(is_train=is_train)]
 
 
 def judged(node: Node, values: Values, first: Values, is_train: bool) -> tuple[Any, ...] | None:
@@ -215,9 +215,8 @@ def judged(node: Node, values: Values, first: Values, is_train: bool) -> tuple[A
             limit = np.full(found.shape, ROUNDINGS * unit_of(found) * size_of(found))
         else:
             expected, limit = meaning(op, inputs, edge.index, found)
-        with np.errstate(all="ignore"):
-            same = (np.abs(found - expected) <= limit) | (found == expected)
-            same |= np.isnan(found) & np.isnan(expected)
+        same = (np.abs(found - expected) <= limit) | (found == expected)
+        same |= np.isnan(found) & np.isnan(expected)
         if not same.all():
             at = element_at(np.argmin(same), found.shape)
             return at, float(found[at]), float(expected[at]), float(limit[at])
@@ -239,14 +238,12 @@ def meaning(op: Op, inputs: Arrays, k: int, found: np.ndarray) -> tuple[np.ndarr
     unit, generator = unit_of(found), np.random.default_rng(0)
 
     def result(shaken: Callable[[Any], Any]) -> np.ndarray:
-        with np.errstate(all="ignore"):
-            return np.asarray(as_tuple(op.forward(np, *[shaken(doubled(x)) for x in inputs]))[k])
+        return np.asarray(as_tuple(op.forward(np, *[shaken(doubled(x)) for x in inputs]))[k])
 
     exact, rough = result(lambda x: x), shaking(unit, generator)
     if exact.dtype.kind != "f":
         return exact, np.zeros(exact.shape)
-    with np.errstate(all="ignore"):
-        moved = np.max([np.abs(result(rough) - exact) for _ in range(2)], axis=0)
+    moved = np.max([np.abs(result(rough) - exact) for _ in range(2)], axis=0)
     count = max([x.size for x in inputs], default=1)
     limit = ROUNDINGS * np.nan_to_num(moved, posinf=0.0) + unit * (ROUNDINGS + count**0.5) * size_of(exact)
     return exact, limit
@@ -264,8 +261,7 @@ def parts_alone(symbol: Symbol, way: Setting, arrays: Any, is_train: bool, value
 def apart(edge: Edge, results: Sequence[Values]) -> float:
     """How far the values of an edge lie apart on all ways, relative to their size."""
     size = max(size_of(values[edge]) for values in results)
-    with np.errstate(all="ignore"):
-        gaps = [np.abs(values[edge].astype(float) - results[0][edge]) for values in results]
+    gaps = [np.abs(values[edge].astype(float) - results[0][edge]) for values in results]
     return max(float(np.nanmax(gap, initial=0.0)) for gap in gaps) / (size or 1.0)
 
 
@@ -285,7 +281,7 @@ def learnable(op: Op, arrays: Arrays) -> list[int]:
 def eager(op: Op, arrays: Arrays, g: Arrays | None) -> dict[str, Any]:
     """Outputs, gradients and new states by the eager face, by name; no gradients without cotangents `g`."""
     wanted, names = learnable(op, arrays), op.name_inputs(len(arrays))
-    with repeatable(), recording(True), np.errstate(all="ignore"):
+    with repeatable(), recording(True):
         tensors = [Tensor(x, requires_grad=i in wanted) for i, x in enumerate(arrays)]
         results = as_tuple(apply(op, tensors))
         found = {f"output {i}": t.numpy() for i, t in enumerate(results)}
@@ -311,6 +307,7 @@ def planned(op: Op, arrays: Arrays, g: Arrays | None, runner: str) -> dict[str, 
     return found | {f"new {name}": x for name, x in (executor.states.items() if g is not None else ())}
 
 
+@np.errstate(all="ignore")
 def assert_faces_agree(op: Op, arrays: Arrays, g: Arrays | None = None) -> None:
     """Refuse an op of which the faces differ in more than the last half of their digits.
 
@@ -320,13 +317,13 @@ def assert_faces_agree(op: Op, arrays: Arrays, g: Arrays | None = None) -> None:
     op = op.at_mode(True)
     expected = eager(op, arrays, g)
     for runner in available_runners():
-        with np.errstate(all="ignore"):
-            found = planned(op, arrays, g, runner)
+        found = planned(op, arrays, g, runner)
         for name, y in found.items():
             what = f"{op!r}: {name} by runner {runner!r}"
             assert_close(y, expected[name], what, "the eager face gives", by_largest=True)
 
 
+@np.errstate(all="ignore")
 def assert_close(
     found: Any, expected: Any, what: str, whose: str = "expected", *, rtol: float | None = None,
     atol: float | None = None, equal_nan: bool = True, by_largest: bool = False,
@@ -345,13 +342,12 @@ def assert_close(
     floats = [x.dtype for x in (found, expected) if x.dtype.kind in "fc"]
     half = float(np.sqrt(max(np.finfo(d).eps for d in floats))) if found.dtype.kind in "fc" else 0.0
     rtol, atol = half if rtol is None else rtol, half if atol is None else atol
-    with np.errstate(all="ignore"):
-        size = np.abs(expected)
-        if by_largest:
-            atol *= max(1.0, float(np.max(size, where=np.isfinite(size), initial=0)))
-        right = np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=equal_nan)
-        gap = np.abs(found - expected.astype(np.result_type(expected, float)))
-        excess = np.nan_to_num(gap / np.maximum(atol + rtol * size, 1e-300), nan=np.inf)
+    size = np.abs(expected)
+    if by_largest:
+        atol *= max(1.0, float(np.max(size, where=np.isfinite(size), initial=0)))
+    right = np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    gap = np.abs(found - expected.astype(np.result_type(expected, float)))
+    excess = np.nan_to_num(gap / np.maximum(atol + rtol * size, 1e-300), nan=np.inf)
     if right.all():
         return
     at, count = (

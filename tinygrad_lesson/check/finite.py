@@ -65,7 +65,7 @@ class NonFinite(OneOp):
 
 @dataclasses.dataclass
 class Applied:
-    """An op as it was applied: the name of its node, its inputs by name, and its results."""
+    """An op as it was applied: the name of its node, its inputs, its results, and what was recorded."""
 
     op: Op
     name: str
@@ -73,31 +73,21 @@ class Applied:
     results: tuple[Any, ...]
     node: Node | None
 
-    def __post_init__(self) -> None:
-        self.names, self.values = self.op.name_inputs(len(self.inputs)), [t.value for t in self.inputs]
+    @property
+    def named(self) -> list[tuple[str, Any]]:
+        """The inputs by name."""
+        return list(zip(self.op.name_inputs(len(self.inputs)), (t.value for t in self.inputs), strict=True))
 
     def told(self, position: int, direction: str, what: str, array: Any, element: Element) -> NonFinite:
         """What is said of the op where an array is not finite."""
-        op, value = self.op, float(np.asarray(array)[element])
-        sizes = [f"{name} {extent(x)}" for name, x in zip(self.names, self.values, strict=True)]
-        known = (
-            "",
-            0,
-            op.name,
-            op.label(),
-            self.name,
-            position,
-            "",
-            direction,
-            what,
-            value,
-            element,
-            "",
-            sizes,
-        )
-        return NonFinite(*known)
+        sizes = [f"{name} {extent(x)}" for name, x in self.named]
+        return NonFinite(
+            "", 0, self.op.name, self.op.label(), self.name, position, direction=direction, what=what,
+            value=float(np.asarray(array)[element]), element=element, sizes=sizes,
+        )  # fmt: skip
 
 
+@np.errstate(all="ignore")
 def first_nonfinite(f: Any, *inputs: Any) -> NonFinite:
     """Find the first NaN or infinity in `f` at `inputs`, forward and then backward, in their own dtypes.
 
@@ -108,12 +98,11 @@ def first_nonfinite(f: Any, *inputs: Any) -> NonFinite:
         LessonError or whatever `f` raises, where it cannot be computed.
     """
     run, leaves, title = prepared(f, inputs)
-    with np.errstate(all="ignore"):
-        applied, results = run()
-        found = look_forward(applied, leaves) or look_backward(applied, results) or NonFinite("")
-        found.title, found.count = title, len(applied)
-        if not found.ok and not isinstance(f, Symbol | Op):
-            found.called = called_at(lambda: [a.node for a in run()[0] if a.node], found.position - 1)
+    applied, results = run()
+    found = look_forward(applied, leaves) or look_backward(applied, results) or NonFinite("")
+    found.title, found.count = title, len(applied)
+    if not found.ok and not isinstance(f, Symbol | Op):
+        found.called = called_at(lambda: [a.node for a in run()[0] if a.node], found.position - 1)
     return found
 
 
@@ -169,7 +158,7 @@ def of_symbol(symbol: Symbol, leaves: dict[str, Tensor]) -> tuple[list[Applied],
 
 def bad_place(x: Any) -> Element | None:
     """Index of the first element that is not finite, None where all are."""
-    array = np.asarray(x)
+    array = np.asarray(0.0 if x is None else x)
     if array.dtype.kind not in "fc" or np.isfinite(array).all():
         return None
     return element_at(np.argmin(np.isfinite(array)), array.shape)
@@ -190,40 +179,37 @@ def look_forward(applied: Sequence[Applied], leaves: dict[int, str]) -> NonFinit
             place = bad_place(y)
             if place is None:
                 continue
-            pairs = zip(a.inputs, a.names, strict=True)
-            bad = [(t, n) for t, n in pairs if bad_place(t.value) is not None]
-            held = [leaves.get(id(t), f"{n}, a constant,") for t, n in bad]
+            pairs = zip(a.inputs, a.named, strict=True)
+            held = [leaves.get(id(t), f"{n}, a constant,") for t, (n, x) in pairs if bad_place(x) is not None]
             what = "its result" if len(a.results) == 1 else f"its result {k}"
             found = a.told(position, "forward", what, y, place)
-            found.source, found.code = " and ".join(held), lines(a.op, a.values, None, k, place)
+            found.source, found.code = " and ".join(held), lines(a, None, k, place)
             return found
     return None
 
 
 def look_backward(applied: Sequence[Applied], results: Sequence[Tensor]) -> NonFinite | None:
     """The first op on the way back whose rule turns finite gradients into others."""
-    recorded = [(p, a) for p, a in enumerate(applied, 1) if a.node is not None]
+    recorded = [(p, a, a.node) for p, a in enumerate(applied, 1) if a.node is not None]
     heads = [(y, cotangent(y)) for y in results if y.node is not None]
-    edges = [Edge(a.node, k) for _, a in recorded if a.node for k in range(len(a.results))]
+    edges = [Edge(node, k) for _, a, node in recorded for k in range(len(a.results))]
     found = dict(zip(edges, sweep(heads, edges), strict=True)) if heads else {}
-    for position, a in reversed(recorded):
-        assert a.node is not None
-        given = [found[Edge(a.node, k)] for k in range(len(a.results))]
+    for position, a, node in reversed(recorded):
+        given = [found[Edge(node, k)] for k in range(len(a.results))]
         if all(g is None for g in given):
             continue
         for k, g in enumerate(given):
-            place = None if g is None else bad_place(g)
-            if place is not None:  # every rule before was finite, so the sum is not
+            if (place := bad_place(g)) is not None:  # every rule before was finite, so the sum is not
                 what = f"the sum of the gradients that reach its result {k}"
                 return a.told(position, "backward", what, g, place)
         g, y = (given[0], a.results[0]) if len(given) == 1 else (tuple(given), a.results)
         gradients = apply_vjp(AS_TOLD, a.op, (g, y, *[t.array for t in a.inputs]))
         for i, (t, gradient) in enumerate(zip(a.inputs, gradients, strict=True)):
-            place = None if t.node is None or gradient is None else bad_place(gradient)
-            if place is not None:
-                report = a.told(position, "backward", f"its gradient of {a.names[i]}", gradient, place)
+            place = bad_place(gradient)
+            if place is not None and t.node is not None:
+                report = a.told(position, "backward", f"its gradient of {a.named[i][0]}", gradient, place)
                 report.sizes += [f"incoming gradient {extent(h)}" for h in given if h is not None]
-                report.code = lines(a.op, a.values, given, i, place)
+                report.code = lines(a, given, i, place)
                 return report
     return None
 
@@ -238,13 +224,14 @@ def cotangent(y: Tensor) -> np.ndarray:
 # A few lines of Python in which the op makes the same NaN or infinity once more.
 
 
-def lines(op: Op, inputs: Arrays, cotangents: Arrays | None, number: int, element: Element) -> str:
+def lines(applied: Applied, cotangents: Arrays | None, number: int, element: Element) -> str:
     """The op at the smallest inputs found at which result `number`, or gradient `number`, is not finite.
 
     `cotangents` are those of its results, None forward.
     """
-    arrays, given = smallest(op, inputs, cotangents, number, element)
-    names = [name if name.isidentifier() else f"x{i}" for i, name in enumerate(op.name_inputs(len(arrays)))]
+    op = applied.op
+    arrays, given = smallest(op, [x for _, x in applied.named], cotangents, number, element)
+    names = [name if name.isidentifier() else f"x{i}" for i, (name, _) in enumerate(applied.named)]
     call, imports = as_call(op, names)
     text = ["import numpy as np", "import tinygrad_lesson as tl", *imports]
     for name, x in zip(names, arrays, strict=True):
@@ -287,14 +274,11 @@ def smallest(
     """Inputs cut down to the element of an elementwise op, or the row of any, that fails; ones where ones fail too."""
     kind, count = outcome(op, arrays, cotangents, number), len(arrays)
     every = [*arrays, *(cotangents or ())]  # cut and tried alike
-
-    def fails(every: Arrays) -> bool:
-        gs = None if cotangents is None else every[count:]
-        return outcome(op, every[:count], gs, number) == kind
-
     shape = np.broadcast_shapes(*map(np.shape, arrays)) if isinstance(op, Elementwise) else ()
-    at = element if len(element) == len(shape) else (0,) * len(shape)
-    most = max(map(np.ndim, arrays))
+    at, most = element if len(element) == len(shape) else (0,) * len(shape), max(map(np.ndim, arrays))
+
+    def split(every: Arrays) -> tuple[Arrays, Arrays | None]:
+        return every[:count], None if cotangents is None else every[count:]
 
     def one(x: Any) -> Any:
         return np.broadcast_to(x, shape)[at].reshape(1) if isinstance(x, np.ndarray) else x
@@ -304,13 +288,14 @@ def smallest(
         return x[element[0] :][:1] if long else x
 
     for cut in ([one] if shape else []) + [row] if element else []:
-        if fails(tried := list(map(cut, every))):
+        if outcome(op, *split(tried := list(map(cut, every))), number) == kind:
             every = tried
             break
     for i, x in enumerate(every):
-        if is_float(x) and fails(tried := [*every[:i], np.ones_like(x), *every[i + 1 :]]):
+        tried = [*every[:i], np.ones_like(x), *every[i + 1 :]]
+        if is_float(x) and outcome(op, *split(tried), number) == kind:
             every = tried
-    return every[:count], None if cotangents is None else every[count:]
+    return split(every)
 
 
 def outcome(op: Op, arrays: Arrays, cotangents: Arrays | None, number: int) -> str:
@@ -321,13 +306,12 @@ def outcome(op: Op, arrays: Arrays, cotangents: Arrays | None, number: int) -> s
         return "nan" if np.isnan(array).any() else "inf" if np.isinf(array).any() else ""
 
     try:
-        with np.errstate(all="ignore"):
-            y = op.forward(np, *[np.array(x) if isinstance(x, np.ndarray) else x for x in arrays])
-            if cotangents is None:
-                return kind_of(as_tuple(y)[number])
-            if any(map(kind_of, as_tuple(y))):
-                return "forward"
-            g = tuple(cotangents) if isinstance(y, tuple) else cotangents[0]
-            return kind_of(apply_vjp(AS_TOLD, op, (g, y, *arrays))[number])
+        y = op.forward(np, *[np.array(x) if isinstance(x, np.ndarray) else x for x in arrays])
+        if cotangents is None:
+            return kind_of(as_tuple(y)[number])
+        if any(map(kind_of, as_tuple(y))):
+            return "forward"
+        g = tuple(cotangents) if isinstance(y, tuple) else cotangents[0]
+        return kind_of(apply_vjp(AS_TOLD, op, (g, y, *arrays))[number])
     except Exception:
         return "error"

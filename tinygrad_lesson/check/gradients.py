@@ -42,6 +42,7 @@ TELLING = (
 )  # for which an op may be to blame
 
 
+@np.errstate(all="ignore")
 def gradients(
     f: Any, *inputs: Any, order: int = 1, seed: int = 0, full: bool | None = None, float32: bool = True,
     culprit: bool = True, **attributes: Any,

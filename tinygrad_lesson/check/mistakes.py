@@ -60,8 +60,7 @@ def shortened(case: Any) -> Iterator[Guess]:
     """Rounded to short floats: every number is one, or the last half of the digits is off to both sides."""
     for kind in (np.float16, np.float32):
         unit = float(np.finfo(kind).eps)
-        with np.errstate(over="ignore"):
-            short = np.all(case.analytic == case.analytic.astype(kind))
+        short = np.all(case.analytic == case.analytic.astype(kind))
         size = np.maximum(np.abs(case.numeric), EXACT * case.scale) if short else case.scale
         off = ((case.analytic - case.numeric) * np.sign(case.numeric))[case.wrong]
         if short or (kind is np.float32 and off.min() < 0 < off.max()):
@@ -159,10 +158,9 @@ def spread(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
 
 def left_out(case: Any) -> Iterator[Guess]:
     """A factor that is one of the arrays was left out, or is there once too often."""
-    with np.errstate(all="ignore"):
-        for name, v in arrays_along(case) if np.any(case.analytic) else ():
-            yield Guess(f"lacks the factor {name}", case.analytic * v)
-            yield Guess(f"has the factor {name} too many", case.analytic / v)
+    for name, v in arrays_along(case) if np.any(case.analytic) else ():
+        yield Guess(f"lacks the factor {name}", case.analytic * v)
+        yield Guess(f"has the factor {name} too many", case.analytic / v)
 
 
 def exchanged(case: Any) -> Iterator[Guess]:
@@ -282,8 +280,7 @@ def uses_lost(case: Any) -> Iterator[Guess]:
 def counted_once(case: Any) -> Iterator[Guess]:
     """Elements that count once or not at all, where they are used several times."""
     lost = case.zero & case.live
-    with np.errstate(all="ignore"):
-        uses = np.where(case.live & ~lost, np.nan_to_num(case.numeric / case.analytic), 1.0)
+    uses = np.where(case.live & ~lost, np.nan_to_num(case.numeric / case.analytic), 1.0)
     whole = np.round(np.clip(uses, 1, 1e6))
     if case.linear and len(np.unique(whole[case.live & ~lost])) > 1:
         made = np.where(lost, case.numeric, case.analytic * whole)

@@ -57,10 +57,9 @@ def jitter(along: Along, spacing: float, is_stair: bool = False) -> tuple[np.nda
 
     Unless the function `is_stair`, what is small beside its moves is what is left of something smooth.
     """
-    with np.errstate(all="ignore"):
-        values = np.stack([along(t) for t in (POINTS * spacing).tolist()])
-        squares = np.square(DIFFERENCES @ (values - values[0]))
-        moves = np.median(np.abs(np.diff(values, axis=0)), axis=0)
+    values = np.stack([along(t) for t in (POINTS * spacing).tolist()])
+    squares = np.square(DIFFERENCES @ (values - values[0]))
+    moves = np.median(np.abs(np.diff(values, axis=0)), axis=0)
     measured = np.sqrt(np.median(squares, axis=0) / 0.455)  # 0.455: the median of a square
     if not is_stair:
         measured = np.where(measured > LITTLE * moves, measured, 0.0)
@@ -78,8 +77,7 @@ def beside(
     """
     found = [jitter(along, side * step / 16)[0] for side in (1, -1)]
     around, here, spacing = list(found), along(0.0), step / 16
-    with np.errstate(all="ignore"):
-        moves = np.max([np.abs(along(side * step) - here) for side in (1, -1)], axis=0)
+    moves = np.max([np.abs(along(side * step) - here) for side in (1, -1)], axis=0)
     while spacing < farthest:
         stairs, values = jitter(along, spacing, is_stair=True)
         bends = np.diff(np.diff(values, axis=0) / np.diff(POINTS)[:, None], axis=0)
@@ -103,8 +101,7 @@ def has_corner(along: Along, step: float, unit: float, noise: np.ndarray) -> np.
     """Where the slopes to both sides differ by as much over a far shorter step: by little, else it was seen before."""
     here = along(0.0)
     near = min(step, STEPS[-1] * unit)
-    with np.errstate(all="ignore"):
-        far, middle, close = (
-            np.abs(along(h) + along(-h) - 2 * here) / h for h in (STEPS[1] * unit, 8 * near, near)
-        )
+    far, middle, close = (
+        np.abs(along(h) + along(-h) - 2 * here) / h for h in (STEPS[1] * unit, 8 * near, near)
+    )
     return np.asarray((close > np.maximum(far, middle) / 2) & (close > SAFETY * 4 * noise / near))

@@ -95,27 +95,26 @@ def table(
     A jump is from the value before to the one behind, or from both to the one here. `scale` is the size of the slopes.
     """
     h = steps / 2.0 ** np.arange(levels)[:, None]
-    with np.errstate(all="ignore"):
-        ahead, behind = (
-            np.stack([np.stack([along(k, t) for k, t in zip(lines, row, strict=True)], 1) for row in signed])
-            for signed in (h, -h)
-        )
-        h = h[:, None]
-        rounding = noise / h
-        value, error = extrapolate((ahead - behind) / (2 * h), rounding, 4.0)
-        rights, lefts = (ahead - at_zero) / h, (at_zero - behind) / h
-        right, right_error = extrapolate(rights, 2 * rounding, 2.0)
-        left, left_error = extrapolate(lefts, 2 * rounding, 2.0)
-        sides_error = left_error + right_error
-        one = (np.abs(right - left) <= SAFETY * sides_error) & (sides_error < error)  # where curvature jumps
-        value, error = np.where(one, (left + right) / 2, value), np.where(one, sides_error, error)
-        jumps = np.maximum(np.abs(ahead - behind), np.abs(ahead - 2 * at_zero + behind))
-        locked = jumps.max(axis=0) == 0  # as a probability of 1, to which less than a rounding is added
-        error = np.where(locked, np.maximum(error, EPS * np.minimum(1, 1 / h[0])), error)
-        step = np.broadcast_to(h[-1], value.shape)
-        sides = value, error, left, right, sides_error, np.array(step)
-        marked = marks(*sides[:5], rights - lefts, jumps, 2 * rounding[-1], noise, scale)
-        return Slopes(*sides, *marked), jumps
+    ahead, behind = (
+        np.stack([np.stack([along(k, t) for k, t in zip(lines, row, strict=True)], 1) for row in signed])
+        for signed in (h, -h)
+    )
+    h = h[:, None]
+    rounding = noise / h
+    value, error = extrapolate((ahead - behind) / (2 * h), rounding, 4.0)
+    rights, lefts = (ahead - at_zero) / h, (at_zero - behind) / h
+    right, right_error = extrapolate(rights, 2 * rounding, 2.0)
+    left, left_error = extrapolate(lefts, 2 * rounding, 2.0)
+    sides_error = left_error + right_error
+    one = (np.abs(right - left) <= SAFETY * sides_error) & (sides_error < error)  # where curvature jumps
+    value, error = np.where(one, (left + right) / 2, value), np.where(one, sides_error, error)
+    jumps = np.maximum(np.abs(ahead - behind), np.abs(ahead - 2 * at_zero + behind))
+    locked = jumps.max(axis=0) == 0  # as a probability of 1, to which less than a rounding is added
+    error = np.where(locked, np.maximum(error, EPS * np.minimum(1, 1 / h[0])), error)
+    step = np.broadcast_to(h[-1], value.shape)
+    sides = value, error, left, right, sides_error, np.array(step)
+    marked = marks(*sides[:5], rights - lefts, jumps, 2 * rounding[-1], noise, scale)
+    return Slopes(*sides, *marked), jumps
 
 
 def marks(
@@ -158,8 +157,7 @@ def tolerance(error: np.ndarray, *sizes: np.ndarray) -> np.ndarray:
 
 def parted(a: Slopes, b: Slopes) -> np.ndarray:
     """Where two estimates contradict each other."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.abs(a.numeric - b.numeric) > SAFETY * (a.error + b.error))
+    return np.asarray(np.abs(a.numeric - b.numeric) > SAFETY * (a.error + b.error))
 
 
 class Search:
@@ -192,8 +190,7 @@ class Search:
             self.over(step, levels)
         # nothing is known where no digit is left, all moves are noise, and the rounding of the input explains it
         lost = (noise > BENT * np.abs(at_zero)) & (self.moved <= SAFETY * noise)
-        with np.errstate(all="ignore"):
-            wild = self.open & lost & (np.abs(expected) * EPS * steps[0] / STEPS[0] > BENT * noise)
+        wild = self.open & lost & (np.abs(expected) * EPS * steps[0] / STEPS[0] > BENT * noise)
         self.best.error[wild] = np.inf
         self.best.blunt |= wild
 
@@ -203,9 +200,8 @@ class Search:
         if not k.size:
             return
         new, jumps = table(self.along, k, self.at_zero, self.noise, step[k], self.scale, levels)
-        with np.errstate(all="ignore"):
-            limit = tolerance(new.error, self.expected[:, k], new.numeric, self.scale)
-            agrees = np.abs(new.numeric - self.expected[:, k]) <= limit
+        limit = tolerance(new.error, self.expected[:, k], new.numeric, self.scale)
+        agrees = np.abs(new.numeric - self.expected[:, k]) <= limit
         self.moved[:, k] = np.fmax(self.moved[:, k], np.max(jumps, axis=0))
         still = (np.max(jumps, axis=0) == 0) & (self.expected[:, k] == 0)  # a shorter step will tell no more
         bent = (new.kink | new.jump) & self.open[:, k]
@@ -256,21 +252,20 @@ def is_sharp(along: Along, step: float, width: float, noise: np.ndarray) -> bool
     The place is followed by halving down to `width`, or as far as rounding lets one see. What gets straight
     there, or runs to infinity, is none.
     """
-    with np.errstate(all="ignore"):
-        middle, left, here, right = 0.0, along(-step), along(0.0), along(step)
-        found = [float(np.sum(np.abs(left - 2 * here + right)))]
-        steepest = found[0] / step
-        while len(found) < 2 or (step > width and found[-1] > SAFETY**2 * float(noise.sum())):
-            step /= 2
-            before, after = along(middle - step), along(middle + step)
-            parts = (
-                (middle - step, left, before, here),
-                (middle, before, here, after),
-                (middle + step, here, after, right),
-            )
-            bends = [float(np.sum(np.abs(a - 2 * b + c))) for _, a, b, c in parts]
-            middle, left, here, right = parts[int(np.argmax(bends))]
-            found.append(max(bends))
-            steepest = max(steepest, found[-1] / step)
+    middle, left, here, right = 0.0, along(-step), along(0.0), along(step)
+    found = [float(np.sum(np.abs(left - 2 * here + right)))]
+    steepest = found[0] / step
+    while len(found) < 2 or (step > width and found[-1] > SAFETY**2 * float(noise.sum())):
+        step /= 2
+        before, after = along(middle - step), along(middle + step)
+        parts = (
+            (middle - step, left, before, here),
+            (middle, before, here, after),
+            (middle + step, here, after, right),
+        )
+        bends = [float(np.sum(np.abs(a - 2 * b + c))) for _, a, b, c in parts]
+        middle, left, here, right = parts[int(np.argmax(bends))]
+        found.append(max(bends))
+        steepest = max(steepest, found[-1] / step)
     first = max(found[:2])  # a jump whose value lies half way is seen from one side only
     return found[-1] <= 4 * first and found[-1] / step > steepest / 4

@@ -139,6 +139,7 @@ def pair(
     return report
 
 
+@np.errstate(all="ignore")
 def derivation(
     formula: Callable[..., Any], f: Callable[..., Any], *inputs: Any,
     sample: Callable[[Generator], Sequence[Any]] | None = None, points: int = 20, seed: int = 0,

@@ -34,8 +34,7 @@ SUMMING = (Add, Subtract, Reduction, SumLike)  # ops in which what was rounded m
 
 def cast(arrays: Arrays, kind: Any) -> list[np.ndarray]:
     """Floats in another element type."""
-    with np.errstate(over="ignore"):
-        return [x.astype(kind) if x.dtype.kind == "f" else x for x in arrays]
+    return [x.astype(kind) if x.dtype.kind == "f" else x for x in arrays]
 
 
 def rounded_part(subject: Subject, report: Report, rows: Rows, generator: Generator) -> None:
@@ -74,8 +73,7 @@ def rounded_part(subject: Subject, report: Report, rows: Rows, generator: Genera
                 rounding = rounded_results(subject, here, ROUNDED, generator)[k]
             else:
                 rounding = sensitivity(subject, here, rows, found[0], ROUNDED, generator)[k]
-            with np.errstate(divide="ignore"):
-                bits = np.log2(np.abs(y) / np.maximum(noise, rounding))[telling] - 24
+            bits = np.log2(np.abs(y) / np.maximum(noise, rounding))[telling] - 24
             if bits[bits > 0].sum() > BY_CHANCE:
                 said = f"the {what} has only the digits of float32: it went through it on the way"
                 report.refuse("float noise", "float noise", said)
@@ -148,9 +146,8 @@ def farthest(exact: Arrays, again: Callable[[], Arrays], infinite: float | None 
     most = [np.zeros_like(e) for e in exact]
     for _ in range(3):
         try:
-            with np.errstate(all="ignore"):
-                pairs = zip(again(), exact, strict=True)
-                gaps = [np.nan_to_num(np.abs(b - e), posinf=infinite) for b, e in pairs]
+            pairs = zip(again(), exact, strict=True)
+            gaps = [np.nan_to_num(np.abs(b - e), posinf=infinite) for b, e in pairs]
         except Exception:  # a rule may know no other numbers than these
             break
         most = [np.maximum(a, gap) for a, gap in zip(most, gaps, strict=True)]

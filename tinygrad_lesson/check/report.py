@@ -181,6 +181,7 @@ class Report:
             lines.append(f"  again: {self.reproduce}")
         return "\n".join(lines)
 
+    @np.errstate(all="ignore")
     def plot(self) -> Any:
         """Two pictures: rule against differences, and how the worst derivative comes out by length of step.
 

@@ -67,6 +67,7 @@ class Taylor:
         return axes
 
 
+@np.errstate(all="ignore")
 def taylor(
     f: Callable[..., Any], *inputs: Any, gradient: Callable[..., Any] | None = None, step: float = 0.01, seed: int = 0
 ) -> Taylor:  # fmt: skip
@@ -110,9 +111,8 @@ def taylor(
     found = [found[i] for i in wanted] if gradient is not None and len(found) == len(arrays) else found
     slope = sum(float(np.sum(plain(g) * directions[i])) for i, g in zip(wanted, found, strict=True))
     steps = step * 0.5 ** np.arange(HALVINGS)
-    with np.errstate(all="ignore"):
-        here = value(0.0)
-        moves = np.array([value(h) for h in steps.tolist()]) - here
+    here = value(0.0)
+    moves = np.array([value(h) for h in steps.tolist()]) - here
     remainders = np.abs(moves - steps * slope)
     last = (steps[-1] * np.linspace(0, 1, 9)).tolist()
     near = np.diff([value(h) for h in last], n=2)  # rounding alone is left

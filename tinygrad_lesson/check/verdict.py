@@ -97,7 +97,7 @@ def beside_differences(subject: Subject, report: Report, rows: Rows, rule: Array
     generator = options.generator
     total, full = sum(subject.arrays[i].size for i in subject.wanted), options.full
     many = total > GLANCES * max(GLANCES, len(subject.wanted))
-    blocks = Point(subject, rows, rule, generator).glance() if many and full is None else None
+    blocks = (Point(subject, rows, rule, generator).glance() if many and full is None else None) or []
     if blocks:
         report.directions = max(len(b.moves) for b in blocks)
         report.compared, report.sharpest = sum(part.size for part in rule), compare.sharpness(blocks)
@@ -105,9 +105,13 @@ def beside_differences(subject: Subject, report: Report, rows: Rows, rule: Array
     else:
         point = Point(subject, rows, rule, generator, precision.jitter(subject, rows, generator))
         each = total <= compare.UNIT_COLUMNS if full is None else full  # else along directions
-        blocks = point.blocks(lambda i: range(subject.arrays[i].size) if each else None)
-        report.compared = sum(b.numeric.size for b in blocks)
-        judge(report, point, blocks)
+        for until in ("",) if each else ("wrong", ""):  # of directions one is enough, if it stays wrong
+            blocks = point.blocks(lambda i: range(subject.arrays[i].size) if each else None, until)
+            report.compared = sum(b.numeric.size for b in blocks)
+            judge(report, point, blocks)
+            if report.verdict == "wrong" or len(blocks) == len(subject.wanted):
+                break
+            report.refuse("ok", "", "")
     report.drawn = compare.drawn(blocks)
 
 

@@ -39,8 +39,7 @@ def longer(subject: Subject) -> list[np.ndarray]:
 def precise_rule(point: Point) -> list[np.ndarray] | None:
     """What the rules give in such numbers, op by op; None where they cannot compute with them."""
     try:
-        with np.errstate(all="ignore"):
-            return pulled(point.subject, longer(point.subject), point.rows)
+        return pulled(point.subject, longer(point.subject), point.rows)
     except Exception:  # a rule is code of the user's, and may know two types
         return None
 
@@ -107,8 +106,7 @@ def precise(point: Point, block: Block, k: int) -> Slopes | None:
 
     units = [max(1.0, size), size] if 0 < size < 1 else [max(1.0, size)]
     try:
-        with np.errstate(all="ignore"):
-            here, *there = [along(np.longdouble(units[-1] * step)) for step in (0.0, FINE**0.5, PRECISE[0])]
+        here, *there = [along(np.longdouble(units[-1] * step)) for step in (0.0, FINE**0.5, PRECISE[0])]
         if all(np.all(y == y.astype(np.float64)) for y in (here, *there)):
             return None
         unit: Any = np.finfo(np.longdouble).eps
@@ -184,7 +182,7 @@ def breaks_tie(report: Report, point: Point, blocks: Sequence[Block]) -> bool:
             def along(_: int, t: float, arrays: Sequence[np.ndarray] = arrays, r: int = r) -> np.ndarray:
                 pairs = zip(point.subject.arrays, arrays, strict=True)
                 moved = [x + t * v if v.any() else x for x, v in pairs]
-                return point.rows.weigh(point.subject.value(moved))[[r]]
+                return point.rows.weigh(point.subject.moved(moved))[[r]]
 
             expected = np.array([[sum(blocks[b].analytic[r, k] * far for (b, k), far in moves.items())]])
             scale = np.array([[max(blocks[b].scale[r, 0] for b, _ in moves)]])
