@@ -11,7 +11,8 @@ from tinygrad_lesson.arrays import Context
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.functions import NAMES
 from tinygrad_lesson.eager.functions.drawing import RANDOM, rand, randn
-from tinygrad_lesson.eager.methods import ALIKE, CONSTANTS, METHODS, UNLIKE, in_words_of_torch
+from tinygrad_lesson.eager.methods import ALIKE, CONSTANTS, METHODS, in_words_of_torch
+from tinygrad_lesson.eager.pytorch import UNLIKE
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.op import FUNCTIONS
 
@@ -44,7 +45,6 @@ ELSEWHERE = {  # what other libraries have: what to write
     "while_loop": "write a loop in Python, or tl.scan with tl.cond in each step",
     "switch": "write tl.cond, one in another",
     "cuda": "write tl.gpu(0)",
-    "cdist": "write tl.linalg.norm(x[:, None] - y[None], axis=-1)",
     "get_default_dtype": "an array keeps its element type, and Python's numbers are float64",
     "set_default_dtype": "write tl.Tensor(data, dtype=tl.float32): an array keeps its element type",
     "set_printoptions": "write np.set_printoptions(precision=3), which holds for tensors too",
