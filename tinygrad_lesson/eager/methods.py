@@ -158,7 +158,7 @@ FILLED: dict[str, Callable[..., Any]] = {
     **RANDOM,
 }
 NEVER = "is_cuda is_meta is_mkldnn is_mps is_quantized is_sparse is_xpu"  # what no tensor is
-WORDS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "p": "ord"}
+WORDS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "p": "ord", "steps": "num"}
 ITS_OWN = {"dim", "keepdim", "unbiased", "correction"}  # words that NumPy's functions do not have
 ALIKE = (
     "all", "any", "argmax", "argmin", "argsort", "cumprod", "cumsum", "flip", "log_softmax", "logsumexp", "mean",
@@ -189,6 +189,7 @@ ELSEWHERE |= {
             base byteswap ctypes dump dumps getfield setfield setflags tofile storage untyped_storage data_ptr
             storage_offset storage_type histc histogram unique_consecutive""",
         "np.resize(x, shape), or x.reshape(shape)": "resize resize_ resize_as_",
+        "tl.log(tl.cumsum(tl.exp(x), axis)), less x.max() inside": "logcumsumexp",
         "x.to(device)": "to_device get_device share_memory_",
         "a dense tensor: there are no sparse ones": "layout to_sparse to_dense coalesce indices values sparse_mask",
         "np.split(x, places, axis), with the places where parts begin": "split_with_sizes unsafe_split",

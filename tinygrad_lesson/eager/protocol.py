@@ -41,6 +41,9 @@ class NumpyProtocol:
         name = f"np.{ufunc.__name__}"
         if named.get("where") is True:
             del named["where"]
+        if method == "__call__" and name in NUMPY and "dtype" in named:
+            dtype = named.pop("dtype")
+            inputs = tuple([NUMPY["np.astype"](x, dtype) for x in inputs])
         if method == "__call__" and name in NUMPY and "out" not in named:
             return NUMPY[name](*inputs, **named)
         if method == "__call__" and not named and all(types.endswith("?") for types in ufunc.types):
