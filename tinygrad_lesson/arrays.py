@@ -123,12 +123,18 @@ def on_host(x: Any) -> Any:
     return x.get() if module_of(x) is not np else np.asarray(x)
 
 
-def at(device: Context | None) -> AbstractContextManager[Any]:
+def at(device: Context | str | None) -> AbstractContextManager[Any]:
     """A block in which what is made of numbers alone is made on this device; None changes nothing."""
-    if device is None:
+    place: Context | None = device_named(device)
+    if place is None:
         return nullcontext()
-    require_device(device)
-    return device
+    require_device(place)
+    return place
+
+
+def device_named(device: Any) -> Any:
+    """A device, also by its name: "cpu", "gpu(1)", or "cuda:1" as PyTorch has it."""
+    return Context.parse(device.replace("cuda", "gpu")) if isinstance(device, str) else device
 
 
 def refuse_device(x: Any, what: str) -> None:

@@ -50,6 +50,10 @@ def chosen(own: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., A
             return ours(*inputs, **named)
         return own(*inputs, **named)
 
+    if isinstance(own, numpy.ufunc):  # whose methods ask tensors themselves
+        vars(function).update(
+            {name: getattr(own, name) for name in ("accumulate", "at", "outer", "reduce", "reduceat")}
+        )
     return function
 
 

@@ -17,9 +17,11 @@ from tinygrad_lesson.eager.tensor import Tensor
 class Callable(types.ModuleType):
     """This module, which is a function too, as PyTorch's users type it: ``tl.tensor([1.0, 2.0])``."""
 
-    def __call__(self, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    def __call__(
+        self, data: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
+    ) -> Tensor:
         """`Tensor(data)`."""
-        return Tensor(data, requires_grad, dtype=dtype)
+        return Tensor(data, requires_grad, dtype=dtype, device=device)
 
 
 sys.modules[__name__].__class__ = Callable

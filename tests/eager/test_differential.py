@@ -39,7 +39,11 @@ def test_gradients_of_tensors_are_given_in_order_and_leave_grad_alone():
             ShapeError,
             r"gave \(2,\), expected a tensor with one",
         ),
-        (lambda x: grad(lambda t: 3.0)(1.0), DTypeError, "gave 3.0, expected a Tensor: does it depend on"),
+        (
+            lambda x: grad(lambda t: None)(1.0),
+            DTypeError,
+            "gave None, expected a Tensor or a number: is a `return` missing",
+        ),
         (lambda x: grad(lambda t: t * t)(3), DTypeError, "a tensor of int64 has no gradient"),
         (lambda x: grad(x * np.ones(2), [x]), ShapeError, r"a result of shape \(2,\) needs its own gradient"),
         (
@@ -346,3 +350,14 @@ def test_the_slope_of_a_standard_deviation_is_zero_where_all_are_equal():
     assert grad(lambda x: np.nanstd(x))(np.array([2.0, np.nan, 2.0])).numpy().tolist() == [0, 0, 0]
     found = grad(lambda x: x.std(1).sum())(np.array([[1.0, 3.0], [2.0, 2.0]])).numpy()
     assert found.tolist() == [[-0.5, 0.5], [0, 0]]
+
+
+def test_the_derivative_of_a_constant_is_zero():
+    a, b = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    assert float(grad(lambda x: 3.0)(1.0)) == 0
+    assert grad(lambda x, y: np.sum(x), 1)(a, b).tolist() == [0, 0]
+    assert [float(y) for y in tl.value_and_grad(lambda x: 3)(1.0)] == [3, 0]
+    assert [float(y) for y in tl.jvp(lambda x: 3.0, [1.0], [1.0])] == [3, 0]
+    assert tl.jacobian(lambda x: b, a).tolist() == [[0, 0], [0, 0]]
+    assert tl.hessian(lambda x: 3.0, a).tolist() == [[0, 0], [0, 0]]
+    assert float(tl.grad(tl.grad(lambda x: 2.0 * x))(1.0)) == 0

@@ -337,11 +337,11 @@ def test_a_copied_leaf_has_a_gradient_of_its_own(again):
         (lambda: len(Tensor(1.0)), TypeError, "a tensor without axes has no length"),
         (lambda: list(Tensor(1.0)), TypeError, "a tensor without axes has no length"),
         (lambda: tl.negative(Tensor([True])), DTypeError, r"Negative\(\): .*negative"),
-        (lambda: Tensor([1.0]).cuda(), AttributeError, r"a Tensor has no 'cuda'; try x.to\(tl.gpu\(0\)\)"),
+        (lambda: Tensor([1.0]).storage(), AttributeError, r"a Tensor has no 'storage'; try x.numpy\(\)"),
         (lambda: Tensor([1.0]).tangh(), AttributeError, "no attribute 'tangh'"),
         (lambda: Tensor([1.0]).nonsense, AttributeError, "'Tensor' object has no attribute 'nonsense'$"),
-        (lambda: Tensor([1.0]).__setitem__(0, 2), TypeError, r"do not change: use where\(\) or concat\(\)"),
-        (lambda: np.spacing(Tensor([1.0])), TypeError, "does not support this ufunc"),
+        (lambda: leaf([1.0]).__setitem__(0, 2), GraphError, r"what is recorded does not change; write `x = x\.at"),
+        (lambda: np.spacing(leaf([1.0])), TypeError, "does not support this ufunc"),
     ],
 )  # fmt: skip
 def test_an_error_says_what_is_wrong(make, error, message):
@@ -697,9 +697,9 @@ def away(name):
 CUT_EVERYWHERE = [
     (lambda x: np.roots(x), "np.roots: "), (lambda x: np.linalg.eig(x * np.eye(2))[0], "np.linalg.eig: "),
     (lambda x: np.histogram(x)[1][:2], "np.histogram: "), (lambda x: np.sort_complex(x), "np.sort_complex: "),
-    (lambda x: np.copyto(np.zeros(2), x) or 1.0, "np.copyto"), (lambda x: np.union1d(x, x), "np.union1d: "),
+    (lambda x: np.copyto(np.zeros(2), x) or 1.0, "np.copyto"),
     (lambda x: np.spacing(x), "np.spacing: a Tensor does not support this ufunc of NumPy"),
-    (lambda x: np.logaddexp.reduce(x), r"np.logaddexp.reduce: a Tensor does not support this ufunc of NumPy; use a loop"),
+    (lambda x: np.hypot.reduce(x), r"np.hypot.reduce: a Tensor does not support this ufunc of NumPy; use a loop"),
     (lambda x: np.add.reduceat(x, [0, 1]), r"np.add.reduceat: .*this ufunc.* use sums of parts, x\[i:j\].sum\(\)"),
     (lambda x: np.add.at(x, [0], 1.0), r"np.add.at: .*this ufunc.* use x.at\[i\].add\(value\)"),
     (lambda x: tl.Tensor([[x[0], x[1]]]), "a list of recorded tensors is no array"),

@@ -129,10 +129,16 @@ def uppermost(tensors: Sequence[Tensor]) -> Any:
 
 
 def own(value: Any, tensors: Sequence[Tensor]) -> Tensor:
-    """The result of an op that was not recorded, which may be a view of what somebody writes to."""
+    """The result of an op that was not recorded, which may be a view of an input: of what others write to, or may."""
+    tensor = wrap(value)
     if value.__class__ is ndarray and (value.base is not None or any([value is t.array for t in tensors])):  # noqa: C419
-        return lent(value)
-    return wrap(value)
+        for t in tensors:
+            if not np.may_share_memory(value, t.array):
+                continue
+            if not hasattr(t, "kept"):
+                return lent(value)
+            tensor.held = t.held = True  # each copies it before it lets it out
+    return tensor
 
 
 def update(state: Tensor, new: Any, op: Op, node: Node | None = None, i: int = 0) -> None:

@@ -196,9 +196,9 @@ def recorded(f: Function, inputs: Sequence[Any], named: Any, has_aux: bool) -> t
         return record(f, *inputs, **named), None
     with recording(True, deriving=True):
         pair = unhidden(f, inputs, named)
-    if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], Tensor):
+    if not isinstance(pair, tuple) or len(pair) != 2:
         raise DTypeError(f"has_aux: the function gave {pair!r:.200}, expected a pair (Tensor, more)")
-    return pair
+    return as_result(f, pair[0]), pair[1]
 
 
 def watch(x: Any) -> Tensor:
@@ -221,17 +221,19 @@ def record(f: Function, *inputs: Any, **named: Any) -> Tensor:
 
 
 def as_result(f: Function, y: Any) -> Tensor:
-    """What a function gave.
+    """What a function gave; a number or an array is a constant, for values do not leave the graph in `f`.
 
     Errors
-        DTypeError if it is no tensor.
+        DTypeError if it is neither.
     """
-    if not isinstance(y, Tensor):
+    if isinstance(y, Tensor):
+        return y
+    if not (isinstance(y, float | int | np.number) or is_array(y)):
         raise DTypeError(
-            f"{getattr(f, '__name__', 'the function')} gave {y!r:.200}, expected a Tensor: does it depend on what the "
-            "derivative is taken of?"
+            f"{getattr(f, '__name__', 'the function')} gave {y!r:.200}, expected a Tensor or a number: is a `return` "
+            "missing?"
         )
-    return y
+    return of_array(operand(y))
 
 
 def depends_on_others(y: Tensor, fresh: Sequence[Tensor]) -> bool:

@@ -114,11 +114,11 @@ def is_plain(tensors: Sequence[Any]) -> bool:
     )
 
 
-def jvp(f: Function, inputs: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False) -> Any:
+def jvp(f: Function, inputs: Any, tangents: Any, *, has_aux: bool = False) -> Any:
     """The value of `f` and its derivative along `tangents`: ``J v``; with `has_aux` what it gives beside that, too.
 
     One pass forward, in which each op hands on a tangent beside its result: nothing is recorded. Inputs and results
-    may be trees, and tangents are built like them.
+    may be trees, and tangents are built like them. One array alone is the one input.
 
     Errors
         ShapeError if a tangent differs from its input in shape.
@@ -128,6 +128,8 @@ def jvp(f: Function, inputs: Sequence[Any], tangents: Sequence[Any], *, has_aux:
         >>> float(value), float(slope)
         (9.0, 6.0)
     """
+    if not isinstance(inputs, list | tuple):
+        inputs, tangents = [inputs], [tangents]
     check_shapes(inputs, tangents)
     level = Forward()
     with level.entered():
@@ -323,12 +325,16 @@ def listed(x: Any) -> list[Any]:
     return x if isinstance(x, list) else [x]
 
 
-def hvp(f: Function, inputs: Any, vectors: Any) -> Any:
+def hvp(f: Function, inputs: Any = None, vectors: Any = None) -> Any:
     """The Hessian of a function with one result times a vector, without the Hessian: forward over reverse.
+
+    Of a function alone the function that gives it: ``hvp(f)(x, v)``.
 
     Shapes
         `vectors` and the result are built like `inputs`: an array, or a tuple or list of one for each argument of `f`
     """
+    if inputs is None:
+        return functools.partial(hvp, f)
     several = isinstance(inputs, list | tuple) and is_tree(inputs)
     xs, vs = (list(inputs), list(vectors)) if several else ([inputs], [vectors])
     if len(xs) != len(vs):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_lesson.arrays import MODULES, Context, module_of, refuse_masked, require_device
+from tinygrad_lesson.arrays import MODULES, Context, device_named, module_of, refuse_masked, require_device
 from tinygrad_lesson.eager.protocol import NumpyProtocol, holds_recorded
 from tinygrad_lesson.engine.errors import DTypeError, ShapeError
 
@@ -45,6 +45,7 @@ def devices() -> Any:
 
 def placed(array: Any, device: Context | None = None) -> Any:
     """An array of a new tensor where it is to lie: a NumPy array where arrays are made now, if nothing is said."""
+    device = device_named(device)
     if device is None and array.__class__ in MODULES:
         return array
     if device is not None:

@@ -10,8 +10,9 @@ import numpy as np
 
 from tinygrad_lesson.arrays import held, module_of
 from tinygrad_lesson.eager.given import numbers_in
-from tinygrad_lesson.eager.protocol import NumpyProtocol
-from tinygrad_lesson.engine.errors import DeviceError, DTypeError, ShapeError
+from tinygrad_lesson.eager.protocol import NumpyProtocol, bare, holds_recorded
+from tinygrad_lesson.eager.recording import RECORDING
+from tinygrad_lesson.engine.errors import DeviceError, DTypeError, GraphError, ShapeError
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.ops.index import Key, freeze
 
@@ -27,7 +28,26 @@ class Indexed:
         def __len__(self) -> int: ...
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise DTypeError("the elements of a Tensor do not change: use where() or concat() to make another")
+        """Change elements of a tensor that asks for no gradient, or of a leaf in `no_grad`; graphs keep what they had.
+
+        Errors
+            GraphError for what is recorded, and for a part of another tensor, which would stay as it is.
+        """
+        changes = self.level is None and not RECORDING.tracing
+        if self.node is not None:
+            changes = changes and self.node.is_variable and not RECORDING.on
+        if not changes or (RECORDING.on and holds_recorded(value)):
+            raise GraphError(
+                "x[i] = y: what is recorded does not change; write `x = x.at[i].set(y)` for a new tensor"
+                + (", or `with tl.no_grad(): x[i] = y` to change a leaf" if self.node is not None else "")
+            )
+        if hasattr(self, "kept") and getattr(self.array, "base", None) is not None:
+            raise GraphError(
+                "x[i] = y: x may be a part of another tensor, which would not change; write `x = x.clone()` before, or "
+                "all indices in one, x[i, j] = y"
+            )
+        parts = key if isinstance(key, tuple) else (key,)
+        self.value[tuple(map(elements, parts))] = elements(value)
 
     def __getitem__(self, key: Any) -> Any:
         parts = key if isinstance(key, tuple) else (key,)
@@ -43,6 +63,11 @@ class Indexed:
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
+
+
+def elements(x: Any) -> Any:
+    """The array of a tensor; of a list that holds tensors, theirs."""
+    return x.seen("x[i] = y") if isinstance(x, NumpyProtocol) else bare(x)
 
 
 def separated(parts: Sequence[Any], shape: tuple[int, ...]) -> tuple[Key, list[Any]]:

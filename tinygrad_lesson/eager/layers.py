@@ -26,6 +26,15 @@ from tinygrad_lesson.eager.tensor import Tensor
 layer = dataclasses.dataclass(init=False, eq=False)
 
 
+ELSEWHERE = {  # what PyTorch's modules have: what to write
+    "train": "write model(x, is_train=True), which is the default",
+    "eval": "write model(x, is_train=False)",
+    "state_dict": "pickle the layer itself, which is a dataclass: pickle.dumps(model)",
+    "load_state_dict": "unpickle the layer itself: pickle.loads(data)",
+    "to": "write model = tl.nn.Linear(..., dtype=...), under `with tl.gpu(0):` for a device",
+}
+
+
 def static() -> Any:
     """A field that is a setting: no parameter."""
     return dataclasses.field(metadata={"static": True})
@@ -43,6 +52,15 @@ class Layer:
     def parameters(self) -> Iterator[Tensor]:
         """The parameters, layer by layer."""
         return (x for x in leaves(self) if isinstance(x, Tensor) and x.requires_grad)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients, so that the next `backward` does not add to them."""
+        for x in self.parameters():
+            x.grad = None
+
+    def __getattr__(self, name: str) -> Any:
+        told = f"; {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+        raise AttributeError(f"{type(self).__name__} has no {name!r}{told}")
 
 
 @layer

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import MODULES, Context, cpu, held, module_of, on_host, require_device
+from tinygrad_lesson.arrays import MODULES, Context, cpu, gpu, held, module_of, on_host, require_device
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.functions import NAMES, TABLE
 from tinygrad_lesson.eager.functions.table import known, known_if_shared
 from tinygrad_lesson.eager.given import devices
 from tinygrad_lesson.eager.operators import in_place
+from tinygrad_lesson.eager.pytorch import DATA, PYTORCH, RANDOM, UNLIKE, norm, size
 from tinygrad_lesson.eager.tensor import Spellings, Tensor, wrap
-from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.shapes import normalize_axis, size_of
 
 METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where it has one: what it does
@@ -24,6 +24,10 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
     "copy": lambda x, order="C": F.identity(x),
     "contiguous": lambda x: x,
     "cpu": lambda x: x,
+    "cuda": lambda x, device=0: to(x, gpu(device)),
+    "pin_memory": lambda x: x,
+    "detach_": lambda x: x.requires_grad_(False),
+    "type": lambda x, dtype=None: str(x.dtype) if dtype is None else x.astype(dtype),
     "view": lambda x, *shape: x.reshape(*shape),
     "unsqueeze": lambda x, dim: F.expand_dims(x, dim),
     "permute": lambda x, *dims: x.transpose(*dims),
@@ -42,9 +46,8 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
     "clamp_min": lambda x, min: NAMES["clip"](x, min, None),
     "pow": lambda x, exponent: x**exponent,
     "neg": lambda x: -x,
-    "sub": lambda x, other: x - other,
+    "sub": lambda x, other, *, alpha=1: x - (other if alpha == 1 else alpha * other),
     "mul": lambda x, other: x * other,
-    "div": lambda x, other: x / other,
     "mm": lambda x, other: x @ other,
     "bmm": lambda x, other: x @ other,
     "mv": lambda x, vector: x @ vector,
@@ -135,6 +138,7 @@ FIELDS: dict[str, Callable[[Any], Any]] = {  # what an array tells of itself
     "mH": lambda x: x.adjoint(),
     "flat": lambda x: NAMES["ravel"](x),
     "flags": lambda x: held(x.array).flags,
+    "grad_fn": lambda x: None if x.node is None or x.node.is_variable else x.node.op,
     "retains_grad": lambda x: x.node is not None and x.node.is_variable,
 }
 TOO = """
@@ -144,64 +148,52 @@ TOO = """
     vdot vsplit
 """  # functions that PyTorch has as methods
 IN_PLACE = """
-    abs_ add_ ceil_ clamp_ clip_ cos_ div_ exp_ floor_ lerp_ log_ masked_fill_ mul_ neg_ pow_ reciprocal_ relu_ round_
-    rsqrt_ sigmoid_ sign_ sin_ sqrt_ square_ sub_ tanh_
+    abs_ add_ ceil_ clamp_ clip_ cos_ div_ exp_ floor_ index_add_ index_put_ lerp_ log_ masked_fill_ mul_ neg_ pow_
+    reciprocal_ relu_ round_ rsqrt_ scatter_ scatter_add_ sigmoid_ sign_ sin_ sqrt_ square_ sub_ tanh_
 """  # of PyTorch's; with all of them Python would suggest no name for a misspelt one, which it does among 750
 FILLED: dict[str, Callable[..., Any]] = {
     "zero_": lambda x: NAMES["zeros_like"](x),
     "fill_": lambda x, value: NAMES["full_like"](x, value),
     "copy_": lambda x, other: F.broadcast_to(other, shape=x.shape),
+    **RANDOM,
 }
 NEVER = "is_cuda is_meta is_mkldnn is_mps is_quantized is_sparse is_xpu"  # what no tensor is
-WORDS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims"}
+WORDS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "p": "ord", "steps": "num"}
+ITS_OWN = {"dim", "keepdim", "unbiased", "correction"}  # words that NumPy's functions do not have
 ALIKE = (
     "all", "any", "argmax", "argmin", "argsort", "cumprod", "cumsum", "flip", "log_softmax", "logsumexp", "mean",
     "norm", "prod", "softmax", "squeeze", "sum", "amax", "amin", "diff", "nanmean", "nansum", "quantile",
     "nanquantile",
 )  # fmt: skip
-PLACES = "gives the values and their places; write x.{0}(axis=...) for the values, x.arg{0}(axis=...) for the places"
-UNLIKE = {  # what it does otherwise in PyTorch if it is given `dim`
-    "max": PLACES.format("max"),
-    "min": PLACES.format("min"),
-    "split": "takes the size of a part; write x.chunk(how_many, dim) or np.split(x, places, axis)",
-    "sort": "gives the values and their places; write tl.sort(x, axis=...) or x.argsort(axis=...)",
-    "std": "divides by one less; write x.std(axis=..., ddof=1)",
-    "var": "divides by one less; write x.var(axis=..., ddof=1)",
-}
 ELSEWHERE = {  # what other libraries have and is not done here: what to write
-    "cuda": "x.to(tl.gpu(0))",
-    "data": "x.detach(), or x.value, which may be written to",
-    "fill": "x.value[...] = number",
-    "grad_fn": "tl.viz.draw(x), a picture of what made it",
     "itemset": "x.at[i].set(y), which gives a new tensor",
-    "normal_": "x.value = generator.normal(size=x.shape), where generator = np.random.default_rng()",
     "numpy_": "x.numpy()",
     "partition": "tl.partition(x, k)",
-    "type": "x.astype(dtype), or x.dtype",
 }
 ELSEWHERE |= {
     name: instead
     for instead, names in {
         "np.median(x, axis), the mean of the two in the middle, where PyTorch takes the lower one": "median nanmedian",
-        "x.topk(k), x.sort(), or x.amin() and x.amax()": "kthvalue cummax cummin aminmax mode",
+        "x.sort(dim=-1), which gives values and places": "kthvalue",
+        "tl.cummax(x, axis) for the values": "cummax cummin",
+        "np.unique(x.detach(), return_counts=True)": "mode",
+        "x + (a @ b).sum(0)": "addbmm",
         "f(x), or tl.vmap(f)(x) for a function of its parts": "apply_ map_ map2_",
         "x.reshape(shape), which may not change": "squeeze_ t_ transpose_ unsqueeze_ swapaxes_",
-        "tl.linalg.norm(x[:, None] - y[None], axis=-1)": "cdist",
-        "c + a @ b": "addmm addmv addr baddbmm addbmm addcmul addcdiv",
         "x.at[i].add(y), x.at[i].set(y) or np.put_along_axis of arrays": """
-            scatter scatter_ scatter_add scatter_add_ scatter_reduce index_add index_add_ index_copy index_copy_
-            index_fill index_put index_put_ masked_scatter select_scatter slice_scatter diagonal_scatter put_""",
+            scatter_reduce index_copy index_copy_ index_fill_ masked_scatter_ select_scatter slice_scatter
+            diagonal_scatter put_""",
         "tl.random, as in tl.random.uniform(0, 1, size=x.shape)": """
-            uniform_ random_ exponential_ bernoulli bernoulli_ multinomial cauchy_ geometric_ log_normal_""",
+            random_ multinomial cauchy_ geometric_ log_normal_""",
         "x.numpy(), an array of NumPy's that has it": """
             base byteswap ctypes dump dumps getfield setfield setflags tofile storage untyped_storage data_ptr
-            storage_offset storage_type stride histc histogram unique_consecutive""",
+            storage_offset storage_type histc histogram unique_consecutive""",
         "np.resize(x, shape), or x.reshape(shape)": "resize resize_ resize_as_",
-        "x.requires_grad = False, or x.detach()": "detach_",
-        "x.to(device)": "to_device get_device pin_memory share_memory_",
-        "a dense tensor: there are no sparse ones": "to_sparse to_dense coalesce indices values sparse_mask",
+        "tl.log(tl.cumsum(tl.exp(x), axis)), less x.max() inside": "logcumsumexp",
+        "x.to(device)": "to_device get_device share_memory_",
+        "a dense tensor: there are no sparse ones": "layout to_sparse to_dense coalesce indices values sparse_mask",
         "np.split(x, places, axis), with the places where parts begin": "split_with_sizes unsafe_split",
-        "x[..., i : i + n] for each i, and tl.stack": "unfold as_strided",
+        "x[..., i : i + n] for each i, and tl.stack": "as_strided",
         "np.cross(x, y, axis=-1)": "cross",
     }.items()
     for name in names.split()
@@ -276,13 +268,13 @@ def zero_grad(x: Tensor, set_to_none: bool = True) -> None:
 
 
 def in_words_of_torch(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that takes `dim` and `keepdim` for `axis` and `keepdims`."""
+    """A method that takes `dim` and `keepdim` for `axis` and `keepdims`, and is PyTorch's where that differs."""
 
     @functools.wraps(method)
     def spelled(x: Any, *inputs: Any, **named: Any) -> Any:
+        if name in UNLIKE and not ITS_OWN.isdisjoint(named):
+            return UNLIKE[name](x, *inputs, **named)
         if not WORDS.keys().isdisjoint(named):
-            if name in UNLIKE:
-                raise AttributeValueError(f"{name}: with `dim` PyTorch's {UNLIKE[name]}")
             named = {WORDS.get(key, key): value for key, value in named.items()}
         return method(x, *inputs, **named)
 
@@ -294,6 +286,7 @@ def dlpack(x: Tensor, **named: Any) -> Any:
     return held(x.seen("x.__dlpack__(), which from_dlpack calls")).__dlpack__(**named)
 
 
+METHODS |= PYTORCH
 METHODS |= {name: lambda x, dtype=dtype: x.astype(dtype) for name, dtype in TYPES.items()}
 METHODS |= {
     "to": to,
@@ -305,10 +298,13 @@ for _name, _method in METHODS.items():
     setattr(Spellings, _name, _method)
 for _name, _field in FIELDS.items():
     setattr(Spellings, _name, property(_field))
+setattr(Spellings, "data", DATA)  # noqa: B010
 for _name in TOO.split():
     setattr(Spellings, _name, NAMES[_name])
 for _name in NEVER.split():
     setattr(Spellings, _name, False)
+Tensor.norm, Tensor.size = norm, property(size, doc=size.__doc__)  # type: ignore[attr-defined,assignment]
+Tensor.add = lambda x, other, *, alpha=1: x + (other if alpha == 1 else alpha * other)  # type: ignore[attr-defined]
 for _name in IN_PLACE.split():
     setattr(Spellings, _name, in_place(_name, getattr(Tensor, _name.removesuffix("_"))))
 for _name, _method in FILLED.items():

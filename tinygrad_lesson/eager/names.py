@@ -11,10 +11,14 @@ from tinygrad_lesson.arrays import Context
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.eager.functions import NAMES
 from tinygrad_lesson.eager.functions.drawing import RANDOM, rand, randn
-from tinygrad_lesson.eager.methods import ALIKE, CONSTANTS, METHODS, UNLIKE, in_words_of_torch
+from tinygrad_lesson.eager.functions.table import tensor
+from tinygrad_lesson.eager.methods import ALIKE, CONSTANTS, METHODS, in_words_of_torch
+from tinygrad_lesson.eager.pytorch import UNLIKE
+from tinygrad_lesson.eager.recording import set_grad_enabled
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.op import FUNCTIONS
 
+FORWARD = "tinygrad_lesson.eager.forward"
 TORCH: dict[str, Callable[..., Any]] = {  # PyTorch's functions, each a line over what there is
     "cat": lambda tensors, dim=0: NAMES["concatenate"](tensors, dim),
     "as_tensor": lambda data, dtype=None: (
@@ -31,20 +35,34 @@ TORCH: dict[str, Callable[..., Any]] = {  # PyTorch's functions, each a line ove
     "normal": lambda mean=0.0, std=1.0, size=None: RANDOM["normal"](mean, std, size),
     "rand_like": lambda x: rand(*x.shape).astype(x.dtype),
     "randn_like": lambda x: randn(*x.shape).astype(x.dtype),
-    "randint": lambda *bounds: RANDOM["randint"](*bounds),
+    "randint": lambda *bounds: RANDOM["randint"](*((0, *bounds) if len(bounds) == 2 else bounds)),
+    "jacfwd": lambda f, argnums=0: importlib.import_module(FORWARD).jacobian(f, argnums=argnums),
+    "jacrev": lambda f, argnums=0: importlib.import_module(FORWARD).jacobian(f, argnums=argnums),
+    "broadcast_tensors": lambda *tensors: NAMES["broadcast_arrays"](*tensors),
+    "inference_mode": lambda mode=True: set_grad_enabled(not mode),
+    "bernoulli": lambda p: tensor(p).bernoulli(),
     "randperm": lambda n: RANDOM["permutation"](n),
 }
+CALLED_ALIKE = "linspace", "logspace", "stack", "cross"  # which tensors do not have as methods, or otherwise
+LENGTHS = "norm", "vector_norm", "matrix_norm"  # of `tl.linalg`, which PyTorch calls with `dim`
 ELSEWHERE = {  # what other libraries have: what to write
     "autograd": "write tl.grad(y, [x]) or y.backward(); `from tinygrad_lesson import mx` has MXNet's mx.autograd",
-    "jacfwd": "write tl.jacobian(f, x), which takes the shorter way",
-    "jacrev": "write tl.jacobian(f, x), which takes the shorter way",
     "linearize": "write lambda v: tl.jvp(f, [x], [v])[1]",
     "remat": "write tl.checkpoint(f)",
     "fori_loop": "write tl.scan(f, state, length=n)",
     "while_loop": "write a loop in Python, or tl.scan with tl.cond in each step",
     "switch": "write tl.cond, one in another",
-    "cuda": "write tl.gpu(0)",
-    "cdist": "write tl.linalg.norm(x[:, None] - y[None], axis=-1)",
+    "func": "its functions are in tl, as tl.grad, tl.vmap and tl.jvp",
+    "special": "its functions are in tl, as tl.erf and tl.gammaln",
+    "histc": "write np.histogram(x.detach(), bins)",
+    "multinomial": "write tl.random.choice(classes, size, p=probabilities)",
+    "std_mean": "write x.std(dim=...) and x.mean(dim=...)",
+    "var_mean": "write x.var(dim=...) and x.mean(dim=...)",
+    "diag_embed": "write x[..., None] * np.eye(n)",
+    "cartesian_prod": "write np.meshgrid(x, y, indexing='ij')",
+    "combinations": "write x[np.array(list(itertools.combinations(range(len(x)), 2)))]",
+    "block_diag": "write np.block([[a, np.zeros((m, n))], [np.zeros((k, l)), b]])",
+    "cuda": "write tl.gpu(0); tl.show_config() says whether there is one",
     "get_default_dtype": "an array keeps its element type, and Python's numbers are float64",
     "set_default_dtype": "write tl.Tensor(data, dtype=tl.float32): an array keeps its element type",
     "set_printoptions": "write np.set_printoptions(precision=3), which holds for tensors too",
@@ -62,7 +80,7 @@ ELSEWHERE = {  # what other libraries have: what to write
 
 def _complete(function: Any, name: str) -> Any:
     """A function with the docstring that `help` shows, which takes PyTorch's `dim` where PyTorch has it too."""
-    found = in_words_of_torch(name, function) if name in ALIKE or name in UNLIKE else function
+    found = in_words_of_torch(name, function) if name in (*ALIKE, *UNLIKE, *CALLED_ALIKE) else function
     importlib.import_module("tinygrad_lesson.eager.documented").complete(found, name)
     return found
 
@@ -77,7 +95,7 @@ def function(name: str, known: Callable[[], Sequence[str]]) -> Any:
         return _complete(NAMES[name], name)
     if name in TORCH:
         return TORCH[name]
-    if name in METHODS and not name.startswith("_"):
+    if name in METHODS and not name.startswith("_") and name not in ELSEWHERE:
         return METHODS[name]
     if name in CONSTANTS:
         return CONSTANTS[name]
@@ -98,5 +116,7 @@ def family(name: str) -> Any:
     """The module of functions that NumPy has in one, as `np.linalg`."""
     module = importlib.import_module(f"tinygrad_lesson.eager.functions.{name}")
     for inner in module.__all__:
-        _complete(getattr(module, inner), f"{name}.{inner}")
+        found = _complete(getattr(module, inner), f"{name}.{inner}")
+        if inner in LENGTHS:
+            setattr(module, inner, in_words_of_torch(inner, found))
     return module

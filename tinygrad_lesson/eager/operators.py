@@ -164,6 +164,9 @@ def changing(told: str, new: str, function: Any) -> Any:
                 f"{told}: the result is {show(y.shape)} {y.dtype}, expected {show(self.shape)} {self.dtype}; "
                 f"write `{new}` for a new tensor"
             )
+        if not hasattr(self, "kept"):  # others see it change, as they see `x.value[...] = y`
+            module_of(y.array).copyto(self.value, y.array)
+            return self
         self.value = module_of(y.array).array(y.array, self.dtype)
         self.kept = self.array  # nobody else has it
         return self

@@ -18,12 +18,6 @@ CONSTANT = {f"np.{name}_like" for name in ("zeros", "ones", "empty")} | {
 }
 SHAPING = {f"np.{name}" for name in ("broadcast_arrays", "atleast_1d", "atleast_2d")}  # which plotting calls
 NUMPY: dict[str, Any] = {}  # "np.sum" -> what it is for tensors; filled by `functions`
-ALONG = {  # methods of NumPy's functions of two numbers: which function they are
-    "reduce": {
-        "add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any",
-    },
-    "accumulate": {"add": "cumsum", "multiply": "cumprod"},
-}  # fmt: skip
 INSTEAD = {
     "at": "x.at[i].add(value)", "reduceat": "sums of parts, x[i:j].sum()",
     "reduce": "a loop over x", "accumulate": "a loop over x, and tl.stack",
@@ -45,6 +39,11 @@ class NumpyProtocol:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:  # type: ignore[override]
         name = f"np.{ufunc.__name__}"
+        if named.get("where") is True:
+            del named["where"]
+        if method == "__call__" and name in NUMPY and "dtype" in named:
+            dtype = named.pop("dtype")
+            inputs = tuple([NUMPY["np.astype"](x, dtype) for x in inputs])
         if method == "__call__" and name in NUMPY and "out" not in named:
             return NUMPY[name](*inputs, **named)
         if method == "__call__" and not named and all(types.endswith("?") for types in ufunc.types):
@@ -58,9 +57,13 @@ class NumpyProtocol:
             return getattr(ufunc, method)(*bare(inputs), **named)
         if method == "outer" and name in NUMPY and not named:
             return outer(NUMPY[name], *inputs)
-        if (along := ALONG.get(method, {}).get(ufunc.__name__)) and "out" not in named:
-            return NUMPY[f"np.{along}"](*inputs, **{"axis": 0, **named})
-        told = name + (" into an array" if "out" in named else "" if method == "__call__" else f".{method}")
+        if f"{name}.{method}" in NUMPY and "out" not in named:
+            return NUMPY[f"{name}.{method}"](*inputs, **{"axis": 0, **named})
+        if "out" not in named and not (RECORDING.on and holds_recorded(inputs)):
+            return getattr(ufunc, method)(*bare(inputs), **named)
+        if "out" in named:
+            raise DTypeError(f"{name} into an array: {CUT.replace(HERE, 'y = f(x), a new tensor')}")
+        told = name + ("" if method == "__call__" else f".{method}")
         raise DTypeError(
             f"{told}: a Tensor does not support this ufunc of NumPy; use {INSTEAD.get(method) or instead_of(told)}"
         )

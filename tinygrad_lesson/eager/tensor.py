@@ -178,9 +178,9 @@ class Tensor(Indexed, NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):
         """Number of elements."""
         return np.size(self.array)
 
-    def numpy(self) -> np.ndarray:
-        """A copy of the elements as a NumPy array."""
-        return np.array(on_host(self.seen("x.numpy()")))
+    def numpy(self, force: bool = False) -> np.ndarray:
+        """A copy of the elements as a NumPy array; with `force` also while a derivative is taken, as of `detach()`."""
+        return np.array(on_host((self.detach() if force else self).seen("x.numpy()")))
 
     def seen(self, what: str) -> Any:
         """The value, for `what` lets it out of the graph.

@@ -340,7 +340,7 @@ def at_least(a: Any, b: Any) -> bool:
     """Whether `a` is at least `b`; not if they are nothing to compare."""
     try:
         return bool(a >= b)
-    except TypeError:
+    except (TypeError, ValueError):  # of a text, or of an array
         return False
 
 

@@ -34,6 +34,19 @@ SPELLED = {
     "betas": ("beta1", "beta2"),
 }
 
+ELSEWHERE = {  # what PyTorch has: what to write
+    "param_groups": "write opt.learning_rate = 0.01",
+    "state_dict": "write pickle.dumps(opt.state), which is a tree of tensors",
+    "load_state_dict": "write opt.state = pickle.loads(data)",
+    "AdamW": "write Adam(params, lr), and `with tl.no_grad(): p *= 1 - lr * decay` before each step",
+    "RMSprop": "write RMSProp(params, lr, gamma1=0.99), with MXNet's place for epsilon: inside the root",
+    "Adagrad": "write AdaGrad(params, lr), with MXNet's place for epsilon: inside the root",
+    "Adadelta": "write AdaDelta(params)",
+    "NAdam": "write Nadam(params, lr)",
+    "LBFGS": "write scipy.optimize.minimize(tl.value_and_grad(f), x, jac=True)",
+    "lr_scheduler": "write opt.learning_rate = rate before each step, or lr_scheduler=tl.train.FactorScheduler(...)",
+}
+
 
 @dataclass
 class State:
@@ -223,6 +236,19 @@ class InPlace:
         if any(x.node is not None and not x.node.is_variable for x in self.params):
             raise GraphError("only leaves are changed in place: a parameter here was computed from others")
         self.state = optimizer.init(self.params)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next step; it may be set."""
+        return self.optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        self.optimizer.learning_rate = rate
+
+    def __getattr__(self, name: str) -> Any:
+        told = f"; {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+        raise AttributeError(f"{type(self).__name__} has no {name!r}{told}")
 
     def step(self) -> None:
         """Change every parameter that has a gradient."""

@@ -38,6 +38,13 @@ NAMES: dict[str, Any] = {name.removeprefix("np."): f for name, f in TABLE.items(
 del NAMES["concat"]  # ours is MXNet's, along axis 1
 NAMES |= {"put_along_axis": put_along_axis, "expm": expm} | creation.CREATION | NETWORKS | WINDOWS
 NUMPY.update(TABLE)
+METHODS = {  # of NumPy's functions of two numbers: what they are
+    "add.reduce": "sum", "multiply.reduce": "prod", "maximum.reduce": "max", "minimum.reduce": "min",
+    "logical_and.reduce": "all", "logical_or.reduce": "any", "logaddexp.reduce": "logsumexp",
+    "add.accumulate": "cumsum", "multiply.accumulate": "cumprod", "maximum.accumulate": "cummax",
+}  # fmt: skip
+NUMPY |= {f"np.{method}": NAMES[name] for method, name in METHODS.items()}
+NUMPY["np.minimum.accumulate"] = lambda x, axis: -NAMES["cummax"](-x, axis)
 
 KEPT = {
     "compress",

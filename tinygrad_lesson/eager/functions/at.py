@@ -30,6 +30,11 @@ class Places:
         self.x, self.key = x, key
         self.numbers = np.asarray(numbers_of(x)[plain])
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"x.at[i] has no {name!r}, but get, set, add and multiply; write x.at[i].set(f(x[i]))"
+        )
+
     def get(self) -> Any:
         """The elements there: ``x[i]``."""
         return self.x[self.key]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +14,6 @@ from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.functions.table import known, made, tensor
 from tinygrad_lesson.eager.given import devices, numbers_in
 from tinygrad_lesson.eager.tensor import Tensor
-from tinygrad_lesson.engine.errors import AttributeValueError
 
 Shape = int | Sequence[int]
 
@@ -38,13 +39,23 @@ def cast_to(x: Tensor, dtype: Any) -> Tensor:
     return x if dtype is None else x.astype(dtype)  # type: ignore[no-any-return]
 
 
+def as_in_pytorch(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that makes a tensor, which takes `requires_grad`, and sizes one by one if it takes a shape alone."""
+    by_size = list(inspect.signature(function).parameters)[:2] == ["shape", "dtype"]
+
+    @functools.wraps(function)
+    def spelled(*given: Any, requires_grad: bool = False, **named: Any) -> Any:
+        apart = by_size and len(given) > 1 and all(isinstance(n, int | np.integer) for n in given)
+        x = function(*(given,) if apart else given, **named)
+        return x.requires_grad_() if requires_grad else x
+
+    return spelled
+
+
 def filled(name: str, value: float) -> Callable[..., Any]:
     """`zeros` or `ones`."""
 
-    def function(shape: Shape, dtype: Any = None, *more: Any, device: Context | None = None) -> Any:
-        if isinstance(dtype, int):
-            given = ", ".join(map(str, (shape, dtype, *more)))
-            raise AttributeValueError(f"{name}: give the shape as one tuple: {name}(({given}))")
+    def function(shape: Shape, dtype: Any = None, *, device: Context | None = None) -> Any:
         return full(shape, value, np.float64 if dtype is None else dtype, device=device)
 
     function.__name__ = name
@@ -116,4 +127,5 @@ CREATION: dict[str, Callable[..., Any]] = {
     "zeros": filled("zeros", 0.0),
     "zeros_like": filled_like("zeros", 0.0),
 }
+CREATION |= {name: as_in_pytorch(function) for name, function in CREATION.items()}
 CREATION["empty_like"] = CREATION["zeros_like"]

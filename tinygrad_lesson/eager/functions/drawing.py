@@ -17,11 +17,12 @@ import numpy as np
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import Context, at
 from tinygrad_lesson.eager.apply import TENSORS as F
+from tinygrad_lesson.eager.functions.creation import as_in_pytorch
 from tinygrad_lesson.eager.functions.table import constant, made, tensor
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.ops.draws import numpys
 
-RANDOM: dict[str, Callable[..., Any]] = {}
+RANDOM: dict[str, Callable[..., Any]] = {}  # what `tl.random` has
 
 
 def drawing(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,11 +72,13 @@ def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, generator: Any
     return loc + scale * drawn("standard_normal", generator, size=sized(size, loc, scale))
 
 
+@as_in_pytorch
 def rand(*size: Any, device: Context | None = None) -> Any:
     """Numbers from 0 up to, but not including, 1, of the shape `size`: ``tl.rand(2, 3)``, as in PyTorch."""
     return uniform(size=listed(size), device=device)
 
 
+@as_in_pytorch
 def randn(*size: Any, device: Context | None = None) -> Any:
     """Numbers with mean 0 and standard deviation 1, of the shape `size`: ``tl.randn(2, 3)``, as in PyTorch."""
     return normal(size=listed(size), device=device)
@@ -169,3 +172,7 @@ def choice(
     p = None if p is None else constant("choice: p", p)
     places = drawn("choice", generator, a.shape[axis], size=size, replace=replace, p=p)
     return F.take(a, places, axis=axis)
+
+
+RANDOM |= {"rand": rand, "randn": randn}
+RANDOM["standard_normal"] = lambda size=None, **named: RANDOM["normal"](size=size, **named)

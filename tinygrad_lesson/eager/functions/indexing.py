@@ -148,6 +148,45 @@ def partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect"
     return F.take_along_axis(a, np.argpartition(known(a), kth, axis), axis=axis)
 
 
+@like("unique")
+def unique(
+    ar: Any,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: Any = None,
+    **named: Any,
+) -> Any:
+    """The elements in order, each once, or the slices along `axis`; the first of equal ones has the gradient."""
+    ar = tensor(ar)
+    asked = return_index, return_inverse, return_counts
+    numpys: Any = np.unique
+    _, places, *more = numpys(known(ar), True, return_inverse, return_counts, axis, **named)
+    found = take(ar, places, axis)
+    answers = [tensor(y) for y in ([places] if return_index else []) + more]
+    return (found, *answers) if any(asked) else found
+
+
+@like("union1d")
+def union1d(ar1: Any, ar2: Any) -> Any:
+    """The elements of both in order, each once."""
+    return unique(F.concat(*[F.reshape(tensor(x), shape=(-1,)) for x in (ar1, ar2)], dim=0))
+
+
+@like("intersect1d")
+def intersect1d(ar1: Any, ar2: Any) -> Any:
+    """The elements of `ar1` in order, each once, that are in `ar2` too."""
+    found = unique(ar1)
+    return found[np.isin(known(found), known(ar2))]
+
+
+@like("setdiff1d")
+def setdiff1d(ar1: Any, ar2: Any) -> Any:
+    """The elements of `ar1` in order, each once, that are not in `ar2`."""
+    found = unique(ar1)
+    return found[~np.isin(known(found), known(ar2))]
+
+
 @like("bincount")
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     """How often each number from 0 on is in `x`, or the sum of the `weights` there, which have a gradient."""

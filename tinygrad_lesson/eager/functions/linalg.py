@@ -20,6 +20,8 @@ from tinygrad_lesson.eager.functions.products import vector_outer as outer
 from tinygrad_lesson.eager.functions.reductions import max as largest
 from tinygrad_lesson.eager.functions.reductions import min as smallest
 from tinygrad_lesson.eager.functions.table import known, like, tensor
+from tinygrad_lesson.eager.protocol import ABSENT, holds_recorded
+from tinygrad_lesson.eager.recording import RECORDING
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.shapes import normalize_axis, show
 
@@ -127,6 +129,8 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     """
     a = tensor(a)
     if compute_uv and full_matrices and a.shape[-1] != a.shape[-2]:
+        if not RECORDING.tracing and not (RECORDING.on and holds_recorded(a)):
+            return SVDResult(*map(tensor, np.linalg.svd(known(a))))
         raise AttributeValueError(
             f"svd: full matrices of {show(a.shape)} have columns without a derivative; say full_matrices=False"
         )
@@ -153,10 +157,21 @@ def solve(a: Any, b: Any) -> Any:
 
 
 def solve_triangular(
-    a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False, **unused: Any
+    a: Any,
+    b: Any,
+    trans: Any = 0,
+    lower: bool = False,
+    unit_diagonal: bool = False,
+    *,
+    upper: bool | None = None,
+    **unused: Any,
 ) -> Any:
-    """As `solve`, of the upper or lower triangle of `a`, or of its transpose (`trans`). As in SciPy."""
+    """As `solve`, of the upper or lower triangle of `a`, or of its transpose (`trans`). As in SciPy.
+
+    PyTorch's `upper` says which, too.
+    """
     a = tensor(a)
+    lower = lower if upper is None else not upper
     a = tril(a) if lower else triu(a)
     if unit_diagonal:
         one = np.eye(a.shape[-1], dtype=bool)
@@ -346,6 +361,14 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 def expm(A: Any) -> Any:
     """The exponential of each matrix. As in SciPy."""
     return F.expm(tensor(A))
+
+
+matrix_exp = expm  # as PyTorch has it
+
+
+def __getattr__(name: str) -> Any:
+    told = f"; write {ABSENT[name]}" if name in ABSENT else ""
+    raise AttributeError(f"tinygrad_lesson.linalg has no {name!r}{told}")
 
 
 __all__ = [

@@ -24,6 +24,12 @@ def ravel(a: Any, order: str = "C") -> Any:
     return reshape(a, -1, order)
 
 
+@like("lib.stride_tricks.sliding_window_view")
+def sliding_window_view(x: Any, window_shape: Any, axis: Any = None, **named: Any) -> Any:
+    """All windows of a shape, along new last axes."""
+    return moved(np.lib.stride_tricks.sliding_window_view, x, window_shape, axis, **named)
+
+
 @like("reshape")
 def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None) -> Any:
     """The same elements under another shape; one size may be -1. With order "F" the first axis counts fastest."""

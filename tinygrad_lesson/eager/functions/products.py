@@ -189,6 +189,8 @@ def einsum(*operands: Any, out: None = None, dtype: Any = None, optimize: Any = 
     The order of several products is chosen well whatever `optimize` says.
     """
     refuse("einsum", out=out)
+    if len(operands) == 2 and isinstance(operands[1], list | tuple):  # PyTorch takes them in a list, too
+        operands = operands[0], *operands[1]
     terms, result, arrays = spelled(operands)
     made = [alone(x, term) for x, term in zip(arrays, terms, strict=True)]
     sizes: dict[str, int] = {}
