@@ -15,6 +15,7 @@ from tinygrad_lesson.arrays import (
     NEEDS_SLOW_PATH,
     Context,
     held,
+    host_copy,
     module_of,
     on_host,
     own_copy,
@@ -183,7 +184,7 @@ class Tensor(NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):  # type:
 
     def numpy(self) -> np.ndarray:
         """A copy of the elements as a NumPy array."""
-        return np.array(on_host(self.seen("x.numpy()")))
+        return host_copy(self.seen("x.numpy()"))
 
     def seen(self, what: str) -> Any:
         """The value, for `what` lets it out of the graph.
