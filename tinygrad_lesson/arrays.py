@@ -120,7 +120,13 @@ def taken(found: Any, i: int, others: int = 0) -> Any:
 
 def on_host(x: Any) -> Any:
     """The elements as a NumPy array; from a device for whoever asks for them."""
-    return x.get() if module_of(x) is not np else np.asarray(x)
+    return np.asarray(x) if x.__class__ not in MODULES else x.get()  # type: ignore[attr-defined]
+
+
+def host_copy(x: Any) -> np.ndarray:
+    """A copy of the elements as a NumPy array, from wherever they are."""
+    found: np.ndarray = np.array(x) if x.__class__ not in MODULES else x.get()  # type: ignore[attr-defined]
+    return found
 
 
 def at(device: Context | str | None) -> AbstractContextManager[Any]:
@@ -228,8 +234,7 @@ def zeros_like(x: Any, leading: tuple[int, ...] = ()) -> Any:
 
 def assign(place: Any, value: Any) -> None:
     """Copy elements into an array, from wherever they are: whoever calls this asks for them to be moved."""
-    module = module_of(place)
-    place[...] = on_host(value) if module is np else module.asarray(value)
+    place[...] = MODULES[place.__class__].asarray(value) if place.__class__ in MODULES else on_host(value)
 
 
 def read_only_memory(array: Any) -> bool:

@@ -20,7 +20,7 @@ HERE, THERE = tl.cpu(), tl.gpu(0)
 @pytest.fixture(autouse=True)
 def numpy_runner(monkeypatch):
     monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", "numpy")
-    monkeypatch.setattr(block, "THREADS", 24)  # each barrier costs the stand-in two system calls a thread
+    monkeypatch.setattr(block, "THREADS", 24)  # which the stand-in carries out in turn
 
 
 def carried_out(xp, name, inputs, named, out):

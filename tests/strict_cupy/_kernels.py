@@ -26,6 +26,7 @@ SHIM = r"""
 #include <algorithm>
 #include <functional>
 #include <vector>
+#include <setjmp.h>
 #include <ucontext.h>
 using std::min; using std::max;
 struct dim3 { unsigned x, y, z; };
@@ -40,10 +41,18 @@ static const int warpSize = 32;
 #define __shared__ static
 #define __constant__ static
 #define __launch_bounds__(...)
-struct Fiber { ucontext_t context; std::vector<char> stack; dim3 at; bool done; };
-static std::vector<Fiber> fibers; static ucontext_t scheduler; static int current; static std::function<void()> body;
-static void entry() { body(); fibers[current].done = true; swapcontext(&fibers[current].context, &scheduler); }
-static void __syncthreads() { swapcontext(&fibers[current].context, &scheduler); }
+struct Fiber { ucontext_t begin; jmp_buf at_barrier; std::vector<char> stack; dim3 at; bool begun, done; };
+static std::vector<Fiber> fibers; static jmp_buf scheduler; static int current; static std::function<void()> body;
+// A switch by _setjmp makes no system call, swapcontext two; so each fiber begins once, and waits for the next launch.
+__attribute__((noinline)) static void __syncthreads() {
+  if (!_setjmp(fibers[current].at_barrier)) _longjmp(scheduler, 1); }
+static void entry() { for (;;) { body(); fibers[current].done = true; __syncthreads(); } }
+__attribute__((noinline)) static void resume(Fiber &g) {
+  if (_setjmp(scheduler)) return;
+  if (g.begun) _longjmp(g.at_barrier, 1);
+  g.begun = true; g.stack.resize(1 << 16); getcontext(&g.begin); g.begin.uc_link = nullptr;
+  g.begin.uc_stack.ss_sp = g.stack.data(); g.begin.uc_stack.ss_size = g.stack.size();
+  makecontext(&g.begin, entry, 0); setcontext(&g.begin); }
 static void __syncwarp(unsigned = 0xffffffffu) { __syncthreads(); }
 template <class T> static T exchanged(T v, int from) {
   static T all[1024]; all[current] = v; __syncthreads(); T r = all[from]; __syncthreads(); return r; }
@@ -59,19 +68,16 @@ static inline float __int_as_float(int i) { float f; memcpy(&f, &i, 4); return f
 static inline int __float_as_int(float f) { int i; memcpy(&i, &f, 4); return i; }
 static void launch(dim3 grid, dim3 block, bool backwards, std::function<void()> f) {
   int n = block.x * block.y * block.z; body = f; gridDim = grid; blockDim = block;
-  fibers.resize(n);
+  if (int(fibers.size()) < n) fibers.resize(n);
   for (unsigned k = 0, blocks = grid.x * grid.y * grid.z; k < blocks; k++) {
     unsigned at = backwards ? blocks - 1 - k : k;
     blockIdx = {at % grid.x, at / grid.x % grid.y, at / (grid.x * grid.y)};
     for (int i = 0; i < n; i++) {
-      Fiber &g = fibers[i]; g.stack.resize(1 << 16); g.done = false;
-      g.at = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
-      getcontext(&g.context); g.context.uc_stack.ss_sp = g.stack.data(); g.context.uc_stack.ss_size = g.stack.size();
-      g.context.uc_link = &scheduler; makecontext(&g.context, entry, 0);
+      fibers[i].done = false; fibers[i].at = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
     }
     for (int left = n; left;) { left = 0;
       for (int k = 0; k < n; k++) { int i = backwards ? n - 1 - k : k;
-        if (!fibers[i].done) { current = i; threadIdx = fibers[i].at; swapcontext(&scheduler, &fibers[i].context); left += !fibers[i].done; } } }
+        if (!fibers[i].done) { current = i; threadIdx = fibers[i].at; resume(fibers[i]); left += !fibers[i].done; } } }
   }
 }
 """
@@ -107,7 +113,7 @@ class RawModule:
         """Compile now."""
         if self.library is not None:
             return
-        source = f"// 3\n{SHIM}{self.code}"
+        source = f"// 4\n{SHIM}{self.code}"
         for name, parameters in self.parameters.items():
             words = ", ".join(p.split()[-1].lstrip("*") for p in parameters)
             listed = "".join(f", {p}" for p in parameters)
@@ -116,7 +122,7 @@ class RawModule:
         if not stem.with_suffix(".so").exists():
             stem.with_suffix(".cpp").write_text(source)
             done = subprocess.run(
-                ["g++", "-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", f"{stem}.part", f"{stem}.cpp"],
+                ["g++", "-std=c++17", "-O1", "-U_FORTIFY_SOURCE", "-w", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", f"{stem}.part", f"{stem}.cpp"],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
             if done.returncode:

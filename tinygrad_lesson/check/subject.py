@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import MODULES, Context, on_host, placed_at
+from tinygrad_lesson.arrays import MODULES, Context, host_copy, placed_at
 from tinygrad_lesson.check.report import Entry, element_at
 from tinygrad_lesson.eager.apply import AS_TOLD, TENSORS
 from tinygrad_lesson.eager.operators import recorded_sweep, sweep_as_told
@@ -49,7 +49,7 @@ def repeatable() -> Iterator[None]:
 
 def doubled(x: Any) -> np.ndarray:
     """`x` as an array, in double precision if it holds floats; always a copy."""
-    array = np.array(on_host(x.array if isinstance(x, Tensor) else x))
+    array = host_copy(x.array if isinstance(x, Tensor) else x)
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 

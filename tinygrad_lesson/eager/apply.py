@@ -102,15 +102,15 @@ def generator() -> Any:
 def on_device(op: Op, tensors: Sequence[Tensor]) -> tuple[Any, Sequence[Tensor]] | None:
     """The GPU that an op is carried out on, and its inputs; None where that is the processor.
 
-    A constant of the processor without axes goes along as a number.
+    A constant of the processor without axes goes along as a number; while a function is traced, any that has none.
     """
     arrays = [t.array for t in tensors]
     if any(x.__class__ in MODULES for x in arrays):
         alone = [
-            t.node is None and x.__class__ is ndarray and not x.ndim
+            (t.node is None or RECORDING.tracing) and x.__class__ is ndarray and not x.ndim
             for t, x in zip(tensors, arrays, strict=True)
         ]
-        tensors = [wrap(t.array[()]) if is_one else t for is_one, t in zip(alone, tensors, strict=True)]
+        tensors = [same(t, t.array[()]) if is_one else t for is_one, t in zip(alone, tensors, strict=True)]
         arrays = [t.array for t in tensors]
     place = devices().place_for(op, arrays)
     return None if place.on_host else (place, tensors)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import own_copy
+from tinygrad_lesson.arrays import MODULES, own_copy
 from tinygrad_lesson.eager.tensor import Tensor
 
 Place = tuple[Callable[[Any], Any], Any]  # how to look something up, and under which key
@@ -47,8 +47,8 @@ class Captured:
         known: dict[int, Any] = {}
         while waiting:
             x = waiting.pop()
-            if id(x) in known or isinstance(x, PLAIN):
-                continue
+            if id(x) in known or isinstance(x, PLAIN) or x.__class__ in MODULES:
+                continue  # of a GPU's array nobody reads the elements, since that would wait
             known[id(x)] = x
             if isinstance(x, np.ndarray):
                 self.arrays[id(x)] = x, np.array(x)

@@ -18,6 +18,7 @@ from tinygrad_lesson.eager.copied import Copied
 from tinygrad_lesson.eager.differential import PASSED, vjp
 from tinygrad_lesson.eager.given import devices
 from tinygrad_lesson.eager.nested import put_together, tensors_in
+from tinygrad_lesson.eager.parted import PartedRunner
 from tinygrad_lesson.eager.recording import alone, replaying, tracing, uncollected, unhidden
 from tinygrad_lesson.eager.states import State, States
 from tinygrad_lesson.eager.tensor import Tensor, results_of, wrap
@@ -146,13 +147,16 @@ class Program:
         self.order = [n for n in used if n.op is not None]
         self.results = [f"output {i}" for i in range(len(self.heads))]
         given = list(zip(self.leaves, self.examples, strict=True))
-        self.plan, self.arrays = planned(
-            given, self.outside, self.heads, self.shapes, settings.passes, self.place
-        )
-        generator = random.default_generator()
-        self.runner = find_runner(settings.runner, self.place)(
-            self.plan, self.arrays, generator, movable=True
-        )
+        plans = functools.partial(planned, passes=settings.passes)
+        told = given, self.outside, self.heads, self.shapes
+        if self.place.on_host or not any(map(is_plain_number, self.examples)):
+            self.plan, self.arrays = plans(*told, place=self.place)
+            generator = random.default_generator()
+            made = find_runner(settings.runner, self.place)
+            self.runner = made(self.plan, self.arrays, generator, movable=True)
+        else:
+            find_runner(settings.runner, self.place)  # which refuses one of the processor
+            self.runner = PartedRunner(*told, F.arrays, plans, self.place)
         self.pull: Program | None = None
         self.derived: dict[Any, Program] = {}  # what other transformations have made of it
 
@@ -199,7 +203,8 @@ class Program:
         if not MODULES:
             return Context()
         names = [f"argument {i}" for i in range(len(self.examples))]
-        return devices().common("jit", names, self.examples)  # type: ignore[no-any-return]
+        arrays = [x[()] if is_plain_number(x) else x for x in self.examples]
+        return devices().common("jit", names, arrays)  # type: ignore[no-any-return]
 
     def again(self, draws: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
         """The results for other inputs, and given what the random ops draw."""
@@ -259,7 +264,7 @@ def planned(
     outside: Mapping[Node, Any],
     heads: Sequence[Edge],
     shapes: Sequence[tuple[Any, Any]],
-    passes: Passes,
+    passes: Passes = Passes(),
     place: Context = Context(),
 ) -> tuple[Plan, dict[str, np.ndarray]]:
     """The plan that computes `heads`, and the arrays that it is bound to.
@@ -289,6 +294,11 @@ def planned(
     plan = dataclasses.replace(plan, forward=plan.backward, backward=())  # nothing here is a way back
     builder.forget()
     return plan, arrays | {name: zeros_at(place, *spec) for name, spec in targets.items()}
+
+
+def is_plain_number(x: Any) -> bool:
+    """Whether it is an array of the processor without axes, which goes along to any device."""
+    return x.__class__ is np.ndarray and not x.ndim
 
 
 def passed(leaves: Sequence[Node], nodes: Sequence[Any]) -> set[Node]:

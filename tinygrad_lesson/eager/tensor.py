@@ -14,6 +14,7 @@ from tinygrad_lesson.arrays import (
     NEEDS_SLOW_PATH,
     Context,
     held,
+    host_copy,
     on_host,
     own_copy,
 )
@@ -180,7 +181,7 @@ class Tensor(Indexed, NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):
 
     def numpy(self, force: bool = False) -> np.ndarray:
         """A copy of the elements as a NumPy array; with `force` also while a derivative is taken, as of `detach()`."""
-        return np.array(on_host((self.detach() if force else self).seen("x.numpy()")))
+        return host_copy((self.detach() if force else self).seen("x.numpy()"))
 
     def seen(self, what: str) -> Any:
         """The value, for `what` lets it out of the graph.

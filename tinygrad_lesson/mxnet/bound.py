@@ -17,6 +17,7 @@ from tinygrad_lesson.arrays import (
     Context,
     aligned_zeros,
     assign,
+    is_array,
     module_of,
     on_host,
     read_only_memory,
@@ -44,13 +45,15 @@ def in_place(x: Any) -> np.ndarray:
 
 def elements_of(x: Any) -> Any:
     """The elements of an array, MXNet's or another, where they lie."""
+    if x.__class__ is np.ndarray:
+        return x
     array = x.tensor.array if hasattr(x, "tensor") else x
     return array if array.__class__ in MODULES else np.asarray(x)
 
 
 def check_shape(array: np.ndarray, value: Any, what: str) -> None:
     """Refuse a value of another shape than the array it goes to."""
-    if np.shape(value) != array.shape:
+    if (value.shape if is_array(value) else np.shape(value)) != array.shape:
         raise ShapeError(f"{what} is {show(np.shape(value))}, expected {show(array.shape)}")
 
 
@@ -272,6 +275,8 @@ def numbers_there(value: Any, what: str, dtype: Any = None) -> Any:
     Errors
         ShapeError for lists of different lengths, DTypeError for what is no real number.
     """
+    if value.__class__ is np.ndarray and value.dtype.kind in "fiub":
+        return value if dtype is None else value.astype(dtype)
     try:
         array = real(elements_of(value) if hasattr(value, "tensor") else value, what)
     except ValueError as error:

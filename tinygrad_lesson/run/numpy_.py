@@ -205,23 +205,23 @@ class NumpyRunner:
         buffer = self.plan.buffers[v]
         return np.asarray(self.buffers[v], buffer.dtype)
 
+    def run(self, part: int) -> None:
+        """Carry out one part; what is infinite or no number is for whoever reads it."""
+        with np.errstate(all="ignore"):
+            for call in self.calls[part]:
+                call()
+
     def forward(self) -> None:
         """Carry out the forward part."""
-        with np.errstate(all="ignore"):
-            for call in self.calls[0]:
-                call()
+        self.run(0)
 
     def backward(self) -> None:
         """Carry out the backward part."""
-        with np.errstate(all="ignore"):
-            for call in self.calls[1]:
-                call()
+        self.run(1)
 
     def update(self) -> None:
         """Carry out the update part."""
-        with np.errstate(all="ignore"):
-            for call in self.calls[2]:
-                call()
+        self.run(2)
 
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
         """Bound arrays called `results`, as new arrays, after running with `values` in place of others."""

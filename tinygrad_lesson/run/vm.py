@@ -67,8 +67,9 @@ class VMRunner(NumpyRunner):
             arrays = {name: np.require(x, requirements=ROWS) for name, x in arrays.items()}
         super().__init__(plan, arrays, generator, movable=movable)
         self.calls = [segments(part, self.memory, ahead=plan.patterns) for part in self.calls]
-        parts = [call for part in self.calls[:2] for call in part]
-        self.tape = joined(parts) if all(isinstance(part, Segment) for part in parts) else None
+        # Of each part, whether instructions are all of it.
+        self.alone = [all(isinstance(call, Segment) for call in part) for part in self.calls]
+        self.tape = joined([*self.calls[0], *self.calls[1]]) if all(self.alone[:2]) else None
 
     @cached_property
     def memory(self) -> Memory:
@@ -85,10 +86,18 @@ class VMRunner(NumpyRunner):
         steps = (*plan.setup, *plan.forward, *plan.backward, *plan.update)
         return Counter(v for step in steps for v in step.sources) + Counter(self.plan.outputs.values())
 
+    def run(self, part: int) -> None:
+        """As on NumPy; where every step is an instruction there are no warnings to keep silent."""
+        if not self.alone[part]:
+            super().run(part)
+            return
+        for segment in self.calls[part]:
+            segment()
+
     def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
         """As on NumPy, but where every step is an instruction nothing is copied."""
         parts = self.calls[0]
-        if not all(isinstance(part, Segment) for part in parts):
+        if not self.alone[0]:
             return super().call(values, results)
         new = {name: self.lender(name).array() for name in results}
         new.update({name: np.require(value, self.arrays[name].dtype, ROWS) for name, value in values.items()})
@@ -123,7 +132,7 @@ class VMRunner(NumpyRunner):
 
     def rounds(self, order: range, inputs: int, carried: int, scanned: int) -> tuple[Any, Tracks]:
         """What carries out all steps of a loop in one go, None where a step needs NumPy; and where its arrays are."""
-        long, parts = len(order) >= MANY, self.calls[0]
+        long = len(order) >= MANY
         key = long, order.step, inputs, carried, scanned
         if key not in self.loops:
             tracks: Any = Tracks(self, inputs, carried, scanned)
@@ -132,8 +141,8 @@ class VMRunner(NumpyRunner):
                 seen = [f"input {i}" for i in range(inputs - scanned - carried)]
                 with contextlib.suppress(NotTraceableError):
                     made = Rolled(self, states_of(inputs, carried, scanned), seen, order.step < 0)
-            if made is None and all(isinstance(part, Segment) for part in parts):
-                made = Rounds(parts, self.memory, tracks)
+            if made is None and self.alone[0]:
+                made = Rounds(self.calls[0], self.memory, tracks)
             self.loops[key] = made, tracks
         return self.loops[key]  # type: ignore[no-any-return]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.arrays import Context, assign, cpu, on_host, require_device
+from tinygrad_lesson.arrays import Context, assign, cpu, host_copy, require_device
 from tinygrad_lesson.engine.errors import BindError, DTypeError, NonFiniteError, ShapeError, listed, shown
 from tinygrad_lesson.engine.graph import EDGES, Edge, Node
 from tinygrad_lesson.engine.shapes import show
@@ -458,14 +458,14 @@ class FeedForward:
         """A copy of the executor's parameters and states."""
         executor.pin()
         held = {**executor.flat_parameters.arrays, **executor.states}
-        return {name: np.array(on_host(array)) for name, array in held.items()}
+        return {name: host_copy(array) for name, array in held.items()}
 
     def take_from(self, executor: Executor) -> None:
         """Make the executor's parameters this model's own."""
         executor.pin()
         flat = executor.flat_parameters.arrays
-        self.arg_params = {name: np.array(on_host(array)) for name, array in flat.items()}
-        self.aux_params = {name: np.array(on_host(array)) for name, array in executor.states.items()}
+        self.arg_params = {name: host_copy(array) for name, array in flat.items()}
+        self.aux_params = {name: host_copy(array) for name, array in executor.states.items()}
         self.predictors.clear()
 
     # Answering.
@@ -516,7 +516,7 @@ class FeedForward:
         with self.predictors.lock:
             executor = self.predictor(batch)
             executor.run(False, batch)
-            return np.array(on_host(executor.outputs_now[0]))
+            return host_copy(executor.outputs_now[0])
 
     def predictor(self, batch: Mapping[str, np.ndarray]) -> Executor:
         """An executor of the prediction for batches of this shape."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.arrays import assign, on_host
+from tinygrad_lesson.arrays import assign, host_copy
 from tinygrad_lesson.engine.errors import FormatError, OptimizerError, ShapeError
 from tinygrad_lesson.mxnet.params import packed_arrays, read_listed
 from tinygrad_lesson.mxnet.symbol import Symbol
@@ -169,7 +169,7 @@ class FlatUpdater:
     def get_state(self) -> dict[str, Array]:
         """Copies of what is remembered of each parameter: ``moment0:fc1_weight`` and so on."""
         return {
-            f"moment{i}:{name}": np.array(on_host(moment[part]))
+            f"moment{i}:{name}": host_copy(moment[part])
             for i, moment in enumerate(self.state.moments)
             for name, part in self.segments
         }

@@ -436,6 +436,7 @@ class SGD(Optimizer):
 
     copy_last: ClassVar[bool] = True
     momentum: float = 0.0
+    rates = Optimizer.scheduled  # all in one go, for the rate of a step is the one that was given
 
     def moments(self) -> int:
         """One, if there is momentum."""
