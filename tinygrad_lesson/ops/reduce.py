@@ -49,6 +49,7 @@ class FloatReduction(SampledReduction):
 class Sum(WideningReduction):
     """Sum along `axis`."""
 
+    compiled = True
     analytic = True
     multilinear = 1
 
@@ -76,6 +77,7 @@ class Sum(WideningReduction):
 class Mean(FloatReduction):
     """Arithmetic mean along `axis`."""
 
+    compiled = True
     analytic = True
     multilinear = 1
     whole = True
@@ -170,6 +172,7 @@ class Min(Extreme):
 class Prod(WideningReduction):
     """Product along `axis`; right for zeros too."""
 
+    compiled = True
     analytic = True
 
     def forward(self, xp, x, out=None):
@@ -320,6 +323,7 @@ class Nanprod(WideningReduction):
 class LogSumExp(FloatReduction):
     """``y = log(sum(exp(x)))`` along `axis`, without overflow."""
 
+    compiled = True
     function = "logsumexp"
 
     def forward(self, xp, x):
@@ -341,6 +345,8 @@ class ExpShare(Elementwise):
 
     Where both are minus infinity it is 0, where both are infinity 1: each that reaches the maximum counts whole.
     """
+
+    compiled = True
 
     def dtype(self, x, total):
         return floating(super().dtype(x, total))
