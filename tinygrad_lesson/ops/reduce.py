@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.engine.backprop import unbroadcast
-from tinygrad_lesson.engine.blocks import FEW, are_many_floats, is_gpu
+from tinygrad_lesson.engine.blocks import FEW, is_gpu
 from tinygrad_lesson.engine.constant import Constant  # noqa: F401  (an op like others)
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type, summed, with_room
@@ -176,8 +176,6 @@ class Prod(WideningReduction):
     analytic = True
 
     def forward(self, xp, x, out=None):
-        if are_many_floats(xp, x) and x.flags.c_contiguous and len(self.axes(x.ndim)) == x.ndim:
-            x = in_columns(x)
         return self.accumulate(xp, xp.prod, x, out)
 
     def vjp(self, F, g, y, x):
@@ -187,17 +185,6 @@ class Prod(WideningReduction):
     def sample(cls, draw):
         op, inputs = super().sample(draw)
         return op, {"x": draw.array(inputs["x"].shape)}
-
-
-COLUMNS = 1024  # of a product: they stay in the cache
-
-
-def in_columns(x):
-    """As many axes, fewer numbers, the same product: NumPy multiplies whole rows at once, those in a row in turn."""
-    row = x.reshape(-1)
-    whole = row.size // COLUMNS * COLUMNS
-    parts = np.multiply.reduce(row[:whole].reshape(-1, COLUMNS), axis=0)
-    return np.concatenate([parts, row[whole:]]).reshape([-1] + [1] * (x.ndim - 1))
 
 
 LEAST = 1e-6  # size of the elements that products are divided by
