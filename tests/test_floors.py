@@ -36,7 +36,10 @@ FLOORS = [
     ],
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
-LAZY = {("run/__init__.py", "tinygrad_lesson.run.vm")}  # LLVM is imported when it is first wanted
+LAZY = {  # LLVM is imported when it is first wanted
+    ("run/__init__.py", "tinygrad_lesson.run.vm"),
+    ("run/__init__.py", "tinygrad_lesson.run.single"),
+}
 
 
 def modules():

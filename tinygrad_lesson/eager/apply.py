@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +25,7 @@ from tinygrad_lesson.eager.tensor import (
     same,
     wrap,
 )
+from tinygrad_lesson.engine.blocks import LARGE, Compiled
 from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
 from tinygrad_lesson.engine.graph import UNNAMED, Node
@@ -65,9 +68,7 @@ def apply(op: Op, inputs: Sequence[Any], every: bool = False, xp: Any = np) -> A
     recorded = is_recorded(op, tensors)
     arrays: Any = [t.capture() if recorded else t.array for t in tensors]
     try:
-        if op.learns:
-            check_parameters(op, tensors)
-        result = op.forward(xp, *arrays, **extra)
+        result = asked(op, tensors, xp, arrays, extra) if op.asks else op.forward(xp, *arrays, **extra)
     except AttributeError:  # a number has no shape
         if not any(type(x) in NUMBERS for x in arrays):
             raise
@@ -186,6 +187,23 @@ def is_recorded(op: Op, tensors: Sequence[Tensor]) -> bool:
     return RECORDING.on and op.differentiable and any([t.node is not None for t in tensors])  # noqa: C419
 
 
+def asked(op: Op, tensors: Sequence[Tensor], xp: Any, arrays: Sequence[Any], extra: Any) -> Any:
+    """What an op computes that learns, or that machine code carries out where its arrays are large."""
+    if op.learns:
+        check_parameters(op, tensors)
+    if op.compiled and xp is np and any([x.__class__ is ndarray and x.size >= LARGE for x in arrays]):  # noqa: C419
+        result = None if RECORDING.tracing else machine_code().carried_out(op, arrays)
+        if result is not None:
+            return result
+    return op.forward(xp, *arrays, **extra)
+
+
+@functools.cache
+def machine_code() -> Any:
+    """What carries out one op in machine code, imported when it is first wanted."""
+    return importlib.import_module("tinygrad_lesson.run")
+
+
 def check_parameters(op: Op, tensors: Sequence[Tensor]) -> None:
     """Refuse learnable inputs of other shapes, which might broadcast."""
     wanted = op.parameters(tensors[0].shape)
@@ -256,6 +274,7 @@ class Tensors(World):
         return isinstance(x, Tensor | np.ndarray | np.generic) or x.__class__ in MODULES
 
 
+Compiled.slope = staticmethod(lambda *given: machine_code().slope(*given))
 TENSORS = Tensor.F = Tensors()
 
 

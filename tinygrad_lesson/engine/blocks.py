@@ -6,11 +6,12 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 BLOCK = 65536  # elements: with what a function makes on the way they fit
+LARGE = 1 << 18  # elements from which on it is worth while to compile what one op does
 FEW = 4096  # elements up to which a choice is made by NumPy
 
 
@@ -63,13 +64,25 @@ def in_one_row(x: np.ndarray) -> np.ndarray:
     return x.reshape(-1) if x.flags.c_contiguous else np.broadcast_to(x[(0,) * x.ndim], x.size)
 
 
-def by_blocks(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """The `vjp` of an elementwise op of one input that computes much on the way: of large arrays block by block."""
+class Compiled:
+    """How machine code carries out one op on large arrays; the eager face puts it there."""
+
+    slope: ClassVar[Callable[..., Any]]
+
+
+def in_one_pass(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The `vjp` of an elementwise op of one input that goes over its numbers several times: of large arrays once.
+
+    That is done in machine code, or, where it does not run, block by block.
+    """
 
     @functools.wraps(rule)
     def vjp(self: Any, F: Any, g: Any, y: Any, x: Any) -> Any:
         if x.__class__ is not np.ndarray or x.size <= BLOCK:
             return rule(self, F, g, y, x)
+        found = Compiled.slope(self, g, y, x) if x.size >= LARGE else None
+        if found is not None:
+            return (found,)
         return (in_blocks(np, lambda *part, out: rule(self, F, *part)[0], g, y, x),)
 
     return vjp

@@ -30,6 +30,7 @@ def op(cls: OpClass, function: str | None = None) -> OpClass:
     cls.function = function or cls.__dict__.get("function") or snake_case(cls.__name__)
     cls.family = cls.__module__.rpartition(".")[2]
     cls.learns = cls.parameters is not Op.parameters
+    cls.asks = cls.learns or cls.compiled
     for need in ("forward", "vjp"):
         if not callable(getattr(cls, need, None)):
             raise LessonError(f"op {cls.name} declares no `{need}`")

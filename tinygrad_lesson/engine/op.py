@@ -149,6 +149,8 @@ class Op:
     nested: ClassVar[bool] = False  # holds a plan of its own: `forward` takes a keyword `runner`
     traceable: ClassVar[bool] = True  # what `forward` calls may be noted once and carried out ever after
     learns: ClassVar[bool] = False  # declares `parameters`; set by `op`
+    compiled: ClassVar[bool] = False  # of large arrays: machine code is several times as fast as NumPy
+    asks: ClassVar[bool] = False  # something comes before `forward` in the eager face; set by `op`
     host_only: ClassVar[str] = ""  # why `forward` computes with NumPy's arrays alone, where it does
     view: ClassVar[bool] = False  # `forward` returns a view of its first input
     mixes_dtypes: ClassVar[bool] = False  # inputs may differ in element type in MXNet too

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import at_least, at_most, by_blocks, in_blocks
+from tinygrad_lesson.engine.blocks import at_least, at_most, in_blocks, in_one_pass
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import AttributeValueError
@@ -27,6 +27,7 @@ class SmoothL1(Kinked):
         MXNet 1.9, `smooth_l1`.
     """
 
+    compiled = True
     function = "smooth_l1"
     scalar: float = attr(1.0, doc="s")
 
@@ -44,7 +45,7 @@ class SmoothL1(Kinked):
 
         return in_blocks(xp, smooth, floated(xp, x), out=out)
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (g * F.minimum(F.maximum(x * self.scalar**2, -1.0), 1.0),)
 
@@ -66,6 +67,8 @@ class HardSigmoid(Kinked):
         MXNet 1.9, `hard_sigmoid`.
     """
 
+    compiled = True
+
     alpha: float = attr(0.2, doc="its slope")
     beta: float = attr(0.5, doc="its value at 0")
 
@@ -84,7 +87,7 @@ class HardSigmoid(Kinked):
 
         return in_blocks(xp, line, floated(xp, x), out=out)
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         inside = F.logical_and(F.greater(y, 0), F.less(y, 1))
         return (F.where(inside, g * self.alpha, 0),)
@@ -105,6 +108,8 @@ class Elu(Kinked):
         Clevert et al. 2016; with `scale` 1.0507 and `slope` 1.6733 it is SELU, Klambauer et al. 2017.
     """
 
+    compiled = True
+
     slope: float = attr(1.0, doc="what negative numbers approach, with the other sign")
     scale: float = attr(1.0, doc="multiplies the result")
 
@@ -115,7 +120,7 @@ class Elu(Kinked):
 
         return in_blocks(xp, bent, floated(xp, x), out=out)
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         e = F.exp(F.minimum(x, 0))
         if self.slope != 1:
@@ -141,13 +146,15 @@ class Gelu(FloatUnary):
         Hendrycks and Gimpel 2016; MXNet 1.9, `LeakyReLU` with act_type gelu.
     """
 
+    compiled = True
+
     def forward(self, xp, x, out=None):
         def values(x, out):
             return xp.multiply(x * 0.5, Erfc().forward(xp, x * -math.sqrt(0.5)), out=out)
 
         return in_blocks(xp, values, x, out=out)
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         near = near_zero(F, x)
         return (g * (F.ndtr(x) + near * F.exp(near * near * -0.5) * (1 / math.sqrt(2 * math.pi))),)
@@ -164,10 +171,12 @@ class Silu(FloatUnary):
         Elfwing et al. 2018.
     """
 
+    compiled = True
+
     def forward(self, xp, x, out=None):
         return in_blocks(xp, lambda x, out: xp.multiply(x, Sigmoid().forward(xp, x), out=out), x, out=out)
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         s = F.sigmoid(x)
         return (g * (s + y * (1 - s)),)

@@ -362,6 +362,7 @@ class Sign(Kinked):
         TypeError for complex numbers, of which NumPy gives ``x / abs(x)``: that is not flat, and has a gradient.
     """
 
+    compiled = True
     differentiable = False
 
     def forward(self, xp, x, out=None):

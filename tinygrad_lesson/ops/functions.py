@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from tinygrad_lesson.engine.blocks import in_one_pass
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.ops.elementwise import Binary, FloatUnary, Kinked, PositiveUnary
 
@@ -170,9 +171,12 @@ class Logaddexp2(FloatBinary):
 class Rsqrt(PositiveUnary):
     """``y = 1 / sqrt(x)``."""
 
+    compiled = True
+
     def forward(self, xp, x, out=None):
         root = xp.sqrt(x, out=out)
         return xp.divide(1, root, out=root if root.__class__ is np.ndarray else out)
 
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (g * (-0.5 * y / x),)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import choose, in_blocks
+from tinygrad_lesson.engine.blocks import choose, in_blocks, in_one_pass
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import dtype_of, in_type
 from tinygrad_lesson.engine.kinds import Elementwise
@@ -70,6 +70,7 @@ class Gammaln(Special):
         y = choose(xp, below, turned, y)
         return choose(xp, xp.equal(x, -math.inf), x, y)
 
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (g * F.digamma(x),)
 
@@ -99,6 +100,7 @@ class Digamma(Special):
         pole = choose(xp, xp.equal(x, 0), xp.copysign(math.inf, -x), math.nan)
         return choose(xp, below, choose(xp, whole, pole, turned), y)
 
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (g * F.polygamma(x, n=1),)
 
@@ -137,8 +139,13 @@ class Gamma(ByScipy):
 class Polygamma(FloatUnary):
     """Derivative number `n` of `digamma`; the first in NumPy alone, others by SciPy."""
 
-    traceable = False
+    compiled = True
     n: int = attr(1, minimum=0, doc="how often `digamma` is differentiated")
+
+    @property
+    def traceable(self):
+        """The first is NumPy's calls, the others are SciPy's code."""
+        return self.n == 1
 
     def forward(self, xp, x):
         kind = self.dtype(dtype_of(x))
@@ -180,7 +187,7 @@ def slope(xp, x):
         DLMF 5.15.5, 5.15.6 and 5.15.8.
     """
     z, below, apart = mirrored(xp, xp.clip(x, -HUGE, HUGE))
-    y = xp.zeros_like(z)
+    y: Any = 0.0
     for _ in range(10):
         low = xp.less(z, 10)
         y = xp.add(y, choose(xp, low, 1 / (z * z), 0))

@@ -57,6 +57,8 @@ class AlongAxis(Op):
 class Softmax(AlongAxis):
     """Probabilities: ``y = exp(x / temperature) / sum(exp(x / temperature))`` along `axis`."""
 
+    compiled = True
+
     def forward(self, xp, x, out=None):
         wide = with_room(xp, x)
         e = xp.exp(self.shifted(xp, wide))
@@ -71,6 +73,8 @@ class Softmax(AlongAxis):
 @op
 class LogSoftmax(AlongAxis):
     """Logarithms of softmax probabilities, exact where these are tiny."""
+
+    compiled = True
 
     def top(self, xp, x):
         """The largest element along `axis`, but no infinity, so that smaller ones come out as minus infinity."""

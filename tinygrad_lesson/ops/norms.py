@@ -21,6 +21,7 @@ class Norm(FloatReduction):
     The slope where all are 0 is taken as 0.
     """
 
+    compiled = True
     analytic = False
     ord: int = attr(2, choices=(1, 2), doc="which length")
     steep: bool = attr(False, shown=False, doc="NaN as the slope where all are 0, as in MXNet")

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import by_blocks, choose, in_blocks
+from tinygrad_lesson.engine.blocks import choose, in_blocks, in_one_pass
 from tinygrad_lesson.engine.composite import Composite
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.ops.angles import WithinOne
@@ -18,6 +18,8 @@ from tinygrad_lesson.ops.special import FAR, Erfc, Erfcx, Special, scaled
 class Logit(WithinOne):
     """The number whose `sigmoid` is `x`: ``y = log(x / (1 - x))``, with all digits near 1/2; NaN beyond 0 and 1."""
 
+    compiled = True
+
     def forward(self, xp, x):
         def values(x, out):
             middle = 2 * xp.arctanh(2 * (xp.clip(x, 0.25, 0.75) - 0.5))
@@ -25,7 +27,7 @@ class Logit(WithinOne):
 
         return in_blocks(xp, values, x)
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (g * (1 / x + 1 / (1 - x)),)
 
@@ -85,6 +87,7 @@ class NormalHazard(Special):
     def values(self, xp, x):
         return math.sqrt(2 / math.pi) / Erfcx().values(xp, x * math.sqrt(0.5))
 
+    @in_one_pass
     def vjp(self, F, g, y, x):  # y - x would be lost in rounding far out
         far, t = F.greater(x, 32), F.square(F.reciprocal(F.maximum(x, 32.0)))
         slope = HAZARD_SLOPE[-1] * t
@@ -107,7 +110,7 @@ class LogNdtr(Special):
         far = xp.maximum(x, 0.5)
         return choose(xp, xp.less(x, 0.5), near, xp.log(0.5 * scaled(far)) - far * far)
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         below = F.less(x, 0)
         low = F.normal_hazard(F.where(below, -x, 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import at_least, by_blocks, choose, in_blocks
+from tinygrad_lesson.engine.blocks import at_least, choose, in_blocks, in_one_pass
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.op import attr
@@ -15,6 +15,8 @@ from tinygrad_lesson.ops.elementwise import Kinked, Unary, floated
 class Sigmoid(Unary):
     """The logistic function: ``y = 1 / (1 + exp(-x))``, without overflow."""
 
+    compiled = True
+
     def forward(self, xp, x, out=None):
         def logistic(x, out):
             e = xp.exp(-xp.abs(x))
@@ -22,7 +24,7 @@ class Sigmoid(Unary):
 
         return in_blocks(xp, logistic, floated(xp, x), out=out)
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (g * (y * (1 - y)),)
 
@@ -34,13 +36,15 @@ class Sigmoid(Unary):
 class Softplus(Unary):
     """A smooth ramp: ``y = log(1 + exp(x))``, without overflow. MXNet calls it softrelu."""
 
+    compiled = True
+
     def forward(self, xp, x, out=None):
         def ramp(x, out):
             return xp.add(xp.log1p(xp.exp(-xp.abs(x))), at_least(xp, x, 0), out=out)
 
         return in_blocks(xp, ramp, floated(xp, x), out=out)
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (g * F.sigmoid(x),)
 
@@ -56,7 +60,7 @@ class Softsign(Kinked):
         x = floated(xp, x)
         return xp.divide(x, 1 + xp.abs(x), out=out)
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (g / F.square(1 + F.abs(x)),)
 
@@ -68,9 +72,12 @@ class Softsign(Kinked):
 class Relu(Kinked):
     """The positive part: ``y = max(x, 0)``; its slope at 0 is taken as 0."""
 
+    compiled = True
+
     def forward(self, xp, x, out=None):
         return at_least(xp, x, 0, out=out)
 
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (g * F.sign(y),)
 
@@ -86,6 +93,7 @@ class LeakyReLU(Kinked):
         MXNet 1.9, `LeakyReLU` with act_type leaky.
     """
 
+    compiled = True
     function = "leaky_relu"
     slope: float = attr(0.25, doc="the derivative for negative numbers")
 
@@ -95,7 +103,7 @@ class LeakyReLU(Kinked):
             return xp.maximum(x, xp.multiply(x, self.slope), out=out)
         return xp.add(xp.maximum(x, 0), self.slope * xp.minimum(x, 0), out=out)
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (F.where(F.greater(x, 0), g, self.slope * g),)
 

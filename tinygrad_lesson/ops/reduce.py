@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.engine.backprop import unbroadcast
-from tinygrad_lesson.engine.blocks import FEW, are_many_floats, is_gpu
+from tinygrad_lesson.engine.blocks import FEW, is_gpu
 from tinygrad_lesson.engine.constant import Constant  # noqa: F401  (an op like others)
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type, summed, with_room
@@ -49,6 +49,7 @@ class FloatReduction(SampledReduction):
 class Sum(WideningReduction):
     """Sum along `axis`."""
 
+    compiled = True
     analytic = True
     multilinear = 1
 
@@ -76,6 +77,7 @@ class Sum(WideningReduction):
 class Mean(FloatReduction):
     """Arithmetic mean along `axis`."""
 
+    compiled = True
     analytic = True
     multilinear = 1
     whole = True
@@ -170,11 +172,10 @@ class Min(Extreme):
 class Prod(WideningReduction):
     """Product along `axis`; right for zeros too."""
 
+    compiled = True
     analytic = True
 
     def forward(self, xp, x, out=None):
-        if are_many_floats(xp, x) and x.flags.c_contiguous and len(self.axes(x.ndim)) == x.ndim:
-            x = in_columns(x)
         return self.accumulate(xp, xp.prod, x, out)
 
     def vjp(self, F, g, y, x):
@@ -184,17 +185,6 @@ class Prod(WideningReduction):
     def sample(cls, draw):
         op, inputs = super().sample(draw)
         return op, {"x": draw.array(inputs["x"].shape)}
-
-
-COLUMNS = 1024  # of a product: they stay in the cache
-
-
-def in_columns(x):
-    """As many axes, fewer numbers, the same product: NumPy multiplies whole rows at once, those in a row in turn."""
-    row = x.reshape(-1)
-    whole = row.size // COLUMNS * COLUMNS
-    parts = np.multiply.reduce(row[:whole].reshape(-1, COLUMNS), axis=0)
-    return np.concatenate([parts, row[whole:]]).reshape([-1] + [1] * (x.ndim - 1))
 
 
 LEAST = 1e-6  # size of the elements that products are divided by
@@ -320,6 +310,7 @@ class Nanprod(WideningReduction):
 class LogSumExp(FloatReduction):
     """``y = log(sum(exp(x)))`` along `axis`, without overflow."""
 
+    compiled = True
     function = "logsumexp"
 
     def forward(self, xp, x):
@@ -341,6 +332,8 @@ class ExpShare(Elementwise):
 
     Where both are minus infinity it is 0, where both are infinity 1: each that reaches the maximum counts whole.
     """
+
+    compiled = True
 
     def dtype(self, x, total):
         return floating(super().dtype(x, total))

@@ -108,6 +108,8 @@ class Remainder(Binary):
     The gradient is that between the jumps.
     """
 
+    compiled = True
+
     zero: bool = attr(False, shown=False, doc="0 instead of NaN where `b` is 0, as in MXNet")
 
     def forward(self, xp, a, b):
@@ -133,6 +135,8 @@ class Fmod(Binary):
     The gradient is that between the jumps.
     """
 
+    compiled = True
+
     def forward(self, xp, a, b, out=None):
         return xp.fmod(a, b, out=out)
 
@@ -152,6 +156,7 @@ class Fmod(Binary):
 class FloorDivide(Binary):
     """How often `b` goes into `a`: ``y = floor(a / b)``, without gradient."""
 
+    compiled = True
     differentiable = False
 
     def forward(self, xp, a, b, out=None):
@@ -230,6 +235,8 @@ class Copysign(Binary):
 @op
 class Heaviside(Binary):
     """0 below 0, 1 above it, and `b` where `a` is 0."""
+
+    compiled = True
 
     def forward(self, xp, a, b, out=None):
         return xp.heaviside(a, b, out=out)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import by_blocks, choose, in_blocks
+from tinygrad_lesson.engine.blocks import choose, in_blocks, in_one_pass
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import dtype_of, in_type
 from tinygrad_lesson.engine.errors import DTypeError
@@ -87,6 +87,7 @@ DOUBLE: Any = np.dtype(float)
 class Special(FloatUnary):
     """A function of one number, by `values(xp, x)` in float64, or by `short(xp, x)` for float32 and less."""
 
+    compiled = True
     values: ClassVar[Callable[..., Any]]
     short: ClassVar[Callable[..., Any] | None] = None
 
@@ -159,7 +160,7 @@ class Erf(Special):
         x = xp.minimum(xp.maximum(x, -4), 4)
         return xp.tanh(x * quotient(ERF_SHORT, x * x))
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (g * (gaussian(F, x) * (2 / math.sqrt(math.pi))),)
 
@@ -184,7 +185,7 @@ class Erfc(Special):
         tail = (e - e * rest) * (t * quotient(ERFCX_SHORT, t))
         return choose(xp, xp.less(x, 0), 2 - tail, tail)
 
-    @by_blocks
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (g * (gaussian(F, x) * (-2 / math.sqrt(math.pi))),)
 
@@ -275,6 +276,8 @@ def bisected(function, x, sign):
 class Xlogy(FloatBinary):
     """``y = a * log(b)``, and 0 where `a` is 0 and `b` is a number."""
 
+    compiled = True
+
     def forward(self, xp, a, b):
         nothing = xp.logical_and(xp.equal(a, 0), xp.equal(b, b))
         return choose(xp, nothing, 0, a * xp.log(choose(xp, nothing, 1, b)))
@@ -295,6 +298,7 @@ class Xlogy(FloatBinary):
 class Xlog1py(FloatBinary):
     """``y = a * log(1 + b)``, and 0 where `a` is 0 and `b` is a number."""
 
+    compiled = True
     function = "xlog1py"
 
     def forward(self, xp, a, b):

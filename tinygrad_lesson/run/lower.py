@@ -128,6 +128,8 @@ def fold(
         return None
     elif floats:
         kernel = address(reductions.sums, x.kind, DENSE if s == x.itemsize or n == 1 else APART)
+    elif name == "multiply" and x.kind in FLOATS and s == x.itemsize and n >= lanes_of(x.kind):
+        kernel = address(reductions.products, x.kind)
     else:
         way = DENSE if s == x.itemsize and 2 * n >= lanes_of(x.kind) else APART  # one by one if they are few
         kernel = address(reductions.folded, name, x.kind, target.kind, way)

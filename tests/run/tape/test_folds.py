@@ -50,3 +50,27 @@ def test_one_other_answer_decides_wherever_it_stands(name):
         x = np.full((n, n), not other)
         x[np.arange(n), np.arange(n)] = other
         np.testing.assert_array_equal(folded(name, x), getattr(np, name).reduce(x, axis=1))
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_a_product_is_finite_wherever_it_is_in_order(kind):
+    info = np.finfo(kind)
+    high, low = float(info.max) / 4, float(info.tiny) * 8
+    below, beyond = np.ones(64), np.ones(64)
+    below[0], beyond[0] = 0.02 * float(info.tiny) ** 0.25, 3 * float(info.max) ** 0.25
+    below[1:17], beyond[1:17] = below[0] ** (-1 / 16), beyond[0] ** (-1 / 16)
+    rows = [
+        [high, 0.5 / high] * 150,  # a lane has all that is large
+        [low, 1 / low] * 150,
+        [*below] * 4 + [*(1 / below)] * 4,  # a lane goes below, loses digits, and comes back
+        [*beyond] * 4,
+        [0.0, high, high] + [1.0] * 200,
+        [high, high, 0.0] + [1.0] * 200,
+        [np.nan] + [2.0] * 99,
+        [2.0] * 99 + [-np.inf],
+    ]
+    for row in rows:
+        x = np.resize(np.array(row, kind), (1, len(row)))
+        with np.errstate(all="ignore"):
+            expected = np.multiply.reduce(x, axis=1)
+            np.testing.assert_allclose(folded("multiply", x), expected, rtol=1000 * float(info.eps))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
 from tinygrad_lesson.run.tape import functions
@@ -152,6 +153,53 @@ def fold_of(
         low, high = (shuffled(b, value.value, value.value, range(at, at + lanes)) for at in (0, lanes))
         value = fold(Vector(b, low), Vector(b, high))
     return b.extract_element(value.value, I32(0))
+
+
+def products(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
+    """``o[i] = prod_j x[i, j]``, x dense along j: a kernel. Words as for `sums`.
+
+    Lanes multiply every so many numbers, which may leave the range of the type where the product of all of them, one
+    after the other, does not. What has left it above stays infinite or NaN, and what is below its normal numbers is
+    looked for at each step; such a row is multiplied again in order.
+    """
+    memory = Memory(builder, base, words, lanes_of(kind))
+    b, one = builder, Memory(builder, base, words, 1)
+    x, x_row, _, o, m, n = memory.take(6)
+    size, info = I64(itemsize(kind)), np.finfo(kind)
+    least = slot(b, vector_of(kind, memory.lanes))
+    place = slot(b, IN_MEMORY[kind])
+
+    def multiplied(p: Vector, q: Vector) -> Vector:
+        y = p * q
+        if y.value.type.count == memory.lanes:
+            low, size = Vector(b, b.load(least)), absolute(y)
+            b.store(where(size < low, size, low).value, least)
+        return y
+
+    with loop(b, m) as i:
+        row = memory.at(x, i, x_row)
+
+        def element(j: Any, mask: Any, row: Any = row) -> Vector:
+            return Vector(b, memory.load(memory.at(row, j, size), kind, mask))
+
+        start = Vector(b, ir.Constant(vector_of(kind, memory.lanes), None))
+        start = start.like(start.lift(1))
+        b.store(start.value, least)
+        found = fold_of(memory, multiplied, start, n, element)
+        b.store(found, place)
+        low = Vector(b, b.load(least))
+        number = low.like(splat(b, found, memory.lanes))
+        inside = (lesser(low, absolute(number)) >= float(info.tiny)) & (absolute(number) <= float(info.max))
+        with b.if_then(b.not_(across(b, "and", inside.value))):
+            first = Vector(b, one.number(row, kind))
+            rest = one.further(row, itemsize(kind))
+
+            def following(j: Any, mask: Any, rest: Any = rest) -> Vector:
+                return Vector(b, one.number(one.at(rest, j, size), kind))
+
+            in_order = fold_of(one, lambda p, q: p * q, first, b.sub(n, I64(1)), following)
+            b.store(in_order, place)
+        b.store(b.load(place), memory.pointer(memory.at(o, i, size), IN_MEMORY[kind]), align=1)
 
 
 def folded(builder: Any, base: Any, words: Any, step: Any, name: str, kind: str, to: str, way: str) -> None:

@@ -1,0 +1,116 @@
+"""Ops on large arrays in machine code: NumPy's numbers, NaN, infinities, signs of zero, warnings and errors."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
+
+import tinygrad_lesson as tl
+from tinygrad_lesson.eager.apply import apply
+from tinygrad_lesson.engine.draw import Draw
+from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.engine.namespace import array_namespace
+from tinygrad_lesson.engine.op import OPS
+from tinygrad_lesson.run import CHOICE, single
+
+SHAPE = (257, 512)  # several parts of a sum
+COMPILED = [cls for cls in OPS.values() if cls.compiled and cls.ours]
+RULES = [
+    cls
+    for cls in OPS.values()
+    if cls.ours and inspect.unwrap(cls.vjp) is not cls.vjp and len(cls.inputs) == 1
+]
+ULPS = {"float32": 5e-7, "float64": 1e-15}
+
+
+def sampled(cls, kind):
+    """An op, and large arrays of what it takes."""
+    op, inputs = Draw(3).sample(cls)
+    return op, [np.resize(x, SHAPE).astype(kind) for x in inputs.values()]
+
+
+def agree(found, expected, exact, kind):
+    """Within the rounding of that type, or twice NumPy's own error."""
+    allowed = np.maximum(4 * ULPS[kind] * np.abs(exact), 2 * np.abs(expected - exact))
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    assert (np.abs(found - exact) <= allowed).all()
+
+
+@pytest.mark.parametrize("kind", ULPS)
+@pytest.mark.parametrize("cls", COMPILED, ids=lambda cls: cls.name)
+def test_an_op_gives_what_forward_gives(cls, kind):
+    op, arrays = sampled(cls, kind)
+    found = single.carried_out(op, arrays)
+    assert (found is not None) is op.traceable
+    if found is None:  # SciPy's code
+        return
+    wide = [x.astype(np.longdouble) for x in arrays]
+    agree(found, op.forward(np, *arrays), op.forward(np, *wide), kind)
+
+
+@pytest.mark.parametrize("kind", ULPS)
+@pytest.mark.parametrize("cls", RULES, ids=lambda cls: cls.name)
+def test_a_rule_gives_what_vjp_gives(cls, kind):
+    op, (x,) = sampled(cls, kind)
+    y, F = op.forward(np, x), array_namespace(np)
+    g = np.random.default_rng(0).normal(size=y.shape).astype(kind)
+    found = single.slope(op, (g, y, x))
+    assert found is not None
+    rule = inspect.unwrap(cls.vjp)
+    wide = rule(op, F, *[v.astype(np.longdouble) for v in (g, y, x)])[0]
+    agree(found, rule(op, F, g, y, x)[0], wide, kind)
+
+
+ODD = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e-45, 3e38, -0.5)
+EACH = [cls for cls in COMPILED if issubclass(cls, Elementwise)]
+
+
+@pytest.mark.parametrize("cls", EACH, ids=lambda cls: cls.name)
+def test_what_is_no_number_and_the_sign_of_zero_are_those_of_small_arrays(cls, monkeypatch):
+    op = Draw(3).sample(cls)[0]
+    pairs = np.array(np.meshgrid(ODD, ODD)).reshape(2, -1).astype(np.float32)
+    pairs = pairs[: len(cls.inputs)] if len(cls.inputs) > 1 else pairs[:1, : len(ODD)]
+    with np.errstate(all="ignore"):
+        some = op.forward(np, *pairs)
+        monkeypatch.setattr("tinygrad_lesson.eager.apply.LARGE", 1)
+        for row, want in zip(pairs.T, some, strict=True):
+            y = apply(op, [np.full(33, v) for v in row]).numpy()
+            assert y.dtype == want.dtype
+            assert (y == y[0]).all() or np.isnan(y).all()
+            np.testing.assert_allclose(y[0], want, rtol=1e-6, atol=1e-45, err_msg=str(row))
+            assert np.isnan(want) or np.signbit(y[0]) == np.signbit(want), row
+
+
+def test_numpy_warns_and_refuses_as_ever():
+    large_numbers = np.full(SHAPE, 3e38, np.float32)
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        assert np.isinf(tl.hypot(tl.tile(large_numbers, (2, 1)), 3e38).numpy()).all()
+    with pytest.raises(tl.errors.ShapeError, match=r"(?i)hypot"):
+        tl.hypot(np.ones((600, 600)), np.ones((600, 601)))
+
+
+def test_results_are_memory_of_their_own():
+    x = np.linspace(-1, 1, 1 << 19, dtype=np.float32)
+    first = tl.sigmoid(x).numpy()
+    before = first.copy()
+    tl.sigmoid(-x)
+    np.testing.assert_array_equal(first, before)
+
+
+def test_the_numpy_runner_computes_nothing_in_machine_code(monkeypatch):
+    monkeypatch.setenv(CHOICE, "numpy")
+    monkeypatch.setattr(single, "Form", None)  # which nobody may ask for
+    single.FORMS.clear()
+    x = tl.Tensor(np.linspace(-1, 1, 1 << 19, dtype=np.float32), requires_grad=True)
+    tl.sigmoid(x).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 0.25 / np.cosh(x.numpy() / 2) ** 2, rtol=1e-5)
+
+
+def test_what_others_wrote_between_is_seen():
+    x = np.zeros((1024, 512), np.float32)
+    assert tl.sum(x).item() == 0
+    x[3, 5] = 2
+    assert tl.sum(x).item() == 2
+    assert tl.sum(np.arange(x.size, dtype=np.float32).reshape(x.shape)).item() == x.size * (x.size - 1) / 2
