@@ -123,3 +123,95 @@ def test_casts_to_shorter_floats_are_checked_in_double_precision():
     symbol = mx.sym.cast(mx.sym.square(mx.sym.cast(x, dtype="float16")), dtype="float32")
     at = np.random.RandomState(0).uniform(-1, 1, (4, 10))
     assert mx.test_utils.check_numeric_gradient(symbol, [at]).ok
+
+
+@pytest.mark.parametrize(
+    ("to", "reverse", "given", "wanted"),
+    [
+        ((0, -1), False, (2, 0, 5, 5), (2, 75)),
+        ((0, -1), True, (0, 3, 5, 5), (5, 30)),
+        ((-3, -3), True, (2, 0, 5, 6), (6, 30)),
+        ((16, -1, -4), True, (0,), (16, 4)),
+    ],
+)
+def test_an_unknown_size_follows_from_what_the_reshaped_array_is_added_to(to, reverse, given, wanted):
+    y = mx.sym.elemwise_add(
+        mx.sym.reshape(mx.sym.Variable("x"), shape=to, reverse=reverse), mx.sym.ones(shape=wanted)
+    )
+    ((found,), (made,), _) = y.infer_shape(x=given)
+    assert made == wanted
+    assert np.prod(found) == np.prod(wanted)
+    assert all(m in (0, n) for m, n in zip(given, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("old", "wanted"),
+    [
+        ({"target_shape": (2, 0)}, (2, 75)),
+        ({"target_shape": (0, 75)}, (2, 75)),
+        ({"target_shape": (3, 10), "keep_highest": True}, (2, 10)),
+        ({"shape": (2, -1), "target_shape": (5, 5)}, (2, 75)),
+    ],
+)
+def test_target_shape_of_old_files_is_read(old, wanted):
+    """Wanted by MXNet 1.9.1, which checks the number of elements only when it runs."""
+    data = (2, 3, 5, 5) if "keep_highest" not in old else (2, 10)
+    y = mx.sym.load_json(mx.sym.Reshape(mx.sym.Variable("x"), **old).tojson())
+    assert y.infer_shape(x=data)[1] == [wanted]
+    with pytest.raises(AttributeValueError, match="'shape' is missing"):
+        mx.sym.Reshape(mx.sym.Variable("x"), reverse=True)
+
+
+def test_an_array_takes_the_shape_of_one_of_another_type():
+    y = mx.nd.reshape_like(mx.nd.zeros((2, 3)), mx.nd.ones((3, 2), dtype="int32"))
+    assert (y.shape, y.dtype) == ((3, 2), np.float32)
+
+
+def test_a_window_over_the_whole_image_has_no_size_of_its_own():
+    x = np.random.RandomState(0).normal(size=(2, 3, 8, 8)).astype("f")
+    for kernel in ((), (1,), (50, 50)):
+        y = mx.nd.Pooling(mx.nd.array(x), global_pool=True, kernel=kernel, pool_type="max")
+        np.testing.assert_array_equal(y.asnumpy(), x.max((2, 3), keepdims=True))
+
+
+def test_a_norm_has_the_type_that_is_asked_for():
+    x = np.random.RandomState(0).normal(size=(3, 300)).astype(np.float16)
+    y = mx.nd.norm(mx.nd.array(x, dtype=np.float16), axis=1, out_dtype="float64")
+    np.testing.assert_allclose(y.asnumpy(), np.linalg.norm(x.astype(np.float64), axis=1), rtol=1e-12)
+    s = mx.sym.norm(mx.sym.Variable("x"), ord=1, axis=1, out_dtype="float32")
+    assert s.infer_type(x=np.float64)[1] == [np.float32]
+    mx.test_utils.check_numeric_gradient(s, [np.random.RandomState(1).normal(size=(2, 3))], rtol=1e-3)
+
+
+def test_the_moments_of_groups_are_results_too():
+    x = np.random.RandomState(0).normal(size=(2, 4, 3)).astype("f")
+    y = mx.sym.GroupNorm(mx.sym.Variable("x"), num_groups=2, output_mean_var=True, name="g")
+    assert y.list_outputs() == ["g_output", "g_mean", "g_std"]
+    assert y.infer_shape_partial(x=(0, 4, 3))[1][1] == (0, 2)
+    found = mx.nd.GroupNorm(
+        mx.nd.array(x), mx.nd.ones(2), mx.nd.zeros(2), num_groups=2, eps=0.1, output_mean_var=True
+    )
+    groups = x.reshape(2, 2, 6)
+    np.testing.assert_allclose(found[1].asnumpy(), groups.mean(2), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[2].asnumpy(), np.sqrt(groups.var(2) + 0.1), rtol=1e-5)
+
+
+def test_a_condition_with_other_axes_than_what_it_chooses_from_is_refused():
+    wanted = r"condition is \(5, 1, 3\), expected 2 axes, as what it chooses from, or one"
+    with pytest.raises(ShapeError, match=wanted):
+        mx.nd.where(mx.nd.ones((5, 1, 3)), mx.nd.ones((6, 3)), mx.nd.ones((6, 3)))
+    a, b, c = map(mx.sym.Variable, "abc")
+    with pytest.raises(ShapeError, match=wanted):
+        mx.sym.where(c, a, b).infer_shape(a=(6, 3), b=(6, 3), c=(5, 1, 3))
+
+
+def test_checks_leave_arrays_their_types_where_they_are_told_to():
+    data, length = mx.sym.Variable("data"), mx.sym.Variable("length")
+    y = mx.sym.softmax(data, length, use_length=True, axis=1)
+    given = {"data": mx.nd.zeros((2, 3, 1)), "length": mx.nd.array([[1], [2]], dtype="int32")}
+    wanted = np.array([[[1], [0], [0]], [[0.5], [0.5], [0]]])
+    (found,) = mx.test_utils.check_symbolic_forward(y, given, [wanted], dtype="asnumpy")
+    assert found.dtype == np.float32
+    mx.test_utils.check_symbolic_backward(
+        y, given, [np.ones((2, 3, 1), "f")], [np.zeros((2, 3, 1)), np.zeros((2, 1), "i")], dtype="asnumpy"
+    )

@@ -7,6 +7,7 @@ Source
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from tinygrad_lesson.check.report import GradientError, Report
 from tinygrad_lesson.check.subject import SEED
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import BindError, near
-from tinygrad_lesson.engine.graph import Edge, Node
+from tinygrad_lesson.engine.graph import Edge, Node, edges_of
 from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import Executor
@@ -70,10 +71,16 @@ def check_numeric_gradient(
 
 
 def in_doubles(sym: Symbol) -> Symbol:
-    """The symbol without casts to floats, which would round what is compared."""
+    """The symbol without casts to floats, and with results in double precision, so that nothing is rounded."""
 
     def rule(node: Node, inputs: tuple[Edge, ...]) -> Sequence[Edge] | None:
-        return inputs if isinstance(node.op, Cast) and np.dtype(node.op.type).kind == "f" else None
+        op: Any = node.op
+        kind = getattr(op, "type", None)
+        if kind is None or np.dtype(kind).kind != "f":
+            return None
+        if isinstance(op, Cast):
+            return inputs
+        return edges_of(Edge, Node(dataclasses.replace(op, type="float64"), inputs, node.label))
 
     return Symbol(substitute(sym.heads, rule))
 
@@ -95,7 +102,11 @@ def function_of(sym: Symbol, values: Mapping[str, np.ndarray], names: Sequence[s
 
 
 def located(names: Sequence[str], given: Any, what: str, dtype: Any) -> dict[str, np.ndarray]:
-    """Arrays by name from a list in order or a dict. BindError where one is missing, or one too many."""
+    """Arrays by name from a list in order or a dict, of one type or with ``"asnumpy"`` of their own.
+
+    Errors
+        BindError where one is missing, or one too many.
+    """
     given = {} if given is None else given
     if not isinstance(given, Mapping):
         if len(given) != len(names):
@@ -107,6 +118,7 @@ def located(names: Sequence[str], given: Any, what: str, dtype: Any) -> dict[str
     missing = [name for name in names if name not in given]
     if missing:
         raise BindError(f"{what} lacks {missing[0]!r}; given: {', '.join(given) or 'none'}")
+    dtype = None if isinstance(dtype, str) and dtype == "asnumpy" else dtype
     return {name: np.array(given[name], dtype) for name in names}
 
 
@@ -151,7 +163,9 @@ def check_symbolic_backward(
     else:
         requests = dict(grad_req if isinstance(grad_req, Mapping) else zip(names, grad_req, strict=True))
     generator = np.random.default_rng(INITIAL)
-    before = {name: generator.normal(size=arguments[name].shape).astype(dtype) for name in listed}
+    before = {
+        name: generator.normal(size=arguments[name].shape).astype(arguments[name].dtype) for name in listed
+    }
     arrays = {name: x.copy() for name, x in before.items()}
     wanted = {name: requests.get(name, "null") if name in listed else "null" for name in names}
     executor = sym.bind(ctx or cpu(), arguments, arrays, wanted, states)

@@ -124,6 +124,7 @@ class Bound:
     states: dict[str, np.ndarray]
     pinned: dict[str, float]  # arguments that an op holds at a number
     output_names: list[str]
+    context: Context
     outputs_now: list[np.ndarray]
     listed: tuple[Any, list[NDArray]]  # `outputs_now`, and these as they are handed out
 
@@ -167,6 +168,11 @@ class Bound:
     def grad_arrays(self) -> list[NDArray | None]:
         """Gradients in the order of the arguments."""
         return Listed(self.grad_dict.values())
+
+    @property
+    def _ctx(self) -> Context:
+        """The device, as MXNet's own tests ask for it."""
+        return self.context
 
     @property
     def aux_arrays(self) -> list[NDArray]:

@@ -119,12 +119,12 @@ def pooling(
     count_include_pad: bool | None = None,
     layout: str | None = None,
 ) -> Op:
-    """The op behind `Pooling`; a window over the whole image has neither stride nor padding."""
+    """The op behind `Pooling`; a window over the whole image has no size, stride or padding of its own."""
     check_layout(layout)
     if pool_type == "lp" and p_value is None:
         raise AttributeValueError("p_value is missing, expected an integer for pool_type 'lp'")
     if global_pool:
-        stride = pad = ()
+        kernel = stride = pad = ()
     return pool.Pooling(
         kernel=kernel, stride=stride, pad=pad, pooling_convention=pooling_convention, global_pool=global_pool,
         pool_type=pool_type, p_value=p_value or 2, count_include_pad=count_include_pad is not False,
@@ -189,8 +189,18 @@ def clip(a_min: float, a_max: float) -> Op:
     return choices.Clip(low=a_min, high=a_max)
 
 
-def reshape(shape: tuple[int, ...], reverse: bool = False) -> Op:
-    """The op behind `Reshape`."""
+def reshape(
+    shape: tuple[int, ...] | None = None,
+    reverse: bool = False,
+    target_shape: tuple[int, ...] = (),
+    keep_highest: bool = False,
+) -> Op:
+    """The op behind `Reshape`; `target_shape` is from before `shape`, its 0 is what is left over."""
+    if shape is None:
+        if not target_shape:
+            raise AttributeValueError("attribute 'shape' is missing; expected sizes")
+        shape = tuple(n or -1 for n in target_shape)
+        shape = (0, *shape[1:]) if keep_highest else shape
     if min(shape, default=0) < -4:
         raise AttributeValueError(f"shape is {shape}, expected sizes, 0 to keep one, or a code from -1 to -4")
     return movement.Reshape(to=shape, zero_keeps=True, reverse=reverse)
@@ -265,10 +275,21 @@ def argsort(axis: int | None = -1, is_ascend: bool = True, dtype: str = "float32
     return order.Argsort(axis=axis, descending=not is_ascend, type=dtype)
 
 
-def norm(ord: int = 2, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Op:
+def norm(
+    ord: int = 2,
+    axis: int | tuple[int, ...] | None = None,
+    keepdims: bool = False,
+    out_dtype: str | None = None,
+) -> Op:
     """The op behind `norm`."""
     axis = None if axis == () else axis
-    return norms.Norm(ord=ord, axis=axis, keepdims=keepdims, vector=True, steep=True)
+    made = norms.Norm(ord=ord, axis=axis, keepdims=keepdims, vector=True, steep=True)
+    return made if out_dtype is None else norms.TypedNorm(norm=made, type=out_dtype)
+
+
+def group_norm(num_groups: int = 1, eps: float = 1e-5, output_mean_var: bool = False) -> Op:
+    """The op behind `GroupNorm`."""
+    return (layers.GroupNormMoments if output_mean_var else layers.GroupNorm)(num_groups=num_groups, eps=eps)
 
 
 def layer_norm(axis: int = -1, eps: float = 1e-5, output_mean_var: bool = False) -> Op:

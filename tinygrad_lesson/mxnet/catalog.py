@@ -192,7 +192,7 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "add_n ElementWiseSum": (products.AddN, "", {"ignored": "num_args"}),
     "_contrib_quadratic": (layers.Quadratic, "data"),
     "LRN": (layers.LRN, "data", {"order": "alpha beta knorm nsize"}),
-    "GroupNorm": (layers.GroupNorm,),
+    "GroupNorm": (built.group_norm, "data gamma beta"),
     "softmax_cross_entropy": (layers.SoftmaxCrossEntropy,),
     "SequenceMask": (sequence.SequenceMask,),
     "SequenceLast": (sequence.SequenceLast,),

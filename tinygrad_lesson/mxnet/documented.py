@@ -39,6 +39,7 @@ MEANS = {  # attributes that operators have which are written in several ops
     "is_ascend": "whether the smallest comes first",
     "k": "number of the diagonal, of elements, or of failures",
     "lam": "rate of the distribution",
+    "keep_highest": "whether the first size is kept, with `target_shape`",
     "layout": "order of the axes; channels follow the batch",
     "loc": "mean of the distribution",
     "low": "lower end of the numbers",
@@ -47,6 +48,7 @@ MEANS = {  # attributes that operators have which are written in several ops
     "mu": "mean of the distribution",
     "num_filter": "number of filters, the channels of the result",
     "op_type": "the name under which an operator was registered",
+    "out_dtype": "element type of the result; None is that of the data",
     "output_mean_var": "whether mean and variance are results too",
     "p": "part of the elements that are dropped, or the probability of a success",
     "repeat": "how often each",
@@ -57,6 +59,7 @@ MEANS = {  # attributes that operators have which are written in several ops
     "squeeze_axis": "whether the axis that is cut goes, along which each part is of size 1",
     "step": "distance from each to the next",
     "stype": "how the elements are kept: 'default', since all of them are here",
+    "target_shape": "the shape as files from before `shape` have it; 0 is what is left over",
     "upper_bound": "largest slope, for rrelu",
     "use_length": "whether lengths are an input",
 }
@@ -66,7 +69,7 @@ def needed(known: Operator) -> dict[str, Any]:
     """Something for each attribute that must be given."""
     found = {}
     for key, p in known.parameters.items():
-        if p.default is p.empty:
+        if p.default is p.empty or key == "shape":  # in whose place `Reshape` may have an older one
             kinds = (
                 typing.get_args(p.annotation)
                 if isinstance(p.annotation, types.UnionType)

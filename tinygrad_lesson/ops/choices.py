@@ -144,9 +144,19 @@ class Where(Elementwise):
     rows: bool = attr(False, doc="a condition of one axis chooses rows, one for each, as in MXNet")
 
     def row_shape(self, shapes):
-        """The shape in which a condition that chooses rows broadcasts with them; None if it chooses elements."""
+        """The shape in which a condition that chooses rows broadcasts with them; None if it chooses elements.
+
+        Errors
+            ShapeError where it has neither one axis nor as many as what it chooses from.
+        """
         condition, rank = shapes[0], max(map(len, shapes[1:]), default=0)
-        return (*condition, *[1] * (rank - 1)) if self.rows and len(condition) == 1 < rank else None
+        if not self.rows or len(condition) == rank or 0 in (len(condition), rank):
+            return None
+        if len(condition) > 1:
+            raise ShapeError(
+                f"condition is {show(condition)}, expected {rank} axes, as what it chooses from, or one"
+            )
+        return (*condition, *[1] * (rank - 1))
 
     def shape(self, condition, *values):
         by_row = self.row_shape((condition, *values))

@@ -183,6 +183,39 @@ class GroupNorm(FloatComposite):
 
 
 @op
+class GroupNormMoments(GroupNorm):
+    """As `GroupNorm`, with the mean of each group and its deviation as further results.
+
+    Shapes
+        data (batch, channel, ...), gamma, beta (num_groups,) -> as data, (batch, num_groups), (batch, num_groups)
+
+    Source
+        MXNet 1.9, `GroupNorm` with output_mean_var.
+    """
+
+    outputs = ("output", "mean", "std")
+
+    def shape(self, data, gamma, beta):
+        groups = (data[0], self.num_groups)
+        return data, groups, groups
+
+    def dtype(self, data, gamma, beta):
+        return (super().dtype(data, gamma, beta),) * 3
+
+    def compose(self, F, data, gamma, beta):
+        groups = (F.shape(data)[0], self.num_groups)
+        x = F.reshape(data, shape=(*groups, -1))
+        mean = F.mean(x, axis=2, keepdims=True)
+        variance = F.mean(F.square(x - mean), axis=2)
+        y = super().compose(F, data, gamma, beta)
+        return y, F.reshape(mean, shape=groups), F.sqrt(variance + self.eps)
+
+    def oracle(self, data, gamma, beta):
+        x = data.reshape((len(data), self.num_groups, -1))
+        return super().oracle(data, gamma, beta), x.mean(2), np.sqrt(x.var(2) + self.eps)
+
+
+@op
 class SoftmaxCrossEntropy(FloatComposite):
     """The cross-entropy of the softmax of each row with a class number, summed over the rows.
 

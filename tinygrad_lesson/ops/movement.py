@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
@@ -12,7 +13,15 @@ from tinygrad_lesson.engine.dtypes import copied, in_type
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import Op, attr
-from tinygrad_lesson.engine.shapes import broadcast, merge, normalize_axis, reshaped, show, size_of
+from tinygrad_lesson.engine.shapes import (
+    broadcast,
+    is_complete,
+    merge,
+    normalize_axis,
+    reshaped,
+    show,
+    size_of,
+)
 
 
 class Movement(Op):
@@ -132,6 +141,16 @@ class Reshape(Movement):
             return reshaped(x, decoded(x, self.to))
         return reshaped(x, decoded(x[::-1], self.to[::-1])[::-1])
 
+    def complete(self, shapes, results):
+        """One size of `x` that is unknown follows from the number of elements of the result."""
+        shapes, (y,) = super().complete(shapes, results)
+        x = shapes[0]
+        if x is not None and y is not None and x.count(None) == 1 and is_complete(y):
+            total, known = size_of(y), math.prod(n for n in x if n is not None)
+            if known and total % known == 0:
+                shapes = [tuple(total // known if n is None else n for n in x)]
+        return shapes, [y]
+
     def forward(self, xp, x):
         return xp.reshape(x, self.shape(x.shape))
 
@@ -201,6 +220,7 @@ class ReshapeLike(Movement):
         MXNet 1.9, `reshape_like`.
     """
 
+    mixes_dtypes = True
     lhs_begin: int | None = attr(None, doc="the first axis of `x` that is replaced; None is 0")
     lhs_end: int | None = attr(None, doc="the axis behind the last one; None takes all")
     rhs_begin: int | None = attr(None, doc="the first axis of `like` that is taken; None is 0")
