@@ -1,7 +1,7 @@
 """Sums of products as instructions: panels of what columns see are packed, and tables tell where it lies.
 
-Convolutions (`windows.py`) and large products of matrices share this, and its kernels: `tape/panels.py`, which packs, and
-`tape/windows.py`.
+Convolutions (`windows.py`) and large products of matrices share this, and its kernels: `tape/panels.py`, which packs,
+and `tape/windows.py`.
 """
 
 from __future__ import annotations
