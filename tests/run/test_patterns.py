@@ -50,11 +50,22 @@ def test_a_runner_says_which_pattern_matched_and_none_where_they_are_off():
     on, off = (
         str(trained("bn8", "vm", passes).runner(True)) for passes in (Passes(), Passes(patterns=False))
     )
-    for name in ("fully_connected", "softmax", "positive_norm", "pass_sign"):
+    for name in ("fully_connected", "positive_norm", "pass_sign"):
         assert f"  pattern {name}" in on
     assert "pattern" not in off
     assert "BatchNorm(is_train=True)  calls: add.reduce divide subtract square" in off
     assert "Softmax(axis=1)  calls: maximum.reduce subtract exp add.reduce divide" in off
+
+
+@pytest.mark.parametrize(("n", "whole"), [(3, False), (16, True), (40, False), (64, True), (300, True)])
+def test_a_softmax_is_one_instruction_if_its_rows_are_long_or_of_whole_vectors(n, whole):
+    pytest.importorskip("llvmlite")
+    f = tl.jit(tl.softmax, runner="vm")
+    x = np.linspace(-3, 3, 5 * n, dtype=np.float32).reshape(5, n)
+    e = np.exp(x.astype(float))
+    np.testing.assert_allclose(f(x), e / e.sum(1, keepdims=True), rtol=1e-5)
+    (program,) = f.programs.values()
+    assert ("pattern softmax" in str(program.runner)) == whole
 
 
 @pytest.mark.parametrize("runner", available_runners())

@@ -259,3 +259,16 @@ def test_what_is_no_number_is_refused_by_its_name(given, error, message):
 
     with pytest.raises(error, match=r"the iterator's '(data|x)' (is|has)"):
         list(as_batches(Own()))
+
+
+@pytest.mark.parametrize(
+    ("rows", "shuffle", "copied"), [(12, False, False), (10, False, True), (12, True, True)]
+)
+def test_the_batches_of_an_epoch_are_copied_only_if_rows_change_places(rows, shuffle, copied):
+    x = np.arange(3.0 * rows, dtype=np.float32).reshape(rows, 3)
+    one, other = (
+        NDArrayIter(x, batch_size=4, shuffle=shuffle, generator=MXNetGenerator(1)) for _ in range(2)
+    )
+    found = one.epoch()["data"]
+    np.testing.assert_array_equal(found, [batch.data[0].asnumpy() for batch in other])
+    assert np.shares_memory(found, one.data[0][1]) is not copied

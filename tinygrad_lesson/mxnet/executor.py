@@ -89,6 +89,9 @@ class Executor(Bound):
         self.runner_name = runner
         self.generator = generator if generator is not None else random.default_generator()
         self.order = toposort(edge.node for edge in self.heads)
+        self.changes = any(
+            node.op is not None and node.op.immediate for node in self.order
+        )  # states, each run
         check_names((node for node in self.order if node.is_variable), "arguments")
         for name in (*self.arguments, *self.states):
             if name.startswith((OUTPUT, HEAD, GRADIENT, STATE, WATCHED)):
@@ -266,9 +269,8 @@ class Executor(Bound):
         Each array of `batches` has one more leading axis, over the batches, which are gone through in turn.
         """
         run = self.runner(True)
-        changes = any(node.op is not None and node.op.immediate for node in self.order)
         if (
-            changes
+            self.changes
             or self.monitor is not None
             or not hasattr(run, "train")
             or any(name not in self.arguments for name in batches)

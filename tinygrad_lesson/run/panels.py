@@ -1,6 +1,7 @@
 """Sums of products as instructions: panels of what columns see are packed, and tables tell where it lies.
 
-Convolutions (`windows.py`) and large products of matrices share this, and its kernels (`tape/windows.py`).
+Convolutions (`windows.py`) and large products of matrices share this, and its kernels: `tape/panels.py`, which packs,
+and `tape/windows.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from tinygrad_lesson.run.elements import elementwise, spread
 from tinygrad_lesson.run.operands import WORD, Memory, Operand, Row, contiguous, row_major
 from tinygrad_lesson.run.segment import side_by_side
+from tinygrad_lesson.run.tape import panels as packing
 from tinygrad_lesson.run.tape import windows as kernels
 from tinygrad_lesson.run.tape.machine import address
 from tinygrad_lesson.run.tape.vector import lanes_of
@@ -55,7 +57,7 @@ class Weights(NamedTuple):
         self, memory: Memory, filters: int, channels: int, places: np.ndarray, guarded: bool
     ) -> tuple[list[Row], tuple[int, int, int, int]]:
         """Instructions that pack some; where they then lie, how far tiles are apart, filters, and what these see."""
-        size, kind, rows = self.operand.itemsize, self.operand.kind, kernels.tile().rows
+        size, kind, rows = self.operand.itemsize, self.operand.kind, packing.tile().rows
         offsets, one, tall = places @ np.array(self.axes, np.int64), len(places) == 1, rows * size
         if self.lying:
             return [], (self.offset, rows * self.filters, self.filters, self.channels)
@@ -64,18 +66,18 @@ class Weights(NamedTuple):
         if little and size in (self.filters, self.channels):
             return [], (self.offset, rows * self.filters, self.filters, self.channels)
         seen = channels * len(places)
-        to = room(memory, "weights", -(-filters // rows) * rows * seen + kernels.HEAD, kind) + kernels.HEAD
+        to = room(memory, "weights", -(-filters // rows) * rows * seen + packing.HEAD, kind) + packing.HEAD
         in_a_row = self.channels == len(places) * size and np.array_equal(
             offsets, np.arange(len(places)) * size
         )
         if beside or (in_a_row and not guarded):
             kernel, by = (
-                address(kernels.packed_matrix, kind, rows, in_a_row),
+                address(packing.packed_matrix, kind, rows, in_a_row),
                 self.filters if in_a_row else self.channels,
             )
             row = [kernel, to, self.offset, by, filters, seen]
         else:
-            kernel, table = address(kernels.packed_weights, kind, rows, guarded), memory.keep(offsets)
+            kernel, table = address(packing.packed_weights, kind, rows, guarded), memory.keep(offsets)
             row = [
                 kernel,
                 to,
@@ -140,7 +142,7 @@ def sums(
     turn: bool = False,
 ) -> list[Row]:  # fmt: skip
     """Instructions for the products of what columns see with filters."""
-    kind, tile, found, places = weights.operand.kind, kernels.tile(), given.found, len(given.found.places)
+    kind, tile, found, places = weights.operand.kind, packing.tile(), given.found, len(given.found.places)
     before, where = weights.packed(memory, filters, channels, found.places, guarded)
     apart, far = where[2] != weights.operand.itemsize, (True,) if weights.lying else ()
     kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, guarded, turn, apart, *far)
@@ -208,7 +210,7 @@ def large_product(
         turn=turn,
     )
     if to is not o and o.strides[0] == o.itemsize:
-        turned = address(kernels.turned_matrix, o.kind, True)
+        turned = address(packing.turned_matrix, o.kind, True)
         return [*rows, [turned, to.offset, to.strides[0], o.offset, o.strides[1], *o.shape]]
     return rows if to is o else rows + (elementwise("positive")(memory, None, [to], o) or [])
 
@@ -232,7 +234,7 @@ def with_dense_rows(memory: Memory, w: Operand) -> tuple[list[Row], Operand]:
     copy = place._replace(shape=w.shape)
     if lasting:
         memory.copies[w] = copy
-    return [[address(kernels.turned_matrix, w.kind), w.offset, w.strides[1], copy.offset, across, n, k]], copy
+    return [[address(packing.turned_matrix, w.kind), w.offset, w.strides[1], copy.offset, across, n, k]], copy
 
 
 def around(x: Operand) -> Operand:
@@ -242,7 +244,7 @@ def around(x: Operand) -> Operand:
 
 def effort(filters: int, columns: int, packed: bool = True) -> float:
     """What a product takes for each number that filters and columns share, and what it takes to pack them, about."""
-    tile = kernels.tile()
+    tile = packing.tile()
     wide = tile.width // 4
     covered = -(-filters // tile.rows) * tile.rows * -(-columns // wide)
     return covered + (packed * filters + columns) / 2
@@ -251,11 +253,11 @@ def effort(filters: int, columns: int, packed: bool = True) -> float:
 def columns(memory: Memory, w: Operand, turn: bool, parts: int) -> Given:
     """A matrix as what columns see, in blocks, at least so many; with `turn` columns are dense, else rows."""
     (k, n), size = w.shape, w.itemsize
-    tile = kernels.tile()
+    tile = packing.tile()
     lanes = tile.lanes(w.kind)
     if not turn and k <= LONGEST_SUM and n % lanes == 0 and k * n * size <= WHOLE:
         rows = np.array([[0, n]], np.int64)
-        nothing = np.zeros((1, 0, kernels.ENTRY), np.int64)
+        nothing = np.zeros((1, 0, packing.ENTRY), np.int64)
         found = Tables(rows, nothing, np.arange(k) * w.strides[0], ONE, 0, k, 0)
         return Given(w.offset, 0, 0, found, w.offset)
     some = -(-k // -(-k // LONGEST_SUM))

@@ -19,6 +19,9 @@ from tinygrad_lesson.run.operands import FLOATS, Memory, Operand, Row, contiguou
 from tinygrad_lesson.run.products import product
 from tinygrad_lesson.run.tape import normalization, reductions
 from tinygrad_lesson.run.tape.machine import address
+from tinygrad_lesson.run.tape.vector import lanes_of
+
+LONG = 16  # vectors of a row
 
 
 class Pattern(NamedTuple):
@@ -54,6 +57,11 @@ def softmax(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand
     (x,) = sources
     plain = len(x.shape) == 2 and op.axis in (1, -1) and op.temperature == 1 and x.kind == target.kind
     if not plain or x.kind not in FLOATS or not contiguous(target) or x.strides[1] != x.itemsize:
+        return None
+    n, lanes = x.shape[1], lanes_of(x.kind)
+    if (
+        n % lanes and n < LONG * lanes
+    ):  # what ends within a vector is read as soon as it is written, and has to wait
         return None
     return [[address(reductions.softmax, x.kind), x.offset, x.strides[0], target.offset, *x.shape]]
 

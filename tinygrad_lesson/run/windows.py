@@ -27,6 +27,7 @@ from tinygrad_lesson.run.panels import (
     sums,
 )
 from tinygrad_lesson.run.segment import side_by_side
+from tinygrad_lesson.run.tape import panels as packing
 from tinygrad_lesson.run.tape import windows as kernels
 from tinygrad_lesson.run.tape.machine import address
 from tinygrad_lesson.run.threads import shares
@@ -118,7 +119,7 @@ def rows_of(
                     source = begin + (start * last.step + phase) * run if n else 0
                     before, behind = (start - low) * batch, (high - stop) * batch
                     entries.append((i * at + starts[phase], source, before, runs, length, behind))
-    return np.array(rows, np.int64), np.array(entries, np.int64).reshape(len(rows), -1, kernels.ENTRY)
+    return np.array(rows, np.int64), np.array(entries, np.int64).reshape(len(rows), -1, packing.ENTRY)
 
 
 def image(axes: tuple[Axis, ...], batch: int, channels: int, begin: int, x: Operand, tile: Any) -> Given:
@@ -149,7 +150,7 @@ def sliding_product(
         begin = beginning(
             [start._replace(offset=part(start, g * filters), strides=(start.itemsize, 0))] if start else []
         )
-        given = image(axes, batch, each, part(x, g * each), x, kernels.tile())
+        given = image(axes, batch, each, part(x, g * each), x, packing.tile())
         to = Sums(part(o, g * filters), o.strides[0], *begin, positive)
         rows += sums(memory, given, weights, each, filters, to)
     return [*rows, *after]
@@ -195,7 +196,7 @@ def sliding_product_data(
             place = memory.scratch(*place.shape, kind=o.kind, use="phase")
         for n in range(groups):
             weights = Weights(weight, part(weight, n * each), strides[1], strides[0], strides[2:])
-            given = image(axes, batch, each, part(g, n * each), g, kernels.tile())
+            given = image(axes, batch, each, part(g, n * each), g, packing.tile())
             to = Sums(part(place, n * channels), place.strides[0])
             rows += sums(memory, given, weights, each, channels, to, guarded=True)
         if place is not whole:
@@ -244,7 +245,7 @@ class Gradient(NamedTuple):
         """The instruction for some channels of a group, which is part `number` of the work."""
         o, kind, batch = self.o, self.o.kind, self.x.shape[-1]
         filters, channels = o.shape[0] // self.groups, o.shape[1]
-        tile = kernels.tile().for_columns(filters, kind)
+        tile = packing.tile().for_columns(filters, kind)
         given = image(self.axes, batch, channels, part(self.x, group * channels + first), self.x, tile)
         found, lanes = given.found, tile.lanes(kind)
         places, some = len(found.places), min(found.some, stop - first)

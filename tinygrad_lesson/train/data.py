@@ -187,8 +187,11 @@ class NDArrayIter:
         """
         rows = self._epoch[max(self._cursor + self.batch_size, 0) :]
         self._cursor = self._epoch.size
-        rows = rows.reshape(-1, self.batch_size)
-        return {name: array[rows] for name, array in self.data + self.label}
+        first, shape = rows[:1].sum(), (-1, self.batch_size)
+        if np.array_equal(rows, np.arange(first, first + rows.size)):  # no copy of what lies in this order
+            parts = {name: array[first : first + rows.size] for name, array in self.data + self.label}
+            return {name: x.reshape(*shape, *x.shape[1:]) for name, x in parts.items()}
+        return {name: array[rows.reshape(shape)] for name, array in self.data + self.label}
 
     def once(self) -> NDArrayIter:
         """An iterator of its own over an epoch in which rows that would roll over fill a batch with padding."""

@@ -10,6 +10,7 @@ from tinygrad_lesson import sym
 from tinygrad_lesson.run import windows
 from tinygrad_lesson.run.segment import Segment
 from tinygrad_lesson.run.tape import machine
+from tinygrad_lesson.run.tape import panels as packing
 from tinygrad_lesson.run.tape import windows as kernels
 
 PROCESSORS = {  # by the name of their tile: what LLVM calls such a processor, its features, a register in its code
@@ -18,7 +19,7 @@ PROCESSORS = {  # by the name of their tile: what LLVM calls such a processor, i
     "": ("x86-64", "", "xmm"),
 }
 ENGINES = []  # whose code may still be called
-CACHED = (machine.engine, machine.address, machine.sources, machine.runner, kernels.tile, windows.tables)
+CACHED = (machine.engine, machine.address, machine.sources, machine.runner, packing.tile, windows.tables)
 
 
 def forget():
@@ -33,7 +34,7 @@ def processor(request, monkeypatch):
     """The name of a tile, for whose processor kernels are compiled."""
     name, (triple, _, features) = request.param, machine.target()
     if name == "neon":
-        monkeypatch.setattr(kernels, "tile", lambda: kernels.TILES["neon"])
+        monkeypatch.setattr(packing, "tile", lambda: packing.TILES["neon"])
         windows.tables.cache_clear()
         yield name
         windows.tables.cache_clear()
@@ -62,7 +63,7 @@ def network():
 
 @pytest.mark.parametrize(
     ("processor", "kind"),
-    [*[(name, "float32") for name in kernels.TILES], ("avx2", "float64")],
+    [*[(name, "float32") for name in packing.TILES], ("avx2", "float64")],
     indirect=["processor"],
 )
 def test_a_network_gives_the_numbers_of_numpy(processor, kind):
@@ -90,8 +91,8 @@ def test_a_network_gives_the_numbers_of_numpy(processor, kind):
 
 @pytest.mark.parametrize("processor", PROCESSORS, indirect=True)
 def test_its_code_has_the_registers_of_the_processor_and_no_wider_ones(processor):
-    tile = kernels.tile()
-    assert tile == kernels.TILES[processor]
+    tile = packing.tile()
+    assert tile == packing.TILES[processor]
     made = machine.text_of("sums", kernels.window_sums, ("float32", tile, (), False, False, False, False))
     code = machine.target_machine().emit_assembly(machine.llvm.parse_assembly(made))
     widest = PROCESSORS[processor][2]

@@ -96,9 +96,8 @@ def exp_less_one(r: Any) -> Any:
 def reduced(x: Any) -> tuple[Any, Any]:
     """``exp(x) = (1 + p) * 2**k``, for x between `least` and `most`; of NaN p is NaN, and k anything."""
     f = format_of(x)
-    large = x.like(
-        x.lift(1.5 * 2.0**f.mantissa)
-    )  # a number beside it is rounded to a whole one, told by the last bits
+    # Beside such a number another is rounded to a whole one, which the last bits tell.
+    large = x.like(x.lift(1.5 * 2.0**f.mantissa))
     moved = x * LOG2E + large
     n, k = moved - large, moved.cast("bitcast", f.integer) - large.cast("bitcast", f.integer)
     first, second = f.ln2 if x.kind == FLOATS[0] else EXP_LN2
@@ -189,12 +188,12 @@ def sigmoid(x: Vector) -> Any:
     """Logistic function, within 1.5 ulp: the rounding of exp(-|x|) and of 1 + exp(-|x|) is made good."""
     x, f = contracted(x), format_of(x)
     below = -x.called("fabs")
-    high, low, k = exp_parts(where(below < f.least, f.least, below))
+    p, k = reduced(where(below < f.least, f.least, below))
     bits = f.mantissa + 1
-    scale = (
-        power_of_two(k + bits, f, x.kind) * 2.0**-bits
-    )  # it may be subnormal, which its exponent could not say
-    e, rest = high * scale, low * scale
+    # Where this is subnormal its exponent alone could not say it.
+    scale = power_of_two(k + bits, f, x.kind) * 2.0**-bits
+    e = p * scale + scale
+    rest = p * scale + (scale - e)
     d = e + 1.0
     missing = (1.0 - d) + e + rest
     positive = x >= 0.0

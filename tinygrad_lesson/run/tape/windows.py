@@ -2,20 +2,20 @@
 
 Images have the batch last, so that neighbouring windows of all images lie side by side: `j` counts those. `q` counts
 what a window sees, channel after channel, place after place. What lies where is told by tables (`run/windows.py`): a
-row of windows has an output offset and a length; an entry says how a row of the panel begins: its offset, where it
-comes from, zeros before, runs, elements of a run, zeros behind; a table gives the offset of each `q` in the panel.
+row of windows has an output offset and a length; a table gives the offset of each `q` in the panel.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from llvmlite import ir
 
-from tinygrad_lesson.run.tape import machine
 from tinygrad_lesson.run.tape.expressions import relu
+from tinygrad_lesson.run.tape.panels import HEAD, Packer, Tile, turned
 from tinygrad_lesson.run.tape.vector import (
     I32,
     I64,
@@ -24,100 +24,15 @@ from tinygrad_lesson.run.tape.vector import (
     Memory,
     Vector,
     fused,
-    in_parts,
     itemsize,
-    lanes_of,
     loop,
-    shuffled,
     slot,
     smaller,
     vector_of,
 )
 
 LINE = 64  # bytes of a line of the cache
-ENTRY = 6  # words that say how a row of a panel is made
-HEAD = 64  # bytes before packed weights
 PER_FILTER, MATRIX = "per filter", "matrix"  # with what sums begin
-
-
-class Tile(NamedTuple):
-    """What stays in registers: so many rows of so many vectors, each of so many bytes."""
-
-    rows: int
-    vectors: int
-    width: int
-
-    def lanes(self, kind: str) -> int:
-        """Elements of a vector."""
-        return self.width // itemsize(kind)
-
-    def for_columns(self, count: int, kind: str) -> Tile:
-        """A tile of as many sums for `count` columns: a single vector wide, if the last of two would see none."""
-        odd = -(-count // self.lanes(kind)) % self.vectors
-        return Tile(self.rows * self.vectors, 1, self.width) if odd else self
-
-
-TILES = {"avx512f": Tile(8, 2, 64), "avx2": Tile(4, 2, 32), "neon": Tile(8, 2, 16), "": Tile(4, 2, 16)}
-
-
-@functools.cache
-def tile() -> Tile:
-    """The tile for this processor."""
-    features = machine.target()[2].split(",")
-    return next(tile for name, tile in TILES.items() if not name or f"+{name}" in features)
-
-
-def upwards(b: Any, n: Any, step: int) -> Any:
-    """The least multiple that is no smaller."""
-    return b.mul(b.udiv(b.add(n, I64(step - 1)), I64(step)), I64(step))
-
-
-class Packer:
-    """Packs what the windows of a row see of some channels. Takes its words."""
-
-    def __init__(self, memory: Memory, kind: str, turn: bool = False) -> None:
-        self.memory, self.kind, self.size, self.turn = memory, kind, I64(itemsize(kind)), turn
-        self.nothing = memory.zero(kind)
-        self.x, self.channel, self.step, self.entries, self.count, self.panel, self.across = memory.take(7)
-
-    def pack(self, row: Any, first: Any, channels: Any) -> None:
-        """The channels from `first` on, for row `row`."""
-        m, b = self.memory, self.memory.builder
-        begin = m.at(self.entries, b.mul(row, self.count), I64(8 * ENTRY))
-        with loop(b, self.count) as e:
-            at = m.at(begin, e, I64(8 * ENTRY))
-            to, source, before, runs, length, behind = [self.word(at, i) for i in range(ENTRY)]
-            if self.turn:
-                begun = m.at(b.add(self.x, source), first, self.channel)
-                turned(m, self.kind, begun, self.step, self.panel, self.across, length, channels)
-                channels = NOUGHT
-            whole = b.mul(length, self.size)
-            with loop(b, channels) as c:
-                target, come = m.at(b.add(self.panel, to), c, self.across), b.add(self.x, source)
-                come = m.at(come, b.add(first, c), self.channel)
-                self.zeros(target, before)
-                target = m.at(target, before, self.size)
-                with loop(b, runs) as r:
-                    self.copy(m.at(target, r, whole), m.at(come, r, self.step), length)
-                self.zeros(m.at(target, runs, whole), behind)
-
-    def word(self, at: Any, i: int) -> Any:
-        """A word of a table."""
-        return self.memory.word(self.memory.further(at, 8 * i))
-
-    def zeros(self, at: Any, count: Any) -> None:
-        """So many zeros."""
-        m, nothing = self.memory, self.nothing
-        in_parts(m, count, lambda j, mask, _: m.store(m.at(at, j, self.size), nothing, self.kind, mask))
-
-    def copy(self, to: Any, source: Any, count: Any) -> None:
-        """So many elements."""
-        m, kind = self.memory, self.kind
-
-        def part(j: Any, mask: Any, _: Any) -> None:
-            m.store(m.at(to, j, self.size), m.load(m.at(source, j, self.size), kind, mask), kind, mask)
-
-        in_parts(m, count, part)
 
 
 class Products(Packer):
@@ -291,104 +206,82 @@ def both_there(b: Any, seen: Any, weight: Any, absent: Any) -> tuple[Any, Any]:
     return b.select(gone, zero, seen), b.select(gone, zero, weight)
 
 
-def packed_weights(
-    builder: Any, base: Any, words: Any, step: Any, kind: str, rows: int, guarded: bool
-) -> None:
-    """Weights in the order in which tiles of so many filters read them: a kernel.
-
-    If it is `guarded`, a number before them says whether all are finite: 0, else NaN.
-
-    Words: the offset of the result and of the weights, the strides of filters and channels, the table of the offsets of
-    places, filters, channels, places.
-    """
-    b, memory = builder, Memory(builder, base, words, 1)
-    o, w, filter_step, channel_step, table, filters, channels, places = memory.take(8)
-    element, size = IN_MEMORY[kind], itemsize(kind)
-    to, flag = slot(b, I64), slot(b, element)
-    b.store(o, to)
-    b.store(element(0.0), flag)
-    last = b.sub(filters, I64(1))
-    with loop(b, b.udiv(b.add(filters, I64(rows - 1)), I64(rows))) as tile:
-        numbers = [smaller(b, b.add(b.mul(tile, I64(rows)), I64(f)), last) for f in range(rows)]
-        begun = [memory.at(w, number, filter_step) for number in numbers]
-        with loop(b, channels) as c, loop(b, places) as t:
-            beyond = b.add(b.mul(c, channel_step), memory.word(memory.at(table, t, I64(8))))
-            target = b.load(to)
-            for f, at in enumerate(begun):
-                value = b.load(memory.pointer(b.add(at, beyond), element), align=1)
-                if guarded:
-                    b.store(b.fadd(b.load(flag), b.fmul(value, element(0.0))), flag)
-                b.store(value, memory.pointer(memory.further(target, f * size), element), align=1)
-            b.store(memory.further(target, rows * size), to)
-    if guarded:
-        b.store(b.load(flag), memory.pointer(b.sub(o, I64(HEAD)), element), align=1)
+def upwards(b: Any, n: Any, step: int) -> Any:
+    """The least multiple that is no smaller."""
+    return b.mul(b.udiv(b.add(n, I64(step - 1)), I64(step)), I64(step))
 
 
-def packed_matrix(builder: Any, base: Any, words: Any, step: Any, kind: str, rows: int, turn: bool) -> None:
-    """The same for what each filter sees side by side in memory or, without `turn`, filters side by side: a kernel.
+class Gradients(Packer):
+    """Sums of products of gradients and windows, a tile of both at a time. Takes its words."""
 
-    Words: the offset of the result and of the weights, the stride of filters or of channels, filters, channels.
-    """
-    b, memory = builder, Memory(builder, base, words, rows)
-    o, w, by, filters, channels = memory.take(5)
-    width = I64(rows * itemsize(kind))
-    with loop(b, b.udiv(b.add(filters, I64(rows - 1)), I64(rows))) as tile:
-        first, to = b.mul(tile, I64(rows)), memory.at(o, b.mul(tile, channels), width)
-        some = smaller(b, b.sub(filters, first), I64(rows))
-        if turn:
-            turned(memory, kind, memory.at(w, first, by), by, to, width, some, channels)
-        else:
-            mask, begin = memory.first(some), memory.at(w, first, I64(itemsize(kind)))
-            with loop(b, channels) as c:
-                memory.store(memory.at(to, c, width), memory.load(memory.at(begin, c, by), kind, mask), kind)
+    def __init__(self, memory: Memory, kind: str, tile: Tile) -> None:
+        super().__init__(memory, kind)
+        take, b = memory.take, memory.builder
+        self.tile = tile
+        self.g, self.g_row, self.rows, self.count_of_rows, self.table, self.places = take(6)
+        self.channels, self.some, self.filters, self.turned, self.totals = take(5)
+        self.o, self.o_filter, self.o_channel, self.offsets = take(4)
+        self.wide = upwards(b, self.filters, memory.lanes * tile.vectors)
+        self.row_size = b.mul(self.wide, self.size)
+        self.blocks = b.udiv(b.add(self.channels, b.sub(self.some, I64(1))), self.some)
+        self.high = upwards(b, b.mul(self.some, self.places), tile.rows)
+        vector = vector_of(kind, memory.lanes)
+        self.sums = [[slot(b, vector) for _ in range(tile.vectors)] for _ in range(tile.rows)]
 
+    def clear(self) -> None:
+        """Begin with zeros."""
+        b = self.memory.builder
+        self.zeros(self.totals, b.mul(b.mul(self.blocks, self.high), self.wide))
 
-def turned(
-    memory: Memory, kind: str, x: Any, x_row: Any, o: Any, o_row: Any, m: Any, n: Any, exact: bool = False
-) -> None:
-    """``o[j, i] = x[i, j]``; unless `exact`, a multiple of the lanes in both directions, and beyond is anything."""
-    b, lanes = memory.builder, memory.lanes
-    size, width = I64(itemsize(kind)), I64(lanes * itemsize(kind))
-    last = b.sub(m, I64(1))
-    with loop(b, b.udiv(b.add(m, I64(lanes - 1)), I64(lanes))) as down:
-        first = b.mul(down, I64(lanes))
-        begun = [memory.at(x, smaller(b, b.add(first, I64(r)), last), x_row) for r in range(lanes)]
-        there = smaller(b, b.sub(m, first), I64(lanes))
-        with loop(b, b.udiv(b.add(n, I64(lanes - 1)), I64(lanes))) as along:
-            j = b.mul(along, I64(lanes))
-            mask = memory.first(smaller(b, b.sub(n, j), I64(lanes)))
-            square = [memory.load(b.add(at, b.mul(along, width)), kind, mask) for at in begun]
-            for r, value in enumerate(transposed(b, square)):
-                number = b.add(j, I64(r))
-                to = memory.at(memory.at(o, number, o_row), first, size)
-                some = b.select(b.icmp_unsigned("<", number, n), there, NOUGHT)
-                memory.store(to, value, kind, memory.first(some) if exact else None)
+    def row(self, row: Any) -> None:
+        """Add all products of a row of windows."""
+        m, b, tile = self.memory, self.memory.builder, self.tile
+        about = m.at(self.rows, row, I64(16))
+        begin, length = b.add(self.g, m.word(about)), m.word(m.further(about, 8))
+        turned(m, self.kind, begin, self.g_row, self.turned, self.row_size, self.filters, length)
+        with loop(b, self.blocks) as block:
+            first = b.mul(block, self.some)
+            count = smaller(b, b.sub(self.channels, first), self.some)
+            self.pack(row, first, count)
+            here = m.at(self.totals, b.mul(block, self.high), self.row_size)
+            with loop(b, b.udiv(self.wide, I64(tile.vectors * m.lanes))) as k:
+                beyond = b.mul(k, I64(tile.vectors * tile.width))
+                tiles = b.udiv(b.add(b.mul(count, self.places), I64(tile.rows - 1)), I64(tile.rows))
+                with loop(b, tiles) as number:
+                    q = b.mul(number, I64(tile.rows))
+                    self.part(q, b.add(here, beyond), b.add(self.turned, beyond), length)
 
+    def part(self, q: Any, sums_at: Any, turned_at: Any, length: Any) -> None:
+        """A tile from `q` on."""
+        m, b, tile, kind = self.memory, self.memory.builder, self.tile, self.kind
+        for total in itertools.chain(*self.sums):
+            b.store(self.nothing, total)
+        numbers = [b.add(q, I64(f)) for f in range(tile.rows)]
+        begun = [b.add(self.panel, m.word(m.at(self.table, n, I64(8)))) for n in numbers]
+        with loop(b, length) as j:
+            at = m.at(turned_at, j, self.row_size)
+            gradients = [m.load(m.further(at, v * tile.width), kind) for v in range(tile.vectors)]
+            along = b.mul(j, self.size)
+            for line, begin in zip(self.sums, begun, strict=True):
+                seen = m.number(b.add(begin, along), kind)
+                for gradient, total in zip(gradients, line, strict=True):
+                    fused(b, gradient, seen, total)
+        for line, n in zip(self.sums, numbers, strict=True):
+            at = m.at(sums_at, n, self.row_size)
+            for v, total in enumerate(line):
+                place = m.further(at, v * tile.width)
+                m.store(place, b.fadd(m.load(place, kind), b.load(total)), kind)
 
-def turned_matrix(builder: Any, base: Any, words: Any, step: Any, kind: str, exact: bool = False) -> None:
-    """``o[j, i] = x[i, j]``, both with dense rows: a kernel. Unless `exact`, there is room for a multiple of the lanes.
-
-    Words: the offset and the row stride of x, of o; the sizes of x.
-    """
-    memory = Memory(builder, base, words, lanes_of(kind))
-    x, x_row, o, o_row, m, n = memory.take(6)
-    turned(memory, kind, x, x_row, o, o_row, m, n, exact)
-
-
-def transposed(b: Any, square: list[Any]) -> list[Any]:
-    """As many vectors as they have lanes, turned around: halves change places, then quarters, and so on."""
-    lanes = len(square)
-    half = lanes // 2
-    while half:
-        near = [i if not i & half else lanes + (i ^ half) for i in range(lanes)]
-        far = [i | half if not i & half else lanes + i for i in range(lanes)]
-        new = list(square)
-        for i in range(lanes):
-            if not i & half:
-                a, c = square[i], square[i | half]
-                new[i], new[i | half] = shuffled(b, a, c, near), shuffled(b, a, c, far)
-        square, half = new, half // 2
-    return square
+    def deliver(self) -> None:
+        """Leave the sums where the gradient of the weight lies."""
+        m, b, element = self.memory, self.memory.builder, IN_MEMORY[self.kind]
+        with loop(b, self.channels) as c, loop(b, self.places) as t:
+            within = b.add(b.mul(b.urem(c, self.some), self.places), t)
+            source = m.at(self.totals, b.add(b.mul(b.udiv(c, self.some), self.high), within), self.row_size)
+            target = b.add(m.at(self.o, c, self.o_channel), m.word(m.at(self.offsets, t, I64(8))))
+            with loop(b, self.filters) as k:
+                value = b.load(m.pointer(m.at(source, k, self.size), element), align=1)
+                b.store(value, m.pointer(m.at(target, k, self.o_filter), element), align=1)
 
 
 def window_weights(builder: Any, base: Any, words: Any, step: Any, kind: str, tile: Tile) -> None:
@@ -398,63 +291,8 @@ def window_weights(builder: Any, base: Any, words: Any, step: Any, kind: str, ti
     table of `q`, places of a window, channels, how many at a time, filters; room for g turned around and for sums; the
     offset of o, the strides of filters and channels, the table of the offsets of places.
     """
-    b, memory = builder, Memory(builder, base, words, tile.lanes(kind))
-    packer = Packer(memory, kind)
-    g, g_row, rows, count_of_rows, table, places, channels, some, filters, turn, totals = memory.take(11)
-    o, o_filter, o_channel, offsets = memory.take(4)
-    size, lanes, vector = I64(itemsize(kind)), memory.lanes, vector_of(kind, memory.lanes)
-    wide = upwards(b, filters, lanes * tile.vectors)
-    row_size = b.mul(wide, size)
-    blocks = b.udiv(b.add(channels, b.sub(some, I64(1))), some)
-    high = upwards(b, b.mul(some, places), tile.rows)
-    zero = memory.zero(kind)
-    all_sums = b.mul(b.mul(blocks, high), wide)
-    in_parts(memory, all_sums, lambda j, mask, _: memory.store(memory.at(totals, j, size), zero, kind, mask))
-    sums = [[slot(b, vector) for _ in range(tile.vectors)] for _ in range(tile.rows)]
-
-    def part(q: Any, sums_at: Any, turned_at: Any, length: Any) -> None:
-        """A tile from `q` on."""
-        for line in sums:
-            for total in line:
-                b.store(zero, total)
-        begun = [
-            b.add(packer.panel, memory.word(memory.at(table, b.add(q, I64(f)), I64(8))))
-            for f in range(tile.rows)
-        ]
-        with loop(b, length) as j:
-            at = memory.at(turned_at, j, row_size)
-            gradients = [memory.load(memory.further(at, v * tile.width), kind) for v in range(tile.vectors)]
-            along = b.mul(j, size)
-            for f, begin in enumerate(begun):
-                seen = memory.number(b.add(begin, along), kind)
-                for v, gradient in enumerate(gradients):
-                    fused(b, gradient, seen, sums[f][v])
-        for f in range(tile.rows):
-            at = memory.at(sums_at, b.add(q, I64(f)), row_size)
-            for v in range(tile.vectors):
-                place = memory.further(at, v * tile.width)
-                memory.store(place, b.fadd(memory.load(place, kind), b.load(sums[f][v])), kind)
-
-    with loop(b, count_of_rows) as row:
-        about = memory.at(rows, row, I64(16))
-        begin, length = b.add(g, memory.word(about)), memory.word(memory.further(about, 8))
-        turned(memory, kind, begin, g_row, turn, row_size, filters, length)
-        with loop(b, blocks) as block:
-            first = b.mul(block, some)
-            count = smaller(b, b.sub(channels, first), some)
-            packer.pack(row, first, count)
-            here = memory.at(totals, b.mul(block, high), row_size)
-            with loop(b, b.udiv(wide, I64(tile.vectors * lanes))) as k:
-                beyond = b.mul(k, I64(tile.vectors * tile.width))
-                tiles = b.udiv(b.add(b.mul(count, places), I64(tile.rows - 1)), I64(tile.rows))
-                with loop(b, tiles) as number_of:
-                    q = b.mul(number_of, I64(tile.rows))
-                    part(q, b.add(here, beyond), b.add(turn, beyond), length)
-    element = IN_MEMORY[kind]
-    with loop(b, channels) as c, loop(b, places) as t:
-        row_of = b.add(b.mul(b.udiv(c, some), high), b.add(b.mul(b.urem(c, some), places), t))
-        source = memory.at(totals, row_of, row_size)
-        target = b.add(memory.at(o, c, o_channel), memory.word(memory.at(offsets, t, I64(8))))
-        with loop(b, filters) as k:
-            value = b.load(memory.pointer(memory.at(source, k, size), element), align=1)
-            b.store(value, memory.pointer(memory.at(target, k, o_filter), element), align=1)
+    gradients = Gradients(Memory(builder, base, words, tile.lanes(kind)), kind, tile)
+    gradients.clear()
+    with loop(builder, gradients.count_of_rows) as row:
+        gradients.row(row)
+    gradients.deliver()
