@@ -308,7 +308,7 @@ Tensor.add = lambda x, other, *, alpha=1: x + (other if alpha == 1 else alpha * 
 for _name in IN_PLACE.split():
     setattr(Spellings, _name, in_place(_name, getattr(Tensor, _name.removesuffix("_"))))
 for _name, _method in FILLED.items():
-    setattr(Spellings, _name, in_place(_name, _method))
+    setattr(Spellings, _name, in_place(_name, _method, "x = x.at[...].set(y)"))
 for _name, _instead in ELSEWHERE.items():
     if _name not in METHODS:
         setattr(Spellings, _name, Elsewhere(repr(_name), _instead))
