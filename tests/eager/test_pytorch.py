@@ -248,3 +248,10 @@ def test_a_function_of_numbers_that_is_not_here_takes_what_has_no_graph():
     np.testing.assert_array_equal(tl.numpy.maximum.reduce(x, axis=1).numpy(), A.max(1))
     np.testing.assert_array_equal(tl.numpy.add.outer(x[0], x[1]).numpy(), np.add.outer(A[0], A[1]))
     np.testing.assert_array_equal(tl.numpy.maximum.accumulate(A), np.maximum.accumulate(A))
+
+
+def test_bytes_and_factors_of_a_wide_matrix():
+    x = tl.tensor(A)
+    assert bytes(x[0]) == A[0].tobytes()
+    q, r = x.qr()
+    np.testing.assert_allclose((q @ r).numpy(), A)
