@@ -290,3 +290,20 @@ def test_derivatives_as_jax_and_autograd_spell_them():
     assert tl.jacfwd(lambda x: x**2)(v).tolist() == tl.jacrev(lambda x: x**2)(v).tolist() == [[2, 0], [0, 4]]
     assert tl.hvp(cubes)(v, v).tolist() == [6, 24]
     assert [float(y) for y in tl.jvp(cubes, v, v)] == [9, 27]
+
+
+def test_momentum_of_nesterov_as_in_pytorch():
+    w, rate, momentum, decay = np.array([1.0, -2.0]), 0.1, 0.9, 0.01
+    p, m = tl.tensor(w, requires_grad=True), np.zeros(2)
+    opt = tl.optim.SGD([p], lr=rate, momentum=momentum, weight_decay=decay, nesterov=True)
+    for _ in range(3):
+        opt.zero_grad()
+        (p**3).sum().backward()
+        opt.step()
+        g = 3 * w**2 + decay * w
+        m = momentum * m + g
+        w = w - rate * (g + momentum * m)
+    np.testing.assert_allclose(p.detach().numpy(), w, rtol=1e-12)
+    opt.learning_rate = 0.05
+    assert opt.learning_rate == opt.optimizer.rule.learning_rate == 0.05
+    assert type(tl.optim.SGD(0.1, momentum=0.9, nesterov=False).rule).__name__ == "SGD"

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import check
-from tinygrad_lesson.errors import AttributeValueError, GraphError, ShapeError
+from tinygrad_lesson.errors import AttributeValueError, GraphError, LessonError, ShapeError
 
 A = np.array([[0.5, -1.2, 2.0, 0.1], [1.5, 0.3, -0.7, 2.2], [-2.0, 1.1, 0.9, -0.4]])
 AT = np.array([[0, 1], [1, 3], [2, 2]])
@@ -219,3 +220,38 @@ def test_random_numbers_fill_a_tensor():
     assert 0.23 < float(x.bernoulli_(0.25).mean()) < 0.27
     assert 0.23 < float((x * 0 + 0.25).bernoulli().mean()) < 0.27
     assert 0.48 < float(x.exponential_(2.0).mean()) < 0.52
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda x: x.zero_(), r"x.zero_\(...\): .* or `x = x.at\[...\].set\(y\)`"),
+        (lambda x: np.put(x, 0, 1.0), r"np.put: the gradient would end here; use x = x.at\[i\].set\(y\)"),
+        (lambda x: np.copyto(np.zeros((3, 4)), x), r"np.copyto: .*; use x = x.at"),
+        (lambda x: np.histogram(x), "np.histogram: the gradient would end here; use functions and operators"),
+        (
+            lambda x: np.add(x, 1, out=np.zeros((3, 4))),
+            r"np.add into an array: .*; use y = f\(x\), a new tensor",
+        ),
+    ],
+)
+def test_what_would_lose_a_gradient_says_what_to_write(change, told):
+    with pytest.raises(LessonError, match=told):
+        change(tl.tensor(A, requires_grad=True))
+
+
+def test_a_function_of_numbers_that_is_not_here_takes_what_has_no_graph():
+    x = tl.tensor(A)
+    np.testing.assert_array_equal(np.spacing(x), np.spacing(A))
+    np.testing.assert_array_equal(np.gcd(tl.tensor([4, 6]), 2), [2, 2])
+    np.testing.assert_array_equal(special.expit(x), special.expit(A))
+    np.testing.assert_array_equal(tl.numpy.maximum.reduce(x, axis=1).numpy(), A.max(1))
+    np.testing.assert_array_equal(tl.numpy.add.outer(x[0], x[1]).numpy(), np.add.outer(A[0], A[1]))
+    np.testing.assert_array_equal(tl.numpy.maximum.accumulate(A), np.maximum.accumulate(A))
+
+
+def test_bytes_and_factors_of_a_wide_matrix():
+    x = tl.tensor(A)
+    assert bytes(x[0]) == A[0].tobytes()
+    q, r = x.qr()
+    np.testing.assert_allclose((q @ r).numpy(), A)

@@ -228,3 +228,26 @@ def test_the_command_line_trains_on_a_device(xp, tmp_path, capsys):
         )
     assert tables[0] == tables[1]
     assert (tmp_path / "gpu" / "mlp4" / "model-0003.params").exists()
+
+
+def test_elements_change_where_they_lie(xp):
+    with THERE:
+        x, y = tl.tensor(A), tl.tensor(A[0])
+    expected = A.copy()
+    for key, value, plain in (
+        (0, 5.0, 5.0),
+        ((slice(None), 1), [1, 2, 3], [1, 2, 3]),
+        (1, y, A[0]),
+        (2, A[1], A[1]),
+    ):
+        x[key] = value
+        expected[key] = plain
+    mask = x > 1
+    x[mask] = 0.0
+    expected[expected > 1] = 0.0
+    x.data += 1.0
+    x.data[0] = y
+    expected += 1
+    expected[0] = A[0]
+    assert x.device == THERE
+    np.testing.assert_array_equal(x.to(HERE).numpy(), expected)

@@ -47,7 +47,8 @@ class Indexed:
                 "all indices in one, x[i, j] = y"
             )
         parts = key if isinstance(key, tuple) else (key,)
-        self.value[tuple(map(elements, parts))] = elements(value)
+        array = self.value
+        array[tuple(map(elements, parts))] = module_of(array).asarray(elements(value))
 
     def __getitem__(self, key: Any) -> Any:
         parts = key if isinstance(key, tuple) else (key,)

@@ -114,6 +114,7 @@ METHODS: dict[str, Callable[..., Any]] = {  # PyTorch's name, and NumPy's where 
     "__rlshift__": lambda x, other: wrap(np.left_shift(known(other), known(x))),
     "__rrshift__": lambda x, other: wrap(np.right_shift(known(other), known(x))),
     "tolist": lambda x: on_host(x.seen("x.tolist()")).tolist(),
+    "__bytes__": lambda x: x.tobytes(),
     "__round__": lambda x, digits=0: NAMES["round"](x, digits),
     "__and__": lambda x, other: NAMES["bitwise_and"](x, other),
     "__or__": lambda x, other: NAMES["bitwise_or"](x, other),
@@ -191,7 +192,7 @@ ELSEWHERE |= {
         "np.resize(x, shape), or x.reshape(shape)": "resize resize_ resize_as_",
         "tl.log(tl.cumsum(tl.exp(x), axis)), less x.max() inside": "logcumsumexp",
         "x.to(device)": "to_device get_device share_memory_",
-        "a dense tensor: there are no sparse ones": "layout to_sparse to_dense coalesce indices values sparse_mask",
+        "x itself: all tensors are dense": "layout to_sparse to_dense coalesce indices values sparse_mask",
         "np.split(x, places, axis), with the places where parts begin": "split_with_sizes unsafe_split",
         "x[..., i : i + n] for each i, and tl.stack": "as_strided",
         "np.cross(x, y, axis=-1)": "cross",
@@ -303,12 +304,13 @@ for _name in TOO.split():
     setattr(Spellings, _name, NAMES[_name])
 for _name in NEVER.split():
     setattr(Spellings, _name, False)
+Tensor.qr = TABLE["np.linalg.qr"]  # type: ignore[attr-defined]  # of wide matrices, too
 Tensor.norm, Tensor.size = norm, property(size, doc=size.__doc__)  # type: ignore[attr-defined,assignment]
 Tensor.add = lambda x, other, *, alpha=1: x + (other if alpha == 1 else alpha * other)  # type: ignore[attr-defined]
 for _name in IN_PLACE.split():
     setattr(Spellings, _name, in_place(_name, getattr(Tensor, _name.removesuffix("_"))))
 for _name, _method in FILLED.items():
-    setattr(Spellings, _name, in_place(_name, _method))
+    setattr(Spellings, _name, in_place(_name, _method, "x = x.at[...].set(y)"))
 for _name, _instead in ELSEWHERE.items():
     if _name not in METHODS:
         setattr(Spellings, _name, Elsewhere(repr(_name), _instead))

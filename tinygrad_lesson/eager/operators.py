@@ -174,13 +174,13 @@ def changing(told: str, new: str, function: Any) -> Any:
     return operator
 
 
-def in_place(name: str, function: Any) -> Callable[..., Tensor]:
-    """PyTorch's `x.add_(y)`: `x += y`, but for where that is another tensor.
+def in_place(name: str, function: Any, new: str = "") -> Callable[..., Tensor]:
+    """PyTorch's `x.add_(y)`: `x += y`, but for where that is another tensor, which is written `new`.
 
     Errors
         GraphError there: for a tensor that was computed from others, or while a derivative is taken.
     """
-    told, new = f"x.{name}(...)", f"x = x.{name.removesuffix('_')}(...)"
+    told, new = f"x.{name}(...)", new or f"x = x.{name.removesuffix('_')}(...)"
     operator = changing(told, new, function)
 
     def method(self: Tensor, *others: Any, **named: Any) -> Tensor:

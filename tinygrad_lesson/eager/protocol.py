@@ -137,6 +137,9 @@ def looked_at(name: str, inputs: Any, call: Any) -> Any:
 ABSENT = {  # functions that are not here: what to write
     "eig": "np.linalg.eigh, if the matrix is symmetric (of another one eigenvalues are complex in general)",
     "eigvals": "np.linalg.eigvalsh, if the matrix is symmetric (of another one eigenvalues are complex in general)",
+    **dict.fromkeys(
+        ("copyto", "put", "place", "putmask", "fill_diagonal"), "x = x.at[i].set(y), which makes a new tensor"
+    ),
     "sort_complex": "np.sort of real numbers, or x[places] with places from x.detach()",
 }
 
@@ -146,7 +149,8 @@ def instead_of(name: str) -> str:
     name = name.rpartition(".")[2]
     if name in ABSENT:
         return ABSENT[name]
-    return f"tl.{name}" if name in FUNCTIONS or f"np.{name}" in NUMPY else HERE
+    there = f"np.{name}" in NUMPY or (name in FUNCTIONS and FUNCTIONS[name].differentiable)
+    return f"tl.{name}" if there else HERE
 
 
 def holds_floats(x: Any) -> bool:

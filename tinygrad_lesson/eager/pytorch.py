@@ -184,7 +184,7 @@ def fill(x: Any, value: Any) -> None:
 
 def set_data(x: Tensor, new: Any) -> None:
     """Give a leaf other elements."""
-    array = new.seen("x.data = y") if isinstance(new, Tensor) else np.asarray(new)
+    array = new.seen("x.data = y") if isinstance(new, Tensor) else held(new)
     x.value = array if array is x.array else own_copy(array)
 
 

@@ -279,14 +279,15 @@ def named(name: str) -> Callable[..., Any]:
         if rest:
             settings["learning_rate"] = rest[0]
         parallel = settings.pop("parallel", None)
-        tree = TreeOptimizer(create(name, **settings), parallel)
+        rule = "nag" if name == "sgd" and settings.pop("nesterov", False) else name
+        tree = TreeOptimizer(create(rule, **settings), parallel)
         return tree if params is None else tree.over(params)
 
     cls = OPTIMIZERS[name]
     optimizer.__name__ = cls.__name__
     optimizer.__doc__ = (
         f"`rules.{cls.__name__}` over trees: ``{cls.__name__}(1e-3)``, or ``{cls.__name__}(params, lr=1e-3)``, which "
-        f"changes tensors in place.\n\nPyTorch's `lr`, `betas`, `eps` and `weight_decay` are understood too; "
+        f"changes tensors in place.\n\nPyTorch's `lr`, `betas`, `eps`, `weight_decay`, `nesterov` are understood too; "
         "`parallel=tl.parallel.world()` takes the mean of the gradients of all ranks."
     )
     return optimizer
