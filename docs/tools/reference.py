@@ -169,9 +169,11 @@ def signature(name: str, thing: Any) -> str:
 
 
 def methods(cls: type) -> list[str]:
-    """The public methods of a class and what each does, in one line."""
-    lines = []
-    for name, method in sorted(vars(cls).items()):
+    """The public methods of a class, and of bases that it alone has, and what each does, in one line."""
+    lines, parts = [], [cls]
+    for base in cls.__mro__[1:]:
+        parts += [base] if all(other in parts for other in base.__subclasses__()) else []
+    for name, method in sorted({k: v for part in parts[::-1] for k, v in vars(part).items()}.items()):
         doc = inspect.getdoc(getattr(cls, name, None))
         if (
             name.startswith("_")

@@ -1,9 +1,11 @@
 """On a card, with CuPy itself: every op against float64 on the host, then training. `make test-gpu` runs this file."""
 
 import importlib.util
+from unittest import mock
 
 import numpy as np
 import pytest
+from test_own_kernel_on_device import FUNCTIONS, cube
 
 import tinygrad_lesson as tl
 from tinygrad_lesson.arrays import require_device
@@ -130,3 +132,24 @@ def test_draws_in_kernels_are_those_of_numpys_philox(rows):
         np.testing.assert_allclose(executor.outputs[0].asnumpy(), want, rtol=1e-6)
     normal = tl.sym.random.normal(1.0, 2.0, shape=(rows, 9)).simple_bind(tl.gpu(0)).forward(is_train=True)[0]
     np.testing.assert_allclose(normal.asnumpy(), draws.normal(1.0, 2.0, (rows, 9)), rtol=1e-5, atol=1e-5)
+
+
+def test_an_op_that_is_a_kernel_of_its_users_runs_and_is_checked():
+    x = tl.Tensor(np.linspace(-2, 2, 40).reshape(5, 8), device=tl.gpu(0))
+    for slope, right in ((3.0, True), (2.0, False)):
+        with mock.patch.dict(OPS), mock.patch.dict(FUNCTIONS):
+            cube(slope)
+            np.testing.assert_allclose(tl.own_cube(x).numpy(), x.numpy() ** 3, rtol=1e-12)
+            assert bool(tl.check.gradients(tl.own_cube, x)) is right
+
+
+def test_steps_of_an_optimizer_in_jit_are_those_of_the_processor():
+    def trained(place):
+        params, opt = tl.Tensor(np.linspace(-1, 2, 12, dtype=np.float32), device=place), tl.optim.Adam(0.1)
+        step = tl.jit(lambda p, state: opt.update(p, tl.grad(lambda p: (tl.sin(p) ** 2).sum())(p), state))
+        state = opt.init(params)
+        for _ in range(4):
+            params, state = step(params, state)
+        return params.numpy()
+
+    np.testing.assert_allclose(trained(tl.gpu(0)), trained(tl.cpu()), rtol=1e-4)

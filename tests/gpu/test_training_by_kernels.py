@@ -187,8 +187,8 @@ def free(xp, size):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_lessons_tables_are_those_of_the_processor(way, monkeypatch, name):
-    monkeypatch.setattr(block, "THREADS", 24)
     """In 12 epochs rounding grows with batch normalization: two runners of the processor are 0.003 apart then."""
+    monkeypatch.setattr(block, "THREADS", 24)
     slow = way == "graph" or name.endswith("25")  # the stand-in carries out thread after thread
     epochs = 2 if slow or name.startswith("bn") else 12
     host, device = (train(name, epochs=epochs, device=place, progress=False) for place in (tl.cpu(), THERE))

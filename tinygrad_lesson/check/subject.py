@@ -27,7 +27,8 @@ from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.engine.world import Arrays as ArrayWorld
 from tinygrad_lesson.mxnet import Symbol
-from tinygrad_lesson.mxnet.executor import Executor, variables
+from tinygrad_lesson.mxnet.bound import variables
+from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.mxnet.recorded import evaluate
 
 SEED = 7  # of the random ops, so that they can be repeated

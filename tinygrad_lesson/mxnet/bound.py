@@ -336,6 +336,16 @@ def check_devices(context: Context, *arrays: Mapping[str, Any]) -> None:
                     raise DeviceError(f"{told}; write x.as_in_context({context}) for it")
 
 
+def variables(order: Sequence[Node]) -> tuple[list[Node], list[Node]]:
+    """The arguments and the auxiliary states among the nodes of a graph, in their order."""
+    states: set[Node] = set()
+    for node in order:
+        if node.op is not None and node.op.states:
+            states.update(edge.node for edge in node.inputs[-len(node.op.states) :])
+    leaves = [node for node in order if node.is_variable]
+    return [n for n in leaves if n not in states], [n for n in leaves if n in states]
+
+
 def pinned(order: Sequence[Node]) -> dict[str, float]:
     """Arguments that an op holds at a number, as BatchNorm's `fix_gamma` does."""
     found = {}

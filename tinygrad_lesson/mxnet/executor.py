@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import Context, module_of, read_only, require_device, zeros_at
 from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, listed, near, shown
-from tinygrad_lesson.engine.graph import Edge, Node, check_names, toposort
+from tinygrad_lesson.engine.graph import Edge, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, show
 from tinygrad_lesson.mxnet import serial
@@ -43,16 +43,6 @@ HEAD = "head gradient "  # its arguments that stand for the cotangents of these
 GRADIENT = "gradient "  # its updates that are gradients
 STATE = "state "  # its outputs that are new values of states
 WATCHED = "watched "  # its outputs that only a monitor sees
-
-
-def variables(order: Sequence[Node]) -> tuple[list[Node], list[Node]]:
-    """The arguments and the auxiliary states among the nodes of a graph, in their order."""
-    states: set[Node] = set()
-    for node in order:
-        if node.op is not None and node.op.states:
-            states.update(edge.node for edge in node.inputs[-len(node.op.states) :])
-    leaves = [node for node in order if node.is_variable]
-    return [n for n in leaves if n not in states], [n for n in leaves if n in states]
 
 
 class Executor(Bound):

@@ -27,8 +27,8 @@ FEW_ROWS, MOST_PARTS = 256, 1024  # results of such a reduction, and parts
 
 
 @functools.lru_cache(256)
-def module_of(xp: Any, text: str, device: int) -> Any:
-    """Kernels for a device, compiled when they are first wanted."""
+def compiled(xp: Any, text: str, device: int) -> Any:
+    """Kernels, compiled when they are first wanted; each `device` loads its own."""
     return xp.RawModule(code=text, options=("--std=c++17",))
 
 
@@ -72,7 +72,7 @@ class Program:
 
     def load(self) -> None:
         """Compile the kernels, and know how each item is carried out."""
-        module, launched = module_of(self.xp, self.text, self.device), iter(self.launched)
+        module, launched = compiled(self.xp, self.text, self.device), iter(self.launched)
         for item in self.items:
             if isinstance(item, Launch):
                 name, blocks, arrays = next(launched)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tinygrad_lesson.plan.update import Given
-from tinygrad_lesson.train.rules import Optimizer, Rate, clipped, multiplied
+from tinygrad_lesson.train.rate import Rate
+from tinygrad_lesson.train.rules import Optimizer, clipped, multiplied
 
 
 def prepared(F: Any, optimizer: Optimizer, given: Given, *, decayed: bool) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
-from tinygrad_lesson.mxnet.bound import as_ndarray
+from tinygrad_lesson.mxnet.bound import as_ndarray, as_numbers
 
 Array = npt.NDArray[Any]
 
@@ -139,6 +139,15 @@ class DataIter:
         """The batch as it is now, by the names of its arrays."""
         names = [name for name, *_ in (*self.provide_data, *(self.provide_label or ()))]
         return dict(zip(names, [*as_list(self.getdata()), *(as_list(self.getlabel()) or ())], strict=False))
+
+
+def handed_out(iterator: DataIter, batch: Any) -> tuple[dict[str, Array], int]:
+    """A batch by the names that its iterator tells, and how many of its last rows only fill it."""
+    names = [name for name, *_ in (*iterator.provide_data, *(iterator.provide_label or ()))]
+    pairs = zip(names, [*batch.data, *(batch.label or ())], strict=False)
+    return {name: as_numbers(x, f"the iterator's {name!r}") for name, x in pairs}, getattr(
+        batch, "pad", 0
+    ) or 0
 
 
 class Around(DataIter):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, LessonError, ShapeError
 from tinygrad_lesson.mxnet.bound import as_ndarray, as_numbers
 from tinygrad_lesson.random import MXNetGenerator, default_generator
-from tinygrad_lesson.train.batches import DataBatch, DataDesc, DataIter, part_of
+from tinygrad_lesson.train.batches import DataBatch, DataDesc, DataIter, handed_out, part_of
 
 Array = npt.NDArray[Any]
 Arrays = npt.ArrayLike | Sequence[npt.ArrayLike] | Mapping[str, npt.ArrayLike]
@@ -360,15 +360,6 @@ def as_batches(source: Any, **options: Any) -> Iterator[tuple[dict[str, Array], 
             raise DTypeError(f"{kind}.value() is a {type(batch).__name__}, expected arrays by name")
         arrays = {name: as_numbers(array, f"the iterator's {name!r}") for name, array in batch.items()}
         yield arrays, getattr(iterator, "padding", 0)
-
-
-def handed_out(iterator: DataIter, batch: Any) -> tuple[dict[str, Array], int]:
-    """A batch by the names that its iterator tells, and how many of its last rows only fill it."""
-    names = [name for name, *_ in (*iterator.provide_data, *(iterator.provide_label or ()))]
-    pairs = zip(names, [*batch.data, *(batch.label or ())], strict=False)
-    return {name: as_numbers(x, f"the iterator's {name!r}") for name, x in pairs}, getattr(
-        batch, "pad", 0
-    ) or 0
 
 
 def _named(arrays: Arrays, name: str, dtype: npt.DTypeLike) -> list[tuple[str, Array]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_lesson.arrays import assign, host_copy
 from tinygrad_lesson.engine.errors import FormatError, OptimizerError, ShapeError
+from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.mxnet.params import packed_arrays, read_listed
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.run import compiled_update, runner
@@ -150,10 +151,9 @@ class FlatUpdater:
         optimizer = self.optimizer
         self._times_set = optimizer.times_set
         self._step: Callable[..., None] | None = None  # made when first taken
-        multipliers = optimizer.factors([name for name, _ in self.segments], self._nodes)
+        rates, decays = all_multipliers(optimizer, [name for name, _ in self.segments], self._nodes)
         parts = [part for _, part in self.segments]
-        self._lr, self._lr_mult = _spread([lr for lr, _ in multipliers], parts, self.weight)
-        decays = [wd for _, wd in multipliers] if optimizer.wd else [0.0 for _ in parts]
+        self._lr, self._lr_mult = _spread(rates, parts, self.weight)
         self._wd, self._wd_mult = _spread(decays, parts, self.weight)
 
     @property
@@ -265,6 +265,14 @@ class FlatUpdater:
             (optimizer.rate(number) * self._lr, optimizer.wd * self._wd, *optimizer.numbers(number))
             for number in range(first, first + steps)
         ]
+
+
+def all_multipliers(
+    optimizer: Optimizer, names: Sequence[str], nodes: Sequence[Node] = ()
+) -> tuple[list[float], list[float]]:
+    """Those of the rate and of the decay for parameters of a graph with these `nodes`; 0 where nothing decays."""
+    found = optimizer.factors(names, nodes)
+    return [lr for lr, _ in found], [wd if optimizer.wd else 0.0 for _, wd in found]
 
 
 def _spread(values: Sequence[float], parts: Sequence[slice], weight: Array) -> tuple[float, Array | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tinygrad_lesson.plan import Plan
 from tinygrad_lesson.plan.update import names_of_numbers, update_plan
 from tinygrad_lesson.run.gpu import arena_of, largest
 from tinygrad_lesson.run.steps import LEAST, rows_of_ring
+from tinygrad_lesson.train.optimizer import all_multipliers
 
 
 def room_of_training(
@@ -36,15 +38,11 @@ def room_of_training(
     """
     needs = sizes(bound, plan, optimizer, nodes)
     with on(place) as module:
-        free = int(module.cuda.runtime.memGetInfo()[0]) - sum(
-            apart(n) for part in needs.values() for n in part
-        )
+        free = int(module.cuda.runtime.memGetInfo()[0]) - sum(map(apart, chain(*needs.values())))
     needs["batches"] = ring(bound, inputs, batches, free)
     told = ", ".join(f"{what} {sum(part)}" for what, part in needs.items() if part)
     with room_for_arrays("fit"):
-        return Room(
-            place, [n for part in needs.values() for n in part], f"{told} (of which {largest(plan)}),"
-        )
+        return Room(place, [*chain(*needs.values())], f"{told} (of which {largest(plan)}),")
 
 
 def sizes(bound: Executor, plan: Plan, optimizer: Any, nodes: Sequence[Node]) -> dict[str, list[int]]:
@@ -70,8 +68,8 @@ def plan_of_rule(
     optimizer: Any, weight: np.ndarray, segments: Mapping[str, slice], nodes: Sequence[Node]
 ) -> Plan:
     """The plan of an optimizer's step, as the updater will ask for it."""
-    factors = optimizer.factors(list(segments), nodes)
-    scaled = len({lr for lr, _ in factors}) > 1, bool(optimizer.wd) and len({wd for _, wd in factors}) > 1
+    rates, decays = all_multipliers(optimizer, list(segments), nodes)
+    scaled = len(set(rates)) > 1, len(set(decays)) > 1
     parts = tuple([(part.start, part.stop) for part in segments.values()])
     return update_plan(optimizer, weight.size, weight.dtype, scaled, parts, tuple(segments))
 

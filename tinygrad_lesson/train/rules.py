@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
@@ -19,14 +19,14 @@ import numpy.typing as npt
 
 from tinygrad_lesson.arrays import module_of, placed_at, zeros_at
 from tinygrad_lesson.engine.errors import DTypeError, OptimizerError, ShapeError
-from tinygrad_lesson.engine.graph import Node
-from tinygrad_lesson.mxnet.bound import in_place
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan.update import MOMENT, Given, Segments, names_of_numbers, update_plan
 from tinygrad_lesson.random import default_generator
 from tinygrad_lesson.run import NumpyRunner
 from tinygrad_lesson.run import runner as find_runner
+from tinygrad_lesson.train.indexed import Indexed
 from tinygrad_lesson.train.multipliers import Stated, check_factors, is_real
+from tinygrad_lesson.train.rate import Rate, ScheduledError, Unasked
 from tinygrad_lesson.train.schedule import LRScheduler
 
 Array = npt.NDArray[Any]
@@ -70,34 +70,8 @@ class State:
         return np.array(self.moments[0])
 
 
-class ScheduledError(OptimizerError, UserWarning):
-    """A rate that a schedule tells cannot be set; MXNet raises a warning."""
-
-
-class Unasked(float):
-    """A number that nobody gave."""
-
-
-class Rate:
-    """The attribute `learning_rate`: the number that was given or set, or what a schedule of ours says by now."""
-
-    def __init__(self, default: float) -> None:
-        self.default = Unasked(default)
-
-    def __get__(self, optimizer: Any, cls: Any = None) -> Any:
-        if optimizer is None:
-            return self.default
-        schedule = getattr(optimizer, "lr_scheduler", None)
-        return (
-            schedule(optimizer.num_update) if isinstance(schedule, LRScheduler) else vars(optimizer)["_rate"]
-        )
-
-    def __set__(self, optimizer: Any, rate: float) -> None:
-        vars(optimizer)["_rate"] = rate
-
-
 @dataclass(frozen=True, eq=False)
-class Optimizer:
+class Optimizer(Indexed):
     """What all optimizers share: the rate, the decay of weights, and how a gradient is prepared.
 
     One of your own is a class with a `rule`, and `moments` if it remembers something.
@@ -140,12 +114,6 @@ class Optimizer:
     begin_num_update: InitVar[int] = 0
     lazy_update: InitVar[bool] = True
     param_dict: InitVar[Any] = None
-
-    opt_registry: ClassVar[dict[str, type[Any]]] = {}  # by name in small letters
-    copy_last: ClassVar[bool] = False  # where a copy in single precision stands beside what is remembered
-    stated: ClassVar[Stated] = Stated()  # by `sym`
-    begun: ClassVar[int] = 0  # how many updates there were before
-    times_set: ClassVar[int] = 0  # how often multipliers were set since it was made
 
     def __init_subclass__(cls) -> None:
         """One that is written in MXNet's form sets what it likes on itself."""
@@ -191,146 +159,6 @@ class Optimizer:
             raise ScheduledError(f"{self._name}: learning_rate cannot be set, for lr_scheduler tells it")
         replace(self, learning_rate=learning_rate, sym=None)  # refuses a wrong one
         object.__setattr__(self, "learning_rate", learning_rate)
-
-    def set_lr_mult(self, args_lr_mult: Mapping[Hashable, float]) -> None:
-        """Go on with other multipliers of the rate, by name or index; those of `sym` stay."""
-        self._set_factors("lr_mult", args_lr_mult)
-
-    def set_wd_mult(self, args_wd_mult: Mapping[Hashable, float]) -> None:
-        """Go on with other multipliers of the decay, by name or index; those of `sym` stay."""
-        self._set_factors("wd_mult", args_wd_mult)
-
-    def _set_factors(self, setting: str, factors: Mapping[Hashable, float]) -> None:
-        check_factors(factors, f"{self._name}: {setting}")
-        object.__setattr__(self, setting, dict(factors))
-        self._state_factors()
-        object.__setattr__(self, "times_set", self.times_set + 1)
-
-    def _state_factors(self) -> None:
-        """Put what `sym` says of the named parameters beside what was set, as MXNet shows it."""
-        own = self.stated
-        fixed = (
-            [name for name in self.param_idx2name.values() if not decays(name)] if self.param_idx2name else []
-        )
-        object.__setattr__(self, "lr_mult", {**own.lr_mult, **self.lr_mult})
-        object.__setattr__(self, "wd_mult", {**dict.fromkeys(fixed, 0.0), **own.wd_mult, **self.wd_mult})
-
-    def multipliers(self, key: Hashable, stated: Stated | None = None) -> tuple[float, float]:
-        """Those of the rate and of the decay, for a parameter's name, or for an index without one.
-
-        `stated` is what the symbol says that is trained, in the place of `sym`.
-        """
-        name = self.param_idx2name.get(key, key)
-        own = self.stated if stated is None else stated
-        lr, wd = self.lr_mult, self.wd_mult
-        rate = lr[key] if key in lr else lr[name] if name in lr else own.lr_mult.get(name, 1.0)
-        if name in own.held:
-            return rate, 0.0
-        if key in wd or name in wd:
-            return rate, wd[key if key in wd else name]
-        return rate, own.wd_mult.get(name, float(decays(name)))
-
-    def factors(self, names: Iterable[Hashable], nodes: Sequence[Node] = ()) -> list[tuple[float, float]]:
-        """The multipliers of each parameter, of which `nodes` are the graph that is trained."""
-        stated = Stated.by(nodes).under(self.stated)
-        return [self.multipliers(name, stated) for name in names]
-
-    # In MXNet's form, which counts the updates of each parameter; one of your own may be written in it, without a rule.
-
-    def create_state(self, index: Hashable, weight: Any) -> Any:
-        """What `update` needs for parameter `index`, whose array is `weight`."""
-        name = str(self.param_idx2name.get(index, index))
-        return self.first_state(in_place(weight).reshape(-1), name)
-
-    def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        """Change `weight`, an array of any shape, and `state` in place; or those of several parameters, in lists."""
-        if isinstance(index, list | tuple):
-            for one in zip(index, weight, grad, state, strict=True):
-                self.update(*one)
-            return
-        self._update_count(index)
-        grad, weight = in_place(grad), in_place(weight)
-        if state.whole is not weight:
-            state.whole, state.flat = weight, weight.reshape(-1)
-        number = self.counts[index]
-        self.step(state.flat, grad.reshape(-1), state, number, *self.multipliers(index))
-        if not weight.flags.c_contiguous:  # it may be a copy
-            weight[...] = state.flat.reshape(weight.shape)
-            state.whole = None
-
-    def name_parameters(self, names: Mapping[Hashable, str]) -> None:
-        """Give names to the indices."""
-        object.__setattr__(self, "param_idx2name", dict(names))
-
-    def create_state_multi_precision(self, index: Hashable, weight: Any) -> Any:
-        """As `create_state`; with `multi_precision` half precision weights get a copy in single, which comes first."""
-        if self.multi_precision and weight.dtype == np.float16:
-            single = in_place(weight).astype(np.float32)
-            made = single, self.create_state(index, single)
-            return made[::-1] if self.copy_last else made
-        return self.create_state(index, weight)
-
-    def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        """As `update`; where there is a copy in single precision, that is changed first."""
-        if isinstance(state, tuple) and self.multi_precision and weight.dtype == np.float16:
-            single, own = state[::-1] if self.copy_last else state
-            self.update(index, single, in_place(grad).astype(np.float32), own)
-            in_place(weight)[...] = in_place(single)
-        else:
-            self.update(index, weight, grad, state)
-
-    @staticmethod
-    def register(klass: type[Any]) -> type[Any]:
-        """Make an optimizer of one's own known by the name of its class."""
-        Optimizer.opt_registry[klass.__name__.lower()] = klass
-        return klass
-
-    @staticmethod
-    def create_optimizer(name: str, **settings: Any) -> Any:
-        """The optimizer of this name, in any case.
-
-        Errors
-            OptimizerError if there is none.
-        """
-        known = Optimizer.opt_registry
-        if name.lower() not in known:
-            raise OptimizerError(f"unknown optimizer {name!r}; known: {', '.join(sorted(known))}")
-        return known[name.lower()](**settings)
-
-    @property
-    def idx2name(self) -> Mapping[Hashable, str]:
-        """`param_idx2name`, as MXNet calls it."""
-        return self.param_idx2name
-
-    @property
-    def _index_update_count(self) -> dict[Hashable, int]:
-        return self.counts
-
-    @property
-    def lr(self) -> float:
-        """The rate, as MXNet calls it."""
-        return self.learning_rate
-
-    @property
-    def counts(self) -> dict[Hashable, int]:
-        """How often each parameter was changed by `update`."""
-        counts: dict[Hashable, int] = self.__dict__.setdefault("_counts", {})
-        return counts
-
-    @property
-    def num_update(self) -> int:
-        """How often the parameter that was changed most often was changed."""
-        return max(self.counts.values(), default=self.begun)
-
-    def _update_count(self, index: Any) -> None:
-        for one in index if isinstance(index, list | tuple) else [index]:
-            self.counts[one] = self.counts.get(one, self.begun) + 1
-
-    def _get_lr(self, index: Hashable) -> float:
-        return Optimizer.rate(self, self.num_update) * self.multipliers(index)[0]
-
-    def _get_wd(self, index: Hashable) -> float:
-        return self.wd * self.multipliers(index)[1]
 
     # The rule, carried out.
 
@@ -514,11 +342,6 @@ def descended(F: Any, optimizer: Any, given: Given, momentum: Any, *moments: Any
     moment = moments[0] * momentum
     moment = (moment if decayed is None else moment - decayed) - down
     return weight + moment, moment
-
-
-def decays(name: Any) -> bool:
-    """Whether a parameter of this name has decay if nothing else is said, as in MXNet: weights do, biases do not."""
-    return not isinstance(name, str) or name.endswith(("_weight", "_gamma"))
 
 
 def multiplied(x: Any, *factors: Any) -> Any:

@@ -21,7 +21,8 @@ from tinygrad_lesson.ops.adaptive import (
 )
 from tinygrad_lesson.ops.updates import NagMomUpdate, SgdUpdate, SignsgdUpdate, SignumUpdate
 from tinygrad_lesson.plan.update import Given
-from tinygrad_lesson.train.rules import Optimizer, Rate, multiplied
+from tinygrad_lesson.train.rate import Rate
+from tinygrad_lesson.train.rules import Optimizer, multiplied
 
 
 class Spoken:
