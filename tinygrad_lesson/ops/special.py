@@ -102,8 +102,9 @@ class Special(FloatUnary):
             return self.values(xp, x)
         if kind.kind == "c":
             raise DTypeError(f"{self.function}: x is {kind}, expected real numbers")
-        single = self.short is not None and kind.kind == "f" and kind.itemsize <= SINGLE.itemsize
-        function = self.short if single else self.values
+        function = self.values
+        if self.short is not None and kind.kind == "f" and kind.itemsize <= SINGLE.itemsize:
+            function = self.short
 
         def values(x, out):
             return in_type(xp, function(xp, in_type(xp, x, DOUBLE)), self.dtype(kind))
