@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.engine.shapes import show
-from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Trace, numbers_in
+from tinygrad_lesson.plan.inferred import NotTraceableError
+from tinygrad_lesson.plan.trace import Call, Ref, Trace, numbers_in
 from tinygrad_lesson.run.calls import function_of
 from tinygrad_lesson.run.elements import elementwise, loops_over, repeated, spread
 from tinygrad_lesson.run.folds import reduction, running
