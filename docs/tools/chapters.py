@@ -20,8 +20,8 @@ FAMILIES = {  # title of a page -> the files of `ops/` on it
     "Numbers: arithmetic, powers, activations": "elementwise scalars ramps activations constant",
     "Numbers: angles, rounding, comparisons": "angles functions choices rounding",
     "Numbers: special functions": "special probabilities gamma by_scipy finite",
-    "Arrays": "reduce fills order top movement repeated diagonals index advanced gather scans slopes creation random "
-    "draws masked placed",
+    "Arrays": "reduce fills order top copies movement repeated diagonals index advanced gather scans slopes creation "
+    "random draws masked placed",
     "Linear algebra and Fourier transforms": "linear products linalg decompositions exponential lapack factors fourier",
     "Layers": "nn norms layers sliding conv deconv pool columns image spatial regions aligned detection sequence "
     "recurrent resampled kept interleaved",

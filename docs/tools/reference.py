@@ -25,9 +25,10 @@ SPANS = re.compile(r"(``.+?``|`[^`\n]+`)", re.DOTALL)
 
 
 def meanings() -> dict[str, str]:
-    """What parameters mean, by their names, for functions whose docstring does not say it."""
+    """What parameters mean, by function or module, for functions whose docstring does not say it."""
     lines = Path(__file__).with_name("meanings.txt").read_text("utf-8").splitlines()[2:]
-    return dict(line.split(": ", 1) for line in lines)
+    pairs = [line.split(": ", 1) for line in lines]
+    return {key: meaning for keys, meaning in pairs for key in keys.split(", ")}
 
 
 MEANINGS = meanings()
@@ -115,10 +116,15 @@ def meaning(name: str, key: str) -> str:
     Errors
         LookupError that says where to write it.
     """
-    known = MEANINGS.get(f"{name}.{key}") or MEANINGS.get(key)
-    if known is None:
-        raise LookupError(f"{name}: what is {key!r}? Say it in the docstring, or in docs/tools/meanings.txt")
-    return known
+    for place in places(name, key):
+        if place in MEANINGS:
+            return MEANINGS[place]
+    raise LookupError(f"{name}: what is {key!r}? Say it in the docstring, or in docs/tools/meanings.txt")
+
+
+def places(name: str, key: str) -> list[str]:
+    """Where the meaning of a parameter may stand: for the function alone, or for all of its module."""
+    return [f"{name}.{key}", f"{name.rpartition('.')[0]}.*.{key}"]
 
 
 def is_operator(name: str) -> bool:

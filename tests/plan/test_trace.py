@@ -16,7 +16,8 @@ from tinygrad_lesson.ops.nn import BatchNorm, Softmax
 from tinygrad_lesson.ops.ramps import Relu
 from tinygrad_lesson.ops.reduce import Mean, Sum
 from tinygrad_lesson.ops.scalars import WithScalar
-from tinygrad_lesson.plan.trace import NotTraceableError, spec_of, trace
+from tinygrad_lesson.plan.inferred import NotTraceableError
+from tinygrad_lesson.plan.trace import spec_of, trace
 from tinygrad_lesson.run.calls import Scratch
 
 

@@ -13,8 +13,8 @@ from tinygrad_lesson.engine.kinds import Comparison, Elementwise
 from tinygrad_lesson.engine.op import OPS
 from tinygrad_lesson.ops.elementwise import Add, Exp, Multiply, Square
 from tinygrad_lesson.ops.reduce import Sum
+from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.plan.trace import NotTraceableError
 from tinygrad_lesson.run.fused import CHUNK, MOST, Loop, compiles, given_and_made, vector_code
 from tinygrad_lesson.run.tape.vector import lanes_of
 

@@ -26,7 +26,7 @@ from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.mxnet.recorded import evaluate
-from tinygrad_lesson.ops.movement import Cast
+from tinygrad_lesson.ops.copies import Cast
 from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.run import available_runners
 

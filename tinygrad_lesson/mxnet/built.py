@@ -15,6 +15,7 @@ from tinygrad_lesson.ops import (
     adaptive,
     choices,
     conv,
+    copies,
     deconv,
     diagonals,
     gather,
@@ -361,14 +362,14 @@ def cast(dtype: str) -> Op:
     """The op behind `Cast`."""
     if dtype not in DTYPE_CODES:
         raise AttributeValueError(f"dtype is {dtype[:80]!r}, expected one of {', '.join(DTYPE_CODES)}")
-    return movement.Cast(type=dtype)
+    return copies.Cast(type=dtype)
 
 
 def dense(stype: str) -> Op:
     """The op behind `cast_storage`."""
     if stype != "default":
         raise AttributeValueError(f"stype is {stype!r}, expected 'default': sparse arrays are not here")
-    return movement.Identity()
+    return copies.Identity()
 
 
 def split(num_outputs: int, axis: int = 1, squeeze_axis: bool = False) -> Op:

@@ -22,7 +22,8 @@ class Logit(WithinOne):
 
     def forward(self, xp, x):
         def values(x, out):
-            middle = 2 * xp.arctanh(2 * (xp.clip(x, 0.25, 0.75) - 0.5))
+            near = xp.clip(x, 0.25, 0.75)
+            middle = xp.log1p(2 * (near - 0.5) / (1 - near))
             return choose(xp, xp.less(xp.abs(x - 0.5), 0.25), middle, xp.log(x / (1 - x)))
 
         return in_blocks(xp, values, x)

@@ -20,6 +20,7 @@ class Cumsum(Op):
     """Sums of all elements up to each one, along `axis`; without one, of all elements in row-major order."""
 
     analytic = True
+    compiled = True
     multilinear = 1
     axis: int | None = attr(None, doc="the axis; None flattens `x` first")
 
@@ -88,6 +89,8 @@ def shifted(F, x, axis, by, fill=0.0):
 @op
 class Cumprod(Scan):
     """Products of all elements up to each one, along `axis`. The gradient is right for zeros too."""
+
+    compiled = True
 
     def dtype(self, x):
         return summed(x)

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.plan.fusion import Blockwise
+from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.memory import rounded
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, renumbered, traced
+from tinygrad_lesson.plan.trace import Call, Ref, Spec, renumbered, traced
 
 
 class Array(NamedTuple):

@@ -15,9 +15,10 @@ from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.ops.movement import BroadcastTo, Reshape
 from tinygrad_lesson.ops.reduce import Sum
+from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.memory import place
 from tinygrad_lesson.plan.step import Buffer, Step, takes_out
-from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
+from tinygrad_lesson.plan.trace import Spec, traced
 
 BLOCK = 16384  # elements; ten such arrays fit into a core's second cache
 WIDE = 65536  # elements, where optimizers work on few arrays

@@ -16,9 +16,9 @@ from tinygrad_lesson.engine.graph import Edge, ancestors
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.shapes import Shape
 from tinygrad_lesson.files import PathLike, plain, read_text, write_whole
+from tinygrad_lesson.ops.copies import Identity
 from tinygrad_lesson.ops.elementwise import Add
 from tinygrad_lesson.ops.fills import Full
-from tinygrad_lesson.ops.movement import Identity
 from tinygrad_lesson.plan.calls import Program, program
 from tinygrad_lesson.plan.fusion import BLOCK, WIDE, Blockwise, Fusion, place_blocks, without_place
 from tinygrad_lesson.plan.listing import Listing

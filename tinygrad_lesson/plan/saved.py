@@ -25,7 +25,8 @@ import numpy as np
 from tinygrad_lesson.engine.errors import FormatError, GraphError
 from tinygrad_lesson.files import parsed
 from tinygrad_lesson.plan.calls import Array, Line, Nested, Program
-from tinygrad_lesson.plan.trace import Call, Ref, is_known, numbers_in
+from tinygrad_lesson.plan.inferred import is_known
+from tinygrad_lesson.plan.trace import Call, Ref, numbers_in
 
 FORMAT = "tinygrad_lesson plan 1"
 PARTS = ("setup", "forward", "backward", "update")

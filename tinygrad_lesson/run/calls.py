@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.arrays import aligned_zeros
-from tinygrad_lesson.plan.trace import CREATING, Call, Ref, Spec, Trace, numbers_in
+from tinygrad_lesson.plan.inferred import CREATING
+from tinygrad_lesson.plan.trace import Call, Ref, Spec, Trace, numbers_in
 
 Run = Callable[[], Any]
 LONGEST = 4096  # rows

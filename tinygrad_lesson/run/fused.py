@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.ops.reduce import Sum
+from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Spec, Trace, traced
+from tinygrad_lesson.plan.trace import Call, Ref, Spec, Trace, traced
 from tinygrad_lesson.run.elements import LINE, Loops, elementwise
 from tinygrad_lesson.run.lower import KERNELS, as_numpy_does, common_kind, elementwise_inputs, is_choice
 from tinygrad_lesson.run.operands import FLOATS, WORD, Memory, Operand, Row, noted

@@ -17,9 +17,10 @@ from tinygrad_lesson.engine.op import check_result
 from tinygrad_lesson.engine.shapes import size_of
 from tinygrad_lesson.plan.calls import Array, Line, Lowering, row_major
 from tinygrad_lesson.plan.fusion import Blockwise
+from tinygrad_lesson.plan.inferred import CREATING
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.plan.trace import CREATING, DRAW, Call, Ref, numbers_in
+from tinygrad_lesson.plan.trace import DRAW, Call, Ref, numbers_in
 from tinygrad_lesson.run.counted import Count
 from tinygrad_lesson.run.cuda import Row, UnsuitedError, elementwise, rows_of
 from tinygrad_lesson.run.groups import Item, Plain, extent

@@ -14,9 +14,10 @@ from tinygrad_lesson.engine.op import check_result
 from tinygrad_lesson.ops.conv import SlidingProduct, SlidingProductWeight
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.fusion import Blockwise
+from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Buffer, Step
-from tinygrad_lesson.plan.trace import NotTraceableError, Trace, spec_of, traced
+from tinygrad_lesson.plan.trace import Trace, spec_of, traced
 from tinygrad_lesson.run.calls import PATTERNS, Run, Scratch, empty, without
 from tinygrad_lesson.run.ways import told
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.plan.trace import Spec
 
 Row = list[int]  # one instruction: the address of a kernel, then offsets, strides and sizes
+Encoder = Callable[..., "list[Row] | None"]  # instructions for something, None where there are none
 WORD = 1 << 64
 KINDS = frozenset(
     ("float32", "float64", "int32", "int64", "bool")

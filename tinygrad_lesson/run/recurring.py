@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lesson.engine.kinds import Elementwise
+from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.plan.trace import NotTraceableError
 from tinygrad_lesson.run.elements import loops_over
 from tinygrad_lesson.run.fused import MOST, Joined, given_and_made, vector_code
 from tinygrad_lesson.run.operands import FLOATS, Operand, apart, contiguous

@@ -14,11 +14,11 @@ from llvmlite import ir
 
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.shapes import size_of
-from tinygrad_lesson.ops.movement import Identity
+from tinygrad_lesson.ops.copies import Identity
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.fusion import Blockwise
+from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.plan.trace import NotTraceableError
 from tinygrad_lesson.run.fused import MOST, vector_code
 from tinygrad_lesson.run.operands import FLOATS, Memory
 from tinygrad_lesson.run.segment import Segment, as_tape

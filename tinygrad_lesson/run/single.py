@@ -21,8 +21,9 @@ from tinygrad_lesson.engine.op import Op, attr, declares, exactly
 from tinygrad_lesson.locks import lock
 from tinygrad_lesson.ops.elementwise import Multiply
 from tinygrad_lesson.ops.reduce import Sum
+from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.plan.trace import NotTraceableError, traced
+from tinygrad_lesson.plan.trace import traced
 from tinygrad_lesson.run.fused import Joined, compiles
 from tinygrad_lesson.run.lower import encode_trace
 from tinygrad_lesson.run.operands import (

@@ -16,9 +16,10 @@ import numpy as np
 
 from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.plan.fusion import Blockwise
+from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.plan.trace import NotTraceableError, Spec, traced
+from tinygrad_lesson.plan.trace import Spec, traced
 from tinygrad_lesson.run.fused import Joined, compiles
 from tinygrad_lesson.run.lent import Lender
 from tinygrad_lesson.run.lower import encode_trace

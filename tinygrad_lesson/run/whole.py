@@ -14,8 +14,7 @@ from tinygrad_lesson.ops import conv, linear, nn, ramps
 from tinygrad_lesson.ops import functions as f
 from tinygrad_lesson.run import windows
 from tinygrad_lesson.run.elements import elementwise
-from tinygrad_lesson.run.lower import Encoder
-from tinygrad_lesson.run.operands import FLOATS, Memory, Operand, Row, contiguous
+from tinygrad_lesson.run.operands import FLOATS, Encoder, Memory, Operand, Row, contiguous
 from tinygrad_lesson.run.products import product
 from tinygrad_lesson.run.tape import normalization, reductions
 from tinygrad_lesson.run.tape.machine import address

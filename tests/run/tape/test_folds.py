@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
-from tinygrad_lesson.run.lower import fold
+from tinygrad_lesson.run.folds import fold
 from tinygrad_lesson.run.operands import Memory
 from tinygrad_lesson.run.segment import as_tape, run_steps
 

@@ -19,6 +19,7 @@ from tinygrad_lesson.run.tape.vector import (
     NOUGHT,
     Memory,
     Vector,
+    as_long_as,
     declared,
     in_parts,
     itemsize,
@@ -163,11 +164,11 @@ def products(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
     looked for at each step; such a row is multiplied again in order.
     """
     memory = Memory(builder, base, words, lanes_of(kind))
-    b, one = builder, Memory(builder, base, words, 1)
+    b = builder
     x, x_row, _, o, m, n = memory.take(6)
     size, info = I64(itemsize(kind)), np.finfo(kind)
     least = slot(b, vector_of(kind, memory.lanes))
-    place = slot(b, IN_MEMORY[kind])
+    place, reached = slot(b, IN_MEMORY[kind]), slot(b, I64)
 
     def multiplied(p: Vector, q: Vector) -> Vector:
         y = p * q
@@ -191,14 +192,20 @@ def products(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
         number = low.like(splat(b, found, memory.lanes))
         inside = (lesser(low, absolute(number)) >= float(info.tiny)) & (absolute(number) <= float(info.max))
         with b.if_then(b.not_(across(b, "and", inside.value))):
-            first = Vector(b, one.number(row, kind))
-            rest = one.further(row, itemsize(kind))
+            finite = across(b, "and", (absolute(number) <= float(info.max)).value)
+            b.store(ir.Constant(IN_MEMORY[kind], 1.0), place)
+            b.store(NOUGHT, reached)
 
-            def following(j: Any, mask: Any, rest: Any = rest) -> Vector:
-                return Vector(b, one.number(one.at(rest, j, size), kind))
+            def goes_on(finite: Any = finite) -> Any:
+                """Until the end, or until it is 0, which only infinity and NaN change."""
+                nothing = b.fcmp_ordered("==", b.load(place), ir.Constant(IN_MEMORY[kind], 0.0))
+                return b.and_(b.icmp_unsigned("<", b.load(reached), n), b.not_(b.and_(nothing, finite)))
 
-            in_order = fold_of(one, lambda p, q: p * q, first, b.sub(n, I64(1)), following)
-            b.store(in_order, place)
+            with as_long_as(b, goes_on):
+                j = b.load(reached)
+                value = b.load(memory.pointer(memory.at(row, j, size), IN_MEMORY[kind]), align=1)
+                b.store(b.fmul(b.load(place), value), place)
+                b.store(b.add(j, I64(1)), reached)
         b.store(b.load(place), memory.pointer(memory.at(o, i, size), IN_MEMORY[kind]), align=1)
 
 
