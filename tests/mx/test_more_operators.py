@@ -274,3 +274,60 @@ def test_floats_become_integers_and_back_as_in_mxnet():
     names = mx.sym.contrib.quantize(mx.sym.Variable("x"), name="q")
     assert names.list_arguments() == ["x", "q_min_range", "q_max_range"]
     assert names.list_outputs() == ["q_output0", "q_output1", "q_output2"]
+
+
+def test_the_first_size_of_places_may_be_unknown():
+    places = np.array([[2, 6, 6], [4, 5, 1]])
+    numbers = mx.nd.ravel_multi_index(mx.nd.array(places), shape=(-1, 6 + 1))
+    assert numbers.asnumpy().tolist() == [2 * 7 + 4, 6 * 7 + 5, 6 * 7 + 1]
+    np.testing.assert_array_equal(mx.nd.unravel_index(numbers, shape=(-1, 7)).asnumpy(), places)
+
+
+def test_a_custom_operator_may_have_no_input():
+    @mx.operator.register("three_numbers")
+    class Prop(mx.operator.CustomOpProp):
+        def list_arguments(self):
+            return []
+
+        def infer_shape(self, in_shape):
+            return [], [(3,)], []
+
+        def infer_type(self, in_type):
+            return [], [np.float32], []
+
+        def create_operator(self, ctx, in_shapes, in_dtypes):
+            class Three(mx.operator.CustomOp):
+                def forward(self, is_train, req, in_data, out_data, aux):
+                    self.assign(out_data[0], req[0], mx.nd.array([1, 2, 3]))
+
+            return Three()
+
+    assert mx.nd.Custom(op_type="three_numbers").asnumpy().tolist() == [1, 2, 3]
+
+
+def test_sizes_are_learnt_from_what_is_transposed():
+    x = mx.sym.Variable("x", shape=(0, 2, 0))
+    y = mx.sym.elemwise_add(mx.sym.transpose(x, axes=(2, 0, 1)), mx.sym.ones(shape=(4, 3, 2)))
+    assert y.infer_shape() == ([(3, 2, 4)], [(4, 3, 2)], [])
+
+
+def test_a_pooling_that_keeps_the_size_takes_no_padding():
+    with pytest.raises(AttributeValueError, match=r"pad is \(2,\), expected none"):
+        mx.nd.Pooling(mx.nd.ones((1, 1, 10)), kernel=4, stride=2, pad=2, pooling_convention="same")
+
+
+def test_an_array_without_elements_is_refused_unless_0_is_a_size():
+    for make in (mx.nd.zeros, mx.nd.ones):
+        for shape in ((), (0,), (2, 0), 0):
+            with pytest.raises(ShapeError, match="expected sizes above 0"):
+                make(shape)
+            with mx.np_shape():
+                assert make(shape).size == np.zeros(shape).size
+
+
+def test_what_an_operator_takes_is_told_with_the_words_there_are():
+    told = mx.operator.get_operator_arguments("Activation")
+    assert told.types == [
+        "NDArray-or-Symbol",
+        "{'relu', 'sigmoid', 'softrelu', 'softsign', 'tanh'}, required",
+    ]
