@@ -5,9 +5,11 @@ import math
 import operator
 
 import numpy as np
+from densities import ORACLES_OF_DENSITIES
 from detection import ORACLES_OF_DETECTION
 from mpmath import mp
 from one_op import SEED
+from quantized import ORACLES_OF_QUANTIZED
 from scipy import signal, special
 from updates import ORACLES_OF_UPDATES
 
@@ -457,7 +459,7 @@ ORACLES = {
     "SampleMultinomialLog": multinomial,
     "Shuffle": shuffled,
 }
-ORACLES |= ORACLES_OF_UPDATES | ORACLES_OF_DETECTION
+ORACLES |= ORACLES_OF_UPDATES | ORACLES_OF_DETECTION | ORACLES_OF_DENSITIES | ORACLES_OF_QUANTIZED
 
 
 def oracle_of(cls):

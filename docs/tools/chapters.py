@@ -21,7 +21,7 @@ FAMILIES = {  # title of a page -> the files of `ops/` on it
     "Numbers: angles, rounding, comparisons": "angles functions choices rounding",
     "Numbers: special functions": "special probabilities gamma by_scipy finite",
     "Arrays": "reduce fills order top copies movement repeated diagonals index advanced gather scans slopes creation "
-    "random draws masked placed",
+    "random draws densities masked placed quantized",
     "Linear algebra and Fourier transforms": "linear products linalg decompositions exponential lapack factors fourier",
     "Layers": "nn norms layers sliding conv deconv pool columns image spatial regions aligned detection sequence "
     "recurrent resampled kept interleaved",

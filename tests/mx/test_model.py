@@ -1,9 +1,11 @@
 """`mx.model.FeedForward` hands out MXNet's arrays and learns what the other one learns."""
 
 import numpy as np
+import pytest
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import mx
+from tinygrad_lesson.engine.errors import AttributeValueError
 
 
 def test_parameters_are_arrays_of_mxnet_and_the_numbers_are_the_same(tmp_path):
@@ -28,6 +30,27 @@ def test_parameters_are_arrays_of_mxnet_and_the_numbers_are_the_same(tmp_path):
     np.testing.assert_array_equal(again.predict(X), plain.predict(X))
     created = mx.model.FeedForward.create(net, X, y, num_epoch=1)
     assert isinstance(created.arg_params["fc_bias"], mx.nd.NDArray)
+
+
+def test_a_score_takes_the_metric_second_and_some_batches():
+    X = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(np.float32)
+    y[20:] = 1 - y[20:]  # so that the first batches fare otherwise
+    net = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2, name="fc")
+    model = mx.model.FeedForward(mx.sym.SoftmaxOutput(net, name="softmax"), num_epoch=1)
+    weight = np.array([[-9, 0, 0], [9, 0, 0]], "f")
+    model.arg_params = {"fc_weight": weight, "fc_bias": np.zeros(2, "f")}
+    rows = mx.io.NDArrayIter(X, y, batch_size=10)
+    assert model.score(rows, "acc", 2) == 1
+    assert model.score(rows, "acc") == pytest.approx(0.4)
+    assert model.score(X, y=y) == pytest.approx(0.4)
+    answers, data, labels = model.predict(mx.io.NDArrayIter(X, y, batch_size=20), return_data=True)
+    np.testing.assert_array_equal(data, X)
+    np.testing.assert_array_equal(labels, y)
+    np.testing.assert_array_equal(answers, model.predict(X))
+    assert len(model.predict(rows, 2, True)[1]) == 20
+    with pytest.raises(AttributeValueError, match="batch_end_callback is not here"):
+        model.score(rows, "acc", None, print)
 
 
 def test_parts_are_written_by_the_operators_of_internal():

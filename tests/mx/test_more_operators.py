@@ -215,3 +215,119 @@ def test_checks_leave_arrays_their_types_where_they_are_told_to():
     mx.test_utils.check_symbolic_backward(
         y, given, [np.ones((2, 3, 1), "f")], [np.zeros((2, 3, 1)), np.zeros((2, 1), "i")], dtype="asnumpy"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "y", "slopes"),
+    [
+        ("uniform", ([[0.5, 3]], [0], [2]), [[0.5, 0.5]], ([[0, 0]], [0.5], [-0.5])),
+        ("gamma", ([[0.5, 3]], [2], [3]), [[1.0040858, 0.00333206]], ([[-1.0040858, -0.00888551]], [-0.0114774], [0.1595728])),
+        ("exponential", ([[0.5, 3]], [2]), [[0.7357589, 0.0049575]], ([[-1.4715178, -0.009915]], [-0.0123938])),
+        ("poisson", ([[2, 3]], [2]), [[0.2706706, 0.180447]], ([[0, 0]], [0.0902235])),
+        ("negative_binomial", ([[2, 3]], [2], [0.3]), [[0.1323, 0.12348]], ([[0, 0]], [-0.0639321], [0.798])),
+        ("generalized_negative_binomial", ([[2, 3]], [2], [0.3]), [[0.2119987, 0.1413325]], ([[0, 0]], [0.0441664], [-0.2385597])),
+        ("dirichlet", ([[0.2, 0.8]], [2, 3]), [1.5359999], ([[7.68, 3.84]], [-0.8080963, 0.5532517])),
+    ],
+)  # fmt: skip
+def test_densities_and_their_slopes_are_those_of_mxnet(name, inputs, y, slopes):
+    arrays = [mx.nd.array(x) for x in inputs]
+    for x in arrays:
+        x.attach_grad()
+    with mx.autograd.record():
+        made = getattr(mx.nd, f"random_pdf_{name}")(*arrays)
+    made.backward()
+    np.testing.assert_allclose(made.asnumpy(), y, rtol=2e-6, atol=1e-8)
+    for x, slope in zip(arrays, slopes, strict=True):
+        np.testing.assert_allclose(x.grad.asnumpy(), slope, rtol=2e-5, atol=1e-7)
+
+
+def test_a_density_refuses_parameters_that_are_not_the_first_axes_of_the_sample():
+    with pytest.raises(ShapeError, match=r"lam is \(2, 4\), expected the first axes of sample \(2, 3, 4\)"):
+        mx.nd.random_pdf_exponential(mx.nd.ones((2, 3, 4)), mx.nd.ones((2, 4)))
+
+
+def test_floats_become_integers_and_back_as_in_mxnet():
+    """The first from MXNet's `test_quantization_op`, the others from MXNet 1.9.1."""
+    x, contrib = mx.nd.array([[0.1392, 0.5928], [0.6027, 0.8579]]), mx.nd.contrib
+    found, low, high = contrib.quantize(x, mx.nd.array([0.0]), mx.nd.array([1.0]), out_type="int8")
+    assert found.asnumpy().tolist() == [[18, 75], [77, 109]]
+    assert (found.dtype, low.asscalar(), high.asscalar()) == (np.int8, -1, 1)
+    back = contrib.dequantize(found, low, high, out_type="float32").asnumpy()
+    np.testing.assert_allclose(back, [[0.14173228, 0.5905512], [0.6062992, 0.8582677]], rtol=1e-6)
+    found, low, high = contrib.quantize(x, mx.nd.array([0.0]), mx.nd.array([1.0]))
+    assert found.asnumpy().tolist() == [[35, 151], [154, 219]]
+    found, low, high = contrib.quantize_v2(x)
+    np.testing.assert_allclose(
+        np.abs(found.asnumpy() - [[21, 88], [90, 127]]), 0, atol=1
+    )  # 89.22 became 90 there
+    assert low.asscalar() == -high.asscalar() == -np.float32(0.8579)
+    whole = mx.nd.array([[1000000000, -2000000000, 5]], dtype="int32")
+    found, low, high = contrib.requantize(whole, mx.nd.array([-2.0]), mx.nd.array([2.0]))
+    assert found.asnumpy().tolist() == [[64, -127, 0]]
+    assert high.asscalar() == pytest.approx(1.8626451)
+    found, _, high = contrib.requantize(
+        whole, mx.nd.array([-2.0]), mx.nd.array([2.0]), min_calib_range=-0.5, max_calib_range=0.7
+    )
+    assert (found.asnumpy().tolist(), high.asscalar()) == ([[127, -127, 0]], np.float32(0.7))
+    with pytest.raises(AttributeValueError, match="expected both of min_calib_range and max_calib_range"):
+        contrib.quantize_v2(x, min_calib_range=0)
+    names = mx.sym.contrib.quantize(mx.sym.Variable("x"), name="q")
+    assert names.list_arguments() == ["x", "q_min_range", "q_max_range"]
+    assert names.list_outputs() == ["q_output0", "q_output1", "q_output2"]
+
+
+def test_the_first_size_of_places_may_be_unknown():
+    places = np.array([[2, 6, 6], [4, 5, 1]])
+    numbers = mx.nd.ravel_multi_index(mx.nd.array(places), shape=(-1, 6 + 1))
+    assert numbers.asnumpy().tolist() == [2 * 7 + 4, 6 * 7 + 5, 6 * 7 + 1]
+    np.testing.assert_array_equal(mx.nd.unravel_index(numbers, shape=(-1, 7)).asnumpy(), places)
+
+
+def test_a_custom_operator_may_have_no_input():
+    @mx.operator.register("three_numbers")
+    class Prop(mx.operator.CustomOpProp):
+        def list_arguments(self):
+            return []
+
+        def infer_shape(self, in_shape):
+            return [], [(3,)], []
+
+        def infer_type(self, in_type):
+            return [], [np.float32], []
+
+        def create_operator(self, ctx, in_shapes, in_dtypes):
+            class Three(mx.operator.CustomOp):
+                def forward(self, is_train, req, in_data, out_data, aux):
+                    self.assign(out_data[0], req[0], mx.nd.array([1, 2, 3]))
+
+            return Three()
+
+    assert mx.nd.Custom(op_type="three_numbers").asnumpy().tolist() == [1, 2, 3]
+
+
+def test_sizes_are_learnt_from_what_is_transposed():
+    x = mx.sym.Variable("x", shape=(0, 2, 0))
+    y = mx.sym.elemwise_add(mx.sym.transpose(x, axes=(2, 0, 1)), mx.sym.ones(shape=(4, 3, 2)))
+    assert y.infer_shape() == ([(3, 2, 4)], [(4, 3, 2)], [])
+
+
+def test_a_pooling_that_keeps_the_size_takes_no_padding():
+    with pytest.raises(AttributeValueError, match=r"pad is \(2,\), expected none"):
+        mx.nd.Pooling(mx.nd.ones((1, 1, 10)), kernel=4, stride=2, pad=2, pooling_convention="same")
+
+
+def test_an_array_without_elements_is_refused_unless_0_is_a_size():
+    for make in (mx.nd.zeros, mx.nd.ones):
+        for shape in ((), (0,), (2, 0), 0):
+            with pytest.raises(ShapeError, match="expected sizes above 0"):
+                make(shape)
+            with mx.np_shape():
+                assert make(shape).size == np.zeros(shape).size
+
+
+def test_what_an_operator_takes_is_told_with_the_words_there_are():
+    told = mx.operator.get_operator_arguments("Activation")
+    assert told.types == [
+        "NDArray-or-Symbol",
+        "{'relu', 'sigmoid', 'softrelu', 'softsign', 'tanh'}, required",
+    ]

@@ -161,7 +161,7 @@ def test_an_unknown_attribute_names_the_node_and_the_nearest_one():
             lambda x: sym.Activation(x, act_type="rleu", name="a1"),
             "a1 (Activation): act_type is 'rleu', expected one of relu, sigmoid, tanh, softrelu, softsign",
         ),
-        (lambda x: sym.Activation(x, act_type=5), "Activation: act_type is 5, expected a text"),
+        (lambda x: sym.Activation(x, act_type=5), "Activation: act_type is 5, expected {'relu', 'sigmoid', 'softrelu', 'softsign', 'tanh'}"),
         (lambda x: sym.BatchNorm(x, fix_gamma="maybe"), "BatchNorm: fix_gamma is 'maybe', expected True or False"),
         (lambda x: sym.BatchNorm(x, eps="tiny", name="bn"), "bn (BatchNorm): eps is 'tiny', expected a number"),
         (lambda x: sym.Dropout(x, p=1.5, name="drop"), "drop (Dropout): p is 1.5, expected at most 1"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.engine.errors import AttributeValueError
+from tinygrad_lesson.mx.io import NDArrayIter, ResizeIter
 from tinygrad_lesson.mxnet import params
 from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray
 from tinygrad_lesson.mxnet.params import save_checkpoint
@@ -64,6 +68,56 @@ class FeedForward(feedforward.FeedForward):
             kvstore=kvstore,
             **more,
         )
+
+    def score(  # type: ignore[override]
+        self, X: Any, eval_metric: Any = "acc", num_batch: int | None = None, batch_end_callback: Any = None,
+        reset: bool = True, y: Any = None,
+    ) -> Any:  # fmt: skip
+        """As `tinygrad_lesson.FeedForward.score`, with arguments in MXNet's order; of `num_batch` batches if given.
+
+        Errors
+            AttributeValueError for a callback, and for an iterator that is not to begin anew: `mx.mod.Module` has both.
+        """
+        for name, given in (
+            ("batch_end_callback", batch_end_callback is not None),
+            ("reset=False", not reset),
+        ):
+            if given:
+                raise AttributeValueError(
+                    f"FeedForward.score: {name} is not here; mx.mod.Module(...).score takes it"
+                )
+        if num_batch is not None:
+            X, y = ResizeIter(self.rows(X, y), num_batch), None
+        return super().score(X, y, eval_metric)
+
+    def predict(  # type: ignore[override]
+        self, X: Any, num_batch: int | None = None, return_data: bool = False, reset: bool = True
+    ) -> Any:  # fmt: skip
+        """As `tinygrad_lesson.FeedForward.predict`; with `return_data` a list of answers, data and labels.
+
+        Errors
+            AttributeValueError for an iterator that is not to begin anew.
+        """
+        if not reset:
+            raise AttributeValueError(
+                "FeedForward.predict: reset=False is not here; mx.mod.Module(...).predict takes it"
+            )
+        answers = super().predict(X, num_batch)
+        if not return_data:
+            return answers
+        batches = self.rows(X)
+        batches.reset()
+        parts: list[list[Any]] = [[], []]
+        for batch in itertools.islice(batches, num_batch):
+            for part, (array, *_) in zip(parts, (batch.data, batch.label), strict=True):
+                part.append(array.asnumpy()[: len(array) - (batch.pad or 0)])
+        return [answers, *map(np.concatenate, parts)]
+
+    def rows(self, X: Any, y: Any = None) -> Any:
+        """An iterator over rows, which may be one already."""
+        if hasattr(X, "provide_data"):
+            return X
+        return NDArrayIter(X, y, batch_size=min(self.numpy_batch_size, len(X)))
 
     @property  # type: ignore[override]
     def arg_params(self) -> dict[str, NDArray] | None:

@@ -12,6 +12,7 @@ from tinygrad_lesson.arrays import MODULES, Context, require_device, zeros_at
 from tinygrad_lesson.engine.errors import BindError, DTypeError, ShapeError, near
 from tinygrad_lesson.mx import sparse
 from tinygrad_lesson.mx.absent import absent
+from tinygrad_lesson.mx.util import is_np_shape
 from tinygrad_lesson.mxnet.documented import documented, signature
 from tinygrad_lesson.mxnet.functions import Prefixed, Random
 from tinygrad_lesson.mxnet.held import MODE
@@ -121,7 +122,15 @@ def ones(shape: Any, ctx: Context | None = None, dtype: Any = None, **more: Any)
 def full(
     shape: Any, val: Any, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None
 ) -> NDArray:
-    """An array of one number."""
+    """An array of one number.
+
+    Errors
+        ShapeError for no axis, or one of size 0, unless `mx.np_shape` says that these are sizes.
+    """
+    if not is_np_shape() and (shape == () or 0 in np.atleast_1d(shape)):
+        raise ShapeError(
+            f"shape is {shape}, expected sizes above 0; within mx.np_shape() an array may be empty"
+        )
     if out is not None:
         out[:] = val
         return out

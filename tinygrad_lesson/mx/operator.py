@@ -35,7 +35,9 @@ def get_operator_arguments(op_name: str) -> OperatorArguments:
     told = dict.fromkeys(inputs, "NDArray-or-Symbol")
     for name, parameter in known.parameters.items():
         optional = (
-            "" if parameter.default is parameter.empty else f", optional, default={parameter.default!r}"
+            ", required"
+            if parameter.default is parameter.empty
+            else f", optional, default={parameter.default!r}"
         )
         told[name] = describe(parameter.annotation) + optional
     return OperatorArguments(len(told), list(told), list(told.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.kinds import Reduction
@@ -45,7 +45,7 @@ ACTIVATIONS = {
 SELU = (1.6732632423543772, 1.0507009873554805)  # Klambauer et al. 2017
 
 
-def activation(act_type: str) -> Op:
+def activation(act_type: Literal["relu", "sigmoid", "softrelu", "softsign", "tanh"]) -> Op:
     """The op behind `Activation`."""
     return choose("act_type", act_type, ACTIVATIONS)
 
@@ -124,6 +124,10 @@ def pooling(
     check_layout(layout)
     if pool_type == "lp" and p_value is None:
         raise AttributeValueError("p_value is missing, expected an integer for pool_type 'lp'")
+    if pooling_convention == "same" and any(pad):
+        raise AttributeValueError(
+            f"pad is {pad}, expected none: pooling_convention 'same' says how much there is"
+        )
     if global_pool:
         kernel = stride = pad = ()
     return pool.Pooling(

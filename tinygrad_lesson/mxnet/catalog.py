@@ -18,6 +18,7 @@ from tinygrad_lesson.ops import (
     creation,
     decompositions,
     deconv,
+    densities,
     detection,
     diagonals,
     draws,
@@ -45,6 +46,7 @@ from tinygrad_lesson.ops import (
     placed,
     probabilities,
     products,
+    quantized,
     ramps,
     recurrent,
     reduce,
@@ -267,6 +269,10 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "_contrib_allclose": (finite.Allclose, "a b"),
     "_contrib_SyncBatchNorm": (built.batch_norm, "data gamma beta moving_mean moving_var", {"ignored": "ndev key"}),
     "_contrib_SparseEmbedding": (gather.Embedding, "", {"ignored": "dtype sparse_grad deterministic"}),
+    "_contrib_quantize": (quantized.Quantize,),
+    "_contrib_quantize_v2": (quantized.QuantizeV2, "data"),
+    "_contrib_dequantize": (quantized.Dequantize,),
+    "_contrib_requantize": (quantized.Requantize,),
     "_split_v2": (built.split_at, "data"),
     "_histogram": (placed.Histogram, "data bins"),
     "all_finite": (finite.AllFinite, "data"),
@@ -286,6 +292,13 @@ MULTI = (
     multi.MultiSgdUpdate, multi.MultiSgdMomUpdate, multi.MultiMpSgdUpdate, multi.MultiMpSgdMomUpdate,
     multi.PreloadedMultiSgdUpdate, multi.PreloadedMultiSgdMomUpdate, multi.PreloadedMultiMpSgdUpdate,
     multi.PreloadedMultiMpSgdMomUpdate,
+)  # fmt: skip
+
+
+DENSITIES = (
+    densities.RandomPdfUniform, densities.RandomPdfNormal, densities.RandomPdfGamma, densities.RandomPdfExponential,
+    densities.RandomPdfPoisson, densities.RandomPdfNegativeBinomial, densities.RandomPdfGeneralizedNegativeBinomial,
+    densities.RandomPdfDirichlet,
 )  # fmt: skip
 
 
@@ -319,6 +332,8 @@ def declare_draws() -> None:
     operator("_random_randint", creating.random_integers, "random_randint", ignored=device, order=order_)
     operator("_sample_multinomial", creating.multinomial, "sample_multinomial", inputs=("data",))
     operator("_shuffle", draws.Shuffle, "shuffle")
+    for cls in DENSITIES:
+        operator(f"_{cls.function}", cls, cls.function)
 
 
 def declare_families() -> None:

@@ -124,13 +124,13 @@ class Custom(Op):
         return results if len(results) > 1 else results[0]
 
     def complete(self, shapes: Any, results: Any) -> Any:
-        """As `infer_shape` says, once the shape of the first input is known.
+        """As `infer_shape` says, once the shape of the first input, if any, is known.
 
         Errors
             ShapeError where an input is not as it says.
         """
         shapes = list(shapes)
-        if not is_complete(shapes[0]):
+        if shapes and not is_complete(shapes[0]):
             return shapes, list(results)
         known = all(map(is_complete, shapes[: len(self.argument_names)]))
         try:

@@ -236,6 +236,8 @@ def fits(value: Any, kind: Any) -> bool:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, k) for k in arguments)
+    if origin is typing.Literal:
+        return isinstance(value, str)  # which of them there are is said by what is built
     if origin is tuple:
         return isinstance(value, tuple) and all(fits(v, arguments[0]) for v in value)
     if kind is bool:
@@ -249,6 +251,8 @@ def fits(value: Any, kind: Any) -> bool:
 
 def describe(kind: Any) -> str:
     """A kind of attribute in words."""
+    if typing.get_origin(kind) is typing.Literal:
+        return f"{{{', '.join(map(repr, typing.get_args(kind)))}}}"
     words = {int: "an integer", float: "a number", bool: "True or False", str: "a text"}
     return words.get(kind) or str(kind).replace("typing.", "")
 

@@ -208,7 +208,9 @@ class Places(Op):
     """An op on places in an array of some shape."""
 
     differentiable = False
-    of: tuple[int, ...] = attr((), alias="shape", doc="the shape of the array")
+    of: tuple[int, ...] = attr(
+        (), alias="shape", doc="the shape of the array; its first size may be unknown, which is -1"
+    )
 
     def vjp(self, F, g, y, x):
         return (None,)
@@ -264,7 +266,10 @@ class UnravelIndex(Places):
 
     def forward(self, xp, x):
         sizes = zip(self.steps, self.of, strict=True)
-        parts = [xp.remainder(xp.floor_divide(x, step), n) for step, n in sizes]
+        parts = [
+            xp.floor_divide(x, step) if n < 0 else xp.remainder(xp.floor_divide(x, step), n)
+            for step, n in sizes
+        ]
         return xp.stack(parts) if parts else xp.zeros((0, *x.shape), dtype=x.dtype)
 
     def oracle(self, x):

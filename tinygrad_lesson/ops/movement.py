@@ -12,6 +12,7 @@ from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import (
     broadcast,
     is_complete,
+    merge,
     normalize_axis,
     reshaped,
     show,
@@ -226,6 +227,14 @@ class Transpose(Movement):
 
     def shape(self, x):
         return tuple(x[a] for a in self.order(len(x)))
+
+    def complete(self, shapes, results):
+        """Sizes of `x` follow from those of the result too."""
+        shapes, (y,) = super().complete(shapes, results)
+        if y is not None and (self.axes is None or len(self.axes) == len(y)):
+            order = self.order(len(y))
+            shapes = [merge(shapes[0], tuple(y[order.index(a)] for a in range(len(y))))]
+        return shapes, [y]
 
     def forward(self, xp, x):
         return xp.transpose(x, self.order(x.ndim))

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.step import Step
-from tinygrad_lesson.plan.trace import Call, NotTraceableError, Ref, Trace, traced
+from tinygrad_lesson.plan.trace import Call, Ref, Trace, traced
 from tinygrad_lesson.run.lower import KERNELS, elementwise_inputs, placed, resolved
 from tinygrad_lesson.run.operands import WORD, Operand, spec_like
 
