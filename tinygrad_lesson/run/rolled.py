@@ -1,7 +1,7 @@
 """Loops whose steps treat each element alike, as one loop in machine code: states stay in registers all the way.
 
-Elements do not meet, so that the loop over steps runs inside of that over elements. Each is compiled for itself, in
-some hundredths of a second, and only for so many steps that this is soon made good.
+So few elements that a register holds them leave the processor idle for most of an instruction. Each loop is compiled
+for itself, in some hundredths of a second, and only for so many steps that this is soon made good.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tinygrad_lesson.run.fused import MOST, vector_code
 from tinygrad_lesson.run.operands import FLOATS, Memory
 from tinygrad_lesson.run.segment import Segment, as_tape
 from tinygrad_lesson.run.tape import machine, vector
-from tinygrad_lesson.run.tape.vector import I64, NOUGHT, Vector, in_parts, itemsize, lanes_of, loop, slot
+from tinygrad_lesson.run.tape.vector import I64, NOUGHT, Vector, lanes_of, loop, slot
 
 LEAST = 1000  # steps from which on a loop is compiled for itself
 AT_ONCE = 1 << 20  # elements times steps that are carried out in one call: between two, Ctrl-C may come
@@ -41,7 +41,7 @@ class Rolled:
     in the order of the words: for each its offset in the first step, and how many bytes further on it is in the next.
 
     Errors
-        NotTraceableError where a step does more than treat each element alike.
+        NotTraceableError where a step does more than treat each element alike, or there are many.
     """
 
     way = "all steps as one loop of elements"
@@ -51,6 +51,8 @@ class Rolled:
         self.states, self.steps, self.buffers = states, members(runner.plan.forward), runner.plan.buffers
         used = dict.fromkeys(v for step in self.steps for v in (*step.sources, *step.targets))
         self.kind, self.size = self.common(used)
+        if self.size > lanes_of(self.kind):  # each instruction of its own has enough to do at once
+            raise NotTraceableError("its arrays are larger than a register")
         self.codes = [self.code(step) for step in self.steps]
         self.named = {name: v for v in used if (name := self.buffers[v].argument or self.buffers[v].output)}
         self.once = [name for name in self.named if name in seen]
@@ -127,53 +129,45 @@ class Rolled:
         size, count = memory.take(2)
         places = {v: memory.take(1) for v in self.fixed} | {v: memory.take(2) for v in self.named.values()}
         body = Body(self, memory, count, places)
-        if lanes == 1:
-            body.emit(NOUGHT, None)
-        elif self.size < lanes:
-            body.emit(NOUGHT, memory.first(size))
-        else:
-            in_parts(memory, size, lambda j, mask, _: body.emit(j, mask))
+        body.emit(None if lanes == 1 else memory.first(size))
 
 
 class Body:
-    """Emits all steps for as many elements as there are lanes."""
+    """Emits all steps."""
 
     def __init__(self, rolled: Rolled, memory: Any, count: Any, places: dict[int, Any]) -> None:
         self.rolled, self.memory, self.count, self.places = rolled, memory, count, places
-        self.element = I64(itemsize(rolled.kind))
 
     def single(self, v: int) -> bool:
         """Whether a value is one number for all elements."""
         return bool(self.rolled.buffers[v].size == 1)
 
-    def load(self, v: int, offset: Any, j: Any, mask: Any) -> Any:
-        """The elements from number `j` on."""
+    def load(self, v: int, offset: Any, mask: Any) -> Any:
+        """The elements, or one number."""
         if self.single(v):
             return self.memory.number(offset, self.rolled.kind)
-        return self.memory.load(self.memory.at(offset, j, self.element), self.rolled.kind, mask)
+        return self.memory.load(offset, self.rolled.kind, mask)
 
-    def put(self, v: int, offset: Any, j: Any, mask: Any, value: Any) -> None:
+    def put(self, v: int, offset: Any, mask: Any, value: Any) -> None:
         """Leave them there."""
         memory = self.memory
         if self.single(v):
             mask = None if memory.lanes == 1 else memory.first(I64(1))
-        else:
-            offset = memory.at(offset, j, self.element)
         memory.store(offset, value, self.rolled.kind, mask)
 
-    def emit(self, j: Any, mask: Any) -> None:
+    def emit(self, mask: Any) -> None:
         """States are loaded before the first step and stored after the last."""
         rolled, memory, b = self.rolled, self.memory, self.memory.builder
         named = rolled.named
-        known = {v: self.load(v, self.places[v][0], j, mask) for v in rolled.fixed}
+        known = {v: self.load(v, self.places[v][0], mask) for v in rolled.fixed}
         known |= {
-            named[name]: self.load(named[name], self.places[named[name]][0], j, mask) for name in rolled.once
+            named[name]: self.load(named[name], self.places[named[name]][0], mask) for name in rolled.once
         }
         handed = {}
         for first, last in rolled.states.items():
             handed[last] = place = slot(b, vector.vector_of(rolled.kind, memory.lanes))
             if first in named:
-                b.store(self.load(named[first], self.places[named[first]][0], j, mask), place)
+                b.store(self.load(named[first], self.places[named[first]][0], mask), place)
         first = NOUGHT
         if rolled.early:
             lanes = I64(lanes_of(rolled.kind))
@@ -184,14 +178,14 @@ class Body:
                 ready = self.ahead(begin, known)
                 with loop(b, lanes) as k:
                     found = {number: self.element_of(place, k) for number, place in ready.items()}
-                    self.step(b.add(begin, k), j, mask, known, handed, found)
+                    self.step(b.add(begin, k), mask, known, handed, found)
         with loop(b, self.count, first) as i:
-            self.step(i, j, mask, known, handed, {})
+            self.step(i, mask, known, handed, {})
         for name, place in handed.items():
-            self.put(named[name], self.places[named[name]][0], j, mask, b.load(place))
+            self.put(named[name], self.places[named[name]][0], mask, b.load(place))
 
     def step(
-        self, i: Any, j: Any, mask: Any, known: dict[int, Any], handed: dict[str, Any], ready: dict[int, Any]
+        self, i: Any, mask: Any, known: dict[int, Any], handed: dict[str, Any], ready: dict[int, Any]
     ) -> None:
         """One step of the loop; some of its results are `ready`."""
         rolled, memory, b = self.rolled, self.memory, self.memory.builder
@@ -201,7 +195,7 @@ class Body:
             if name in rolled.states:
                 values[v] = b.load(handed[rolled.states[name]])
             elif rolled.buffers[v].argument and name not in rolled.once:
-                values[v] = self.load(v, at[name], j, mask)
+                values[v] = self.load(v, at[name], mask)
         for number, (step, code) in enumerate(zip(rolled.steps, rolled.codes, strict=True)):
             found = ready.get(number)
             if found is None:
@@ -211,7 +205,7 @@ class Body:
             if name in handed:
                 b.store(values[v], handed[name])
             elif rolled.buffers[v].output:
-                self.put(v, at[name], j, mask, values[v])
+                self.put(v, at[name], mask, values[v])
 
     def ahead(self, begin: Any, known: dict[int, Any]) -> dict[int, Any]:
         """What the early steps give for as many rows, from number `begin` on, as fill a vector: places of that."""
