@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from scipy import linalg, stats
+from scipy import linalg, special, stats
 
 import tinygrad_lesson as tl
 from tinygrad_lesson.eager.recording import NEEDS_SLOW_PATH
@@ -277,6 +277,10 @@ def test_other_words_of_pytorch():
     )
     assert [y.shape for y in np.linalg.svd(x)] == [(3, 3), (3,), (4, 4)]
     assert np.exp(x, dtype=np.float32).dtype == np.float32
+    for order in (0, 1, 2):
+        expected = special.polygamma(order, abs(B))
+        np.testing.assert_allclose(tl.polygamma(order, abs(B)).numpy(), expected)
+        np.testing.assert_allclose(tl.polygamma(abs(B), order).numpy(), expected)
     with tl.inference_mode():
         assert not tl.is_grad_enabled()
     assert tl.is_grad_enabled()

@@ -440,7 +440,7 @@ def test_more_that_an_array_tells_of_itself():
         (lambda x: x.at[0].max(1.0), r"write x.at\[i\].set"),
         (lambda x: tl.cuda.is_available(), r"write tl.gpu\(0\)"),
         (lambda x: tl.linalg.eigvals(x), "write np.linalg.eigvalsh"),
-        (lambda x: tl.polygamma(1, x), "Polygamma: n is Tensor"),
+        (lambda x: tl.polygamma(x, x), "Polygamma: n is Tensor"),
         (lambda x: tl.nn.Flatten1(2), "functions are in tl"),
         (lambda x: tl.ones((2, 2)).split([1, 1]), r"is \(1, 1\), expected at least 1"),
     ],

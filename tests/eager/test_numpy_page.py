@@ -40,7 +40,7 @@ WITHOUT = {  # functions that have no derivative, and why
         busday_count busday_offset datetime_as_string datetime_data gcd invert is_busday lcm left_shift packbits right_shift
         unpackbits""",
     "works on sets": """
-        intersect1d setdiff1d setxor1d union1d unique unique_all unique_counts unique_inverse unique_values""",
+        setxor1d unique_all unique_counts unique_inverse unique_values""",
     "changes an array in place; here `x.at[i].set(value)` gives another": """
         copyto fill_diagonal place put put_along_axis putmask""",
     "writes, prints or sets something": """

@@ -94,6 +94,22 @@ def test_places_come_with_values():
     ]  # fmt: skip
 
 
+def test_functions_of_sets_take_what_numpys_take():
+    a, b = [3.0, 1.0, np.nan, 1.0, np.nan], [1.0, 7.0, 3.0]
+    for function, inputs, named in (
+        (np.unique, [a], {"equal_nan": False, "return_inverse": True}),
+        (np.unique, [A > 0], {"axis": 1, "return_counts": True}),
+        (np.intersect1d, [a, b], {"return_indices": True}),
+        (np.intersect1d, [b[:2], b], {"assume_unique": True}),
+        (np.setdiff1d, [a, b[:1]], {}),
+        (np.setdiff1d, [b, a[:1]], {"assume_unique": True}),
+    ):
+        found, expected = function(tl.tensor(inputs[0]), *inputs[1:], **named), function(*inputs, **named)
+        pairs = zip(found, expected, strict=True) if isinstance(expected, tuple) else [(found, expected)]
+        for y, z in pairs:
+            np.testing.assert_array_equal(y.numpy(), z)
+
+
 def test_size_is_a_number_and_a_method():
     x = tl.tensor(A)
     assert (x.size, x.size * 2, x.size(), x.size(0), x.size(-1), x.size(dim=1)) == (12, 24, (3, 4), 3, 4, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -44,6 +45,7 @@ TORCH: dict[str, Callable[..., Any]] = {  # PyTorch's functions, each a line ove
     "randperm": lambda n: RANDOM["permutation"](n),
 }
 CALLED_ALIKE = "linspace", "logspace", "stack", "cross"  # which tensors do not have as methods, or otherwise
+ORDER_FIRST = ("polygamma",)  # in SciPy and PyTorch, where ours begins with the place
 LENGTHS = "norm", "vector_norm", "matrix_norm"  # of `tl.linalg`, which PyTorch calls with `dim`
 ELSEWHERE = {  # what other libraries have: what to write
     "autograd": "write tl.grad(y, [x]) or y.backward(); `from tinygrad_lesson import mx` has MXNet's mx.autograd",
@@ -52,6 +54,10 @@ ELSEWHERE = {  # what other libraries have: what to write
     "fori_loop": "write tl.scan(f, state, length=n)",
     "while_loop": "write a loop in Python, or tl.scan with tl.cond in each step",
     "switch": "write tl.cond, one in another",
+    "i0e": "write tl.i0(x) * tl.exp(-abs(x))",
+    "i1e": "write tl.i1(x) * tl.exp(-abs(x))",
+    "ive": "write tl.iv(v, x) * tl.exp(-abs(x))",
+    "multigammaln": "write d * (d - 1) / 4 * tl.log(tl.pi) + sum(tl.gammaln(x - i / 2) for i in range(d))",
     "func": "its functions are in tl, as tl.grad, tl.vmap and tl.jvp",
     "special": "its functions are in tl, as tl.erf and tl.gammaln",
     "histc": "write np.histogram(x.detach(), bins)",
@@ -78,9 +84,21 @@ ELSEWHERE = {  # what other libraries have: what to write
 }
 
 
+def order_first(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a place and an order, which takes the order first, too, as in SciPy and PyTorch."""
+
+    @functools.wraps(function)
+    def spelled(*inputs: Any, **named: Any) -> Any:
+        turned = len(inputs) == 2 and isinstance(inputs[0], int) and not isinstance(inputs[1], int)
+        return function(*(inputs[::-1] if turned else inputs), **named)
+
+    return spelled
+
+
 def _complete(function: Any, name: str) -> Any:
     """A function with the docstring that `help` shows, which takes PyTorch's `dim` where PyTorch has it too."""
     found = in_words_of_torch(name, function) if name in (*ALIKE, *UNLIKE, *CALLED_ALIKE) else function
+    found = order_first(found) if name in ORDER_FIRST else found
     importlib.import_module("tinygrad_lesson.eager.documented").complete(found, name)
     return found
 

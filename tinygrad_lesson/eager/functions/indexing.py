@@ -155,16 +155,16 @@ def unique(
     return_inverse: bool = False,
     return_counts: bool = False,
     axis: Any = None,
-    **named: Any,
+    *,
+    equal_nan: bool = True,
+    sorted: bool = True,
 ) -> Any:
     """The elements in order, each once, or the slices along `axis`; the first of equal ones has the gradient."""
-    ar = tensor(ar)
-    asked = return_index, return_inverse, return_counts
-    numpys: Any = np.unique
-    _, places, *more = numpys(known(ar), True, return_inverse, return_counts, axis, **named)
+    ar, numpys = tensor(ar), np.unique
+    _, places, *more = numpys(known(ar), True, return_inverse, return_counts, axis, equal_nan=equal_nan)  # type: ignore[call-overload]
     found = take(ar, places, axis)
     answers = [tensor(y) for y in ([places] if return_index else []) + more]
-    return (found, *answers) if any(asked) else found
+    return (found, *answers) if answers else found
 
 
 @like("union1d")
@@ -174,17 +174,18 @@ def union1d(ar1: Any, ar2: Any) -> Any:
 
 
 @like("intersect1d")
-def intersect1d(ar1: Any, ar2: Any) -> Any:
+def intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices: bool = False) -> Any:
     """The elements of `ar1` in order, each once, that are in `ar2` too."""
-    found = unique(ar1)
-    return found[np.isin(known(found), known(ar2))]
+    _, first, second = np.intersect1d(known(ar1), known(ar2), assume_unique, True)
+    found = take(ar1, first)
+    return (found, tensor(first), tensor(second)) if return_indices else found
 
 
 @like("setdiff1d")
-def setdiff1d(ar1: Any, ar2: Any) -> Any:
+def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
     """The elements of `ar1` in order, each once, that are not in `ar2`."""
-    found = unique(ar1)
-    return found[~np.isin(known(found), known(ar2))]
+    found = F.reshape(tensor(ar1), shape=(-1,)) if assume_unique else unique(ar1)
+    return found[np.isin(known(found), known(ar2), invert=True)]
 
 
 @like("bincount")
