@@ -67,7 +67,7 @@ def test_every_op_by_its_kernels(blocks, monkeypatch, piece):
     monkeypatch.setattr(graph, "fitting", graph.GraphRunner)
     made = list(cases(ON_GPU[piece::PIECES]))
     known = modules(blocks, list(dict.fromkeys(p.text for p in programs(made))))
-    monkeypatch.setattr(graph, "module_of", lambda xp, text, device: known[text])
+    monkeypatch.setattr(graph, "compiled", lambda xp, text, device: known[text])
     for op, arrays, passes, device in made:
         host = executor_of(op, [x.copy() for x in arrays], tl.cpu(), passes)
         gs = [np.asarray(g) for g in cotangents(op, host.blank)[: op.visible]]

@@ -146,3 +146,14 @@ def test_numbers_that_meet_nothing_of_the_device_and_the_other_way_round(xp):
     y, m = tl.jit(lambda x, n: inner(x, n + 1))(x, n)
     np.testing.assert_allclose(y.numpy(), 4 * A, rtol=1e-15)
     assert int(m) == 5
+
+
+def test_what_is_made_of_numbers_of_the_processor_stays_there_with_axes_draws_and_constants(xp):
+    two = tl.Tensor(2.0)
+    jitted = tl.jit(lambda x, n: (x * (n * two), n * two, n * tl.Tensor([1.0, 2.0]), tl.dropout(n, 0.5)))
+    for number in (3.0, 5.0):
+        y, doubled, row, drawn = jitted(on_gpu(), tl.Tensor(number))
+        np.testing.assert_allclose(y.numpy(), A * 2 * number, rtol=1e-15)
+        assert (float(doubled), row.numpy().tolist()) == (2 * number, [number, 2 * number])
+        assert float(drawn) in (0.0, 2 * number)
+        assert [t.device for t in (doubled, row, drawn)] == [tl.cpu()] * 3

@@ -259,6 +259,16 @@ def test_monitor_tells_mean_absolute_gradients():
     assert monitor.per_batch[0].tolist() == [[2.0, 2.0], [6.0, 6.0]]
 
 
+def test_the_monitor_divides_what_a_runner_has_noted_among_epochs():
+    monitor = GradientMonitor(np.zeros(2, np.float32), {"a_weight": slice(0, 1), "b_weight": slice(1, 2)})
+    noted = np.arange(12, dtype=np.float32).reshape(6, 2)
+    for part in (noted[:4], noted[4:]):
+        monitor.add_batches(part)
+    monitor.epoch(3)
+    assert monitor.mean_abs_grad == {"a_weight": [1.0, 5.0, 9.0], "b_weight": [2.0, 6.0, 10.0]}
+    assert [part.tolist() for part in monitor.per_batch] == [noted[i : i + 2].tolist() for i in (0, 2, 4)]
+
+
 def test_nan_in_the_data_is_refused_and_named_and_nothing_is_learnt():
     m = model()
     x, y = rows()

@@ -5,6 +5,7 @@
 
 import copy
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,6 +164,19 @@ def test_a_rate_can_be_changed_between_steps():
     assert optimizer.learning_rate == 0.25
     with pytest.raises(OptimizerError, match="lr_scheduler tells it"):
         SGD(lr_scheduler=lambda n: 0.1).set_learning_rate(0.5)
+
+
+@pytest.mark.parametrize("schedule", [None, lambda n: 0.5 / (1 + n)])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamax", "lbsgd"])
+def test_the_rates_of_many_steps_are_those_one_by_one(name, schedule):
+    optimizer = create(name, lr_scheduler=schedule)
+    assert optimizer.rates(range(1, 9)) == [optimizer.rate(n) for n in range(1, 9)]
+
+
+def test_adams_rates_are_those_of_mxnet():
+    """``lr *= math.sqrt(1. - beta2**t) / (1. - beta1**t)`` in its python/mxnet/optimizer/optimizer.py."""
+    expected = [0.01 * (math.sqrt(1 - 0.999**t) / (1 - 0.9**t)) for t in range(1, 9)]
+    assert create("adam", learning_rate=0.01).rates(range(1, 9)) == expected
 
 
 @pytest.mark.parametrize(

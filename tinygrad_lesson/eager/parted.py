@@ -19,15 +19,17 @@ Spec = tuple[Any, Any]  # shape and element type
 Planned = Callable[..., tuple[Plan, dict[str, Any]]]
 
 
-def of_processor(heads: Sequence[Edge], leaves: Sequence[Node], known: Mapping[Edge, Any]) -> set[Node]:
-    """What is computed of these leaves alone, and of constants; `known` are the edges that the function itself made."""
+def of_processor(
+    heads: Sequence[Edge], leaves: Sequence[Node], outside: Mapping[Node, Any], known: Mapping[Edge, Any]
+) -> set[Node]:
+    """What is computed of these leaves and of constants alone; `known` are the edges that the function itself made."""
     order = ancestors([edge.node for edge in heads])
     constants = {node for node in order if isinstance(node.op, Constant)}
+    constants |= {node for node, x in outside.items() if x.__class__ not in MODULES}
     found = set(leaves)
     for node in order:
         sources = {edge.node for edge in node.inputs}
-        computed = node.op is not None and not node.op.random and Edge(node) in known
-        if computed and not found.isdisjoint(sources) and sources <= found | constants:
+        if Edge(node) in known and not found.isdisjoint(sources) and sources <= found | constants:
             found.add(node)
     return found
 
@@ -51,7 +53,7 @@ class PartedRunner:
         place: Context,
     ) -> None:
         own = [(leaf, x) for leaf, x in inputs if x.__class__ not in MODULES]
-        here = of_processor(heads, [leaf for leaf, _ in own], known)
+        here = of_processor(heads, [leaf for leaf, _ in own], outside, known)
         others = [node for node in ancestors([edge.node for edge in heads]) if node not in here]
         over = list(dict.fromkeys(edge for node in others for edge in node.inputs if edge.node in here))
         numbers = {edge: Node(None, label=Label(f"number {k}")) for k, edge in enumerate(over)}
@@ -73,10 +75,8 @@ class PartedRunner:
             (node, zeros_at(place, *spec)) for node, spec in zip(numbers.values(), specs, strict=True)
         ]
         edges = substitute([edge for edge, _ in second], sent)
-        self.runners, self.results = (
-            [],
-            [[f"output {i}" for i in range(len(part))] for part in (first, second)],
-        )
+        self.runners: list[Any] = []
+        self.results = [[f"output {i}" for i in range(len(part))] for part in (first, second)]
         for where, leaves, asked, part in (
             (Context(), own, [edge for edge, _ in first], first),
             (place, on_device, edges, second),
