@@ -270,7 +270,10 @@ class FlatUpdater:
 def all_multipliers(
     optimizer: Optimizer, names: Sequence[str], nodes: Sequence[Node] = ()
 ) -> tuple[list[float], list[float]]:
-    """Those of the rate and of the decay for parameters of a graph with these `nodes`; 0 where nothing decays."""
+    """Those that `optimizer` has of the rate and of the decay for parameters with these `names`; 0 where nothing decays.
+
+    `nodes` are those of the graph, whose variables may have multipliers of their own.
+    """
     found = optimizer.factors(names, nodes)
     return [lr for lr, _ in found], [wd if optimizer.wd else 0.0 for _, wd in found]
 

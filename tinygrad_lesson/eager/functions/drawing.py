@@ -72,6 +72,12 @@ def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, generator: Any
     return loc + scale * drawn("standard_normal", generator, size=sized(size, loc, scale))
 
 
+@drawing
+def standard_normal(size: Any = None, *, generator: Any = None) -> Any:
+    """Numbers with mean 0 and standard deviation 1; constants."""
+    return normal(size=size, generator=generator)
+
+
 @as_in_pytorch
 def rand(*size: Any, device: Context | None = None) -> Any:
     """Numbers from 0 up to, but not including, 1, of the shape `size`: ``tl.rand(2, 3)``, as in PyTorch."""
@@ -175,4 +181,3 @@ def choice(
 
 
 RANDOM |= {"rand": rand, "randn": randn}
-RANDOM["standard_normal"] = lambda size=None, **named: RANDOM["normal"](size=size, **named)
