@@ -45,6 +45,16 @@ def test_a_class_of_ops_broken_everywhere_is_named_at_its_first_use(name, monkey
         assert report.cause == "factor"
 
 
+@pytest.mark.parametrize("full", [False, None])
+def test_a_wrong_op_within_is_seen_without_asking_for_the_culprit(full):
+    symbol, inputs = network("dense6")
+    node = next(node for node in computing(symbol)[8:] if node.op.name == "FullyConnected")
+    broken = planted(symbol, node, vjp=with_gradients(type(node.op), CHANGES["percent"]))
+    report = check.gradients(broken, inputs, full=full, culprit=False)
+    assert report.verdict == "wrong", str(report)
+    assert report.worst
+
+
 def with_gradients_of_now(cls):
     """As `with_gradients`, of a rule that is about to be replaced."""
     old = cls.vjp

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.random import Generator
 
 from tinygrad_lesson.check import numeric
-from tinygrad_lesson.check.noise import noise_of
 from tinygrad_lesson.check.numeric import (
     EPS,
     FLOOR,
@@ -23,7 +22,7 @@ from tinygrad_lesson.check.numeric import (
     Slopes,
     tolerance,
 )
-from tinygrad_lesson.check.report import Drawn, Element, Entry, element_at
+from tinygrad_lesson.check.report import Element, Entry, element_at
 from tinygrad_lesson.check.subject import Arrays, Subject, Sweep, is_loss
 from tinygrad_lesson.eager.operators import sweep_as_told
 
@@ -31,7 +30,6 @@ UNIT_ROWS = 64  # results up to which each has a row of its own; else they are w
 UNIT_COLUMNS = 4096  # elements up to which each is moved on its own; else all are, in random directions
 DIRECTIONS = 3  # random ones per input
 GLANCES = 2  # directions at least that are tried before elements: in one alone, kinks may cancel
-AT_ONCE = 64  # lines whose differences are looked at together
 DETAIL = 48  # rows and columns looked at one by one where a random direction fails
 
 
@@ -150,19 +148,15 @@ class Block(Slopes):
         Where a result jumps, the others are not judged either: signs of vectors change together.
         """
         low, high = np.minimum(self.left, self.right), np.maximum(self.left, self.right)
-        far, scale = (
-            np.maximum(low - self.analytic, self.analytic - high),
-            np.broadcast_to(self.scale, low.shape),
-        )
-        outside = far > tolerance(self.sides_error, low, high, scale) + numeric.BENT * (high - low)
+        far = np.maximum(low - self.analytic, self.analytic - high)
+        outside = far > tolerance(self.sides_error, low, high, self.scale) + numeric.BENT * (high - low)
         known = np.isfinite(np.where(self.kink, self.sides_error, self.error))
         return np.asarray(np.where(self.kink, outside, self.apart) & ~self.jump.any(axis=0) & known)
 
     @property
     def apart(self) -> np.ndarray:
         """Where the two part by more than the error bars."""
-        scale = np.broadcast_to(self.scale, self.numeric.shape)
-        return np.asarray(self.gap > tolerance(self.error, self.analytic, self.numeric, scale))
+        return np.asarray(self.gap > tolerance(self.error, self.analytic, self.numeric, self.scale))
 
     def loose(self, values: np.ndarray) -> np.ndarray:
         """Where the error bars are so long that any value would do; `values` is the size of the rows."""
@@ -172,7 +166,7 @@ class Block(Slopes):
         return np.asarray(~np.isfinite(self.error) | (SAFETY * self.error > 0.01 * size + FLOOR))
 
 
-def steps_for(sizes: np.ndarray, alone: bool, stretch: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def steps_for(sizes: np.ndarray, alone: bool, stretch: float) -> tuple[np.ndarray, np.ndarray]:
     """Steps along lines in which elements of these sizes move, and how near a kink is as good as met.
 
     They are longer for huge elements, shorter too for tiny ones. Where many elements move at once one of
@@ -242,28 +236,22 @@ class Point:
         else:
             expected = np.stack([rule @ np.ravel(v) for v in moves], axis=1)
             sizes, scale = np.full(len(moves), np.max(np.abs(x))), np.linalg.norm(rule, axis=1)
-        scale = np.maximum(scale, self.least)[:, None]
-        parts, along = [], self.lines(i, moves)
-        for k in range(0, len(moves), AT_ONCE):
-            some = slice(k, k + AT_ONCE)
-            steps, met = steps_for(sizes[some], bool(chosen), self.stretch)
-            at_zero, noise = self.at_zero[:, None], self.noise[:, None]
-            within = self.lines(i, moves[some])
-            parts.append(Search(within, at_zero, noise, steps, met, expected[:, some], scale, glance))
-        found = Slopes(
-            *(
-                np.concatenate(field, axis=1)
-                for field in zip(*(vars(p.best).values() for p in parts), strict=True)
-            )
-        )
-        near, steep = (
-            max(float(p.too_long.max()) for p in parts),
-            np.concatenate([p.steep for p in parts], axis=1),
-        )
+        scale, along = np.maximum(scale, self.least)[:, None], self.lines(i, moves)
+        found = self.search(along, sizes, bool(chosen), expected, scale, glance)
         return Block(
-            **vars(found), input=i, name=self.subject.names[i], shape=x.shape, columns=chosen or None, moves=moves,
-            analytic=expected, scale=scale, sizes=sizes, near=near, steep=steep, along=along,
+            **vars(found.best), input=i, name=self.subject.names[i], shape=x.shape, columns=chosen or None,
+            moves=moves, analytic=expected, scale=scale, sizes=sizes, near=float(found.too_long.max()),
+            steep=found.steep, along=along,
         )  # fmt: skip
+
+    def search(
+        self, along: Lines, sizes: np.ndarray, alone: bool, expected: np.ndarray, scale: np.ndarray,
+        glance: bool = False, rows: Any = slice(None),
+    ) -> Search:  # fmt: skip
+        """Slopes of some rows along lines in which elements of these sizes move."""
+        steps, met = steps_for(sizes, alone, self.stretch)
+        at_zero, noise = self.at_zero[rows, None], self.noise[rows, None]
+        return Search(along, at_zero, noise, steps, met, expected, scale, glance)
 
     def blocks(self, columns: Callable[[int], Sequence[int] | None], until: str = "") -> list[Block]:
         """A block for each wanted input, or `until` one has this mark.
@@ -304,34 +292,6 @@ class Point:
                 values = (float(a[r, c]) for a in (block.analytic, block.numeric, block.error))
                 found.append(Entry(block.name, block.element(c), self.rows.names[r], *values))
         return sorted(found, key=lambda e: -abs(e.analytic - e.numeric))[:limit]
-
-
-def noise(subject: Subject, rows: Rows, generator: Generator) -> np.ndarray:
-    """How much the rows jitter as all inputs move by a few roundings."""
-    directions = {i: spread(generator, subject.arrays[i].shape) for i in subject.wanted}
-    size = max(float(np.max(np.abs(subject.arrays[i]))) for i in subject.wanted)
-
-    def along(t: float) -> np.ndarray:
-        moved = [x + t * directions[i] if i in directions else x for i, x in enumerate(subject.arrays)]
-        return rows.weigh(subject.moved(moved))
-
-    return noise_of(along, size)
-
-
-def drawn(blocks: Sequence[Block]) -> list[Drawn]:
-    """What a picture of the check shows."""
-
-    def part(block: Block) -> Drawn:
-        worst = int(np.argmax(np.nan_to_num(block.gap)))
-        r, k = divmod(worst, block.numeric.shape[1])
-
-        def scan(h: float) -> float:
-            return float((block.along(k, h)[r] - block.along(k, -h)[r]) / (2 * h))
-
-        a, b, error = (field.ravel() for field in (block.analytic, block.numeric, block.error))
-        return Drawn(block.name, a, b, error, worst, scan)
-
-    return [part(block) for block in blocks if block.numeric.size]
 
 
 def sharpness(blocks: Sequence[Block]) -> float:

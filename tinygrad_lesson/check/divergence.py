@@ -108,9 +108,10 @@ def where_parted(f: Any, runners: Sequence[Any], *inputs: Any, is_train: bool = 
             done.op, done.label, done.name = node.op.name, node.op.label(), node.name
             done.position, done.way = position, str(way)
             done.element, done.found, done.expected, done.limit = numbers
-            for other, theirs in zip(ways, results, strict=True):
-                if other is not way:
-                    done.others[str(other)] = float(theirs[Edge(node)][done.element])
+            others = [
+                (other, theirs) for other, theirs in zip(ways, results, strict=True) if other is not way
+            ]
+            done.others = {str(other): float(theirs[Edge(node)][done.element]) for other, theirs in others}
             return done
     for way, values in zip(ways, results, strict=True):
         if way.runner != EAGER and parts_alone(symbol, way, arrays, is_train, values):
@@ -139,10 +140,8 @@ def magnifier(nodes: Sequence[Node], results: Sequence[Values]) -> str:
     found = []
     for position, node in enumerate(nodes, 1):
         unit = max(unit_of(values[Edge(node)]) for values in results)
-        before, after = (
-            max([unit, *(apart(edge, results) for edge in node.inputs)]),
-            apart(Edge(node), results),
-        )
+        before = max([unit, *(apart(edge, results) for edge in node.inputs)])
+        after = apart(Edge(node), results)
         found.append((after / before, -position, before, after))
     _, position, before, after = max(found)
     node = nodes[-position - 1]
@@ -350,12 +349,9 @@ def assert_close(
     excess = np.nan_to_num(gap / np.maximum(atol + rtol * size, 1e-300), nan=np.inf)
     if right.all():
         return
-    at, count = (
-        element_at(np.argmax(np.where(right, 0.0, excess)), found.shape),
-        int(np.count_nonzero(~right)),
-    )
+    at = element_at(np.argmax(np.where(right, 0.0, excess)), found.shape)
     place = f" at {list(at)}" if found.ndim else ""
     raise OpError(
         f"{what}{place} is {found[at]:.8g}, {whose} {expected[at]:.8g}; "
-        f"{count} of {found.size} elements differ by more than {atol:.1g} + {rtol:.1g} * |expected|"
+        f"{np.count_nonzero(~right)} of {found.size} elements differ by more than {atol:.1g} + {rtol:.1g} * |expected|"
     )

@@ -12,7 +12,7 @@ from numpy.random import Generator
 
 from tinygrad_lesson.check import numeric
 from tinygrad_lesson.check.cause import Case, Other
-from tinygrad_lesson.check.compare import DETAIL, Block, Point, Rows, pulled, steps_for, unit_rows
+from tinygrad_lesson.check.compare import DETAIL, Block, Point, Rows, pulled, unit_rows
 from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.precision import jitter
 from tinygrad_lesson.check.subject import Subject
@@ -74,11 +74,10 @@ def telling_results(
     """Results that depend most on an element, one whose derivative for it is wrong, and one that the rule counts."""
     if not elements:
         return []
-    column, every = elements[0], Point(subject, Rows([]), [np.zeros(1)], generator)
-    rounding = jitter(subject, every.rows, generator)[:, None]
-    steps, met = steps_for(np.abs(subject.arrays[i].ravel()[[column]]), alone=True)
-    along, here = every.lines(i, [column]), every.at_zero[:, None]
-    slope = numeric.Search(along, here, rounding, steps, met, 0 * here, 0 * here).best.only(0)
+    column, rows = elements[0], Rows([])
+    every = Point(subject, rows, [np.zeros(1)], generator, jitter(subject, rows, generator))
+    size, none = np.abs(subject.arrays[i].ravel()[[column]]), np.zeros((len(every.at_zero), 1))
+    slope = every.search(every.lines(i, [column]), size, True, none, none).best.only(0)
     weights = generator.uniform(0.5, 1, len(slope.numeric))
 
     def by_rule(part: range) -> tuple[np.ndarray, float]:

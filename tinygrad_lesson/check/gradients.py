@@ -217,14 +217,10 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
 
 def check_alone(op: Op, arrays: list[Any], options: Options, order: int) -> Report:
     """The check of one op; a rule that raises is wrong."""
-    alone = of_op(op, arrays)
     try:
-        found = check(alone, options)
-        if found.ok and order > 1 and differentiable(alone):
-            found = check(second(alone, options.generator), options)
+        return in_order(of_op(op, arrays), options, order, culprit=False)
     except Exception as error:
         return Report(repr(op), "wrong", sentence=f"the rule raises {raised(error)}")
-    return found
 
 
 def called_at(graph: Callable[[], list[Node]], number: int) -> str:

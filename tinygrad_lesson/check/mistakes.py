@@ -171,12 +171,6 @@ def exchanged(case: Any) -> Iterator[Guess]:
             yield Guess(other.name, made, seen=seen)
 
 
-def of_another(case: Any) -> Iterator[Guess]:
-    """What belongs to another input."""
-    alike = [other for other in case.others if other.shape == case.shape and np.any(other.numeric)]
-    return (Guess(other.name, other.numeric, seen=case.analytic) for other in alike)
-
-
 def read_otherwise(word: str) -> Callable[[Any], Iterator[Guess]]:
     """Right if the rule is read in another way: with arguments or axes exchanged."""
 
@@ -317,7 +311,6 @@ MISTAKES = (
     Mistake("factor", "the gradient of {x} is {said} times what it should be", multiple, local=True),
     Mistake("wrong input", "the rule gives the gradients of {x} and {said} in each other's place", exchanged),
     Mistake("wrong input", "{said}", read_otherwise("wrong input")),
-    Mistake("wrong input", "what the rule gives for {x} is the gradient of {said}", of_another),
     Mistake("accumulation", "some elements of {x} are used {said} times, and count once", counted_once),
     Mistake("broadcast sum", "{x} was repeated, and the sum runs over the wrong axis", wrong_axis),
     Mistake("broadcast sum", "{x} was repeated, and only some of the copies are summed", copies_lost),

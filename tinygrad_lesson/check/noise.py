@@ -99,9 +99,7 @@ def beside(
 
 def has_corner(along: Along, step: float, unit: float, noise: np.ndarray) -> np.ndarray:
     """Where the slopes to both sides differ by as much over a far shorter step: by little, else it was seen before."""
-    here = along(0.0)
-    near = min(step, STEPS[-1] * unit)
-    far, middle, close = (
-        np.abs(along(h) + along(-h) - 2 * here) / h for h in (STEPS[1] * unit, 8 * near, near)
-    )
+    here, near = along(0.0), min(step, STEPS[-1] * unit)
+    lengths = STEPS[1] * unit, 8 * near, near
+    far, middle, close = (np.abs(along(h) + along(-h) - 2 * here) / h for h in lengths)
     return np.asarray((close > np.maximum(far, middle) / 2) & (close > SAFETY * 4 * noise / near))

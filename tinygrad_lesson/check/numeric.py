@@ -132,20 +132,15 @@ def marks(
     # a gap that shrinks with the step is a bend, not a kink, unless the bar is as long as the gap
     vague = SAFETY * error > np.maximum(BENT * size, np.where(lasting, 0.0, gap[0] / SAFETY))
     kink = bent & (apart | vague)
-    high, stays = leaps(jumps, noise)
+    high = jumps[0] > SAFETY**2 * noise  # values to both sides, or the one between, lie far apart
+    least = jumps.max(axis=0) * 0.5 ** (halvings / 3)  # at 0 it may be half way
+    stays = high & (jumps.min(axis=0) > least)  # however near
     jump = (stays & (halvings > 1)) | (high & (jumps[-1] > jumps[0] / 2) & kink)
     unknown = ~np.isfinite(error) | ~np.isfinite(value)
     unsettled = ((bent & lasting) | stays) & ~kink & ~jump  # a shorter step will tell
     blunt = unknown | unsettled | (SAFETY * error > SHARP * size + loud)
     noisy = ~unknown & (SAFETY * error > 10 * BENT * size) & (error <= 4 * rounding + FLOOR * size)
     return kink & ~unknown, jump & ~unknown, blunt, noisy, unsettled
-
-
-def leaps(jumps: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where values to both sides, or the one between, lie far apart; and where that stays so, however near."""
-    high = jumps[0] > SAFETY**2 * noise
-    least = jumps.max(axis=0) * 0.5 ** ((len(jumps) - 1) / 3)  # at 0 it may be half way
-    return high, high & (jumps.min(axis=0) > least)
 
 
 def tolerance(error: np.ndarray, *sizes: np.ndarray) -> np.ndarray:

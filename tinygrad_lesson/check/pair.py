@@ -218,13 +218,14 @@ def compared(title: str, pairs: Sequence[Sides], inputs: Mapping[str, Any], auto
         report.compared += sum(each[name][1].size for each in pairs)
         shapes = [np.shape(side) for side in pairs[0][name]]
         if shapes[0] != shapes[1]:
-            report.worst = [Entry(name, None, "result", np.nan, np.nan, np.nan)]
-            report.blame(*causes.of_shape(name, *shapes))
+            found, worst = causes.of_shape(name, *shapes), Entry(name, None, "result", np.nan, np.nan, np.nan)
+            report.refuse("wrong", found.word, found.sentence, [worst])
             break
         case = case_of_hand(name, pairs, inputs)
         if case.wrong.any():
-            report.worst, report.failed = entries(case), int(case.wrong.sum())
-            report.blame(*causes.likely(case))
+            word, said, factor = causes.likely(case)
+            report.refuse("wrong", word, said, entries(case), factor=factor)
+            report.failed = int(case.wrong.sum())
             break
         agreed.append(name)
     if agreed:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from tinygrad_lesson.check.compare import Rows, WrongShapeError, noise, pulled
+from tinygrad_lesson.check.compare import Rows, WrongShapeError, pulled, spread
+from tinygrad_lesson.check.noise import noise_of
 from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.report import Entry, Report, element_at
 from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, as_tuple, below, recorded_nodes
@@ -53,10 +54,8 @@ def rounded_part(subject: Subject, report: Report, rows: Rows, generator: Genera
     here = all_moved(subject.arrays, FAR)
     near = [all_moved(here, FAR**4) for _ in range(2)]
     rows = rows.with_cotangents([[moved(c, FAR) for c in row] for row in rows.cotangents])
-    for what, numbers in (
-        ("result", subject.value),
-        ("gradient", lambda arrays: pulled(subject, arrays, rows)),
-    ):
+    ways: dict[str, Any] = {"result": subject.value, "gradient": lambda xs: pulled(subject, xs, rows)}
+    for what, numbers in ways.items():
         first = numbers(here)
         known = [y[np.isfinite(y) & (y != 0)] for y in first]
         if not any(np.any(fits(np.frexp(y)[0], 24)) for y in known):
@@ -231,9 +230,16 @@ def shaking(reach: float, generator: Generator) -> Callable[[Any], Any]:
 
 
 def jitter(subject: Subject, rows: Rows, generator: Generator) -> np.ndarray:
-    """How far rounding may move the rows: as seen in their values, and as every result may be rounded."""
+    """How far rounding may move the rows: as seen beside the point, and as every result may be rounded."""
     (gaps,) = rounded_results(subject, subject.arrays, EPS, generator, lambda values: [rows.weigh(values)])
-    return np.asarray(np.maximum(noise(subject, rows, generator), gaps))
+    directions = {i: spread(generator, subject.arrays[i].shape) for i in subject.wanted}
+    size = max(float(np.max(np.abs(subject.arrays[i]))) for i in subject.wanted)
+
+    def along(t: float) -> np.ndarray:
+        moved = [x + t * directions[i] if i in directions else x for i, x in enumerate(subject.arrays)]
+        return rows.weigh(subject.moved(moved))
+
+    return np.asarray(np.maximum(noise_of(along, size), gaps))
 
 
 def rounded_results(

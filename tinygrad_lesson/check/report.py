@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -83,17 +83,6 @@ class Culprit(OneOp):
         return f"{self.which}; its rule: {self.place}"
 
 
-class Drawn(NamedTuple):
-    """Derivatives for one input, by rule and by differences; `scan(h)` gives the worst by differences of step h."""
-
-    input: str
-    analytic: np.ndarray
-    numeric: np.ndarray
-    error: np.ndarray
-    worst: int  # its number among them
-    scan: Callable[[float], float]
-
-
 def of_worst(name: str, doc: str) -> Any:
     """A property of a report: that of its worst derivative, None where none was found."""
     return property(lambda report: getattr(report.worst[0], name) if report.worst else None, doc=doc)
@@ -123,7 +112,7 @@ class Report:
     notes: list[str] = dataclasses.field(default_factory=list)
     reproduce: str = ""
     sides: tuple[str, str] = ("rule", "differences")  # what was compared
-    drawn: list[Drawn] = dataclasses.field(default_factory=list, repr=False)  # what `plot` shows, by input
+    drawn: Sequence[Any] = dataclasses.field(default=(), repr=False)  # the blocks that `plot` shows, by input
 
     @property
     def ok(self) -> bool:
@@ -137,10 +126,6 @@ class Report:
         """Take down what is the matter, and the derivatives that show it."""
         self.verdict, self.cause, self.sentence = verdict, cause, sentence
         vars(self).update(worst=list(worst), failed=len(worst), **more)
-
-    def blame(self, cause: str, sentence: str, factor: float | None = None) -> None:
-        """Take down why the gradient is wrong, most likely."""
-        self.verdict, self.cause, self.sentence, self.factor = "wrong", cause, sentence, factor
 
     input = of_worst("input", "Name of the input with the worst derivative.")
     element = of_worst("element", "Index of the worst element; None where whole directions were compared.")
@@ -196,18 +181,20 @@ class Report:
         from matplotlib import pyplot
 
         axes = pyplot.subplots(1, 2, figsize=(10, 4))[1]
-        for part in self.drawn:
-            bars = np.where(np.isfinite(part.error), part.error, 0.0)
-            axes[0].errorbar(part.analytic, part.numeric, bars, fmt="o", label=part.input)
+        for block in self.drawn:
+            bars = np.where(np.isfinite(block.error), block.error, 0.0)
+            known = (field.ravel() for field in (block.analytic, block.numeric, bars))
+            axes[0].errorbar(*known, fmt="o", label=block.name)
         ends = axes[0].get_xlim()
         axes[0].plot(ends, ends, ":", color="gray")
         axes[0].set(xlabel=f"by {self.sides[0]}", ylabel=f"by {self.sides[1]}", title=self.title)
         axes[0].legend()
-        part = max(self.drawn, key=lambda part: abs(part.analytic[part.worst] - part.numeric[part.worst]))
-        steps = 10.0 ** np.arange(-13, 0, 0.25)
-        gaps = [abs(part.scan(float(h)) - part.analytic[part.worst]) for h in steps]
-        axes[1].loglog(steps, gaps, ".-")
-        title = f"worst derivative, {part.input}"
+        block = max(self.drawn, key=lambda block: np.nan_to_num(block.gap).max())
+        r, k = np.unravel_index(np.argmax(np.nan_to_num(block.gap)), block.gap.shape)
+        steps = (10.0 ** np.arange(-13, 0, 0.25)).tolist()
+        found = [(block.along(k, h) - block.along(k, -h))[r] / (2 * h) for h in steps]
+        axes[1].loglog(steps, np.abs(found - block.analytic[r, k]), ".-")
+        title = f"worst derivative, {block.name}"
         axes[1].set(xlabel="step h", ylabel="central difference less rule", title=title)
         return axes
 

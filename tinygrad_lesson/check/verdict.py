@@ -28,7 +28,7 @@ from tinygrad_lesson.check.explain import case_of, detail
 from tinygrad_lesson.check.noise import COARSEST, beside, has_corner
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import Arrays, Subject
-from tinygrad_lesson.check.witness import breaks_tie, confirm, excuse
+from tinygrad_lesson.check.witness import breaks_tie, confirm
 from tinygrad_lesson.engine.errors import LessonError
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ def beside_differences(subject: Subject, report: Report, rows: Rows, rule: Array
             if report.verdict == "wrong" or len(blocks) == len(subject.wanted):
                 break
             report.refuse("ok", "", "")
-    report.drawn = compare.drawn(blocks)
+    report.drawn = [block for block in blocks if block.numeric.size]
 
 
 def steady(subject: Subject, report: Report, values: Arrays, few: Rows, once: Arrays) -> None:
@@ -144,11 +144,8 @@ def in_other_numbers(
 
 def raised(error: Exception) -> str:
     """An error as one line; that of the user's code, where one of ours has come from it."""
-    own = (
-        error.__cause__
-        if isinstance(error, LessonError) and isinstance(error.__cause__, Exception)
-        else error
-    )
+    cause = error.__cause__ if isinstance(error, LessonError) else None
+    own = cause if isinstance(cause, Exception) else error
     return f"{type(own).__name__}: {error}"
 
 
@@ -160,8 +157,6 @@ def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
         widen(point, blocks)
     roughen(point, blocks)
     confirm(point, blocks)
-    with contextlib.suppress(Exception):  # where it cannot be computed beside the point, nothing is excused
-        excuse(point, blocks)
     near = [(b.near, b.name) for b in blocks if b.near]
     wrong = [b for b in blocks if b.wrong.any()]
     kinked = [b for b in blocks if (b.kink | b.jump).any()]
@@ -172,14 +167,20 @@ def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
     elif kinked and not (op is not None and op.ours) and breaks_tie(report, point, kinked):
         pass  # as in MXNet our `max` gives each of equal numbers the whole
     elif kinked:
-        describe_kink(report, kinked)
-        report.worst = point.entries(kinked, "jump") or point.entries(kinked, "kink")
+        jumps = any(b.jump.any() for b in kinked)
+        report.worst = point.entries(kinked, "jump" if jumps else "kink")
+        block = next(b for b in kinked if b.jump.any() or not jumps)
+        r, c = np.argwhere(block.jump if jumps else block.kink)[0]
+        said = "the function jumps here: it has no derivative"
+        if not jumps:
+            sides = f"{block.left[r, c]:.6g} on one side and {block.right[r, c]:.6g} on the other"
+            said = f"the slope is {sides}; move the point away"
+        report.refuse("kink", "discontinuity" if jumps else "kink", said, report.worst)
     elif vague:
-        if any((b.noisy & b.loose(values)).any() for b in vague):
-            report.refuse("float noise", "float noise", "rounding noise of the function hides its slope")
-        else:
-            report.refuse("cannot tell", "", "differences do not settle here")
-        report.worst = point.entries(vague, "blunt")
+        noisy = any((b.noisy & b.loose(values)).any() for b in vague)
+        said = "rounding noise of the function hides its slope" if noisy else "differences do not settle here"
+        word = "float noise" if noisy else ""
+        report.refuse(word or "cannot tell", word, said, point.entries(vague, "blunt"))
     elif not note_zeros(report, blocks) and near:
         within = f"within {max(near)[0]:.1e} of {max(near)[1]}"
         report.notes.append(f"the function bends sharply {within}; shorter steps were used")
@@ -204,7 +205,7 @@ def widen(point: Point, blocks: Sequence[Block]) -> None:
     floats = [*(subject.arrays[i] for i in subject.wanted), *(y for node in nodes for y in arrays_of(node))]
     largest = max(float(np.max(np.abs(y), initial=0.0)) for y in floats)
     moved = precision.sensitivity(subject, subject.arrays, point.rows, exact, rounded, point.generator)
-    for block, m in zip(blocks, moved, strict=True):
+    for block, m in zip(blocks, moved, strict=False):  # the first inputs, where one is wrong
         far = np.linalg.norm(m, axis=1)[:, None] if block.columns is None else m[:, block.columns]
         unit = largest / (float(np.max(np.abs(subject.arrays[block.input]))) or 1.0)
         still = (block.numeric == 0) & (block.left == 0) & (block.right == 0)
@@ -242,17 +243,6 @@ def roughen(point: Point, blocks: Sequence[Block]) -> None:
             return  # one is enough
 
 
-def describe_kink(report: Report, blocks: Sequence[Block]) -> None:
-    """One-sided slopes in words."""
-    if any(b.jump.any() for b in blocks):
-        report.refuse("kink", "discontinuity", "the function jumps here: it has no derivative")
-        return
-    b = next(b for b in blocks if b.kink.any())
-    r, c = np.argwhere(b.kink)[0]
-    sides = f"{b.left[r, c]:.6g} on one side and {b.right[r, c]:.6g} on the other"
-    report.refuse("kink", "kink", f"the slope is {sides}; move the point away")
-
-
 def explain(report: Report, point: Point, wrong: Sequence[Block], blocks: Sequence[Block]) -> None:
     """Which derivatives are wrong, and why."""
     subject, generator = point.subject, point.generator
@@ -263,9 +253,9 @@ def explain(report: Report, point: Point, wrong: Sequence[Block], blocks: Sequen
             point, blocks, worst = closer
             wrong = [worst]
     report.compared = sum(b.numeric.size for b in blocks)
+    word, said, factor = causes.likely(case_of(point, worst, blocks))
+    report.refuse("wrong", word, said, point.entries(wrong, "wrong"), factor=factor)
     report.failed = sum(int(b.wrong.sum()) for b in wrong)
-    report.worst = point.entries(wrong, "wrong")
-    report.blame(*causes.likely(case_of(point, worst, blocks)))
     if report.cause == "missing term":  # which is said where nothing else is found
         other = Report(report.title)
         every = compare.rows_for(subject, subject.value(subject.arrays), generator)
