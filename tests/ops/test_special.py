@@ -173,3 +173,29 @@ def test_other_names_of_special_functions():
         np.testing.assert_array_equal(
             (getattr(tl, name)(x) if name == "psi" else getattr(tl, name)(2, x)).numpy(), function.numpy()
         )
+
+
+DENSE = {  # where float32 is told apart most finely from what is right
+    "erf": (-4, 4),
+    "erfc": (-4, 9.9),
+    "erfinv": (-1, 1),
+    "expit": (-80, 80),
+    "gammaln": (0, 40),
+    "digamma": (0, 40),
+}
+
+
+@pytest.mark.parametrize("way", ["eager", "vm"])
+@pytest.mark.parametrize("name", DENSE)
+def test_float32_is_within_four_units_everywhere(name, way):
+    if way == "vm":
+        pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
+    low, high = DENSE[name]
+    x = np.random.default_rng(7).uniform(low, high, 1 << 18).astype(np.float32)
+    x = x[np.abs(x) < 1] if name == "erfinv" else x
+    function = getattr(tl, name) if way == "eager" else tl.jit(getattr(tl, name), runner="vm")
+    parts = np.array_split(x, 8)  # which NumPy computes in the eager face
+    y = np.concatenate([function(part).numpy() for part in (parts if way == "eager" else [x])])
+    expected = getattr(special, name)(x.astype(float))  # of which every digit of float32 is right
+    unit = np.spacing(np.abs(expected).astype(np.float32))
+    assert (np.abs(y - expected) <= 4 * unit).all()
