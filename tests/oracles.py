@@ -459,6 +459,19 @@ ORACLES = {
     "SampleMultinomialLog": multinomial,
     "Shuffle": shuffled,
 }
+
+
+def rnn_with_dropout(op, data, *others):
+    """The masks are the next uniform numbers of the generator; what `RNN` does by hand does the rest."""
+    shape = (op.num_layers - 1, *data.shape[:2], op.directions * op.state_size)
+    drawn = MXNetGenerator(SEED).uniform(0, 1, shape) if op.is_train and 0 < op.p < 1 else np.zeros(shape)
+    dropped = op.is_train * op.p
+    masks = np.where(drawn < 1 - dropped, 1 / (1 - dropped) if dropped < 1 else 0, 0.0)
+    made = op.by_layers(data, *others, *[None] * (3 - len(others)), masks)
+    return (*(made if op.state_outputs else (made,)), masks)
+
+
+ORACLES["DropoutRNN"] = rnn_with_dropout
 ORACLES |= ORACLES_OF_UPDATES | ORACLES_OF_DETECTION | ORACLES_OF_DENSITIES | ORACLES_OF_QUANTIZED
 
 

@@ -36,9 +36,24 @@ def test_sizes_follow_from_the_data():
     assert outputs == [(7, 2, 6)]
 
 
-def test_dropout_between_layers_is_refused():
+def test_dropout_between_layers_is_that_of_training():
+    """With identity matrices each layer of rnn_relu hands on what it is given, masked between the two."""
     with pytest.raises(AttributeValueError, match="p is 0.5, expected at most 0"):
         RNN(state_size=3, num_layers=2, mode="gru", p=0.5)
+    width = 40
+    net = sym.RNN(sym.Variable("data"), state_size=width, num_layers=2, mode="rnn_relu", p=0.25, name="r")
+    executor = net.simple_bind(data=(1, 50, width))
+    executor.arg_dict["data"][:] = 1
+    parts = [np.eye(width), np.zeros((width, width))] * 2
+    weights = np.concatenate([*map(np.ravel, parts), np.zeros(4 * width)])
+    executor.arg_dict["r_parameters"][:] = weights
+    (still,) = executor.forward(is_train=False)
+    assert (still.asnumpy() == 1).all()
+    (y,) = executor.forward(is_train=True)
+    np.testing.assert_allclose(np.unique(y.asnumpy()), [0, 1 / 0.75], rtol=1e-6)
+    assert abs((y.asnumpy() == 0).mean() - 0.25) < 0.05
+    executor.backward([np.ones((1, 50, width), "f")])
+    np.testing.assert_array_equal(executor.grad_dict["data"].asnumpy(), y.asnumpy())
 
 
 def test_a_result_that_nobody_uses_has_no_say():

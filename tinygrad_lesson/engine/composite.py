@@ -147,13 +147,18 @@ class Composite(Op):
 
     def vjp(self, F: Any, g: Any, y: Any, *inputs: Any) -> Any:
         """By one sweep through the ops, when the first gradient is wanted."""
+        return swept(F, self.compose, (g,) if self.results == 1 else g, inputs)
 
-        @functools.cache
-        def gradients() -> list[Any]:
-            above = Taped(F)
-            leaves = [above.leaf(x) for x in inputs]
-            made = self.compose(above, *leaves)
-            heads = [(made, g)] if self.results == 1 else zip(made, g, strict=True)
-            return backprop(Beneath(above), [pair for pair in heads if pair[1] is not None], leaves)
 
-        return [lambda i=i: gradients()[i] for i in range(len(inputs))]
+def swept(F: Any, composed: Callable[..., Any], g: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
+    """The gradients of what is composed of `inputs` in a world, for a cotangent `g` of each result, by one sweep."""
+
+    @functools.cache
+    def gradients() -> list[Any]:
+        above = Taped(F)
+        leaves = [above.leaf(x) for x in inputs]
+        made = composed(above, *leaves)
+        heads = zip((made,) if len(g) == 1 else made, g, strict=True)  # an edge is a tuple too
+        return backprop(Beneath(above), [pair for pair in heads if pair[1] is not None], leaves)
+
+    return [lambda i=i: gradients()[i] for i in range(len(inputs))]

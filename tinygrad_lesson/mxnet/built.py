@@ -31,6 +31,7 @@ from tinygrad_lesson.ops import (
     products,
     ramps,
     random,
+    recurrent,
     repeated,
     scalars,
     spatial,
@@ -300,6 +301,19 @@ def group_norm(num_groups: int = 1, eps: float = 1e-5, output_mean_var: bool = F
 def layer_norm(axis: int = -1, eps: float = 1e-5, output_mean_var: bool = False) -> Op:
     """The op behind `LayerNorm`."""
     return (norms.LayerNormMoments if output_mean_var else norms.LayerNorm)(axis=axis, eps=eps)
+
+
+def rnn(
+    state_size: int,
+    num_layers: int,
+    mode: str,
+    bidirectional: bool = False,
+    p: float = 0.0,
+    state_outputs: bool = False,
+) -> Op:
+    """The op behind `RNN`, with dropout if there is any."""
+    settings = (state_size, num_layers, mode, bidirectional, p, state_outputs)
+    return (recurrent.DropoutRNN if p else recurrent.RNN)(*settings)
 
 
 def softmin(axis: int = -1, temperature: float | None = None) -> Op:

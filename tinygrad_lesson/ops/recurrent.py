@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
-from tinygrad_lesson.engine.composite import Composite
+from tinygrad_lesson.engine.composite import Composite, swept
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import ShapeError
+from tinygrad_lesson.engine.namespace import array_namespace
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.ops.composing import slices
@@ -74,13 +77,17 @@ class RNN(Composite):
         self.parameters(data)
         made = (*data[:2], self.directions * self.state_size)
         state = (self.num_layers * self.directions, data[1], self.state_size)
-        return (made, *[state] * (len(self.outputs) - 1)) if self.state_outputs else made
+        return (made, *[state] * (self.visible - 1)) if self.state_outputs else made
 
     def dtype(self, data, *others):
         kind = floating(data)
         return (kind,) * self.results if self.results > 1 else kind
 
     def compose(self, F, data, parameters, state, state_cell=None):
+        return self.unrolled(F, None, data, parameters, state, state_cell)
+
+    def unrolled(self, F, masks, data, parameters, state, state_cell=None):
+        """The results; what goes from one layer to the next is multiplied by its mask, if there are `masks`."""
         (time, _, features), place = F.shape(data), 0
         parts, sizes = [], list(self.matrices(features))
         for rows, columns in [*sizes, *[(rows, 1) for rows, _ in sizes]]:
@@ -101,6 +108,9 @@ class RNN(Composite):
                 last.append(h)
                 cells.append(c)
             x = [F.concat(*both, dim=1) if len(both) > 1 else both[0] for both in zip(*found, strict=True)]
+            if masks is not None and layer < self.num_layers - 1:
+                mask = row(F, masks, layer)
+                x = [part * row(F, mask, t) for t, part in enumerate(x)]
         y = F.stack(*x, axis=0)
         if not self.state_outputs:
             return y
@@ -128,7 +138,11 @@ class RNN(Composite):
         new = F.tanh(gates[0][2] + reset * gates[1][2])
         return (1 - update) * new + update * h, c
 
-    def oracle(self, data, parameters, state, state_cell=None):
+    def oracle(self, *inputs):
+        return self.by_layers(*inputs)
+
+    def by_layers(self, data, parameters, state, state_cell=None, masks=None):
+        """The results by NumPy, unit by unit."""
         hidden, place, matrices = self.state_size, 0, []
         for rows, columns in self.matrices(data.shape[2]):
             matrices.append(parameters[place : place + rows * columns].reshape(rows, columns))
@@ -147,14 +161,84 @@ class RNN(Composite):
                     made[t, :, direction * hidden : (direction + 1) * hidden] = h
                 last.append(h)
                 cells.append(c)
-            x = made
+            x = made if masks is None or layer == self.num_layers - 1 else made * masks[layer]
         found = (x, np.array(last), np.array(cells) if self.mode == "lstm" else None)
-        return found[: len(self.outputs)] if self.state_outputs else x
+        return found[: self.visible] if self.state_outputs else x
 
     @classmethod
     def sample(cls, draw):
         mode = draw.choice(("rnn_tanh", "gru", "lstm"))
         made = cls(draw.size(1, 2), draw.size(1, 2), mode, draw.boolean(), state_outputs=draw.boolean())
+        data = draw.array((draw.size(1, 2), draw.size(1, 2), draw.size(1, 2)))
+        shapes = made.parameters(data.shape)
+        return made, {"data": data, **{name: draw.array(shape, -1, 1) for name, shape in shapes.items()}}
+
+
+@op
+class DropoutRNN(RNN):
+    """As `RNN` with dropout between its layers: in training an element is dropped with probability `p`.
+
+    Shapes
+        data (time, batch, features), parameters (n,), state and state_cell (layers * directions, batch, state_size)
+        -> as of `RNN`; a last result is the masks that were drawn, (layers - 1, time, batch, directions * state_size)
+
+    Source
+        Srivastava et al. 2014; MXNet 1.9, `RNN` with p.
+    """
+
+    function = "dropout_rnn"
+    random = True
+    oracle = None  # type: ignore[assignment]  # it would have to draw the same masks
+    p: float = attr(
+        0.5, minimum=0, maximum=1, doc="probability that an element is dropped between two layers"
+    )
+    is_train: bool = attr(False, doc="whether elements are dropped; set when bound")
+
+    @property
+    def outputs(self):
+        """Those of `RNN`, and the masks."""
+        return (*super().outputs, "mask")
+
+    @property
+    def visible(self):
+        """The masks are not shown."""
+        return len(self.outputs) - 1
+
+    def at_mode(self, is_train):
+        """Elements are dropped in training."""
+        return dataclasses.replace(self, is_train=is_train)
+
+    def of_masks(self, data):
+        """The shape of the masks."""
+        return self.num_layers - 1, *data[:2], self.directions * self.state_size
+
+    def shape(self, data, *others):
+        shown = super().shape(data, *others)
+        return (*(shown if self.state_outputs else (shown,)), self.of_masks(data))
+
+    def forward(self, xp, data, parameters, state, state_cell=None, *, generator=None):
+        kind, shape = np.dtype(floating(data.dtype)), self.of_masks(data.shape)
+        if self.is_train and 0 < self.p < 1:
+            kept = xp.asarray(generator.uniform(0, 1, shape)) < 1 - self.p
+            masks = kept.astype(kind) / kind.type(1 - self.p)
+        else:
+            masks = xp.full(shape, float(not (self.is_train and self.p == 1)), dtype=kind)
+        made = self.unrolled(array_namespace(xp), masks, data, parameters, state, state_cell)
+        return (*(made if self.state_outputs else (made,)), masks)
+
+    def rewrite(self, F, shapes, *inputs):
+        return None
+
+    def vjp(self, F, g, y, *inputs):
+        return swept(F, lambda above, *leaves: self.unrolled(above, y[-1], *leaves), g[:-1], inputs)
+
+    @classmethod
+    def sample(cls, draw):
+        mode = draw.choice(("rnn_tanh", "gru", "lstm"))
+        made = cls(
+            draw.size(1, 2), draw.size(1, 2), mode, draw.boolean(), draw.choice((0.0, 0.3, 1.0)),
+            draw.boolean(), draw.boolean(),
+        )  # fmt: skip
         data = draw.array((draw.size(1, 2), draw.size(1, 2), draw.size(1, 2)))
         shapes = made.parameters(data.shape)
         return made, {"data": data, **{name: draw.array(shape, -1, 1) for name, shape in shapes.items()}}
