@@ -270,7 +270,7 @@ class FlatUpdater:
 def all_multipliers(
     optimizer: Optimizer, names: Sequence[str], nodes: Sequence[Node] = ()
 ) -> tuple[list[float], list[float]]:
-    """Those that `optimizer` has of the rate and of the decay for parameters with these `names`; 0 where nothing decays.
+    """Those that `optimizer` has of rate and decay for parameters with these `names`; 0 where nothing decays.
 
     `nodes` are those of the graph, whose variables may have multipliers of their own.
     """
