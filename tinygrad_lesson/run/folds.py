@@ -96,12 +96,13 @@ def running(name: str) -> Encoder:
     def encode(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
         x, named = operands[0], dict(call.named)
         axis = call.inputs[1] if len(operands) > 1 else named.get("axis")
-        if (axis is None and len(x.shape) != 1) or named.keys() - {"axis"} or not contiguous(target):
+        if named.keys() - {"axis"} or not contiguous(target):
             return None
         if x.kind != target.kind or not contiguous(x):
             return None
-        axis = (axis or 0) % len(x.shape)
-        m, n, depth = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
+        shape = x.shape if axis is not None else (x.size,)
+        axis = (axis or 0) % len(shape)
+        m, n, depth = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
         kernel, by = address(scans.running, name, x.kind, depth == 1), depth * x.itemsize
         return [[kernel, x.offset, n * by, by, target.offset, n * by, by, m, n, depth]]
 
