@@ -191,8 +191,9 @@ def asked(op: Op, tensors: Sequence[Tensor], xp: Any, arrays: Sequence[Any], ext
     """What an op computes that learns, or that machine code carries out where its arrays are large."""
     if op.learns:
         check_parameters(op, tensors)
-    if op.compiled and xp is np and any([x.__class__ is ndarray and x.size >= LARGE for x in arrays]):  # noqa: C419
-        result = None if RECORDING.tracing else machine_code().carried_out(op, arrays)
+    x = arrays[0] if arrays[0].__class__ is ndarray else arrays[-1]
+    if op.compiled and x.__class__ is ndarray and x.size >= LARGE and xp is np and not RECORDING.tracing:
+        result = machine_code().carried_out(op, arrays)
         if result is not None:
             return result
     return op.forward(xp, *arrays, **extra)

@@ -14,7 +14,7 @@ import tinygrad_lesson as tl
 def test_running_sums_and_products(name, kind, shape):
     x = np.rint(np.random.default_rng(2).normal(size=shape) * 3).astype(kind)
     x = x / np.asarray(7, kind) if kind != "int64" else x
-    for axis in range(len(shape)):
+    for axis in (None, *range(len(shape))):
         traced = tl.jit(lambda x, axis=axis: getattr(tl, name)(x, axis=axis), runner="vm")
         expected = getattr(np, name)(x, axis=axis)
         assert traced(x).numpy().tobytes() == expected.tobytes()
