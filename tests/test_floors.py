@@ -9,7 +9,7 @@ PACKAGE = Path(tinygrad_lesson.__file__).parent
 FLOORS = [
     ["locks"],
     ["engine"],
-    ["arrays", "parallel", "devices", "files", "philox", "random", "display"],
+    ["arrays", "parallel", "devices", "files", "fields", "philox", "random", "display"],
     ["ops"],
     ["plan"],
     ["run"],

@@ -12,18 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.engine.errors import AttributeValueError, DTypeError, FormatError
-from tinygrad_lesson.files import (
-    NUMBER,
-    PARTS,
-    TEXT,
-    Kind,
-    field,
-    is_number,
-    list_of,
-    parsed,
-    plain,
-    read_text,
-)
+from tinygrad_lesson.fields import NUMBER, PARTS, TEXT, Kind, field, is_number, list_of
+from tinygrad_lesson.files import parsed, plain, read_text
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.train.probe import Layer, probe
 

@@ -15,19 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.engine.errors import BindError, FormatError, LessonError, ShapeError
-from tinygrad_lesson.files import (
-    COUNT,
-    FLAG,
-    NUMBER,
-    PARTS,
-    TEXT,
-    Kind,
-    field,
-    is_whole,
-    list_of,
-    parsed,
-    plain,
-)
+from tinygrad_lesson.fields import COUNT, FLAG, NUMBER, PARTS, TEXT, Kind, field, is_whole, list_of
+from tinygrad_lesson.files import parsed, plain
 from tinygrad_lesson.mxnet.functions import load_json
 from tinygrad_lesson.mxnet.params import file_of, load_states
 from tinygrad_lesson.mxnet.symbol import Symbol
