@@ -1,5 +1,6 @@
 """Names that are tried first: `tl.tensor`, `set_grad_enabled`, `concat` by position, `convolution` without attributes."""
 
+import importlib
 import threading
 
 import numpy as np
@@ -247,6 +248,16 @@ MEAN, VAR = B.mean(1, keepdims=True), B.var(1, keepdims=True)
 def test_functional_has_the_arguments_of_pytorch(call, expected):
     found = eval(f"F.{call}", {**vars(tl.nn.functional), "F": tl.nn.functional, "x": tl.tensor(B), "np": np})
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_functional_is_a_module():
+    functional = importlib.import_module(
+        "tinygrad_lesson.nn.functional"
+    )  # import tinygrad_lesson.nn.functional as F
+    assert functional is tl.nn.functional
+    np.testing.assert_array_equal(functional.relu(tl.tensor(B)).numpy(), np.maximum(B, 0))
+    with pytest.raises(AttributeError, match="no 'nothing'"):
+        functional.nothing
 
 
 def test_modules_of_pytorch_that_only_call_a_function():

@@ -44,7 +44,7 @@ ELSEWHERE = {  # what else PyTorch has: what to write
 
 def __getattr__(name: str) -> Any:
     if name == "functional" or name in CALLS:
-        functional = importlib.import_module("tinygrad_lesson.eager.functional")
+        functional = importlib.import_module("tinygrad_lesson.nn.functional")
         return functional if name == "functional" else functional.module(CALLS[name])
     if name in TORCH:
         return TORCH[name]
