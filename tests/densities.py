@@ -8,7 +8,7 @@ def density(of):
     """One of SciPy's distributions: `of` makes it from the parameters."""
 
     def oracle(op, sample, *parameters):
-        along = [np.reshape(p, p.shape + (1,) * (sample.ndim - p.ndim)) for p in parameters]
+        along = [np.reshape(p, p.shape + (1,) * (sample.ndim - p.ndim)).astype(float) for p in parameters]
         distribution = of(*along)
         name = f"log{'pmf' if hasattr(distribution, 'pmf') else 'pdf'}"
         y = getattr(distribution, name)(sample)
@@ -26,7 +26,7 @@ def everywhere(op, sample, low, high):
 
 def dirichlet(op, sample, alpha):
     """The product of powers over its integral, for SciPy's `dirichlet` wants vectors that add up to 1."""
-    y = np.empty(sample.shape[:-1])
+    y, sample, alpha = np.empty(sample.shape[:-1]), sample.astype(float), alpha.astype(float)
     for i in np.ndindex(y.shape):
         a, x = alpha[i[: alpha.ndim - 1]], sample[i]
         total = stats.dirichlet(a).logpdf(x / x.sum())

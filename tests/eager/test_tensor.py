@@ -357,7 +357,7 @@ def test_every_op_is_listed_and_a_method_and_unknown_names_are_not():
 
 
 def test_every_op_is_a_method_and_a_wrong_name_is_answered_with_the_nearest():
-    methods = {name for name, cls in FUNCTIONS.items() if not cls.immediate}  # but for an optimizer's steps
+    methods = {name for name, cls in FUNCTIONS.items() if cls.method}
     assert methods <= set(dir(Tensor([1.0])))
     code = "import tinygrad_lesson as tl; tl.Tensor([1.0]).tangh()"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -208,8 +208,10 @@ def fails(told):
 def test_a_number_that_is_none_of_the_devices_is_refused(xp):
     with pytest.raises(DeviceError, match=r"gpu\(3\): there is no such device; those here are gpu\(0\)"):
         tl.Tensor(A, device=tl.gpu(3))
-    with pytest.raises(DeviceError, match="'gpu:0' is no device"):
-        tl.Tensor(A, device="gpu:0")
+    with pytest.raises(DeviceError, match="there is no such device"):
+        tl.Tensor(A, device="cuda:3")
+    with pytest.raises(DeviceError, match="device 'tpu:0' is not known; expected cpu, gpu or gpu:0"):
+        tl.Tensor(A, device="tpu:0")
 
 
 DRAWN = {

@@ -123,7 +123,7 @@ def test_names_of_any_kind_become_names_of_python():
     assert "import os" not in re.sub("#.*", "", program)
 
 
-PLAIN = [cls for cls in OPS.values() if not cls.random and cls.traceable]
+PLAIN = [cls for cls in OPS.values() if not cls.random and cls.traceable is True]
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def shapes(cls: type[Op], made: Op, inputs: Mapping[str, np.ndarray]) -> str:
 def example_of(made: Op, inputs: Mapping[str, np.ndarray], name: str) -> list[str]:
     """An example that runs, by the sample of an op; of random numbers and of several results it shows the shape."""
     lines = [f">>> {key} = {typed(x)}" for key, x in inputs.items()]
-    options = [f"{key}={value!r}" for key, value in chosen(made).items()]
+    options = [f"{key}={setting(value)}" for key, value in chosen(made).items()]
     call = f"tl.{name}({', '.join([*inputs, *options])})"
     shapes = made.shape(*[x.shape for x in inputs.values()])
     if made.visible > 1:
@@ -133,6 +133,11 @@ def chosen(made: Op) -> dict[str, Any]:
     """The attributes of an op that differ from their defaults, by the names that callers use."""
     fields = [field for field in dataclasses.fields(made) if getattr(made, field.name) != field.default]
     return {field.metadata.get("alias") or field.name: getattr(made, field.name) for field in fields}
+
+
+def setting(value: Any) -> str:
+    """An attribute as one types it."""
+    return f"tl.OPS[{value.name!r}]{repr(value)[len(value.name) :]}" if isinstance(value, Op) else repr(value)
 
 
 def typed(x: np.ndarray) -> str:

@@ -76,7 +76,7 @@ def enter(cls: type[Op]) -> None:
         del FUNCTIONS[known.function]  # it may have had another function
         REPLACED.append(cls.name)
     OPS[cls.name] = FUNCTIONS[cls.function] = cls
-    if not cls.immediate:  # an optimizer's step is no method of the weights
+    if cls.method:
         setattr(Methods, cls.function, as_method(cls))
     for namespace in list(NAMESPACES):
         vars(namespace).pop(cls.function, None)

@@ -141,6 +141,7 @@ class Op:
     inputs: ClassVar[tuple[str, ...]] = ()
     variadic: ClassVar[bool] = False  # takes any number of inputs
     states: ClassVar[tuple[str, ...]] = ()  # trailing inputs without gradient, updated by training
+    method: ClassVar[bool] = True  # its function is a method of its first input too
     immediate: ClassVar[bool] = False  # states change in every forward run, not by the gradients of training
     broadcasts: ClassVar[int | None] = None  # how many trailing axes do not broadcast, where the others do
     differentiable: ClassVar[bool] = True

@@ -88,7 +88,7 @@ class Asked:
 
     # Shapes and types.
 
-    def infer_shape(self, *positional: Any, **shapes: Any) -> Any:
+    def infer_shape(self, /, *positional: Any, **shapes: Any) -> Any:
         """Shapes of arguments, outputs and states, or three None where they are not all known.
 
         Errors
@@ -103,7 +103,7 @@ class Asked:
         )
         return found if complete else (None, None, None)
 
-    def infer_shape_partial(self, *positional: Any, **shapes: Any) -> Any:
+    def infer_shape_partial(self, /, *positional: Any, **shapes: Any) -> Any:
         """As `infer_shape`, with () for a shape and 0 for a size that is not known; under `mx.np_shape` None and -1."""
         found, unknown = infer_shapes(self.nodes, self.given_shapes(positional, shapes)), SIZES.unknown
 
@@ -115,7 +115,7 @@ class Asked:
 
         return self.told(fact)
 
-    def infer_type(self, *positional: Any, **dtypes: Any) -> Any:
+    def infer_type(self, /, *positional: Any, **dtypes: Any) -> Any:
         """Element types of arguments, outputs and states.
 
         Errors
@@ -124,7 +124,7 @@ class Asked:
         found = infer_dtypes(self.nodes, self.given_dtypes(positional, dtypes), np.dtype("float32"))
         return self.told(lambda edge: np.dtype(found[edge] or "float32").type)
 
-    def infer_type_partial(self, *positional: Any, **dtypes: Any) -> Any:
+    def infer_type_partial(self, /, *positional: Any, **dtypes: Any) -> Any:
         """As `infer_type`, with None for a type that is not known."""
         found = infer_dtypes(self.nodes, self.given_dtypes(positional, dtypes))
         return self.told(lambda edge: None if found[edge] is None else np.dtype(found[edge]).type)

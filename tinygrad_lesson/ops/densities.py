@@ -28,6 +28,7 @@ class Density(FloatComposite):
     """
 
     is_log: bool = attr(False, doc="the logarithm of the density")
+    method = False
 
     def shape(self, sample, *parameters):
         for name, known in zip(self.inputs[1:], parameters, strict=True):
@@ -43,7 +44,13 @@ class Density(FloatComposite):
         """The logarithm, of arrays that broadcast."""
         raise NotImplementedError
 
+    def alike(self, F, *inputs):
+        """The inputs in the element type of the result, in which all is computed."""
+        kind = self.dtype(*map(F.dtype, inputs))
+        return [x if kind is None or F.dtype(x) == kind else F.cast(x, dtype=str(kind)) for x in inputs]
+
     def compose(self, F, sample, *parameters):
+        sample, *parameters = self.alike(F, sample, *parameters)
         rank = len(F.shape(sample))
         along = [F.reshape(p, shape=(*F.shape(p), *[1] * (rank - len(F.shape(p))))) for p in parameters]
         y = self.log_density(F, sample, *along)
@@ -174,6 +181,7 @@ class RandomPdfDirichlet(Density):
         return sample[:-1]
 
     def compose(self, F, sample, alpha):
+        sample, alpha = self.alike(F, sample, alpha)
         shape, rank = F.shape(alpha), len(F.shape(sample))
         along = F.reshape(alpha, shape=(*shape[:-1], *[1] * (rank - len(shape)), shape[-1]))
         terms = F.sum((along - 1) * F.log(sample) - F.gammaln(along), axis=-1)

@@ -64,6 +64,7 @@ class TypedNorm(Composite):
         MXNet 1.9, `norm` with out_dtype.
     """
 
+    method = False
     mixes_dtypes = True
     norm: Norm = attr(doc="the length")
     type: str = attr(alias="dtype", doc="element type of the result")
@@ -170,6 +171,7 @@ class LayerNormMoments(LayerNorm):
         MXNet 1.9, `LayerNorm` with output_mean_var; there the gradient leaves out what comes from the further results.
     """
 
+    method = False
     outputs = ("output", "mean", "std")
 
     def shape(self, data, gamma, beta):

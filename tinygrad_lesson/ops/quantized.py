@@ -51,6 +51,7 @@ def in_range(F, x, kind, low, high):
 class Quantizing(Composite):
     """Integers of 8 bits, and the ends of their range."""
 
+    method = False
     mixes_dtypes = True
     outputs = ("output0", "output1", "output2")
 
@@ -153,6 +154,7 @@ class Dequantize(Composite):
         data (...), min_range (1,), max_range (1,) -> as data
     """
 
+    method = False
     mixes_dtypes = True
     out_type: str = attr(
         "float32", choices=("float32",), doc="element type of the result, whose ends have it too"

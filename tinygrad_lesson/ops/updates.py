@@ -20,6 +20,7 @@ class Step(FloatComposite):
     """A step of an optimizer. It has no gradient, as in MXNet: what it remembers has changed once it has run."""
 
     immediate = True
+    method = False
     differentiable = False
 
     def rewrite(self, F, shapes, *inputs):
