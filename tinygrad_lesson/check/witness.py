@@ -44,8 +44,8 @@ def precise_rule(point: Point) -> list[np.ndarray] | None:
 def confirm(point: Point, blocks: Sequence[Block]) -> None:
     """Ask a second witness about what seems wrong or bent, until it agrees: more digits, or else other steps.
 
-    What it sees more sharply stands from then on; where the two contradict each other, nothing is known. Where the rule
-    agrees with it in more digits, what it lost in double precision is rounding.
+    What it sees more sharply stands from then on; where the two contradict each other, or it agrees with the rule too,
+    nothing is known. Where the rule agrees with it in more digits, what it lost in double precision is rounding.
     """
     exact, other = cached(lambda: precise_rule(point)), copy.copy(point)
     other.stretch *= OTHER
@@ -78,7 +78,7 @@ def hear(block: Block, k: int, witness: Slopes) -> None:
     right = np.abs(told.numeric - block.analytic[:, k]) <= tolerance(told.error, told.numeric)
     doubted = block.wrong[:, k] | bent
     take = doubted & ~again & np.where(bent, clear, (told.error < own.error) | (right & clear))
-    lost = doubted & ~take & ~bent & (again | ~agree | np.isinf(told.error))
+    lost = doubted & ~take & ~bent & (again | ~agree | right | np.isinf(told.error))
     block.take(witness.only(0), take, k)
     block.error[lost, k] = np.inf
 
