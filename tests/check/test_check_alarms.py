@@ -201,6 +201,11 @@ def test_a_slope_below_the_rounding_of_a_probability_of_one_passes():
     assert check.gradients("SoftmaxCrossEntropy", x, np.array([2, 2, 1])).ok
 
 
+def test_a_gradient_that_overflows_where_the_incoming_one_is_large_is_no_alarm():
+    report = check.gradients(tl.exp2, np.array([[1011.1], [1020.4], [718.8]]), seed=2500)
+    assert report.verdict != "wrong", str(report)
+
+
 @pytest.mark.parametrize("f", [tl.exp, lambda x: tl.sum(tl.exp(x)), lambda x: tl.exp(x) * 1e-300])
 def test_slopes_whose_squares_overflow_are_no_alarm_and_give_no_warning(f):
     for size in (1, 6, 60):

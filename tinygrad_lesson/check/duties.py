@@ -214,8 +214,11 @@ def breaks_contract(subject: Subject, report: Report, rows: Rows, rule: Arrays, 
         if rows.weights is None and not has_loss:
             by_unit = np.concatenate([x.ravel() for x in a]) @ rule[k]
             claims.append(("cotangent", "is not linear in the incoming gradient", of_a, by_unit, of_a))
+        known = (
+            np.isfinite(of_a) & np.isfinite(of_b) & np.isfinite(of_far)
+        )  # of what overflows nothing is known
         for word, said, one, other, size in claims:
-            off = np.abs(one - other)
+            off = np.where(known, np.abs(one - other), 0.0)
             limit = np.full(off.shape, CLOSE * np.max(np.abs(size), initial=1e-300))
             if np.all(off <= limit):
                 continue
