@@ -250,6 +250,23 @@ def test_functional_has_the_arguments_of_pytorch(call, expected):
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (
+            lambda x: tl.transpose(x, 0, 1),
+            r"axes are one tuple, as in transpose\(x, \(0, 1\)\); swapaxes\(x, 0, 1\)",
+        ),
+        (lambda x: tl.max(x, x), r"max: axis is an array; write maximum\(a, b\)"),
+        (lambda x: tl.min(x, B), r"min: axis is an array; write minimum\(a, b\)"),
+        (lambda x: x.index_copy(0, np.array([1]), x[:1]), r"no 'index_copy'; try x.at\[i\]"),
+    ],
+)
+def test_what_means_something_else_elsewhere_says_what_to_write(call, told):
+    with pytest.raises((tl.errors.AttributeValueError, AttributeError), match=told):
+        call(tl.tensor(B))
+
+
 def test_functional_is_a_module():
     functional = importlib.import_module(
         "tinygrad_lesson.nn.functional"

@@ -67,6 +67,7 @@ class IndexCopy(Composite):
         MXNet 1.9, `contrib.index_copy`.
     """
 
+    method = False  # PyTorch's method of this name takes an axis first
     mixes_dtypes = True
 
     def compose(self, F, old_tensor, index_vector, new_tensor):

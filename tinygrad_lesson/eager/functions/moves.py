@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.functions.table import cast, known, like, moved, numbers_of, picked, tensor
-from tinygrad_lesson.engine.errors import ShapeError
+from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.shapes import normalize_axis
 
 Axes = int | tuple[int, ...] | None
@@ -62,7 +63,23 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     return moveaxis(a, axis, start - 1 if axis < start else start)
 
 
+def axes_together(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse axes that are given one by one, which mean one thing to NumPy's arrays and another to PyTorch."""
+
+    @functools.wraps(function)
+    def checked(a: Any, *axes: Any, **named: Any) -> Any:
+        if len(axes) > 1:
+            name, told = function.__name__, ", ".join(map(str, axes))
+            raise AttributeValueError(
+                f"{name}: axes are one tuple, as in {name}(x, ({told})); swapaxes(x, {told}) exchanges two"
+            )
+        return function(a, *axes, **named)
+
+    return checked
+
+
 @like("transpose", "permute_dims")
+@axes_together
 def transpose(a: Any, axes: Any = None) -> Any:
     """Axes in another order, reversed by default."""
     return F.transpose(tensor(a), axes=axes)

@@ -113,6 +113,8 @@ def extreme(op: str, lowest: bool) -> Callable[..., Any]:
     ) -> Any:
         if out is not None:
             refuse(op, out=out)
+        if isinstance(axis, Tensor | np.ndarray) and axis.ndim:
+            raise AttributeValueError(f"{op}: axis is an array; write {op}imum(a, b) for two arrays")
         if where is not True and initial is None:
             raise AttributeValueError(f"{op}: initial is missing, for where `where` chooses nothing")
         if where is not True or a.__class__ is not Tensor:
