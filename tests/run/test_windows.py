@@ -111,6 +111,7 @@ WIDE = {"kernel": (3, 3), "stride": (1, 1), "dilate": (1, 1), "pad": (1, 1), "nu
 @given(convolutions(), st.sampled_from(list(CLOSE)), st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS))
 @example((WIDE, (61, 9, 9, 3), 17), "float32", "dense", "dense")  # more channels than are packed at a time
 @example((WIDE, (40, 3, 70, 40), 9), "float32", "dense", "dense")  # a row in several parts
+@example((WIDE, (20, 4, 5, 16), 10), "float64", "dense", "dense")  # tiles with a quarter more rows
 def test_products_of_windows_and_both_gradients(case, kind, given_as, wanted_as):
     op, x, weight, g = data(*case, kind)
     settled = dict(op.window)
@@ -145,8 +146,9 @@ def test_products_begin_with_a_bias_and_relu_follows(kind, positive):
 @pytest.mark.parametrize("kind", CLOSE)
 @pytest.mark.parametrize("special", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_padding_is_absent_from_a_gradient_where_a_weight_is_infinite(kind, special, stride):
-    window = {**WIDE, "stride": (stride, stride), "pad": (2, 1)}
+@pytest.mark.parametrize("pad", [(2, 1), (1, 2)])
+def test_padding_is_absent_from_a_gradient_where_a_weight_is_infinite(kind, special, stride, pad):
+    window = {**WIDE, "stride": (stride, stride), "pad": pad}
     op, x, weight, g = data(window, (3, 6, 7, 19), 5, kind)
     weight[2, 1, 0, 2] = special
     back = SlidingProductData(**op.window, to=x.shape)

@@ -37,6 +37,8 @@ class Tables(NamedTuple):
     across: int  # from channel to channel of the panel
     some: int  # channels at a time
     panel: int  # elements of a panel
+    effort: int  # products of all columns for a channel and a filter
+    parts: np.ndarray | None = None  # (parts, 5), if columns see but some of the places
 
 
 class Weights(NamedTuple):
@@ -54,30 +56,30 @@ class Weights(NamedTuple):
         return memory.keep(numbers @ np.array(self.axes, np.int64))
 
     def packed(
-        self, memory: Memory, filters: int, channels: int, places: np.ndarray, guarded: bool
+        self, memory: Memory, filters: int, channels: int, places: np.ndarray, rows: int
     ) -> tuple[list[Row], tuple[int, int, int, int]]:
         """Instructions that pack some; where they then lie, how far tiles are apart, filters, and what these see."""
-        size, kind, rows = self.operand.itemsize, self.operand.kind, packing.tile().rows
+        size, kind = self.operand.itemsize, self.operand.kind
         offsets, one, tall = places @ np.array(self.axes, np.int64), len(places) == 1, rows * size
         if self.lying:
             return [], (self.offset, rows * self.filters, self.filters, self.channels)
-        beside = self.filters == size and one and not guarded
-        little = one and not guarded and filters % rows == 0 and filters * channels * size <= LITTLE
+        beside = self.filters == size and one
+        little = one and filters % rows == 0 and filters * channels * size <= LITTLE
         if little and size in (self.filters, self.channels):
             return [], (self.offset, rows * self.filters, self.filters, self.channels)
         seen = channels * len(places)
-        to = room(memory, "weights", -(-filters // rows) * rows * seen + packing.HEAD, kind) + packing.HEAD
+        to = room(memory, "weights", -(-filters // rows) * rows * (seen + 2 * rows), kind)
         in_a_row = self.channels == len(places) * size and np.array_equal(
             offsets, np.arange(len(places)) * size
         )
-        if beside or (in_a_row and not guarded):
+        if beside or in_a_row:
             kernel, by = (
                 address(packing.packed_matrix, kind, rows, in_a_row),
                 self.filters if in_a_row else self.channels,
             )
             row = [kernel, to, self.offset, by, filters, seen]
         else:
-            kernel, table = address(packing.packed_weights, kind, rows, guarded), memory.keep(offsets)
+            kernel, table = address(packing.packed_weights, kind, rows), memory.keep(offsets)
             row = [
                 kernel,
                 to,
@@ -138,16 +140,17 @@ class Sums(NamedTuple):
 
 
 def sums(
-    memory: Memory, given: Given, weights: Weights, channels: int, filters: int, to: Sums, *, guarded: bool = False,
-    turn: bool = False,
+    memory: Memory, given: Given, weights: Weights, channels: int, filters: int, to: Sums, *, turn: bool = False
 ) -> list[Row]:  # fmt: skip
     """Instructions for the products of what columns see with filters."""
-    kind, tile, found, places = weights.operand.kind, packing.tile(), given.found, len(given.found.places)
-    before, where = weights.packed(memory, filters, channels, found.places, guarded)
+    kind, found, places = weights.operand.kind, given.found, len(given.found.places)
+    tile = packing.tile().for_filters(filters)
+    before, where = weights.packed(memory, filters, channels, found.places, tile.rows)
     apart, far = where[2] != weights.operand.itemsize, (True,) if weights.lying else ()
-    kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, guarded, turn, apart, *far)
     rows, seen = memory.keep(found.rows), memory.keep(found.seen)
-    effort = int(found.rows[:, 1].sum()) * filters * channels * places
+    among = [] if found.parts is None else [memory.keep(found.parts)]
+    kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, bool(among), turn, apart, *far)
+    effort = found.effort * filters * channels
     of_rows, of_filters = [(0, len(found.rows))], [(0, filters)]  # begin and end of each thread's
     if far:  # so that each row of the matrix is read once
         of_filters = shares(filters, tile.rows, effort, ENOUGH)
@@ -155,7 +158,7 @@ def sums(
         of_rows = shares(len(found.rows), 1, effort, ENOUGH)
     parts = [
         [kernel, *given.words(memory, kind, i), (where[0] + first * where[2]) % WORD, *where[1:],
-         (to.o + first * to.row) % WORD, to.row, rows, *some, seen, places, channels, found.some, end - first,
+         (to.o + first * to.row) % WORD, to.row, rows, *some, seen, places, channels, found.some, end - first, *among,
          *to.starts_of(first)]
         for i, ((first, end), some) in enumerate(itertools.product(of_filters, of_rows))
     ]  # fmt: skip
@@ -258,7 +261,7 @@ def columns(memory: Memory, w: Operand, turn: bool, parts: int) -> Given:
     if not turn and k <= LONGEST_SUM and n % lanes == 0 and k * n * size <= WHOLE:
         rows = np.array([[0, n]], np.int64)
         nothing = np.zeros((1, 0, packing.ENTRY), np.int64)
-        found = Tables(rows, nothing, np.arange(k) * w.strides[0], ONE, 0, k, 0)
+        found = Tables(rows, nothing, np.arange(k) * w.strides[0], ONE, 0, k, 0, n)
         return Given(w.offset, 0, 0, found, w.offset)
     some = -(-k // -(-k // LONGEST_SUM))
     wide = tile.vectors * lanes
@@ -272,5 +275,5 @@ def columns(memory: Memory, w: Operand, turn: bool, parts: int) -> Given:
         [[0, j * step, 0, 1, length, 0] for j, length in zip(range(0, n, block), rows[:, 1], strict=True)]
     )
     panel = ((some + lanes) * across + LINE) // size
-    found = Tables(rows, entries[:, None], np.arange(some) * across, ONE, across, some, panel)
+    found = Tables(rows, entries[:, None], np.arange(some) * across, ONE, across, some, panel, n)
     return Given(w.offset, w.strides[0], step, found)

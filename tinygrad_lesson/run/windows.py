@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -59,8 +60,13 @@ def backwards(window: Any, phase: int) -> Axis:
 
 
 @functools.lru_cache(256)
-def tables(axes: tuple[Axis, ...], batch: int, channels: int, size: int, width: int, rows: int) -> Tables:
-    """The tables for some windows; `size` is that of an element, `width` that of a tile, both in bytes."""
+def tables(
+    axes: tuple[Axis, ...], batch: int, channels: int, size: int, width: int, rows: int, padded: bool
+) -> Tables:
+    """The tables for some windows; `size` is that of an element, `width` that of a tile, both in bytes.
+
+    Unless they are `padded` with zeros, each column sees but the places that are inside.
+    """
     *outer, last = axes
     places = list(itertools.product(*[axis.places for axis in axes]))
     some = max(1, min(channels, LONGEST_SUM // max(1, len(places))))
@@ -86,10 +92,14 @@ def tables(axes: tuple[Axis, ...], batch: int, channels: int, size: int, width: 
     seen = np.add.outer(np.arange(some) * across, np.array(seen_by_place, np.int64)).ravel()
     padding = np.full(rows, seen[-1] if seen.size else 0)
     numbers = np.array([[n for n, _ in place] for place in places], np.int64).reshape(-1, len(axes))
-    found = rows_of(outer, last, leading, phases, starts, at, columns, batch, size)
-    return Tables(
-        *found, np.concatenate([seen, padding]), numbers, across, some, (some * across + width + LINE) // size
-    )
+    lines, entries = rows_of(outer, last, leading, phases, starts, at, columns, batch, size)
+    seen, parts = np.concatenate([seen, padding]), None
+    effort = int(lines[:, 1].sum()) * len(places)
+    if not padded:
+        lines, parts, seen = parts_of(outer, last, columns, batch, size, seen_by_place)
+        effort = int((parts[:, 1] * parts[:, 4]).sum())
+    panel = (some * across + width + LINE) // size
+    return Tables(lines, entries, seen, numbers, across, some, panel, effort, parts)
 
 
 def rows_of(
@@ -122,10 +132,44 @@ def rows_of(
     return np.array(rows, np.int64), np.array(entries, np.int64).reshape(len(rows), -1, packing.ENTRY)
 
 
-def image(axes: tuple[Axis, ...], batch: int, channels: int, begin: int, x: Operand, tile: Any) -> Given:
+def parts_of(
+    outer: Sequence[Axis], last: Axis, columns: int, batch: int, size: int, seen_by_place: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Parts of rows, neighbouring windows that see the same places: which each row has, the parts, and their places."""
+    run, rows, parts, entries = batch * size, [], list[tuple[int, ...]](), list[tuple[int, int]]()
+    known: dict[tuple[int, ...], int] = {}  # where the table of some places begins
+    along = [inside(last, u) for u in range(last.windows)]
+    for number, index in enumerate(itertools.product(*[range(axis.windows) for axis in outer])):
+        there = [inside(axis, n) for axis, n in zip(outer, index, strict=True)]
+        every = itertools.product(*[range(len(axis.places)) for axis in outer])
+        leading = [i for i, place in enumerate(every) if all(map(operator.contains, there, place))]
+        for first in range(0, last.windows, columns):
+            begin, at = len(parts), first
+            for some, same in itertools.groupby(along[first : first + columns]):
+                count = len(list(same))
+                places = tuple([i * len(last.places) + j for i in leading for j in some])
+                if places not in known:
+                    known[places] = 16 * len(entries)
+                    entries += [(seen_by_place[p], p) for p in places]
+                to, column = (number * last.windows + at) * run, (at - first) * run
+                parts.append((to, count * batch, column, known[places], len(places)))
+                at += count
+            rows.append((begin, len(parts)))
+    return np.array(rows, np.int64), np.array(parts, np.int64), np.array(entries, np.int64).reshape(-1, 2)
+
+
+def inside(axis: Axis, window: int) -> tuple[int, ...]:
+    """The places that a window sees inside of the padding, counted as they come."""
+    where = [window * axis.step + offset for _, offset in axis.places]
+    return tuple([i for i, n in enumerate(where) if 0 <= n < axis.length])
+
+
+def image(
+    axes: tuple[Axis, ...], batch: int, channels: int, begin: int, x: Operand, tile: Any, padded: bool = True
+) -> Given:
     """Some channels of an image whose batch is last."""
     size = x.itemsize
-    found = tables(axes, batch, channels, size, tile.vectors * tile.width, tile.rows)
+    found = tables(axes, batch, channels, size, tile.vectors * tile.width, tile.rows, padded)
     return Given(begin, x.strides[0], axes[-1].step * batch * size, found)
 
 
@@ -196,9 +240,9 @@ def sliding_product_data(
             place = memory.scratch(*place.shape, kind=o.kind, use="phase")
         for n in range(groups):
             weights = Weights(weight, part(weight, n * each), strides[1], strides[0], strides[2:])
-            given = image(axes, batch, each, part(g, n * each), g, packing.tile())
+            given = image(axes, batch, each, part(g, n * each), g, packing.tile(), padded=False)
             to = Sums(part(place, n * channels), place.strides[0])
-            rows += sums(memory, given, weights, each, channels, to, guarded=True)
+            rows += sums(memory, given, weights, each, channels, to)
         if place is not whole:
             rows += elementwise("positive")(memory, None, [place], whole) or []
     return [*rows, *after]

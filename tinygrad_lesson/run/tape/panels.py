@@ -25,7 +25,6 @@ from tinygrad_lesson.run.tape.vector import (
 )
 
 ENTRY = 6  # words that say how a row of a panel is made
-HEAD = 64  # bytes before packed weights
 
 
 class Tile(NamedTuple):
@@ -38,6 +37,15 @@ class Tile(NamedTuple):
     def lanes(self, kind: str) -> int:
         """Elements of a vector."""
         return self.width // itemsize(kind)
+
+    def for_filters(self, count: int) -> Tile:
+        """A tile with a quarter more rows, if `count` filters then leave fewer of them idle."""
+        more = self.rows + self.rows // 4
+        return (
+            self._replace(rows=more)
+            if -(-count // more) * more < -(-count // self.rows) * self.rows
+            else self
+        )
 
     def for_columns(self, count: int, kind: str) -> Tile:
         """A tile of as many sums for `count` columns: a single vector wide, if the last of two would see none."""
@@ -103,12 +111,8 @@ class Packer:
         in_parts(m, count, part)
 
 
-def packed_weights(
-    builder: Any, base: Any, words: Any, step: Any, kind: str, rows: int, guarded: bool
-) -> None:
+def packed_weights(builder: Any, base: Any, words: Any, step: Any, kind: str, rows: int) -> None:
     """Weights in the order in which tiles of so many filters read them: a kernel.
-
-    If it is `guarded`, a number before them says whether all are finite: 0, else NaN.
 
     Words: the offset of the result and of the weights, the strides of filters and channels, the table of the offsets of
     places, filters, channels, places.
@@ -116,9 +120,8 @@ def packed_weights(
     b, memory = builder, Memory(builder, base, words, 1)
     o, w, filter_step, channel_step, table, filters, channels, places = memory.take(8)
     element, size = IN_MEMORY[kind], itemsize(kind)
-    to, flag = slot(b, I64), slot(b, element)
+    to = slot(b, I64)
     b.store(o, to)
-    b.store(element(0.0), flag)
     last = b.sub(filters, I64(1))
     with loop(b, b.udiv(b.add(filters, I64(rows - 1)), I64(rows))) as tile:
         numbers = [smaller(b, b.add(b.mul(tile, I64(rows)), I64(f)), last) for f in range(rows)]
@@ -128,20 +131,18 @@ def packed_weights(
             target = b.load(to)
             for f, at in enumerate(begun):
                 value = b.load(memory.pointer(b.add(at, beyond), element), align=1)
-                if guarded:
-                    b.store(b.fadd(b.load(flag), b.fmul(value, element(0.0))), flag)
                 b.store(value, memory.pointer(memory.further(target, f * size), element), align=1)
             b.store(memory.further(target, rows * size), to)
-    if guarded:
-        b.store(b.load(flag), memory.pointer(b.sub(o, I64(HEAD)), element), align=1)
 
 
 def packed_matrix(builder: Any, base: Any, words: Any, step: Any, kind: str, rows: int, turn: bool) -> None:
     """The same for what each filter sees side by side in memory or, without `turn`, filters side by side: a kernel.
 
+    It writes whole vectors one after the other, and with `turn` whole squares: there must be room behind the last.
+
     Words: the offset of the result and of the weights, the stride of filters or of channels, filters, channels.
     """
-    b, memory = builder, Memory(builder, base, words, rows)
+    b, memory = builder, Memory(builder, base, words, 1 << (rows - 1).bit_length())
     o, w, by, filters, channels = memory.take(5)
     width = I64(rows * itemsize(kind))
     with loop(b, b.udiv(b.add(filters, I64(rows - 1)), I64(rows))) as tile:

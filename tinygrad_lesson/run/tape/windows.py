@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from llvmlite import ir
-
 from tinygrad_lesson.run.tape.expressions import relu
-from tinygrad_lesson.run.tape.panels import HEAD, Packer, Tile, turned
+from tinygrad_lesson.run.tape.panels import Packer, Tile, turned
 from tinygrad_lesson.run.tape.vector import (
-    I32,
     I64,
     IN_MEMORY,
     NOUGHT,
@@ -32,6 +30,7 @@ from tinygrad_lesson.run.tape.vector import (
 )
 
 LINE = 64  # bytes of a line of the cache
+PART = 5  # words about a part of a row
 PER_FILTER, MATRIX = "per filter", "matrix"  # with what sums begin
 
 
@@ -39,43 +38,48 @@ class Products(Packer):
     """Sums of products of windows and filters, a tile of filters and columns at a time. Takes its words."""
 
     def __init__(
-        self, memory: Memory, kind: str, tile: Tile, started: Sequence[str], positive: bool, guarded: bool,
+        self, memory: Memory, kind: str, tile: Tile, started: Sequence[str], positive: bool, some_places: bool,
         turn: bool, apart: bool, far: bool,
     ) -> None:  # fmt: skip
         super().__init__(memory, kind, turn)
         take, b = memory.take, memory.builder
-        self.tile, self.positive, self.slow, self.apart, self.far = tile, positive, None, apart, far
+        self.tile, self.positive, self.apart, self.far = tile, positive, apart, far
         self.weights, self.per_tile, self.per_filter, self.per_place = take(4)
         self.o, self.o_row, self.rows, self.first_row, self.last_row = take(5)
         self.table, self.places, self.channels, self.some, self.filters = take(5)
+        self.parts = take(1)[0] if some_places else None
         self.starts, self.matrix = [(how, *take(2)) for how in started], MATRIX in started[:1]
         vector = vector_of(kind, memory.lanes)
         self.sums = [[slot(b, vector) for _ in range(tile.vectors)] for _ in range(tile.rows)]
-        if guarded:
-            flag = b.load(memory.pointer(b.sub(self.weights, I64(HEAD)), IN_MEMORY[kind]), align=1)
-            self.slow = b.fcmp_unordered("uno", flag, flag)
-            self.absent = absence(kind, memory.lanes)
-            self.nothing = b.select(self.slow, b.bitcast(self.absent, vector), self.nothing)
 
     def row(self, row: Any) -> None:
         """All products of a row of windows, some channels after others."""
         m, b = self.memory, self.memory.builder
         about = m.at(self.rows, row, I64(16))
-        self.beyond, length = m.word(about), m.word(m.further(about, 8))
+        about = m.word(about), m.word(m.further(about, 8))
         blocks = b.udiv(b.add(self.channels, b.sub(self.some, I64(1))), self.some)
         with loop(b, blocks) as block:
             begin = b.mul(block, self.some)
-            count = smaller(b, b.sub(self.channels, begin), self.some)
-            self.pack(row, begin, count)
+            self.now = smaller(b, b.sub(self.channels, begin), self.some)
+            self.pack(row, begin, self.now)
             self.is_first = b.icmp_unsigned("==", block, NOUGHT)
             self.is_last = b.icmp_unsigned("==", b.add(block, I64(1)), blocks)
-            self.q = b.mul(count, self.places)
+            self.q = b.mul(self.now, self.places)
             done = b.mul(b.mul(begin, self.places), self.per_place)
             with loop(b, b.udiv(b.add(self.filters, I64(self.tile.rows - 1)), I64(self.tile.rows))) as number:
                 w = b.add(m.at(self.weights, number, self.per_tile), done)
                 if self.far:
                     self.fetch(b.add(w, self.per_tile))
-                self.along(b.mul(number, I64(self.tile.rows)), w, length)
+                k = b.mul(number, I64(self.tile.rows))
+                if self.parts is None:
+                    self.begin_of_panel, self.seen = self.panel, self.table
+                    self.along(k, w, *about)
+                else:
+                    with loop(b, about[1], about[0]) as part:
+                        at = m.at(self.parts, part, I64(8 * PART))
+                        beyond, length, column, seen, self.q = [self.word(at, i) for i in range(PART)]
+                        self.begin_of_panel, self.seen = b.add(self.panel, column), b.add(self.table, seen)
+                        self.along(k, w, beyond, length)
 
     def fetch(self, w: Any) -> None:
         """Ask for the weights of the filters from `w` on, each of which has its own side by side."""
@@ -84,17 +88,17 @@ class Products(Packer):
             for f in range(self.tile.rows):
                 m.fetch(m.at(m.at(w, I64(f), self.per_filter), line, I64(LINE)), 2)
 
-    def along(self, k: Any, w: Any, length: Any) -> None:
-        """The tiles from filter `k` on: as many as are whole, then single vectors; all of these if it is slow.
+    def along(self, k: Any, w: Any, beyond: Any, length: Any) -> None:
+        """The tiles from filter `k` on: as many as are whole, then single vectors.
 
         Beyond the last filter a tile has that again and again.
         """
         m, b, lanes = self.memory, self.memory.builder, self.memory.lanes
         last = b.sub(self.filters, I64(1))
         numbers = [smaller(b, b.add(k, I64(f)), last) for f in range(self.tile.rows)]
-        self.lines = [m.at(b.add(self.o, self.beyond), n, self.o_row) for n in numbers]
+        self.lines = [m.at(b.add(self.o, beyond), n, self.o_row) for n in numbers]
         self.begun = [
-            (how, [m.at(b.add(at, self.beyond) if how == MATRIX else at, n, by) for n in numbers])
+            (how, [m.at(b.add(at, beyond) if how == MATRIX else at, n, by) for n in numbers])
             for how, at, by in self.starts
         ]
         if self.matrix:
@@ -107,40 +111,49 @@ class Products(Packer):
         ]
         most = self.tile.vectors * lanes
         wide = b.udiv(length, I64(most))
-        wide = wide if self.slow is None else b.select(self.slow, NOUGHT, wide)
         with loop(b, wide) as one:
             self.part(beside, b.mul(one, I64(most)), None)
         over = b.mul(wide, I64(most))
         narrow = b.udiv(b.add(b.sub(length, over), I64(lanes - 1)), I64(lanes))
-        fast = narrow if self.slow is None else b.select(self.slow, NOUGHT, narrow)
-        for slow in (False,) if self.slow is None else (False, True):
-            with loop(b, b.sub(narrow, fast) if slow else fast) as one:
-                j = b.add(over, b.mul(one, I64(lanes)))
-                self.part(beside, j, smaller(b, b.sub(length, j), I64(lanes)), slow)
+        with loop(b, narrow) as one:
+            j = b.add(over, b.mul(one, I64(lanes)))
+            self.part(beside, j, smaller(b, b.sub(length, j), I64(lanes)))
 
-    def part(self, weights: Sequence[Any], j: Any, rest: Any, slow: bool = False) -> None:
+    def part(self, weights: Sequence[Any], j: Any, rest: Any) -> None:
         """A tile from column `j` on; if `rest` is given, one vector of so many columns."""
         m, b, tile, kind = self.memory, self.memory.builder, self.tile, self.kind
         vectors, mask = range(tile.vectors if rest is None else 1), None if rest is None else m.first(rest)
         along = b.mul(j, self.size)
         places = [[m.further(b.add(line, along), v * tile.width) for v in vectors] for line in self.lines]
         self.begin(places, along, mask)
-        panel = b.add(self.panel, along)
-        with loop(b, self.q) as i:
-            at = b.add(panel, m.word(m.at(self.table, i, I64(8))))
-            seen = [m.load(m.further(at, v * tile.width), kind) for v in vectors]
-            beyond = b.mul(i, self.per_place)
+        panel = b.add(self.begin_of_panel, along)
+        with self.all_seen() as (at, number):
+            seen = [m.load(m.further(b.add(panel, at), v * tile.width), kind) for v in vectors]
+            beyond = b.mul(number, self.per_place)
             for line, w in zip(self.sums, weights, strict=True):
                 weight = m.number(b.add(w, beyond), kind)
                 for v in vectors:
-                    factors = both_there(b, seen[v], weight, self.absent) if slow else (seen[v], weight)
-                    fused(b, *factors, line[v])
+                    fused(b, seen[v], weight, line[v])
         for f in reversed(range(tile.rows)):  # the last filter after what is beyond
             for v in vectors:
                 value = b.load(self.sums[f][v])
                 if self.positive:
                     value = b.select(self.is_last, relu(Vector(b, value)).value, value)
                 m.store(places[f][v], value, kind, mask)
+
+    @contextmanager
+    def all_seen(self) -> Iterator[tuple[Any, Any]]:
+        """Emit what is inside for all that a column sees: where it lies in the panel, and the number of its weight."""
+        m, b = self.memory, self.memory.builder
+        if self.parts is None:
+            with loop(b, self.q) as i:
+                yield m.word(m.at(self.seen, i, I64(8))), i
+            return
+        with loop(b, self.q) as i:
+            entry = m.at(self.seen, i, I64(16))
+            at, place = m.word(entry), m.word(m.further(entry, 8))
+            with loop(b, self.now) as c:
+                yield m.at(at, c, self.across), m.at(place, c, self.places)
 
     def begin(self, places: Sequence[Sequence[Any]], along: Any, mask: Any) -> None:
         """Begin the sums with the sum of all starts, later with what is there."""
@@ -171,7 +184,7 @@ class Products(Packer):
 
 def window_sums(
     builder: Any, base: Any, words: Any, step: Any, kind: str, tile: Tile, started: Sequence[str], positive: bool,
-    guarded: bool, turn: bool, apart: bool, far: bool = False,
+    some_places: bool, turn: bool, apart: bool, far: bool = False,
 ) -> None:  # fmt: skip
     """``o[k, j] = starts + sum_q w[k, q] * window[q, j]``, or relu of it: a kernel.
 
@@ -179,31 +192,21 @@ def window_sums(
     in memory. Weights of neighbouring filters lie side by side or, if `apart`, so far apart as a word says;
     if they are `far` away, those of the next filters are asked for early.
 
-    If it is `guarded`, padding counts as absent, as it does where numbers are scattered, even where a weight is
-    infinite: a slower way is taken then, in which a NaN that nobody else writes stands for the padding.
+    With `some_places` a row of windows has parts, and each column of a part sees but some of the places: padding is
+    absent then, as it is where numbers are scattered, and no NaN even where a weight is infinite. A part is
+    where its sums go, their number, where it begins in the panel, the offset of its places in the table, and how
+    many there are; of each place the table has where it lies and its number.
 
     Words: those of the packer; the weights (`packed_weights`), the distances of their tiles and, in these, of filters
     and of what these see, the offset of o and the distance of its rows, the
-    table of rows, the first and the one after the last, the table of `q`, places of a window, channels, how many at a
-    time, filters, the offset of each start and the distance of its rows or numbers.
+    table of rows (which has the first part of each and the one after the last, if there are parts), the first and the
+    one after the last, the table of `q`, places of a window, channels, how many at a
+    time, filters, the parts if there are any, the offset of each start and the distance of its rows or numbers.
     """
     memory = Memory(builder, base, words, tile.lanes(kind))
-    products = Products(memory, kind, tile, started, positive, guarded, turn, apart, far)
+    products = Products(memory, kind, tile, started, positive, some_places, turn, apart, far)
     with loop(builder, products.last_row, products.first_row) as row:
         products.row(row)
-
-
-def absence(kind: str, lanes: int) -> Any:
-    """The bits of the NaN that stands for padding, in all lanes."""
-    bits = I32(0x7FC00C15) if kind == "float32" else I64(0x7FF8000000000C15)
-    return ir.Constant(ir.VectorType(bits.type, lanes), [bits] * lanes)
-
-
-def both_there(b: Any, seen: Any, weight: Any, absent: Any) -> tuple[Any, Any]:
-    """Two factors, both of them 0 where the first has those bits."""
-    gone = b.icmp_signed("==", b.bitcast(seen, absent.type), absent)
-    zero = ir.Constant(seen.type, None)
-    return b.select(gone, zero, seen), b.select(gone, zero, weight)
 
 
 def upwards(b: Any, n: Any, step: int) -> Any:
