@@ -1,7 +1,8 @@
 """exp, log, tanh and their kin, many at a time, as straight lines of arithmetic, in single and in double precision.
 
 Source
-    Coefficients and reductions from Cephes 2.8 (expf, logf, exp, log). Scaling is done in two steps, so
+    Coefficients and reductions from Cephes 2.8 (expf, logf, exp, log), but for `EXP`, which is the polynomial of
+    its degree with the least relative error of ``exp(r) - 1``, 1.3e-8. Scaling is done in two steps, so
     that subnormal results are right; infinities and NaN keep their meaning.
 """
 
@@ -53,7 +54,7 @@ DOUBLE = Format(
      (1, 1.12873587189167450590e1, 4.52279145837532221105e1, 8.29875266912776603211e1, 7.11544750618563894466e1,
       2.31251620126765340583e1)),
 )  # fmt: skip
-EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+EXP = (1.3882515e-3, 8.3665475e-3, 4.1667201e-2, 1.6666543e-1, 4.9999997e-1)
 EXP_ABOVE = (1.26177193074810590878e-4, 3.02994407707441961300e-2, 9.99999999999999999910e-1)
 EXP_BELOW = (3.00198505138664455042e-6, 2.52448340349684104192e-3, 2.27265548208155028766e-1, 2.0)
 EXP_LN2 = (6.93145751953125e-1, 1.42860682030941723212e-6)
@@ -119,7 +120,7 @@ def halves(k: Any, f: Format, kind: Any) -> tuple[Any, Any]:
 
 
 def exp(x: Vector) -> Any:
-    """Exponential, within 1 ulp in single precision."""
+    """Exponential, within 1.1 ulp in single precision."""
     x, f = contracted(x), format_of(x)
     above = where(x < f.least, f.least, x)
     high, _, k = exp_parts(where(above > f.most, f.most, above))
@@ -174,9 +175,9 @@ def expm1(x: Vector) -> Any:
 def tanh(x: Vector) -> Any:
     """Hyperbolic tangent, within 2 ulp: ``t / (t + 2)`` of ``t = exp(-2 |x|) - 1``, with what division leaves."""
     x, f = contracted(x), format_of(x)
-    a = x.called("fabs")
-    a = where(a > f.one, f.one, a)
-    p, k = reduced(a * -2.0)
+    below = -x.called("fabs")
+    below = where(below < -f.one, -f.one, below)
+    p, k = reduced(below + below)
     scale = power_of_two(k, f, x.kind)
     t = p * scale + (scale - 1.0)
     y = t / (t + 2.0)
@@ -185,7 +186,7 @@ def tanh(x: Vector) -> Any:
 
 
 def sigmoid(x: Vector) -> Any:
-    """Logistic function, within 1.5 ulp: the rounding of exp(-|x|) and of 1 + exp(-|x|) is made good."""
+    """Logistic function, within 1.5 ulp: ``e / (1 + e)`` of ``e = exp(-|x|)``, with what division leaves; or 1 - y."""
     x, f = contracted(x), format_of(x)
     below = -x.called("fabs")
     p, k = reduced(where(below < f.least, f.least, below))
@@ -193,10 +194,6 @@ def sigmoid(x: Vector) -> Any:
     # Where this is subnormal its exponent alone could not say it.
     scale = power_of_two(k + bits, f, x.kind) * 2.0**-bits
     e = p * scale + scale
-    rest = p * scale + (scale - e)
-    d = e + 1.0
-    missing = (1.0 - d) + e + rest
-    positive = x >= 0.0
-    y = where(positive, 1.0, e) / d
-    inverse = where(positive, y, 1.0 - y)  # of d, about
-    return y + (where(positive, 0.0, rest) - y * missing) * inverse
+    y = e / (e + 1.0)
+    y = y + ((e - y) - y * e) * (1.0 - y)
+    return where(x >= 0.0, 1.0 - y, y)
