@@ -222,7 +222,7 @@ class Point:
                 moved.reshape(-1)[moves[k]] += t
             else:
                 moved = arrays[i] + t * moves[k]
-            return self.rows.weigh(self.subject.moved([*arrays[:i], moved, *arrays[i + 1 :]]))
+            return self.rows.weigh(self.subject.value([*arrays[:i], moved, *arrays[i + 1 :]]))
 
         return along
 

@@ -72,12 +72,6 @@ def negative(case: Any) -> Iterator[Guess]:
     yield Guess("", -case.analytic)
 
 
-def flipped(case: Any) -> Iterator[Guess]:
-    """The negative in places that follow no region."""
-    turned = case.analytic * case.numeric < 0
-    yield Guess("", np.where(turned, -case.analytic, case.analytic), bits=choice(turned, case.live) + 1)
-
-
 def multiple(case: Any) -> Iterator[Guess]:
     """A multiple of what it should be."""
 
@@ -320,6 +314,5 @@ MISTAKES = (
     Mistake("transposed", "{said} has its axes or elements in the wrong order", reordered),
     Mistake("factor", "the gradient of {x} {said}", left_out, local=True),
     Mistake("missing term", "in the gradient of {x} {said}", terms),
-    Mistake("sign", "some elements of the gradient of {x} have the wrong sign", flipped),
     Mistake("factor", "the gradient of {x} is {said}", by_axis),
 )  # fmt: skip

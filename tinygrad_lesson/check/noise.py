@@ -95,11 +95,3 @@ def beside(
     most, wide = np.max(found, axis=0), np.max(around, axis=0)
     least = np.maximum(moves / SAFETY**2, SAFETY * noise)
     return most, np.asarray(most > least), np.asarray(wide > least)
-
-
-def has_corner(along: Along, step: float, unit: float, noise: np.ndarray) -> np.ndarray:
-    """Where the slopes to both sides differ by as much over a far shorter step: by little, else it was seen before."""
-    here, near = along(0.0), min(step, STEPS[-1] * unit)
-    lengths = STEPS[1] * unit, 8 * near, near
-    far, middle, close = (np.abs(along(h) + along(-h) - 2 * here) / h for h in lengths)
-    return np.asarray((close > np.maximum(far, middle) / 2) & (close > SAFETY * 4 * noise / near))

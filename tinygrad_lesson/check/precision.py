@@ -28,6 +28,7 @@ LITTLE = 2.0**-10  # without rounding
 TINY = float(np.finfo(SHORT).tiny)
 ROUNDED = 4 * EPS  # some roundings, relative to what is rounded
 FAR = 2.0**-10  # part of a number by which it moves so that all digits of the result do
+DRAWS = 10  # of roundings: up to one in five rounds as before, but all of them once in ten million times
 BY_CHANCE = 20.0  # bits that are all 0 by chance once in a million times
 ROUNDINGS = 16.0  # that may add up in one number, besides the square root of how many numbers there are
 SUMMING = (Add, Subtract, Reduction, SumLike)  # ops in which what was rounded may cancel
@@ -140,10 +141,12 @@ def parting(subject: Subject, rows: Rows, found: Arrays, exact: Arrays, limits: 
     return [entry for _, entry in sorted(entries, key=lambda pair: pair[0])]
 
 
-def farthest(exact: Arrays, again: Callable[[], Arrays], infinite: float | None = None) -> list[np.ndarray]:
-    """How far a few more runs, with all rounded anew, lie from `exact` at most; one that raises tells nothing."""
+def farthest(
+    exact: Arrays, again: Callable[[], Arrays], draws: int, infinite: float | None = None
+) -> list[np.ndarray]:
+    """How far some more runs, with all rounded anew, lie from `exact` at most; one that raises tells nothing."""
     most = [np.zeros_like(e) for e in exact]
-    for _ in range(3):
+    for _ in range(draws):
         try:
             pairs = zip(again(), exact, strict=True)
             gaps = [np.nan_to_num(np.abs(b - e), posinf=infinite) for b, e in pairs]
@@ -163,7 +166,7 @@ def sensitivity(
         near = rows.with_cotangents([[shaken(c) for c in row] for row in rows.cotangents])
         return pulled(subject, [shaken(x) for x in arrays], near, Rough(shaken).sweep)
 
-    return farthest(exact, again)
+    return farthest(exact, again, DRAWS)
 
 
 class Rough(World):
@@ -237,7 +240,7 @@ def jitter(subject: Subject, rows: Rows, generator: Generator) -> np.ndarray:
 
     def along(t: float) -> np.ndarray:
         moved = [x + t * directions[i] if i in directions else x for i, x in enumerate(subject.arrays)]
-        return rows.weigh(subject.moved(moved))
+        return rows.weigh(subject.value(moved))
 
     return np.asarray(np.maximum(noise_of(along, size), gaps))
 
@@ -254,7 +257,7 @@ def rounded_results(
         rough.follow(heads)
         return read([np.asarray(rough.read(t)) for t in heads])
 
-    return farthest(read([np.asarray(t.array) for t in heads]), again, infinite=0.0)
+    return farthest(read([np.asarray(t.array) for t in heads]), again, 3, infinite=0.0)
 
 
 def is_copy(y: Any, inputs: Sequence[Any]) -> np.ndarray:

@@ -19,13 +19,10 @@ from tinygrad_lesson.eager.operators import recorded_sweep, sweep_as_told
 from tinygrad_lesson.eager.recording import recording
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.backprop import apply_vjp
-from tinygrad_lesson.engine.dtypes import NUMBERS
 from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError
-from tinygrad_lesson.engine.graph import UNNAMED, Edge, Label, Node, ancestors, outputs_of, toposort
-from tinygrad_lesson.engine.interpret import interpret, substitute
+from tinygrad_lesson.engine.graph import Node, ancestors, toposort
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
-from tinygrad_lesson.engine.world import Arrays as ArrayWorld
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.bound import variables
 from tinygrad_lesson.mxnet.executor import Executor
@@ -86,10 +83,6 @@ class Subject:
             return [np.asarray(t.array) for y in self.recorded(arrays)[1] for t, _ in below(y)]
         with repeatable(), recording(False):
             return [y.numpy() for y in as_results(self.run(*map(Tensor, arrays)), self.title)]
-
-    def moved(self, arrays: Arrays) -> list[np.ndarray]:
-        """`value` at arrays of which some are those of the point: what they alone lead to is known."""
-        return self.value(arrays)
 
     def has_loss(self, arrays: Arrays) -> bool:
         """Whether a result is a loss; found out when first asked."""
@@ -211,15 +204,8 @@ def parameter_names(f: Callable[..., Any], count: int) -> list[str]:
 
 def of_op(op: Op, inputs: Sequence[Any]) -> Subject:
     """One op, with all its visible results."""
-    names = op.name_inputs(len(inputs))
-    states = range(len(inputs) - len(op.states), len(inputs))
-    edges = tuple(Edge(Node(None, label=Label(name))) for name in names)
-    node = Node(op, edges, UNNAMED)
-
-    def run(*tensors: Tensor) -> Any:
-        return TENSORS.apply(op, tensors)
-
-    return GraphSubject(lambda: outputs_of(node)[: op.visible], run, inputs, names, repr(op), op, states)
+    names, states = op.name_inputs(len(inputs)), range(len(inputs) - len(op.states), len(inputs))
+    return Subject(lambda *xs: TENSORS.apply(op, xs), inputs, names, repr(op), op=op, states=states)
 
 
 def complete_arrays(
@@ -246,64 +232,7 @@ def complete_arrays(
     return {name: given[name] for name in names}
 
 
-class Moved(ArrayWorld):
-    """A graph of which some leaves have moved away from a point where all is known; the other nodes stay."""
-
-    def __init__(self, known: dict[Node, tuple[Any, ...]]) -> None:
-        super().__init__()
-        self.known = known
-
-    def evaluate(self, node: Node, inputs: Sequence[Any]) -> tuple[Any, ...]:
-        """The results of a node, which are known where those of its inputs are."""
-        before = self.known.get(node)
-        pairs = zip(node.inputs, inputs, strict=True)
-        if before is None or any(self.known[edge.node][edge.index] is not x for edge, x in pairs):
-            return tuple([y if type(y) in NUMBERS else np.asarray(y) for y in super().evaluate(node, inputs)])
-        return before
-
-
-class GraphSubject(Subject):
-    """A graph: the `heads` of what the eager face computes in `run`."""
-
-    def __init__(
-        self, heads: Callable[[], Sequence[Edge]], run: Callable[..., Any], arrays: Arrays, names: Sequence[str],
-        title: str, op: Op | None = None, states: Sequence[int] = (),
-    ) -> None:  # fmt: skip
-        super().__init__(run, arrays, names, title, op=op, states=states)
-        self.heads, self.order = heads, toposort(edge.node for edge in heads())
-        drawn = any(node.op is not None and node.op.random for node in self.order)
-        self.walks = self.run is run and not drawn
-        self.known: dict[Node, tuple[Any, ...]] = {}
-
-    def moved(self, arrays: Arrays) -> list[np.ndarray]:
-        """The same on bare arrays, and without what none that has moved leads to."""
-        if not self.walks:
-            return self.value(arrays)
-        if not self.known:
-            self.known = self.walk(self.arrays).values
-            self.edges = self.below_losses()
-        F = self.walk(arrays)
-        return [np.asarray(F.read(edge)) for edge in self.edges]
-
-    def walk(self, arrays: Arrays) -> Moved:
-        """All values of the graph."""
-        F, given = Moved(self.known), dict(zip(self.names, map(np.asarray, arrays), strict=True))
-        F.values.update({node: (given[node.name],) for node in self.order if node.is_variable})
-        interpret(F, self.order)
-        return F
-
-    def below_losses(self) -> list[Edge]:
-        """The edges that `value` gives."""
-        edges: list[Edge] = []
-        floats = [e for e in self.heads() if np.asarray(self.known[e.node][e.index]).dtype.kind in "fc"]
-        for head, y in zip(floats, self.recorded(self.arrays)[1], strict=True):
-            kept = [t for t, _ in below(y)]
-            pairs = zip(head.node.inputs, y.node.inputs if y.node else (), strict=False)
-            edges += [e for e, x in pairs if any(t is x for t in kept)] if is_loss(y) else [head]
-        return edges
-
-
-class SymbolSubject(GraphSubject):
+class SymbolSubject(Subject):
     """A symbol; `compiled` tells what its plan makes of the same."""
 
     def __init__(self, symbol: Symbol, arrays: Mapping[str, np.ndarray]) -> None:
@@ -313,11 +242,7 @@ class SymbolSubject(GraphSubject):
         def run(*tensors: Tensor) -> tuple[Tensor, ...]:
             return evaluate(symbol, dict(zip(names, tensors, strict=True)))
 
-        def rule(node: Node, inputs: tuple[Edge, ...]) -> Sequence[Edge] | None:
-            return outputs_of(Node(node.op.at_mode(True), inputs, node.label)) if node.op else None
-
-        heads, title = substitute(symbol.heads, rule), str(symbol.name or symbol)
-        super().__init__(lambda: heads, run, list(arrays.values()), names, title, states=states)
+        super().__init__(run, list(arrays.values()), names, str(symbol.name or symbol), states=states)
 
     def compiled(self, cotangents: Arrays) -> list[np.ndarray]:
         """Gradients of the wanted inputs as the compiled plan computes them."""

@@ -25,7 +25,7 @@ from tinygrad_lesson.check.duties import (
     unsteady,
 )
 from tinygrad_lesson.check.explain import case_of, detail
-from tinygrad_lesson.check.noise import COARSEST, beside, has_corner
+from tinygrad_lesson.check.noise import COARSEST, beside
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import Arrays, Subject
 from tinygrad_lesson.check.witness import breaks_tie, confirm
@@ -212,6 +212,8 @@ def widen(point: Point, blocks: Sequence[Block]) -> None:
         unseen = numeric.EPS * unit / numeric.STEPS[0]  # a slope below that moves nothing
         far = np.where(still, np.maximum(far, unseen), far)
         block.error += far
+        lost = block.wrong & (block.analytic == 0) & (np.abs(block.numeric) < unseen)
+        block.error[lost] = np.inf  # a sum may have rounded away what cancels it
         block.terms = np.minimum(far / rounded, unit)  # no term is larger than what was computed on the way
 
 
@@ -231,8 +233,6 @@ def roughen(point: Point, blocks: Sequence[Block]) -> None:
     for was_wrong, block, k, suspect in sorted(suspects, key=lambda each: not each[0])[:DETAIL]:
         near = float(block.step[suspect, k].min())
         along, unit = partial(block.along, k), max(1.0, block.sizes[k])
-        if was_wrong:
-            block.kink[:, k] |= suspect & has_corner(along, near, unit, point.noise)
         bent = block.kink[:, k] | block.jump[:, k]
         stairs, lost, many = beside(along, near, COARSEST * unit, point.noise)
         lost = suspect & ((lost & (block.analytic[:, k] != 0)) | (bent & many))

@@ -9,18 +9,16 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import cache as cached
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson.check import numeric
-from tinygrad_lesson.check.compare import DETAIL, Block, Point, pulled
+from tinygrad_lesson.check.compare import DETAIL, Block, Point
 from tinygrad_lesson.check.noise import COARSEST, FINE, beside, jitter
 from tinygrad_lesson.check.numeric import BENT, EPS, SAFETY, Search, Slopes, tolerance
 from tinygrad_lesson.check.report import Entry, Report
-from tinygrad_lesson.check.subject import Subject
 
 OTHER = 0.61  # times the steps: those of a second witness
 PRECISE = tuple(0.83 * 2.0**-k for k in range(8, 33, 4))  # steps in extended precision
@@ -28,26 +26,13 @@ MOST = 24  # directions that are tried for one result, and results that are trie
 Moves = dict[tuple[int, int], float]  # how far each element moves, by numbers of block and column
 
 
-def longer(subject: Subject) -> list[np.ndarray]:
-    """The inputs in numbers longer than double precision."""
-    return [x.astype(np.longdouble) if k in subject.wanted else x for k, x in enumerate(subject.arrays)]
-
-
-def precise_rule(point: Point) -> list[np.ndarray] | None:
-    """What the rules give in such numbers, op by op; None where they cannot compute with them."""
-    try:
-        return pulled(point.subject, longer(point.subject), point.rows)
-    except Exception:  # a rule is code of the user's, and may know two types
-        return None
-
-
 def confirm(point: Point, blocks: Sequence[Block]) -> None:
     """Ask a second witness about what seems wrong or bent, until it agrees: more digits, or else other steps.
 
     What it sees more sharply stands from then on; where the two contradict each other, or it agrees with the rule too,
-    nothing is known. Where the rule agrees with it in more digits, what it lost in double precision is rounding.
+    nothing is known.
     """
-    exact, other = cached(lambda: precise_rule(point)), copy.copy(point)
+    other = copy.copy(point)
     other.stretch *= OTHER
     for mark in ("wrong", "kink", "jump"):
         places = [
@@ -56,14 +41,9 @@ def confirm(point: Point, blocks: Sequence[Block]) -> None:
             for k in np.flatnonzero(getattr(b, mark).any(axis=0))
         ]
         for _, n, k in sorted(places)[:DETAIL]:
-            block, move = blocks[n], blocks[n].moves[k]
+            block = blocks[n]
             found = precise(point, block, k)
-            hear(block, k, other.block(block.input, [move]) if found is None else found)
-            if found is not None and block.wrong[:, k].any() and (rule := exact()) is not None:
-                by_rule = rule[n][:, move] if isinstance(move, int) else rule[n] @ move.ravel()
-                right = np.abs(by_rule - block.numeric[:, k]) <= tolerance(block.error[:, k], by_rule)
-                lost = np.abs(block.analytic[:, k] - by_rule)
-                block.error[:, k] += np.where(right & block.wrong[:, k], lost, 0.0)
+            hear(block, k, found or other.block(block.input, [block.moves[k]]))
             if getattr(block, mark)[:, k].any():
                 break
 
@@ -88,7 +68,9 @@ def precise(point: Point, block: Block, k: int) -> Slopes | None:
 
     The search is the same, over more steps, and the shortest are far shorter.
     """
-    lines = point.lines(block.input, [block.moves[k]], longer(point.subject))
+    subject = point.subject
+    longer = [x.astype(np.longdouble) if i in subject.wanted else x for i, x in enumerate(subject.arrays)]
+    lines = point.lines(block.input, [block.moves[k]], longer)
     along: Any = partial(lines, 0)
     size = block.sizes[k]
     units = [max(1.0, size), size] if 0 < size < 1 else [max(1.0, size)]
@@ -130,7 +112,7 @@ def breaks_tie(report: Report, point: Point, blocks: Sequence[Block]) -> bool:
             def along(_: int, t: float, arrays: Sequence[np.ndarray] = arrays, r: int = r) -> np.ndarray:
                 pairs = zip(point.subject.arrays, arrays, strict=True)
                 moved = [x + t * v if v.any() else x for x, v in pairs]
-                return point.rows.weigh(point.subject.moved(moved))[[r]]
+                return point.rows.weigh(point.subject.value(moved))[[r]]
 
             expected = np.array([[sum(blocks[b].analytic[r, k] * far for (b, k), far in moves.items())]])
             scale = np.array([[max(blocks[b].scale[r, 0] for b, _ in moves)]])
