@@ -53,7 +53,7 @@ class Panel:
 
     def average(self, x: Any, term: Callable[[Contracted], Contracted]) -> Contracted:
         """The mean of a term over the rows of the matrix at `x`."""
-        b, m, total = self.memory.builder, self.rows, Total(self.memory, self.kind)
+        b, m, total = self.memory.builder, self.rows, Total(self.memory, self.kind, 1)
         with loop(b, b.udiv(b.add(m, I64(BLOCK - 1)), I64(BLOCK))) as block:
             begin = b.mul(block, I64(BLOCK))
             with loop(b, smaller(b, b.sub(m, begin), I64(BLOCK))) as row:

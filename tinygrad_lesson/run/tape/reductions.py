@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,32 +38,36 @@ from tinygrad_lesson.run.tape.vector import (
 
 BLOCK = 64  # vectors that are added up before they join a total
 ROWS = 128  # rows, likewise
-AT_ONCE = 4  # registers in which a row is folded
+AT_ONCE = 4  # registers that take turns, so that none waits for what it was given last
 
 
 class Total:
     """A sum of many vectors: parts join a total, and what rounding takes from one is given to the next (Kahan 1965)."""
 
-    def __init__(self, memory: Memory, kind: str) -> None:
+    def __init__(self, memory: Memory, kind: str, parts: int = AT_ONCE) -> None:
         self.memory, self.builder, self.kind = memory, memory.builder, kind
         vector = vector_of(kind, memory.lanes)
         self.zero = ir.Constant(vector, None)
-        self.total, self.lost, self.part = (slot(self.builder, vector) for _ in range(3))
-        for place in (self.total, self.lost, self.part):
+        self.total, self.lost, *self.parts = (slot(self.builder, vector) for _ in range(2 + parts))
+        for place in (self.total, self.lost, *self.parts):
             self.builder.store(self.zero, place)
+        self.turns = itertools.cycle(self.parts)
 
     def add(self, value: Any) -> None:
-        """Add to the part."""
-        self.builder.store(self.builder.fadd(self.builder.load(self.part), value), self.part)
+        """Add to the part whose turn it is."""
+        part = next(self.turns)
+        self.builder.store(self.builder.fadd(self.builder.load(part), value), part)
 
     def collect(self) -> None:
-        """The part joins the total."""
+        """The parts join the total."""
         b = self.builder
-        total, part = b.load(self.total), b.fsub(b.load(self.part), b.load(self.lost))
+        first, *rest = map(b.load, self.parts)
+        total, part = b.load(self.total), b.fsub(functools.reduce(b.fadd, rest, first), b.load(self.lost))
         new = b.fadd(total, part)
         b.store(b.fsub(b.fsub(new, total), part), self.lost)
         b.store(new, self.total)
-        b.store(self.zero, self.part)
+        for place in self.parts:
+            b.store(self.zero, place)
 
     def sum(self) -> Any:
         """The sum of all lanes."""
@@ -95,8 +101,10 @@ def summed(memory: Memory, at: Any, count: Any, kind: str, of: Callable[[Any], A
 
     with loop(b, b.udiv(count, block)) as number:
         first = b.mul(number, block)
-        with loop(b, I64(BLOCK)) as one:
-            part(b.add(first, b.mul(one, lanes)), None, lanes)
+        with loop(b, I64(BLOCK // AT_ONCE)) as some:
+            for i in range(AT_ONCE):
+                one = b.add(b.mul(some, I64(AT_ONCE)), I64(i))
+                part(b.add(first, b.mul(one, lanes)), None, lanes)
         total.collect()
     done = b.mul(b.udiv(count, block), block)
     in_parts(memory, b.sub(count, done), lambda j, mask, some: part(b.add(done, j), mask, some))
@@ -122,7 +130,7 @@ def fold_of(
 ) -> Any:
     """One number from `count` elements, each lane beginning with `start`: `element(j, mask)` has those from `j` on.
 
-    Several registers of many lanes take turns, so that none waits for what the one before it becomes.
+    Several registers of many lanes take turns.
     """
     b, lanes, at_once = memory.builder, memory.lanes, AT_ONCE if memory.lanes > 1 else 1
     places, block = [slot(b, start.value.type) for _ in range(at_once)], I64(at_once * lanes)
@@ -167,13 +175,15 @@ def products(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
     b = builder
     x, x_row, _, o, m, n = memory.take(6)
     size, info = I64(itemsize(kind)), np.finfo(kind)
-    least = slot(b, vector_of(kind, memory.lanes))
+    lows = [slot(b, vector_of(kind, memory.lanes)) for _ in range(AT_ONCE)]
+    turns = itertools.cycle(lows)
     place, reached = slot(b, IN_MEMORY[kind]), slot(b, I64)
 
     def multiplied(p: Vector, q: Vector) -> Vector:
         y = p * q
         if y.value.type.count == memory.lanes:
-            low, size = Vector(b, b.load(least)), absolute(y)
+            least, size = next(turns), absolute(y)
+            low = Vector(b, b.load(least))
             b.store(where(size < low, size, low).value, least)
         return y
 
@@ -185,10 +195,11 @@ def products(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
 
         start = Vector(b, ir.Constant(vector_of(kind, memory.lanes), None))
         start = start.like(start.lift(1))
-        b.store(start.value, least)
+        for low in lows:
+            b.store(start.value, low)
         found = fold_of(memory, multiplied, start, n, element)
         b.store(found, place)
-        low = Vector(b, b.load(least))
+        low = functools.reduce(lesser, [Vector(b, b.load(low)) for low in lows])
         number = low.like(splat(b, found, memory.lanes))
         inside = (lesser(low, absolute(number)) >= float(info.tiny)) & (absolute(number) <= float(info.max))
         with b.if_then(b.not_(across(b, "and", inside.value))):
@@ -241,32 +252,43 @@ def down(builder: Any, base: Any, words: Any, step: Any, name: str, kind: str) -
     x, _, x_row, o, m, n = memory.take(6)
     size, vector = I64(itemsize(kind)), vector_of(kind, memory.lanes)
     fold, begin = FOLDS[name]
-    so_far = slot(builder, vector)
 
-    def columns(j: Any, mask: Any, _: Any) -> None:
-        """One panel."""
-        at = memory.at(x, j, size)
+    def columns(places: Sequence[Any], mask: Any = None) -> None:
+        """Neighbouring panels of so many lanes, each from a place on."""
+        at = [memory.at(x, j, size) for j in places]
 
-        def row(i: Any) -> Vector:
-            return Vector(builder, memory.load(memory.at(at, i, x_row), kind, mask))
+        def row(i: Any) -> list[Vector]:
+            return [Vector(builder, memory.load(memory.at(a, i, x_row), kind, mask)) for a in at]
 
         if name == "add" and kind in ("float32", "float64"):
-            total = Total(memory, kind)
+            totals = [Total(memory, kind, 1) for _ in places]
             with loop(builder, builder.udiv(builder.add(n, I64(ROWS - 1)), I64(ROWS))) as block:
                 first = builder.mul(block, I64(ROWS))
                 with loop(builder, smaller(builder, builder.sub(n, first), I64(ROWS))) as i:
-                    total.add(row(builder.add(first, i)).value)
-                total.collect()
-            value = builder.load(total.total)
+                    for total, v in zip(totals, row(builder.add(first, i)), strict=True):
+                        total.add(v.value)
+                for total in totals:
+                    total.collect()
+            found = [total.total for total in totals]
         else:
-            start = row(NOUGHT) if begin is None else Vector(builder, ir.Constant(vector, None))
-            builder.store(start.value if begin is None else start.lift(begin), so_far)
+            nothing = Vector(builder, ir.Constant(vector, None))
+            found = [slot(builder, vector) for _ in places]
+            for so_far, v in zip(found, row(NOUGHT) if begin is None else [nothing] * len(at), strict=True):
+                builder.store(v.value if begin is None else v.lift(begin), so_far)
             with loop(builder, n, I64(1 if begin is None else 0)) as i:
-                builder.store(fold(Vector(builder, builder.load(so_far)), row(i)).value, so_far)
-            value = builder.load(so_far)
-        memory.store(memory.at(o, j, size), value, kind, mask)
+                for so_far, v in zip(found, row(i), strict=True):
+                    builder.store(fold(Vector(builder, builder.load(so_far)), v).value, so_far)
+        for j, value in zip(places, found, strict=True):
+            memory.store(memory.at(o, j, size), builder.load(value), kind, mask)
 
-    in_parts(memory, m, columns)
+    lanes = I64(memory.lanes)
+    wide, panels = builder.mul(lanes, I64(AT_ONCE)), builder.udiv(m, builder.mul(lanes, I64(AT_ONCE)))
+    with loop(builder, panels) as panel:
+        begun = builder.mul(panel, wide)
+        columns([builder.add(begun, I64(i * memory.lanes)) for i in range(AT_ONCE)])
+    done = builder.mul(panels, wide)
+    rest = builder.sub(m, done)
+    in_parts(memory, rest, lambda j, mask, _: columns([builder.add(done, j)], mask))
 
 
 def widened(x: Vector, kind: str) -> Vector:
