@@ -424,7 +424,7 @@ ORACLES = {
     "Transpose": lambda op, x: np.transpose(x, op.axes),
     "SwapAxes": lambda op, x: np.swapaxes(x, op.a, op.b),
     "ExpandDims": lambda op, x: np.expand_dims(x, op.axis),
-    "Squeeze": lambda op, x: np.squeeze(x, op.axis),
+    "Squeeze": lambda op, x: (np.atleast_1d if op.vector else np.asarray)(np.squeeze(x, op.axis)),
     "BroadcastTo": lambda op, x: x * np.ones(op.to),
     "BroadcastLike": lambda op, x, like: x * np.ones(like.shape),
     "Slice": lambda op, x: x[index_of(op)],
@@ -481,7 +481,7 @@ def oracle_of(cls):
 
 
 def make_loss(op, x):
-    share = {"null": 1, "batch": len(x) if x.ndim else 1, "valid": max((x > op.valid_thresh).sum(), 1)}
+    share = {"null": 1, "batch": math.prod(x.shape[:-1]), "valid": max((x > op.valid_thresh).sum(), 1)}
     return [np.full_like(x, op.grad_scale / share[op.normalization])]
 
 
@@ -533,7 +533,7 @@ def svm(op, data, label):
 LOSS_GRADIENTS = {
     "SVMOutput": svm,
     "LinearRegressionOutput": regression(lambda data, label: data - label),
-    "MAERegressionOutput": regression(lambda data, label: np.sign(data - label)),
+    "MAERegressionOutput": regression(lambda data, label: np.where(data > label, 1, -1)),
     "LogisticRegressionOutput": regression(lambda data, label: special.expit(data) - label),
     "MakeLoss": make_loss,
     "SoftmaxOutput": lambda op, data, label: [

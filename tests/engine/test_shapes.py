@@ -55,6 +55,9 @@ def test_axes_may_be_none_one_several_or_all_others():
     assert reduced_axes(3, None) == (0, 1, 2)
     assert reduced_axes(3, -1) == (2,)
     assert reduced_axes(3, (2, 0)) == (0, 2)
+    for twice in ((0, 0), (0, -3), (2, 1, -1)):
+        with pytest.raises(ShapeError, match=r"name one twice in 3 dimensions; expected each once"):
+            reduced_axes(3, twice)
     assert reduced_axes(3, 1, exclude=True) == (0, 2)
     assert reduced_axes(3, None, exclude=True) == ()
 

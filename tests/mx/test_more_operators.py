@@ -38,6 +38,28 @@ def test_an_operator_computes_and_differentiates_as_mxnet(case):
             np.testing.assert_allclose(x.grad.asnumpy(), expected, rtol=1e-5, atol=5e-6)
 
 
+def test_none_for_an_attribute_and_the_name_of_a_result_are_written_as_by_mxnet():
+    x = mx.sym.Variable("x")
+    assert mx.sym.sum(x, axis=None).list_attr() == {"axis": "None"}
+    assert mx.sym.softmax(x, temperature=None, axis=0).list_attr() == {"axis": "0", "temperature": "None"}
+    assert mx.sym.contrib.box_nms(x, name="kept").list_outputs() == ["kept_output0"]
+
+
+def test_one_axis_is_left_where_none_would_be():
+    x, i = mx.sym.Variable("x"), mx.sym.Variable("i")
+    assert mx.sym.squeeze(x).infer_shape(x=(1, 1))[1] == [(1,)]
+    assert mx.sym.pick(x, i).infer_shape(x=(4,), i=(1,))[1] == [(1,)]
+
+
+def test_integers_stay_integers_while_recorded():
+    x = mx.nd.array([1, 2], dtype="int32")
+    x.attach_grad()
+    with mx.autograd.record():
+        results = [mx.nd.exp(x), x / 2, mx.nd.mean(x)]
+    assert [y.dtype for y in results] == [np.int32] * 3
+    assert [y.asnumpy().tolist() for y in results] == [[2, 7], [0, 1], [1]]
+
+
 def test_a_symbol_is_called_as_a_function_of_arrays_and_recorded():
     x = mx.sym.Variable("x")
     op = mx.nd.CachedOp(mx.sym.FullyConnected(x, num_hidden=2, name="fc") + 2)

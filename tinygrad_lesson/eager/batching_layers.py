@@ -213,7 +213,7 @@ def makes_loss(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any
     """With what shapes say of the scale of the gradient; valid elements are counted sample by sample."""
     if op.normalization == "valid":
         return None
-    rows_of = xs[0].shape[1] if op.normalization == "batch" and xs[0].ndim > 1 else 1
+    rows_of = math.prod(xs[0].shape[1:-1]) if op.normalization == "batch" else 1
     return done(changed(op, grad_scale=op.grad_scale / rows_of, normalization="null"), xs)
 
 

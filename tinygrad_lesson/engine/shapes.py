@@ -65,6 +65,21 @@ def normalize_axis(axis: int, rank: int) -> int:
     return axis % rank
 
 
+def normalize_axes(axes: int | Iterable[int], rank: int) -> list[int]:
+    """`axes` counted from the front; a number stands for itself.
+
+    Errors
+        ShapeError if there is no such axis, or one is named twice.
+    """
+    given = [axes] if isinstance(axes, int) else list(axes)
+    found = [normalize_axis(a, rank) for a in given]
+    if len(set(found)) < len(found):
+        raise ShapeError(
+            f"axes are {tuple(given)}, which name one twice in {rank} dimensions; expected each once"
+        )
+    return found
+
+
 def reduced_axes(rank: int, axis: Axis, exclude: bool = False) -> tuple[int, ...]:
     """Axes that a reduction runs over: `axis`, or with `exclude` all others; None means every axis.
 
@@ -72,7 +87,7 @@ def reduced_axes(rank: int, axis: Axis, exclude: bool = False) -> tuple[int, ...
     """
     if axis is None:
         return () if exclude else tuple(range(rank))
-    axes = {normalize_axis(a, rank or 1) for a in ((axis,) if isinstance(axis, int) else axis)}
+    axes = normalize_axes(axis, rank or 1)
     return tuple(a for a in range(rank) if (a in axes) != exclude)
 
 

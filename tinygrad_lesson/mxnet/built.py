@@ -34,6 +34,7 @@ from tinygrad_lesson.ops import (
     recurrent,
     repeated,
     scalars,
+    scans,
     spatial,
     top,
 )
@@ -184,7 +185,11 @@ def reduction(cls: type[Reduction]) -> Callable[..., Op]:
 def with_scalar(binary: Op, reverse: bool = False) -> Callable[..., Op]:
     """A binary op with a number on one side."""
 
-    def build(scalar: float) -> Op:
+    def build(scalar: float = 1.0, is_int: bool = True) -> Op:
+        if not is_int:
+            raise AttributeValueError(
+                "is_int is False, expected True: integers stay integers here; cast first"
+            )
         return scalars.WithScalar(binary=binary, scalar=scalar, reverse=reverse)
 
     return build
@@ -220,6 +225,11 @@ def transpose(axes: tuple[int, ...] | None = None) -> Op:
 def swap_axes(dim1: int = 0, dim2: int = 0) -> Op:
     """The op behind `SwapAxis`."""
     return movement.SwapAxes(a=dim1, b=dim2)
+
+
+def squeeze(axis: int | tuple[int, ...] | None = None) -> Op:
+    """The op behind `squeeze`, which leaves at least one axis."""
+    return movement.Squeeze(axis=axis, vector=True)
 
 
 def broadcast_to(shape: tuple[int, ...]) -> Op:
@@ -262,6 +272,11 @@ def take(axis: int = 0, mode: str = "clip") -> Op:
     return gather.Take(axis=axis, mode=mode)
 
 
+def pick(axis: int = -1, keepdims: bool = False, mode: str = "clip") -> Op:
+    """The op behind `pick`, whose result has at least one axis."""
+    return gather.Pick(axis=axis, keepdims=keepdims, mode=mode, vector=True)
+
+
 def place_of(cls: Callable[..., Op]) -> Callable[..., Op]:
     """Where an extreme is, as MXNet gives it: in the element type of the data."""
 
@@ -290,7 +305,7 @@ def norm(
     """The op behind `norm`."""
     axis = None if axis == () else axis
     made = norms.Norm(ord=ord, axis=axis, keepdims=keepdims, vector=True, steep=True)
-    return made if out_dtype is None else norms.TypedNorm(norm=made, type=out_dtype)
+    return in_type(made, out_dtype)
 
 
 def group_norm(num_groups: int = 1, eps: float = 1e-5, output_mean_var: bool = False) -> Op:
@@ -316,9 +331,21 @@ def rnn(
     return (recurrent.DropoutRNN if p else recurrent.RNN)(*settings)
 
 
-def softmin(axis: int = -1, temperature: float | None = None) -> Op:
+def softmin(axis: int = -1, temperature: float | None = None, dtype: str | None = None) -> Op:
     """The op behind `softmin`."""
-    return layers.Softmin(axis=axis, temperature=1.0 if temperature is None else temperature)
+    return in_type(layers.Softmin(axis=axis, temperature=1.0 if temperature is None else temperature), dtype)
+
+
+def cumsum(axis: int | None = None, dtype: str | None = None) -> Op:
+    """The op behind `cumsum`."""
+    return in_type(scans.Cumsum(axis=axis), dtype)
+
+
+def in_type(op: Op, dtype: str | None) -> Op:
+    """An op with its result in an element type, if one is stated."""
+    if dtype is not None and dtype not in DTYPE_CODES:
+        raise AttributeValueError(f"dtype is {dtype[:80]!r}, expected one of {', '.join(DTYPE_CODES)}")
+    return op if dtype is None else legacy.Typed(of=op, type=dtype)
 
 
 def batch_dot(transpose_a: bool = False, transpose_b: bool = False) -> Op:

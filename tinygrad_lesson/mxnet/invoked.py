@@ -21,6 +21,7 @@ from tinygrad_lesson.mxnet.held import MODE
 from tinygrad_lesson.mxnet.ndarray import NDArray, as_ndarray, put
 from tinygrad_lesson.mxnet.register import Operator, as_text, find
 from tinygrad_lesson.mxnet.spelled import told_apart
+from tinygrad_lesson.ops.copies import Cast
 from tinygrad_lesson.ops.scalars import WithScalar
 
 
@@ -125,7 +126,7 @@ def computed(known: Operator, op: Op, arrays: Sequence[NDArray], attributes: dic
 def finished(t: Tensor, dtype: Any, tensors: Sequence[Tensor]) -> Tensor:
     """A result in its element type, with axes, and in memory of its own."""
     if t.node is not None:
-        return t
+        return t if dtype in (None, t.dtype) else apply(Cast(type=str(dtype)), [t])
     array = held(t.array)
     array = array if dtype is None else array.astype(dtype, copy=False)
     if array.base is not None or any(array is x.array for x in tensors):

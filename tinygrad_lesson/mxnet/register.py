@@ -104,11 +104,11 @@ class Operator(NamedTuple):
         return named_parameters_of(self.build)
 
     def means_none(self, key: str) -> bool:
-        """Whether None for an attribute says something else than to leave it out."""
+        """Whether None is a value of this attribute, which MXNet writes down; of `dtype` it is left out."""
         parameter = self.parameters.get(key)
-        if parameter is None or parameter.default is None:
-            return False
-        return type(None) in typing.get_args(parameter.annotation)
+        return (
+            key != "dtype" and parameter is not None and type(None) in typing.get_args(parameter.annotation)
+        )
 
     @property
     def takes_any(self) -> bool:

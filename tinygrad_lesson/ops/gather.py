@@ -233,6 +233,7 @@ class Pick(Op):
     mode: str = attr(
         "clip", choices=("clip", "wrap"), doc="what a place beyond the ends is: the end, or counted on"
     )
+    vector: bool = attr(False, shown=False, doc="a result without axes gets shape (1,), as in MXNet")
 
     def spread(self, x):
         """The shape of the index in which it broadcasts."""
@@ -245,19 +246,19 @@ class Pick(Op):
             merge(index, whole)
         else:
             merge(index, short)
-        return whole if self.keepdims else short
+        return whole if self.keepdims else short or ((1,) if self.vector else short)
 
     def dtype(self, x, index):
         return x
 
     def forward(self, xp, x, index):
-        self.shape(x.shape, index.shape)
+        shape = self.shape(x.shape, index.shape)
         whole = xp.trunc(index) if index.dtype.kind == "f" else index
         size = x.shape[self.axis]
         whole = xp.clip(whole, 0, size - 1) if self.mode == "clip" else xp.remainder(whole, size)
         at = xp.reshape(whole, self.spread(x.shape))
         y = xp.take_along_axis(x, in_type(xp, at, np.dtype(np.int64)), self.axis)
-        return y if self.keepdims else xp.squeeze(y, self.axis)
+        return xp.reshape(y, shape)
 
     def vjp(self, F, g, y, x, index):
         def gradient():
@@ -276,13 +277,14 @@ class Pick(Op):
         y = np.array(
             [np.moveaxis(x, axis, -1)[(*i, int(index.reshape(rest)[i]))] for i in np.ndindex(rest)]
         ).reshape(rest)
-        return np.expand_dims(y, axis) if self.keepdims else y
+        return np.expand_dims(y, axis) if self.keepdims else np.atleast_1d(y) if self.vector else y
 
     @classmethod
     def sample(cls, draw):
         shape = draw.shape(min_rank=1)
         axis = draw.axis(len(shape))
-        made = cls(axis=axis, keepdims=draw.boolean(), mode=draw.choice(("clip", "wrap")))
+        mode, vector = draw.choice(("clip", "wrap")), draw.boolean()
+        made = cls(axis=axis, keepdims=draw.boolean(), mode=mode, vector=vector)
         short = (
             made.spread(shape)
             if draw.boolean()

@@ -197,7 +197,7 @@ class Makediag(Composite):
 
 @declares
 class Packed(Op):
-    """An op on the numbers of a triangle, row by row."""
+    """An op on the numbers of a triangle: of a lower one row by row, of an upper one column by column."""
 
     host_only = "its places are counted on the processor"
     offset: int = attr(0, doc="the first diagonal that counts: above the main one where positive")
@@ -206,7 +206,7 @@ class Packed(Op):
     def places(self, n):
         """The rows and columns of the numbers: beyond a diagonal off the middle that is on its own side."""
         lower = self.lower if not self.offset else self.offset < 0
-        return np.tril_indices(n, self.offset) if lower else np.triu_indices(n, self.offset)
+        return np.tril_indices(n, self.offset) if lower else np.tril_indices(n, -self.offset)[::-1]
 
     def count(self, n):
         """How many numbers there are."""
@@ -225,7 +225,7 @@ class Packed(Op):
 
 @op
 class Extracttrian(Packed):
-    """The numbers of a triangle of square matrices, row by row.
+    """The numbers of a triangle of square matrices: of a lower one row by row, of an upper one column by column.
 
     Shapes
         a (..., n, n) -> (..., k * (k + 1) / 2) with k = n - |offset|
@@ -257,9 +257,9 @@ class Extracttrian(Packed):
             (i, j)
             for i in range(n)
             for j in range(n)
-            if (j - i <= self.offset if lower else j - i >= self.offset)
+            if (j - i <= self.offset if lower else i - j >= self.offset)
         ]
-        return np.stack([a[..., i, j] for i, j in inside], axis=-1)
+        return np.stack([a[..., i, j] if lower else a[..., j, i] for i, j in inside], axis=-1)
 
     @classmethod
     def sample(cls, draw):
@@ -269,7 +269,7 @@ class Extracttrian(Packed):
 
 @op
 class Maketrian(Packed):
-    """Square matrices with numbers in a triangle, row by row, and 0 elsewhere: the way back from `Extracttrian`.
+    """Square matrices with numbers in a triangle and 0 elsewhere: the way back from `Extracttrian`, in its order.
 
     Shapes
         a (..., k * (k + 1) / 2) -> (..., n, n) with n = k + |offset|

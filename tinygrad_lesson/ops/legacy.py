@@ -13,6 +13,7 @@ from tinygrad_lesson.engine.dtypes import floating, with_room
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import Axis, normalize_axis, reduced, reduced_axes, show
+from tinygrad_lesson.ops.norms import Norm
 from tinygrad_lesson.ops.probabilities import Smooth
 
 
@@ -318,3 +319,33 @@ class IdentityAttachKLSparseReg(Op):
         shape = draw.shape(min_rank=2)
         average = draw.array(shape[1:2], low=0.2, high=0.8)
         return made, {"data": draw.array(shape, low=0.1, high=0.9), "moving_avg": average}
+
+
+@op
+class Typed(Composite):
+    """What an op of one input gives in a stated element type; it is computed in that, or in that of `x` if it is wider.
+
+    Source
+        MXNet 1.9, `norm` with out_dtype, `cumsum` and `softmin` with dtype.
+    """
+
+    method = False
+    mixes_dtypes = True
+    of: Op = attr(doc="the op")
+    type: str = attr(alias="dtype", doc="element type of the result")
+
+    def compose(self, F, x):
+        wide, given = np.dtype(self.type), F.dtype(x) or self.type
+        wide = np.result_type(given, wide) if wide.kind == "f" else wide
+        return F.cast(F.apply(self.of, [F.cast(x, dtype=str(wide))]), dtype=self.type)
+
+    def dtype(self, x):
+        return np.dtype(self.type)
+
+    @classmethod
+    def sample(cls, draw):
+        norm, inputs = Norm.sample(draw)
+        return cls(of=norm, type="float64"), inputs
+
+    def oracle(self, x):
+        return self.of.oracle(x)  # type: ignore[misc]

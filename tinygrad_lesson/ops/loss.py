@@ -28,7 +28,7 @@ class MakeLoss(Op):
     normalization: str = attr(
         "null",
         choices=("null", "batch", "valid"),
-        doc="divide it by nothing, the rows, or the valid elements",
+        doc="divide it by nothing, the rows (all axes but the last), or the valid elements",
     )
     valid_thresh: float = attr(0.0, doc="elements above this are valid")
 
@@ -44,7 +44,7 @@ class MakeLoss(Op):
         wide = F.widen(x)  # in which rows can be counted
         gradient = filled(F, wide, self.grad_scale)
         if self.normalization == "batch":
-            gradient = gradient / float(F.shape(x)[0] if F.shape(x) else 1)
+            gradient = gradient / float(math.prod(F.shape(x)[:-1]))
         if self.normalization == "valid":
             valid = F.sum(F.where(F.greater(x, self.valid_thresh), filled(F, wide, 1.0), 0))
             gradient = gradient / F.maximum(valid, 1)

@@ -13,6 +13,7 @@ from tinygrad_lesson.engine.shapes import (
     broadcast,
     is_complete,
     merge,
+    normalize_axes,
     normalize_axis,
     reshaped,
     show,
@@ -319,11 +320,17 @@ class Squeeze(Movement):
     """Without axes of size 1: all of them, or those named."""
 
     axis: int | tuple[int, ...] | None = attr(None, doc="axes to drop; None drops all of size 1")
+    vector: bool = attr(False, shown=False, doc="a result without axes gets shape (1,), as in MXNet")
 
     def shape(self, x):
+        shape = self.left(x)
+        return (1,) if shape == () and self.vector else shape
+
+    def left(self, x):
+        """The sizes of the axes that are not dropped."""
         if self.axis is None:
             return None if None in x else tuple(n for n in x if n != 1)
-        axes = [normalize_axis(a, len(x)) for a in ([self.axis] if isinstance(self.axis, int) else self.axis)]
+        axes = normalize_axes(self.axis, len(x))
         for a in axes:
             if x[a] not in (1, None):
                 raise ShapeError(f"axis {a} of {show(x)} has size {x[a]}, expected 1")
@@ -338,7 +345,7 @@ class Squeeze(Movement):
     @classmethod
     def sample(cls, draw):
         shape = (1, *draw.shape(), 1)
-        return cls(axis=draw.choice((None, 0, -1, (0, -1)))), {"x": draw.array(shape)}
+        return cls(axis=draw.choice((None, 0, -1, (0, -1))), vector=draw.boolean()), {"x": draw.array(shape)}
 
 
 @op

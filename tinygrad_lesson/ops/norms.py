@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 
-from tinygrad_lesson.engine.composite import Composite
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating, rounded, with_room
 from tinygrad_lesson.engine.errors import ShapeError
@@ -54,35 +53,6 @@ class Norm(FloatReduction):
             (-1, *[n for a, n in enumerate(x.shape) if a not in axes])
         )
         return np.linalg.norm(parts, self.ord, axis=0).reshape(self.shape(x.shape))
-
-
-@op
-class TypedNorm(Composite):
-    """A `Norm` in an element type that is given; the sums are taken in that type, or in that of `x` if it is wider.
-
-    Source
-        MXNet 1.9, `norm` with out_dtype.
-    """
-
-    method = False
-    mixes_dtypes = True
-    norm: Norm = attr(doc="the length")
-    type: str = attr(alias="dtype", doc="element type of the result")
-
-    def compose(self, F, x):
-        wide = np.result_type(F.dtype(x) or self.type, self.type)
-        return F.cast(F.apply(self.norm, [F.cast(x, dtype=str(wide))]), dtype=self.type)
-
-    def dtype(self, x):
-        return np.dtype(self.type)
-
-    @classmethod
-    def sample(cls, draw):
-        norm, inputs = Norm.sample(draw)
-        return cls(norm=norm, type="float64"), inputs
-
-    def oracle(self, x):
-        return self.norm.oracle(x)
 
 
 @declares

@@ -175,7 +175,7 @@ class Pooling(Averaging):
         if self.pool_type != "lp":
             return (F.spread_windows(g, shape=F.shape(data), **self.settings(Averaging)),)
         zero, order = F.equal(y, 0), self.p_value - 1
-        each = F.where(zero, 0, g / F.power(F.where(zero, 1, y), order))
+        each = F.where(zero, 0, g / F.power(F.where(zero, 1, y), order)) if order else g
         spread = F.spread_windows(each, shape=F.shape(data), **self.settings(Averaging))
         return (spread * F.power(data, order),)
 

@@ -10,6 +10,7 @@ from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import merge, show
 from tinygrad_lesson.ops.elementwise import floated
+from tinygrad_lesson.ops.fills import filled
 
 
 @declares
@@ -79,6 +80,8 @@ class LinearRegressionOutput(RegressionOutput):
 class MAERegressionOutput(RegressionOutput):
     """`data`, as the answer of a regression: the gradient of the distance from `label` begins here.
 
+    Where both are equal it is that of a smaller answer, -1, as in MXNet.
+
     Source
         MXNet 1.9, `MAERegressionOutput`.
     """
@@ -92,7 +95,7 @@ class MAERegressionOutput(RegressionOutput):
         return data
 
     def slope(self, F, difference):
-        return F.sign(difference)
+        return F.where(F.greater(difference, 0), filled(F, difference, 1.0), -1)
 
 
 @op

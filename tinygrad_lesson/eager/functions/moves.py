@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_lesson.eager.apply import TENSORS as F
 from tinygrad_lesson.eager.functions.table import cast, known, like, moved, numbers_of, picked, tensor
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
-from tinygrad_lesson.engine.shapes import normalize_axis
+from tinygrad_lesson.engine.shapes import normalize_axes, normalize_axis
 
 Axes = int | tuple[int, ...] | None
 
@@ -102,7 +102,7 @@ def expand_dims(a: Any, axis: Any) -> Any:
     """New axes of size 1, at these places of the result."""
     a = tensor(a)
     count = 1 if isinstance(axis, int) else len(axis)
-    for i in sorted(normalize_axis(i, a.ndim + count) for i in ([axis] if isinstance(axis, int) else axis)):
+    for i in sorted(normalize_axes(axis, a.ndim + count)):
         a = F.expand_dims(a, axis=i)
     return a
 
