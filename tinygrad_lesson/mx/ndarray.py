@@ -127,7 +127,8 @@ def full(
     Errors
         ShapeError for no axis, or one of size 0, unless `mx.np_shape` says that these are sizes.
     """
-    if not is_np_shape() and (shape == () or 0 in np.atleast_1d(shape)):
+    shape = tuple(int(n) for n in np.atleast_1d(shape)) if np.size(shape) else ()
+    if not is_np_shape() and (shape == () or 0 in shape):
         raise ShapeError(
             f"shape is {shape}, expected sizes above 0; within mx.np_shape() an array may be empty"
         )
@@ -394,6 +395,7 @@ def filled(rows: Sequence[NDArray], count: int) -> NDArray:
     return invoke("stack", *rows, *more)  # type: ignore[no-any-return]
 
 
+py_slice = slice  # which MXNet's own tests import
 random = Random(array_function, NDArray, get_prob=False)
 contrib, linalg = Contrib("_contrib_", array_function), Prefixed("_linalg_", array_function)
 op, _internal = Prefixed("", array_function), Internal("", array_function)
@@ -401,6 +403,6 @@ op, _internal = Prefixed("", array_function), Internal("", array_function)
 __all__ = [
     "CachedOp", "NDArray", "amp_multicast", "arange", "array", "concatenate", "contrib", "empty", "eye", "from_dlpack",
     "from_numpy", "full", "histogram", "linalg", "linspace", "load", "load_frombuffer", "moveaxis", "onehot_encode",
-    "ones", "op", "random", "reset_arrays", "save", "sparse", "split_v2", "to_dlpack_for_read", "to_dlpack_for_write",
-    "waitall", "zeros",
+    "ones", "op", "py_slice", "random", "reset_arrays", "save", "sparse", "split_v2", "to_dlpack_for_read",
+    "to_dlpack_for_write", "waitall", "zeros",
 ]  # fmt: skip
