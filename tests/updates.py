@@ -116,6 +116,22 @@ def mp_lamb2(op, w, g, r1, r2, w32):
     return y, y
 
 
+def adamw(op, w, grad, r, mean, var):
+    r = r[0]
+    if r == 0 or not np.isfinite(r):
+        return w, mean, var
+    g = r * grad
+    g = np.clip(g, -op.clip_gradient, op.clip_gradient) if op.clip_gradient >= 0 else g
+    mean = op.beta1 * mean + (1 - op.beta1) * g
+    var = op.beta2 * var + (1 - op.beta2) * g**2
+    return w - op.eta * (op.lr * mean / (np.sqrt(var) + op.epsilon) + op.wd * w), mean, var
+
+
+def mp_adamw(op, w, grad, r, mean, var, w32):
+    y = adamw(op, w32, grad, r, mean, var)
+    return (*y, y[0])
+
+
 def several(rule, each, preloaded=False):
     """A rule for one weight, for several of them: pairs first, then rates, then what each remembers."""
 
@@ -164,6 +180,8 @@ ORACLES_OF_UPDATES = {
     "FtrlUpdate": ftrl,
     "FtmlUpdate": ftml,
     "SparseAdagradUpdate": adagrad,
+    "AdamwUpdate": adamw,
+    "MpAdamwUpdate": mp_adamw,
     "LambUpdatePhase1": lamb1,
     "LambUpdatePhase2": lamb2,
 }

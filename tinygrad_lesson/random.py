@@ -6,8 +6,9 @@ out, and how words of 32 bits become numbers. With these two a run of MXNet or o
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -101,6 +102,18 @@ class MXNetGenerator:
             state: Any = {"key": row[:_WORDS].copy(), "pos": int(row[_WORDS])}
             stream.state = {"bit_generator": "MT19937", "state": state}
             self._streams.append(stream)
+
+    @contextlib.contextmanager
+    def again(self, rows: npt.ArrayLike) -> Iterator[None]:
+        """Draw inside what was drawn on the processor since `get_state` gave these rows; afterwards go on from here."""
+        seed, now, counting = self.seed, self.get_state(), self._counting
+        self.set_state(seed, rows)
+        self._counting = counting
+        try:
+            yield
+        finally:
+            self.set_state(seed, now)
+            self._counting = counting
 
     def uniform(
         self, low: float = 0.0, high: float = 1.0, shape: Shape = (), dtype: npt.DTypeLike = np.float32

@@ -26,7 +26,7 @@ FAMILIES = {  # title of a page -> the files of `ops/` on it
     "Layers": "nn norms layers sliding conv deconv pool columns image spatial regions aligned detection sequence "
     "recurrent resampled kept interleaved",
     "Losses": "loss labels regression",
-    "Optimizers' steps": "updates adaptive multi",
+    "Optimizers' steps": "updates adaptive decoupled multi",
     "Old operators of MXNet": "legacy",
 }
 MODULES = {  # the file in `eager/functions/` that has functions written in ops -> the title of its page

@@ -3,7 +3,6 @@
 import pytest
 
 from tinygrad_lesson import mx
-from tinygrad_lesson.mx.module import executor_group
 
 
 class Block(mx.gluon.nn.HybridBlock):
@@ -20,7 +19,8 @@ def in_numpy_mode():
     "use",
     [
         Block, mx.gluon.nn.Dense, mx.gluon.Trainer, in_numpy_mode, mx.util.np_array, mx.contrib.amp.init, mx.recordio.MXRecordIO,
-        mx.contrib.quantization.quantize_model, mx.nd.sparse.csr_matrix, executor_group.DataParallelExecutorGroup,
+        mx.contrib.quantization.quantize_model, mx.nd.sparse.csr_matrix, mx.executor_manager.DataParallelExecutorGroup, mx.np.ones, mx.contrib.text.vocab, mx.gluon.data.DataLoader,
+        mx.rtc.CudaModule, mx.image.imread, mx.img.ImageIter,
     ],
 )  # fmt: skip
 def test_its_use_says_what_to_write(use):
@@ -29,7 +29,7 @@ def test_its_use_says_what_to_write(use):
 
 
 def test_it_has_no_names_of_python():
-    for module in (mx.gluon, mx.gluon.nn, mx.recordio, mx.util):
+    for module in (mx.gluon, mx.gluon.nn, mx.recordio, mx.util, mx.contrib, mx):
         assert not hasattr(module, "__wrapped__")
         assert not hasattr(module, "_private")
     assert mx.util.is_np_array() is False

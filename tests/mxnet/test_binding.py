@@ -96,3 +96,13 @@ def test_eval_gives_arrays_of_the_callers_own():
         np.testing.assert_array_equal(x, 1)
     (y,) = net().eval(**ARRAYS, **STATES)
     np.testing.assert_allclose(y, np.full((4, 2), 3 * (1 / np.sqrt(1 + 1e-3) + 1) + 1), rtol=1e-6)
+
+
+def test_a_dict_of_requests_that_leaves_no_argument_out_may_hold_more():
+    shapes = {"data": (4, 3), "fc_weight": (2, 3), "fc_bias": (2,)}
+    requests = {**dict.fromkeys(net().list_arguments(), "write"), "another": "add"}
+    executor = net().simple_bind(tl.cpu(), requests, data=(4, 3))
+    assert all(array is not None for array in executor.grad_dict.values())
+    gradients = {"data": np.zeros(shapes["data"]), "another": None}
+    executor = net().bind(tl.cpu(), ARRAYS, gradients, requests, STATES)
+    assert [name for name, array in executor.grad_dict.items() if array is not None] == ["data"]

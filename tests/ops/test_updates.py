@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from golden import DATA
 
-from tinygrad_lesson import cpu, sym
+from tinygrad_lesson import cpu, mx, sym
 from tinygrad_lesson.errors import AttributeValueError
 from tinygrad_lesson.mxnet.register import OPERATORS
 from tinygrad_lesson.run import RUNNERS
@@ -231,3 +231,61 @@ def test_attributes_by_position_are_in_the_order_of_mxnet():
 def test_a_step_without_a_rate_is_refused():
     with pytest.raises(AttributeValueError, match="sgd_update: attribute 'lr' is missing"):
         sym.sgd_update(sym.Variable("w"))
+
+
+ADAMW = [  # what MXNet 1.9.1 makes of the arrays below
+    ({}, [0.08983091, 0.38355666, 0.2426313, 0.13858232, -0.00238392, 0.25160965]),
+    (
+        {"wd": 0.3, "beta1": 0.8, "beta2": 0.9, "epsilon": 1e-3},
+        [0.07618414, 0.319884, 0.20624967, 0.12277871, -0.00313039, 0.21022303],
+    ),
+    (
+        {"wd": 0.2, "clip_gradient": 0.25},
+        [0.0800682, 0.3413403, 0.22317401, 0.1296057, 0.01365888, 0.22243083],
+    ),
+]
+
+
+@pytest.mark.parametrize(("attributes", "expected"), ADAMW)
+def test_a_step_of_adamw_is_that_of_mxnet_and_is_left_out_for_a_factor_that_is_no_number(
+    attributes, expected
+):
+    rng = np.random.RandomState(0)
+    w, g, m, v = (rng.uniform(-1, 1, (2, 3)).astype("f") for _ in range(4))
+    for factor in (0.5, mx.nd.array([0.5])):
+        arrays = [mx.nd.array(x) for x in (w, g, m, np.abs(v))]
+        y = mx.nd.contrib.adamw_update(*arrays, factor, lr=0.1, eta=0.5, **attributes)
+        np.testing.assert_allclose(y.asnumpy().ravel(), expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_array_equal(arrays[0].asnumpy(), w)
+        assert (arrays[2].asnumpy() != m).all()
+    for factor in (0.0, np.inf, np.nan):
+        arrays = [mx.nd.array(x) for x in (w, g, m, np.abs(v))]
+        mx.nd.contrib.adamw_update(*arrays, factor, 0.1, 0.5, out=arrays[0], **attributes)
+        for x, before in zip(arrays, (w, g, m, np.abs(v)), strict=True):
+            np.testing.assert_array_equal(x.asnumpy(), before)
+
+
+def test_several_steps_of_adamw_in_one_call_and_in_half_precision():
+    rng = np.random.RandomState(1)
+    one = [[mx.nd.array(rng.uniform(0.5, 1, (2, 3))) for _ in range(4)] for _ in range(2)]
+    other = [[x.copy() for x in arrays] for arrays in one]
+    rates = ((0.1, 0.2), (0.3, 0.0), (0.5, 1.0))
+    for arrays, lr, wd, eta in zip(one, *rates, strict=True):
+        mx.nd.contrib.adamw_update(*arrays, 0.5, lr=lr, eta=eta, wd=wd, out=arrays[0])
+    weights, grads, means, variances = zip(*other, strict=True)
+    mx.nd.contrib.multi_adamw_update(weights, grads, means, variances, 0.5, *rates, out=weights)
+    for x, y in zip(one[0] + one[1], other[0] + other[1], strict=True):
+        np.testing.assert_array_equal(x.asnumpy(), y.asnumpy())
+    w, g, m, v = one[0]
+    halves = [
+        w.astype("float16"),
+        g.astype("float16"),
+        m.copy(),
+        v.copy(),
+        w.astype("float16").astype("float32"),
+    ]
+    single = [halves[4].copy(), halves[1].astype("float32"), m.copy(), v.copy()]
+    y = mx.nd.contrib.adamw_update(*single, 0.5, 0.1, 0.5)
+    mx.nd.contrib.multi_mp_adamw_update(*[[x] for x in halves], 0.5, [0.1], [0.0], [0.5], out=[halves[0]])
+    np.testing.assert_array_equal(halves[4].asnumpy(), y.asnumpy())
+    np.testing.assert_array_equal(halves[0].asnumpy(), y.asnumpy().astype(np.float16))

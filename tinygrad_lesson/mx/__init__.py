@@ -20,11 +20,10 @@ from tinygrad_lesson.mx import (
     context,
     contrib,
     engine,
-    gluon,
-    image,
     initializer,
     io,
     kvstore,
+    log,
     lr_scheduler,
     metric,
     model,
@@ -34,28 +33,27 @@ from tinygrad_lesson.mx import (
     ndarray,
     operator,
     optimizer,
-    profiler,
     random,
-    recordio,
     rnn,
     runtime,
     util,
 )
+from tinygrad_lesson.mx.absent import submodule
 from tinygrad_lesson.mx.context import cpu_pinned, current_context, num_gpus
 from tinygrad_lesson.mx.installed import install
 from tinygrad_lesson.mx.util import is_np_array, is_np_shape, np_shape, set_np_shape, use_np, use_np_shape
 from tinygrad_lesson.mxnet.naming import AttrScope
 
-kv, mon, img = kvstore, monitor, image
+kv, mon = kvstore, monitor
 sym, init, opt, viz, nd, mod = symbol, initializer, optimizer, visualization, ndarray, module
 rnd, MXNetError = random, base.MXNetError
 __version__ = "1.9.1"  # whose names and numbers these are
 
 
 def __getattr__(name: str) -> Any:
-    if name != "test_utils":  # which brings the checks along, and so is imported when first used
-        raise AttributeError(f"mx has no {name!r}")
-    return importlib.import_module("tinygrad_lesson.mx.test_utils")
+    if name == "test_utils":  # which brings the checks along, and so is imported when first used
+        return importlib.import_module("tinygrad_lesson.mx.test_utils")
+    return submodule("mx", {"img": "image"}.get(name, name))
 
 
 __all__ = [
@@ -72,10 +70,7 @@ __all__ = [
     "cpu_pinned",
     "current_context",
     "engine",
-    "gluon",
     "gpu",
-    "image",
-    "img",
     "init",
     "initializer",
     "install",
@@ -84,6 +79,7 @@ __all__ = [
     "is_np_shape",
     "kv",
     "kvstore",
+    "log",
     "lr_scheduler",
     "metric",
     "mod",
@@ -99,9 +95,7 @@ __all__ = [
     "operator",
     "opt",
     "optimizer",
-    "profiler",
     "random",
-    "recordio",
     "rnd",
     "rnn",
     "runtime",

@@ -12,6 +12,7 @@ from tinygrad_lesson.mxnet.asked import NotImplementedForSymbol
 MXNetError = LessonError
 mx_real_t = np.float32
 mx_uint = int
+_Null = None  # what an attribute is that is not given
 string_types = (str,)
 numeric_types, integer_types = (float, int, np.generic), (int, np.integer)
 

@@ -5,34 +5,46 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+from typing import Any
+
+from tinygrad_lesson.mx.absent import MODULES
 
 OURS = "tinygrad_lesson.mx"
-ELSEWHERE = {  # modules of MXNet that live outside of this room
-    "sym": "tinygrad_lesson.mxnet",
-    "symbol": "tinygrad_lesson.mxnet",
-    "viz": "tinygrad_lesson.viz",
-    "visualization": "tinygrad_lesson.viz",
-    "contrib.amp": f"{OURS}.contrib.amp",
-    "contrib.quantization": f"{OURS}.contrib.quantization",
+ELSEWHERE = {  # modules of MXNet that live outside of this room, or under another name
+    "contrib.autograd": f"{OURS}.contrib.autograd",
     "executor": "tinygrad_lesson.mxnet.executor",
-    "gluon.nn": f"{OURS}.gluon.nn",
     "init": f"{OURS}.initializer",
-    "kv": f"{OURS}.kvstore",
-    "mon": f"{OURS}.monitor",
-    "nd": f"{OURS}.ndarray",
-    "mod": f"{OURS}.module",
     "io.io": f"{OURS}.io",
+    "kv": f"{OURS}.kvstore",
+    "metric": f"{OURS}.metric",
+    "mod": f"{OURS}.module",
     "module.base_module": f"{OURS}.module.base",
     "module.bucketing_module": f"{OURS}.module.bucketing",
-    "module.executor_group": f"{OURS}.module.executor_group",
-    "module.python_module": f"{OURS}.module.python_module",
     "module.module": f"{OURS}.module.single",
+    "module.python_module": f"{OURS}.module.python_module",
     "module.sequential_module": f"{OURS}.module.sequential",
+    "mon": f"{OURS}.monitor",
+    "nd": f"{OURS}.ndarray",
     "ndarray.ndarray": f"{OURS}.ndarray",
     "ndarray.sparse": f"{OURS}.sparse",
     "optimizer.optimizer": f"{OURS}.optimizer",
+    "rnn.io": f"{OURS}.rnn",
+    "rnn.rnn": f"{OURS}.rnn",
+    "rnn.rnn_cell": f"{OURS}.rnn",
+    "sym": "tinygrad_lesson.mxnet",
+    "symbol": "tinygrad_lesson.mxnet",
     "symbol.symbol": "tinygrad_lesson.mxnet",
+    "viz": "tinygrad_lesson.viz",
+    "visualization": "tinygrad_lesson.viz",
 }
+FACES = ("nd", "ndarray", "sym", "symbol")
+PARTS = (
+    "_internal",
+    "contrib",
+    "linalg",
+    "op",
+    "random",
+)  # of `nd` and `sym`, where they are no modules here
 
 
 def install() -> None:
@@ -53,4 +65,11 @@ def install() -> None:
     ]
     found = {name: f"{OURS}.{name}" for name in own} | ELSEWHERE
     sys.modules["mxnet"] = package
-    sys.modules.update({f"mxnet.{name}": importlib.import_module(path) for name, path in found.items()})
+    modules: dict[str, Any] = {name: importlib.import_module(path) for name, path in found.items()}
+    modules |= {f"{face}.{part}": getattr(modules[face], part) for face in FACES for part in PARTS}
+    modules = MODULES | modules
+    for name, module in modules.items():
+        place, _, last = name.rpartition(".")
+        if place and not hasattr(modules[place], last):
+            setattr(modules[place], last, module)
+        sys.modules[f"mxnet.{name}"] = module

@@ -12,6 +12,7 @@ from tinygrad_lesson.arrays import MODULES, Context, require_device, zeros_at
 from tinygrad_lesson.engine.errors import BindError, DTypeError, ShapeError, near
 from tinygrad_lesson.mx import sparse
 from tinygrad_lesson.mx.absent import absent
+from tinygrad_lesson.mx.contributed import Contrib, Internal
 from tinygrad_lesson.mx.util import is_np_shape
 from tinygrad_lesson.mxnet.documented import documented, signature
 from tinygrad_lesson.mxnet.functions import Prefixed, Random
@@ -127,7 +128,8 @@ def full(
     Errors
         ShapeError for no axis, or one of size 0, unless `mx.np_shape` says that these are sizes.
     """
-    if not is_np_shape() and (shape == () or 0 in np.atleast_1d(shape)):
+    shape = tuple(int(n) for n in np.atleast_1d(shape)) if np.size(shape) else ()
+    if not is_np_shape() and (shape == () or 0 in shape):
         raise ShapeError(
             f"shape is {shape}, expected sizes above 0; within mx.np_shape() an array may be empty"
         )
@@ -223,16 +225,6 @@ def histogram(a: NDArray, bins: Any = 10, range: Any = None) -> list[NDArray]:
     return invoke("_histogram", a, bin_cnt=bins, range=tuple(ends))  # type: ignore[no-any-return]
 
 
-def amp_multicast(*data: NDArray, num_outputs: int | None = None, cast_narrow: bool = False) -> list[NDArray]:
-    """Arrays in the widest floating type among theirs, or with `cast_narrow` the narrowest.
-
-    `num_outputs` is how many there are, as MXNet wants it told.
-    """
-    kinds = sorted({x.dtype for x in data}, key=lambda kind: kind.itemsize)
-    made = [x.astype(kinds[0 if cast_narrow else -1]) for x in data]
-    return made if len(made) > 1 else made[0]  # type: ignore[return-value]
-
-
 def reset_arrays(*arrays: NDArray, num_arrays: int | None = None) -> None:
     """Write zeros into arrays, of which there are `num_arrays`, as MXNet wants it told."""
     for x in arrays:
@@ -309,98 +301,14 @@ def load_frombuffer(buf: bytes) -> list[NDArray] | dict[str, NDArray]:
     return load(bytes(buf))
 
 
-class Contrib(Prefixed):
-    """The operators of `nd.contrib`, and what MXNet has there in Python."""
-
-    def isnan(self, data: NDArray) -> NDArray:
-        """1 where an element is NaN."""
-        return told(np.isnan(np.asarray(data)), data)
-
-    def isinf(self, data: NDArray) -> NDArray:
-        """1 where an element is infinite."""
-        return told(np.isinf(np.asarray(data)), data)
-
-    def isfinite(self, data: NDArray) -> NDArray:
-        """1 where an element is a number."""
-        return told(np.isfinite(np.asarray(data)), data)
-
-    def boolean_mask(self, data: NDArray, index: NDArray, axis: int = 0) -> NDArray:
-        """The rows of `data`, along an axis, for which `index` is not 0."""
-        places = as_ndarray(np.flatnonzero(np.asarray(index)).astype(np.float32))
-        return invoke("take", data, places, axis=axis)  # type: ignore[no-any-return]
-
-    def foreach(self, body: Callable[..., Any], data: Any, init_states: Any) -> tuple[Any, Any]:
-        """``output, states = body(row, states)`` for each row of the data; the outputs are stacked."""
-        single, states, rows = isinstance(data, NDArray), init_states, []
-        for i in range(len(data if single else data[0])):
-            output, states = body(data[i] if single else [x[i] for x in data], states)
-            rows.append(output)
-        if isinstance(rows[0], NDArray):
-            return invoke("stack", *rows), states
-        return [invoke("stack", *part) for part in zip(*rows, strict=True)], states
-
-    def while_loop(
-        self,
-        cond: Callable[..., Any],
-        func: Callable[..., Any],
-        loop_vars: Any,
-        max_iterations: int | None = None,
-    ) -> tuple[Any, Any]:
-        """``output, loop_vars = func(*loop_vars)`` as long as `cond` says; outputs are stacked, then zeros."""
-        single, rows = isinstance(loop_vars, NDArray), list[list[NDArray]]()
-        loop_vars = [loop_vars] if single else list(loop_vars)
-        if max_iterations is None:
-            raise DTypeError("while_loop: max_iterations is missing")
-        while len(rows) < max_iterations and bool(cond(*loop_vars)):
-            output, loop_vars = func(*loop_vars)
-            loop_vars = [loop_vars] if isinstance(loop_vars, NDArray) else list(loop_vars)
-            rows.append([] if output is None else [output] if isinstance(output, NDArray) else list(output))
-        outputs = [filled(part, max_iterations) for part in zip(*rows, strict=True)]
-        return outputs[0] if len(outputs) == 1 else outputs, loop_vars[0] if single else loop_vars
-
-    def cond(self, pred: Any, then_func: Callable[[], Any], else_func: Callable[[], Any]) -> Any:
-        """What one function gives, or the other."""
-        return then_func() if bool(pred) else else_func()
-
-
-class Internal(Prefixed):
-    """The operators of `nd._internal`, and those that write into a part."""
-
-    def _slice_assign(
-        self, lhs: NDArray, rhs: Any, begin: Any, end: Any, step: Any = None, out: NDArray | None = None
-    ) -> NDArray:
-        """`lhs` with another array in the part from `begin` to `end`."""
-        made = lhs.copy().slice_assign(rhs, begin, end, step)
-        return made if out is None else made.copyto(out)  # type: ignore[return-value]
-
-    def _slice_assign_scalar(
-        self, data: NDArray, scalar: float = 0, begin: Any = (), end: Any = (), step: Any = None,
-        out: NDArray | None = None,
-    ) -> NDArray:  # fmt: skip
-        """`data` with a number in the part from `begin` to `end`."""
-        return self._slice_assign(data, scalar, begin, end, step, out)
-
-    _crop_assign, _crop_assign_scalar = _slice_assign, _slice_assign_scalar
-
-
-def told(answers: np.ndarray, data: NDArray) -> NDArray:
-    """Truth values as numbers of the type of an array."""
-    return as_ndarray(answers.astype(data.dtype))
-
-
-def filled(rows: Sequence[NDArray], count: int) -> NDArray:
-    """Arrays, stacked, and zeros behind them."""
-    more = [zeros(rows[0].shape, dtype=rows[0].dtype) for _ in range(count - len(rows))]
-    return invoke("stack", *rows, *more)  # type: ignore[no-any-return]
-
-
+py_slice = slice  # which MXNet's own tests import
 random = Random(array_function, NDArray, get_prob=False)
 contrib, linalg = Contrib("_contrib_", array_function), Prefixed("_linalg_", array_function)
 op, _internal = Prefixed("", array_function), Internal("", array_function)
 
 __all__ = [
-    "CachedOp", "NDArray", "amp_multicast", "arange", "array", "concatenate", "contrib", "empty", "eye", "from_dlpack",
+    "CachedOp", "NDArray", "arange", "array", "concatenate", "contrib", "empty", "eye", "from_dlpack",
     "from_numpy", "full", "histogram", "linalg", "linspace", "load", "load_frombuffer", "moveaxis", "onehot_encode",
-    "ones", "op", "random", "reset_arrays", "save", "sparse", "split_v2", "to_dlpack_for_read", "to_dlpack_for_write",
-    "waitall", "zeros",
+    "ones", "op", "py_slice", "random", "reset_arrays", "save", "sparse", "split_v2", "to_dlpack_for_read",
+    "to_dlpack_for_write", "waitall", "zeros",
 ]  # fmt: skip

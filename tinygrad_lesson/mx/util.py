@@ -7,10 +7,8 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tinygrad_lesson.mx.absent import Absent, absent
+from tinygrad_lesson.mx.absent import NUMPY, Absent, absent
 from tinygrad_lesson.mxnet.asked import SIZES
-
-INSTEAD = "mx.nd and mx.sym are MXNet's first arrays and symbols; tinygrad_lesson.numpy has NumPy's names"
 
 
 @contextlib.contextmanager
@@ -47,7 +45,7 @@ def use_np_shape(func: Callable[..., Any]) -> Callable[..., Any]:
 
 def use_np(func: Any) -> type[Absent]:
     """A function or class of MXNet's NumPy mode: the definition passes, its use is an AbsentError."""
-    return absent(f"mx.use_np for {func.__name__}", INSTEAD)
+    return absent(f"mx.use_np for {func.__name__}", NUMPY)
 
 
 def is_np_array() -> bool:
@@ -59,4 +57,4 @@ is_np_default_dtype = is_np_array
 
 
 def __getattr__(name: str) -> type[Absent]:
-    return absent(f"mx.util.{name}", INSTEAD)
+    return absent(f"mx.util.{name}", NUMPY)

@@ -122,7 +122,7 @@ def by_name(given: Any, names: Sequence[str], what: str, needed: bool) -> dict[s
             raise BindError(f"bind: {what} has {len(given)} arrays, expected {len(names)}: {listed(names)}")
         given = dict(zip(names, given, strict=True))
     known = set(names)
-    unknown = [name for name in given if name not in known]
+    unknown = [name for name, array in given.items() if name not in known and array is not None]
     if unknown and not needed:
         raise BindError(f"bind: {what} holds {unknown[0]!r}, which is no argument; {near(unknown[0], names)}")
     missing = [name for name in names if given.get(name) is None]
@@ -143,15 +143,17 @@ def as_bound(value: Any, what: str) -> np.ndarray:
 def read_requests(grad_req: Any, names: Sequence[str]) -> dict[str, str]:
     """What is asked for each argument: one word for all, a list in order, or a dict (null elsewhere).
 
+    As in MXNet a dict that leaves no argument out may hold more.
+
     Errors
-        BindError for a word that is none of write, add, null, or an unknown name.
+        BindError for a word that is none of write, add, null, or a name that may be meant for one that is left out.
     """
     if isinstance(grad_req, str):
         requests = dict.fromkeys(names, grad_req)
     elif isinstance(grad_req, Mapping):
         known = set(names)
         unknown = [name for name in grad_req if name not in known]
-        if unknown:
+        if unknown and not known <= set(grad_req):
             raise BindError(f"grad_req: {unknown[0]!r} is no argument; {near(unknown[0], names)}")
         requests = {name: grad_req.get(name, "null") for name in names}
     else:

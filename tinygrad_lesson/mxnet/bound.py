@@ -24,7 +24,7 @@ from tinygrad_lesson.arrays import (
     real,
     zeros_at,
 )
-from tinygrad_lesson.engine.errors import BindError, DeviceError, DTypeError, ShapeError, near
+from tinygrad_lesson.engine.errors import BindError, DeviceError, DTypeError, ShapeError, near, shown
 from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
 
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 def as_ndarray(array: np.ndarray) -> NDArray:
     """The same memory as MXNet's kind of array, which is imported when the first one is handed out."""
     made: NDArray = importlib.import_module("tinygrad_lesson.mxnet.invoked").as_ndarray(array)
+    return made
+
+
+def as_output(array: np.ndarray) -> NDArray:
+    """The same memory, to be read, as an output of an executor."""
+    made: NDArray = importlib.import_module("tinygrad_lesson.mxnet.ndarray").as_output(array)
     return made
 
 
@@ -181,10 +187,13 @@ class Bound:
 
     @property
     def outputs(self) -> list[NDArray]:
-        """Results of the last forward run, which the next one overwrites; nobody else can, `asnumpy` gives a copy."""
+        """Results of the last forward run, which the next one overwrites.
+
+        What is written to one stays with it; the executor goes on from what it has computed.
+        """
         arrays, found = self.listed
         if arrays is not self.outputs_now:
-            found = Listed([as_ndarray(a) for a in self.outputs_now])
+            found = Listed([as_output(a) for a in self.outputs_now])
             self.listed = self.outputs_now, found
         return found
 
@@ -192,6 +201,20 @@ class Bound:
         """Write the numbers at which ops hold arguments, whatever an optimizer made of them."""
         for name, value in self.pinned.items():
             self.arguments[name][...] = value
+
+    def take(self, arguments: Mapping[str, Any]) -> None:
+        """Copy `arguments` into their arrays, all or none."""
+        for name, value in arguments.items():
+            if name not in self.arguments:
+                raise BindError(f"forward: {name!r} is no argument; {near(name, self.arguments)}")
+            what = f"forward: argument {name!r}"
+            given = (value if isinstance(value, np.ndarray) else numbers_there(value, what)).shape
+            if given != self.arguments[name].shape:
+                raise ShapeError(
+                    f"{what} is {show(given)}, expected {show(self.arguments[name].shape)} as it was bound; "
+                    f"reshape({shown(name)}={show(given)}) makes an executor for it"
+                )
+        assign_all((self.arguments[name], x, f"forward: argument {name!r}") for name, x in arguments.items())
 
 
 class Flat:
@@ -344,6 +367,11 @@ def variables(order: Sequence[Node]) -> tuple[list[Node], list[Node]]:
             states.update(edge.node for edge in node.inputs[-len(node.op.states) :])
     leaves = [node for node in order if node.is_variable]
     return [n for n in leaves if n not in states], [n for n in leaves if n in states]
+
+
+def draws_in_prediction(node: Node) -> bool:
+    """Whether a node draws random numbers in prediction too, as dropout with mode `always` does."""
+    return node.op is not None and node.op.random and getattr(node.op.at_mode(False), "is_train", True)
 
 
 def pinned(order: Sequence[Node]) -> dict[str, float]:

@@ -251,6 +251,8 @@ def sliced(begin: tuple[Any, ...], end: tuple[Any, ...], step: tuple[Any, ...] =
         raise AttributeValueError(
             f"begin is {begin}, end {end}, step {step}; expected as many numbers in each"
         )
+    if 0 in step:
+        raise AttributeValueError(f"step is {step}, expected numbers other than 0")
     step = step or (None,) * len(begin)
     return index.Slice(key=index.freeze(tuple(map(slice, begin, end, step))))
 

@@ -18,6 +18,7 @@ from tinygrad_lesson.ops import (
     creation,
     decompositions,
     deconv,
+    decoupled,
     densities,
     detection,
     diagonals,
@@ -97,6 +98,7 @@ TUNING = "workspace cudnn_tune cudnn_off"
 WINDOW = "kernel stride dilate pad {}num_filter num_group workspace no_bias cudnn_tune cudnn_off layout"
 PREPARED = "wd rescale_grad clip_gradient"
 LAMB = f"beta1 beta2 epsilon t bias_correction {PREPARED}"
+ADAMW = "lr beta1 beta2 epsilon wd eta clip_gradient"
 UPDATES: dict[str, tuple[type[Op], str]] = {  # with the order of their attributes
     "sgd_update": (updates.SgdUpdate, f"lr {PREPARED} lazy_update"),
     "sgd_mom_update": (updates.SgdMomUpdate, f"lr momentum {PREPARED} lazy_update"),
@@ -110,6 +112,8 @@ UPDATES: dict[str, tuple[type[Op], str]] = {  # with the order of their attribut
     "rmsprop_update": (adaptive.RmspropUpdate, f"lr gamma1 epsilon {PREPARED} clip_weights"),
     "rmspropalex_update": (adaptive.RmspropalexUpdate, f"lr gamma1 gamma2 epsilon {PREPARED} clip_weights"),
     "ftrl_update": (adaptive.FtrlUpdate, f"lr lamda1 beta {PREPARED}"),
+    "_adamw_update": (decoupled.AdamwUpdate, ADAMW),
+    "_mp_adamw_update": (decoupled.MpAdamwUpdate, ADAMW),
     "_sparse_adagrad_update": (adaptive.SparseAdagradUpdate, f"lr epsilon {PREPARED}"),
     "lamb_update_phase1": (adaptive.LambUpdatePhase1, LAMB),
     "mp_lamb_update_phase1": (adaptive.MpLambUpdatePhase1, LAMB),
@@ -278,6 +282,7 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "multi_sum_sq": (finite.MultiSumSq,),
     "multi_lars": (finite.MultiLars,),
     "amp_cast": (built.cast, "data"),
+    "amp_multicast": (copies.AmpMulticast,),
     "cast_storage": (built.dense, "data"),
     "Convolution_v1": (built.convolution, "data weight bias", {"ignored": TUNING, "order": WINDOW.format("")}),
     "Pooling_v1": (built.pooling, "data",

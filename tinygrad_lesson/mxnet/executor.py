@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,7 +12,7 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import Context, module_of, read_only, require_device, zeros_at
-from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, listed, near, shown
+from tinygrad_lesson.engine.errors import BindError, GraphError, listed, near
 from tinygrad_lesson.engine.graph import Edge, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, show
@@ -24,8 +25,8 @@ from tinygrad_lesson.mxnet.bound import (
     check_devices,
     check_shape,
     collector_paused,
+    draws_in_prediction,
     first_of,
-    numbers_there,
     pinned,
     resize,
     room_for_arrays,
@@ -88,6 +89,8 @@ class Executor(Bound):
                 raise GraphError(
                     f"{name!r}: a plan calls arrays of its own so; give the argument another name"
                 )
+        self.draws = any(map(draws_in_prediction, self.order))
+        self.before: Any = None  # where the generator was then, for a gradient of what was drawn
         self.pinned = pinned(self.order)
         self.flat_parameters = self.flat_gradients = Flat(())
         self.shapes, self.dtypes = known or self.settle(caller)
@@ -145,6 +148,7 @@ class Executor(Bound):
         if arguments:
             self.take(arguments)
         self.pin()
+        self.before = self.generator.get_state() if self.draws and self.gradients and not is_train else None
         self.runner(is_train).forward()
         self.deliver(is_train)
         if self.monitor is not None:
@@ -189,29 +193,11 @@ class Executor(Bound):
     def deliver(self, is_train: bool) -> None:
         """Show what the run of one mode has left."""
         self.outputs_now, copies = self.shown[is_train]
+        if any(y.writable for y in self.listed[1]):  # which a user has written to
+            self.listed = None, []
         for copy in copies:
             copy()
         self.ran = is_train
-
-    def take(self, arguments: Mapping[str, Any]) -> None:
-        """Copy `arguments` into their arrays, all or none."""
-        for name, value in arguments.items():
-            if name not in self.arguments:
-                raise BindError(f"forward: {name!r} is no argument; {near(name, self.arguments)}")
-            array = (
-                value
-                if isinstance(value, np.ndarray)
-                else numbers_there(value, f"forward: argument {name!r}")
-            )
-            if array.shape != self.arguments[name].shape:
-                given, bound = array.shape, self.arguments[name].shape
-                raise ShapeError(
-                    f"forward: argument {name!r} is {show(given)}, expected {show(bound)} as it was bound; "
-                    f"reshape({shown(name)}={show(given)}) makes an executor for it"
-                )
-        assign_all(
-            (self.arguments[name], value, f"forward: argument {name!r}") for name, value in arguments.items()
-        )
 
     def backward(self, out_grads: Any = None, is_train: bool = True) -> None:
         """Compute the gradients; `out_grads` gives the cotangents of outputs that are no losses.
@@ -248,7 +234,9 @@ class Executor(Bound):
             return
         kept = {name: array.copy() for name, array in self.states.items()}
         self.pin()
-        run.forward()
+        again = self.generator.again if self.before is not None else contextlib.nullcontext
+        with again(self.before):
+            run.forward()
         run.backward()
         for name, array in kept.items():
             self.states[name][...] = array

@@ -101,7 +101,7 @@ class NDArray(Held):
         memory = self.memory()
         if read_only_memory(memory):
             raise BindError(
-                "an output of an executor, or a model's parameter, cannot be written to here; asnumpy() gives a copy"
+                "a part of an executor's output, or a model's parameter, cannot be written to here; copy() first"
             )
         values = real(bare(value), "the value of an assignment")
         try:
@@ -284,6 +284,18 @@ class NDArray(Held):
         return partial(self.invoke, name, self)
 
 
+class Output(NDArray):
+    """An output of an executor: what is written to it is in memory of its own, until the executor runs again."""
+
+    __slots__ = ()
+
+    def memory(self) -> np.ndarray:
+        """The elements, to be written to."""
+        if read_only_memory(self.tensor.array):
+            self.tensor = lent(own_copy(self.tensor.array))
+        return super().memory()
+
+
 LOOKS = frozenset({
     "all", "any", "base", "conj", "data", "diagonal", "flags", "flat", "imag", "itemsize", "nbytes", "nonzero", "ravel",
     "real", "searchsorted", "std", "strides", "tobytes", "trace", "var", "view",
@@ -296,6 +308,11 @@ REFLECTED = {
 def as_ndarray(array: np.ndarray) -> NDArray:
     """The same memory as an `NDArray`."""
     return NDArray(lent(array))
+
+
+def as_output(array: np.ndarray) -> Output:
+    """The same memory as an output of an executor."""
+    return Output(lent(array))
 
 
 def bare(x: Any) -> Any:
@@ -339,7 +356,7 @@ def put(result: NDArray, out: NDArray) -> NDArray:
         raise DTypeError(f"the result is {result.dtype}, and the array for it {out.dtype}")
     memory = out.memory()
     if read_only_memory(memory):
-        raise BindError("an output of an executor cannot be written to; asnumpy() gives a copy")
+        raise BindError("a part of an executor's output cannot be written to; copy() first")
     module_of(memory).copyto(memory, result.tensor.array, casting="same_kind")
     if MODE.recording and result.tensor.node is not None:
         out.tensor = result.tensor

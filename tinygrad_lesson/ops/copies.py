@@ -7,7 +7,8 @@ import functools
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op
-from tinygrad_lesson.engine.dtypes import copied, in_type
+from tinygrad_lesson.engine.dtypes import copied, floating, in_type
+from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import merge
 
@@ -101,3 +102,52 @@ class Cast(Op):
     @classmethod
     def sample(cls, draw):
         return cls(type="float64"), {"x": draw.array(draw.shape())}  # another would round
+
+
+@op
+class AmpMulticast(Op):
+    """Arrays in the widest floating type among theirs, or with `cast_narrow` the narrowest.
+
+    Source
+        MXNet 1.9, `amp_multicast`.
+    """
+
+    variadic = True
+    mixes_dtypes = True
+    num_outputs: int = attr(minimum=1, doc="how many arrays there are")
+    cast_narrow: bool = attr(False, doc="whether the narrowest type is taken")
+
+    @property
+    def outputs(self):
+        """One name for each array."""
+        return tuple(f"output{i}" for i in range(self.num_outputs))
+
+    def shape(self, *data):
+        if len(data) != self.num_outputs:
+            raise ShapeError(f"{len(data)} arrays given, expected num_outputs, {self.num_outputs}")
+        return data if len(data) > 1 else data[0]
+
+    def kind(self, *dtypes):
+        """The type of all results."""
+        return (min if self.cast_narrow else max)(
+            map(floating, dtypes), key=lambda dtype: np.dtype(dtype).itemsize
+        )
+
+    def dtype(self, *data):
+        return (self.kind(*data),) * len(data) if len(data) > 1 else self.kind(*data)
+
+    def forward(self, xp, *data):
+        kind = self.kind(*[x.dtype for x in data])
+        found = tuple([in_type(xp, x, kind) for x in data])
+        return found if len(found) > 1 else found[0]
+
+    def vjp(self, F, g, y, *data):
+        g = g if len(data) > 1 else (g,)
+        return tuple(
+            [None if a is None else F.cast(a, dtype=str(F.dtype(x))) for a, x in zip(g, data, strict=True)]
+        )
+
+    @classmethod
+    def sample(cls, draw):
+        count = draw.size(1, 3)
+        return cls(count, draw.boolean()), {f"data{i}": draw.array(draw.shape()) for i in range(count)}
