@@ -17,6 +17,7 @@ FLOORS = [
     ["eager", "mxnet"],
     ["check", "train"],
     ["viz"],
+    ["interop"],
     ["mx"],
     [
         "errors",

@@ -1,4 +1,4 @@
-"""The command line: `tinygrad-lesson list`, `run`, `lab` and `check`."""
+"""The command line: `tinygrad-lesson list`, `run`, `lab`, `check`, and what is done with files of models."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tinygrad_lesson.arrays import Context, require_device
 from tinygrad_lesson.check.target import check_at, named, ops_of
 from tinygrad_lesson.engine.errors import DeviceError, LessonError
 from tinygrad_lesson.files import plain, refused, write_whole
+from tinygrad_lesson.interop import stored
 from tinygrad_lesson.lesson import lab, remedies, run
 from tinygrad_lesson.lesson.networks import NETWORKS
 from tinygrad_lesson.train.diagnosis import diagnose
@@ -119,7 +120,34 @@ def parser() -> argparse.ArgumentParser:
     )
     checks.add_argument("--high", type=number, default=2.0, metavar="X", help="the largest, 2 by default")
     checks.set_defaults(command=check_gradients)
+    add_files(commands)
     return top
+
+
+def add_files(commands: Any) -> None:
+    """The commands for files: a graph (-symbol.json) or arrays (.params, .safetensors), MXNet's or ours."""
+
+    def command(name: str, told: str, carried_out: Any, *more: str) -> Any:
+        new = commands.add_parser(name, help=told)
+        new.add_argument("file", metavar="FILE")
+        for argument in more:
+            new.add_argument(argument.lower(), metavar=argument)
+        new.set_defaults(command=carried_out)
+        return new
+
+    inspects = command(
+        "inspect", "tell what is in a graph (-symbol.json) or in arrays (.params, .safetensors)", inspect
+    )
+    draws = command("draw", "draw the graph in a file, or beside the arrays of a checkpoint", draw)
+    draws.add_argument("--out", default="graph.svg", metavar="FILE", help="ends in .svg, .png, .pdf or .gv")
+    for shaped in (inspects, draws):
+        shaped.add_argument("--shape", action="append", default=[], metavar="NAME=N,M", help="of an input")
+    predicts = command(
+        "predict", "answer rows, in .csv or .npy, by the arrays of a checkpoint", predict, "ROWS"
+    )
+    predicts.add_argument("--output", metavar="NAME", help="of an inner layer, such as softmax_output")
+    predicts.add_argument("--out", metavar="FILE", help="write .csv or .npy; print the answers if left out")
+    command("convert", "write .params as .safetensors or back, or a graph as MXNet 1.9 does", convert, "NEW")
 
 
 def natural(text: str) -> int:
@@ -246,6 +274,48 @@ def check_gradients(asked: argparse.Namespace) -> int:
         print(found)
         codes.add(0 if found.ok else 1)
     return 1 if 1 in codes else max(codes)
+
+
+def inspect(asked: argparse.Namespace) -> int:
+    """Print what is in a file."""
+    print(stored.told(asked.file, named_shapes(asked.shape)))
+    return 0
+
+
+def draw(asked: argparse.Namespace) -> int:
+    """Draw the graph in a file."""
+    written = stored.draw(asked.file, asked.out, named_shapes(asked.shape))
+    if written.suffix == ".gv" != Path(asked.out).suffix:
+        print(f"{plain(written)}: {MISSING}")
+    print(f"the picture: {plain(written)}")
+    return 0
+
+
+def predict(asked: argparse.Namespace) -> int:
+    """Print or write the answers of a checkpoint."""
+    answers = stored.predict(asked.file, stored.read_rows(asked.rows), asked.output)
+    if asked.out is None:
+        print(stored.as_text(answers))
+    else:
+        stored.write_rows(asked.out, answers)
+    return 0
+
+
+def convert(asked: argparse.Namespace) -> int:
+    """Write what is in one file in another format."""
+    stored.convert(asked.file, asked.new)
+    return 0
+
+
+def named_shapes(texts: list[str]) -> dict[str, tuple[int, ...]] | None:
+    """Shapes of inputs as they are typed: `data=20,4`; None if there are none."""
+    found = {}
+    for text in texts:
+        name, equals, shape = text.rpartition("=")
+        if not (name and equals):
+            raise LessonError(f"--shape is {text!r:.80}, expected a name and sizes, as in data=20,4")
+        found[name] = as_shape(shape)
+    return found or None
 
 
 def as_shape(text: str) -> tuple[int, ...]:
