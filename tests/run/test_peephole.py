@@ -72,7 +72,7 @@ def test_where_the_product_is_needed_elsewhere_or_the_sum_is_another_there_are_t
 )
 def test_a_result_lies_apart_from_the_factors_or_on_what_is_added(place, shared):
     """The factors lie at 0 and 200, what is added at 100; each has 36 elements of four bytes."""
-    memory = Memory(np.zeros(1024, np.uint8))
+    memory = Memory()
     x, w, other, target = (Operand(4 * at, (6, 6), (24, 4)) for at in (0, 200, 100, place))
     assert (product_and_sum(memory, None, [x, w], [other], [target]) is not None) == shared
     assert (passed_sign(memory, None, [x], [other], [target]) is not None) == (shared or place in (0, 200))
