@@ -164,7 +164,6 @@ VALUES = {
     "bool": [True, False] * 5,
 }
 OURS = {
-    "rsqrt": lambda x: 1 / np.sqrt(x),
     "relu": lambda x: np.maximum(x, 0),
     "pass_sign": lambda g, y: g * np.sign(y),
 }
