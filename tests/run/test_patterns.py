@@ -15,7 +15,7 @@ def test_every_pattern_is_listed_by_runner_name_and_meaning():
     assert all(len(line.split()) > 4 for line in lines)
     assert any(line.split()[:2] == ["numpy", "column_sum"] for line in lines)
     if "vm" in available_runners():
-        assert any(line.startswith("vm     positive_layer   FullyConnected and Relu: ") for line in lines)
+        assert any(line.startswith("vm     product_and_sum  MatMul and Add: ") for line in lines)
 
 
 def trained(name, runner, passes):
@@ -50,7 +50,7 @@ def test_a_runner_says_which_pattern_matched_and_none_where_they_are_off():
     on, off = (
         str(trained("bn8", "vm", passes).runner(True)) for passes in (Passes(), Passes(patterns=False))
     )
-    for name in ("fully_connected", "positive_norm", "pass_sign"):
+    for name in ("fully_connected", "batch_norm", "pass_sign"):
         assert f"  pattern {name}" in on
     assert "pattern" not in off
     assert "BatchNorm(is_train=True)  calls: add.reduce divide subtract square" in off

@@ -31,22 +31,6 @@ def test_a_product_begins_with_what_is_added(f):
     assert run(f, A, B, C)[1] == ["product float32"]
 
 
-@pytest.mark.parametrize("other_first", [False, True])
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize(("rows", "kernel"), [(5, "product"), (70, "window_sums")])
-def test_a_layer_begins_with_its_bias_and_with_what_is_added(rows, kernel, bias, other_first):
-    shapes = (rows, 65), (66, 65), (rows, 66), *[(66,)] * bias
-    x, w, y, *more = (GENERATOR.normal(size=shape).astype(np.float32) for shape in shapes)
-
-    def f(x, w, y, *bias):
-        layer = tl.fully_connected(x, w, *bias, num_hidden=66, no_bias=not bias)
-        return (y + layer if other_first else layer + y,)
-
-    names = run(f, x, w / 65, y, *more)[1]
-    assert names[-1] == f"{kernel} float32"
-    assert not [name for name in names if "elementwise" in name]
-
-
 def twice(a, b, c):
     product = a @ b
     return ((product + c) * product,)
@@ -72,7 +56,7 @@ def test_where_the_product_is_needed_elsewhere_or_the_sum_is_another_there_are_t
 )
 def test_a_result_lies_apart_from_the_factors_or_on_what_is_added(place, shared):
     """The factors lie at 0 and 200, what is added at 100; each has 36 elements of four bytes."""
-    memory = Memory(np.zeros(1024, np.uint8))
+    memory = Memory()
     x, w, other, target = (Operand(4 * at, (6, 6), (24, 4)) for at in (0, 200, 100, place))
     assert (product_and_sum(memory, None, [x, w], [other], [target]) is not None) == shared
     assert (passed_sign(memory, None, [x], [other], [target]) is not None) == (shared or place in (0, 200))
@@ -88,32 +72,6 @@ def test_the_gradient_of_relu_is_one_instruction():
     assert "elementwise pass_sign" in names
     assert "elementwise sign" not in names
     np.testing.assert_array_equal(executor.gradients["a"], np.where(A > 0, B, 0))
-
-
-def layer(norm):
-    """A fully connected layer, normalized or not."""
-    x = sym.FullyConnected(sym.Variable("data"), num_hidden=5, name="fc")
-    return sym.BatchNorm(x, fix_gamma=False, name="bn") if norm else x
-
-
-@pytest.mark.parametrize("norm", [False, True])
-@pytest.mark.parametrize("also", [False, True])
-@pytest.mark.parametrize("is_train", [False, True])
-def test_a_layer_or_a_normalization_gives_its_positive_part_where_nobody_needs_the_rest(norm, also, is_train):
-    x = layer(norm)
-    symbol = sym.Group([sym.relu(x), x]) if also else sym.relu(x)
-    seen = []
-    for runner in ("vm", "numpy"):
-        executor = symbol.simple_bind(tl.cpu(), runner=runner, data=(7, 6))
-        for name, array in executor.arguments.items():
-            array[...] = np.random.default_rng(len(name)).normal(size=array.shape)
-        executor.arguments["data"][0] = np.nan if not norm else 1
-        seen.append([y.asnumpy() for y in executor.forward(is_train=is_train)])
-        if runner == "vm":
-            (stretch,) = executor.runner(is_train).calls[0]
-            assert ("elementwise relu" in told(stretch.tape)) == also
-    for one, other in zip(*seen, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_operands_share_memory_or_do_not():

@@ -85,7 +85,7 @@ def test_no_more_threads_are_asked_than_there_are_parts(monkeypatch):
     monkeypatch.setenv(THREADS, "40")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(30), raising=False)
     for count in (1, 2, 5):
-        memory, x = Memory(np.zeros(64, np.uint8)), np.zeros(count * elements.ENOUGH, np.float32)
+        memory, x = Memory(), np.zeros(count * elements.ENOUGH, np.float32)
         rows = elements.elementwise("exp")(memory, None, [memory.operand(x)], memory.operand(x))
         assert Segment(as_tape(rows), memory).helpers == count - 1
 

@@ -166,7 +166,7 @@ def test_a_tape_does_not_wait_for_threads_that_have_no_time(monkeypatch):
 def test_threads_take_part_in_each_others_work(monkeypatch):
     monkeypatch.setenv(THREADS, "2")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(2), raising=False)
-    memory = Memory(np.zeros(64, np.uint8))
+    memory = Memory()
     x, y = (np.zeros(1 << 22, np.float32) for _ in range(2))
     rows = elementwise("exp")(memory, None, [memory.operand(x)], memory.operand(y))
     segment, seen = Segment(as_tape(rows), memory), set()

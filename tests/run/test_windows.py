@@ -37,7 +37,7 @@ def laid(x, how):
 
 def carried_out(encode, *arrays):
     """What instructions leave in the last of the arrays; all else must stay."""
-    memory = Memory(np.zeros(64, np.uint8))
+    memory = Memory()
     before = [x.copy() for x in arrays[:-1]]
     rows = encode(memory, [memory.operand(x) for x in arrays])
     assert rows is not None

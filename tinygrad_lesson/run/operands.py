@@ -1,4 +1,4 @@
-"""Where the operands of instructions lie: offsets from the arena and strides, in bytes; what else is allocated."""
+"""Where the operands of instructions lie: addresses and strides, in bytes; what else is allocated."""
 
 from __future__ import annotations
 
@@ -64,21 +64,20 @@ def noted(rows: list[Row], operands: Sequence[Operand]) -> list[Row]:
 
 
 class Memory:
-    """Addresses relative to the base of one array; temporaries and numbers that live as long as the tape."""
+    """What instructions call arrays; temporaries and numbers that live as long as the tape.
 
-    def __init__(self, arena: np.ndarray) -> None:
-        self.base = arena
-        self.origin = address(arena)
+    A tape is run with the base 0, so that an offset is an address, and tapes of several plans can be run as one.
+    """
+
+    def __init__(self) -> None:
         self.kept: list[Any] = []
         self.scratches: dict[tuple[tuple[int, ...], str, str], Operand] = {}
         self.between: dict[tuple[int, int], Operand] = {}
         self.numbers: dict[tuple[str, bytes], np.ndarray] = {}  # by their bits: 0. and -0. are two
-        self.lasting: set[tuple[int, int]] = (
-            set()
-        )  # offset and size of what several steps read and none writes
-        self.copies: dict[
+        self.lasting = set[tuple[int, int]]()  # offset and size of what several steps read and none writes
+        self.copies = dict[
             Operand, Operand
-        ] = {}  # of matrices among these, with their elements in another order
+        ]()  # of matrices among these, with their elements in another order
         self.movable: list[tuple[int, int]] = []  # begin and end of arrays that may lie elsewhere next time
 
     @functools.cached_property
@@ -104,14 +103,14 @@ class Memory:
         return Operand(self.offset(array), (), (), kind)
 
     def offset(self, x: np.ndarray) -> int:
-        """Distance from the base, in bytes, as an unsigned word; marked, in a movable array."""
+        """Where its elements begin; within a movable array which one, and how far behind its first byte, marked."""
         at = address(x)
         below = bisect.bisect_right(self.in_order, (at, WORD)) - 1
         if below >= 0:
             start, stop, i = self.in_order[below]
             if at < stop:
                 return MOVABLE | i << PLACES | (at - start)
-        return (at - self.origin) % WORD
+        return at
 
     def keep(self, table: np.ndarray) -> int:
         """The offset of a table that lives as long as the tape."""

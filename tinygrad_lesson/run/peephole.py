@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_lesson.ops import elementwise as e
-from tinygrad_lesson.ops import linear, nn, ramps
+from tinygrad_lesson.ops import linear
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.run.operands import Memory, Operand, Row, apart, noted
 from tinygrad_lesson.run.products import product
-from tinygrad_lesson.run.whole import Pattern, batch_norm, fully_connected, of_floats
+from tinygrad_lesson.run.whole import Pattern, of_floats
 
-# An encoder takes the memory, the first op, its operands, other operands of the second, all results but that between.
+# An encoder takes the memory, the first op, its operands, other operands of the second, its results.
 Operands = Sequence[Operand]
 Rows = list[Row] | None
 
@@ -22,12 +22,6 @@ def product_and_sum(memory: Memory, op: Any, factors: Operands, others: Operands
     x, w = factors
     fits = len(x.shape) == 2 and begins(others, factors, targets)
     return product(memory, x, w, targets[0], others) if fits else None
-
-
-def layer_and_sum(memory: Memory, op: Any, sources: Operands, others: Operands, targets: Operands) -> Rows:
-    """A fully connected layer plus another matrix, with which it begins too."""
-    fits = begins(others, sources, targets)
-    return fully_connected(memory, op, sources, targets[0], others=others) if fits else None
 
 
 def begins(others: Operands, factors: Operands, targets: Operands) -> bool:
@@ -44,24 +38,9 @@ def passed_sign(memory: Memory, op: Any, signed: Operands, others: Operands, tar
     return of_floats("pass_sign")(memory, op, [*others, *signed], targets[0]) if safe else None
 
 
-def positive_layer(memory: Memory, op: Any, sources: Operands, others: Operands, targets: Operands) -> Rows:
-    """Relu of a fully connected layer."""
-    safe = all(apart(x, targets[0]) for x in sources)
-    return fully_connected(memory, op, sources, targets[0], positive=True) if safe else None
-
-
-def positive_norm(memory: Memory, op: Any, sources: Operands, others: Operands, targets: Operands) -> Rows:
-    """Relu of a normalization."""
-    safe = sources[0] == targets[0] or apart(sources[0], targets[0])
-    return batch_norm(memory, op, sources, targets, positive=True) if safe else None
-
-
 PAIRS = (
     Pattern("product_and_sum", (linear.MatMul, e.Add), product_and_sum, "a product begins with what is added to it"),
-    Pattern("layer_and_sum", (linear.FullyConnected, e.Add), layer_and_sum, "so does a fully connected layer"),
     Pattern("pass_sign", (e.Sign, e.Multiply), passed_sign, "`g * sign(y)`, the slope of relu, in one loop"),
-    Pattern("positive_layer", (linear.FullyConnected, ramps.Relu), positive_layer, "a layer gives its positive part"),
-    Pattern("positive_norm", (nn.BatchNorm, ramps.Relu), positive_norm, "a normalization gives its positive part"),
 )  # fmt: skip
 OF_PAIR = {pattern.ops: pattern for pattern in PAIRS}
 
@@ -72,7 +51,7 @@ def encode_pair(first: Step, second: Step, runner: Any) -> Rows:
     if pattern is None or runner.readers[between] != 1 or between not in second.sources:
         return None
     others = [v for v in second.sources if v != between]
-    values = first.sources, others, (*second.targets, *first.targets[1:])
+    values = first.sources, others, second.targets
     sources, rest, targets = ([runner.operand(v) for v in part] for part in values)
     operands = [*sources, *rest, *targets]
     if None in operands or any(0 in x.shape for x in operands):

@@ -69,13 +69,13 @@ class Rolled:
         firsts, names = {last: first for first, last in states.items()}, list(runner.arrays)
         self.numbers = np.array([names.index(firsts.get(name, name)) for name in self.named])
         self.moves = np.array([name not in (*states, *firsts) for name in self.named])
-        self.origin, self.segment = memory.origin, Segment(as_tape([row]), Memory(memory.base))
+        self.segment = Segment(as_tape([row]), Memory())
         self.count, self.words = self.segment.tape[3:4], self.segment.tape[4 + len(places) :].view(np.int64)
 
     def __call__(self, starts: np.ndarray, strides: np.ndarray, count: int) -> None:
         """So many steps; `Tracks` tells where each bound array is. States are left in their own places."""
         moved = strides[self.numbers] * self.moves
-        self.words[::2] = starts[self.numbers] - self.origin
+        self.words[::2] = starts[self.numbers]
         self.words[1::2] = moved
         left, most = count, max(1, AT_ONCE // self.size)
         while left:

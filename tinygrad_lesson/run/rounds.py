@@ -68,12 +68,11 @@ class Rounds:
         last = [machine.address(loops.advanced), memory.offset(self.table), len(found)]
         self.segment = Segment(np.concatenate([*[part.tape for part in parts], as_tape([last])]), memory)
         self.tape = self.segment.tape.view(np.int64)
-        self.origin = memory.origin
-        self.table[:, 0] = self.tape.ctypes.data - self.origin + 8 * self.places[found]
+        self.table[:, 0] = self.tape.ctypes.data + 8 * self.places[found]
 
     def __call__(self, starts: np.ndarray, strides: np.ndarray, count: int) -> None:
         """So many steps; `Tracks` tells where each movable array is."""
-        self.tape[self.places] = starts[self.numbers] - self.origin + self.within
+        self.tape[self.places] = starts[self.numbers] + self.within
         self.table[:, 1], self.table[:, 2] = strides[self.moved], self.signs
         words = self.segment.words
         for first in range(0, count, AT_ONCE):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.run.operands import MOVABLE, PLACES, WORD, Memory, Row
+from tinygrad_lesson.run.operands import MOVABLE, PLACES, Memory, Row
 from tinygrad_lesson.run.prefetch import fetch_ahead
 from tinygrad_lesson.run.tape import sharing
 from tinygrad_lesson.run.tape.machine import NAMES, address, runner
@@ -24,7 +24,7 @@ class Segment:
 
     def __init__(self, tape: np.ndarray, memory: Memory) -> None:
         self.memory, self.run, self.words = memory, runner(), np.array([0, 0, 0, 1, 0], np.uint64)
-        self.arguments = memory.origin, self.words.ctypes.data, 0
+        self.arguments = 0, self.words.ctypes.data, 0
         self.place(tape)
         self.places = np.nonzero(tape >> np.uint64(62) == 1)[0]
         marked = tape[self.places] & np.uint64(MOVABLE - 1)
@@ -41,8 +41,7 @@ class Segment:
     def move(self, addresses: Sequence[int]) -> None:
         """Let the movable arrays begin there."""
         if len(self.numbers):
-            starts = np.array([(at - self.memory.origin) % WORD for at in addresses], np.uint64)
-            self.tape[self.places] = starts[self.numbers] + self.within
+            self.tape[self.places] = np.array(addresses, np.uint64)[self.numbers] + self.within
 
     @cached_property
     def help(self) -> Segment:

@@ -75,7 +75,7 @@ class Form:
         kind = kind_of(self.dtype)
         if len(kinds) != 1 or kinds != {self.dtype} or kind not in FLOATS:
             raise NotTraceableError("its element types differ")
-        self.memory, self.lock, self.check = Memory(np.zeros(8)), lock(), None
+        self.memory, self.lock, self.check = Memory(), lock(), None
         self.memory.movable = [(0, 0)] * (len(arrays) + 1)
         places = iter(range(len(arrays)))
         sources = [

@@ -66,7 +66,7 @@ class Update:
     """An optimizer's step over flat arrays, as one instruction."""
 
     def __init__(self, update: Any) -> None:
-        memory = Memory(np.zeros(64, np.uint8))
+        memory = Memory()
         nothing = np.zeros(1, update.weight.dtype)
         self.tail = Tail(memory, update._replace(rates=(0.0,)), nothing, (), nothing, nothing)
         self.segment = Segment(as_tape(self.tail.rows(0)[1:]), memory)

@@ -73,9 +73,14 @@ class VMRunner(NumpyRunner):
         self.tape = joined([*self.calls[0], *self.calls[1]]) if all(self.alone[:2]) else None
 
     @cached_property
+    def begin(self) -> int:
+        """Where the arena begins."""
+        return address(self.arena)
+
+    @cached_property
     def memory(self) -> Memory:
         """What instructions call the arrays."""
-        memory = Memory(self.arena)
+        memory = Memory()
         if self.movable:
             memory.movable = [(address(x), address(x) + x.nbytes) for x in self.arrays.values()]
         return memory
@@ -293,10 +298,8 @@ class VMRunner(NumpyRunner):
         buffer = self.plan.buffers[v]
         kind = kind_of(buffer.dtype)
         if buffer.offset is not None and not buffer.block and kind is not None:
-            shape = buffer.shape  # places count from the arena's start
-            found: Operand | None = Operand(
-                buffer.offset, shape, row_major(shape, buffer.dtype.itemsize), kind
-            )
+            strides = row_major(buffer.shape, buffer.dtype.itemsize)
+            found: Operand | None = Operand(self.begin + buffer.offset, buffer.shape, strides, kind)
         elif self.buffers[v] is None:
             return None
         elif buffer.value is not None:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.ops import conv, linear, nn, ramps
-from tinygrad_lesson.ops import functions as f
 from tinygrad_lesson.run import windows
 from tinygrad_lesson.run.elements import elementwise
 from tinygrad_lesson.run.operands import FLOATS, Encoder, Memory, Operand, Row, contiguous
@@ -39,16 +38,13 @@ class Pattern(NamedTuple):
         return " and ".join([op.name for op in self.ops])
 
 
-def fully_connected(
-    memory: Memory, op: Any, sources: Sequence[Operand], target: Operand, positive: bool = False,
-    others: Sequence[Operand] = (),
-) -> list[Row] | None:  # fmt: skip
-    """Rows times the transposed weight, plus the bias, plus other matrices."""
+def fully_connected(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+    """Rows times the transposed weight, plus the bias."""
     x, weight, *bias = sources
     if len(x.shape) != 2 or any(v.strides != (v.itemsize,) and v.shape != (1,) for v in bias):
         return None
     transposed = weight._replace(shape=weight.shape[::-1], strides=weight.strides[::-1])
-    return product(memory, x, transposed, target, [*bias, *others], positive)
+    return product(memory, x, transposed, target, bias)
 
 
 def softmax(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
@@ -66,7 +62,7 @@ def softmax(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand
 
 
 def batch_norm(
-    memory: Memory, op: Any, sources: Sequence[Operand], targets: Sequence[Operand], positive: bool = False
+    memory: Memory, op: Any, sources: Sequence[Operand], targets: Sequence[Operand]
 ) -> list[Row] | None:
     """Normalization of the columns of a matrix."""
     x, gamma, beta, moving_mean, moving_var = sources
@@ -79,7 +75,7 @@ def batch_norm(
     settings = memory.temporary(2, kind=x.kind)
     memory.kept[-1][:] = op.eps, op.momentum
     places = (x, gamma, beta, mean, var, o, new_mean, new_var, settings, moving_mean, moving_var)
-    kernel = address(normalization.batch_norm, x.kind, bool(op.uses_batch), bool(op.fix_gamma), positive)
+    kernel = address(normalization.batch_norm, x.kind, bool(op.uses_batch), bool(op.fix_gamma))
     return [[kernel, *[p.offset for p in places], *x.shape]]
 
 
@@ -116,7 +112,6 @@ PATTERNS = (
         "so does its gradient by the weight",
     ),
     Pattern("relu", (ramps.Relu,), of_floats("relu"), "the positive part reads one operand"),
-    Pattern("rsqrt", (f.Rsqrt,), of_floats("rsqrt"), "a root and its reciprocal in one loop"),
     Pattern(
         "sigmoid", (ramps.Sigmoid,), of_floats("sigmoid"), "the logistic function in one loop, to two ulp"
     ),

@@ -14,7 +14,7 @@ LENGTHS = (1, 2, 5, 8, 15, 16, 17, 63, 64, 65, 127, 200)
 
 def folded(name, x):
     """``np.<name>.reduce(x, axis=1)`` by the kernel."""
-    memory, y = Memory(np.zeros(64, np.uint8)), getattr(np, name).reduce(x[:, :1], axis=1)
+    memory, y = Memory(), getattr(np, name).reduce(x[:, :1], axis=1)
     whole, target = memory.operand(x), memory.operand(y)
     (m, n), (across, along) = whole.shape, whole.strides
     rows = fold(memory, name, whole._replace(shape=(m,), strides=(across,)), [(n, along)], target)

@@ -13,7 +13,7 @@ from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ON
 
 def carry_out(name, target, *sources, inside=None):
     """``target[...] = name(*sources)`` by a kernel."""
-    memory = Memory(np.zeros(64, np.uint8))
+    memory = Memory()
     operands = [memory.operand(x) for x in sources]
     rows = elementwise(name, inside)(memory, None, operands, memory.operand(target))
     run_steps([as_tape(rows)], memory, 1)
@@ -164,7 +164,6 @@ VALUES = {
     "bool": [True, False] * 5,
 }
 OURS = {
-    "rsqrt": lambda x: 1 / np.sqrt(x),
     "relu": lambda x: np.maximum(x, 0),
     "pass_sign": lambda g, y: g * np.sign(y),
 }

@@ -58,7 +58,6 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "negative": lambda x: -x,
     "square": lambda x: x * x,
     "sqrt": lambda x: x.called("sqrt"),
-    "rsqrt": lambda x: 1.0 / x.called("sqrt"),
     "reciprocal": lambda x: 1.0 / x,
     "absolute": absolute,
     "fabs": absolute,
@@ -138,7 +137,7 @@ ANSWERS = {
 }  # fmt: skip  (their results are truth values, whatever their operands are)
 # Of integers NumPy makes fractions, or refuses to divide them by zero as the processor does.
 FLOATS_ONLY = {
-    "divide", "sqrt", "rsqrt", "reciprocal", "fabs", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "floor", "ceil",
+    "divide", "sqrt", "reciprocal", "fabs", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "floor", "ceil",
     "trunc", "rint", "isnan", "isfinite", "isinf", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2",
     "degrees", "radians", "power", "cbrt", "exp2", "log2", "log10", "sinh", "cosh", "arcsinh", "arccosh", "arctanh",
     "logaddexp", "logaddexp2", "hypot", "fmod", "remainder", "floor_divide", "fmax", "fmin", "copysign", "heaviside",

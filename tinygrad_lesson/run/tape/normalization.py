@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_lesson.run.tape.expressions import relu
 from tinygrad_lesson.run.tape.reductions import Total
 from tinygrad_lesson.run.tape.vector import (
     I64,
@@ -64,9 +63,9 @@ class Panel:
 
 
 def batch_norm(
-    builder: Any, base: Any, words: Any, step: Any, kind: str, is_train: bool, fixed: bool, positive: bool
+    builder: Any, base: Any, words: Any, step: Any, kind: str, is_train: bool, fixed: bool
 ) -> None:
-    """`BatchNorm` of the dense x (m, n) along its columns, or relu of it: a kernel.
+    """`BatchNorm` of the dense x (m, n) along its columns: a kernel.
 
     Words: the offsets of x, gamma, beta, mean, inverse deviation, result, new mean, new variance, of epsilon and
     momentum, of the old mean and variance; m, n.
@@ -92,5 +91,4 @@ def batch_norm(
         panel.write(inverse, ones)
         scale, shift = ones if fixed else panel.read(gamma) / deviation, panel.read(beta)
         with loop(b, m) as row:
-            value = (panel.read(x, row) - center) * scale + shift
-            panel.write(o, relu(value) if positive else value, row)
+            panel.write(o, (panel.read(x, row) - center) * scale + shift, row)
