@@ -191,12 +191,17 @@ def asked(op: Op, tensors: Sequence[Tensor], xp: Any, arrays: Sequence[Any], ext
     """What an op computes that learns, or that machine code carries out where its arrays are large."""
     if op.learns:
         check_parameters(op, tensors)
-    x = arrays[0] if arrays[0].__class__ is ndarray else arrays[-1]
-    if op.compiled and x.__class__ is ndarray and x.size >= LARGE and xp is np and not RECORDING.tracing:
-        result = machine_code().carried_out(op, arrays)
+    if op.compiled and xp is np and not RECORDING.tracing:
+        result = in_machine_code(op, arrays)
         if result is not None:
             return result
     return op.forward(xp, *arrays, **extra)
+
+
+def in_machine_code(op: Op, inputs: Sequence[Any]) -> Any:
+    """What an op makes of large arrays; None of small ones, and where NumPy is to compute it."""
+    x = inputs[0] if inputs[0].__class__ is ndarray else inputs[-1]
+    return machine_code().carried_out(op, inputs) if x.__class__ is ndarray and x.size >= LARGE else None
 
 
 @functools.cache
@@ -281,6 +286,11 @@ TENSORS = Tensor.F = Tensors()
 
 class Recorded(Arrays):
     """The bare arrays that tensors recorded."""
+
+    def forward(self, op: Op, inputs: Sequence[Any]) -> Any:
+        """What the op computes, of large arrays in machine code."""
+        y = in_machine_code(op, inputs) if op.compiled else None
+        return super().forward(op, inputs) if y is None else y
 
     def operands(self, node: Any, gs: Sequence[Any]) -> Sequence[Any]:
         """What was recorded; with one result on the shortest way."""

@@ -151,6 +151,7 @@ class Op:
     traceable: ClassVar[bool] = True  # what `forward` calls may be noted once and carried out ever after
     learns: ClassVar[bool] = False  # declares `parameters`; set by `op`
     compiled: ClassVar[bool] = False  # of large arrays: machine code is several times as fast as NumPy
+    contracts: ClassVar[bool] = False  # there a product and the sum it goes into may be rounded at once
     asks: ClassVar[bool] = False  # something comes before `forward` in the eager face; set by `op`
     host_only: ClassVar[str] = ""  # why `forward` computes with NumPy's arrays alone, where it does
     view: ClassVar[bool] = False  # `forward` returns a view of its first input
@@ -283,6 +284,10 @@ class Op:
     def at_mode(self, is_train: bool) -> Op:
         """This op as it acts in training or in prediction."""
         return self
+
+    def apart(self, rank: int) -> bool:
+        """Whether each part of its arrays along axis 0, of so many axes, is treated by itself and alike."""
+        return False
 
     def pinned(self) -> dict[str, float]:
         """Inputs that the attributes fix at a number, as BatchNorm's `fix_gamma` does."""

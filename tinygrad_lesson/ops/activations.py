@@ -8,13 +8,13 @@ import numpy as np
 
 from tinygrad_lesson.engine.blocks import at_least, at_most, in_blocks, in_one_pass
 from tinygrad_lesson.engine.declare import op
-from tinygrad_lesson.engine.dtypes import floating
+from tinygrad_lesson.engine.dtypes import floating, in_type
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.ops.elementwise import FloatUnary, Kinked, floated
-from tinygrad_lesson.ops.probabilities import Ndtr
+from tinygrad_lesson.ops.probabilities import Ndtr, tail_short
 from tinygrad_lesson.ops.ramps import Sigmoid
-from tinygrad_lesson.ops.special import Erfc, near_zero
+from tinygrad_lesson.ops.special import SINGLE, Special, near_zero
 
 
 @op
@@ -139,20 +139,22 @@ class Elu(Kinked):
 
 
 @op
-class Gelu(FloatUnary):
+class Gelu(Special):
     """`x` times the probability that a standard normal number is less: a smooth kin of `relu`.
 
     Source
         Hendrycks and Gimpel 2016; MXNet 1.9, `LeakyReLU` with act_type gelu.
     """
 
-    compiled = True
+    contracts = True
 
-    def forward(self, xp, x, out=None):
-        def values(x, out):
-            return xp.multiply(x * 0.5, Erfc().forward(xp, x * -math.sqrt(0.5)), out=out)
+    def values(self, xp, x):
+        return x * Ndtr().values(xp, x)
 
-        return in_blocks(xp, values, x, out=out)
+    def short(self, xp, x):
+        x = in_type(xp, x, SINGLE)
+        size = xp.minimum(xp.abs(x), 15)
+        return xp.maximum(x, 0) - size * tail_short(xp, size)
 
     @in_one_pass
     def vjp(self, F, g, y, x):

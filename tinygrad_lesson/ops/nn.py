@@ -7,6 +7,7 @@ import importlib
 
 import numpy as np
 
+from tinygrad_lesson.engine.blocks import in_machine_code
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import HALF, dtype_of, floating, roomy, rounded, with_room
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
@@ -37,6 +38,9 @@ class AlongAxis(Op):
     def dtype(self, x):
         return floating(x)
 
+    def apart(self, rank):
+        return normalize_axis(self.axis, rank) != 0
+
     def shifted(self, xp, x):
         """`x / temperature` less its largest element along `axis`, so that no exponential overflows."""
         x = x if self.temperature == 1 else xp.divide(x, self.temperature)
@@ -65,6 +69,7 @@ class Softmax(AlongAxis):
         y = xp.divide(e, xp.sum(e, axis=self.axis, keepdims=True), out=out)
         return y if wide is x else rounded(xp, y, x.dtype)
 
+    @in_machine_code
     def vjp(self, F, g, y, x):
         gradient = (g - F.sum(g * y, axis=self.axis, keepdims=True)) * y
         return (gradient if self.temperature == 1 else gradient / self.temperature,)
@@ -87,6 +92,7 @@ class LogSoftmax(AlongAxis):
         y = xp.subtract(z, xp.log(total), out=out)
         return y if wide is x else rounded(xp, y, x.dtype)
 
+    @in_machine_code
     def vjp(self, F, g, y, x):
         gradient = g - F.exp(y) * F.sum(g, axis=self.axis, keepdims=True)
         return (gradient if self.temperature == 1 else gradient / self.temperature,)

@@ -222,10 +222,11 @@ def middle(xp, x, coefficients):
 def quantile(xp, q, single=False):
     """The number whose `erfc` is `q`, at most 1/4: one step of Newton's in logarithms from a good guess.
 
-    The guess alone will do in single precision.
+    The guess alone will do in single precision, and so will a logarithm with as many digits.
     """
-    log = -xp.log(xp.minimum(xp.maximum(q, 5e-324), 0.25))
-    y = quotient(ERFCINV, xp.sqrt(log))
+    least = 1e-45 if single else 5e-324
+    log = -xp.log(xp.minimum(xp.maximum(in_type(xp, q, SINGLE if single else DOUBLE), least), 0.25))
+    y = quotient(ERFCINV, in_type(xp, xp.sqrt(log), DOUBLE))
     if not single:
         e = scaled(y)
         y = y - (y * y - xp.log(e) - log) * (math.sqrt(math.pi) / 2) * e

@@ -25,7 +25,16 @@ from tinygrad_lesson.run.tape import vector
 from tinygrad_lesson.run.tape.expressions import EXPRESSIONS, converted
 from tinygrad_lesson.run.tape.machine import address_of_text, text_of
 from tinygrad_lesson.run.tape.reductions import Total
-from tinygrad_lesson.run.tape.vector import I64, IN_MEMORY, Vector, itemsize, lanes_of, loop, smaller
+from tinygrad_lesson.run.tape.vector import (
+    I64,
+    IN_MEMORY,
+    Vector,
+    contracted,
+    itemsize,
+    lanes_of,
+    loop,
+    smaller,
+)
 from tinygrad_lesson.run.threads import parted, shares
 from tinygrad_lesson.run.whole import OF_OP
 
@@ -63,7 +72,8 @@ def vector_code(step: Step, kind: str, kinds: Sequence[str] = ()) -> Callable[..
     *sources, target = [Spec((lanes,), np.dtype(each), (itemsize(each),)) for each in kinds]
     made = traced(step.op, tuple(sources), (target,))
     calls = [expression(call, made, target.shape) for call in made.calls]
-    return functools.partial(carried_out, calls, made.results[0])
+    code = functools.partial(carried_out, calls, made.results[0])
+    return (lambda *sources: code(*map(contracted, sources))) if step.op.contracts else code
 
 
 class Expression(NamedTuple):

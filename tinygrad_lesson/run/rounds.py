@@ -52,18 +52,21 @@ class Tracks:
 
 
 class Rounds:
-    """The instructions of some segments, and one that moves the words which tell where movable arrays are."""
+    """The instructions of some segments, and one that moves the words which tell where movable arrays are.
+
+    `move` tells which of these do, `turns` which go there and back again.
+    """
 
     way = "all steps as one tape of instructions"
 
-    def __init__(self, parts: Sequence[Segment], memory: Memory, tracks: Tracks) -> None:
+    def __init__(self, parts: Sequence[Segment], memory: Memory, turns: np.ndarray, move: np.ndarray) -> None:
         ends = np.cumsum([0, *[len(part.tape) for part in parts]])
         self.places = np.concatenate([part.places + end for part, end in zip(parts, ends, strict=False)])
         self.numbers = np.concatenate([part.numbers for part in parts]).astype(np.int64)
         self.within = np.concatenate([part.within for part in parts]).astype(np.int64)
-        found = np.flatnonzero((tracks.turns | (tracks.strides[1] != 0))[self.numbers])
+        found = np.flatnonzero(move[self.numbers])
         self.moved = self.numbers[found]
-        self.signs = 1 - 2 * tracks.turns[self.moved]
+        self.signs = 1 - 2 * turns[self.moved]
         self.table = np.zeros((len(found), 3), np.int64)
         last = [machine.address(loops.advanced), memory.offset(self.table), len(found)]
         self.segment = Segment(np.concatenate([*[part.tape for part in parts], as_tape([last])]), memory)
@@ -71,7 +74,7 @@ class Rounds:
         self.table[:, 0] = self.tape.ctypes.data + 8 * self.places[found]
 
     def __call__(self, starts: np.ndarray, strides: np.ndarray, count: int) -> None:
-        """So many steps; `Tracks` tells where each movable array is."""
+        """So many steps; `starts` tells where each movable array is, `strides` how far it moves."""
         self.tape[self.places] = starts[self.numbers] + self.within
         self.table[:, 1], self.table[:, 2] = strides[self.moved], self.signs
         words = self.segment.words

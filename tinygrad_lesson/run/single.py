@@ -7,6 +7,7 @@ NumPy computes it again, so that what NumPy makes of NaN and infinity, and what 
 from __future__ import annotations
 
 import functools
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -33,25 +34,42 @@ from tinygrad_lesson.run.operands import (
     WORD,
     Memory,
     Operand,
+    Row,
     address,
     kind_of,
     row_major,
     spec_like,
 )
+from tinygrad_lesson.run.rounds import Rounds
 from tinygrad_lesson.run.segment import Segment, as_tape
 from tinygrad_lesson.run.tape import machine
 from tinygrad_lesson.run.whole import OF_OP
 
 MOST = 256  # forms that are kept
+PART = 1024  # elements of rows that go together: what is made of them stays in the first cache
 
 
 @declares
-class Slope(Elementwise):
-    """The `vjp` of an elementwise op of one input, as an op of the cotangent, the result and the input."""
+class Slope(Op):
+    """The `vjp` of an op of one input, as an op of the cotangent, the result and the input."""
 
     of: Op = attr(doc="the op")
 
     name: ClassVar[str] = "Slope"
+    inputs: ClassVar[tuple[str, ...]] = ("g", "y", "x")
+
+    def shape(self, g: Any, y: Any, x: Any) -> Any:  # type: ignore[override]
+        """That of the input."""
+        return x
+
+    @property
+    def contracts(self) -> bool:  # type: ignore[override]
+        """As the op."""
+        return self.of.contracts
+
+    def apart(self, rank: int) -> bool:
+        """As the op."""
+        return self.of.apart(rank)
 
     def forward(self, xp: Any, g: Any, y: Any, x: Any) -> Any:
         """What the rule gives for bare arrays."""
@@ -60,6 +78,9 @@ class Slope(Elementwise):
 
 class Form:
     """An op on arrays of some shapes and one element type.
+
+    Where the op treats each row of axis 0 by itself it goes from some rows to the next, so that what is made on the
+    way stays in the cache; the last ones may overlap.
 
     Errors
         NotTraceableError where there are no instructions for it.
@@ -75,37 +96,47 @@ class Form:
         kind = kind_of(self.dtype)
         if len(kinds) != 1 or kinds != {self.dtype} or kind not in FLOATS:
             raise NotTraceableError("its element types differ")
-        self.memory, self.lock, self.check = Memory(), lock(), None
+        self.memory, self.lock = Memory(), lock()
         self.memory.movable = [(0, 0)] * (len(arrays) + 1)
-        places = iter(range(len(arrays)))
-        sources = [
-            movable(next(places), x.shape, kind) if isinstance(x, np.ndarray) else self.memory.number(x, kind)
-            for x in inputs
-        ]
-        target = movable(len(arrays), self.shape, kind)
-        rows = (
-            self.loop(op, sources, target) if isinstance(op, Elementwise) else self.rows(op, sources, target)
-        )
+        whole = [x.shape for x in arrays] + [self.shape]
+        self.some, self.length = rows_at_once(op, whole)
+        parts = [(self.some, *shape[1:]) if self.some < self.length else shape for shape in whole]
+        moved = [movable(i, shape, kind) for i, shape in enumerate(parts)]
+        given, target = iter(moved), moved[-1]
+        sources = [next(given) if isinstance(x, np.ndarray) else self.memory.number(x, kind) for x in inputs]
+        each = isinstance(op.of if isinstance(op, Slope) else op, Elementwise)
+        rows = self.loop(op, sources, target) if each else self.rows(op, sources, target)
+        self.rounds = None
+        if self.some < self.length:
+            move = np.ones(len(whole), bool)
+            self.rounds = Rounds([Segment(as_tape(rows), self.memory)], self.memory, ~move, move)
+            self.by = np.array([math.prod(shape[1:]) * np.dtype(kind).itemsize for shape in whole])
+            rows = []
+        if not each:
+            rows += self.watched([], {0: movable(len(arrays), self.shape, kind)}, {}, 0)
         self.segment = Segment(as_tape(rows), self.memory)
         self.words = self.segment.tape.data
         found = self.segment.places, self.segment.numbers, self.segment.within
         self.offsets = list(zip(*[x.tolist() for x in found], strict=True))
 
     def loop(self, op: Op, sources: Sequence[Operand], target: Operand) -> Any:
-        """One loop, which adds up 0 times each result: what is not finite makes that NaN."""
-        count = len(sources)
-        new, nought, product, total = range(count, count + 4)
-        steps = (
-            Step(op, tuple(range(count)), (new,)),
-            Step(Multiply(), (new, nought), (product,)),
-            Step(Sum(), (product,), (total,)),
-        )
-        compiles(steps, target.kind)
+        """One loop."""
+        new = len(sources)
         moving = {i: x for i, x in enumerate(sources) if x.size > 1} | {new: target}
         if any(x.shape != target.shape for x in moving.values()):
             raise NotTraceableError("its inputs broadcast")
         single = {i: x for i, x in enumerate(sources) if x.size == 1}
-        single |= {
+        return self.watched([Step(op, tuple(range(new)), (new,))], moving, single, new)
+
+    def watched(
+        self, steps: Sequence[Step], moving: dict[int, Operand], single: dict[int, Operand], new: int
+    ) -> list[Row]:
+        """Steps as one loop, which adds up 0 times each result `new`: what is not finite makes that NaN."""
+        target, (nought, product, total) = moving[new], range(new + 1, new + 4)
+        multiplied = Step(Multiply(), (new, nought), (product,))
+        steps = (*steps, multiplied, Step(Sum(), (product,), (total,)))
+        compiles(steps, target.kind)
+        single = single | {
             nought: self.memory.number(0.0, target.kind),
             total: self.memory.temporary(1, kind=target.kind),
         }
@@ -124,13 +155,22 @@ class Form:
     def __call__(self, arrays: Sequence[np.ndarray]) -> np.ndarray | None:
         """The result; None if a number in it is not finite."""
         y = np.empty(self.shape, self.dtype)
+        starts = [address(x) for x in (*arrays, y)]
         with self.lock:
-            starts = [address(x) - self.memory.origin for x in (*arrays, y)]
+            if self.rounds is not None:
+                begin, strides = np.array(starts), self.by * self.some
+                self.rounds(begin, strides, self.length // self.some)
+                self.rounds(begin + (self.length - self.some) * self.by, strides, 1)
             for place, number, within in self.offsets:  # few, so that NumPy would take longer
                 self.words[place] = (starts[number] + within) % WORD
             self.segment()
-            finite = np.isfinite(y).all() if self.check is None else self.check[0] == 0
-        return y if finite else None
+            return y if self.check[0] == 0 else None
+
+
+def rows_at_once(op: Op, shapes: Sequence[Any]) -> tuple[int, int]:
+    """How many rows of arrays an op is carried out on at a time, and how many there are."""
+    length = shapes[0][0] if op.apart(len(shapes[0])) else 1
+    return min(length, max(1, PART * length // max(map(math.prod, shapes)))), length
 
 
 def movable(number: int, shape: Any, kind: str) -> Operand:

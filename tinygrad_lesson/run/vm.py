@@ -148,7 +148,8 @@ class VMRunner(NumpyRunner):
                 with contextlib.suppress(NotTraceableError):
                     made = Rolled(self, states_of(inputs, carried, scanned), seen, order.step < 0)
             if made is None and self.alone[0]:
-                made = Rounds(self.calls[0], self.memory, tracks)
+                move = tracks.turns | (tracks.strides[1] != 0)
+                made = Rounds(self.calls[0], self.memory, tracks.turns, move)
             self.loops[key] = made, tracks
         return self.loops[key]  # type: ignore[no-any-return]
 
