@@ -192,6 +192,9 @@ def with_scalar(binary: Op, reverse: bool = False) -> Callable[..., Op]:
             )
         return scalars.WithScalar(binary=binary, scalar=scalar, reverse=reverse)
 
+    a, b = ("scalar", "data") if reverse else ("data", "scalar")
+    told = (type(binary).__doc__ or "").strip().partition("\n\n")[0]
+    build.__doc__ = f"With a = `{a}` and b = `{b}`: {told}\n\nShapes\n    data (...) -> (...)"
     return build
 
 
@@ -347,7 +350,7 @@ def in_type(op: Op, dtype: str | None) -> Op:
     """An op with its result in an element type, if one is stated."""
     if dtype is not None and dtype not in DTYPE_CODES:
         raise AttributeValueError(f"dtype is {dtype[:80]!r}, expected one of {', '.join(DTYPE_CODES)}")
-    return op if dtype is None else legacy.Typed(of=op, type=dtype)
+    return op if dtype is None else legacy.TypedResult(of=op, type=dtype)
 
 
 def batch_dot(transpose_a: bool = False, transpose_b: bool = False) -> Op:

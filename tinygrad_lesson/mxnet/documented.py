@@ -36,6 +36,7 @@ MEANS = {  # attributes that operators have which are written in several ops
     "high": "upper end of the numbers, itself left out",
     "indices": "where a part begins; the first is 0",
     "infer_range": "not supported: the end is never inferred",
+    "is_int": "only True: beside integers the number is cut off to one",
     "is_ascend": "whether the smallest comes first",
     "k": "number of the diagonal, of elements, or of failures",
     "lam": "rate of the distribution",
@@ -52,6 +53,7 @@ MEANS = {  # attributes that operators have which are written in several ops
     "output_mean_var": "whether mean and variance are results too",
     "p": "part of the elements that are dropped, or the probability of a success",
     "repeat": "how often each",
+    "scalar": "the number",
     "ret_typ": "what is given: value, indices, mask or both",
     "sample_type": "nearest or bilinear",
     "scale": "standard deviation of the distribution, or how many times as large",
@@ -134,7 +136,7 @@ def documented(known: Operator) -> str | None:
     doc = section(doc, "Attributes", lines)
     if made is None or not made.ours:
         return doc
-    doc = facts(type(made), doc)[0]
+    doc = facts(type(getattr(made, "binary", made)), doc)[0]
     several = hasattr(made, "num_weights")  # so many arrays that a call says nothing
     return section(doc, "Example", [] if several else example_of(known, made))
 

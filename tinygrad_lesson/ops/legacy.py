@@ -322,7 +322,7 @@ class IdentityAttachKLSparseReg(Op):
 
 
 @op
-class Typed(Composite):
+class TypedResult(Composite):
     """What an op of one input gives in a stated element type; it is computed in that, or in that of `x` if it is wider.
 
     Source
