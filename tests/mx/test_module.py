@@ -177,10 +177,23 @@ def test_a_bucketing_module_of_a_checkpoint(tmp_path):
     module.bind([("data", (2, 4))], for_training=True)
     module.init_params(mx.init.Uniform(1))
     module.save_checkpoint(str(tmp_path / "net"), 3)
+    assert sorted(x.name for x in tmp_path.iterdir()) == [
+        "net-0003.params",
+        "net-4-symbol.json",
+        "net.buckets",
+    ]
+    assert mx.nd.load(str(tmp_path / "net.buckets"))[0].asnumpy().tolist() == [4]
     loaded = mx.mod.BucketingModule.load(str(tmp_path / "net"), 3, sym_gen=buckets, default_bucket_key=4)
-    loaded.bind([("data", (2, 4))])
-    for name, x in module.get_params()[0].items():
-        np.testing.assert_array_equal(loaded.get_params()[0][name], x)
+    symbol = mx.sym.load(str(tmp_path / "net-4-symbol.json"))
+    named = mx.mod.BucketingModule.load_dict(
+        {4: symbol}, buckets, 4, *mx.model.load_params(str(tmp_path / "net"), 3)
+    )
+    assert named.symbol is symbol
+    for again in (loaded, named):
+        again.bind([("data", (2, 4))])
+        assert again._default_bucket_key == again._curr_bucket_key == 4
+        for name, x in module.get_params()[0].items():
+            np.testing.assert_array_equal(again.get_params()[0][name], x)
 
 
 def buckets(key):
@@ -202,6 +215,7 @@ def test_buckets_share_their_gradients(request_, sizes):
             mx.io.DataBatch([mx.nd.ones((1, key))], None, bucket_key=key, provide_data=shapes)
         )
         assert module._curr_module._exec_group.execs[0].grad_dict["a"].asscalar() == size
+        assert module._curr_module._grad_req == request_
 
 
 def test_names_of_mxnets_own_and_shapes_that_are_none():

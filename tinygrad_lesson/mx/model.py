@@ -150,13 +150,14 @@ def load_checkpoint(prefix: str, epoch: int) -> tuple[Any, dict[str, NDArray], d
         FormatError naming the file and the place in it that is wrong.
     """
     symbol, *parts = params.load_checkpoint(prefix, epoch)
-    arguments, states = ({name: as_ndarray(x) for name, x in part.items()} for part in parts)
+    arguments, states = map(as_ndarrays, parts)
     return symbol, arguments, states
 
 
 def load_params(prefix: str, epoch: int) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
-    """Arguments and auxiliary states of a checkpoint."""
-    return load_checkpoint(prefix, epoch)[1:]
+    """Arguments and auxiliary states of a checkpoint, whatever its network is."""
+    arguments, states = map(as_ndarrays, params.load_parameters(prefix, epoch))
+    return arguments, states
 
 
 __all__ = ["BatchEndParam", "FeedForward", "load_checkpoint", "load_params", "save_checkpoint"]

@@ -223,6 +223,25 @@ def load_checkpoint(prefix: str, epoch: int) -> tuple[Symbol, dict[str, Any], di
             f"{plain(path)} was not saved with the network that {plain(graph)} holds now; if they are meant to go "
             "together, read them one by one: sym.load and load_params"
         )
+    return symbol, *parted(arrays, path)
+
+
+def load_parameters(prefix: str, epoch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments and auxiliary states of a checkpoint, whatever its network is.
+
+    Errors
+        FormatError naming the file and the place in it that is wrong.
+    """
+    path = file_of(as_path(prefix), epoch, "params")
+    return parted(load_params(path), path)
+
+
+def parted(arrays: Arrays, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays of a file as arguments and auxiliary states.
+
+    Errors
+        FormatError for a name that says neither.
+    """
     parts: dict[str, dict[str, Any]] = {"arg": {}, "aux": {}}
     for name, array in arrays.items():
         kind, colon, rest = name.partition(":")
@@ -231,7 +250,7 @@ def load_checkpoint(prefix: str, epoch: int) -> tuple[Symbol, dict[str, Any], di
                 f"{plain(path)}: array {name[:80]!r}, expected a name that begins with arg: or aux:"
             )
         parts[kind][rest] = array
-    return symbol, parts["arg"], parts["aux"]
+    return parts["arg"], parts["aux"]
 
 
 def load_states(

@@ -30,7 +30,7 @@ from tinygrad_lesson.engine.graph import (
 from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.files import write_whole
 from tinygrad_lesson.mxnet import binding, serial
-from tinygrad_lesson.mxnet.asked import Asked, as_dtype, as_sizes
+from tinygrad_lesson.mxnet.asked import Asked
 from tinygrad_lesson.mxnet.bound import as_ndarray, collector_paused
 from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.mxnet.naming import (
@@ -43,7 +43,7 @@ from tinygrad_lesson.mxnet.naming import (
     with_plain_names,
     wrapped,
 )
-from tinygrad_lesson.mxnet.register import DTYPE_CODES, Operator, as_factor, as_text, find, offered
+from tinygrad_lesson.mxnet.register import Operator, as_text, find, offered
 from tinygrad_lesson.mxnet.spelled import Spelled, is_number, told_apart, with_number
 from tinygrad_lesson.plan import Passes
 
@@ -347,54 +347,3 @@ def binary(mxnet_op: str, a: Any, b: Any) -> Symbol:
         )
     operator_name, scalar = with_number(mxnet_op, number, reverse)
     return apply(operator_name, symbol, scalar=scalar)
-
-
-def variable(
-    name: str,
-    attr: Mapping[str, str] | None = None,
-    shape: Any = None,
-    lr_mult: float | None = None,
-    wd_mult: float | None = None,
-    dtype: Any = None,
-    init: Any = None,
-    stype: str | None = None,
-    **more: str,
-) -> Symbol:
-    """A named leaf, to be given a value when bound.
-
-    `attr` and further keywords of the form `__name__` are texts that stay with it, in files too. Optimizers heed
-    `lr_mult` and `wd_mult`, initializers `init`, shape and type inference `shape` and `dtype`. `stype` may be
-    ``"default"`` alone: arrays hold all of their elements here.
-
-    Errors
-        AttributeValueError for a keyword of another form, ShapeError, DTypeError for values that say nothing.
-    """
-    if not isinstance(name, str):
-        raise DTypeError(f"Variable: the name must be a string, not {name!r}")
-    if not name:
-        raise AttributeValueError("Variable: the name must not be empty")
-    where = f"Variable {name!r}"
-    for key in more:
-        if not is_wrapped(key):
-            known = ("attr", "shape", "lr_mult", "wd_mult", "dtype", "init", "stype")
-            own = f"own ones look like __{key.strip('_')}__"
-            raise AttributeValueError(f"{where}: unknown attribute {key!r}; {own}; {near(key, known)}")
-    attributes = scoped(attr, {key: as_text(value) for key, value in more.items()}, where)
-    values: dict[str, Any] = {"lr_mult": lr_mult, "wd_mult": wd_mult}
-    if shape is not None:
-        values["shape"] = as_sizes(shape, f"{where}: shape")
-    if dtype is not None:
-        code = as_dtype(dtype, f"{where}: dtype").name
-        if code not in DTYPE_CODES:
-            raise DTypeError(f"{where}: dtype is {code}, expected one of {', '.join(DTYPE_CODES)}")
-        values["dtype"] = DTYPE_CODES.index(code)
-    if stype not in (None, "default"):
-        raise DTypeError(f"{where}: storage {stype!r} is not here: arrays hold all of their elements")
-    values["storage_type"] = None if stype is None else 0
-    if not isinstance(init, str | None) and not callable(getattr(init, "dumps", None)):
-        raise DTypeError(f"{where}: init is {init!r}, expected an initializer or its name")
-    values["init"] = init if isinstance(init, str | None) else init.dumps()
-    attributes.update({f"__{key}__": str(value) for key, value in values.items() if value is not None})
-    for key in ("lr_mult", "wd_mult"):
-        as_factor(attributes.get(f"__{key}__", "1"), f"{where}: {key}")
-    return Symbol([Edge(Node(None, label=Label(name, attributes=attributes)))])

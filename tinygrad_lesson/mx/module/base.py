@@ -25,7 +25,9 @@ PRIVATE = {  # names of MXNet's own that scripts use all the same
     "_exec_group": "group", "_param_names": "param_names", "_aux_names": "aux_names", "_output_names": "output_names",
     "_modules": "modules", "_data_names": "data_names", "_label_names": "label_names", "_data_shapes": "data_shapes",
     "_buckets": "buckets", "_arg_params": "arg_params", "_aux_params": "aux_params",
-    "_label_shapes": "label_shapes", "_curr_module": "current",
+    "_label_shapes": "label_shapes", "_curr_module": "current", "_grad_req": "grad_req",
+    "_fixed_param_names": "fixed_param_names", "_state_names": "state_names", "_curr_bucket_key": "current_key",
+    "_default_bucket_key": "default_bucket_key", "_sym_gen": "sym_gen",
 }  # fmt: skip
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from tinygrad_lesson.arrays import cpu
 from tinygrad_lesson.engine.errors import BindError
 from tinygrad_lesson.mx.module.base import BaseModule
 from tinygrad_lesson.mx.module.single import Module
+from tinygrad_lesson.mx.ndarray import array, save
 from tinygrad_lesson.mxnet.ndarray import NDArray
-from tinygrad_lesson.mxnet.params import load_checkpoint
+from tinygrad_lesson.mxnet.params import load_parameters
 from tinygrad_lesson.train.initializer import Uniform
 
 
@@ -52,18 +55,37 @@ class BucketingModule(BaseModule):
     def load(
         prefix: str,
         epoch: int,
-        load_optimizer_states: bool = False,
         sym_gen: Any = None,
         default_bucket_key: Any = None,
+        load_optimizer_states: bool = False,
         **settings: Any,
     ) -> BucketingModule:
         """The module of a checkpoint, to be bound; its parameters are there, its symbols are those of `sym_gen`."""
-        made = BucketingModule(sym_gen, default_bucket_key, **settings)
-        _, arguments, states = load_checkpoint(prefix, epoch)
-        made.current.loaded = arguments, states
-        made.current.params_initialized = made.params_initialized = True
+        made = BucketingModule.load_dict(
+            None, sym_gen, default_bucket_key, *load_parameters(prefix, epoch), **settings
+        )
         if load_optimizer_states:
             made.current.states_file = f"{prefix}-{epoch:04d}.states"
+        return made
+
+    @staticmethod
+    def load_dict(
+        sym_dict: Mapping[Any, Any] | None = None,
+        sym_gen: Any = None,
+        default_bucket_key: Any = None,
+        arg_params: Mapping[str, Any] | None = None,
+        aux_params: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> BucketingModule:
+        """A module with these parameters, to be bound; for the buckets in `sym_dict` the symbols there are taken."""
+
+        def generated(key: Any) -> tuple[Any, Any, Any]:
+            symbol, data_names, label_names = sym_gen(key)
+            return (sym_dict or {}).get(key, symbol), data_names, label_names
+
+        made = BucketingModule(generated if sym_dict else sym_gen, default_bucket_key, **settings)
+        made.current.loaded = arg_params or {}, aux_params or {}
+        made.current.params_initialized = made.params_initialized = True
         return made
 
     def generated(self, key: Any) -> Module:
@@ -184,8 +206,12 @@ class BucketingModule(BaseModule):
         self.current.update_metric(eval_metric, labels)
 
     def save_checkpoint(self, prefix: str, epoch: int, remove_amp_cast: bool = False) -> None:
-        """Write the symbol of the default bucket and the parameters."""
-        self.buckets[self.default_bucket_key].save_checkpoint(prefix, epoch)
+        """Write the parameters, the symbol of each bucket, and with them which buckets there are, as MXNet does."""
+        self.save_params(f"{prefix}-{epoch:04d}.params")
+        for key, module in self.buckets.items():
+            module.symbol.save(f"{prefix}-{key}-symbol.json")
+        if all(isinstance(key, int) for key in self.buckets):  # others are no numbers for an array
+            save(f"{prefix}.buckets", array(list(self.buckets), dtype=np.int32))
 
     def install_monitor(self, mon: Any) -> None:
         """Let a monitor see what every bucket computes, those to come too."""
