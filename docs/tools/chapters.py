@@ -60,7 +60,7 @@ DERIVATIVES = """
 OTHERS = {"tl.nn": nn, "tl.optim": optim}
 LISTED = ("train", "check", "viz", "random", "parallel")
 PLUMBING = """
-    FlatUpdater FusedUpdate GradientMonitor Falling Binary Distance BatchEndParam InPlace State flat log_line
+    FlatUpdater GradientMonitor Falling Binary Distance BatchEndParam InPlace State flat log_line
 """  # of modules in `tl.train`: what they are built of
 RESULTS = """
     Culprit Diagnosis Divergence Entry History NonFinite OpError GradientError Report Taylor LessonError World

@@ -10,7 +10,8 @@ from tinygrad_lesson import sym
 from tinygrad_lesson.lesson.data import load
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
 from tinygrad_lesson.random import MXNetGenerator
-from tinygrad_lesson.run.segment import Segment
+from tinygrad_lesson.run import vm
+from tinygrad_lesson.run.segment import Segment, run_steps
 from tinygrad_lesson.run.vm import VMRunner
 from tinygrad_lesson.train.initializer import Uniform
 from tinygrad_lesson.train.monitor import GradientMonitor
@@ -72,10 +73,17 @@ def test_these_networks_run_without_a_step_in_numpy(name):
         ("bn8", "sgd", {"learning_rate": 0.01, "momentum": 0.5}),
         ("res6", "sgd", {"learning_rate": 0.05, "momentum": 0.9}),
         ("dense6", "sgd", {"learning_rate": 0.05}),
+        ("mlp4", "sgd", {"wd": 0.1, "clip_gradient": 1e-3, "lr_mult": {"fc1_weight": 0.5}, "momentum": 0.9}),
+        ("mlp4", "lamb", {"learning_rate": 0.01}),
+        ("mlp4", "nadam", {"learning_rate": 0.01}),
     ],
 )
 @pytest.mark.parametrize(("kind", "tolerance"), [("float32", 1), ("float64", 1e-6)])
-def test_many_steps_in_one_call_are_the_steps_one_by_one(name, optimizer, settings, kind, tolerance):
+def test_many_steps_in_one_call_are_the_steps_one_by_one(
+    name, optimizer, settings, kind, tolerance, monkeypatch
+):
+    calls = []
+    monkeypatch.setattr(vm, "run_steps", lambda *given: calls.append(given[-1]) or run_steps(*given))
     data = load()
     batches = {"data": data.train_data.reshape(5, 20, 4), "label": data.train_label.reshape(5, 20, 3)}
     executors = [bound(name, "vm", kind=kind) for _ in range(2)]
@@ -87,6 +95,7 @@ def test_many_steps_in_one_call_are_the_steps_one_by_one(name, optimizer, settin
         updaters.append(FlatUpdater(create(optimizer, **settings), weight, grad, list(segments.items())))
         monitors.append(GradientMonitor(grad, segments))
     at_once = executors[0].train(batches, 12, updaters[0], monitors[0])
+    assert calls == [12]
     one_by_one = []
     for step in range(12):
         executors[1].forward(is_train=True, data=batches["data"][step % 5], label=batches["label"][step % 5])
@@ -108,16 +117,17 @@ def test_many_steps_in_one_call_are_the_steps_one_by_one(name, optimizer, settin
     assert updaters[0].num_update == updaters[1].num_update == 12
 
 
-def test_settings_that_the_interpreter_does_not_know_are_left_to_the_optimizer():
+def test_an_optimizer_with_a_step_of_numpy_takes_its_steps_one_by_one():
     executor = bound("mlp4", "vm")
     weight, grad = (
         next(iter(f.buffers.values())) for f in (executor.flat_parameters, executor.flat_gradients)
     )
-    segments = executor.flat_parameters.segments
-    updater = FlatUpdater(create("sgd", wd=0.1), weight, grad, list(segments.items()))
+    segments, before = executor.flat_parameters.segments, weight.copy()
+    updater = FlatUpdater(create("sgld", learning_rate=0.01), weight, grad, list(segments.items()))
     batch = {"data": np.zeros((1, 20, 4), np.float32), "label": np.zeros((1, 20, 3), np.float32)}
-    assert executor.train(batch, 3, updater, GradientMonitor(grad, segments)) is None
-    assert updater.num_update == 0
+    assert len(executor.train(batch, 3, updater, GradientMonitor(grad, segments))) == 3
+    assert updater.num_update == 3
+    assert (weight != before).all()
 
 
 @pytest.mark.parametrize("name", ["mlp4", "bn8", "res6"])

@@ -149,16 +149,6 @@ def test_multipliers_can_be_set_later_and_those_of_the_symbol_stay():
     assert optimizer.multipliers("a_weight") == (0.5, 0.25)
 
 
-@pytest.mark.skipif("vm" not in available_runners(), reason="the interpreter takes many steps at once")
-def test_where_no_multiplier_differs_from_one_the_runner_takes_all_steps_at_once():
-    def updater(symbol):
-        weight = np.zeros(3, np.float32)
-        return FlatUpdater(SGD(0.1), weight, weight.copy(), [("a_weight", slice(0, 3))], symbol)
-
-    assert updater(loss_of(SAID["keyword"]("a_weight", None, None))).take(5) is not None
-    assert updater(loss_of(SAID["keyword"]("a_weight", 0.0, None))).take(5).rates == (0.0,) * 5
-
-
 @pytest.mark.parametrize("text", ["fast", "", "nan", "inf", "1e999", "(1,)", "None"])
 def test_a_multiplier_that_is_no_finite_number_is_refused_where_it_is_given(text):
     with pytest.raises(

@@ -21,16 +21,16 @@ CHOICE = "TINYGRAD_LESSON_RUNNER"  # environment variable that names a runner
 
 @functools.cache
 def compiled_parts() -> tuple[Any, ...]:
-    """The tape's runner, its optimizer step, single ops and their slopes; LLVM is imported when first wanted.
+    """The tape's runner, single ops and their slopes; LLVM is imported when first wanted.
 
     That is done in a thread of its own, which Ctrl-C does not reach: a module imported by half fails ever after.
     """
 
     def load() -> tuple[Any, ...]:
         from tinygrad_lesson.run.single import carried_out, slope
-        from tinygrad_lesson.run.vm import Update, VMRunner
+        from tinygrad_lesson.run.vm import VMRunner
 
-        return VMRunner, Update, carried_out, slope
+        return VMRunner, carried_out, slope
 
     def try_to_load() -> None:
         with contextlib.suppress(Exception):  # whoever asks will meet it again
@@ -44,26 +44,18 @@ def compiled_parts() -> tuple[Any, ...]:
 
 def carried_out(op: Any, inputs: Any) -> Any:
     """What an op makes of large arrays, in machine code; None where that does not run, or has no code for it."""
-    return compiled_parts()[2](op, inputs) if runner_name() == "vm" else None
+    return compiled_parts()[1](op, inputs) if runner_name() == "vm" else None
 
 
 def slope(op: Any, *operands: Any) -> Any:
     """The gradient by its one input, likewise, of a cotangent, a result and an input."""
-    return compiled_parts()[3](op, operands) if runner_name() == "vm" else None
+    return compiled_parts()[2](op, operands) if runner_name() == "vm" else None
 
 
 def taped(plan: Plan, arrays: Any, generator: Any, **settings: Any) -> Any:
     """The runner of tapes; that of NumPy where machine code does not run."""
     made = compiled_parts()[0]
     return (made if made.works() else NumpyRunner)(plan, arrays, generator, **settings)
-
-
-def compiled_update(update: Any) -> Callable[[float], None] | None:
-    """A function of the rate that takes an optimizer's step in one pass; None where nothing is compiled."""
-    if runner_name() != "vm":
-        return None
-    runs, step, *_ = compiled_parts()
-    return step(update) if runs.works() else None
 
 
 RUNNERS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner, "vm": taped}
@@ -129,7 +121,6 @@ __all__ = [
     "RUNNERS",
     "NumpyRunner",
     "available_runners",
-    "compiled_update",
     "patterns",
     "runner",
     "runner_name",

@@ -18,8 +18,9 @@ from tinygrad_lesson.engine.shapes import size_of
 from tinygrad_lesson.plan.trace import DRAW
 from tinygrad_lesson.run.counted import DRAWN, PHILOX, Count
 from tinygrad_lesson.run.cuda import INNER, OPERATIONS, Row, UnsuitedError, merged, substituted
-from tinygrad_lesson.run.gpu import DeviceRunner, Run
+from tinygrad_lesson.run.gpu import DeviceRunner
 from tinygrad_lesson.run.groups import Item
+from tinygrad_lesson.run.parts import Run
 from tinygrad_lesson.run.steps import StepRunner, Steps
 
 WORDS, RANK, THREADS = 34, 4, 256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import getitem
 from types import MappingProxyType
@@ -15,8 +15,8 @@ import numpy as np
 from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.plan.inferred import CREATING
 from tinygrad_lesson.plan.trace import Call, Ref, Spec, Trace, numbers_in
+from tinygrad_lesson.run.parts import Run
 
-Run = Callable[[], Any]
 LONGEST = 4096  # rows
 # What is carried out otherwise than called, by name: what is done.
 PATTERNS = {

@@ -24,8 +24,8 @@ from tinygrad_lesson.plan.trace import DRAW, Call, Ref, numbers_in
 from tinygrad_lesson.run.counted import Count
 from tinygrad_lesson.run.cuda import Row, UnsuitedError, elementwise, rows_of
 from tinygrad_lesson.run.groups import Item, Plain, extent
+from tinygrad_lesson.run.parts import PARTS, Run, Runner
 
-Run = Callable[[], Any]
 REDUCTIONS = {
     "add": "sum",
     "multiply": "prod",
@@ -55,7 +55,7 @@ class DeviceLowering(Lowering):
             return Line(step.op.label(), step.name, (), str(error))
 
 
-class DeviceRunner:
+class DeviceRunner(Runner):
     """Carries out a plan on bound arrays of one device.
 
     `arrays` gives the array for every argument and for every output that the plan does not place itself; they lie on
@@ -67,7 +67,6 @@ class DeviceRunner:
 
     name = "calls"
     patterns: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    any_rule = True  # `train` takes the steps of every optimizer
 
     def __init__(
         self, plan: Plan, arrays: Mapping[str, Any], generator: Any, *, place: Context, movable: bool = False
@@ -239,56 +238,14 @@ class DeviceRunner:
     def run(self, part: int) -> None:
         """Carry out one part."""
         with on(self.place):
-            for call in self.calls[part]:
-                call()
-
-    def forward(self) -> None:
-        """Carry out the forward part."""
-        self.run(0)
-
-    def backward(self) -> None:
-        """Carry out the backward part."""
-        self.run(1)
-
-    def update(self) -> None:
-        """Carry out the update part."""
-        self.run(2)
-
-    def inputs_of(self, batches: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-        """The bound arrays of those batches that the plan knows, and how many batches there are."""
-        known = self.plan.arguments
-        found = {name: self.buffers[known[name]] for name in batches if name in known}
-        return found, max((len(batches[name]) for name in found), default=1)
-
-    def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[Any]:
-        """Bound arrays called `results`, as new arrays, after running with `values` in place of others."""
-        for name, value in values.items():
-            self.arrays[name][...] = value
-        self.forward()
-        return [self.arrays[name].copy() for name in results]
+            super().run(part)
 
     def train(
         self, batches: Mapping[str, Any], steps: int, updater: Any, loss: str, watched: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Many steps in one call: forward, backward and the optimizer, batch after batch.
-
-        The batches, with one more leading axis, go to the device once; losses (steps,) and mean magnitudes of the
-        `watched` gradients (steps, watched) come back once.
-        """
+        """As `train_one_by_one`; the batches go to the device once, and what is noted comes back once."""
         with on(self.place) as xp:
-            inputs = self.inputs_of(batches)[0] if steps else {}
-            kept = {name: xp.asarray(np.asarray(batches[name], x.dtype)) for name, x in inputs.items()}
-            result, grad = self.result(loss), updater.grad
-            losses, magnitudes = xp.empty(steps, result.dtype), xp.empty((steps, len(watched)), grad.dtype)
-            for i in range(steps):
-                for name, x in inputs.items():
-                    x[...] = kept[name][i % len(kept[name])]
-                self.forward()
-                self.backward()
-                losses[i] = result.mean()
-                updater.step()
-                for k, (start, size) in enumerate(watched.tolist()):
-                    magnitudes[i, k] = abs(grad[start : start + size]).mean()
+            losses, magnitudes = self.train_one_by_one(xp, batches, steps, updater, loss, watched)
             return losses.get(), magnitudes.get()
 
 
@@ -322,9 +279,6 @@ def largest(plan: Plan) -> str:
     placed.sort(key=lambda pair: (-pair[1], not steps[pair[0]].name))
     named = [(steps[v].name or steps[v].op.label(), size) for v, size in placed[:3]]
     return ", ".join(f"{name} takes {size}" for name, size in named) or "none is taken"
-
-
-PARTS = ("forward", "backward", "update")
 
 
 def joined(steps: Sequence[Step]) -> list[Step]:

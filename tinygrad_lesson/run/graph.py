@@ -15,8 +15,9 @@ from tinygrad_lesson.run.block import BlockRunner
 from tinygrad_lesson.run.counted import PHILOX, Count
 from tinygrad_lesson.run.cublas import gemm_of, products
 from tinygrad_lesson.run.cuda import Part, Row, UnsuitedError, settled
-from tinygrad_lesson.run.gpu import PARTS, DeviceRunner, Run
+from tinygrad_lesson.run.gpu import DeviceRunner
 from tinygrad_lesson.run.groups import Item, Launch, Plain, extent, extent_of, grouped, launches, mark_stored
+from tinygrad_lesson.run.parts import PARTS, Run
 from tinygrad_lesson.run.steps import StepRunner, Steps
 
 LONG, CHUNK = (

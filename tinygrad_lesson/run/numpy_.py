@@ -18,7 +18,8 @@ from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Buffer, Step
 from tinygrad_lesson.plan.trace import Trace, spec_of, traced
-from tinygrad_lesson.run.calls import PATTERNS, Run, Scratch, empty, without
+from tinygrad_lesson.run.calls import PATTERNS, Scratch, empty, without
+from tinygrad_lesson.run.parts import Run, Runner
 from tinygrad_lesson.run.ways import told
 
 
@@ -51,7 +52,7 @@ def unsupported(op: Any, dtypes: Sequence[Any], error: Exception) -> DTypeError:
     return DTypeError(f"{op.label()} cannot be computed for {given}; bind float32 instead ({error})")
 
 
-class NumpyRunner:
+class NumpyRunner(Runner):
     """Carries out a plan on bound arrays; after the first time nothing is allocated.
 
     `arrays` gives the array for every argument and for every output that the plan does not place
@@ -209,27 +210,7 @@ class NumpyRunner:
     def run(self, part: int) -> None:
         """Carry out one part; what is infinite or no number is for whoever reads it."""
         with np.errstate(all="ignore"):
-            for call in self.calls[part]:
-                call()
-
-    def forward(self) -> None:
-        """Carry out the forward part."""
-        self.run(0)
-
-    def backward(self) -> None:
-        """Carry out the backward part."""
-        self.run(1)
-
-    def update(self) -> None:
-        """Carry out the update part."""
-        self.run(2)
-
-    def call(self, values: Mapping[str, Any], results: Sequence[str]) -> list[np.ndarray]:
-        """Bound arrays called `results`, as new arrays, after running with `values` in place of others."""
-        for name, value in values.items():
-            self.arrays[name][...] = value
-        self.forward()
-        return [np.array(self.arrays[name]) for name in results]
+            super().run(part)
 
     def told_loop(self, order: range, inputs: int, carried: int, scanned: int) -> str:
         """How `loop` goes through so many steps."""

@@ -24,17 +24,17 @@ FEWEST = 3  # steps of a run
 LEAST = 512  # elements; a loop over fewer is all beginning and end
 
 
-def recurring(runner: Any, steps: Sequence[Step]) -> list[Joined]:
-    """The runs among `steps` of which there are many."""
+def recurring(runner: Any, steps: Sequence[Step], often: int = OFTEN, least: int = LEAST) -> list[Joined]:
+    """The runs among `steps`, over at least so many elements, of which there are many."""
     ends = [0]
     runs = []
-    for alike, group in itertools.groupby(steps, functools.partial(treats_alike, runner)):
+    for alike, group in itertools.groupby(steps, functools.partial(treats_alike, runner, least)):
         ends.append(ends[-1] + len(list(group)))
         if alike and ends[-1] - ends[-2] >= FEWEST:
             runs.append(joined(runner, steps, *ends[-2:]))
     found = [(run, run.form()) for run in runs if run is not None]
-    often = Counter([form for _, form in found])
-    found = [(run, form) for run, form in found if often[form] >= OFTEN]
+    counts = Counter([form for _, form in found])
+    found = [(run, form) for run, form in found if counts[form] >= often]
     for run, _ in found:
         for x in run.around:
             if x.moved:
@@ -42,10 +42,10 @@ def recurring(runner: Any, steps: Sequence[Step]) -> list[Joined]:
     return [run for run, _ in found]
 
 
-def treats_alike(runner: Any, step: Step) -> tuple[Any, ...] | None:
+def treats_alike(runner: Any, least: int, step: Step) -> tuple[Any, ...] | None:
     """Shape and element type of a step that treats each element of arrays in one row alike; None for others."""
     buffer = runner.plan.buffers[step.targets[0]]
-    if not isinstance(step.op, Elementwise) or step.op.view or len(step.targets) != 1 or buffer.size < LEAST:
+    if not isinstance(step.op, Elementwise) or step.op.view or len(step.targets) != 1 or buffer.size < least:
         return None
     operands = operands_of(runner, step)
     if None in operands or buffer.owner != step.targets[0]:

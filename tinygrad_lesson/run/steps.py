@@ -6,7 +6,7 @@ while the steps go through one half of a ring of batches, the next ones are sent
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,11 @@ def rows_of_ring(free: int, each: int, batches: int) -> tuple[int, bool]:
     if batches > room:
         return 2 * max(1, min(room // 2, PINNED // each)), True
     return min(room, max(LEAST, 1 << (batches - 1).bit_length())), False  # for calls of more batches too
+
+
+def most_batches(batches: Mapping[str, Any], names: Iterable[str]) -> int:
+    """How many batches there are of these inputs."""
+    return max((len(batches[name]) for name in names), default=1)
 
 
 class Steps:
@@ -117,7 +122,7 @@ class Steps:
         host = np.zeros((self.most, len(self.places)), self.numbers.dtype)
         host[:steps] = numbers
         self.numbers.set(host)
-        total = max((len(batches[name]) for name in self.inputs), default=1)
+        total = most_batches(batches, self.inputs)
         self.rounds = min(total, self.rows)
         self.counts.set(np.array([0, self.rounds], np.int64))
         if total <= self.rows:
@@ -165,9 +170,8 @@ class StepRunner(DeviceRunner):
 
     def steps_of(self, batches: Mapping[str, Any], most: int, updater: Any, loss: str, watched: Any) -> Steps:
         """What `most` steps of training read and write."""
-        inputs, count = self.inputs_of(batches)
-        places = updater.made().places
-        before = None if self.steps is None else self.steps[0]
+        inputs, places = self.inputs_of(batches), updater.made().places
+        before, count = None if self.steps is None else self.steps[0], most_batches(batches, inputs)
         return Steps(self.xp, inputs, count, most, places, self.result(loss), updater.grad, watched, before)
 
     def step_of(self, noted: Steps, update: DeviceRunner) -> Any:
@@ -196,7 +200,8 @@ class StepRunner(DeviceRunner):
         if is_number(self.buffers[self.plan.outputs[loss]]):
             return super().train(batches, steps, updater, loss, watched)
         with on(self.place):
-            inputs, count = self.inputs_of(batches)
+            inputs = self.inputs_of(batches)
+            count = most_batches(batches, inputs)
             if self.steps is None or not self.steps[0].fits(inputs, count, steps, update.places, watched):
                 most = max(LEAST, 1 << steps.bit_length())
                 noted = self.steps_of(batches, most, updater, loss, watched)

@@ -25,6 +25,7 @@ from tinygrad_lesson.run.lent import Lender
 from tinygrad_lesson.run.lower import encode_trace
 from tinygrad_lesson.run.numpy_ import NumpyRunner
 from tinygrad_lesson.run.operands import (
+    FLOATS,
     Memory,
     Operand,
     Row,
@@ -35,14 +36,14 @@ from tinygrad_lesson.run.operands import (
     row_major,
     spec_like,
 )
+from tinygrad_lesson.run.parts import PARTS
 from tinygrad_lesson.run.peephole import PAIRS, encode_pair
 from tinygrad_lesson.run.recurring import recurring
 from tinygrad_lesson.run.rolled import LEAST as MANY
 from tinygrad_lesson.run.rolled import Rolled
 from tinygrad_lesson.run.rounds import Rounds, Tracks, states_of
 from tinygrad_lesson.run.segment import Segment, as_tape, joined, run_steps, segments
-from tinygrad_lesson.run.tail import Tail, Update
-from tinygrad_lesson.run.tape import loops, machine
+from tinygrad_lesson.run.tape import loops, machine, reductions
 from tinygrad_lesson.run.whole import OF_OP, OTHERS, PATTERNS
 
 ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
@@ -71,6 +72,10 @@ class VMRunner(NumpyRunner):
         # Of each part, whether instructions are all of it.
         self.alone = [all(isinstance(call, Segment) for call in part) for part in self.calls]
         self.tape = joined([*self.calls[0], *self.calls[1]]) if all(self.alone[:2]) else None
+        self.update_tape = joined(self.calls[2]) if self.alone[2] else None
+        for name, calls in zip(PARTS, self.calls, strict=True):
+            if len(calls) == 1 and isinstance(calls[0], Segment):
+                setattr(self, name, calls[0])  # `forward()` is then the stretch itself
 
     @cached_property
     def begin(self) -> int:
@@ -183,8 +188,9 @@ class VMRunner(NumpyRunner):
         return calls + [call for waiting in pending for call in self.prepare(waiting)]
 
     def runs(self, steps: Sequence[Step]) -> list[Joined]:
-        """Elementwise steps that recur, each run of them one loop."""
-        found = recurring(self, steps) if self.plan.patterns else []
+        """Elementwise steps that recur, each run of them one loop; so are those of an optimizer, which has few."""
+        often = {"often": 1, "least": 2} if steps is self.plan.update else {}
+        found = recurring(self, steps, **often) if self.plan.patterns else []
         covered = [step for run in found for step in run.covered]
         self.ways |= dict.fromkeys(map(id, covered), "pattern recurring_loop")
         return found
@@ -311,39 +317,29 @@ class VMRunner(NumpyRunner):
         return found
 
     def train(
-        self, batches: Mapping[str, np.ndarray], steps: int, updater: Any, loss: str, watched: Any
-    ) -> Any:
-        """Many steps in one call: forward, backward and the optimizer, batch after batch.
-
-        `batches` has for each input one more leading axis, over batches that are gone through in turn, until
-        `steps` are done. `updater.take(steps)` tells
-        what the optimizer does in them, `watched` the (start, size) of gradients whose mean magnitude is
-        wanted. Gives losses (steps,) and magnitudes (steps, watched), or None where the plan has parts that
-        need NumPy between.
-        """
-        known = self.plan.arguments
-        inputs = {name: self.buffers[known[name]] for name in batches if name in known}
-        result, memory = np.asarray(self.result(loss)), self.memory
-        fits = result.dtype == updater.weight.dtype and result.flags.carray
-        update = updater.take(steps) if fits else None
-        if update is None:
-            return None
+        self, batches: Mapping[str, np.ndarray], steps: int, updater: Any, loss: str, watched: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `train_one_by_one`; in one call where every step of both plans is an instruction."""
+        inputs, update, result = self.inputs_of(batches), updater.made(), np.asarray(self.result(loss))
+        arrays, last = [*inputs.values(), result, updater.grad], getattr(update.run, "update_tape", None)
+        known = all(x.flags.carray for x in arrays) and {x.dtype.name for x in arrays[-2:]} <= set(FLOATS)
+        if self.tape is None or last is None or not known:
+            return self.train_one_by_one(np, batches, steps, updater, loss, watched)
         kept = {name: np.require(batches[name], x.dtype, ROWS) for name, x in inputs.items()}
-        losses, magnitudes = np.empty(steps, result.dtype), np.empty((steps, len(watched)), result.dtype)
-        tail = Tail(memory, update, result, watched, losses, magnitudes)
-        if self.tape is not None and all(x.flags.c_contiguous for x in inputs.values()):
-            gather = machine.address(loops.gathered)
-            rows = [[gather, memory.offset(x), memory.offset(kept[name]), x.nbytes, len(kept[name])]
-                    for name, x in inputs.items()]  # fmt: skip
-            run_steps([as_tape(rows), self.tape, as_tape(tail.rows(0))], memory, steps)
-            return losses, magnitudes
-        for i in range(steps):
-            for name, x in inputs.items():
-                np.copyto(x, kept[name][i % len(kept[name])])
-            self.forward()
-            self.backward()
-            run_steps([as_tape(tail.rows(i))], memory, 1)
+        numbers, grad = updater.numbers(steps), updater.grad
+        losses, magnitudes = np.empty(steps, result.dtype), np.empty((steps, len(watched)), grad.dtype)
+        gathered = [(x, kept[name]) for name, x in inputs.items()] + [(update.numbers, numbers)] * (steps > 0)
+        gather = machine.address(loops.gathered)
+        first = [[gather, address(x), address(rows), x.nbytes, len(rows)] for x, rows in gathered]
+        means = machine.address(reductions.average, result.dtype.name, False)
+        sizes = machine.address(reductions.average, grad.dtype.name, True)
+        places = np.zeros((1 + len(watched), 2), np.int64)  # begin and size of the loss, and of each gradient
+        places[0] = address(result), result.size
+        places[1:] = watched * (grad.itemsize, 1) + (address(grad), 0)
+        noted = [
+            [means, address(losses), 1, address(places)],
+            [sizes, address(magnitudes), len(watched), address(places[1:])],
+        ]
+        run_steps([as_tape(first), self.tape, last, as_tape(noted)], self.memory, steps)
+        updater.num_update += steps
         return losses, magnitudes
-
-
-__all__ = ["Update", "VMRunner"]

@@ -209,8 +209,7 @@ class Learning:
         known, began = len(history.loss), time.perf_counter()
         with self.room:
             run = executor.runner(True)
-        takes = getattr(run, "any_rule", False) or updater.take(0)
-        at_once = not callbacks and hasattr(run, "train") and takes and self.ranks is None
+        at_once = not callbacks and hasattr(run, "train") and self.ranks is None
         try:
             if at_once:
                 batches = whole_epoch(iterator)

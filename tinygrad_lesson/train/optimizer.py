@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from tinygrad_lesson.engine.errors import FormatError, OptimizerError, ShapeErro
 from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.mxnet.params import packed_arrays, read_listed
 from tinygrad_lesson.mxnet.symbol import Symbol
-from tinygrad_lesson.run import compiled_update, runner
+from tinygrad_lesson.run import runner
 from tinygrad_lesson.train.adaptive import AdaDelta, AdaGrad, Adamax, Nadam
 from tinygrad_lesson.train.descent import DCASGD, LARS, LBSGD, SGLD, Test
 from tinygrad_lesson.train.rules import SGD, Adam, Array, Optimizer, State, bound
@@ -27,24 +27,7 @@ OPTIMIZERS = Optimizer.opt_registry
 OPTIMIZERS.update({kind.__name__.lower(): kind for kind in KINDS} | {"ccsgd": SGD})
 
 
-class FusedUpdate(NamedTuple):
-    """What the tape needs to take several steps of an optimizer by itself.
-
-    `kind` and `constants` are those of its pattern; one of `rates` per step.
-    """
-
-    kind: int
-    weight: Array
-    grad: Array
-    moments: tuple[Array, ...]
-    constants: tuple[float, ...]
-    rates: tuple[float, ...]
-
-
-PATTERNS: dict[type[Optimizer], tuple[int, Callable[[Any, Any], tuple[float, ...]]]] = {
-    SGD: (1, lambda sgd, real: (sgd.momentum,)),
-    Adam: (2, lambda adam, real: (*adam.shares(real), adam.epsilon)),
-}  # the rules that the tape has in one pass, with the numbers in them; every other one runs as its plan
+BY_ELEMENT = SGD, Adam  # rules that need to know of an element nothing but itself
 
 
 def create(name: str, **settings: Any) -> Optimizer:
@@ -159,7 +142,7 @@ class FlatUpdater:
     @property
     def parts(self) -> bool:
         """Whether a step of some elements needs to know nothing of the others."""
-        return type(self.optimizer) in PATTERNS and isinstance(self.weight, np.ndarray)
+        return type(self.optimizer) in BY_ELEMENT and isinstance(self.weight, np.ndarray)
 
     def move(self, grad: Array, moments: Sequence[Array], own: slice) -> None:
         """Have gradient and moments in other memory, with what is there; from now on a step changes the part `own`."""
@@ -198,36 +181,8 @@ class FlatUpdater:
             assign(place, arrays[name])
         self.num_update = num_update
 
-    def take(self, steps: int) -> FusedUpdate | None:
-        """Leave the next `steps` steps to a runner; None, and nothing taken, where only `step` will do."""
-        if self.optimizer.times_set != self._times_set:
-            self._multiply()
-        numbers = range(self.num_update + 1, self.num_update + steps + 1)
-        update = self._fused(numbers)
-        self.num_update += steps if update else 0
-        return update
-
-    def _fused(self, numbers: Sequence[int]) -> FusedUpdate | None:
-        """The steps with these numbers as data; None where the optimizer does more than the plain rule."""
-        optimizer = self.optimizer
-        if type(optimizer) not in PATTERNS or not optimizer.is_plain or self._lr_mult is not None:
-            return None
-        if not isinstance(self.weight, np.ndarray):
-            return None
-        if self.weight.dtype not in (np.float32, np.float64) or not self.weight.flags.c_contiguous:
-            return None
-        kind, constants = PATTERNS[type(optimizer)]
-        rates = tuple([rate * self._lr for rate in optimizer.rates(numbers)])
-        weight, grad, *moments = self._parts(self.weight, self.grad, *self.state.moments)
-        moments = moments or [np.zeros_like(weight)]
-        return FusedUpdate(kind, weight, grad, tuple(moments), constants(optimizer, weight.dtype.type), rates)
-
     def _made(self) -> Callable[..., None]:
-        """What takes a step of this rate and decay: one pass of the tape, or the plan of the rule."""
-        fused = self._fused(())
-        compiled = fused and compiled_update(fused)
-        if compiled:
-            return lambda rate, *_: compiled(rate)
+        """What takes a step of this rate and decay: the plan of the rule."""
         segments = tuple([(part.start, part.stop) for _, part in self.segments])
         weight, grad, *moments = self._parts(self.weight, self.grad, *self.state.moments)
         lr_mult, wd_mult = self._parts(self._lr_mult, self._wd_mult)
@@ -252,19 +207,21 @@ class FlatUpdater:
         self.num_update = number
 
     def made(self) -> Any:
-        """What takes a step of given numbers, for a runner that takes many: its `run`, and the `places` of numbers."""
+        """What takes a step of given numbers, for a runner that takes many: see `rules.bound`."""
         if self.optimizer.times_set != self._times_set:
             self._multiply()
         self._step = self._step or self._made()
         return self._step
 
-    def numbers(self, steps: int) -> list[tuple[float, ...]]:
-        """The rate, the decay and the rule's own numbers of the next `steps` steps."""
+    def numbers(self, steps: int) -> Array:
+        """The rate, the decay and the rule's own numbers of the next `steps` steps: (steps, numbers)."""
         optimizer, first = self.optimizer, self.num_update + 1
-        return [
-            (optimizer.rate(number) * self._lr, optimizer.wd * self._wd, *optimizer.numbers(number))
-            for number in range(first, first + steps)
-        ]
+        found = np.empty((steps, len(self.made().places)), self.weight.dtype)
+        found[:, 0] = [rate * self._lr for rate in optimizer.rates(range(first, first + steps))]
+        found[:, 1] = optimizer.wd * self._wd
+        for i, number in enumerate(range(first, first + steps)) if found.shape[1] > 2 else ():
+            found[i, 2:] = optimizer.numbers(number)
+        return found
 
 
 def all_multipliers(

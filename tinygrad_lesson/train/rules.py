@@ -365,24 +365,28 @@ def bound(
     segments: Segments = (),
     names: tuple[str, ...] = (),
 ) -> Callable[..., None]:
-    """A function of the rate, the decay and the rule's own numbers that takes one step over these arrays, in place."""
+    """A function of the rate, the decay and the rule's own numbers that takes one step over these arrays, in place.
+
+    It tells its `run`, and where the plan reads these `numbers`: one array, of which each of the `places` is one.
+    """
     scaled = lr_mult is not None, wd_mult is not None
     plan = update_plan(optimizer, weight.size, weight.dtype, scaled, segments, names)
     place = placed_at(weight)
     if not place.on_host:
         runner = find_runner(None, place)
-    numbers = {name: zeros_at(place, (), weight.dtype) for name in names_of_numbers(optimizer)}
-    places = list(numbers.values())
+    names_there = names_of_numbers(optimizer)
+    numbers = zeros_at(place, len(names_there), weight.dtype)
+    places = [numbers[i : i + 1].reshape(()) for i in range(len(names_there))]
     arrays = {f"{MOMENT}{i}": moment for i, moment in enumerate(moments)}
-    arrays |= {"weight": weight, "gradient": grad, **numbers}
+    arrays |= {"weight": weight, "gradient": grad, **dict(zip(names_there, places, strict=True))}
     arrays |= {name: x for name, x in (("lr_mult", lr_mult), ("wd_mult", wd_mult)) if x is not None}
     run = runner(plan, arrays, default_generator())
     update = run.update
 
     def step(*now: float) -> None:
-        for place, number in zip(places, now, strict=True):
-            place.fill(number)
+        for i, number in enumerate(now):
+            numbers[i] = number
         update()
 
-    step.run, step.places = run, places  # type: ignore[attr-defined]
+    step.run, step.numbers, step.places = run, numbers, places  # type: ignore[attr-defined]
     return step
