@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygrad_lesson.run.elements import elementwise, spread
-from tinygrad_lesson.run.operands import WORD, Memory, Operand, Row, contiguous, row_major
+from tinygrad_lesson.run.operands import WORD, Memory, Operand, Row, contiguous, row_major, signed
 from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import panels as packing
 from tinygrad_lesson.run.tape import windows as kernels
@@ -55,6 +55,12 @@ class Weights(NamedTuple):
         """The table of the offsets of places."""
         return memory.keep(numbers @ np.array(self.axes, np.int64))
 
+    def lie_as_read(self, filters: int, channels: int) -> bool:
+        """Whether kernels read these of a window with one place where they lie, since they stay in the first cache."""
+        size, rows = self.operand.itemsize, packing.tile().for_filters(filters).rows
+        little = filters % rows == 0 and filters * channels * size <= LITTLE
+        return little and size in (self.filters, self.channels)
+
     def packed(
         self, memory: Memory, filters: int, channels: int, places: np.ndarray, rows: int
     ) -> tuple[list[Row], tuple[int, int, int, int]]:
@@ -64,8 +70,7 @@ class Weights(NamedTuple):
         if self.lying:
             return [], (self.offset, rows * self.filters, self.filters, self.channels)
         beside = self.filters == size and one
-        little = one and filters % rows == 0 and filters * channels * size <= LITTLE
-        if little and size in (self.filters, self.channels):
+        if one and self.lie_as_read(filters, channels):
             return [], (self.offset, rows * self.filters, self.filters, self.channels)
         seen = channels * len(places)
         to = room(memory, "weights", -(-filters // rows) * rows * (seen + 2 * rows), kind)
@@ -175,9 +180,13 @@ ONE = np.zeros((1, 0), np.int64)  # the places of a window that has one
 
 
 def large_product(
-    memory: Memory, x: Operand, w: Operand, o: Operand, starts: Sequence[Operand], positive: bool
-) -> list[Row] | None:
-    """``o = x @ w`` plus `starts`, which broadcast; the positive part if that is wanted."""
+    memory: Memory, x: Operand, w: Operand, o: Operand, starts: Sequence[Operand], positive: bool,
+    others: Sequence[tuple[Operand, Operand]] = (),
+) -> list[Row] | None:  # fmt: skip
+    """``o = x @ w`` plus `starts`, which broadcast; the positive part if that is wanted.
+
+    The products of `others`, which lie like x and w, are added; not where factors have to be packed.
+    """
     (m, n), rows = o.shape, list[Row]()
     if min(m, n) < FEWEST:
         return None
@@ -188,6 +197,7 @@ def large_product(
     lying = lying and effort(n, m, packed=False) < 0.96 * effort(m, n)
     if lying or effort(n, m) < 0.8 * effort(m, n):  # the same, as the product of both turned around
         x, w, o, starts = around(w), around(x), around(o), [around(start) for start in starts]
+        others = [(around(w), around(x)) for x, w in others]
     to = o if o.strides[1] == o.itemsize else memory.scratch(*o.shape, kind=o.kind, use="result")
     for i, start in enumerate(starts):
         if start.strides[1] not in (0, o.itemsize):
@@ -197,25 +207,41 @@ def large_product(
     if w.itemsize not in w.strides:
         before, w = dense(memory, w, "matrix")
         rows += before
-    elif w.strides[1] != w.itemsize and (w.offset, w.size) in memory.lasting:
-        before, w = with_dense_rows(memory, w)
-        rows += before
+    elif w.strides[1] != w.itemsize and all(
+        (v.offset, v.size) in memory.lasting for _, v in [(x, w), *others]
+    ):
+        made = [with_dense_rows(memory, v) for _, v in [(x, w), *others]]
+        rows += [row for before, _ in made for row in before]
+        w, others = made[0][1], [(y, v) for (y, _), (_, v) in zip(others, made[1:], strict=True)]
     (k, _), turn = w.shape, w.strides[1] != w.itemsize
     weights = Weights(x, x.offset, x.strides[0], x.strides[1], (), lying)
     sums_to = Sums(to.offset, to.strides[0], *beginning(starts), positive)
-    rows += sums(
-        memory,
-        columns(memory, w, turn, workers(m * n * k, ENOUGH)),
-        weights,
-        k,
-        x.shape[0],
-        sums_to,
-        turn=turn,
-    )
+    given = columns(memory, w, turn, workers(m * n * k, ENOUGH))
+    if others:
+        several = of_all(given, [(x, w), *others]) if weights.lie_as_read(x.shape[0], k) else None
+        if several is None:
+            return None
+        given = several
+    rows += sums(memory, given, weights, k, x.shape[0], sums_to, turn=turn)
     if to is not o and o.strides[0] == o.itemsize:
         turned = address(packing.turned_matrix, o.kind, True)
         return [*rows, [turned, to.offset, to.strides[0], o.offset, o.strides[1], *o.shape]]
     return rows if to is o else rows + (elementwise("positive")(memory, None, [to], o) or [])
+
+
+def of_all(given: Given, factors: Sequence[tuple[Operand, Operand]]) -> Given | None:
+    """The same for the sum of the products of several factors, that of the first being given; None if it is packed."""
+    (x, w), by = factors[0], factors[0][0].strides[1]
+    far = [(signed((v.offset - w.offset) % WORD), signed((y.offset - x.offset) % WORD)) for y, v in factors]
+    if given.panel is None or by == 0 or any(along % by for _, along in far):
+        return None
+    seen = np.array([(at, along // by) for at, along in far], np.int64)
+    columns, count = w.shape[1], len(far)
+    found = given.found._replace(
+        rows=np.array([[0, 1]], np.int64), seen=seen, across=w.strides[0], effort=columns * count,
+        parts=np.array([[0, columns, 0, 0, count]], np.int64),
+    )  # fmt: skip
+    return given._replace(found=found)
 
 
 def beginning(starts: Sequence[Operand]) -> tuple[tuple[str, ...], tuple[int, ...]]:

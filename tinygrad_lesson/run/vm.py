@@ -43,6 +43,7 @@ from tinygrad_lesson.run.rolled import LEAST as MANY
 from tinygrad_lesson.run.rolled import Rolled
 from tinygrad_lesson.run.rounds import Rounds, Tracks, states_of
 from tinygrad_lesson.run.segment import Segment, as_tape, joined, run_steps, segments
+from tinygrad_lesson.run.summed import Summed, summed
 from tinygrad_lesson.run.tape import loops, machine, reductions
 from tinygrad_lesson.run.whole import OF_OP, OTHERS, PATTERNS
 
@@ -169,11 +170,14 @@ class VMRunner(NumpyRunner):
         calls: list[Any] = []
         pending: list[Step] = []
         self.memory.lasting, self.memory.copies = self.lasting(steps), {}
-        runs = {id(step): run for run in self.runs(steps) for step in run.covered}
-        waits = Counter([id(run) for run in runs.values()])  # by run, for how many of its steps
+        runs: list[Joined | Summed] = [*self.runs(steps)]
+        views = {id(step): self.prepare(step) for step in steps if step.op.view}
+        runs += self.sums(steps, {id(step) for run in runs for step in run.covered})  # which may read views
+        run_of = {id(step): run for run in runs for step in run.covered}
+        waits = Counter([id(run) for run in run_of.values()])  # by run, for how many of its steps
         for step in steps:
-            run = runs.get(id(step))
-            view = self.prepare(step) if step.op.view else []
+            run = run_of.get(id(step))
+            view = views.get(id(step), [])
             paired = pending and self.plan.patterns and not step.op.view and run is None
             pair = paired and encode_pair(pending[0], step, self)
             if pair:
@@ -184,7 +188,7 @@ class VMRunner(NumpyRunner):
                 pending = [] if view or run else [step]
             if run is not None:
                 waits[id(run)] -= 1
-                calls += run.rows(self.memory) if not waits[id(run)] else []
+                calls += (run.rows(self.memory) or []) if not waits[id(run)] else []
         return calls + [call for waiting in pending for call in self.prepare(waiting)]
 
     def runs(self, steps: Sequence[Step]) -> list[Joined]:
@@ -193,6 +197,13 @@ class VMRunner(NumpyRunner):
         found = recurring(self, steps, **often) if self.plan.patterns else []
         covered = [step for run in found for step in run.covered]
         self.ways |= dict.fromkeys(map(id, covered), "pattern recurring_loop")
+        return found
+
+    def sums(self, steps: Sequence[Step], taken: set[int]) -> list[Summed]:
+        """Products that are added up, each sum one instruction."""
+        found = summed(self, steps, taken) if self.plan.patterns else []
+        covered = [step for one in found for step in one.covered]
+        self.ways |= dict.fromkeys(map(id, covered), "pattern summed_products")
         return found
 
     def place_aside(self, v: int) -> np.ndarray:

@@ -119,6 +119,7 @@ PATTERNS = (
 OTHERS = {
     "joined_loop": "elementwise steps over large arrays as one loop in machine code",
     "recurring_loop": "elementwise steps that follow each other again and again as one loop, compiled once",
+    "summed_products": "products of matrices that are added up as one instruction",
     "fetch_ahead": "in large plans what an instruction needs from far away is fetched some instructions earlier",
 }
 OF_OP = {pattern.ops[0]: pattern for pattern in PATTERNS}
