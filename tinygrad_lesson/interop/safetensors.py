@@ -44,9 +44,7 @@ OFFSETS = Kind(
     lambda value: isinstance(value, list) and len(value) == 2 and all(map(COUNT.fits, value)),
 )
 METADATA = "__metadata__"
-MAX_HEADER = (
-    2**21
-)  # bytes; JSON of that size takes some 50 MB once it is parsed, and says where 20,000 arrays lie
+MAX_HEADER = 2**21  # bytes: JSON of that size takes some 50 MB once it is parsed, and says where 20,000 arrays lie
 ALIGNED = 8  # bytes, the largest element
 
 
@@ -63,9 +61,8 @@ def save(
             raise DTypeError(
                 f"safetensors: {plain(name)} is {array.dtype}, expected one of {', '.join(CODES)}"
             )
-    lying = sorted(
-        arrays, key=lambda name: -arrays[name].itemsize
-    )  # so that each lies at a multiple of its size
+    # So that each lies at a multiple of its size:
+    lying = sorted(arrays, key=lambda name: -arrays[name].itemsize)
     end, places = 0, {}
     for name in lying:
         places[name] = [end, end + arrays[name].nbytes]
