@@ -44,7 +44,7 @@ OFFSETS = Kind(
     lambda value: isinstance(value, list) and len(value) == 2 and all(map(COUNT.fits, value)),
 )
 METADATA = "__metadata__"
-MAX_HEADER = 2**21  # bytes: JSON of that size takes some 50 MB once it is parsed, and says where 20,000 arrays lie
+MAX_HEADER = 2**21  # bytes; as JSON 50 MB once parsed, and 20,000 arrays
 ALIGNED = 8  # bytes, the largest element
 
 

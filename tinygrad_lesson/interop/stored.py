@@ -30,7 +30,7 @@ from tinygrad_lesson.viz.network import plot_network
 from tinygrad_lesson.viz.render import put
 from tinygrad_lesson.viz.summary import print_summary
 
-GRAPH = "graph_digest"  # what a checkpoint of ours has in MXNet's reserved word, among the texts of safetensors
+GRAPH = "graph_digest"  # MXNet's reserved word as our checkpoints use it, among safetensors' texts
 NUMBERED = re.compile(r"(-\d{4,})?\.[^.]*$")  # what follows the prefix of a checkpoint
 ROWS = 128  # that are answered at a time
 
