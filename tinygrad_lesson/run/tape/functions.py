@@ -94,13 +94,18 @@ def exp_less_one(r: Any) -> Any:
     return p * 2.0 / (polynomial(EXP_BELOW, z) - p)
 
 
-def reduced(x: Any) -> tuple[Any, Any]:
-    """``exp(x) = (1 + p) * 2**k``, for x between `least` and `most`; of NaN p is NaN, and k anything."""
+def reduced(x: Any, beside_one: bool = False) -> tuple[Any, Any]:
+    """``exp(x) = (1 + p) * 2**k``, for x between `least` and `most`; of NaN p is NaN, and k anything.
+
+    What is small `beside_one`, to which it is added, need not be that exact.
+    """
     f = format_of(x)
     # Beside such a number another is rounded to a whole one, which the last bits tell.
     large = x.like(x.lift(1.5 * 2.0**f.mantissa))
     moved = x * LOG2E + large
     n, k = moved - large, moved.cast("bitcast", f.integer) - large.cast("bitcast", f.integer)
+    if beside_one:
+        return exp_less_one(x - n * math.log(2)), k
     first, second = f.ln2 if x.kind == FLOATS[0] else EXP_LN2
     r = x - n * first
     return exp_less_one(r - n * second), k
@@ -173,20 +178,18 @@ def expm1(x: Vector) -> Any:
 
 
 def tanh(x: Vector) -> Any:
-    """Hyperbolic tangent, within 2 ulp: ``t / (t + 2)`` of ``t = exp(-2 |x|) - 1``, with what division leaves."""
+    """Hyperbolic tangent, within 2 ulp: ``(e - 1) / (e + 1)`` of ``e = exp(-2 |x|)``, rounded once in each."""
     x, f = contracted(x), format_of(x)
     below = -x.called("fabs")
     below = where(below < -f.one, -f.one, below)
-    p, k = reduced(below + below)
+    p, k = reduced(below + below, beside_one=True)
     scale = power_of_two(k, f, x.kind)
-    t = p * scale + (scale - 1.0)
-    y = t / (t + 2.0)
-    y = y + ((t - y * 2.0) - y * t) * (0.5 - y * 0.5)
+    y = (p * scale + (scale - 1.0)) / (p * scale + (scale + 1.0))
     return y.called("copysign", x)
 
 
 def sigmoid(x: Vector) -> Any:
-    """Logistic function, within 1.5 ulp: ``e / (1 + e)`` of ``e = exp(-|x|)``, with what division leaves; or 1 - y."""
+    """Logistic function, within 1.7 ulp: ``y = e - e * e / (1 + e)`` of ``e = exp(-|x|)``, or ``1 - y``."""
     x, f = contracted(x), format_of(x)
     below = -x.called("fabs")
     p, k = reduced(where(below < f.least, f.least, below))
@@ -194,6 +197,5 @@ def sigmoid(x: Vector) -> Any:
     # Where this is subnormal its exponent alone could not say it.
     scale = power_of_two(k + bits, f, x.kind) * 2.0**-bits
     e = p * scale + scale
-    y = e / (e + 1.0)
-    y = y + ((e - y) - y * e) * (1.0 - y)
+    y = e - e / (e + 1.0) * e
     return where(x >= 0.0, 1.0 - y, y)
