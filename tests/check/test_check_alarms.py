@@ -211,3 +211,26 @@ def test_slopes_whose_squares_overflow_are_no_alarm_and_give_no_warning(f):
     for size in (1, 6, 60):
         report = check.gradients(f, np.linspace(600.0, 700.0, size))
         assert report.verdict != "wrong", str(report)
+
+
+@pytest.mark.parametrize("gap", [84, 85, 86.5, 87, 88])
+def test_a_gradient_that_cancels_is_judged_by_more_than_a_few_roundings(gap):
+    """Its terms are of size 1, and it is 1e-16: of a hundred times three roundings once all leave it as it was."""
+    cancelling, x = OPS["Softmax"](axis=0, temperature=2.5), -158.5888922141754
+    for seed in range(60):
+        report = check.gradients(cancelling, np.array([[x], [x - gap]]), seed=seed, float32=False)
+        assert report.verdict != "wrong", str(report)
+
+
+@pytest.mark.parametrize("low", [82.2, 400.0])
+def test_what_a_sum_has_rounded_away_is_not_held_against_a_rule_that_gives_zero(low):
+    """The loss is 0; of the two terms that cancel in its slope ``log(1 + exp(-low))`` has lost one."""
+    data = np.array([[[1500.0 - low, 1500.0]], [[-1300.0, -600.0]]])
+    op = OPS["CTCLoss"](use_data_lengths=True)
+    report = check.gradients(op, data, np.array([[1]]), np.array([2]))
+    assert report.verdict != "wrong", str(report)
+
+
+def test_a_tiny_function_whose_rule_gives_zero_does_not_pass():
+    report = check.pair(lambda x: 1e-30 * x, lambda g, x: 0 * x, [0.5, 1.5])
+    assert not report.ok

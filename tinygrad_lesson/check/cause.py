@@ -12,15 +12,14 @@ Source
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.check.mistakes import BITS, EXACT, MISTAKES, Guess
+from tinygrad_lesson.check.mistakes import BITS, EXACT, MISTAKES, Guess, repeated
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import Shape, show
 
@@ -34,15 +33,6 @@ class Cause(NamedTuple):
     word: str
     sentence: str
     factor: float | None = None
-
-
-class Other(NamedTuple):
-    """Another input of the same check, with its Jacobians."""
-
-    name: str
-    shape: tuple[int, ...]
-    analytic: np.ndarray
-    numeric: np.ndarray
 
 
 @dataclasses.dataclass
@@ -65,7 +55,7 @@ class Case:
     picked: np.ndarray | None
     result: tuple[int, ...]  # shape of the first result
     op: Op | None = None
-    others: Sequence[Other] = ()
+    others: Sequence[Any] = ()  # for other inputs of the same check the same: name, shape, analytic, numeric
     variants: Sequence[tuple[str, str, np.ndarray]] = ()  # word, sentence, and the rule read in another way
     cuts: Sequence[str] = ()  # what was computed from this input without being recorded
     recorded_use: bool = False  # whether some other use of it was
@@ -127,14 +117,6 @@ class Case:
             if not np.any(self.live & ~own) and 2 * np.count_nonzero(self.live) > np.count_nonzero(own):
                 return source
         return None
-
-
-def repeated(x: np.ndarray, shape: Shape) -> Iterator[np.ndarray]:
-    """Ways in which `x` fills an array of this shape by being repeated along axes; NumPy's own comes first."""
-    for kept in list(itertools.combinations(range(len(shape)), x.ndim))[::-1]:
-        if all(n in (1, shape[axis]) for n, axis in zip(x.shape, kept, strict=True)):
-            lined_up = [x.shape[kept.index(axis)] if axis in kept else 1 for axis in range(len(shape))]
-            yield np.broadcast_to(x.reshape(lined_up), shape)
 
 
 def likely(case: Case) -> Cause:

@@ -11,17 +11,7 @@ import numpy as np
 from numpy.random import Generator
 
 from tinygrad_lesson.check import numeric
-from tinygrad_lesson.check.numeric import (
-    EPS,
-    FLOOR,
-    SAFETY,
-    SHORTEST,
-    STEPS,
-    Lines,
-    Search,
-    Slopes,
-    tolerance,
-)
+from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, Lines, Search, Slopes, tolerance
 from tinygrad_lesson.check.report import Element, Entry, element_at
 from tinygrad_lesson.check.subject import Arrays, Subject, Sweep, is_loss
 from tinygrad_lesson.eager.operators import sweep_as_told
@@ -55,10 +45,6 @@ class Rows:
         if self.weights is None:
             return combined
         return np.asarray(combined[self.weights] if self.weights.ndim == 1 else self.weights @ combined)
-
-    def with_cotangents(self, cotangents: list[list[np.ndarray]]) -> Rows:
-        """The same combinations, with cotangents that differ a little."""
-        return dataclasses.replace(self, cotangents=cotangents)
 
 
 def unit_rows(values: Arrays, chosen: Sequence[int] | None = None) -> Rows:
@@ -127,7 +113,6 @@ class Block(Slopes):
     analytic: np.ndarray
     scale: np.ndarray
     sizes: np.ndarray  # of what moves, by column
-    near: float  # the longest step that is too long
     steep: np.ndarray  # slopes over a long step
     along: Lines
     terms: np.ndarray | float = 0.0  # size of the terms of which the derivative is the sum, where it is known
@@ -175,9 +160,9 @@ def steps_for(sizes: np.ndarray, alone: bool, stretch: float) -> tuple[np.ndarra
     Shapes
         sizes (lines,) -> (steps, lines), not a number where a line has no more; (lines,)
     """
-    given = stretch * np.asarray(STEPS if alone else (*STEPS, SHORTEST))[:, None]
+    given = stretch * np.asarray(numeric.STEPS if alone else (*numeric.STEPS, numeric.SHORTEST))[:, None]
     steps = given * np.maximum(1.0, sizes)
-    tiny = np.where((sizes > 0) & (sizes < STEPS[0]), sizes, np.nan)
+    tiny = np.where((sizes > 0) & (sizes < numeric.STEPS[0]), sizes, np.nan)
     shorter = (given[:1] if alone else given) * tiny
     met = steps[-1] if alone else np.fmin(steps[-1], shorter[-1])
     return np.concatenate([steps, shorter]), met
@@ -240,8 +225,7 @@ class Point:
         found = self.search(along, sizes, bool(chosen), expected, scale, glance)
         return Block(
             **vars(found.best), input=i, name=self.subject.names[i], shape=x.shape, columns=chosen or None,
-            moves=moves, analytic=expected, scale=scale, sizes=sizes, near=float(found.too_long.max()),
-            steep=found.steep, along=along,
+            moves=moves, analytic=expected, scale=scale, sizes=sizes, steep=found.steep, along=along,
         )  # fmt: skip
 
     def search(
@@ -281,17 +265,33 @@ class Point:
 
     def entries(self, blocks: Sequence[Block], mask: str, limit: int = 8) -> list[Entry]:
         """The worst derivatives of those that a mask of the blocks marks."""
-        found = []
-        for block in blocks:
-            marked = getattr(block, mask)
-            gap = np.where(marked, block.gap, -1.0)
-            for n in np.argsort(gap, axis=None)[::-1][:limit]:
-                r, c = divmod(int(n), gap.shape[1])
-                if not marked[r, c]:
-                    break
-                values = (float(a[r, c]) for a in (block.analytic, block.numeric, block.error))
-                found.append(Entry(block.name, block.element(c), self.rows.names[r], *values))
+        names = self.rows.names
+        found = [
+            e for block in blocks for e in worst(block, getattr(block, mask), names, block.element, limit)
+        ]
         return sorted(found, key=lambda e: -abs(e.analytic - e.numeric))[:limit]
+
+
+def worst(
+    block: Any, marked: np.ndarray, names: Sequence[str], element: Callable[[int], Any], limit: int = 8
+) -> list[Entry]:  # fmt: skip
+    """The derivatives of a block, or of anything that has both sides, that are marked, the worst first."""
+    gap, found = np.where(marked, np.abs(block.analytic - block.numeric), -1.0), []
+    for n in np.argsort(gap, axis=None)[::-1][:limit]:
+        r, c = divmod(int(n), gap.shape[1])
+        if marked[r, c]:
+            values = (float(a[r, c]) for a in (block.analytic, block.numeric, block.error))
+            found.append(Entry(block.name, element(c), names[r], *values))
+    return found
+
+
+def suspects(blocks: Sequence[Block], mask: Callable[[Block], np.ndarray]) -> list[tuple[Block, int]]:
+    """Lines along which anything is marked, the most wrong first: blocks, and numbers of columns."""
+    found = []
+    for n, block in enumerate(blocks):
+        far = np.where(block.wrong, block.gap, 0.0).max(axis=0)
+        found += [(-far[k], n, int(k)) for k in np.flatnonzero(mask(block).any(axis=0))]
+    return [(blocks[n], k) for _, n, k in sorted(found)[:DETAIL]]
 
 
 def sharpness(blocks: Sequence[Block]) -> float:

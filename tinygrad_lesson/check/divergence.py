@@ -101,18 +101,15 @@ def where_parted(f: Any, runners: Sequence[Any], *inputs: Any, is_train: bool = 
     done = Divergence(title, len(nodes))
     for position, node in enumerate(nodes, 1):
         for way, values in zip(ways, results, strict=True):
-            numbers = judged(node, values, results[0], is_train)
-            if numbers is None:
+            judgement = judged(node, values, results[0], is_train)
+            if judgement is None:
                 continue
-            assert node.op is not None
-            done.op, done.label, done.name = node.op.name, node.op.label(), node.name
-            done.position, done.way = position, str(way)
-            done.element, done.found, done.expected, done.limit = numbers
-            others = [
-                (other, theirs) for other, theirs in zip(ways, results, strict=True) if other is not way
-            ]
-            done.others = {str(other): float(theirs[Edge(node)][done.element]) for other, theirs in others}
-            return done
+            op: Any = node.op
+            at, found, expected, limit = judgement
+            theirs = {str(w): float(each[Edge(node)][at]) for w, each in zip(ways, results, strict=True)}
+            theirs.pop(str(way))
+            which = op.name, op.label(), node.name, position, "", str(way)
+            return Divergence(title, len(nodes), *which, at, found, expected, limit, theirs)
     for way, values in zip(ways, results, strict=True):
         if way.runner != EAGER and parts_alone(symbol, way, arrays, is_train, values):
             said = f"on {way} the result is another one if what lies between is not kept"

@@ -7,6 +7,7 @@ computed in between; the forward rule of an op, where it has one, is the transpo
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -37,14 +38,15 @@ from tinygrad_lesson.engine.tangents import is_smooth
 
 CLOSE = 1e-9  # part of the size by which the same sum, taken in another order, may differ at most
 MUCH = 1000.0  # times a cotangent: beyond whatever bound a rule may clip it to
+REPEATS = 4  # more runs on the same numbers
 PRODUCTS = 5  # random pairs (g, v) for which forward and reverse are compared
 Row = list[np.ndarray]
 Product = tuple[float, float, float]  # <g, J v>, <J' g, v>, and how far rounding may part them
 
 
 def disturbed(subject: Subject, values: Arrays, report: Report) -> bool:
-    """Whether a second run gives other numbers, or a run writes into what it was given."""
-    if not alike(values, subject.value(subject.arrays)):
+    """Whether other runs give other numbers, or a run writes into what it was given."""
+    if not all(alike(values, subject.value(subject.arrays)) for _ in range(REPEATS)):
         undetermined(report, "result")
         return True
     tensors, results = subject.recorded(subject.arrays)
@@ -52,14 +54,6 @@ def disturbed(subject: Subject, values: Arrays, report: Report) -> bool:
     if what:
         report.refuse("wrong", "in place", what)
     return bool(what)
-
-
-def unsteady(subject: Subject, values: Arrays, rows: Rows, rule: Arrays, times: tuple[int, int]) -> str:
-    """What differs in so many more runs on the same numbers, forward and backward; empty if nothing does."""
-    if not all(alike(values, subject.value(subject.arrays)) for _ in range(times[0])):
-        return "result"
-    steady = all(alike(rule, pulled(subject, subject.arrays, rows)) for _ in range(times[1]))
-    return "" if steady else "gradient"
 
 
 def alike(a: Sequence[Any], b: Sequence[Any]) -> bool:
@@ -214,15 +208,13 @@ def breaks_contract(subject: Subject, report: Report, rows: Rows, rule: Arrays, 
         if rows.weights is None and not has_loss:
             by_unit = np.concatenate([x.ravel() for x in a]) @ rule[k]
             claims.append(("cotangent", "is not linear in the incoming gradient", of_a, by_unit, of_a))
-        known = (
-            np.isfinite(of_a) & np.isfinite(of_b) & np.isfinite(of_far)
-        )  # of what overflows nothing is known
+        known = np.isfinite([of_a, of_b, of_far]).all(axis=0)  # of what overflows nothing is known
         for word, said, one, other, size in claims:
             off = np.where(known, np.abs(one - other), 0.0)
             limit = np.full(off.shape, CLOSE * np.max(np.abs(size), initial=1e-300))
             if np.all(off <= limit):
                 continue
-            large = rows.with_cotangents([far])
+            large = dataclasses.replace(rows, cotangents=[far])
             moved = sensitivity(subject, subject.arrays, large, [f[3:4] for f in found], ROUNDED, generator)
             limit += SAFETY * np.max(moved[k])
             if np.all(off <= limit):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from tinygrad_lesson.check import numeric
-from tinygrad_lesson.check.cause import Case, Other
-from tinygrad_lesson.check.compare import DETAIL, Block, Point, Rows, pulled, unit_rows
+from tinygrad_lesson.check.cause import Case
+from tinygrad_lesson.check.compare import DETAIL, Block, Point, Rows, flat, pulled, spread, unit_rows
+from tinygrad_lesson.check.mistakes import arrangements
 from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.precision import jitter
 from tinygrad_lesson.check.subject import Subject
@@ -30,7 +30,7 @@ def detail(point: Point, block: Block) -> tuple[Point, list[Block], Block] | Non
     results = elements = []
     if total > DETAIL or size > DETAIL:
         elements = wrong_elements(point, block)
-        results = telling_results(subject, values, i, elements, generator) if total > DETAIL else []
+        results = telling_results(subject, values, i, elements) if total > DETAIL else []
     chosen = None
     if total > DETAIL:  # those that tell, and others by chance
         others = generator.choice(total, DETAIL, replace=False).tolist()
@@ -46,73 +46,48 @@ def detail(point: Point, block: Block) -> tuple[Point, list[Block], Block] | Non
 
 
 def wrong_elements(point: Point, block: Block) -> list[int]:
-    """An element of an input whose derivative is wrong: the worst, or one found by halving directions."""
+    """An element of an input whose derivative is wrong: the worst, or one found by halving, or none."""
     if block.columns is not None:
         gap = np.where(block.wrong, block.gap, 0.0).max(axis=0)
         return [block.columns[int(np.argmax(gap))]]
-    subject, generator, shape = point.subject, point.generator, block.shape
-    rule = pulled(subject, subject.arrays, point.rows)[subject.wanted.index(block.input)]
-    noise, size = jitter(subject, point.rows, generator)[:, None], rule.shape[1]
+    rule, generator = point.rule[point.subject.wanted.index(block.input)], point.generator
     step = block.step[block.wrong].max(keepdims=True) * 2.0 ** (numeric.LEVELS - 1)
-    every = generator.uniform(0.5, 1, size) * generator.choice((-1, 1), size)
+    every, part = spread(generator, rule.shape[1]), range(rule.shape[1])
 
     def is_wrong(part: range) -> bool:
-        v = np.zeros(size)
+        v = np.zeros_like(every)
         v[part.start : part.stop] = every[part.start : part.stop]
-        expected = np.linalg.norm(rule, axis=1)
-        along = point.lines(block.input, [v.reshape(shape)])
-        found = numeric.table(along, [0], point.at_zero[:, None], noise, step, expected[:, None])[0].only(0)
-        gap = np.abs(found.numeric - rule @ v)
-        return bool(np.any(gap > numeric.tolerance(found.error, found.numeric, expected)))
+        found, expected = rule @ v, np.linalg.norm(rule, axis=1)[:, None]
+        lines, here, noise = point.lines(block.input, [v.reshape(block.shape)]), point.at_zero, point.noise
+        slope = numeric.table(lines, [0], here[:, None], noise[:, None], step, expected)[0]
+        limit = numeric.tolerance(slope.error, slope.numeric, expected)[:, 0]
+        return bool(np.any(np.abs(slope.numeric[:, 0] - found) > limit))
 
-    return halved(is_wrong, size)
+    while len(part) > 1:
+        halves = part[: len(part) // 2], part[len(part) // 2 :]
+        wrong = next(filter(is_wrong, halves), None)
+        if wrong is None:
+            return []
+        part = wrong
+    return list(part)
 
 
 def telling_results(
-    subject: Subject, values: Sequence[np.ndarray], i: int, elements: Sequence[int], generator: Generator
-) -> list[int]:  # fmt: skip
-    """Results that depend most on an element, one whose derivative for it is wrong, and one that the rule counts."""
-    if not elements:
-        return []
-    column, rows = elements[0], Rows([])
-    every = Point(subject, rows, [np.zeros(1)], generator, jitter(subject, rows, generator))
-    size, none = np.abs(subject.arrays[i].ravel()[[column]]), np.zeros((len(every.at_zero), 1))
-    slope = every.search(every.lines(i, [column]), size, True, none, none).best.only(0)
-    weights = generator.uniform(0.5, 1, len(slope.numeric))
-
-    def by_rule(part: range) -> tuple[np.ndarray, float]:
-        kept = np.zeros_like(weights)
-        kept[part.start : part.stop] = weights[part.start : part.stop]
-        cotangents = np.split(kept, np.cumsum([v.size for v in values])[:-1])
-        row = [c.reshape(v.shape) for c, v in zip(cotangents, values, strict=True)]
-        return kept, float(pulled(subject, subject.arrays, Rows([row]))[subject.wanted.index(i)][0, column])
-
-    def is_wrong(part: range) -> bool:
-        kept, found = by_rule(part)
-        bar = numeric.tolerance(kept @ slope.error, np.asarray(found), kept @ np.abs(slope.numeric))
-        return bool(abs(found - kept @ slope.numeric) > bar)
-
-    most = np.argsort(np.abs(slope.numeric))[::-1]
-    known = halved(lambda part: by_rule(part)[1] != 0, len(weights))
-    return [*halved(is_wrong, len(weights)), *known, *most[: DETAIL // 4].tolist()]
-
-
-def halved(is_wrong: Callable[[range], bool], size: int) -> list[int]:
-    """One number below `size` for which something is wrong, found by halving; none if it hides in the sum."""
-    part = range(size)
-    while len(part) > 1:
-        middle = len(part) // 2
-        half = next((half for half in (part[:middle], part[middle:]) if is_wrong(half)), None)
-        if half is None:
-            return []
-        part = half
-    return list(part)
+    subject: Subject, values: Sequence[np.ndarray], i: int, elements: Sequence[int]
+) -> list[int]:
+    """Results that move as an element does: the first, the last, and those that move most."""
+    arrays = [x.copy() for x in subject.arrays]
+    for c in elements:
+        arrays[i].flat[c] += numeric.STEPS[0] * max(1.0, abs(arrays[i].flat[c]))
+    far = np.nan_to_num(np.abs(flat(subject.value(arrays)) - flat(values)))
+    moving = np.flatnonzero(far)
+    return [int(r) for r in (*moving[:1], *moving[-1:], *np.argsort(-far)[: DETAIL // 4])]
 
 
 def case_of(point: Point, block: Block, blocks: Sequence[Block]) -> Case:
     """All that is known about one wrong input."""
     subject, rows = point.subject, point.rows
-    others = [Other(b.name, b.shape, b.analytic, b.numeric) for b in blocks if b.input != block.input]
+    others = [other for other in blocks if other.input != block.input]
     usable = ~((block.kink & ~block.wrong) | block.jump | ~np.isfinite(block.error))
     sides = np.clip(block.analytic, *np.sort([block.left, block.right], axis=0))
     cuts, used = unrecorded(subject, block.input) if subject.op is None else ([], False)
@@ -155,9 +130,9 @@ def variants(point: Point, block: Block) -> list[tuple[str, str, np.ndarray]]:
         said = f"the rule works along axis {p} as if it were axis {q}, or the reverse"
         tried.append(("transposed", said, [turn(x, p, q) for x in operands], p, q))
     for i, x in enumerate(operands):
-        for said, moved in arrangements(x):
-            there = [*operands[:i], moved, *operands[i + 1 :]]
-            tried.append(("transposed", f"the rule for {name} is right with {names[i]} {said}", there, 0, 0))
+        said = f"the rule for {name} is right with {names[i]} in another order"
+        there = [moved for moved in arrangements(x, 0) if moved.shape == x.shape]
+        tried += [("transposed", said, [*operands[:i], x, *operands[i + 1 :]], 0, 0) for x in there]
     found = []
     for word, said, read_at, p, q in tried:
         with contextlib.suppress(Exception):  # the rule was not made for these
@@ -165,17 +140,6 @@ def variants(point: Point, block: Block) -> list[tuple[str, str, np.ndarray]]:
             read = [turn(by_rule(subject, g, read_at, block.input), p, q) for g in gs]
             found.append((word, said, np.stack([g.ravel()[block.columns] for g in read])))
     return found
-
-
-def arrangements(x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """An array of the same shape with its elements in other places: axes exchanged, or read backwards."""
-    long = [axis for axis, n in enumerate(x.shape) if n > 1]
-    for p, q in itertools.combinations(long, 2):
-        if x.shape[p] == x.shape[q]:
-            yield f"transposed (axes {p} and {q})", x.swapaxes(p, q)
-    both = [tuple(long[-2:])] if len(long) > 1 else []
-    for axes in (*((axis,) for axis in long), *both):
-        yield f"read backwards along axis {' and '.join(map(str, axes))}", np.flip(x, axes)
 
 
 def turn(x: np.ndarray, p: int, q: int) -> np.ndarray:

@@ -183,7 +183,7 @@ def look_forward(applied: Sequence[Applied], leaves: dict[int, str]) -> NonFinit
             held = [leaves.get(id(t), f"{n}, a constant,") for t, (n, x) in pairs if bad_place(x) is not None]
             what = "its result" if len(a.results) == 1 else f"its result {k}"
             found = a.told(position, "forward", what, y, place)
-            found.source, found.code = " and ".join(held), lines(a, None, k, place)
+            found.source, found.code = " and ".join(held), lines(a, (), k, place)
             return found
     return None
 
@@ -224,23 +224,26 @@ def cotangent(y: Tensor) -> np.ndarray:
 # A few lines of Python in which the op makes the same NaN or infinity once more.
 
 
-def lines(applied: Applied, cotangents: Arrays | None, number: int, element: Element) -> str:
+def lines(applied: Applied, cotangents: Arrays, number: int, element: Element) -> str:
     """The op at the smallest inputs found at which result `number`, or gradient `number`, is not finite.
 
-    `cotangents` are those of its results, None forward.
+    `cotangents` are those of its results, none forward.
     """
-    op = applied.op
-    arrays, given = smallest(op, [x for _, x in applied.named], cotangents, number, element)
+    op, count = applied.op, len(applied.inputs)
+    every = smallest(op, [*(x for _, x in applied.named), *cotangents], count, number, element)
+    arrays, given = every[:count], every[count:]
     names = [name if name.isidentifier() else f"x{i}" for i, (name, _) in enumerate(applied.named)]
     call, imports = as_call(op, names)
     text = ["import numpy as np", "import tinygrad_lesson as tl", *imports]
     for name, x in zip(names, arrays, strict=True):
-        more = ", requires_grad=True" if given is not None and is_float(x) and name not in op.states else ""
-        text.append(f"{name} = " + (f"tl.Tensor({shown(x)}{more})" if isinstance(x, np.ndarray) else repr(x)))
-    if given is None:
+        more = ", requires_grad=True" if given and is_float(x) and name not in op.states else ""
+        text.append(
+            f"{name} = " + (f"tl.Tensor({as_code(x)}{more})" if isinstance(x, np.ndarray) else repr(x))
+        )
+    if not given:
         return "\n".join([*text, f"print({call}{f'[{number}]' if 0 < number < op.visible else ''})"])
     parts = [f"y[{k}]" if op.visible > 1 else "y" for k in range(len(given))]
-    heads = [f"({y} * {shown(g)}).sum()" for y, g in zip(parts, given, strict=True) if g is not None]
+    heads = [f"({y} * {as_code(g)}).sum()" for y, g in zip(parts, given, strict=True) if g is not None]
     text += [f"y = {call}", f"({' + '.join(heads)}).backward()", f"print({names[number]}.grad)"]
     return "\n".join(text)
 
@@ -261,24 +264,14 @@ def is_float(x: Any) -> bool:
     return isinstance(x, np.ndarray) and x.dtype.kind == "f"
 
 
-def shown(x: np.ndarray) -> str:
-    """An array as Python; one that holds a single value by its shape."""
-    if x.size > 3 and np.all(x == x.flat[0]):
-        return f"np.full({x.shape}, {repr(x.flat[0].item()).replace('inf', 'np.inf')}, {str(x.dtype)!r})"
-    return as_code(x)
+def smallest(op: Op, every: Arrays, count: int, number: int, element: Element) -> Arrays:
+    """Inputs, and cotangents behind them, cut down: to the element of an elementwise op, or the row of any, that fails.
 
-
-def smallest(
-    op: Op, arrays: Arrays, cotangents: Arrays | None, number: int, element: Element
-) -> tuple[Arrays, Arrays | None]:
-    """Inputs cut down to the element of an elementwise op, or the row of any, that fails; ones where ones fail too."""
-    kind, count = outcome(op, arrays, cotangents, number), len(arrays)
-    every = [*arrays, *(cotangents or ())]  # cut and tried alike
-    shape = np.broadcast_shapes(*map(np.shape, arrays)) if isinstance(op, Elementwise) else ()
-    at, most = element if len(element) == len(shape) else (0,) * len(shape), max(map(np.ndim, arrays))
-
-    def split(every: Arrays) -> tuple[Arrays, Arrays | None]:
-        return every[:count], None if cotangents is None else every[count:]
+    Where ones fail too, they are ones.
+    """
+    kind = outcome(op, every, count, number)
+    shape = np.broadcast_shapes(*map(np.shape, every[:count])) if isinstance(op, Elementwise) else ()
+    at, most = element if len(element) == len(shape) else (0,) * len(shape), max(map(np.ndim, every[:count]))
 
     def one(x: Any) -> Any:
         return np.broadcast_to(x, shape)[at].reshape(1) if isinstance(x, np.ndarray) else x
@@ -288,26 +281,27 @@ def smallest(
         return x[element[0] :][:1] if long else x
 
     for cut in ([one] if shape else []) + [row] if element else []:
-        if outcome(op, *split(tried := list(map(cut, every))), number) == kind:
+        if outcome(op, tried := list(map(cut, every)), count, number) == kind:
             every = tried
             break
     for i, x in enumerate(every):
         tried = [*every[:i], np.ones_like(x), *every[i + 1 :]]
-        if is_float(x) and outcome(op, *split(tried), number) == kind:
+        if is_float(x) and outcome(op, tried, count, number) == kind:
             every = tried
-    return split(every)
+    return every
 
 
-def outcome(op: Op, arrays: Arrays, cotangents: Arrays | None, number: int) -> str:
-    """Whether result `number`, or with cotangents the gradient of input `number`, holds NaN, else infinity."""
+def outcome(op: Op, every: Arrays, count: int, number: int) -> str:
+    """Whether result `number`, or where cotangents follow the inputs gradient `number`, holds NaN, else infinity."""
 
     def kind_of(x: Any) -> str:
         array = np.asarray(x, float)
         return "nan" if np.isnan(array).any() else "inf" if np.isinf(array).any() else ""
 
+    arrays, cotangents = every[:count], every[count:]
     try:
         y = op.forward(np, *[np.array(x) if isinstance(x, np.ndarray) else x for x in arrays])
-        if cotangents is None:
+        if not cotangents:
             return kind_of(as_tuple(y)[number])
         if any(map(kind_of, as_tuple(y))):
             return "forward"

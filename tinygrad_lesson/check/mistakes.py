@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_lesson.engine.shapes import Shape
+
 BITS = 20.0  # what one derivative tells: differences know no more; a number that is fitted costs as much
 SHORT_BITS = 10.0  # of a number of two digits: there are some 900 of them below 10, and as many beyond
 NAMED_BITS = 6.0  # of one that has a name: there are some dozens of names
@@ -130,24 +132,20 @@ def arrays_along(case: Any) -> Iterator[tuple[str, np.ndarray]]:
     """Inputs and result as factors of a Jacobian, along its columns or rows."""
     for name, array in case.arrays.items():
         for along, shape in ((1, case.shape if case.columns is not None else None), (0, case.outputs)):
-            for v in spread(array, shape) if shape is not None and array.dtype.kind == "f" else ():
-                if along:
-                    v = v[case.columns]
+            for whole in (
+                repeated(array, shape) if shape and array.size > 1 and array.dtype.kind == "f" else ()
+            ):
+                v = whole.ravel()[case.columns] if along else whole.ravel()
                 if np.ptp(v) or v.size == case.numeric.size:
                     yield name, v[None, :] if along else v[:, None]
 
 
-def spread(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Ways in which an array fits a shape: as NumPy repeats it, or a vector along one axis. Flat."""
-    if array.ndim == 1 and array.size > 1:
-        for axis, n in enumerate(shape):
-            if n == len(array):
-                along = array.reshape([-1 if a == axis else 1 for a in range(len(shape))])
-                yield np.broadcast_to(along, shape).ravel()
-        return
-    pairs = zip(array.shape[::-1], shape[::-1], strict=False)
-    if array.size > 1 and array.ndim <= len(shape) and all(n in (1, m) for n, m in pairs):
-        yield np.broadcast_to(array, shape).ravel()
+def repeated(x: np.ndarray, shape: Shape) -> Iterator[np.ndarray]:
+    """Ways in which `x` fills an array of this shape by being repeated along axes; NumPy's own comes first."""
+    for kept in list(itertools.combinations(range(len(shape)), x.ndim))[::-1]:
+        if all(n in (1, shape[axis]) for n, axis in zip(x.shape, kept, strict=True)):
+            lined_up = [x.shape[kept.index(axis)] if axis in kept else 1 for axis in range(len(shape))]
+            yield np.broadcast_to(x.reshape(lined_up), shape)
 
 
 def left_out(case: Any) -> Iterator[Guess]:
@@ -199,7 +197,7 @@ def arrangements(x: np.ndarray, first: int) -> Iterator[np.ndarray]:
         yield x.transpose(*range(first), *order)
         backward = x.reshape(*x.shape[:first], *(x.shape[a] for a in order))
         yield backward.transpose(*range(first), *(first + np.argsort(order)))
-    yield from (np.flip(x, axis) for axis in axes)
+    yield from (np.flip(x, some) for count in (1, 2) for some in itertools.combinations(axes, count))
 
 
 def orders(n: int) -> float:

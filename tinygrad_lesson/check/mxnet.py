@@ -8,7 +8,6 @@ Source
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,23 +15,23 @@ import numpy as np
 
 from tinygrad_lesson.arrays import Context, cpu
 from tinygrad_lesson.check.divergence import OpError, assert_close
-from tinygrad_lesson.check.gradients import gradients
+from tinygrad_lesson.check.gradients import in_order
 from tinygrad_lesson.check.report import GradientError, Report
-from tinygrad_lesson.check.subject import SEED
-from tinygrad_lesson.eager.tensor import Tensor
+from tinygrad_lesson.check.subject import SEED, SymbolSubject
+from tinygrad_lesson.check.verdict import Options
 from tinygrad_lesson.engine.errors import BindError, near
 from tinygrad_lesson.engine.graph import Edge, Node, edges_of
 from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.mxnet import Symbol
 from tinygrad_lesson.mxnet.executor import Executor
-from tinygrad_lesson.mxnet.recorded import evaluate
 from tinygrad_lesson.ops.copies import Cast
 from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.run import available_runners
 
-INITIAL = 0  # seed of the arrays that gradients are added to, and of parameters
+INITIAL = 0  # seed of what is drawn: parameters, directions, what gradients are added to
 
 
+@np.errstate(all="ignore")
 def check_numeric_gradient(
     sym: Symbol, location: Any, aux_states: Any = None, numeric_eps: float | None = None, rtol: float | None = None,
     atol: float | None = None, grad_nodes: Any = None, use_forward_train: bool = True, ctx: Context | None = None,
@@ -57,11 +56,8 @@ def check_numeric_gradient(
     for name in names:
         if name not in arguments:
             raise BindError(f"grad_nodes: {name!r} is no argument; {near(name, arguments)}")
-    if grad_nodes is None and use_forward_train:
-        report = gradients(sym, {**arguments, **states})
-    else:
-        f = function_of(sym, {**arguments, **states}, names, use_forward_train)
-        report = gradients(f, *[arguments[name] for name in names])
+    subject = SymbolSubject(sym, {**arguments, **states}, names, use_forward_train)
+    report = in_order(subject, Options(np.random.default_rng(INITIAL)))
     gaps = [(abs(e.analytic - e.numeric) - e.error_bar, abs(e.numeric)) for e in report.worst]
     within = gaps and all(gap <= (atol or 0) + (rtol or 0) * size for gap, size in gaps)
     given = rtol is not None or atol is not None
@@ -83,22 +79,6 @@ def in_doubles(sym: Symbol) -> Symbol:
         return edges_of(Edge, Node(dataclasses.replace(op, type="float64"), inputs, node.label))
 
     return Symbol(substitute(sym.heads, rule))
-
-
-def function_of(sym: Symbol, values: Mapping[str, np.ndarray], names: Sequence[str], is_train: bool) -> Any:
-    """The symbol as a function of the variables `names`; the others keep their values."""
-
-    def function(*tensors: Tensor) -> tuple[Tensor, ...]:
-        known = {node.name for node in sym.nodes if node.is_variable} - set(names)
-        leaves = {**dict(zip(names, tensors, strict=True)), **{name: Tensor(values[name]) for name in known}}
-        return evaluate(sym, leaves, is_train=is_train)
-
-    readable = all(name.isidentifier() for name in names)
-    called = names if readable else [f"input_{i}" for i in range(len(names))]
-    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in called]
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    function.__qualname__ = str(sym.name or "group")
-    return function
 
 
 def located(names: Sequence[str], given: Any, what: str, dtype: Any) -> dict[str, np.ndarray]:

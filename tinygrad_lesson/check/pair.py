@@ -1,18 +1,27 @@
-"""`check.pair` and `check.derivation`: gradients that are written by hand, wherever they come from."""
+"""Gradients that are written by hand, wherever they come from, and functions on a device: both are ops of arrays.
+
+This is `check.pair` and `check.derivation`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
 
+from tinygrad_lesson.arrays import Context, on_host
 from tinygrad_lesson.check import cause as causes
+from tinygrad_lesson.check.compare import worst
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.numeric import EPS, FLOOR
 from tinygrad_lesson.check.report import Entry, Report, element_at
-from tinygrad_lesson.check.subject import doubled, name_of, parameter_names, pull_back
+from tinygrad_lesson.check.subject import as_tuple, doubled, name_of, parameter_names, pull_back
+from tinygrad_lesson.eager.apply import apply
+from tinygrad_lesson.eager.differential import vjp as vjp_of
 from tinygrad_lesson.eager.recording import recording
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import DTypeError, LessonError
@@ -139,6 +148,62 @@ def pair(
     return report
 
 
+@declares
+class There(Op):
+    """What `run` makes of tensors on `place`; inputs and results are copied there and back."""
+
+    traceable: ClassVar[bool] = False
+    run: Any = attr(doc="the function", shown=False)
+    place: Any = attr(doc="the device")
+    shapes: Any = attr(doc="shapes of the results", shown=False)
+
+    name, function, family = "There", "there", "check"
+    inputs = ("args",)
+    variadic = True
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """One name for each result."""
+        return tuple(f"output{i}" for i in range(len(self.shapes)))
+
+    def shape(self, *args: Any) -> Any:
+        """As found."""
+        return self.shapes if len(self.shapes) > 1 else self.shapes[0]
+
+    def moved(self, args: Sequence[Any]) -> list[Tensor]:
+        """Inputs on the device."""
+        return [x.to(self.place) if isinstance(x, Tensor) else Tensor(x, device=self.place) for x in args]
+
+    def forward(self, xp: Any, *args: Any) -> Any:
+        """Run it there."""
+        ys = tuple(y.numpy() for y in as_tuple(self.run(*self.moved(args))))
+        return ys if len(ys) > 1 else ys[0]
+
+    def vjp(self, F: Any, g: Any, y: Any, *args: Any) -> Any:
+        """The gradients that are taken there."""
+        inputs = self.moved(args)
+        floats = [i for i, x in enumerate(inputs) if x.dtype.kind == "f"]
+
+        def of_floats(*xs: Tensor) -> Any:
+            given = dict(enumerate(inputs)) | dict(zip(floats, xs, strict=True))
+            return self.run(*[given[i] for i in range(len(given))])
+
+        ys, back = vjp_of(of_floats, *[inputs[i] for i in floats])
+        pairs = zip(as_tuple(g), as_tuple(ys), strict=True)
+        gs = [z * 0 if part is None else self.moved([part])[0] for part, z in pairs]
+        found = dict(zip(floats, back(tuple(gs) if len(gs) > 1 else gs[0]), strict=True))
+        recorded = any(isinstance(x, Tensor) for x in (*as_tuple(g), *args))
+        there = [found.get(i) for i in range(len(inputs))]
+        return tuple([d if d is None else d.to(Context()) if recorded else on_host(d.array) for d in there])
+
+
+def there(run: Callable[..., Any], place: Context, arrays: Sequence[Any]) -> Callable[..., Any]:
+    """`run` as such an op, for inputs like `arrays`."""
+    shapes = tuple(y.shape for y in as_tuple(run(*[Tensor(x, device=place) for x in arrays])))
+    op = There(run=run, place=place, shapes=shapes)
+    return lambda *tensors: apply(op, tensors)
+
+
 @np.errstate(all="ignore")
 def derivation(
     formula: Callable[..., Any], f: Callable[..., Any], *inputs: Any,
@@ -236,10 +301,11 @@ def compared(title: str, pairs: Sequence[Sides], inputs: Mapping[str, Any], auto
 def case_of_hand(name: str, pairs: Sequence[Sides], inputs: Mapping[str, np.ndarray]) -> causes.Case:
     """All points of one name, a row each, as a case for the search of a cause."""
 
-    def sides(name: str) -> list[np.ndarray]:
-        return [np.stack([each[name][side].ravel() for each in pairs]) for side in (0, 1)]
+    def sides(name: str) -> dict[str, np.ndarray]:
+        by_hand, exact = (np.stack([each[name][side].ravel() for each in pairs]) for side in (0, 1))
+        return {"analytic": by_hand, "numeric": exact}
 
-    by_hand, exact = sides(name)
+    by_hand, exact = sides(name).values()
     largest = np.array([max(np.max(np.abs(b), initial=0.0) for _, b in each.values()) for each in pairs])
     bars = 64 * EPS * np.sqrt(exact.shape[1]) * np.maximum(largest, 1e-300)[:, None]
     limits = FLOOR * np.max(np.abs(exact), axis=1, keepdims=True, initial=0.0) + bars
@@ -249,17 +315,13 @@ def case_of_hand(name: str, pairs: Sequence[Sides], inputs: Mapping[str, np.ndar
         name, shape, np.nan_to_num(by_hand), exact, np.broadcast_to(bars, exact.shape),
         ~(np.abs(by_hand - exact) <= limits), np.arange(exact.shape[1]), None, None,
         max((x.shape for x in inputs.values()), key=lambda s: (len(s), s), default=()),
-        others=[causes.Other(other, shape, *sides(other)) for other in alike],
+        others=[SimpleNamespace(name=other, shape=shape, **sides(other)) for other in alike],
     )  # fmt: skip
 
 
-def entries(case: causes.Case, limit: int = 8) -> list[Entry]:
+def entries(case: causes.Case) -> list[Entry]:
     """The worst of the first point where anything is wrong."""
-    r = int(np.flatnonzero(case.wrong.any(axis=1))[0])
-    gaps = np.where(case.wrong[r], np.abs(case.analytic[r] - case.numeric[r]), -1)
-    output = "result" if r == 0 else f"result, point {r}"
-    return [
-        Entry(case.name, element_at(c, case.shape), output, case.analytic[r, c], case.numeric[r, c], np.nan)
-        for c in np.argsort(gaps)[::-1][:limit]
-        if gaps[c] >= 0
-    ]
+    rows = np.arange(len(case.wrong)) == np.argmax(case.wrong.any(axis=1))
+    names = ["result", *(f"result, point {r}" for r in range(1, len(rows)))]
+    known = dataclasses.replace(case, error=np.full(case.wrong.shape, np.nan))
+    return worst(known, case.wrong & rows[:, None], names, lambda c: element_at(c, case.shape))

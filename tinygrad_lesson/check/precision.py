@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,8 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from tinygrad_lesson.check.compare import Rows, WrongShapeError, pulled, spread
-from tinygrad_lesson.check.noise import noise_of
-from tinygrad_lesson.check.numeric import EPS
+from tinygrad_lesson.check.numeric import EPS, noise_of
 from tinygrad_lesson.check.report import Entry, Report, element_at
 from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, as_tuple, below, recorded_nodes
 from tinygrad_lesson.engine.backprop import backprop
@@ -39,45 +39,36 @@ def cast(arrays: Arrays, kind: Any) -> list[np.ndarray]:
     return [x.astype(kind) if x.dtype.kind == "f" else x for x in arrays]
 
 
-def rounded_part(subject: Subject, report: Report, rows: Rows, generator: Generator) -> None:
-    """Say so where results or gradients have gone through single precision, though the inputs have more digits.
+def rounded_part(subject: Subject, report: Report, generator: Generator) -> None:
+    """Say so where results have gone through single precision, though the inputs have more digits.
 
     What is left of a sum that cancels may have few digits too, but moves about as far however little
     the inputs do; it is passed over.
     """
 
-    def moved(x: np.ndarray, part: float) -> np.ndarray:
-        return np.asarray(x + part * (np.abs(x) + part) * generator.uniform(-1, 1, x.shape))
+    def moved(arrays: Arrays, part: float) -> list[np.ndarray]:
+        far = [part * (np.abs(x) + part) * generator.uniform(-1, 1, x.shape) for x in arrays]
+        return [x + d if i in subject.wanted else x for i, (x, d) in enumerate(zip(arrays, far, strict=True))]
 
-    def all_moved(arrays: Arrays, part: float) -> list[np.ndarray]:
-        return [moved(x, part) if i in subject.wanted else x for i, x in enumerate(arrays)]
-
-    here = all_moved(subject.arrays, FAR)
-    near = [all_moved(here, FAR**4) for _ in range(2)]
-    rows = rows.with_cotangents([[moved(c, FAR) for c in row] for row in rows.cotangents])
-    ways: dict[str, Any] = {"result": subject.value, "gradient": lambda xs: pulled(subject, xs, rows)}
-    for what, numbers in ways.items():
-        first = numbers(here)
-        known = [y[np.isfinite(y) & (y != 0)] for y in first]
-        if not any(np.any(fits(np.frexp(y)[0], 24)) for y in known):
+    here = moved(subject.arrays, FAR)
+    first = subject.value(here)
+    if not any(np.any(fits(np.frexp(y[np.isfinite(y) & (y != 0)])[0], 24)) for y in first):
+        return
+    found = [first, *(subject.value(moved(here, part)) for part in (FAR, FAR**4, FAR**4))]
+    for k, (y, far, *close) in enumerate(zip(*found, strict=True)):
+        noise = np.max([np.abs(c - y) for c in close], axis=0)
+        telling = np.isfinite(y) & (
+            np.abs(y - far) > noise / np.sqrt(FAR)
+        )  # a constant has the digits it wants
+        mantissas = np.frexp(y[telling])[0]
+        if not mantissas.size or not np.all(fits(mantissas, 24)) or np.mean(fits(mantissas, 16)) >= 0.5:
             continue
-        found = [first, *(numbers(arrays) for arrays in (all_moved(here, FAR), *near))]
-        for k, (y, far, *close) in enumerate(zip(*found, strict=True)):
-            noise = np.max([np.abs(c - y) for c in close], axis=0)
-            size = np.abs(y - far if what == "result" else y)  # a constant result has the digits it wants
-            telling = np.isfinite(y) & (size > noise / np.sqrt(FAR))
-            mantissas = np.frexp(y[telling])[0]
-            if not mantissas.size or not np.all(fits(mantissas, 24)) or np.mean(fits(mantissas, 16)) >= 0.5:
-                continue
-            if what == "result":
-                rounding = rounded_results(subject, here, ROUNDED, generator)[k]
-            else:
-                rounding = sensitivity(subject, here, rows, found[0], ROUNDED, generator)[k]
-            bits = np.log2(np.abs(y) / np.maximum(noise, rounding))[telling] - 24
-            if bits[bits > 0].sum() > BY_CHANCE:
-                said = f"the {what} has only the digits of float32: it went through it on the way"
-                report.refuse("float noise", "float noise", said)
-                return
+        rounding = rounded_results(subject, here, ROUNDED, generator)[k]
+        bits = np.log2(np.abs(y) / np.maximum(noise, rounding))[telling] - 24
+        if bits[bits > 0].sum() > BY_CHANCE:
+            said = "the result has only the digits of float32: it went through it on the way"
+            report.refuse("float noise", "float noise", said)
+            return
 
 
 def fits(mantissas: np.ndarray, bits: int) -> np.ndarray:
@@ -93,7 +84,9 @@ def short_part(subject: Subject, report: Report, rows: Rows, generator: Generato
         report.notes.append("beyond the range of single precision, which was not checked")
         return
     same = cast(short, np.float64)
-    rows = rows.with_cotangents([cast(cast(row, SHORT), np.float64) for row in rows.cotangents])
+    rows = dataclasses.replace(
+        rows, cotangents=[cast(cast(row, SHORT), np.float64) for row in rows.cotangents]
+    )
     try:
         found, exact = pulled(subject, short, rows), pulled(subject, same, rows)
     except WrongShapeError:
@@ -163,7 +156,7 @@ def sensitivity(
     shaken = shaking(reach, generator)
 
     def again() -> list[np.ndarray]:
-        near = rows.with_cotangents([[shaken(c) for c in row] for row in rows.cotangents])
+        near = dataclasses.replace(rows, cotangents=[[shaken(c) for c in row] for row in rows.cotangents])
         return pulled(subject, [shaken(x) for x in arrays], near, Rough(shaken).sweep)
 
     return farthest(exact, again, DRAWS)
@@ -270,7 +263,7 @@ def is_copy(y: Any, inputs: Sequence[Any]) -> np.ndarray:
 
 def compiled_part(subject: Subject, report: Report, rows: Rows, rule: Sequence[np.ndarray]) -> None:
     """Compare the gradients of a symbol's compiled plan with those of the rules."""
-    if not isinstance(subject, SymbolSubject):
+    if not isinstance(subject, SymbolSubject) or not subject.is_train:
         return
     found = [g.reshape(1, -1) for g in subject.compiled(next(iter(rows.cotangents)))]
     size = max(x.size for x in subject.arrays)

@@ -13,7 +13,7 @@ from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.numeric import FLOOR
 from tinygrad_lesson.check.pair import Pair
 from tinygrad_lesson.check.report import GradientError, Report, as_code
-from tinygrad_lesson.check.strategies import arrays, attributes, needed, samples, shapes, special_numbers
+from tinygrad_lesson.check.strategies import attributes, needed, samples, special_numbers
 from tinygrad_lesson.check.subject import SEED, as_tuple, name_of, repeatable
 from tinygrad_lesson.eager.apply import TENSORS
 from tinygrad_lesson.engine.errors import DTypeError, LessonError
@@ -160,16 +160,23 @@ def cases(subject: Any, inputs: Sequence[Any], order: int, oracle: Any) -> Any:
             return Case(made, [np.asarray(draw(strategy)) for strategy in inputs], order, oracle)
         kind, guessed = draw(needed().strategies.sampled_from(KINDS)), False
         if is_class and issubclass(subject, CustomOpProp):
-            made, found = of_properties(subject, draw, kind)
-        elif is_class and hasattr(subject, "sample"):
-            made, sample = draw(samples(kind)).sample(subject)
-            found = list(sample.values())
+            name, drawn = registered_as(subject), draw(samples(kind))
+            texts, sample = subject.sample(drawn) if hasattr(subject, "sample") else ({}, None)
+            made = Custom(name, **texts)
+            found = list(sample.values()) if sample else drawn.fitting(made, min_rank=2, max_rank=2)
         else:
-            made, guessed = subject(**draw(attributes(subject))) if is_class else subject, True
+            guessed = not (is_class and hasattr(subject, "sample"))
+            made = subject(**draw(attributes(subject))) if guessed and is_class else subject
             try:
-                found = draw(samples(kind)).fitting(made)
+                if guessed:
+                    found = draw(samples(kind)).fitting(made)
+                else:
+                    made, sample = draw(samples(kind)).sample(subject)
+                    found = list(sample.values())
             except (LessonError, ValueError, IndexError):
-                needed().reject()
+                if guessed or kind in HARD:
+                    needed().reject()
+                raise
         return coloured(Case(made, found, order, oracle, guessed), kind, draw)
 
     return needed().strategies.composite(draw_case)()
@@ -203,26 +210,6 @@ def coloured(case: Case, kind: str, draw: Any) -> Case:
     return case
 
 
-def of_properties(cls: type[CustomOpProp], draw: Any, kind: str) -> tuple[Custom, list[np.ndarray]]:
-    """A registered custom operator, and inputs of the shapes and types that its properties infer.
-
-    `cls.sample(draw)`, if there is one, gives its attributes and inputs, as that of an op gives op and inputs.
-    """
-    name = registered_as(cls)
-    if hasattr(cls, "sample"):
-        texts, sample = cls.sample(draw(samples(kind)))
-        return Custom(name, **texts), list(sample.values())
-    op = Custom(name)
-    first = draw(shapes(min_rank=2, max_rank=2))
-    unknown = [None] * (len(op.input_names) - 1)
-    found = [s or first for s in op.complete([first, *unknown], [None] * op.results)[0]]
-    op.complete(found, [None] * op.results)
-    types = [np.dtype(float), *[op.input_dtype(i, np.dtype(float)) for i in range(1, len(found))]]
-    last = max(0, min(first) - 1)  # whole numbers may be indices
-    bounds = [(-2, 2) if t.kind == "f" else (0, last) for t in types]
-    return op, [draw(arrays(s, t, *b)) for s, t, b in zip(found, types, bounds, strict=True)]
-
-
 def property_test(
     op: Any, *inputs: Any, order: int | None = None, max_examples: int | None = None,
     oracle: Callable[..., Any] | None = None, seed: int | None = None,
@@ -233,7 +220,8 @@ def property_test(
     from what the declaration says; `assert_op` checks it. Elements are doubles, singles, now and then
     infinite or NaN. Points on a kink are passed over. As a decorator it hands each example on: the
     decorated function is called as `f(op, *arrays)` and may assert more. `op` is a class of ops, an op,
-    the properties of a custom operator, or with `inputs` any function of Tensors. `order` is 2 but for
+    the properties of a custom operator, or with `inputs` any function of Tensors. Their own `sample(draw)`,
+    if there is one, gives attributes and inputs, as that of an op gives op and inputs. `order` is 2 but for
     custom operators, `max_examples` what the profile of hypothesis says, `oracle(op, *arrays)` what
     `forward` must give. With a `seed` the examples are the same each time.
 

@@ -239,9 +239,10 @@ class GradientError(LessonError, AssertionError):
 
 
 def as_code(array: np.ndarray, name: str = "") -> str:
-    """An array as Python that makes it again; instead of a large one its name and shape."""
+    """An array as Python that makes it again; instead of a large one its name and shape, if it has a name."""
     if name and array.size > SPELLED:
         return f"{name}{show(array.shape)}"
+    same = array.size > 3 and np.all(array == array.flat[0])
     kind = "" if array.dtype == np.float64 else f", dtype={str(array.dtype)!r}"
-    text = repr(array.tolist()).replace("nan", "np.nan").replace("inf", "np.inf")
-    return f"np.array({text}{kind})"
+    text = repr((array.flat[0] if same else array).tolist()).replace("nan", "np.nan").replace("inf", "np.inf")
+    return f"np.full({array.shape}, {text}{kind})" if same else f"np.array({text}{kind})"

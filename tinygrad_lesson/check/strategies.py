@@ -19,6 +19,8 @@ from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.op import Op
 
 MOST = 40  # elements that hypothesis draws one by one; those of a larger array follow from a seed
+LONG = (9, 300)  # lengths of an axis: longer than a vector of the processor, and than a block of sums
+LARGE = (30.0, 1e3, 1e6, 1e12)  # bounds of numbers: squares overflow in half precision, then in single
 STEPS = 1000  # into which an interval is divided
 DECIMALS = 3  # of a drawn number, so that a failing input can be read
 
@@ -56,14 +58,11 @@ def simple_first(kinks: tuple[float, ...], low: float, high: float, margin: floa
         LessonError if there are none.
     """
     found: set[float] = set()
-    start = low
-    for kink in [*sorted(kinks), np.inf]:
-        stop = min(high, kink - margin)
-        if start <= stop:
-            even = np.linspace(start, stop, STEPS + 1)
-            short = [x + 0.0 for x in even.round(DECIMALS).tolist() if start <= x <= stop]
-            found.update(short if len(short) > 2 else even.tolist())
-        start = max(start, kink + margin)
+    ends = [low, *(kink + side * margin for kink in sorted(kinks) for side in (-1, 1)), high]
+    for start, stop in zip(np.maximum(ends[::2], low), np.minimum(ends[1::2], high), strict=True):
+        even = np.linspace(start, stop, STEPS + 1) if start <= stop else np.zeros(0)
+        short = [x + 0.0 for x in even.round(DECIMALS).tolist() if start <= x <= stop]
+        found.update(short if len(short) > 2 else even.tolist())
     if not found:
         raise LessonError(f"no number from {low:g} to {high:g} is {margin:g} away from {list(kinks)}")
     return tuple(sorted(found, key=lambda x: (len(repr(abs(x))), abs(x), x < 0)))
@@ -157,7 +156,7 @@ def samples(kind: str = "") -> Any:
     """A `Draw` whose shapes, axes, attributes and elements hypothesis chooses and shrinks.
 
     Of the kind "long" one axis has 9 to 300 elements, of the kind "large" numbers go up to 1,000 and further, wherever
-    a sample leaves it open. Samples that an op refuses then are passed over.
+    a sample leaves it open; the sample may then raise.
 
     Example
         A test of every op begins with ``@given(draw=samples())`` and ``op, inputs = draw.sample(cls)``.
@@ -173,7 +172,7 @@ def samples(kind: str = "") -> Any:
         def integer(low: int, high: int) -> int:
             return int(draw(strategies.integers(low, high)))
 
-        found = HardDraw(integer(0, 999), integer=integer, elements=elements)
+        found = Draw(integer(0, 999), integer=integer, elements=elements)
         if kind == "long":
             found.long = {integer(0, 3): integer(*LONG)}
         if kind == "large":
@@ -181,41 +180,3 @@ def samples(kind: str = "") -> Any:
         return found
 
     return drawn()
-
-
-LONG = (9, 300)  # lengths of an axis: longer than a vector of the processor, and than a block of sums
-MANY = 600  # elements of an array with such an axis, at most: an oracle may go through them one by one
-LARGE = (30.0, 1e3, 1e6, 1e12)  # bounds of numbers: squares overflow in half precision, then in single
-
-
-class HardDraw(Draw):
-    """A `Draw` that can be told to make one of the axes long, or numbers large, where a sample leaves that open."""
-
-    largest = 2.0
-
-    def __init__(self, *given: Any, **more: Any) -> None:
-        super().__init__(*given, **more)
-        self.long: dict[int, int] = {}  # number of the axis, as they are asked for -> its length
-        self.asked = -1
-
-    def sample(self, cls: type[Op]) -> tuple[Op, dict[str, np.ndarray]]:
-        """As ever; a sample that does not go with a long axis or with large numbers is passed over."""
-        try:
-            return super().sample(cls)
-        except (LessonError, ValueError, IndexError):
-            if self.long or self.largest > 2:
-                needed().reject()
-            raise
-
-    def size(self, low: int = 1, high: int = 3) -> int:
-        """Length of an axis."""
-        self.asked += high == 3
-        return self.long.get(self.asked, 0) * (high == 3) or super().size(low, high)
-
-    def array(self, shape: Any, low: float = -2.0, high: float = 2.0, away_from: Any = ()) -> np.ndarray:
-        """Numbers between `low` and `high`, which are larger where they were not given."""
-        if self.long and np.prod(shape) > MANY:
-            needed().reject()
-        if (low, high) == (-2.0, 2.0):
-            low, high = -self.largest, self.largest
-        return super().array(shape, low, high, away_from)

@@ -117,7 +117,7 @@ def where_they_lie(run: Callable[..., Any], arrays: Sequence[Any]) -> Callable[.
     if places <= {Context()}:
         return run
     (place,) = places
-    return importlib.import_module("tinygrad_lesson.check.there").there(run, place, arrays)  # type: ignore[no-any-return]
+    return importlib.import_module("tinygrad_lesson.check.pair").there(run, place, arrays)  # type: ignore[no-any-return]
 
 
 def as_results(y: Any, title: str) -> list[Tensor]:
@@ -177,9 +177,10 @@ def subject_of(f: Any, inputs: Sequence[Any], generator: Generator) -> Subject:
         LessonError where `f` is nothing that can be, or inputs are missing.
     """
     if isinstance(f, Symbol):
-        return SymbolSubject(f, complete_arrays(f, inputs, generator))
+        return SymbolSubject(f, complete_arrays(f, inputs, generator), f.list_arguments())
     if isinstance(f, Op):
-        return of_op(f, inputs)
+        names, states = f.name_inputs(len(inputs)), range(len(inputs) - len(f.states), len(inputs))
+        return Subject(lambda *xs: TENSORS.apply(f, xs), inputs, names, repr(f), op=f, states=states)
     if not callable(f):
         raise DTypeError(f"check: expected a function of Tensors, an op or a Symbol, not {f!r}")
     if not inputs:
@@ -200,12 +201,6 @@ def parameter_names(f: Callable[..., Any], count: int) -> list[str]:
         parameters = inspect.signature(f).parameters.values()
         names += [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return [names[i] if i < len(names) else f"input {i}" for i in range(count)]
-
-
-def of_op(op: Op, inputs: Sequence[Any]) -> Subject:
-    """One op, with all its visible results."""
-    names, states = op.name_inputs(len(inputs)), range(len(inputs) - len(op.states), len(inputs))
-    return Subject(lambda *xs: TENSORS.apply(op, xs), inputs, names, repr(op), op=op, states=states)
 
 
 def complete_arrays(
@@ -235,14 +230,16 @@ def complete_arrays(
 class SymbolSubject(Subject):
     """A symbol; `compiled` tells what its plan makes of the same."""
 
-    def __init__(self, symbol: Symbol, arrays: Mapping[str, np.ndarray]) -> None:
-        names, self.symbol = list(arrays), symbol
-        states = [names.index(node.name) for node in variables(symbol.nodes)[1]]
+    def __init__(
+        self, symbol: Symbol, arrays: Mapping[str, np.ndarray], wanted: Sequence[str], is_train: bool = True
+    ) -> None:  # fmt: skip
+        names, self.symbol, self.is_train = list(arrays), symbol, is_train
 
         def run(*tensors: Tensor) -> tuple[Tensor, ...]:
-            return evaluate(symbol, dict(zip(names, tensors, strict=True)))
+            return evaluate(symbol, dict(zip(names, tensors, strict=True)), is_train=is_train)
 
-        super().__init__(run, list(arrays.values()), names, str(symbol.name or symbol), states=states)
+        others = [i for i, name in enumerate(names) if name not in wanted]
+        super().__init__(run, list(arrays.values()), names, str(symbol.name or symbol), states=others)
 
     def compiled(self, cotangents: Arrays) -> list[np.ndarray]:
         """Gradients of the wanted inputs as the compiled plan computes them."""
@@ -263,11 +260,6 @@ def executor_of(heads: Any, arrays: Mapping[str, Any], wanted: Sequence[str] = (
     requests = {name: "write" if name in gradients else "null" for name in arguments}
     names, generator = [f"output {k}" for k in range(len(heads))], random.MXNetGenerator(SEED)
     return Executor(heads, names, arguments, gradients, states, requests, generator=generator, **how)
-
-
-def differentiable(subject: Subject) -> bool:
-    """Whether there is a second order: an op that stops gradients has none."""
-    return subject.op is None or (subject.op.differentiable and not subject.op.is_loss)
 
 
 def second(subject: Subject, generator: Generator) -> Subject:

@@ -1,35 +1,19 @@
-"""What a user names to be checked: a package of ops, or a function in a module."""
+"""The modules that a user names to be checked, and the ops that they declare."""
 
 from __future__ import annotations
 
 import importlib
-import inspect
-import math
 import pkgutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
-from tinygrad_lesson.check.gradients import gradients
-from tinygrad_lesson.check.property import declared
-from tinygrad_lesson.check.report import Report
-from tinygrad_lesson.check.subject import name_of
-from tinygrad_lesson.eager.tensor import Tensor
-from tinygrad_lesson.engine.draw import Draw
-from tinygrad_lesson.engine.errors import LessonError, near
-from tinygrad_lesson.engine.op import OPS, Op
-from tinygrad_lesson.engine.shapes import Shape, show
+from tinygrad_lesson.engine.errors import LessonError
+from tinygrad_lesson.engine.op import OPS
 from tinygrad_lesson.files import plain
-from tinygrad_lesson.mxnet import Symbol
-from tinygrad_lesson.mxnet.custom import Custom
-from tinygrad_lesson.mxnet.operator import REGISTERED, CustomOpProp, registered_as
+from tinygrad_lesson.mxnet.operator import REGISTERED
 
-LOW, HIGH = -2.0, 2.0  # numbers, unless others are asked for
-SHAPE = (2, 3)  # of an input about which nothing is said
-LARGEST = 10**7  # numbers in an input; a check takes many copies of it
 T = TypeVar("T")
 
 
@@ -76,81 +60,3 @@ def ops_of(package: str, folder: Path | None = None) -> list[Any]:
         hint = "put @tinygrad_lesson.engine.op above a class of Op there"
         raise LessonError(f"{plain(package)} declares no op; {hint}")
     return ops
-
-
-def named(target: str) -> Any:
-    """What `module:name` stands for. LessonError where there is no such thing."""
-    place, _, name = target.partition(":")
-    found = module_called(place)
-    for part in name.split("."):
-        if not guarded(lambda: hasattr(found, part), f"cannot look up {target!r}"):  # noqa: B023
-            known = [key for key in getattr(found, "__dict__", ()) if not key.startswith("_")]
-            meant = near(part, known).replace("it takes", "it has")
-            raise LessonError(f"{plain(place)} has no {part!r}; {meant}")
-        found = getattr(found, part)
-    return declared(found)
-
-
-def check_at(
-    f: Any, shapes: Sequence[Shape], order: int = 1, seed: int = 0, low: float = LOW, high: float = HIGH
-) -> Report:
-    """Check `f` at inputs of these shapes, or such as its declaration says, numbers from `low` to `high`.
-
-    Errors
-        LessonError where it cannot be run on such inputs.
-    """
-    if not low < high or not math.isfinite(high - low):
-        expected = "--low must be below --high, both finite"
-        raise LessonError(f"there are no numbers from {low:g} to {high:g}; {expected}")
-    for shape in shapes:
-        if math.prod(shape) > LARGEST:
-            size = f"{math.prod(shape):.3g} numbers, expected {LARGEST} at most"
-            raise LessonError(f"an input of shape {plain(show(shape), 80)} has {size}")
-    if isinstance(f, type) and issubclass(f, CustomOpProp):
-        f = Custom(registered_as(f))
-    bounded = (low, high) != (LOW, HIGH)
-    draw, chosen = Draw(seed), list(shapes) or default_shapes(f, bounded)
-    inputs = [draw.array(shape, low, high) for shape in chosen]
-    if isinstance(f, Custom):  # whole numbers may be indices
-        types = [f.input_dtype(i, np.dtype(float)) for i in range(len(inputs))]
-        inputs = [x if t.kind == "f" else np.zeros(x.shape, t) for x, t in zip(inputs, types, strict=True)]
-    hint = "" if shapes else "; say others: --shape 3,4 --shape 4"
-    given = f"inputs of shapes {', '.join(map(show, chosen))}"
-    if not chosen:
-        given, hint = "inputs that were guessed", "; declare `sample`, or say --shape 3,4 --shape 4"
-
-    def run() -> Report:
-        return gradients(f() if isinstance(f, type) and chosen else f, *inputs, order=order, seed=seed)
-
-    return guarded(run, f"{name_of(f)} with {given}", hint)
-
-
-def default_shapes(f: Any, bounded: bool = False) -> list[Shape]:
-    """A shape for each input that must be given; an op class draws its own, unless its numbers are `bounded`.
-
-    Errors
-        LessonError for what is nothing to be checked.
-    """
-    if isinstance(f, type) and issubclass(f, Op):
-        return complete(f()) if bounded else []
-    if isinstance(f, Op):
-        return complete(f)
-    if isinstance(f, Symbol):
-        return [SHAPE]
-    if not callable(f) or isinstance(f, type):
-        raise LessonError(f"{name_of(f)} is {type(f).__name__}, expected a function, an op or a Symbol")
-    try:
-        parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):
-        return [SHAPE]
-    asked = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [p for p in asked if p.default is p.empty]
-    more = [np.shape(p.default) for p in asked if isinstance(p.default, np.ndarray | Tensor)]
-    return [SHAPE] * len(needed) + more
-
-
-def complete(op: Op) -> list[Shape]:
-    """Shapes for all inputs of an op that follow from that of the first, or are like it."""
-    names = op.name_inputs(2 if op.variadic else len(op.input_names))
-    found: Any = op.complete([SHAPE, *[None] * (len(names) - 1)], [None] * op.results)[0]
-    return [shape or SHAPE for shape in found]

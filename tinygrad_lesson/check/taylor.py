@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.check.subject import doubled, name_of
-from tinygrad_lesson.eager.differential import value_and_grad
-from tinygrad_lesson.eager.tensor import Tensor
+from tinygrad_lesson.check.compare import pulled, unit_rows
+from tinygrad_lesson.check.numeric import EPS, noise_of
+from tinygrad_lesson.check.pair import Pair
+from tinygrad_lesson.check.subject import name_of, subject_of
 from tinygrad_lesson.engine.errors import DTypeError
 
 HALVINGS = 24  # of the longest step
@@ -90,41 +91,27 @@ def taylor(
         >>> taylor(lambda x: tl.sum(tl.exp(x)), [0.5, 1.0]).ok
         True
     """
-    arrays = [doubled(x) for x in inputs]
-    wanted = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
-    generator = np.random.default_rng(seed)
-    sizes = [float(np.max(np.abs(x), initial=0.0)) or 1.0 for x in arrays]
-    directions = {i: sizes[i] * generator.uniform(-1, 1, arrays[i].shape) for i in wanted}
+    made = f if gradient is None else Pair(f, lambda g, *xs: gradient(*xs))  # the one `g` is 1
+    subject, generator = subject_of(made, inputs, np.random.default_rng(seed)), np.random.default_rng(seed)
+    sizes = [float(np.max(np.abs(x), initial=0.0)) or 1.0 for x in subject.arrays]
+    directions = {i: sizes[i] * generator.uniform(-1, 1, subject.arrays[i].shape) for i in subject.wanted}
 
     def value(h: float) -> float:
-        moved = [x + h * directions[i] if i in directions else x for i, x in enumerate(arrays)]
-        number = plain(f(*moved) if gradient is not None else f(*map(Tensor, moved)))
+        moved = [x + h * directions[i] if i in directions else x for i, x in enumerate(subject.arrays)]
+        (number,) = subject.value(moved)
         if number.size != 1:
             raise DTypeError(f"taylor: {name_of(f)} gave an array of shape {number.shape}, not one number")
         return float(number.reshape(()))
 
-    if gradient is None:
-        found = value_and_grad(f, argnums=tuple(wanted))(*arrays)[1]
-    else:
-        found = gradient(*(x.copy() for x in arrays))
-    found = found if isinstance(found, tuple | list) else (found,)
-    found = [found[i] for i in wanted] if gradient is not None and len(found) == len(arrays) else found
-    slope = sum(float(np.sum(plain(g) * directions[i])) for i, g in zip(wanted, found, strict=True))
-    steps = step * 0.5 ** np.arange(HALVINGS)
     here = value(0.0)
+    found = pulled(subject, subject.arrays, unit_rows(subject.value(subject.arrays)))
+    slope = sum(float(g[0] @ directions[i].ravel()) for i, g in zip(subject.wanted, found, strict=True))
+    steps = step * 0.5 ** np.arange(HALVINGS)
     moves = np.array([value(h) for h in steps.tolist()]) - here
     remainders = np.abs(moves - steps * slope)
-    last = (steps[-1] * np.linspace(0, 1, 9)).tolist()
-    near = np.diff([value(h) for h in last], n=2)  # rounding alone is left
-    rounding = float(np.finfo(float).eps) * max(abs(here), float(np.max(np.abs(moves))))
-    noise = max(float(np.max(np.abs(near))), rounding)
+    noise = max(float(noise_of(lambda h: np.array([value(h)]), 1.0)[0]), EPS * float(np.max(np.abs(moves))))
     order = observed(steps, remainders, TELLS * noise)
     return Taylor(name_of(f), steps, np.abs(moves), remainders, noise, order)
-
-
-def plain(y: Any) -> np.ndarray:
-    """What a function gave, from whatever library, as an array."""
-    return np.asarray(y.array if isinstance(y, Tensor) else y.detach() if hasattr(y, "detach") else y)
 
 
 def observed(steps: np.ndarray, remainders: np.ndarray, least: float) -> float:

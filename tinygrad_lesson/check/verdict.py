@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,27 +11,16 @@ import numpy as np
 from numpy.random import Generator
 
 from tinygrad_lesson.check import cause as causes
-from tinygrad_lesson.check import compare, numeric, precision
-from tinygrad_lesson.check.compare import DETAIL, GLANCES, Block, Point, Rows, WrongShapeError, pulled
-from tinygrad_lesson.check.duties import (
-    alike,
-    arrays_of,
-    breaks_contract,
-    disturbed,
-    forward_part,
-    non_finite,
-    undetermined,
-    unsteady,
-)
+from tinygrad_lesson.check import compare, duties, numeric, precision
+from tinygrad_lesson.check.compare import GLANCES, Block, Point, Rows, WrongShapeError, pulled, suspects
 from tinygrad_lesson.check.explain import case_of, detail
-from tinygrad_lesson.check.noise import COARSEST, beside
+from tinygrad_lesson.check.numeric import COARSEST, beside
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import Arrays, Subject
 from tinygrad_lesson.check.witness import breaks_tie, confirm
 from tinygrad_lesson.engine.errors import LessonError
 
 T = TypeVar("T")
-REPEATS = 8  # runs on the same numbers before anything else is blamed
 
 
 @dataclasses.dataclass
@@ -51,7 +39,7 @@ def check(subject: Subject, options: Options) -> Report:
         report.notes.append(f"{op.name} declares that it has no gradient")
         return report
     values = subject.value(subject.arrays)
-    if disturbed(subject, values, report):
+    if duties.disturbed(subject, values, report):
         return report
     if not sum(v.size for v in values):
         report.notes.append("the result is empty")
@@ -63,17 +51,17 @@ def check(subject: Subject, options: Options) -> Report:
     if found is None:
         return report
     rule, once, again = found
-    if not alike(once, again):
-        undetermined(report, "gradient")
-    elif non_finite(subject, report, values, rule):
+    if not duties.alike(once, again):
+        duties.undetermined(report, "gradient")
+    elif duties.non_finite(subject, report, values, rule):
         pass
     elif op is not None and op.is_loss:
         report.notes.append(f"{op.name} is a loss: its gradient is what it says, not a derivative")
     else:
         beside_differences(subject, report, rows, rule, options)
-        contract = partial(breaks_contract, subject, report, rows, rule, generator)
-        if report.ok and not guarded(report, subject, contract):
-            steady(subject, report, values, few, once)
+        contract = partial(duties.breaks_contract, subject, report, rows, rule, generator)
+        unknown = report.ok or report.cause == "missing term"  # which is said where nothing else is found
+        if unknown and not guarded(report, subject, contract) and report.ok:
             in_other_numbers(subject, report, rows, few, rule, options)
     return report
 
@@ -115,20 +103,12 @@ def beside_differences(subject: Subject, report: Report, rows: Rows, rule: Array
     report.drawn = [block for block in blocks if block.numeric.size]
 
 
-def steady(subject: Subject, report: Report, values: Arrays, few: Rows, once: Arrays) -> None:
-    """Say so where another run gives other numbers, whatever else was found."""
-    what = unsteady(subject, values, few, once, (3, 0) if report.ok else (REPEATS, REPEATS))
-    if what:
-        report.worst, report.failed, report.factor, report.notes = [], 0, None, []
-        undetermined(report, what)
-
-
 def in_other_numbers(
     subject: Subject, report: Report, rows: Rows, few: Rows, rule: Arrays, options: Options
 ) -> None:
     """Rounded, in single precision, compiled, forward: what a right rule owes besides."""
     parts: list[Callable[[], None]] = [
-        lambda: precision.rounded_part(subject, report, few, options.generator),
+        lambda: precision.rounded_part(subject, report, options.generator),
         lambda: precision.short_part(subject, report, few, options.generator),
         lambda: precision.compiled_part(subject, report, rows, rule),
     ]
@@ -139,7 +119,7 @@ def in_other_numbers(
         except Exception as error:
             report.notes.append(f"at other numbers than these, {raised(error)}")
     if report.ok:
-        forward_part(subject, report, options.generator)
+        duties.forward_part(subject, report, options.generator)
 
 
 def raised(error: Exception) -> str:
@@ -157,7 +137,6 @@ def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
         widen(point, blocks)
     roughen(point, blocks)
     confirm(point, blocks)
-    near = [(b.near, b.name) for b in blocks if b.near]
     wrong = [b for b in blocks if b.wrong.any()]
     kinked = [b for b in blocks if (b.kink | b.jump).any()]
     vague = [b for b in blocks if b.loose(values).any()]
@@ -181,17 +160,14 @@ def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
         said = "rounding noise of the function hides its slope" if noisy else "differences do not settle here"
         word = "float noise" if noisy else ""
         report.refuse(word or "cannot tell", word, said, point.entries(vague, "blunt"))
-    elif not note_zeros(report, blocks) and near:
-        within = f"within {max(near)[0]:.1e} of {max(near)[1]}"
-        report.notes.append(f"the function bends sharply {within}; shorter steps were used")
+    else:
+        note_zeros(report, blocks)
 
 
-def note_zeros(report: Report, blocks: Sequence[Block]) -> bool:
-    """Whether all derivatives are 0; the report then says so."""
-    if any(b.numeric.any() for b in blocks):
-        return False
-    report.notes.append("all derivatives are 0 here, so that little was checked; move the point")
-    return True
+def note_zeros(report: Report, blocks: Sequence[Block]) -> None:
+    """Say so where all derivatives are 0."""
+    if not any(b.numeric.any() for b in blocks):
+        report.notes.append("all derivatives are 0 here, so that little was checked; move the point")
 
 
 def widen(point: Point, blocks: Sequence[Block]) -> None:
@@ -201,8 +177,8 @@ def widen(point: Point, blocks: Sequence[Block]) -> None:
     """
     subject, rounded = point.subject, precision.ROUNDED
     exact = pulled(subject, subject.arrays, point.rows)
-    nodes = subject.graph()
-    floats = [*(subject.arrays[i] for i in subject.wanted), *(y for node in nodes for y in arrays_of(node))]
+    floats = [subject.arrays[i] for i in subject.wanted]
+    floats += [y for node in subject.graph() for y in duties.arrays_of(node)]
     largest = max(float(np.max(np.abs(y), initial=0.0)) for y in floats)
     moved = precision.sensitivity(subject, subject.arrays, point.rows, exact, rounded, point.generator)
     for block, m in zip(blocks, moved, strict=False):  # the first inputs, where one is wrong
@@ -222,15 +198,9 @@ def roughen(point: Point, blocks: Sequence[Block]) -> None:
 
     What seems a kink is none if the function jumps about as far on one side of it.
     """
-    suspects = []
-    for block in blocks:
-        wrong, loose = block.wrong, block.loose(point.values)
-        suspect = wrong | block.kink | block.jump | loose
-        suspects += [
-            (bool(wrong[:, k].any()), block, int(k), suspect[:, k])
-            for k in np.flatnonzero(suspect.any(axis=0))
-        ]
-    for was_wrong, block, k, suspect in sorted(suspects, key=lambda each: not each[0])[:DETAIL]:
+    for block, k in suspects(blocks, lambda b: b.wrong | b.kink | b.jump | b.loose(point.values)):
+        was_wrong, doubtful = block.wrong[:, k].any(), block.wrong | block.kink | block.jump
+        suspect = (doubtful | block.loose(point.values))[:, k]
         near = float(block.step[suspect, k].min())
         along, unit = partial(block.along, k), max(1.0, block.sizes[k])
         bent = block.kink[:, k] | block.jump[:, k]
@@ -245,7 +215,6 @@ def roughen(point: Point, blocks: Sequence[Block]) -> None:
 
 def explain(report: Report, point: Point, wrong: Sequence[Block], blocks: Sequence[Block]) -> None:
     """Which derivatives are wrong, and why."""
-    subject, generator = point.subject, point.generator
     worst = max(wrong, key=lambda b: float(np.max(np.where(b.wrong, b.gap, 0))))
     if point.rows.weights is not None or worst.columns is None:
         closer = detail(point, worst)
@@ -256,10 +225,3 @@ def explain(report: Report, point: Point, wrong: Sequence[Block], blocks: Sequen
     word, said, factor = causes.likely(case_of(point, worst, blocks))
     report.refuse("wrong", word, said, point.entries(wrong, "wrong"), factor=factor)
     report.failed = sum(int(b.wrong.sum()) for b in wrong)
-    if report.cause == "missing term":  # which is said where nothing else is found
-        other = Report(report.title)
-        every = compare.rows_for(subject, subject.value(subject.arrays), generator)
-        with contextlib.suppress(Exception):
-            by_rule = pulled(subject, subject.arrays, every)
-            if breaks_contract(subject, other, every, by_rule, generator) and other.verdict == "wrong":
-                report.cause, report.sentence = other.cause, other.sentence

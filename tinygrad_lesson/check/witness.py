@@ -6,19 +6,21 @@ in which the function is smooth, and the rules must agree.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 from collections.abc import Iterator, Sequence
+from functools import cache as cached
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson.check import numeric
-from tinygrad_lesson.check.compare import DETAIL, Block, Point
-from tinygrad_lesson.check.noise import COARSEST, FINE, beside, jitter
-from tinygrad_lesson.check.numeric import BENT, EPS, SAFETY, Search, Slopes, tolerance
+from tinygrad_lesson.check.compare import Block, Point, pulled, suspects
+from tinygrad_lesson.check.numeric import EPS, FINE, SAFETY, Search, Slopes, beside, jitter, tolerance
 from tinygrad_lesson.check.report import Entry, Report
+from tinygrad_lesson.check.subject import Subject
 
 OTHER = 0.61  # times the steps: those of a second witness
 PRECISE = tuple(0.83 * 2.0**-k for k in range(8, 33, 4))  # steps in extended precision
@@ -26,24 +28,31 @@ MOST = 24  # directions that are tried for one result, and results that are trie
 Moves = dict[tuple[int, int], float]  # how far each element moves, by numbers of block and column
 
 
+def longer(subject: Subject) -> list[np.ndarray]:
+    """The inputs in numbers longer than double precision."""
+    return [x.astype(np.longdouble) if k in subject.wanted else x for k, x in enumerate(subject.arrays)]
+
+
 def confirm(point: Point, blocks: Sequence[Block]) -> None:
     """Ask a second witness about what seems wrong or bent, until it agrees: more digits, or else other steps.
 
     What it sees more sharply stands from then on; where the two contradict each other, or it agrees with the rule too,
-    nothing is known.
+    nothing is known. Where the rule agrees with it in more digits, what it lost in double precision is rounding.
     """
-    other = copy.copy(point)
+    exact, other = cached(lambda: pulled(point.subject, longer(point.subject), point.rows)), copy.copy(point)
     other.stretch *= OTHER
     for mark in ("wrong", "kink", "jump"):
-        places = [
-            (-float(np.max(np.where(getattr(b, mark)[:, k], b.gap[:, k], 0))), n, int(k))
-            for n, b in enumerate(blocks)
-            for k in np.flatnonzero(getattr(b, mark).any(axis=0))
-        ]
-        for _, n, k in sorted(places)[:DETAIL]:
-            block = blocks[n]
+        for block, k in suspects(blocks, lambda b: getattr(b, mark)):  # noqa: B023
             found = precise(point, block, k)
-            hear(block, k, found or other.block(block.input, [block.moves[k]]))
+            move = block.moves[k]
+            hear(block, k, found or other.block(block.input, [move]))
+            with contextlib.suppress(Exception):  # a rule is code of the user's, and may know two types
+                if found is not None and block.wrong[:, k].any():
+                    rule = exact()[point.subject.wanted.index(block.input)]
+                    by_rule = rule[:, move] if isinstance(move, int) else rule @ move.ravel()
+                    right = np.abs(by_rule - block.numeric[:, k]) <= tolerance(block.error[:, k], by_rule)
+                    lost = np.abs(block.analytic[:, k] - by_rule)
+                    block.error[:, k] += np.where(right & block.wrong[:, k], lost, 0.0)
             if getattr(block, mark)[:, k].any():
                 break
 
@@ -54,7 +63,7 @@ def hear(block: Block, k: int, witness: Slopes) -> None:
     bent, again = own.kink | own.jump, told.kink | told.jump
     bars = tolerance(told.error + own.error, told.numeric, own.numeric, scale)
     agree = np.abs(told.numeric - own.numeric) <= bars
-    clear = SAFETY * told.error <= BENT * np.maximum(np.abs(told.numeric), scale)
+    clear = SAFETY * told.error <= numeric.BENT * np.maximum(np.abs(told.numeric), scale)
     right = np.abs(told.numeric - block.analytic[:, k]) <= tolerance(told.error, told.numeric)
     doubted = block.wrong[:, k] | bent
     take = doubted & ~again & np.where(bent, clear, (told.error < own.error) | (right & clear))
@@ -68,9 +77,7 @@ def precise(point: Point, block: Block, k: int) -> Slopes | None:
 
     The search is the same, over more steps, and the shortest are far shorter.
     """
-    subject = point.subject
-    longer = [x.astype(np.longdouble) if i in subject.wanted else x for i, x in enumerate(subject.arrays)]
-    lines = point.lines(block.input, [block.moves[k]], longer)
+    lines = point.lines(block.input, [block.moves[k]], longer(point.subject))
     along: Any = partial(lines, 0)
     size = block.sizes[k]
     units = [max(1.0, size), size] if 0 < size < 1 else [max(1.0, size)]
@@ -82,7 +89,7 @@ def precise(point: Point, block: Block, k: int) -> Slopes | None:
         steps = np.array([[step * unit] for unit in units for step in PRECISE], np.longdouble)
         measured = jitter(along, units[-1] * FINE, is_stair=True)[0]  # of what was made double on the way
         noise = np.maximum(point.noise * float(unit / EPS), measured.astype(np.float64))
-        stairs = beside(along, float(steps[-1, 0]), COARSEST * units[-1], noise)[0].astype(np.float64)
+        stairs = beside(along, float(steps[-1, 0]), numeric.COARSEST * units[-1], noise)[0].astype(np.float64)
         noise = np.maximum(noise, stairs)[:, None]
         rule, scale = block.analytic[:, [k]], block.scale
         found = Search(lines, here[:, None], noise, steps, steps[-1], rule, scale)
@@ -118,9 +125,9 @@ def breaks_tie(report: Report, point: Point, blocks: Sequence[Block]) -> bool:
             scale = np.array([[max(blocks[b].scale[r, 0] for b, _ in moves)]])
             sizes = np.array([max(blocks[b].sizes[k] for b, k in moves)])
             slope = point.search(along, sizes, True, expected, scale, rows=[r]).best
-            gap, bar = (
-                np.abs(expected - slope.numeric),
+            bar, gap = (
                 tolerance(slope.error, slope.numeric, expected, scale),
+                np.abs(expected - slope.numeric),
             )
             if (~(slope.kink | slope.jump | slope.blunt | slope.unsettled) & (gap > bar)).all():
                 describe(report, point, [(blocks[b], k) for b, k in moves], r, expected.item(), slope)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import Op
-from tinygrad_lesson.engine.shapes import Axis
+from tinygrad_lesson.engine.shapes import Axis, Shape, show
 
 MARGIN = 0.1  # how far numbers keep from a kink, and from each other where ties matter
+MANY = 600  # elements of an array with a long axis, at most: an oracle may go through them one by one
 T = TypeVar("T")
 
 
@@ -24,6 +25,10 @@ class Draw:
     `elements(shape, low, high, kinks)` arrays, so that a test framework can steer and shrink them.
     Without them, or where `elements` gives None, `seed` decides.
     """
+
+    long: Mapping[int, int] = {}  # lengths of axes that are open, by their number as they are asked for
+    largest = 2.0  # bound of numbers of which nothing is said
+    asked = -1  # number of the axis that was asked for last
 
     def __init__(
         self,
@@ -56,12 +61,20 @@ class Draw:
         names = op.name_inputs(2 if op.variadic else len(op.input_names))
         if isinstance(op, Elementwise):
             return [self.array(shape) for shape in self.broadcasting(len(names))]
-        first = self.shape(**ranks)
-        wanted = op.parameters(first)
-        shapes = [wanted.get(name, first) for name in names]
-        with contextlib.suppress(NotImplementedError):
-            op.shape(*shapes)
-        return [self.array(shape) for shape in shapes]
+        return self.of_shapes(op, completed(op, self.shape(**ranks)))
+
+    def of_shapes(
+        self, op: Op, shapes: Sequence[Shape], low: float = -2.0, high: float = 2.0
+    ) -> list[np.ndarray]:
+        """Arrays of these shapes, in the types that its rules say; whole numbers may be indices."""
+        types = [op.input_dtype(i, np.dtype(float)) for i in range(len(shapes))]
+        last = max(0, min(shapes[0], default=1) - 1) + 0.99
+        return [
+            self.array(shape, low, high)
+            if t.kind == "f"
+            else np.floor(self.array(shape, 0.0, last)).astype(t)
+            for shape, t in zip(shapes, types, strict=True)
+        ]
 
     # Choices.
 
@@ -75,7 +88,8 @@ class Draw:
 
     def size(self, low: int = 1, high: int = 3) -> int:
         """Length of an axis."""
-        return self.integer(low, high)
+        self.asked += high == 3
+        return self.long.get(self.asked, 0) * (high == 3) or self.integer(low, high)
 
     def shape(self, min_rank: int = 0, max_rank: int = 3, min_size: int = 1) -> tuple[int, ...]:
         """Sizes of some number of axes."""
@@ -122,8 +136,12 @@ class Draw:
         """Numbers between `low` and `high`, each at least `MARGIN` from every number of `away_from`.
 
         Errors
-            LessonError if there are hardly any such numbers.
+            LessonError if there are hardly any such numbers, or too many elements beside a long axis.
         """
+        if self.long and np.prod(shape) > MANY:
+            raise LessonError(f"{show(tuple(shape))} has more than {MANY} elements")
+        if (low, high) == (-2.0, 2.0):
+            low, high = -self.largest, self.largest
         drawn = self.elements(tuple(shape), low, high, away_from)
         if drawn is not None:
             return drawn
@@ -154,3 +172,17 @@ class Draw:
         count = int(np.prod(shape, dtype=int))
         points = (self.generator.permutation(count) - count // 2) * spacing + shift
         return np.asarray(points + self.array((count,), -MARGIN / 4, MARGIN / 4)).reshape(tuple(shape))
+
+
+def completed(op: Op, first: Shape) -> list[Shape]:
+    """Shapes for all inputs of an op that follow from that of the first, or are like it.
+
+    Errors
+        LessonError, or whatever its rules raise, where they do not fit.
+    """
+    names, results = op.name_inputs(2 if op.variadic else len(op.input_names)), [None] * op.results
+    with contextlib.suppress(NotImplementedError):
+        known: Any = op.complete([first, *[None] * (len(names) - 1)], results)[0]
+        shapes = [shape or first for shape in known]
+        op.complete(shapes, results)
+    return shapes
