@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
-from tinygrad_lesson.engine.blocks import in_one_pass
+import numpy as np
+
+from tinygrad_lesson.engine.blocks import choose, in_blocks, in_one_pass
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import dtype_of
-from tinygrad_lesson.ops.elementwise import FloatUnary, Unary
+from tinygrad_lesson.ops.elementwise import FloatUnary, Unary, floated
 from tinygrad_lesson.ops.functions import FloatBinary, each
 
 # Angles, in radians.
@@ -27,6 +29,36 @@ class Sin(FloatUnary):
 
     def oracle(self, x):
         return each(math.sin, x)
+
+
+@op
+class Sinc(FloatUnary):
+    """``y = sin(pi x) / (pi x)``, and 1 at 0, where its slope is 0 and its curvature ``-pi**2 / 3``."""
+
+    compiled = True
+    analytic = True
+
+    def forward(self, xp, x):
+        def values(x, out):
+            z = floated(xp, x) * math.pi
+            zero = xp.equal(z, 0)
+            return choose(xp, zero, 1, xp.sin(z) / choose(xp, zero, 1, z))
+
+        return in_blocks(xp, values, x)
+
+    @in_one_pass
+    def vjp(self, F, g, y, x):
+        z = x * math.pi
+        near = F.less(F.abs(z), 0.5)  # where the difference would lose digits there is a series
+        small = F.where(near, z, 0)
+        square, series = F.square(small), 1
+        for n in (180, 130, 88, 54, 28, 10):
+            series = 1 - square * series * (1 / n)
+        slope = (F.cos(z) - y) / F.where(near, 1, x)
+        return (g * F.where(near, small * series * (-math.pi / 3), slope),)
+
+    def oracle(self, x):
+        return np.sinc(x)
 
 
 @op

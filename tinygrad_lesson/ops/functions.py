@@ -132,6 +132,8 @@ def above_gap(a, b):
 class Logaddexp(FloatBinary):
     """The logarithm of a sum of exponentials, without overflow: ``y = log(exp(a) + exp(b))``."""
 
+    compiled = True
+
     def forward(self, xp, a, b, out=None):
         if out is None and xp is np and is_large(a, b):
             high, e = above_gap(a, b)

@@ -119,6 +119,7 @@ TIES = ("whole", "share")
 class Extreme(SampledReduction):
     """The largest or smallest element."""
 
+    compiled = True
     ties = "whole"
 
     def vjp(self, F, g, y, x):

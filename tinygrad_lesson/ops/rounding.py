@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import are_many_floats
+from tinygrad_lesson.engine.blocks import are_many_floats, choose, in_blocks, in_one_pass
 from tinygrad_lesson.engine.declare import op
-from tinygrad_lesson.engine.dtypes import floating
+from tinygrad_lesson.engine.dtypes import dtype_of, floating
 from tinygrad_lesson.engine.kinds import Comparison
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.ops.choices import Extremum
@@ -262,6 +262,7 @@ class Heaviside(Binary):
 class NanToNum(Kinked):
     """`x` with numbers in the place of NaN and of infinities, where no gradient passes."""
 
+    compiled = True
     nan: float = attr(0.0, doc="in the place of NaN")
     posinf: float | None = attr(None, doc="in the place of infinity; None for the largest number of the type")
     neginf: float | None = attr(
@@ -269,8 +270,20 @@ class NanToNum(Kinked):
     )
 
     def forward(self, xp, x):
-        return xp.nan_to_num(x, nan=self.nan, posinf=self.posinf, neginf=self.neginf)
+        kind = dtype_of(x)
+        if kind is None or kind.kind != "f":
+            return xp.nan_to_num(x, nan=self.nan, posinf=self.posinf, neginf=self.neginf)
+        most = float(np.finfo(kind).max)
+        high, low = (m if b is None else b for m, b in ((most, self.posinf), (-most, self.neginf)))
 
+        def finite(x, out):
+            y = choose(xp, xp.isnan(x), self.nan, x)
+            y = choose(xp, xp.equal(x, math.inf), high, y)
+            return choose(xp, xp.equal(x, -math.inf), low, y)
+
+        return in_blocks(xp, finite, x)
+
+    @in_one_pass
     def vjp(self, F, g, y, x):
         return (F.where(F.isfinite(x), g, 0),)
 

@@ -129,11 +129,7 @@ def ldexp(x1: Any, x2: Any, /) -> Any:
 @like("sinc")
 def sinc(x: Any) -> Any:
     """``sin(pi x) / (pi x)``, and 1 at 0, where its slope is 0 and its curvature ``-pi**2 / 3``."""
-    x = tensor(x) * np.pi
-    near = F.less(F.abs(x), 1e-3)
-    square = F.square(F.where(near, x, 0.0))  # not infinite where it is not used
-    series = 1 - square / 6 * (1 - square / 20 * (1 - square / 42))
-    return F.where(near, series, F.sin(x) / F.where(near, 1.0, x))
+    return F.sinc(tensor(x))
 
 
 @like("real")

@@ -25,12 +25,12 @@ def relu(x: Vector) -> Any:
 
 def larger(a: Vector, b: Vector) -> Any:
     """The larger of two; of 0 and -0 the second, as in NumPy, and of a number and NaN the NaN."""
-    return where((a > b) | (a != a), a, b)
+    return where(a != a, a, where(a > b, a, b))  # the inner choice is one instruction
 
 
 def lesser(a: Vector, b: Vector) -> Any:
     """The smaller of two, likewise."""
-    return where((a < b) | (a != a), a, b)
+    return where(a != a, a, where(a < b, a, b))
 
 
 def absolute(x: Vector) -> Any:
@@ -89,7 +89,7 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "arcsinh": in_double(powers.arcsinh),
     "arccosh": in_double(powers.arccosh),
     "arctanh": in_double(powers.arctanh),
-    "logaddexp": in_double(powers.logaddexp),
+    "logaddexp": powers.logaddexp,
     "logaddexp2": in_double(powers.logaddexp2),
     "hypot": in_double(powers.hypot),
     "fmod": powers.fmod,
