@@ -136,7 +136,8 @@ def documented(known: Operator) -> str | None:
     doc = section(doc, "Attributes", lines)
     if made is None or not made.ours:
         return doc
-    doc = facts(type(getattr(made, "binary", made)), doc)[0]
+    told: Op = getattr(made, "binary", made)
+    doc = facts(type(told), doc)[0]
     several = hasattr(made, "num_weights")  # so many arrays that a call says nothing
     return section(doc, "Example", [] if several else example_of(known, made))
 
