@@ -33,6 +33,7 @@ np.linalg.inv(x) | np.linalg.svd(x,full_matrices=False) | np.linalg.qr(x) | x[np
 np.cross(x,x) | np.linspace(x,3,4) | np.searchsorted(x,1) | np.bincount(x) | np.select([x>1],[x],0)
 np.meshgrid(x,x) | np.polyval(x,2) | np.nanquantile(x,.3) | np.mean(x,where=np.asarray(x)>1) | np.linalg.matrix_power(x,2)
 np.cumulative_sum(x,include_initial=True) | np.sort(x,axis=None) | np.partition(x,0) | np.resize(x,(3,)) | np.block([x,x])
+np.cumprod(x,axis=-1) | np.cumsum(x,axis=0) | np.squeeze(x,axis=0) | np.sort(x,axis=0) | np.polydiv(x,x)
 """
 EXPRESSIONS = [f"np.{name}(x)" for name in OF_ONE.split()]
 EXPRESSIONS += [call.strip() for line in CALLS.strip().splitlines() for call in line.split(" | ")]
@@ -53,7 +54,6 @@ DIFFERENT = {  # what is different here, at which inputs, and why
     "nanmedian": ("the type of an element stays", "bool"), "max": ("a number beside truth values is none", "bool"),
     "cross": ("NumPy gives up vectors of two numbers", "int", "half", "uint8"),
     "polyval": ("a number as `x` takes the type of the coefficients", "empty", "no rows", "half", "uint8"),
-    "resize": ("of nothing nothing can be repeated", "empty", "no rows", "no columns"),
 }  # fmt: skip
 
 
@@ -90,6 +90,18 @@ def test_unusual_arrays_give_what_numpy_gives_or_an_error_as_there(expression):
     assert found <= listed
 
 
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_gradients_of_unusual_arrays_have_their_shape(expression):
+    for name in (name for name, x in INPUTS.items() if x.dtype.kind == "f"):
+        x = Tensor(INPUTS[name], requires_grad=True)
+        results = [y for y in given(expression, x) if isinstance(y, Tensor) and y.requires_grad]
+        if results and not any(isinstance(y, Exception) for y in results):
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of means of nothing
+                sum(tl.sum(tl.real(y)) for y in results).backward()
+            assert x.grad is None or x.grad.shape == x.shape, name
+
+
 def test_what_is_said_to_be_different_is():
     alike = (
         {"cross"} if np.lib.NumpyVersion(np.__version__) >= "2.5.0" else set()
@@ -99,6 +111,19 @@ def test_what_is_said_to_be_different_is():
             continue
         calls = [e for e in EXPRESSIONS if e.startswith(f"np.{function}(")]
         assert all(any(differs(call, name) for call in calls) for name in names), function
+
+
+def test_an_array_is_split_at_the_places_in_a_tensor():
+    x = np.arange(6.0)
+    for y, z in zip(np.array_split(Tensor(x), Tensor([1, 4])), np.array_split(x, [1, 4]), strict=True):
+        assert y.numpy().tolist() == z.tolist()
+
+
+def test_a_batch_without_rows_is_normalized_in_groups():
+    x = Tensor(np.zeros((0, 4, 3)), requires_grad=True)
+    y = tl.group_norm(x, np.ones(2), np.ones(2), num_groups=2)
+    y.sum().backward()
+    assert y.shape == x.grad.shape == x.shape
 
 
 METHODS = {  # of NumPy's functions of two numbers, with a function of the same meaning

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from tinygrad_lesson import cpu, sym
 from tinygrad_lesson.engine.graph import toposort
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, GraphError, ShapeError
 from tinygrad_lesson.mxnet import asked
+from tinygrad_lesson.mxnet.register import OPERATORS
 from tinygrad_lesson.run import available_runners
 from tinygrad_lesson.symbol import NameManager
 
@@ -87,6 +89,19 @@ def test_zeros_and_ones_need_no_argument():
 def test_plus_does_not_broadcast():
     with pytest.raises(ValueError, match="broadcast_add would repeat it"):
         (sym.Variable("a") + sym.Variable("b")).infer_shape(a=(2, 3), b=(1, 3))
+
+
+STRICT = "elemwise_add elemwise_sub elemwise_mul elemwise_div _power _maximum _minimum _hypot _mod _equal _not_equal"
+STRICT += " _greater _greater_equal _lesser _lesser_equal _logical_and _logical_or _logical_xor"
+
+
+@pytest.mark.parametrize("name", STRICT.split())
+def test_an_operator_of_one_shape_learns_it_and_names_the_operator_that_broadcasts(name):
+    y = getattr(sym, name)(sym.Variable("a"), sym.Variable("b"))
+    assert y.infer_shape(b=(2, 3)) == ([(2, 3), (2, 3)], [(2, 3)], [])
+    with pytest.raises(ShapeError, match="would repeat it") as error:
+        y.infer_shape(a=(2, 3), b=(1, 3))
+    assert re.search(r"broadcast_\w+", str(error.value))[0] in OPERATORS
 
 
 def test_a_node_used_twice_is_one_node():

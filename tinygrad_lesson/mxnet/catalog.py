@@ -351,8 +351,8 @@ def declare_families() -> None:
             inputs=("data",),
         )
     for name, logical in LOGIC.items():
-        operator(f"_logical_{name}", logical, inputs=SIDES)
-        operator(f"broadcast_logical_{name}", logical, inputs=SIDES)
+        operator(f"_logical_{name}", built.same_shape(logical), inputs=SIDES)
+        operator(f"broadcast_logical_{name}", built.broadcasting(logical), inputs=SIDES)
         operator(f"_logical_{name}_scalar", built.with_scalar(logical()), inputs=("data",))
     for name, both, more in (("hypot", angles.Hypot, {}), ("mod", rounding.Remainder, {"zero": True})):
         operator(f"_{name}", built.same_shape(both, **more), inputs=SIDES)
@@ -378,8 +378,8 @@ def declare_arithmetic() -> None:
             inputs=("data",),
         )
     for name, comparison in COMPARISONS.items():
-        operator(f"_{name}", comparison, inputs=SIDES)
-        operator(f"broadcast_{name}", comparison, inputs=SIDES)
+        operator(f"_{name}", built.same_shape(comparison), inputs=SIDES)
+        operator(f"broadcast_{name}", built.broadcasting(comparison), inputs=SIDES)
         operator(f"_{name}_scalar", built.with_scalar(comparison()), inputs=("data",))
 
 

@@ -53,7 +53,6 @@ MEANS = {  # attributes that operators have which are written in several ops
     "output_mean_var": "whether mean and variance are results too",
     "p": "part of the elements that are dropped, or the probability of a success",
     "repeat": "how often each",
-    "scalar": "the number",
     "ret_typ": "what is given: value, indices, mask or both",
     "sample_type": "nearest or bilinear",
     "scale": "standard deviation of the distribution, or how many times as large",
@@ -136,8 +135,8 @@ def documented(known: Operator) -> str | None:
     doc = section(doc, "Attributes", lines)
     if made is None or not made.ours:
         return doc
-    meant: Op = getattr(made, "binary", made)
-    doc = facts(type(meant), doc)[0]
+    behind: Op = getattr(made, "binary", made)
+    doc = facts(type(behind), doc)[0]
     several = hasattr(made, "num_weights")  # so many arrays that a call says nothing
     return section(doc, "Example", [] if several else example_of(known, made))
 

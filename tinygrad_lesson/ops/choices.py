@@ -13,7 +13,7 @@ from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.kinds import Comparison, Elementwise
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.engine.shapes import broadcast, show
-from tinygrad_lesson.ops.elementwise import Binary
+from tinygrad_lesson.ops.elementwise import Binary, Paired
 
 
 class Extremum(Binary):
@@ -75,7 +75,7 @@ class Minimum(Extremum):
         return F.less_equal(a, b), F.greater(a, b)
 
 
-class BinaryComparison(Comparison):
+class BinaryComparison(Paired, Comparison):
     """A comparison of two arrays."""
 
     @classmethod

@@ -14,10 +14,15 @@ from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import attr, declares
 from tinygrad_lesson.engine.shapes import merge, show
 
+SHORT = {  # what MXNet calls those that have another name there
+    "subtract": "sub", "multiply": "mul", "divide": "div", "remainder": "mod", "less": "lesser",
+    "less_equal": "lesser_equal",
+}  # fmt: skip
+
 
 @declares
-class Binary(Elementwise):
-    """An elementwise op of two inputs."""
+class Paired(Elementwise):
+    """An elementwise op of two inputs, which may have to be of one shape."""
 
     same_shape: bool = attr(False, shown=False, doc="refuse to broadcast, as MXNet's `a + b` does")
 
@@ -33,11 +38,15 @@ class Binary(Elementwise):
             shape = merge(merge(shapes[0], shapes[1]), results[0])
         except ShapeError:
             found, expected = show(shapes[1]), show(shapes[0])
-            message = (
-                f"{self.inputs[1]} is {found}, expected {expected}; broadcast_{self.function} would repeat it"
-            )
-            raise ShapeError(message) from None
+            name = f"broadcast_{SHORT.get(self.function, self.function)}"
+            raise ShapeError(
+                f"{self.inputs[1]} is {found}, expected {expected}; {name} would repeat it"
+            ) from None
         return [shape, shape], [shape]
+
+
+class Binary(Paired):
+    """Arithmetic with two arrays."""
 
     @classmethod
     def sample(cls, draw):

@@ -11,7 +11,7 @@ from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import attr
-from tinygrad_lesson.engine.shapes import merge, show
+from tinygrad_lesson.engine.shapes import merge, show, size_of
 from tinygrad_lesson.ops.composing import FloatComposite, slices
 
 
@@ -159,11 +159,19 @@ class GroupNorm(FloatComposite):
             )
         return dict.fromkeys(("gamma", "beta"), (self.num_groups,))
 
+    def in_groups(self, F, data):
+        """The numbers of each group along one axis, also where there is no row."""
+        shape = F.shape(data)
+        size = size_of(shape[1:])
+        return F.reshape(
+            data, shape=(shape[0], self.num_groups, -1 if size is None else size // self.num_groups)
+        )
+
     def compose(self, F, data, gamma, beta):
         shape = F.shape(data)
         if None in shape:
             return data
-        x = F.reshape(data, shape=(shape[0], self.num_groups, -1))
+        x = self.in_groups(F, data)
         centred = x - F.mean(x, axis=2, keepdims=True)
         y = centred * F.rsqrt(F.mean(F.square(centred), axis=2, keepdims=True) + self.eps)
         along = (self.num_groups, 1)
@@ -205,7 +213,7 @@ class GroupNormMoments(GroupNorm):
 
     def compose(self, F, data, gamma, beta):
         groups = (F.shape(data)[0], self.num_groups)
-        x = F.reshape(data, shape=(*groups, -1))
+        x = self.in_groups(F, data)
         mean = F.mean(x, axis=2, keepdims=True)
         variance = F.mean(F.square(x - mean), axis=2)
         y = super().compose(F, data, gamma, beta)

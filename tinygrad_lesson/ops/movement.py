@@ -330,8 +330,8 @@ class Squeeze(Movement):
         """The sizes of the axes that are not dropped."""
         if self.axis is None:
             return None if None in x else tuple(n for n in x if n != 1)
-        axes = normalize_axes(self.axis, len(x))
-        for a in axes:
+        axes = normalize_axes(self.axis, len(x) or 1)
+        for a in axes if x else ():
             if x[a] not in (1, None):
                 raise ShapeError(f"axis {a} of {show(x)} has size {x[a]}, expected 1")
         return tuple(n for a, n in enumerate(x) if a not in axes)

@@ -285,8 +285,8 @@ class AddAlongAxis(Op):
         axis = self.axis % len(self.to)
         size, rest = self.to[axis], (*self.to[:axis], *self.to[axis + 1 :])
         y = xp.zeros((size_of(rest), size), dtype=x.dtype)
-        at = xp.moveaxis(in_type(xp, indices, np.dtype(np.int64)), axis, -1).reshape(len(y), -1)
-        x = xp.moveaxis(x, axis, -1).reshape(-1)
+        at = xp.moveaxis(in_type(xp, indices, np.dtype(np.int64)), axis, -1)
+        at, x = at.reshape(len(y), at.shape[-1]), xp.moveaxis(x, axis, -1).reshape(-1)
         if self.distinct:
             at = at if len(at) == 1 else at + size * xp.arange(len(y))[:, None]
             y.reshape(-1)[at.reshape(-1)] = x

@@ -12,7 +12,7 @@ from tinygrad_lesson.engine.dtypes import dtype_of, floating
 from tinygrad_lesson.engine.kinds import Comparison
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.ops.choices import Extremum
-from tinygrad_lesson.ops.elementwise import Binary, Kinked, Unary
+from tinygrad_lesson.ops.elementwise import Binary, Kinked, Paired, Unary
 from tinygrad_lesson.ops.functions import each
 
 
@@ -349,7 +349,7 @@ class Logical(Comparison):
 
 
 @op
-class LogicalAnd(Logical):
+class LogicalAnd(Paired, Logical):
     """Whether both are true."""
 
     def forward(self, xp, a, b, out=None):
@@ -360,7 +360,7 @@ class LogicalAnd(Logical):
 
 
 @op
-class LogicalOr(Logical):
+class LogicalOr(Paired, Logical):
     """Whether one is true, or both are."""
 
     def forward(self, xp, a, b, out=None):
@@ -371,7 +371,7 @@ class LogicalOr(Logical):
 
 
 @op
-class LogicalXor(Logical):
+class LogicalXor(Paired, Logical):
     """Whether one is true and the other is not."""
 
     def forward(self, xp, a, b, out=None):

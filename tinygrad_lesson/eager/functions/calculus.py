@@ -38,7 +38,7 @@ def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None
     refuse("cumprod", out=out)
     a = tensor(a)
     a = cast(a, dtype or (summed(a.dtype) if a.dtype.kind in "iub" else None))
-    return F.cumprod(F.reshape(a, shape=(-1,)) if axis is None else a, axis=axis or 0)
+    return F.cumprod(a if a.ndim and axis is not None else F.reshape(a, shape=(-1,)), axis=axis or 0)
 
 
 def running(function: Any, start: float, x: Any, axis: int | None, dtype: Any, include_initial: bool) -> Any:

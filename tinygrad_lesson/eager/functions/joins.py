@@ -115,7 +115,8 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """Parts along `axis`: so many, some perhaps longer by 1, or cut at these places."""
     ary = tensor(ary)
     axis = normalize_axis(axis, ary.ndim)
-    parts = np.array_split(np.arange(ary.shape[axis]), indices_or_sections)
+    cuts = indices_or_sections if isinstance(indices_or_sections, int) else known(indices_or_sections)
+    parts = np.array_split(np.arange(ary.shape[axis]), cuts)
     before = (slice(None),) * axis
     starts = [(int(p[0]), int(p[-1]) + 1) if p.size else (0, 0) for p in parts]
     return [ary[(*before, slice(*start))] for start in starts]

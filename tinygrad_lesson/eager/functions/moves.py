@@ -221,7 +221,8 @@ def tile(A: Any, reps: Any) -> Any:
 @like("resize")
 def resize(a: Any, new_shape: Any) -> Any:
     """The elements, repeated as often as needed, under another shape."""
-    return moved(np.resize, a, new_shape)
+    a = tensor(a)
+    return moved(np.resize, a, new_shape) if a.size else tensor(np.resize(a.numpy(), new_shape))
 
 
 @like("pad")

@@ -14,6 +14,7 @@ from tinygrad_lesson.eager.functions.products import convolve
 from tinygrad_lesson.eager.functions.table import beside, constant, known, like, tensor
 from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
+from tinygrad_lesson.engine.shapes import show
 
 
 @like("polyadd")
@@ -40,12 +41,16 @@ def polymul(a1: Any, a2: Any) -> Any:
 @like("polydiv")
 def polydiv(u: Any, v: Any) -> tuple[Any, Any]:
     """How often one polynomial goes into another, and what is left."""
-    rest, v = (F.reshape(tensor(x), shape=(-1,)) for x in (u, v))
+    u, v = tensor(u), tensor(v)
+    if u.ndim > 1 or v.ndim > 1:
+        raise ShapeError(f"polydiv: u is {show(u.shape)} and v is {show(v.shape)}, expected one axis of each")
+    rest, v = (F.reshape(x, shape=(-1,)) for x in (u, v))
     found, count = [], rest.size - v.size + 1
     for _ in range(max(count, 0)):
         share = rest[0] / v[0]
         found.append(share)
         rest = concatenate([rest[1 : v.size] - share * v[1:], rest[v.size :]])
+    rest = rest if rest.size else tensor(np.zeros(1, rest.dtype))
     values = known(rest)
     while rest.size > 1 and np.allclose(values[0], 0, rtol=1e-14):  # as NumPy does
         rest, values = rest[1:], values[1:]
