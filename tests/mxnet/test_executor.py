@@ -361,6 +361,22 @@ def test_outputs_keep_what_was_computed_and_what_is_written_to_them_stays_with_t
 
 
 @pytest.mark.parametrize("runner", available_runners())
+def test_an_output_that_was_handed_out_shows_every_later_run(runner):
+    """As in MXNet: a state of a recurrent network is copied back from where it was before the first run."""
+    x = sym.Variable("x")
+    executor = sym.Group([x + 1, sym.Dropout(x * 2)]).simple_bind(tl.cpu(), runner=runner, x=(2,))
+    state, other = executor.outputs
+    for i, is_train in enumerate((False, True, False)):
+        executor.forward(is_train=is_train)
+        assert state.asnumpy().tolist() == [i + 1, i + 1]
+        assert executor.outputs[0] is executor.output_dict[executor.output_names[0]] is state
+        state[0] = 9
+        state.copyto(executor.arg_dict["x"])
+        executor.arg_dict["x"][:] = state[1:].asnumpy()
+    assert other.asnumpy().tolist() == [4, 4]
+
+
+@pytest.mark.parametrize("runner", available_runners())
 def test_a_gradient_after_a_prediction_has_the_mask_that_was_drawn(runner):
     """MXNet keeps the mask of `forward` for `backward`, in prediction too."""
     net = sym.Dropout(sym.Dropout(sym.Variable("x"), p=0.5, mode="always"), p=0.25, mode="always")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_lesson import sym
+from tinygrad_lesson import mx, sym
 from tinygrad_lesson.errors import DTypeError, OptimizerError, ShapeError
 from tinygrad_lesson.plan.fusion import BLOCK, FEWEST
 from tinygrad_lesson.run import available_runners
@@ -292,3 +292,53 @@ def test_weights_of_half_precision_follow_those_in_single(name):
         exact(0, g.astype(np.float32), single)
     assert half.dtype == np.float16
     np.testing.assert_allclose(half, single, atol=4e-3)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "lamb"])
+def test_what_is_set_later_holds_from_the_next_step(name):
+    """As scripts of MXNet do it: `opt.lr *= 0.5`, `opt.rescale_grad = 1 / batch_size`."""
+    changed = {"learning_rate": 0.25, "wd": 0.5, "rescale_grad": 2.0, "clip_gradient": 0.75}
+    slope, weight = np.array([3.0, -0.2]), np.array([1.0, -2.0])
+    for setting, value in changed.items():
+        one, other = create(name, learning_rate=0.125), create(name, learning_rate=0.125)
+        updaters, weights = [get_updater(x) for x in (one, other)], [weight.copy(), weight.copy()]
+        for updater, w in zip(updaters, weights, strict=True):
+            updater("w_weight", slope, w)
+        setattr(one, "lr" if setting == "learning_rate" else setting, value)
+        assert getattr(one, setting) == value
+        again = get_updater(create(name, **{"learning_rate": 0.125, setting: value}))
+        again.states, again.optimizer.counts["w_weight"] = updaters[1].states, 1
+        updaters[0]("w_weight", slope, weights[0])
+        again("w_weight", slope, weights[1])
+        np.testing.assert_array_equal(weights[0], weights[1])
+        assert (weights[0] != weight).all()
+
+
+def test_what_is_set_later_holds_in_a_model_too():
+    net = sym.LinearRegressionOutput(
+        sym.FullyConnected(sym.Variable("data"), num_hidden=1, no_bias=True, name="f")
+    )
+    optimizer = create("sgd", learning_rate=0.5)
+    module = mx.mod.Module(net, label_names=["linearregressionoutput0_label"])
+    module.bind([("data", (1, 1))], [("linearregressionoutput0_label", (1, 1))])
+    module.init_params(mx.init.One())
+    module.init_optimizer(optimizer=optimizer)
+    seen = []
+    for rate in (0.5, 0.0625):
+        optimizer.lr = rate
+        module.forward_backward(mx.io.DataBatch([mx.nd.ones((1, 1))], [mx.nd.zeros((1, 1))]))
+        module.update()
+        seen.append(module.get_params()[0]["f_weight"].asscalar())
+    assert seen == [0.5, 0.5 - 0.0625 * 0.5]
+
+
+def test_what_states_are_made_from_is_fixed():
+    optimizer = create("sgd", momentum=0.5, lr_scheduler=mx.lr_scheduler.FactorScheduler(5, base_lr=0.25))
+    with pytest.raises(OptimizerError, match="SGD: momentum is fixed .* set one of learning_rate, wd"):
+        optimizer.momentum = 0.9
+    with pytest.raises(OptimizerError, match="SGD: wd is -1, expected 0 or more"):
+        optimizer.wd = -1
+    optimizer.wd, optimizer.note = 0.5, "mine"
+    assert (optimizer.wd, optimizer.note, optimizer.lr_scheduler.base_lr) == (0.5, "mine", 0.25)
+    with pytest.raises(UserWarning, match="lr_scheduler tells it"):
+        optimizer.lr = 1

@@ -132,7 +132,7 @@ class Bound:
     output_names: list[str]
     context: Context
     outputs_now: list[np.ndarray]
-    listed: tuple[Any, list[NDArray]]  # `outputs_now`, and these as they are handed out
+    listed: list[Any]  # these as they are handed out, once they are
 
     @property
     def arg_dict(self) -> dict[str, NDArray]:
@@ -187,15 +187,13 @@ class Bound:
 
     @property
     def outputs(self) -> list[NDArray]:
-        """Results of the last forward run, which the next one overwrites.
+        """Results of the last forward run: the same arrays each time, which the next run overwrites.
 
-        What is written to one stays with it; the executor goes on from what it has computed.
+        What is written to one stays with it until then; the executor goes on from what it has computed.
         """
-        arrays, found = self.listed
-        if arrays is not self.outputs_now:
-            found = Listed([as_output(a) for a in self.outputs_now])
-            self.listed = self.outputs_now, found
-        return found
+        if not self.listed:
+            self.listed = Listed(map(as_output, self.outputs_now))
+        return self.listed
 
     def pin(self) -> None:
         """Write the numbers at which ops hold arguments, whatever an optimizer made of them."""

@@ -104,7 +104,7 @@ class Executor(Bound):
         self.made: dict[bool | str, tuple[Plan, Any]] = {}
         self.ready: dict[bool | str, Plan] = {}  # compiled before the arrays were there
         self.shown: dict[bool | str, tuple[list[np.ndarray], list[Callable[[], None]]]] = {}
-        self.listed: tuple[Any, list[NDArray]] = (None, [])  # `outputs_now`, and these as they are handed out
+        self.listed: list[Any] = []  # `outputs_now` as they are handed out, once they are
         self.ran: bool | None = None  # the mode of the last run
         self.monitor: Callable[[bytes, NDArray], Any] | None = None
         self.watched: list[tuple[str, Edge]] = []
@@ -193,8 +193,8 @@ class Executor(Bound):
     def deliver(self, is_train: bool) -> None:
         """Show what the run of one mode has left."""
         self.outputs_now, copies = self.shown[is_train]
-        if any(y.writable for y in self.listed[1]):  # which a user has written to
-            self.listed = None, []
+        for y, array in zip(self.listed, self.outputs_now, strict=False):
+            y.show(array)
         for copy in copies:
             copy()
         self.ran = is_train

@@ -295,6 +295,11 @@ class Output(NDArray):
             self.tensor = lent(own_copy(self.tensor.array))
         return super().memory()
 
+    def show(self, array: np.ndarray) -> None:
+        """Be what the executor has computed now."""
+        if self.tensor.array is not array:
+            self.tensor = lent(array)
+
 
 LOOKS = frozenset({
     "all", "any", "base", "conj", "data", "diagonal", "flags", "flat", "imag", "itemsize", "nbytes", "nonzero", "ravel",

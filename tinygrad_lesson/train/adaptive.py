@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tinygrad_lesson.plan.update import Given
+from tinygrad_lesson.train.indexed import settled
 from tinygrad_lesson.train.rate import Rate
 from tinygrad_lesson.train.rules import Optimizer, clipped, multiplied
 
@@ -19,7 +19,7 @@ def prepared(F: Any, optimizer: Optimizer, given: Given, *, decayed: bool) -> An
     return clipped(F, grad, optimizer.clip_gradient) if optimizer.clip_gradient else grad
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class AdaGrad(Optimizer):
     """Steps scaled by all squares so far: ``h = h + g**2``, then ``w = w - rate * (g / sqrt(h + eps) + wd * w)``.
 
@@ -45,7 +45,7 @@ class AdaGrad(Optimizer):
         return given.weight - down * multiplied(given.rate, given.lr_mult), history
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class AdaDelta(Optimizer):
     """Steps in the units of the weights: ``d = sqrt(a + epsilon) / sqrt(v + epsilon) * g``, then ``w - d - wd * w``.
 
@@ -75,7 +75,7 @@ class AdaDelta(Optimizer):
         return given.weight - down, squares, steps
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class Adamax(Optimizer):
     """Adam with the largest gradient in the place of the root: ``u = max(beta2 * u, |g|)``, ``w - rate * m / u``.
 
@@ -106,7 +106,7 @@ class Adamax(Optimizer):
         return given.weight - multiplied(mean * given.rate, given.lr_mult) / largest, mean, largest
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class Nadam(Optimizer):
     """Adam with Nesterov's momentum, which grows: ``beta1 * (1 - 0.96**(t * schedule_decay) / 2)`` in step t.
 

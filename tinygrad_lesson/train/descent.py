@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,10 +10,11 @@ import numpy as np
 from tinygrad_lesson.engine.errors import OptimizerError
 from tinygrad_lesson.plan.update import Given
 from tinygrad_lesson.train.adaptive import prepared
+from tinygrad_lesson.train.indexed import settled
 from tinygrad_lesson.train.rules import Array, Optimizer, descended, multiplied
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class SGLD(Optimizer):
     """Langevin dynamics: ``w - rate / 2 * (g + wd * w)`` and normal noise of standard deviation ``sqrt(rate)``.
 
@@ -38,7 +38,7 @@ class SGLD(Optimizer):
         return given.weight - rate * 0.5 * grad + drawn * F.sqrt(rate)
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class DCASGD(Optimizer):
     """Descent that makes up for delay: ``m = momentum * m - rate * d``, then ``w = w + m``.
 
@@ -72,7 +72,7 @@ class DCASGD(Optimizer):
         return weight + step, step, weight
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class Test(Optimizer):
     """``w = w + rescale_grad * g``, which is also remembered: for tests of what is around an optimizer."""
 
@@ -86,7 +86,7 @@ class Test(Optimizer):
         return new, new
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class LARS(Optimizer):
     """`SGD` whose rate is, for each parameter, times ``eta * |w| / (|g| + wd * |w| + eps)``.
 
@@ -145,7 +145,7 @@ class LARS(Optimizer):
         return descended(F, self, given._replace(rate=own), given.numbers[0], *moments)
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class LBSGD(Optimizer):
     """`SGD` for large batches: gradients of `batch_scale` steps are averaged, then one step is taken.
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
 from tinygrad_lesson.engine.errors import OptimizerError
 from tinygrad_lesson.mxnet.bound import in_place
 from tinygrad_lesson.train.multipliers import Multiplied
+
+CHANGEABLE = ("wd", "rescale_grad", "clip_gradient")  # what is remembered does not hang on them
+Kind = TypeVar("Kind", bound=type[Any])
+
+
+@dataclass_transform(frozen_default=True, eq_default=False)
+def settled(cls: Kind) -> Kind:
+    """A class of optimizers whose fields are settings; the rate and some others can be changed by assignment."""
+    made: Any = dataclasses.dataclass(frozen=True, eq=False)(cls)
+    made.__setattr__ = Indexed.change
+    return made  # type: ignore[no-any-return]
 
 
 class Indexed(Multiplied):
@@ -23,7 +35,25 @@ class Indexed(Multiplied):
     multi_precision: bool
     scheduled: Callable[[Sequence[int]], list[float]]  # the rates of several steps
     first_state: Callable[..., Any]
+    set_learning_rate: Callable[[float], None]
     step: Callable[..., None]
+
+    def change(self, name: str, value: Any) -> None:
+        """What ``optimizer.name = value`` does.
+
+        Errors
+            OptimizerError for a value out of its range, and for a setting that states are made from.
+        """
+        if name in ("lr", "learning_rate"):
+            self.set_learning_rate(value)
+            return
+        if name in CHANGEABLE:
+            dataclasses.replace(self, sym=None, lr_scheduler=None, **{name: value})  # type: ignore[type-var]  # refuses a wrong one
+            object.__setattr__(self, "times_set", self.times_set + 1)
+        elif any(setting.name == name for setting in dataclasses.fields(self)):  # type: ignore[arg-type]
+            told = f"{type(self).__name__}: {name} is fixed when an optimizer is made; make another one"
+            raise OptimizerError(f"{told}, or set one of learning_rate, {', '.join(CHANGEABLE)}")
+        object.__setattr__(self, name, value)
 
     def create_state(self, index: Hashable, weight: Any) -> Any:
         """What `update` needs for parameter `index`, whose array is `weight`."""

@@ -1,8 +1,8 @@
 """Optimizers: how weights follow their gradients, each a rule that is written once, in NumPy's words.
 
-A rule is carried out as a plan (`plan/update.py`). The settings are fixed when an optimizer is made, for its states are
-made from them; only the rate can be changed later. The arithmetic is MXNet's, operation by operation, so that float32
-results are its bits.
+A rule is carried out as a plan (`plan/update.py`). Settings that states are made from are fixed when an optimizer is
+made; the rate, the decay, and how a gradient is scaled and clipped can be changed later. The arithmetic is MXNet's,
+operation by operation, so that float32 results are its bits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import KW_ONLY, InitVar, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, InitVar, field, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +24,7 @@ from tinygrad_lesson.plan.update import MOMENT, Given, Segments, names_of_number
 from tinygrad_lesson.random import default_generator
 from tinygrad_lesson.run import NumpyRunner
 from tinygrad_lesson.run import runner as find_runner
-from tinygrad_lesson.train.indexed import Indexed
+from tinygrad_lesson.train.indexed import Indexed, settled
 from tinygrad_lesson.train.multipliers import Stated, check_factors, is_real
 from tinygrad_lesson.train.rate import Rate, ScheduledError, Unasked
 from tinygrad_lesson.train.schedule import LRScheduler
@@ -70,7 +70,7 @@ class State:
         return np.array(self.moments[0])
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class Optimizer(Indexed):
     """What all optimizers share: the rate, the decay of weights, and how a gradient is prepared.
 
@@ -190,7 +190,7 @@ class Optimizer(Indexed):
             rate, lr_mult = rate * float(lr_mult), None
         if isinstance(wd_mult, NUMBER):
             wd, wd_mult = wd * float(wd_mult), None
-        arrays = weight, lr_mult, wd_mult
+        arrays = weight, lr_mult, wd_mult, self.times_set
         if state.step is None or not all(map(operator.is_, arrays, state.arrays)):
             state.grad, state.arrays = np.empty_like(weight), arrays
             names = (state.name,)
@@ -252,7 +252,7 @@ class Optimizer(Indexed):
         return not self.wd and not self.clip_gradient and self.rescale_grad == 1
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class SGD(Optimizer):
     """Gradient descent: ``m = momentum * m - rate * (g + wd * w)``, then ``w = w + m``.
 
@@ -275,7 +275,7 @@ class SGD(Optimizer):
         return descended(F, self, given, self.momentum, *moments)
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class Adam(Optimizer):
     """Adam: steps scaled by running means of the gradient and of its square.
 

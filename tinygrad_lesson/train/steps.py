@@ -7,7 +7,7 @@ those of the step.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from tinygrad_lesson.ops.adaptive import (
 )
 from tinygrad_lesson.ops.updates import NagMomUpdate, SgdUpdate, SignsgdUpdate, SignumUpdate
 from tinygrad_lesson.plan.update import Given
+from tinygrad_lesson.train.indexed import settled
 from tinygrad_lesson.train.rate import Rate
 from tinygrad_lesson.train.rules import Optimizer, multiplied
 
@@ -54,7 +55,7 @@ def powers(optimizer: Any, num_update: int) -> tuple[float, ...]:
     return tuple([float(np.float32(beta)) ** num_update for beta in (optimizer.beta1, optimizer.beta2)])
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class NAG(Optimizer):
     """Nesterov's momentum: ``m = momentum * m - rate * g``, then ``w = w + momentum * m - rate * g``.
 
@@ -76,7 +77,7 @@ class NAG(Optimizer):
         return taken(NagMomUpdate if self.momentum else SgdUpdate, self, F, given, *moments)
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class Signum(Optimizer):
     """Steps of one size along the sign of a running mean: ``w = w * (1 - rate * wd_lh) + rate * sign(m)``.
 
@@ -98,7 +99,7 @@ class Signum(Optimizer):
         return taken(SignumUpdate if self.momentum else SignsgdUpdate, self, F, given, *moments)
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class RMSProp(Optimizer):
     """Steps scaled by a running mean of squares: ``w = w - rate * g / sqrt(n + epsilon)``.
 
@@ -126,7 +127,7 @@ class RMSProp(Optimizer):
         return taken(RmspropalexUpdate if self.centered else RmspropUpdate, self, F, given, *moments)
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class Ftrl(Optimizer):
     """FTRL-Proximal, which makes weights exactly 0 where ``abs(z) <= lamda1``: see `ops.adaptive.FtrlUpdate`.
 
@@ -147,7 +148,7 @@ class Ftrl(Optimizer):
         return taken(FtrlUpdate, self, F, given, *moments)
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class FTML(Optimizer):
     """Follow the moving leader: see `ops.adaptive.FtmlUpdate`.
 
@@ -174,7 +175,7 @@ class FTML(Optimizer):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@settled
 class LAMB(Optimizer):
     """Adam's direction and the decay, each parameter as far as its own length: ``w - rate * |w| / |d| * d``.
 
