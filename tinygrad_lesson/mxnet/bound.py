@@ -131,7 +131,6 @@ class Bound:
     @property
     def arg_dict(self) -> dict[str, NDArray]:
         """Arguments by name. What is put under a name is copied into its array, here and in the others."""
-        self.pin()
         return self.handed[0]
 
     @property

@@ -34,8 +34,7 @@ def to_json(heads: Sequence[Edge]) -> str:
             )
         entry["inputs"] = [[number[e.node], e.index, version] for e, version in inputs_of(node, known)]
         nodes.append(entry)
-        more = known.hidden if known else 0
-        pointers.append(pointers[-1] + more + (1 if node.op is None else len(node.op.outputs)))
+        pointers.append(pointers[-1] + counted_outputs(node, known))
     graph = {
         "nodes": nodes,
         "arg_nodes": [i for i, node in enumerate(order) if node.is_variable],
@@ -46,6 +45,14 @@ def to_json(heads: Sequence[Edge]) -> str:
     import json
 
     return json.dumps(graph, indent=2)
+
+
+def counted_outputs(node: Node, known: Operator | None) -> int:
+    """How many outputs a node has for MXNet: some have more there, which nobody sees."""
+    more = known.counted if known else 0
+    return (more(node.label.attributes) if callable(more) else more) or (
+        1 if node.op is None else len(node.op.outputs)
+    )
 
 
 def inputs_of(node: Node, known: Operator | None) -> Sequence[tuple[Edge, int]]:
