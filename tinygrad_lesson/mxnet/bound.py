@@ -24,7 +24,7 @@ from tinygrad_lesson.arrays import (
     real,
     zeros_at,
 )
-from tinygrad_lesson.engine.errors import BindError, DeviceError, DTypeError, ShapeError, near
+from tinygrad_lesson.engine.errors import BindError, DeviceError, DTypeError, GraphError, ShapeError, near
 from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
 
@@ -343,6 +343,17 @@ def variables(order: Sequence[Node]) -> tuple[list[Node], list[Node]]:
             states.update(edge.node for edge in node.inputs[-len(node.op.states) :])
     leaves = [node for node in order if node.is_variable]
     return [n for n in leaves if n not in states], [n for n in leaves if n in states]
+
+
+def refuse_names(names: Iterable[str], prefixes: tuple[str, ...]) -> None:
+    """Refuse arguments that are called as a plan calls arrays of its own.
+
+    Errors
+        GraphError naming the argument.
+    """
+    for name in names:
+        if name.startswith(prefixes):
+            raise GraphError(f"{name!r}: a plan calls arrays of its own so; give the argument another name")
 
 
 def pinned(order: Sequence[Node]) -> dict[str, float]:

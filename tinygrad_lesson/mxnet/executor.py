@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import Context, module_of, read_only, require_device, zeros_at
-from tinygrad_lesson.engine.errors import BindError, GraphError, ShapeError, listed, near, shown
+from tinygrad_lesson.engine.errors import BindError, ShapeError, listed, near, shown
 from tinygrad_lesson.engine.graph import Edge, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, show
@@ -27,6 +27,7 @@ from tinygrad_lesson.mxnet.bound import (
     first_of,
     numbers_there,
     pinned,
+    refuse_names,
     resize,
     room_for_arrays,
 )
@@ -83,11 +84,7 @@ class Executor(Bound):
             node.op is not None and node.op.immediate for node in self.order
         )  # states, each run
         check_names((node for node in self.order if node.is_variable), "arguments")
-        for name in (*self.arguments, *self.states):
-            if name.startswith((OUTPUT, HEAD, GRADIENT, STATE, WATCHED)):
-                raise GraphError(
-                    f"{name!r}: a plan calls arrays of its own so; give the argument another name"
-                )
+        refuse_names((*self.arguments, *self.states), (OUTPUT, HEAD, GRADIENT, STATE, WATCHED))
         self.pinned = pinned(self.order)
         self.flat_parameters = self.flat_gradients = Flat(())
         self.shapes, self.dtypes = known or self.settle(caller)

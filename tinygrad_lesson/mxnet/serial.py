@@ -158,7 +158,7 @@ def read_edge(pair: Any, nodes: Sequence[Node], place: str) -> Edge:
     """An edge [node, output] or [node, output, version] that points at an earlier node."""
     numbers = pair if isinstance(pair, list) and len(pair) in (2, 3) else []
     if len(numbers) < 2 or not all(type(n) is int for n in numbers):
-        raise FormatError(f"{place} is {plain(pair, 80)}, expected [node, output, version]")
+        raise FormatError(f"{place} is {plain(repr(pair), 80)}, expected [node, output, version]")
     node, index = numbers[:2]
     if not 0 <= node < len(nodes):
         raise FormatError(
