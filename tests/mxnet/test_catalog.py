@@ -54,8 +54,18 @@ def evaluate(source):
         return eval(source, {"S": sym, "V": sym.Variable, "mx": mx})  # the sources are in our own test data
 
 
+GRAPHS = json.loads((DATA / "graphs.json").read_text())["graphs"]
 NAMED = [fact for fact in FACTS["names"] if "error" not in fact and is_known(fact)]
 REFUSED = [fact for fact in FACTS["names"] if "error" in fact]
+
+
+@pytest.mark.parametrize("fact", GRAPHS, ids=lambda fact: fact["source"])
+def test_a_file_has_the_names_hidden_outputs_and_first_values_that_mxnet_writes(fact):
+    symbol = evaluate(fact["source"])
+    found = json.loads(symbol.tojson())
+    assert {key: found[key] for key in fact["json"]} == fact["json"]
+    assert symbol.list_outputs() == fact["outputs"]
+    assert symbol.get_internals().list_outputs() == fact["internals"]
 
 
 @pytest.mark.parametrize("fact", NAMED, ids=lambda fact: fact["source"])

@@ -241,6 +241,7 @@ def test_what_is_no_graph_is_refused(text, message):
         ({"inputs": [[0, 1, 0], [1, 0, 0], [2, 0, 0]]}, "input 0 wants output 1 of 'data', which has 1"),
         ({"inputs": [[0, -1, 0], [1, 0, 0], [2, 0, 0]]}, "input 0 wants output -1 of 'data'"),
         ({"inputs": [[0], [1], [2]]}, "input 0 is [0], expected [node, output, version]"),
+        ({"inputs": ["", [1, 0, 0], [2, 0, 0]]}, "input 0 is '', expected [node, output, version]"),
         ({"inputs": [[0, True, 0], [1, 0, 0], [2, 0, 0]]}, "expected [node, output, version]"),
         ({"inputs": [["0", 0, 0], [1, 0, 0], [2, 0, 0]]}, "expected [node, output, version]"),
         ({"inputs": [[1e300, 0, 0], [1, 0, 0], [2, 0, 0]]}, "expected [node, output, version]"),
@@ -252,7 +253,7 @@ def test_what_is_no_graph_is_refused(text, message):
         ({"attrs": {"num_hidden": "3", "colour": "red"}}, "unknown attribute 'colour'"),
         ({"attrs": {}}, "attribute 'num_hidden' is missing"),
     ],
-    ids=range(22),
+    ids=range(23),
 )  # fmt: skip
 def test_a_wrong_node_is_named(changes, message):
     with pytest.raises(FormatError) as caught:

@@ -25,6 +25,7 @@ from tinygrad_lesson.train.optimizer import (
 
 GOLDEN = np.load(DATA / "golden_optimizers.npz")
 CASES = json.loads((DATA / "golden_optimizers.json").read_text())["cases"]
+SEVERAL = json.loads((DATA / "several_parameters.json").read_text())
 SCHEDULES = json.loads((DATA / "golden_schedules.json").read_text())["cases"]
 NORMS = ("lamb", "lars")  # sums of 20 squares, whose order is not MXNet's
 
@@ -53,7 +54,7 @@ def test_every_optimizer_of_mxnet_is_here():
 
 SETTINGS = {"wd": 0.1, "rescale_grad": 0.5, "clip_gradient": 1.0}
 MORE = {"centered": True}, {"momentum": 0.9}, {"momentum": 0.9, "batch_scale": 3}, {"warmup_strategy": "lars"}
-ALL = [(kind, {}) for kind in KINDS if kind is not SGLD]
+ALL = [(kind, {}) for kind in KINDS if kind not in (SGLD, Nadam)]  # noise; momenta that all parameters share
 ALL += [
     (kind, more) for kind in KINDS for more in MORE if all(key in kind.__dataclass_fields__ for key in more)
 ]
@@ -76,6 +77,27 @@ def test_all_parameters_at_once_move_as_they_do_one_by_one(kind, more, runner, m
         for name, part in segments:
             updater(name, gradient[part], single[part])
     np.testing.assert_allclose(flat, single, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "case", SEVERAL["cases"], ids=lambda case: f"{case['optimizer']}-{case['arguments']}"
+)
+def test_several_parameters_share_what_they_share_in_mxnet(case):
+    """The count of updates, the schedule, and what some optimizers remember from one call to the next."""
+    more = {
+        "lr_scheduler": schedule.FactorScheduler(2, 0.5, base_lr=0.08, warmup_steps=2, warmup_begin_lr=0.02)
+    }
+    names = dict(enumerate(SEVERAL["names"]))
+    optimizer = create(
+        case["optimizer"], param_idx2name=names, **case["arguments"], **(more if case["factor"] else {})
+    )
+    updater, dtype = get_updater(optimizer), "float16" if optimizer.multi_precision else "float32"
+    weights = [np.array(weight, dtype) for weight in SEVERAL["weights"]]
+    for gradients in SEVERAL["gradients"]:
+        for i, gradient in enumerate(gradients):
+            updater(i, np.array(gradient, dtype), weights[i])
+    for weight, expected in zip(weights, case["weights"], strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=2e-6, atol=1e-7)
 
 
 def descent(kind, steps, **settings):

@@ -242,3 +242,16 @@ def test_constant_takes_an_array(given):
     assert mx.init.Constant(1).dumps() == '["constant", {"value": 1}]'
     with pytest.raises(ShapeError, match=r"value is \(2, 3\), expected \(3, 2\) for fc_weight"):
         initializer("fc_weight", (3, 2))
+
+
+def test_plain_text_names_that_mxnet_knows_by_their_beginning():
+    array = np.full((1, 1, 4, 4), 9.0, np.float32)
+    mx.init.Normal(0.2)("upsampling_weight", array)
+    np.testing.assert_allclose(array[0, 0, 0], [0.0625, 0.1875, 0.1875, 0.0625])  # MXNet 1.9.1
+    mx.init.Normal(0.2)("stn_loc_weight", array)
+    assert not array.any()
+    bias = np.full(6, 9.0, np.float32)
+    mx.init.Normal(0.2)("stn_loc_bias", bias)
+    assert bias.tolist() == [1, 0, 0, 0, 1, 0]
+    mx.init.Zero()(mx.init.InitDesc("upsampling_weight"), array)
+    assert not array.any()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_lesson.errors import AttributeValueError, DTypeError, NonFiniteError, ShapeError
-from tinygrad_lesson.train import metric
+from tinygrad_lesson.train import confusion
 from tinygrad_lesson.train.metric import (
     Accuracy,
     CustomMetric,
@@ -71,7 +71,7 @@ def test_more_rows_count_more():
 
 
 def test_the_examples_print_what_they_show():
-    assert doctest.testmod(metric) == (0, 2)
+    assert doctest.testmod(confusion) == (0, 2)
 
 
 def test_tables_stand_side_by_side_under_their_headings():

@@ -24,7 +24,15 @@ from tinygrad_lesson.arrays import (
     real,
     zeros_at,
 )
-from tinygrad_lesson.engine.errors import BindError, DeviceError, DTypeError, ShapeError, near, shown
+from tinygrad_lesson.engine.errors import (
+    BindError,
+    DeviceError,
+    DTypeError,
+    GraphError,
+    ShapeError,
+    near,
+    shown,
+)
 from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.shapes import Shape, is_complete, show, size_of
 
@@ -137,7 +145,6 @@ class Bound:
     @property
     def arg_dict(self) -> dict[str, NDArray]:
         """Arguments by name. What is put under a name is copied into its array, here and in the others."""
-        self.pin()
         return self.handed[0]
 
     @property
@@ -370,6 +377,17 @@ def variables(order: Sequence[Node]) -> tuple[list[Node], list[Node]]:
 def draws_in_prediction(node: Node) -> bool:
     """Whether a node draws random numbers in prediction too, as dropout with mode `always` does."""
     return node.op is not None and node.op.random and getattr(node.op.at_mode(False), "is_train", True)
+
+
+def refuse_names(names: Iterable[str], prefixes: tuple[str, ...]) -> None:
+    """Refuse arguments that are called as a plan calls arrays of its own.
+
+    Errors
+        GraphError naming the argument.
+    """
+    for name in names:
+        if name.startswith(prefixes):
+            raise GraphError(f"{name!r}: a plan calls arrays of its own so; give the argument another name")
 
 
 def pinned(order: Sequence[Node]) -> dict[str, float]:

@@ -111,6 +111,11 @@ def convolution(
     )  # fmt: skip
 
 
+def counted_of_pooling(attributes: Mapping[str, str]) -> int:
+    """The outputs of `Pooling` as MXNet counts them: of a maximum there is where it was found, too."""
+    return 2 if "kernel" in attributes and attributes.get("pool_type", "max") == "max" else 1
+
+
 def pooling(
     kernel: tuple[int, ...] = (),
     pool_type: str = "max",
@@ -356,6 +361,11 @@ def in_type(op: Op, dtype: str | None) -> Op:
 def batch_dot(transpose_a: bool = False, transpose_b: bool = False) -> Op:
     """The op behind `batch_dot`."""
     return products.BatchDot(transpose_a=transpose_a, transpose_b=transpose_b)
+
+
+def counted_of_top_k(attributes: Mapping[str, str]) -> int:
+    """The outputs of `topk` as MXNet counts them: beside values there is always where they were found."""
+    return 2 if attributes.get("ret_typ") in ("value", "both") else 1
 
 
 def top_k(

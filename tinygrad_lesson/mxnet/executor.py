@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.arrays import Context, module_of, read_only, require_device, zeros_at
-from tinygrad_lesson.engine.errors import BindError, GraphError, listed, near
+from tinygrad_lesson.engine.errors import BindError, listed, near
 from tinygrad_lesson.engine.graph import Edge, check_names, toposort
 from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape, show
@@ -28,6 +28,7 @@ from tinygrad_lesson.mxnet.bound import (
     draws_in_prediction,
     first_of,
     pinned,
+    refuse_names,
     resize,
     room_for_arrays,
 )
@@ -84,11 +85,7 @@ class Executor(Bound):
             node.op is not None and node.op.immediate for node in self.order
         )  # states, each run
         check_names((node for node in self.order if node.is_variable), "arguments")
-        for name in (*self.arguments, *self.states):
-            if name.startswith((OUTPUT, HEAD, GRADIENT, STATE, WATCHED)):
-                raise GraphError(
-                    f"{name!r}: a plan calls arrays of its own so; give the argument another name"
-                )
+        refuse_names((*self.arguments, *self.states), (OUTPUT, HEAD, GRADIENT, STATE, WATCHED))
         self.draws = any(map(draws_in_prediction, self.order))
         self.before: Any = None  # where the generator was then, for a gradient of what was drawn
         self.pinned = pinned(self.order)

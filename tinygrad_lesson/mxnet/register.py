@@ -43,7 +43,9 @@ class Operator(NamedTuple):
     inputs: tuple[str, ...] | None = None
     outputs: tuple[str, ...] | None = None
     ignored: frozenset[str] = frozenset()
-    hidden: int = 0  # outputs that MXNet counts in its files and we do not have
+    counted: int | Callable[[Mapping[str, str]], int] = (
+        0  # outputs as MXNet counts them in its files, if others than here
+    )
     order: str = ""  # the attributes as MXNet has them by position, if not as `build` has
     initial: Mapping[str, str] = MappingProxyType({})  # how inputs that are not given are first filled
 

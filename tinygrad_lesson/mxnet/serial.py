@@ -34,8 +34,7 @@ def to_json(heads: Sequence[Edge]) -> str:
             )
         entry["inputs"] = [[number[e.node], e.index, version] for e, version in inputs_of(node, known)]
         nodes.append(entry)
-        more = known.hidden if known else 0
-        pointers.append(pointers[-1] + more + (1 if node.op is None else len(node.op.outputs)))
+        pointers.append(pointers[-1] + counted_outputs(node, known))
     graph = {
         "nodes": nodes,
         "arg_nodes": [i for i, node in enumerate(order) if node.is_variable],
@@ -46,6 +45,14 @@ def to_json(heads: Sequence[Edge]) -> str:
     import json
 
     return json.dumps(graph, indent=2)
+
+
+def counted_outputs(node: Node, known: Operator | None) -> int:
+    """How many outputs a node has for MXNet: some have more there, which nobody sees."""
+    more = known.counted if known else 0
+    return (more(node.label.attributes) if callable(more) else more) or (
+        1 if node.op is None else len(node.op.outputs)
+    )
 
 
 def inputs_of(node: Node, known: Operator | None) -> Sequence[tuple[Edge, int]]:
@@ -151,7 +158,7 @@ def read_edge(pair: Any, nodes: Sequence[Node], place: str) -> Edge:
     """An edge [node, output] or [node, output, version] that points at an earlier node."""
     numbers = pair if isinstance(pair, list) and len(pair) in (2, 3) else []
     if len(numbers) < 2 or not all(type(n) is int for n in numbers):
-        raise FormatError(f"{place} is {plain(pair, 80)}, expected [node, output, version]")
+        raise FormatError(f"{place} is {plain(repr(pair), 80)}, expected [node, output, version]")
     node, index = numbers[:2]
     if not 0 <= node < len(nodes):
         raise FormatError(

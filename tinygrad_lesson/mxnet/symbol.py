@@ -281,7 +281,7 @@ def apply(mxnet_op: str, *positional: Any, name: str | None = None, attr: Any = 
     own = {**{k: text for k, text in told.items() if k in known.parameters}, **given}
     op = known.make(own, name or "", len(positional) + len(inputs))
     texts = {k: as_text(v) for k, v in sorted(own.items())}
-    if op.variadic and "num_args" in known.ignored:
+    if "num_args" in known.ignored and not known.takes_any:
         texts["num_args"] = str(len(positional) + len(inputs))
     label = NameManager.current().get(name, mxnet_op.lower().replace("scalar_", "scalar"))
     attributes = texts | {wrapped(k): text for k, text in told.items() if k not in known.parameters}
@@ -318,14 +318,17 @@ def gather(
     for i, input_name in enumerate(names):
         value = positional[i] if i < len(positional) else inputs.get(input_name)
         if value is None:
-            texts = dict(attributes)
-            if input_name in known.initial:
-                texts["__init__"] = known.initial[input_name]
-            elif input_name in op.states:
-                texts["__init__"] = '["one", {}]' if input_name.endswith("var") else '["zero", {}]'
-            edges.append(Edge(Node(None, label=Label(f"{label}_{input_name}", attributes=texts))))
+            edge = Edge(Node(None, label=Label(f"{label}_{input_name}", attributes=dict(attributes))))
         else:
-            edges.append(single(value, f"{where}: input {input_name}"))
+            edge = single(value, f"{where}: input {input_name}")
+        first = known.initial.get(input_name)
+        if first is None and input_name in op.states:
+            first = '["one", {}]' if input_name.endswith("var") else '["zero", {}]'
+        if (
+            first is not None and edge.node.is_variable
+        ):  # one that the caller made, too, if it says nothing itself
+            edge.node.label.attributes.setdefault("__init__", first)
+        edges.append(edge)
     try:
         return known.arranged(op, edges)
     except ShapeError as error:

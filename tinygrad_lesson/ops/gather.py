@@ -239,6 +239,14 @@ class Pick(Op):
         """The shape of the index in which it broadcasts."""
         return with_size(x, self.axis, 1)
 
+    def complete(self, shapes, results):
+        """An index of which nothing is known has the axes of `x` but this one."""
+        x, index = shapes
+        if index is None and x is not None:
+            axis = normalize_axis(self.axis, len(x))
+            index = (*x[:axis], *x[axis + 1 :])
+        return super().complete([x, index], results)
+
     def shape(self, x, index):
         axis = normalize_axis(self.axis, len(x))
         whole, short = self.spread(x), (*x[:axis], *x[axis + 1 :])

@@ -21,12 +21,21 @@ class RegressionOutput(Op):
     grad_scale: float = attr(1.0, doc="multiplies the gradient")
 
     def complete(self, shapes, results):
-        """Data, label and result have one shape; a label may leave out axes of size 1."""
+        """Data, label and result have one shape; a label may have other axes than the first, if it has as many numbers.
+
+        Source
+            MXNet 1.9: of data with one column a label that is not given has one axis.
+        """
         data = merge(shapes[0], results[0])
         label = shapes[1]
-        if data is None or label is None:
-            return [data, data if label is None else label], [data]
-        if None not in (*data, *label) and np.prod(data, dtype=int) != np.prod(label, dtype=int):
+        if data is None:
+            return [data, label], [data]
+        if label is None:
+            return [data, data[:1] if len(data) == 2 and data[1] == 1 else data], [data]
+        alike = label[:1] == data[:1] or None in (*label[:1], *data[:1])
+        if None not in (*data, *label) and not (
+            alike and np.prod(data, dtype=int) == np.prod(label, dtype=int)
+        ):
             raise ShapeError(f"label is {show(label)}, expected {show(data)}")
         return [data, label], [data]
 

@@ -112,7 +112,7 @@ class Nadam(Optimizer):
 
     Source
         Dozat 2016, algorithm 8, as in MXNet 1.9. There the product of momenta is shared by all parameters and grows
-        with each of them; here it grows step by step.
+        with each of them, as it does here in MXNet's form (`update`); in `fit` it grows step by step.
     """
 
     learning_rate: float = Rate(0.001)  # type: ignore[assignment]
@@ -121,6 +121,7 @@ class Nadam(Optimizer):
     epsilon: float = 1e-8
     schedule_decay: float = 0.004
     products: ClassVar[list[float]]  # of momenta so far, of each optimizer its own
+    shared: ClassVar[float] = 1.0  # that of all calls of `update`
 
     def __post_init__(self, sym: Any, *more: Any) -> None:
         """Refuse settings out of their range."""
@@ -141,10 +142,14 @@ class Nadam(Optimizer):
             self.products.append(self.products[-1] * self.momentum(len(self.products)))
         return self.products[min(num_update, len(self.products) - 1)]
 
+    def _update_count(self, index: Any) -> None:
+        super()._update_count(index)
+        self.__dict__["shared"] = self.shared * self.momentum(self.counts[index])
+
     def numbers(self, num_update: int) -> tuple[float, ...]:
         """What the products of momenta and this momentum leave of 1, the next momentum, and the share of squares."""
         now, after = self.momentum(num_update), self.momentum(num_update + 1)
-        product = self.product(num_update)
+        product = self.shared if self.counts else self.product(num_update)
         return 1 - product, 1 - product * after, 1 - now, after, 1 - self.beta2**num_update
 
     def rule(self, F: Any, given: Given, *moments: Any) -> Any:

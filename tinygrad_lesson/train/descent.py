@@ -104,6 +104,7 @@ class LARS(Optimizer):
     momentum_correction: bool = True
     by_name = True
     past: ClassVar[dict[int, float]]  # rates of this step and the last, of each optimizer its own
+    again: ClassVar[bool] = False  # whether `update` was called before in this step
 
     def __post_init__(self, sym: Any, *more: Any) -> None:
         """Refuse settings out of their range."""
@@ -122,10 +123,20 @@ class LARS(Optimizer):
         self.past[num_update] = rate
         return rate
 
+    def _update_count(self, index: Any) -> None:
+        before = self.num_update
+        super()._update_count(index)
+        self.__dict__["again"] = self.num_update == before
+
+    @staticmethod
+    def decays(name: Any) -> bool:
+        """Weights do, `gamma` does not."""
+        return not isinstance(name, str) or name.endswith("_weight")
+
     def numbers(self, num_update: int) -> tuple[float, ...]:
-        """The momentum of this step."""
+        """The momentum of this step, as in MXNet that of the last for all parameters but the first."""
         last = self.past.get(num_update - 1)
-        if not self.momentum_correction or not last:
+        if not self.momentum_correction or not last or self.again:
             return (self.momentum,)
         return (self.momentum * (self.past.get(num_update, last) / last),)
 
@@ -154,7 +165,7 @@ class LBSGD(Optimizer):
     ``sqrt(w.w / (g.g + wd * w.w))``, held between 0.01 and 100.
 
     Source
-        MXNet 1.9, where the count of updates begins anew with each averaged step, so that the number hardly grows.
+        MXNet 1.9, where the rate of all parameters but the first is that of the next update.
     """
 
     momentum: float = 0.0
@@ -164,6 +175,7 @@ class LBSGD(Optimizer):
     updates_per_epoch: int = 32
     begin_epoch: int = 0
     num_epochs: int = 60
+    seen: ClassVar[int] = 0  # updates before this call of `update`
 
     def __post_init__(self, sym: Any, *more: Any) -> None:
         """Refuse settings out of their range."""
@@ -177,14 +189,17 @@ class LBSGD(Optimizer):
 
     def rate(self, num_update: int) -> float:
         """That of the schedule before this update is counted, as in MXNet."""
-        return super().rate(num_update - 1)
+        return super().rate(self.seen if self.counts else num_update - 1)
+
+    def _update_count(self, index: Any) -> None:
+        self.__dict__["seen"] = self.num_update
+        super()._update_count(index)
 
     def numbers(self, num_update: int) -> tuple[float, ...]:
         """What the rate is multiplied by, and whether a step is taken now and the last time: 1, else 0."""
-        first = self.begin_epoch * self.updates_per_epoch
-        cycle = self.batch_scale - first % self.batch_scale  # steps until the count can be divided
-        taken = [float(n % cycle == 0) for n in (num_update, num_update - 1)]
-        return (self._warmed(first + cycle), *taken)
+        count = self.begin_epoch * self.updates_per_epoch + num_update
+        taken = [float(n % self.batch_scale == 0) for n in (count, count - 1)]
+        return (self._warmed(count), *taken)
 
     def _warmed(self, count: int) -> float:
         most, whole = float(self.batch_scale), self.warmup_epochs * self.updates_per_epoch

@@ -50,6 +50,23 @@ class Watched(NamedTuple):
     eval_metric: Any
     progress: bool
 
+    @classmethod
+    def by(
+        cls, callbacks: tuple[Any, Any], write: Any, evaluation: tuple[Any, Any], progress: Any
+    ) -> Watched:
+        """As the arguments of `fit` say: what is called after batches and epochs, data and metric in pairs."""
+        batch_end, epoch_end = callbacks
+        eval_data, eval_metric = evaluation
+        metric.create(eval_metric)
+        return cls(
+            as_list(batch_end, "fit: batch_end_callback"),
+            as_list(epoch_end, "fit: epoch_end_callback"),
+            write,
+            as_pair(eval_data, "fit: eval_data"),
+            eval_metric,
+            bool(progress) if progress is not None else sys.stderr.isatty(),
+        )
+
     @property
     def between(self) -> bool:
         """Whether somebody looks after each epoch."""
@@ -172,21 +189,11 @@ class FeedForward(Learning, Answering):
             tells what came before.
         """
         epochs = epoch, last = span(self.begin_epoch, self.num_epoch)
-        metric.create(eval_metric)
-        watched = Watched(
-            as_list(batch_end_callback, "fit: batch_end_callback"),
-            as_list(epoch_end_callback, "fit: epoch_end_callback"),
-            as_writer(log, logger),
-            as_pair(eval_data, "fit: eval_data"),
-            eval_metric,
-            bool(progress) if progress is not None else sys.stderr.isatty(),
-        )
+        callbacks, written = (batch_end_callback, epoch_end_callback), as_writer(log, logger)
+        watched = Watched.by(callbacks, written, (eval_data, eval_metric), progress)
         self.ranks, iterator = joined(self, parallel, kvstore, self.batches(X, y, shuffle))
         batches = first_batches(iterator)
-        step_by_step = bool(watched.batch_ends) or self.ranks is not None
-        self.room = self.room_for(batches[0], 0 if step_by_step else count_batches(iterator))
-        with self.room:
-            executor = self.bind_training(batches[0])
+        executor = self.bind_batches(batches[0], iterator, bool(watched.batch_ends))
         if self.ranks is not None:
             self.ranks.join(self, executor, last)
             if self.ranks.world.rank:
@@ -211,6 +218,13 @@ class FeedForward(Learning, Answering):
                 known = {epoch: arrays for epoch, arrays in kept.items() if arrays is not None}
                 self.history.trained = Trained(self.symbol, batches, first, self.parameters(executor), known)
         return self.history
+
+    def bind_batches(self, batch: Mapping[str, Any], iterator: Any, looked_at: bool) -> Executor:
+        """The executor for batches like this one, of which somebody may look at each, and its room on a device."""
+        step_by_step = looked_at or self.ranks is not None
+        self.room = self.room_for(batch, 0 if step_by_step else count_batches(iterator))
+        with self.room:
+            return self.bind_training(batch)
 
     def learn(
         self,

@@ -112,6 +112,8 @@ class Initializer:
         if attribute:
             described = name if isinstance(name, InitDesc) else InitDesc(name, global_init=self)
             from_attribute(attribute)._fill(described, array, generator)
+        elif filled and not isinstance(name, InitDesc) and (old := by_old_name(name)):
+            old(name, array)
         elif name.endswith("weight"):
             self._fill(name, array, generator)
         elif name.endswith(BY_ATTRIBUTE) and isinstance(name, InitDesc):
@@ -172,6 +174,15 @@ class Initializer:
         """Say that the value of a field is not as expected."""
         kind = type(self).__name__
         raise AttributeValueError(f"{kind}: {field} is {getattr(self, field)!r}, expected {expected}")
+
+
+def by_old_name(name: str) -> Callable[[str, Any], None] | None:
+    """What fills a parameter that MXNet knows by the beginning of a plain name; None for others."""
+    if name.startswith("upsampling"):
+        return from_attribute('["bilinear", {}]')._init_weight
+    if name.startswith("stn_loc") and name.endswith("bias"):
+        return Constant([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])._init_weight  # the affine map that changes nothing
+    return Zero()._init_weight if name.startswith("stn_loc") and name.endswith("weight") else None
 
 
 @register("zero", "zeros")

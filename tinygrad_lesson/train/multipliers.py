@@ -20,7 +20,7 @@ class Stated(NamedTuple):
     wd_mult: Mapping[Hashable, float] = {}
     held: frozenset[Hashable] = (
         frozenset()
-    )  # at a number by an op, as by BatchNorm's `fix_gamma`: they never decay
+    )  # at a number by an op, as by BatchNorm's `fix_gamma`: they do not decay in `fit`
 
     @classmethod
     def by(cls, nodes: Sequence[Node]) -> Stated:
@@ -72,11 +72,6 @@ def refuse_unknown(optimizer: Any, known: Collection[str]) -> None:
             )
 
 
-def decays(name: Any) -> bool:
-    """Whether a parameter of this name has decay if nothing else is said, as in MXNet: weights do, biases do not."""
-    return not isinstance(name, str) or name.endswith(("_weight", "_gamma"))
-
-
 class Multiplied:
     """An optimizer whose rate and decay are multiplied for some parameters, by their names or indices."""
 
@@ -100,11 +95,18 @@ class Multiplied:
         self._state_factors()
         object.__setattr__(self, "times_set", self.times_set + 1)
 
+    @staticmethod
+    def decays(name: Any) -> bool:
+        """Whether a parameter of this name has decay if nothing else is said, as in MXNet: a weight, not a bias."""
+        return not isinstance(name, str) or name.endswith(("_weight", "_gamma"))
+
     def _state_factors(self) -> None:
         """Put what `sym` says of the named parameters beside what was set, as MXNet shows it."""
         own = self.stated
         fixed = (
-            [name for name in self.param_idx2name.values() if not decays(name)] if self.param_idx2name else []
+            [name for name in self.param_idx2name.values() if not self.decays(name)]
+            if self.param_idx2name
+            else []
         )
         object.__setattr__(self, "lr_mult", {**own.lr_mult, **self.lr_mult})
         object.__setattr__(self, "wd_mult", {**dict.fromkeys(fixed, 0.0), **own.wd_mult, **self.wd_mult})
@@ -118,13 +120,12 @@ class Multiplied:
         own = self.stated if stated is None else stated
         lr, wd = self.lr_mult, self.wd_mult
         rate = lr[key] if key in lr else lr[name] if name in lr else own.lr_mult.get(name, 1.0)
-        if name in own.held:
-            return rate, 0.0
         if key in wd or name in wd:
             return rate, wd[key if key in wd else name]
-        return rate, own.wd_mult.get(name, float(decays(name)))
+        return rate, own.wd_mult.get(name, float(self.decays(name)))
 
     def factors(self, names: Iterable[Hashable], nodes: Sequence[Node] = ()) -> list[tuple[float, float]]:
         """The multipliers of each parameter, of which `nodes` are the graph that is trained."""
         stated = Stated.by(nodes).under(self.stated)
-        return [self.multipliers(name, stated) for name in names]
+        found = [(name, self.multipliers(name, stated)) for name in names]
+        return [(rate, 0.0 if name in stated.held else decay) for name, (rate, decay) in found]

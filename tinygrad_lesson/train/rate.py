@@ -13,14 +13,14 @@ class ScheduledError(OptimizerError, UserWarning):
 
 
 class Unasked(float):
-    """A number that nobody gave."""
+    """A number that nobody gave, which a schedule's own `base_lr` stands before."""
 
 
 class Rate:
     """The attribute `learning_rate`: the number that was given or set, or what a schedule of ours says by now."""
 
     def __init__(self, default: float) -> None:
-        self.default = Unasked(default)
+        self.default = default
 
     def __get__(self, optimizer: Any, cls: Any = None) -> Any:
         if optimizer is None:

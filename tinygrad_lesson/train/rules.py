@@ -100,7 +100,7 @@ class Optimizer(Indexed):
         array([0.5, 1.5])
     """
 
-    learning_rate: float = Rate(0.01)  # type: ignore[assignment]
+    learning_rate: float = Rate(Unasked(0.01))  # type: ignore[assignment]
     _: KW_ONLY
     wd: float = 0.0
     rescale_grad: float = 1.0
@@ -139,7 +139,11 @@ class Optimizer(Indexed):
             )
         self._state_factors()
         given = vars(self).get("_rate", type(self).learning_rate)
-        if isinstance(self.lr_scheduler, LRScheduler) and not isinstance(given, Unasked):
+        if (
+            self.tells_schedule
+            and isinstance(self.lr_scheduler, LRScheduler)
+            and not isinstance(given, Unasked)
+        ):
             self.lr_scheduler.base_lr = given
         for part in fields(self):
             value = given if part.name == "learning_rate" else getattr(self, part.name)
@@ -208,6 +212,7 @@ class Optimizer(Indexed):
         raise NotImplementedError
 
     by_name: ClassVar[bool] = False  # whether the rule asks for `given.names`
+    tells_schedule: ClassVar[bool] = True  # whether a rate of its own becomes the schedule's `base_lr`
 
     def moments(self) -> int:
         """How many arrays like the weights the rule remembers from step to step; they are zero at first."""

@@ -59,7 +59,8 @@ def powers(optimizer: Any, num_update: int) -> tuple[float, ...]:
 class NAG(Optimizer):
     """Nesterov's momentum: ``m = momentum * m - rate * g``, then ``w = w + momentum * m - rate * g``.
 
-    ``g`` is the gradient, rescaled and clipped, and the decay ``wd * w``. Without momentum it is `SGD`.
+    ``g`` is the gradient, rescaled and clipped, and the decay ``wd * w``; in ``m`` that is kept, of the new ``w``.
+    Without momentum it is `SGD`.
 
     Source
         Sutskever et al. 2013, as in MXNet 1.9, ``nag_mom_update``.
@@ -74,7 +75,14 @@ class NAG(Optimizer):
 
     def rule(self, F: Any, given: Given, *moments: Any) -> Any:
         """As the class tells."""
-        return taken(NagMomUpdate if self.momentum else SgdUpdate, self, F, given, *moments)
+        if not self.momentum:
+            return taken(SgdUpdate, self, F, given)
+        weight, moment = taken(NagMomUpdate, self, F, given, *moments)
+        if self.wd:  # MXNet writes the weight first, so that what it remembers has the decay of the new one
+            moment -= multiplied(
+                (weight - given.weight) * (given.rate * given.decay), given.lr_mult, given.wd_mult
+            )
+        return weight, moment
 
 
 @settled
@@ -87,6 +95,7 @@ class Signum(Optimizer):
         Bernstein et al. 2018, as in MXNet 1.9, ``signum_update``; `wd_lh` is the decay of Loshchilov and Hutter 2017.
     """
 
+    learning_rate: float = Rate(0.01)  # type: ignore[assignment]
     momentum: float = 0.9
     wd_lh: float = 0.0
 
@@ -136,6 +145,7 @@ class Ftrl(Optimizer):
     """
 
     learning_rate: float = Rate(0.1)  # type: ignore[assignment]
+    tells_schedule = False  # as in MXNet 1.9
     lamda1: float = 0.01
     beta: float = 1.0
 

@@ -175,7 +175,7 @@ def as_steps(length: int, inputs: Any, layout: str) -> list[Symbol]:
         DTypeError for neither a symbol nor a list of as many.
     """
     if isinstance(inputs, Symbol) and len(inputs.list_outputs()) == 1:
-        parts = sym.SliceChannel(inputs, axis=layout.find("T"), num_outputs=length, squeeze_axis=True)
+        parts = sym.split(inputs, axis=layout.find("T"), num_outputs=length, squeeze_axis=1)
         return [parts[i] for i in range(length)] if length > 1 else [parts]
     steps = list(inputs)
     if len(steps) != length:

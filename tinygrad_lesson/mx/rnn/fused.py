@@ -113,7 +113,7 @@ class FusedRNNCell(BaseRNNCell):
         if layout == "NTC":
             outputs = sym.SwapAxis(outputs, dim1=0, dim2=1)
         if merge is False:
-            parts = sym.SliceChannel(outputs, axis=layout.find("T"), num_outputs=length, squeeze_axis=True)
+            parts = sym.split(outputs, axis=layout.find("T"), num_outputs=length, squeeze_axis=1)
             outputs = [parts[i] for i in range(length)]
         return outputs, [rnn[i] for i in range(1, count)]
 
