@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.plan.fusion import Blockwise
+from tinygrad_lesson.plan.fusion import members
 from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.memory import rounded
 from tinygrad_lesson.plan.step import Step
@@ -107,11 +107,7 @@ class Lowering:
 
     def lines(self, step: Step) -> list[Line]:
         """A step, or the steps that are joined in it."""
-        return (
-            [self.line(member) for member in step.op.steps]
-            if isinstance(step.op, Blockwise)
-            else [self.line(step)]
-        )
+        return [self.line(member) for member in members([step])]
 
     def spec(self, v: int) -> Any:
         """What a trace has to know of an array; of a number the number."""

@@ -43,6 +43,11 @@ class Blockwise(Op):
         return f"Blockwise({len(self.steps)} steps, {-(-self.size // self.block)} blocks of {self.block})"
 
 
+def members(steps: Sequence[Step]) -> list[Step]:
+    """Steps one by one, those too that are joined."""
+    return [one for step in steps for one in (step.op.steps if isinstance(step.op, Blockwise) else [step])]
+
+
 class Fusion:
     """Finds the steps that can be joined. `buffers` tells what they read and write."""
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_lesson.devices import is_number
+from tinygrad_lesson.run.operands import joined_axes, spread
 
 # Expressions of x, y and z, which are of the type T in which NumPy would compute.
 OPERATIONS = {
@@ -127,8 +128,8 @@ def elementwise(name: str, inputs: Sequence[Any], out: Any, **more: int) -> Row:
         kind = np.result_type(*values) if values else out.dtype
     else:
         kind = getattr(np, name).resolve_dtypes((*told, None))[0]
-    parts = [x if is_number(x) else Part(x, along(x, out.shape)) for x in inputs]
-    target = Part(out, along(out, out.shape), **more)
+    parts = [x if is_number(x) else Part(x, spread(x, out.shape)) for x in inputs]
+    target = Part(out, spread(out, out.shape), **more)
     return checked(Row(name, tuple(out.shape), (), (target, *parts), np.dtype(kind)))
 
 
@@ -208,13 +209,8 @@ def reduction(name: str, x: Any, named: Mapping[str, Any], out: Any) -> Row:
     strides = [0 if a in axes else next(kept) for a in range(x.ndim)]
     sums = name in ("add.reduce", "multiply.reduce")
     kind = out.dtype if sums or name.startswith("logical") else x.dtype
-    operands = Part(out, settled(strides, x.shape)), Part(x, along(x, x.shape))
+    operands = Part(out, settled(strides, x.shape)), Part(x, spread(x, x.shape))
     return checked(Row(name, tuple(x.shape), axes, operands, kind))
-
-
-def along(x: Any, shape: Sequence[int]) -> tuple[int, ...]:
-    """Strides of an array repeated to a shape."""
-    return (*[0] * (len(shape) - x.ndim), *settled(x.strides, x.shape))
 
 
 def settled(strides: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
@@ -223,22 +219,9 @@ def settled(strides: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def merged(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
-    """As few axes as will do, outermost first: one joins the next where the elements of all operands follow on.
-
-    `strides` are those of each operand; so are the ones that come back.
-    """
-    sizes: list[int] = []
-    along_axes: list[list[int]] = []
-    for a, n in enumerate(shape):
-        mine = [s[a] for s in strides]
-        if n == 1:
-            continue
-        if sizes and all(outer == inner * n for outer, inner in zip(along_axes[-1], mine, strict=True)):
-            sizes[-1], along_axes[-1] = sizes[-1] * n, mine
-        else:
-            sizes.append(n)
-            along_axes.append(mine)
-    return sizes, [[step[i] for step in along_axes] for i in range(len(strides))]
+    """As `joined_axes`, but with the strides of each operand, along the axes that are left."""
+    sizes, along = joined_axes(shape, strides)
+    return sizes, [[step[i] for step in along] for i in range(len(strides))]
 
 
 def reshaped(strides: Sequence[int], old: Sequence[int], new: Sequence[int]) -> tuple[int, ...] | None:

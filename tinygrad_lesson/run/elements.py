@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from tinygrad_lesson.run.operands import WORD, Memory, Operand, Row, contiguous
+from tinygrad_lesson.run.operands import WORD, Memory, Operand, Row, contiguous, joined_axes, spread
 from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import loops
 from tinygrad_lesson.run.tape.loops import APART, DENSE, SINGLE
@@ -39,26 +39,8 @@ class Loops(NamedTuple):
 
 
 def loops_over(shape: tuple[int, ...], *strides: tuple[int, ...]) -> Loops:
-    """As few loops as will do: an axis joins the one before if its elements follow on in all operands."""
-    sizes: list[int] = []
-    along: list[list[int]] = []
-    for a, n in enumerate(shape):
-        if n == 1:
-            continue
-        mine = [s[a] for s in strides]
-        if sizes and all(outer == inner * n % WORD for outer, inner in zip(along[-1], mine, strict=True)):
-            sizes[-1], along[-1] = sizes[-1] * n, mine
-        else:
-            sizes.append(n)
-            along.append(mine)
-    return Loops(sizes, along)
-
-
-def spread(x: Operand, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of `x` broadcast to `shape`."""
-    padded = (0,) * (len(shape) - len(x.shape)) + x.strides
-    sizes = (1,) * (len(shape) - len(x.shape)) + x.shape
-    return tuple(0 if n == 1 else s for n, s in zip(sizes, padded, strict=True))
+    """As few loops as will do."""
+    return Loops(*joined_axes(shape, strides))
 
 
 def repeated(row: Row, offsets: Sequence[int], sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> Row:

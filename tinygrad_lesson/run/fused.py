@@ -17,12 +17,12 @@ from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import Call, Ref, Spec, Trace, traced
 from tinygrad_lesson.run.elements import LINE, Loops, elementwise
-from tinygrad_lesson.run.lower import KERNELS, as_numpy_does, common_kind, elementwise_inputs, is_choice
+from tinygrad_lesson.run.lower import KERNELS, as_numpy_does, common_kind, elementwise_inputs
 from tinygrad_lesson.run.operands import FLOATS, WORD, Memory, Operand, Row, noted
 from tinygrad_lesson.run.pieces import Pieces
 from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import vector
-from tinygrad_lesson.run.tape.expressions import EXPRESSIONS, converted
+from tinygrad_lesson.run.tape.expressions import EXPRESSIONS, applied, converted, is_choice
 from tinygrad_lesson.run.tape.machine import address_of_text, text_of
 from tinygrad_lesson.run.tape.reductions import Total
 from tinygrad_lesson.run.tape.vector import (
@@ -109,15 +109,8 @@ def carried_out(calls: Sequence[Expression], result: int, *sources: Vector) -> V
     for name, inputs, inside, kind, out in calls:
         found = [values[x.number] if isinstance(x, Ref) else x for x in inputs]
         like = converted(next(x for x in found if isinstance(x, Vector)), inside)
-        vectors = [
-            x
-            if is_choice(name, i)
-            else converted(x, inside)
-            if isinstance(x, Vector)
-            else like.like(like.lift(x))
-            for i, x in enumerate(found)
-        ]
-        values[out] = converted(EXPRESSIONS[name](*vectors), kind)
+        vectors = [x if isinstance(x, Vector) else like.like(like.lift(x)) for x in found]
+        values[out] = applied(name, vectors, inside, kind)
     return values[result]
 
 

@@ -13,10 +13,8 @@ import numpy as np
 from tinygrad_lesson.arrays import Context, zeros_at
 from tinygrad_lesson.devices import is_number, on, room_for
 from tinygrad_lesson.engine.errors import DeviceError
-from tinygrad_lesson.engine.op import check_result
-from tinygrad_lesson.engine.shapes import size_of
-from tinygrad_lesson.plan.calls import Array, Line, Lowering, row_major
-from tinygrad_lesson.plan.fusion import Blockwise
+from tinygrad_lesson.plan.calls import Line, Lowering
+from tinygrad_lesson.plan.fusion import members
 from tinygrad_lesson.plan.inferred import CREATING
 from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Step
@@ -24,7 +22,8 @@ from tinygrad_lesson.plan.trace import DRAW, Call, Ref, numbers_in
 from tinygrad_lesson.run.counted import Count
 from tinygrad_lesson.run.cuda import Row, UnsuitedError, elementwise, rows_of
 from tinygrad_lesson.run.groups import Item, Plain, extent
-from tinygrad_lesson.run.parts import PARTS, Run, Runner
+from tinygrad_lesson.run.parts import PARTS, Run, Runner, deliver
+from tinygrad_lesson.run.reference import arrays_of
 
 REDUCTIONS = {
     "add": "sum",
@@ -45,7 +44,7 @@ class DeviceLowering(Lowering):
     def parts(self) -> list[list[tuple[Step, Line]]]:
         """The steps of setup, forward, backward and update with their lines; then the arena's `end` is known."""
         parts = self.plan.setup, self.plan.forward, self.plan.backward, self.plan.update
-        return [[(step, line) for step in joined(part) for line in self.lines(step)] for part in parts]
+        return [[(step, line) for step in members(part) for line in self.lines(step)] for part in parts]
 
     def line(self, step: Step) -> Line:
         """The calls of one step, or that it runs its own `forward`."""
@@ -104,28 +103,9 @@ class DeviceRunner(Runner):
 
     def bound(self, lowering: Lowering) -> list[Any]:
         """The arrays of the plan: bound ones, numbers, and views of an arena."""
-        xp = self.xp
         with room_for(f"an arena of {lowering.end} bytes, of which {largest(self.plan)}", self.place):
             arena = zeros_at(self.place, max(lowering.end, 1), np.uint8)
-        flat: dict[int, Any] = {}  # the memory of those that are no views
-        for v, a in enumerate(lowering.arrays):
-            if a.name:
-                flat[v] = self.arrays[a.name].reshape(-1)
-            elif a.offset is not None:
-                flat[v] = arena[a.offset : a.offset + size_of(a.shape) * a.dtype.itemsize].view(a.dtype)
-
-        def made(v: int, a: Array) -> Any:
-            if a.name:
-                return self.arrays[a.name]
-            if a.value is not None:
-                return a.value
-            root = v if a.of is None else a.of
-            if root not in flat:
-                return None  # a view of a number, which its step makes
-            strides = [s * a.dtype.itemsize for s in a.strides or row_major(a.shape)]
-            return xp.lib.stride_tricks.as_strided(flat[root][a.start :], a.shape, strides)
-
-        return [made(v, a) for v, a in enumerate(lowering.arrays)]
+        return arrays_of(lowering.arrays, self.arrays, arena, self.xp)
 
     # How steps are carried out.
 
@@ -173,11 +153,7 @@ class DeviceRunner(Runner):
         sources = [self.buffers[v] for v in step.sources]
         if step.op.view and is_number(sources[0]):
             sources[0] = self.xp.full((), sources[0], self.plan.buffers[step.targets[0]].dtype)
-        results = step.op.forward(self.xp, *sources, **extra)
-        results = results if isinstance(results, tuple) else (results,)
-        for v, result in zip(step.targets, results, strict=True):
-            check_result(step.op, result, self.buffers[v].shape)
-            self.buffers[v][...] = result
+        deliver(step.op, step.op.forward(self.xp, *sources, **extra), [self.buffers[v] for v in step.targets])
 
     # The same as rows, for kernels that carry out many.
 
@@ -274,18 +250,11 @@ def arena_of(plan: Plan) -> int:
 def largest(plan: Plan) -> str:
     """What takes most of the arena of a plan."""
     parts = plan.setup, plan.forward, plan.backward, plan.update
-    steps = {v: step for part in parts for step in joined(part) for v in step.targets}
+    steps = {v: step for part in parts for step in members(part) for v in step.targets}
     placed = [(v, b.nbytes) for v, b in enumerate(plan.buffers) if b.offset is not None and v in steps]
     placed.sort(key=lambda pair: (-pair[1], not steps[pair[0]].name))
     named = [(steps[v].name or steps[v].op.label(), size) for v, size in placed[:3]]
     return ", ".join(f"{name} takes {size}" for name, size in named) or "none is taken"
-
-
-def joined(steps: Sequence[Step]) -> list[Step]:
-    """Steps one by one, those too that run block by block on the processor."""
-    return [
-        member for step in steps for member in (step.op.steps if isinstance(step.op, Blockwise) else (step,))
-    ]
 
 
 def assigned(out: Any, make: Callable[[], Any]) -> None:

@@ -13,9 +13,7 @@ from tinygrad_lesson.plan.trace import DRAW
 from tinygrad_lesson.run.cuda import Part, Row, reshaped, settled
 
 FAR, MOST = 16, 200  # items that a row may be moved over; arrays that one kernel is given
-WORK = (
-    1 << 12
-)  # what it may cost to find out whether two views share an element; else they are taken to do so
+WORK = 1 << 12  # what it may cost to find out whether two views share an element; else they are taken to
 
 
 class Extent(NamedTuple):
@@ -40,12 +38,8 @@ class Shadow:
 
     def __init__(self, address: int, shape: Sequence[int], strides: Sequence[int], kind: str) -> None:
         self.__array_interface__ = {
-            "version": 3,
-            "data": (address, True),
-            "shape": tuple(shape),
-            "strides": tuple(strides),
-            "typestr": kind,
-        }
+            "version": 3, "data": (address, True), "shape": tuple(shape), "strides": tuple(strides), "typestr": kind,
+        }  # fmt: skip
 
 
 def extent(x: Any) -> Extent:
@@ -295,9 +289,7 @@ def grouped(items: Sequence[Row | Item]) -> list[Item]:
         if math.prod(item.shape[a] for a in item.kept) == 0:
             continue
         alone = Group(item)
-        fills = len(item.operands) == 2 and not isinstance(
-            item.operands[1], Part
-        )  # others will write there too
+        fills = len(item.operands) == 2 and not isinstance(item.operands[1], Part)  # others will write there
         for group in () if fills and item.shape else reachable(found, alone):
             member = group.member_of(item)
             if member is not None:

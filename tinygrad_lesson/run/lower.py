@@ -13,7 +13,7 @@ from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.trace import Call, Ref, Trace, numbers_in
 from tinygrad_lesson.run.calls import function_of
-from tinygrad_lesson.run.elements import elementwise, loops_over, repeated, spread
+from tinygrad_lesson.run.elements import elementwise, loops_over, repeated
 from tinygrad_lesson.run.folds import reduction, running
 from tinygrad_lesson.run.operands import (
     FLOATS,
@@ -27,10 +27,11 @@ from tinygrad_lesson.run.operands import (
     contiguous,
     kind_of,
     signed,
+    spread,
 )
 from tinygrad_lesson.run.products import product
 from tinygrad_lesson.run.tape import loops, reductions
-from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY
+from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY, is_choice
 from tinygrad_lesson.run.tape.machine import address
 
 
@@ -197,11 +198,6 @@ def as_numpy_does(name: str, inputs: Sequence[Any]) -> tuple[str, Sequence[Any]]
         x, low, high = inputs
         return ("minimum", (x, high)) if low is None else ("maximum", (x, low))
     return name, inputs
-
-
-def is_choice(name: str, i: int) -> bool:
-    """Whether operand `i` is the answers that choose, which keep their type."""
-    return name == "where" and i == 0
 
 
 def common_kind(name: str, inputs: Sequence[Any], target: str, inside: Any = None) -> str | None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from tinygrad_lesson.arrays import aligned_zeros
 from tinygrad_lesson.engine.errors import DTypeError, listed
-from tinygrad_lesson.engine.op import check_result
 from tinygrad_lesson.ops.conv import SlidingProduct, SlidingProductWeight
 from tinygrad_lesson.ops.reduce import Sum
 from tinygrad_lesson.plan.fusion import Blockwise
@@ -19,7 +18,7 @@ from tinygrad_lesson.plan.plan import Plan
 from tinygrad_lesson.plan.step import Buffer, Step
 from tinygrad_lesson.plan.trace import Trace, spec_of, traced
 from tinygrad_lesson.run.calls import PATTERNS, Scratch, empty, without
-from tinygrad_lesson.run.parts import Run, Runner
+from tinygrad_lesson.run.parts import Run, Runner, deliver
 from tinygrad_lesson.run.ways import told
 
 
@@ -190,16 +189,7 @@ class NumpyRunner(Runner):
         """One call that runs `forward` itself and copies what it gives."""
         extra: dict[str, Any] = {"generator": self.generator} if step.op.random else {}
         extra |= {"runner": type(self)} if step.op.nested else {}
-
-        def call() -> None:
-            results = step.op.forward(np, *sources, **extra)
-            for target, result in zip(
-                targets, results if isinstance(results, tuple) else (results,), strict=True
-            ):
-                check_result(step.op, result, target.shape)
-                np.copyto(target, result, casting="unsafe")
-
-        return call
+        return lambda: deliver(step.op, step.op.forward(np, *sources, **extra), targets)
 
     def result(self, name: str) -> np.ndarray:
         """The array of an output, overwritten by the next run."""

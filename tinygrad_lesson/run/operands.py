@@ -16,9 +16,7 @@ from tinygrad_lesson.plan.trace import Spec
 Row = list[int]  # one instruction: the address of a kernel, then offsets, strides and sizes
 Encoder = Callable[..., "list[Row] | None"]  # instructions for something, None where there are none
 WORD = 1 << 64
-KINDS = frozenset(
-    ("float32", "float64", "int32", "int64", "bool")
-)  # element types that there are kernels for
+KINDS = {"float32", "float64", "int32", "int64", "bool"}  # element types that there are kernels for
 FLOATS = ("float32", "float64")
 ITEMSIZE = {kind: np.dtype(kind).itemsize for kind in KINDS}
 MOVABLE, PLACES = 1 << 62, 40  # mark of an offset in a movable array; its number is above the lower 40 bits
@@ -146,6 +144,32 @@ class Memory:
 def row_major(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Strides of an array whose elements lie one after the other."""
     return tuple(itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+def spread(x: Any, shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides of an operand, or an array, broadcast to `shape`."""
+    beside = (0,) * (len(shape) - len(x.shape))
+    return beside + tuple([0 if n == 1 else s for n, s in zip(x.shape, x.strides, strict=True)])
+
+
+def joined_axes(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
+    """The sizes of as few axes as will do, outermost first, and for each the stride of each operand.
+
+    An axis joins the one before if its elements follow on in all operands.
+    """
+    sizes: list[int] = []
+    along: list[list[int]] = []
+    for n, *mine in zip(shape, *strides, strict=True):
+        if n == 1:
+            continue
+        if sizes and all(
+            (outer - inner * n) % WORD == 0 for outer, inner in zip(along[-1], mine, strict=True)
+        ):
+            sizes[-1], along[-1] = sizes[-1] * n, mine
+        else:
+            sizes.append(n)
+            along.append(mine)
+    return sizes, along
 
 
 @functools.cache

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.run.elements import elementwise, spread
-from tinygrad_lesson.run.operands import WORD, Memory, Operand, Row, contiguous, row_major, signed
+from tinygrad_lesson.run.elements import elementwise
+from tinygrad_lesson.run.operands import WORD, Memory, Operand, Row, contiguous, row_major, signed, spread
 from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import panels as packing
 from tinygrad_lesson.run.tape import windows as kernels

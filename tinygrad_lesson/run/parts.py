@@ -7,10 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.engine.op import Op, check_result
 from tinygrad_lesson.plan.plan import Plan
 
 Run = Callable[[], Any]
 PARTS = "forward", "backward", "update"
+
+
+def deliver(op: Op, results: Any, targets: Sequence[Any]) -> None:
+    """Copy what the `forward` of an op gave into arrays, in their element types."""
+    for target, result in zip(targets, results if isinstance(results, tuple) else (results,), strict=True):
+        check_result(op, result, target.shape)
+        target[...] = result
 
 
 class Runner:

@@ -59,25 +59,32 @@ def results(step: Nested, number: int, inputs: Sequence[Any]) -> list[Any]:
 
 
 def bound(program: Program, named: Mapping[str, np.ndarray]) -> list[Any]:
-    """The arrays of a program: those with a name are given, row by row; the others lie in an arena."""
-    arena = np.zeros(program.arena, np.uint8)
-    flat: dict[int, np.ndarray] = {}  # the memory of those that are no views
-    for v, a in enumerate(program.arrays):
+    """The arrays of a program, those without a name in new memory."""
+    return arrays_of(program.arrays, named, np.zeros(program.arena, np.uint8), np)
+
+
+def arrays_of(arrays: Sequence[Array], named: Mapping[str, Any], arena: Any, xp: Any) -> list[Any]:
+    """The arrays of a plan: those with a name are given, row by row; the others are numbers, or lie in an arena.
+
+    A view of a number is None.
+    """
+    flat: dict[int, Any] = {}  # the memory of those that are no views
+    for v, a in enumerate(arrays):
         if a.name:
             flat[v] = named[a.name].reshape(-1)
         elif a.offset is not None:
             flat[v] = arena[a.offset : a.offset + size_of(a.shape) * a.dtype.itemsize].view(a.dtype)
-    return [
-        named[a.name]
-        if a.name
-        else a.value
-        if a.value is not None
-        else strided(flat[v if a.of is None else a.of], a)
-        for v, a in enumerate(program.arrays)
-    ]
+
+    def made(v: int, a: Array) -> Any:
+        if a.name or a.value is not None:
+            return named[a.name] if a.name else a.value
+        root = flat.get(v if a.of is None else a.of)
+        return None if root is None else strided(xp, root, a)
+
+    return [made(v, a) for v, a in enumerate(arrays)]
 
 
-def strided(flat: np.ndarray, a: Array) -> np.ndarray:
+def strided(xp: Any, flat: Any, a: Array) -> Any:
     """An array like `a` in the memory of a flat one."""
     strides = [s * a.dtype.itemsize for s in a.strides or row_major(a.shape)]
-    return np.lib.stride_tricks.as_strided(flat[a.start :], a.shape, strides)
+    return xp.lib.stride_tricks.as_strided(flat[a.start :], a.shape, strides)

@@ -16,7 +16,7 @@ from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.shapes import size_of
 from tinygrad_lesson.ops.copies import Identity
 from tinygrad_lesson.ops.reduce import Sum
-from tinygrad_lesson.plan.fusion import Blockwise
+from tinygrad_lesson.plan.fusion import members
 from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.run.fused import MOST, vector_code
@@ -27,11 +27,6 @@ from tinygrad_lesson.run.tape.vector import I64, NOUGHT, Vector, lanes_of, loop,
 
 LEAST = 1000  # steps from which on a loop is compiled for itself
 AT_ONCE = 1 << 20  # elements times steps that are carried out in one call: between two, Ctrl-C may come
-
-
-def members(steps: Sequence[Step]) -> list[Step]:
-    """Steps, and those that are joined in them."""
-    return [s for step in steps for s in (step.op.steps if isinstance(step.op, Blockwise) else [step])]
 
 
 class Rolled:

@@ -43,7 +43,7 @@ from tinygrad_lesson.run.operands import (
 from tinygrad_lesson.run.rounds import Rounds
 from tinygrad_lesson.run.segment import Segment, as_tape
 from tinygrad_lesson.run.tape import machine
-from tinygrad_lesson.run.whole import OF_OP
+from tinygrad_lesson.run.whole import by_pattern
 
 MOST = 256  # forms that are kept
 PART = 1024  # elements of rows that go together: what is made of them stays in the first cache
@@ -145,12 +145,10 @@ class Form:
 
     def rows(self, op: Op, sources: Sequence[Operand], target: Operand) -> Any:
         """A pattern, or an instruction for each call."""
-        pattern = OF_OP.get(type(op))
-        found = pattern and pattern.encode(self.memory, op, sources, target)
-        if found:
-            return found
-        specs = [spec_like(x._replace(offset=0)) for x in (*sources, target)]
-        return encode_trace(self.memory, traced(op, tuple(specs[:-1]), tuple(specs[-1:])), [*sources, target])
+        *specs, place = [spec_like(x._replace(offset=0)) for x in (*sources, target)]
+        return by_pattern(self.memory, op, sources, [target]) or encode_trace(
+            self.memory, traced(op, tuple(specs), (place,)), [*sources, target]
+        )
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> np.ndarray | None:
         """The result; None if a number in it is not finite."""
@@ -178,9 +176,7 @@ def movable(number: int, shape: Any, kind: str) -> Operand:
     return Operand(MOVABLE | number << PLACES, shape, row_major(shape, np.dtype(kind).itemsize), kind)
 
 
-FORMS: OrderedDict[Any, tuple[Op, Form | None]] = (
-    OrderedDict()
-)  # an op that is kept has its number for itself
+FORMS = OrderedDict[Any, tuple[Op, Form | None]]()  # an op that is kept has its number for itself
 LOCK = lock()
 
 

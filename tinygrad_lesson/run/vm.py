@@ -45,7 +45,7 @@ from tinygrad_lesson.run.rounds import Rounds, Tracks, states_of
 from tinygrad_lesson.run.segment import Segment, as_tape, joined, run_steps, segments
 from tinygrad_lesson.run.summed import Summed, summed
 from tinygrad_lesson.run.tape import loops, machine, reductions
-from tinygrad_lesson.run.whole import OF_OP, OTHERS, PATTERNS
+from tinygrad_lesson.run.whole import OF_OP, OTHERS, PATTERNS, by_pattern
 
 ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
 
@@ -289,14 +289,12 @@ class VMRunner(NumpyRunner):
             raise NotTraceableError("there are no kernels for all of its element types")
         if any(0 in x.shape for x in operands[len(sources) :]):
             raise NotTraceableError("it has no elements")
-        pattern = OF_OP.get(type(step.op)) if self.plan.patterns else None
-        if pattern is not None:
-            given = operands[len(sources) :] if len(targets) > 1 else targets[0]
-            rows = pattern.encode(self.memory, step.op, operands[: len(sources)], given)
-            if rows is not None:
-                self.ways[id(step)] = f"pattern {pattern.name}"
-                return noted(rows, operands)
-        return noted(self.encode_calls(step, operands), operands)
+        given = operands[: len(sources)], operands[len(sources) :]
+        rows = by_pattern(self.memory, step.op, *given) if self.plan.patterns else None
+        if rows is None:
+            return noted(self.encode_calls(step, operands), operands)
+        self.ways[id(step)] = f"pattern {OF_OP[type(step.op)].name}"
+        return noted(rows, operands)
 
     def encode_calls(self, step: Step, operands: Sequence[Operand]) -> list[Row]:
         """Instructions for what `forward` calls."""

@@ -93,29 +93,14 @@ PATTERNS = (
     Pattern("fully_connected", (linear.FullyConnected,), fully_connected, "a product begins with its bias"),
     Pattern("softmax", (nn.Softmax,), softmax, "all rows of a softmax in one instruction"),
     Pattern("batch_norm", (nn.BatchNorm,), batch_norm, "a normalization with its statistics in two passes"),
-    Pattern(
-        "sliding_product",
-        (conv.SlidingProduct,),
-        windows.sliding_product,
-        "a convolution packs what windows see, panel by panel",
-    ),
-    Pattern(
-        "sliding_data",
-        (conv.SlidingProductData,),
-        windows.sliding_product_data,
-        "so does its gradient by the image",
-    ),
-    Pattern(
-        "sliding_weight",
-        (conv.SlidingProductWeight,),
-        windows.sliding_product_weight,
-        "so does its gradient by the weight",
-    ),
-    Pattern("relu", (ramps.Relu,), of_floats("relu"), "the positive part reads one operand"),
-    Pattern(
-        "sigmoid", (ramps.Sigmoid,), of_floats("sigmoid"), "the logistic function in one loop, to two ulp"
-    ),
-)
+    Pattern("sliding_product", (conv.SlidingProduct,), windows.sliding_product,
+            "a convolution packs what windows see, panel by panel"),
+    Pattern("sliding_data", (conv.SlidingProductData,), windows.sliding_product_data,
+            "so does its gradient by the image"),
+    Pattern("sliding_weight", (conv.SlidingProductWeight,), windows.sliding_product_weight,
+            "so does its gradient by the weight"),
+    Pattern("sigmoid", (ramps.Sigmoid,), of_floats("sigmoid"), "the logistic function in one loop, to two ulp"),
+)  # fmt: skip
 OTHERS = {
     "joined_loop": "elementwise steps over large arrays as one loop in machine code",
     "recurring_loop": "elementwise steps that follow each other again and again as one loop, compiled once",
@@ -123,3 +108,11 @@ OTHERS = {
     "fetch_ahead": "in large plans what an instruction needs from far away is fetched some instructions earlier",
 }
 OF_OP = {pattern.ops[0]: pattern for pattern in PATTERNS}
+
+
+def by_pattern(
+    memory: Memory, op: Any, sources: Sequence[Operand], targets: Sequence[Operand]
+) -> list[Row] | None:
+    """The instructions of the pattern of an op; None where there is none, or it does not fit."""
+    pattern = OF_OP.get(type(op))
+    return pattern and pattern.encode(memory, op, sources, targets if len(targets) > 1 else targets[0])

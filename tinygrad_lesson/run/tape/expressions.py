@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_lesson.run.tape import angles, functions, powers
@@ -120,21 +120,10 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "where": lambda answers, a, b: where(truth(answers), a, b),
     "clip": clip,
 }  # fmt: skip
-ANSWERS = {
-    "greater",
-    "greater_equal",
-    "less",
-    "less_equal",
-    "equal",
-    "not_equal",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "logical_not",
-    "isnan",
-    "isfinite",
-    "isinf",
-}  # fmt: skip  (their results are truth values, whatever their operands are)
+ANSWERS = {  # functions whose results are truth values, whatever their operands are
+    "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_xor",
+    "logical_not", "isnan", "isfinite", "isinf",
+}  # fmt: skip
 # Of integers NumPy makes fractions, or refuses to divide them by zero as the processor does.
 FLOATS_ONLY = {
     "divide", "sqrt", "reciprocal", "fabs", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "floor", "ceil",
@@ -142,6 +131,17 @@ FLOATS_ONLY = {
     "degrees", "radians", "power", "cbrt", "exp2", "log2", "log10", "sinh", "cosh", "arcsinh", "arccosh", "arctanh",
     "logaddexp", "logaddexp2", "hypot", "fmod", "remainder", "floor_divide", "fmax", "fmin", "copysign", "heaviside",
 }  # fmt: skip
+
+
+def is_choice(name: str, i: int) -> bool:
+    """Whether operand `i` is the answers that choose, which keep their type."""
+    return name == "where" and i == 0
+
+
+def applied(name: str, operands: Sequence[Vector], inside: str, kind: str) -> Vector:
+    """What a function gives of operands that become `inside` first; the result becomes `kind`."""
+    known = [x if is_choice(name, i) else converted(x, inside) for i, x in enumerate(operands)]
+    return converted(EXPRESSIONS[name](*known), kind)
 
 
 def converted(x: Vector, kind: str) -> Vector:

@@ -16,11 +16,9 @@ from tinygrad_lesson.run.tape.vector import FLOATS, I32, I64, Vector, contracted
 
 LOG2E = 1.44269504088896341
 SQRT_HALF = 0.707106781186547524
-
-
 Rational = tuple[
     Sequence[float], Sequence[float]
-]  # the coefficients above and below the line, highest power first
+]  # coefficients above and below the line, highest power first
 
 
 class Format(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from tinygrad_lesson.run.tape.expressions import EXPRESSIONS, converted
+from tinygrad_lesson.run.tape.expressions import applied
 from tinygrad_lesson.run.tape.machine import BYTES, KERNEL
 from tinygrad_lesson.run.tape.vector import (
     I1,
@@ -53,9 +53,8 @@ class Rows:
                 at = memory.load(memory.at(at, j, I64(itemsize(kind))), kind, mask)
             elif way == APART:
                 at = memory.apart(memory.at(at, j, place[2]), place[2], kind, count)
-            value = Vector(memory.builder, at)
-            loaded.append(value if self.name == "where" and not loaded else converted(value, self.inside))
-        return converted(EXPRESSIONS[self.name](*loaded), self.kinds[0]).value
+            loaded.append(Vector(memory.builder, at))
+        return applied(self.name, loaded, self.inside, self.kinds[0]).value
 
     def put(self, begun: Sequence[Any], j: Any, value: Any, mask: Any, count: Any) -> None:
         """Leave it in the result."""

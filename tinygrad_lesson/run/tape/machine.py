@@ -30,14 +30,8 @@ CACHE = "TINYGRAD_LESSON_CACHE"  # environment variable that names a folder for 
 DIGEST = 32  # bytes of a SHA-256, with which a file begins
 LOCK = lock()  # LLVM works for one thread at a time
 PASSES = (
-    "sroa",
-    "simplify_cfg",
-    "instruction_combine",
-    "loop_rotate",
-    "new_gvn",
-    "instruction_combine",
-    "simplify_cfg",
-)
+    "sroa", "simplify_cfg", "instruction_combine", "loop_rotate", "new_gvn", "instruction_combine", "simplify_cfg",
+)  # fmt: skip
 NAMES: dict[int, str] = {}  # of kernels, by their addresses
 BYTES, WORD = ir.IntType(8).as_pointer(), ir.IntType(64)
 KERNEL = ir.FunctionType(ir.VoidType(), [BYTES, WORD.as_pointer(), WORD])

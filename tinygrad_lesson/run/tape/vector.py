@@ -241,9 +241,7 @@ V = TypeVar("V", bound=Vector)
 class Contracted(Vector):
     """The same, but a product and the sum it goes into may be rounded at once."""
 
-    flags = (
-        "contract",
-    )  # no `reassoc`: the reductions of exp and log live from the order of their operations
+    flags = ("contract",)  # no `reassoc`: exp and log live from the order of their operations
 
 
 def contracted(x: Vector) -> Contracted:
