@@ -19,7 +19,7 @@ INTERNAL = {"with_scalar"}  # how `x + 1.5` is recorded
 FAMILIES = {  # title of a page -> the files of `ops/` on it
     "Numbers: arithmetic, powers, activations": "elementwise scalars ramps activations constant",
     "Numbers: angles, rounding, comparisons": "angles functions choices rounding",
-    "Numbers: special functions": "special probabilities gamma by_scipy finite",
+    "Numbers: special functions": "special probabilities gamma bessel by_scipy finite",
     "Arrays": "reduce fills order top copies movement repeated diagonals index advanced gather scans slopes creation "
     "random draws densities masked placed quantized",
     "Linear algebra and Fourier transforms": "linear products linalg decompositions exponential lapack factors fourier",

@@ -296,7 +296,7 @@ def show(names: list[str], sides: list[Side], slow: float) -> None:
                 ratios[title][name] = r
         print(f"{name:16}", *(f"{t * 1e3:9.3f}" if t else f"{'-':>9}" for t in times), *cells, flush=True)
     print()
-    for title, found in ratios.items():
+    for title, found in ((title, found) for title, found in ratios.items() if found):
         worst = sorted((r, name) for name, r in found.items() if r > slow)[::-1]
         print(f"{title}: {len(found)} works, median {statistics.median(found.values()):.2f}; slower than {slow}:",
               ", ".join(f"{name} {r:.1f}" for r, name in worst) or "none")  # fmt: skip

@@ -85,6 +85,53 @@ def test_ends_of_erfcinv():
     np.testing.assert_array_equal(y, [np.inf, 0, -np.inf, np.nan, np.nan, np.nan])
 
 
+BESSEL = {  # name: what mpmath says, where, and what an error is measured by: far out the height of the wave
+    "i0": (lambda x: mp.besseli(0, x), spread(-700, 700, (0, -300, 1), (8, -15, 1), (8, -15, -1)), None),
+    "i1": (lambda x: mp.besseli(1, x), spread(-700, 700, (0, -300, 1), (-8, -15, 1), (8, -15, -1)), None),
+    "j0": (lambda x: mp.besselj(0, x), spread(-30, 30, (0, -300, 1), (5, -15, -1), (900, -9, 1)), np.sqrt),
+    "j1": (lambda x: mp.besselj(1, x), spread(-30, 30, (0, -300, 1), (5, -15, -1), (900, -9, 1)), np.sqrt),
+    "y0": (lambda x: mp.bessely(0, x), spread(0, 30, (0, -300, 1), (5, -15, -1), (900, -9, 1)), np.sqrt),
+    "y1": (lambda x: mp.bessely(1, x), spread(0, 30, (0, -300, 1), (5, -15, -1), (900, -9, 1)), np.sqrt),
+}
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("name", BESSEL)
+def test_functions_of_bessel_are_right_to_14_digits(name, kind):
+    function, x, height = BESSEL[name]
+    with np.errstate(all="ignore"):
+        x = x.astype(kind)
+        x = x[(np.abs(x) > 1e-37) & (np.abs(x) < 80)] if kind == np.float32 and height is None else x[x != 0]
+        y = getattr(tl, name)(x).numpy()
+    assert y.dtype == kind
+    digits = 1e-14 if kind == np.float64 else 1e-7
+    with mp.workdps(40):
+        for v, found in zip(x, y, strict=True):
+            exact = function(mp.mpf(float(v)))
+            if abs(exact) < float(np.finfo(kind).max):
+                size = max(abs(exact), 0 if height is None or abs(v) < 0.1 else 0.8 / height(abs(v) + 1))
+                assert abs(mp.mpf(float(found)) - exact) <= digits * size, f"{name}({v!r}) is {found!r}"
+
+
+BESSEL_ENDS = {  # at 0, -0, infinity, minus infinity, NaN, 714, -715: the limits; SciPy says NaN at infinity
+    "i0": [1, 1, np.inf, np.inf, np.nan, np.inf, np.inf],
+    "i1": [0.0, -0.0, np.inf, -np.inf, np.nan, np.inf, -np.inf],
+    "j0": [1, 1, 0, 0, np.nan],
+    "j1": [0.0, -0.0, 0, 0, np.nan],
+    "y0": [-np.inf, -np.inf, 0, np.nan, np.nan],
+    "y1": [-np.inf, -np.inf, 0, np.nan, np.nan],
+}
+
+
+@pytest.mark.parametrize("name", BESSEL_ENDS)
+def test_functions_of_bessel_end_at_their_limits(name):
+    ends = BESSEL_ENDS[name]
+    with np.errstate(all="ignore"):
+        y = getattr(tl, name)(np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 714, -715])[: len(ends)]).numpy()
+    np.testing.assert_allclose(y, ends, rtol=1e-15)
+    np.testing.assert_array_equal(np.signbit(y[:2]), np.signbit(ends[:2]))
+
+
 @pytest.mark.parametrize("name", ["gamma", "i0", "i1", "j0", "j1", "y0", "y1"])
 def test_a_library_call_keeps_the_type_and_gives_what_the_library_says(name):
     x = np.linspace(0.1, 6, 50)
@@ -96,8 +143,8 @@ def test_a_library_call_keeps_the_type_and_gives_what_the_library_says(name):
 
 def test_a_function_whose_library_is_missing_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.special", None)
-    with pytest.raises(LessonError, match=r"j0 is computed by SciPy.*tinygrad_lesson\[special\]"):
-        tl.j0(np.ones(2))
+    with pytest.raises(LessonError, match=r"gamma is computed by SciPy.*tinygrad_lesson\[special\]"):
+        tl.gamma(np.ones(2))
     assert tl.erf(np.array([np.inf])).numpy() == 1
 
 

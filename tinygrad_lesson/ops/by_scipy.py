@@ -1,4 +1,4 @@
-"""Functions that SciPy computes: those of Bessel here, the gamma function and others in `gamma`.
+"""Functions that SciPy computes: those of Bessel of any order here, the gamma function and others in `gamma`.
 
 SciPy is an extra, ``pip install 'tinygrad_lesson[special]'``; on a GPU CuPy has its own.
 """
@@ -6,7 +6,6 @@ SciPy is an extra, ``pip install 'tinygrad_lesson[special]'``; on a GPU CuPy has
 from __future__ import annotations
 
 import importlib
-import math
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +15,7 @@ from tinygrad_lesson.engine.dtypes import dtype_of, in_type, roomy
 from tinygrad_lesson.engine.errors import GraphError, LessonError
 from tinygrad_lesson.engine.namespace import Methods, as_method
 from tinygrad_lesson.engine.op import FUNCTIONS
-from tinygrad_lesson.ops.elementwise import FloatUnary, PositiveUnary
+from tinygrad_lesson.ops.elementwise import FloatUnary
 from tinygrad_lesson.ops.functions import FloatBinary
 
 
@@ -49,85 +48,6 @@ class ByScipy(FloatUnary):
 
     def forward(self, xp, x):
         return called(self, xp, x)
-
-
-def bessel(n, x, sign):
-    """The integral of Bessel's over half a turn, by the midpoint rule: `sign` 1 for I, -1 for J."""
-    t = (np.arange(64) + 0.5) * (math.pi / 64)
-    x = np.asarray(x)[..., None]
-    if sign > 0:
-        return np.mean(np.exp(x * np.cos(t)) * np.cos(n * t), axis=-1)
-    return np.mean(np.cos(n * t - x * np.sin(t)), axis=-1)
-
-
-def over(F, y, x, limit):
-    """``y / x``, and its limit at 0."""
-    zero = F.equal(x, 0)
-    return F.where(zero, limit, y / F.where(zero, 1, x))
-
-
-@op
-class I0(ByScipy):
-    """The modified Bessel function of order 0."""
-
-    def vjp(self, F, g, y, x):
-        return (g * F.i1(x),)
-
-    def oracle(self, x):
-        return bessel(0, x, 1)
-
-
-@op
-class I1(ByScipy):
-    """The modified Bessel function of order 1."""
-
-    def vjp(self, F, g, y, x):
-        return (g * (F.i0(x) - over(F, y, x, 0.5)),)
-
-    def oracle(self, x):
-        return bessel(1, x, 1)
-
-
-@op
-class J0(ByScipy):
-    """The Bessel function of order 0."""
-
-    def vjp(self, F, g, y, x):
-        return (-g * F.j1(x),)
-
-    def oracle(self, x):
-        return bessel(0, x, -1)
-
-
-@op
-class J1(ByScipy):
-    """The Bessel function of order 1."""
-
-    def vjp(self, F, g, y, x):
-        return (g * (F.j0(x) - over(F, y, x, 0.5)),)
-
-    def oracle(self, x):
-        return bessel(1, x, -1)
-
-
-class Second(ByScipy, PositiveUnary):
-    """A function of Bessel's of the second kind, of positive numbers."""
-
-
-@op
-class Y0(Second):
-    """The Bessel function of the second kind of order 0; minus infinity at 0, NaN below."""
-
-    def vjp(self, F, g, y, x):
-        return (-g * F.y1(x),)
-
-
-@op
-class Y1(Second):
-    """The Bessel function of the second kind of order 1; minus infinity at 0, NaN below."""
-
-    def vjp(self, F, g, y, x):
-        return (g * (F.y0(x) - y / x),)
 
 
 def of_floats(*dtypes):
