@@ -32,7 +32,7 @@ SHAPES = [
 @pytest.mark.parametrize(
     ("attributes", "slope"),
     [
-        ({}, 1), ({"grad_scale": 3.0}, 3), ({"normalization": "batch"}, 1 / 4),
+        ({}, 1), ({"grad_scale": 3.0}, 3), ({"normalization": "batch"}, 1),  # of one row, as in MXNet
         ({"normalization": "valid"}, 1 / 3), ({"normalization": "valid", "valid_thresh": 9.0}, 1),
     ],
 )  # fmt: skip

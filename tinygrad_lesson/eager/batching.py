@@ -89,7 +89,10 @@ def along(*names: str) -> Rule:
         rank = xs[0].ndim - 1
         if not rank or any(getattr(op, name) is None for name in names):
             return None
-        return done(changed(op, **{name: normalize_axis(getattr(op, name), rank) + 1 for name in names}), xs)
+        ys = done(changed(op, **{name: normalize_axis(getattr(op, name), rank) + 1 for name in names}), xs)
+        if getattr(op, "vector", False):  # a result without axes has one
+            ys = [F.reshape(ys[0], shape=(n, *op.shape(*[x.shape[1:] for x in xs])))]
+        return ys
 
     return rule
 
