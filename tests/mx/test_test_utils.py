@@ -106,3 +106,12 @@ def test_what_is_around_a_test(capsys, monkeypatch):
     t.assert_exception(lambda: mx.nd.ones(2)[5], IndexError)
     with pytest.raises(AssertionError):
         t.assert_exception(lambda: None, ValueError)
+
+
+def test_a_star_brings_what_scripts_do_not_import_themselves():
+    found = {}
+    exec("from tinygrad_lesson.mx.test_utils import *", found)
+    assert found["np"] is np
+    assert found["mx"].nd.array is found["array"]
+    assert found["current_context"]() == found["Context"]("cpu", 0)
+    assert {"os", "sys", "time", "json", "logging", "assert_almost_equal"} <= found.keys()

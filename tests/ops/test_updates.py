@@ -265,6 +265,23 @@ def test_a_step_of_adamw_is_that_of_mxnet_and_is_left_out_for_a_factor_that_is_n
             np.testing.assert_array_equal(x.asnumpy(), before)
 
 
+def test_adamw_in_a_graph_has_its_inputs_in_mxnets_order_and_by_name():
+    rng = np.random.RandomState(0)
+    values = [rng.uniform(0.5, 1, (2, 3)).astype("f") for _ in range(4)]
+    expected = mx.nd.contrib.adamw_update(*map(mx.nd.array, values), 0.5, lr=0.1, eta=0.5).asnumpy()
+    names = ("weight", "grad", "mean", "var")
+    variables = {name: sym.Variable(name) for name in (*names, "rescale_grad")}
+    for net in (
+        sym._internal._adamw_update(*variables.values(), lr=0.1, eta=0.5),
+        sym._internal._adamw_update(**dict(reversed(variables.items())), lr=0.1, eta=0.5),
+    ):
+        assert net.list_arguments() == ["weight", "grad", "rescale_grad"]
+        states = {name: x.copy() for name, x in zip(names[2:], values[2:], strict=True)}
+        given = {"weight": values[0], "grad": values[1], "rescale_grad": np.array([0.5], "f")}
+        (y,) = net.bind(cpu(), given, grad_req="null", aux_states=states).forward()
+        np.testing.assert_allclose(y.asnumpy(), expected, rtol=1e-6)
+
+
 def test_several_steps_of_adamw_in_one_call_and_in_half_precision():
     rng = np.random.RandomState(1)
     one = [[mx.nd.array(rng.uniform(0.5, 1, (2, 3))) for _ in range(4)] for _ in range(2)]

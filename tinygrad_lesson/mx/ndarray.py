@@ -304,11 +304,12 @@ def load_frombuffer(buf: bytes) -> list[NDArray] | dict[str, NDArray]:
 py_slice = slice  # which MXNet's own tests import
 random = Random(array_function, NDArray, get_prob=False)
 contrib, linalg = Contrib("_contrib_", array_function), Prefixed("_linalg_", array_function)
+image = Prefixed("_image_", array_function)
 op, _internal = Prefixed("", array_function), Internal("", array_function)
 
 __all__ = [
     "CachedOp", "NDArray", "arange", "array", "concatenate", "contrib", "empty", "eye", "from_dlpack",
-    "from_numpy", "full", "histogram", "linalg", "linspace", "load", "load_frombuffer", "moveaxis", "onehot_encode",
-    "ones", "op", "py_slice", "random", "reset_arrays", "save", "sparse", "split_v2", "to_dlpack_for_read",
-    "to_dlpack_for_write", "waitall", "zeros",
+    "from_numpy", "full", "histogram", "image", "linalg", "linspace", "load", "load_frombuffer", "moveaxis",
+    "onehot_encode", "ones", "op", "py_slice", "random", "reset_arrays", "save", "sparse", "split_v2",
+    "to_dlpack_for_read", "to_dlpack_for_write", "waitall", "zeros",
 ]  # fmt: skip

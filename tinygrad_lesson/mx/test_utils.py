@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gzip
+import json
+import logging
 import os
+import struct
 import sys
 import time
+import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Number
 from typing import Any
@@ -14,6 +20,7 @@ from unittest import mock
 
 import numpy as np
 
+from tinygrad_lesson import mx
 from tinygrad_lesson.arrays import Context
 from tinygrad_lesson.check.mxnet import (
     check_consistency,
@@ -22,6 +29,7 @@ from tinygrad_lesson.check.mxnet import (
     check_symbolic_forward,
 )
 from tinygrad_lesson.mx.absent import Absent, absent
+from tinygrad_lesson.mx.context import current_context
 from tinygrad_lesson.mx.ndarray import array
 from tinygrad_lesson.mx.samples import (
     DummyIter,
@@ -342,15 +350,18 @@ def is_aarch64_run() -> bool:
     return sys.platform == "linux" and os.uname().machine == "aarch64"
 
 
+# Modules and a few kinds of value among them: scripts have those by ``from mxnet.test_utils import *``.
 __all__ = [
-    "DummyIter", "almost_equal", "assert_allclose", "assert_almost_equal", "assert_almost_equal_ignore_nan",
-    "assert_almost_equal_with_err", "assert_exception", "assign_each", "assign_each2", "check_consistency",
-    "check_numeric_gradient", "check_speed", "check_symbolic_backward", "check_symbolic_forward", "chi_square_check",
-    "collapse_sum_like", "compare_ndarray_tuple", "compare_optimizer", "create_2d_tensor", "create_vector",
-    "default_atols", "default_context", "default_dtype", "default_numeric_eps", "default_rtols", "discard_stderr",
-    "effective_dtype", "environment", "gen_buckets_probs_with_ppf", "get_atol", "get_etol", "get_rtol",
-    "get_tolerance", "get_tols", "has_tvm_ops", "is_aarch64_run", "is_cd_run", "is_op_runnable", "list_gpus",
-    "mean_check", "np_reduce", "rand_coord_2d", "rand_ndarray", "rand_shape_2d", "rand_shape_3d", "rand_shape_nd",
-    "random_arrays", "random_sample", "random_uniform_arrays", "retry", "same", "same_array", "same_symbol_structure",
-    "set_default_context", "simple_forward", "use_np", "var_check", "verify_generator",
+    "Context", "DummyIter", "OrderedDict", "almost_equal", "array", "assert_allclose", "assert_almost_equal",
+    "assert_almost_equal_ignore_nan", "assert_almost_equal_with_err", "assert_exception", "assign_each",
+    "assign_each2", "check_consistency", "check_numeric_gradient", "check_speed", "check_symbolic_backward",
+    "check_symbolic_forward", "chi_square_check", "collapse_sum_like", "compare_ndarray_tuple", "compare_optimizer",
+    "create_2d_tensor", "create_vector", "current_context", "default_atols", "default_context", "default_dtype",
+    "default_numeric_eps", "default_rtols", "discard_stderr", "effective_dtype", "environment",
+    "gen_buckets_probs_with_ppf", "get_atol", "get_etol", "get_rtol", "get_tolerance", "get_tols", "gzip",
+    "has_tvm_ops", "is_aarch64_run", "is_cd_run", "is_op_runnable", "json", "list_gpus", "logging", "mean_check",
+    "mx", "np", "np_reduce", "os", "rand_coord_2d", "rand_ndarray", "rand_shape_2d", "rand_shape_3d",
+    "rand_shape_nd", "random_arrays", "random_sample", "random_uniform_arrays", "retry", "same", "same_array",
+    "same_symbol_structure", "set_default_context", "simple_forward", "struct", "sys", "time", "use_np",
+    "var_check", "verify_generator", "zipfile",
 ]  # fmt: skip

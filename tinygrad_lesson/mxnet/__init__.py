@@ -17,6 +17,7 @@ from tinygrad_lesson.mxnet.functions import (
     group,
     histogram,
     hypot,
+    image,
     linalg,
     linspace,
     load,
@@ -58,6 +59,6 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "_internal", "arange", "catalog", "contrib",
-    "eye", "full", "group", "histogram", "hypot", "linalg", "linspace", "load", "load_json", "maximum", "minimum",
-    "ones", "op", "operator", "pow", "power", "random", "split_v2", "var", "variable", "zeros",
+    "eye", "full", "group", "histogram", "hypot", "image", "linalg", "linspace", "load", "load_json", "maximum",
+    "minimum", "ones", "op", "operator", "pow", "power", "random", "split_v2", "var", "variable", "zeros",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.mxnet.register import DTYPE_CODES
-from tinygrad_lesson.ops import creation, draws, fills
+from tinygrad_lesson.ops import creation, draws, fills, index
 
 
 def full(shape: tuple[int, ...], value: float, dtype: str = "float32") -> Op:
@@ -59,6 +59,12 @@ def linspace(
     """The op behind `_linspace`; `step`, `repeat` and `infer_range` say nothing."""
     start, stop = (0.0, start) if stop is None else (start, stop)
     return creation.Linspace(start=start, stop=stop, num=num, endpoint=endpoint, type=dtype)
+
+
+def cropped(x: int, y: int, width: int, height: int) -> Op:
+    """The op behind `_image_crop`: a part of a picture (height, width, channel), or of a batch of them."""
+    key = (..., slice(y, y + height), slice(x, x + width), slice(None))
+    return index.Slice(key=index.freeze(key))
 
 
 def eye(N: int, M: int = 0, k: int = 0, dtype: str = "float32") -> Op:

@@ -33,6 +33,7 @@ MEANS = {  # attributes that operators have which are written in several ops
     "dtype": "element type of the result",
     "end": "where each axis ends, itself left out",
     "get_prob": "whether the logarithms of the probabilities are a second result",
+    "height": "how many rows",
     "high": "upper end of the numbers, itself left out",
     "indices": "where a part begins; the first is 0",
     "infer_range": "not supported: the end is never inferred",
@@ -63,6 +64,9 @@ MEANS = {  # attributes that operators have which are written in several ops
     "target_shape": "the shape as files from before `shape` have it; 0 is what is left over",
     "upper_bound": "largest slope, for rrelu",
     "use_length": "whether lengths are an input",
+    "width": "how many columns",
+    "x": "the first column",
+    "y": "the first row",
 }
 
 
@@ -147,7 +151,7 @@ def example_of(known: Operator, made: Op) -> list[str]:
     first = list(names) if made.variadic else list(names[:1])
     given = [f"sym.Variable({name!r})" for name in first]
     given += [f"{key}={value!r}" for key, value in needed(known).items()]
-    states = set(names[len(names) - len(made.states) :]) if made.states else set()
+    states = set(known.arranged(made, names)[len(names) - len(made.states) :])
     arguments = first + [f"y_{name}" for name in names[len(first) :] if name not in states]
     call = ", ".join([*given, 'name="y"'])
     return [

@@ -316,10 +316,11 @@ class Random:
 
 
 random = Random()
-contrib, linalg = Prefixed("_contrib_"), Prefixed("_linalg_")
+contrib, linalg, image = Prefixed("_contrib_"), Prefixed("_linalg_"), Prefixed("_image_")
 op = _internal = Prefixed("")
 
 __all__ = [
-    "Group", "Variable", "arange", "contrib", "eye", "full", "group", "histogram", "hypot", "linalg", "linspace",
-    "load", "load_json", "maximum", "minimum", "ones", "pow", "power", "random", "split_v2", "var", "variable", "zeros",
+    "Group", "Variable", "arange", "contrib", "eye", "full", "group", "histogram", "hypot", "image", "linalg",
+    "linspace", "load", "load_json", "maximum", "minimum", "ones", "pow", "power", "random", "split_v2",
+    "var", "variable", "zeros",
 ]  # fmt: skip
