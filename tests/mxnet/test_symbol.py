@@ -378,3 +378,10 @@ def test_the_index_of_a_pick_is_inferred_as_in_mxnet():
         [(3, 1, 2)],
     )
     assert sym.choose_element_0index(x, index).infer_shape(x=(3, 4))[0] == [(3, 4), (3,)]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int32"])
+def test_the_weight_of_an_embedding_is_in_single_precision_as_in_mxnet(dtype):
+    net = sym.Embedding(sym.Variable("a"), input_dim=3, output_dim=2, name="e")
+    types, results, _ = net.infer_type(a=dtype)
+    assert [np.dtype(t).name for t in (*types, *results)] == [dtype, "float32", "float32"]
