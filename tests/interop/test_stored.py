@@ -142,6 +142,7 @@ WRONG = [
     (["inspect", "sparse.params"], "sparse.params: byte 24: the storage of array 0 is row_sparse"),
     (["inspect", "mlp4-symbol.json", "--shape", "20,4"], "--shape is '20,4', expected a name and sizes"),
     (["inspect", "mlp4-symbol.json", "--shape", "datum=20,4"], "datum"),
+    (["inspect", "mxnet.states"], "mxnet.states is a pickle, as MXNet's optimizer states are, which is never read"),
     (["draw", "rows.csv"], "cannot read rows-symbol.json"),
     (["draw", "mlp4-symbol.json", "--out", "x.txt"], "x.txt ends in '.txt', expected .svg"),
     (["convert", "mlp4-0000.params", "x.json"], "cannot become x.json: one is a graph, the other holds arrays"),
@@ -168,6 +169,7 @@ def test_what_is_wrong_is_one_line_that_names_the_file(arguments, said, tmp_path
     (tmp_path / "short.csv").write_text("1,2\n")
     (tmp_path / "words.csv").write_text("1,two,3,4\n")
     (tmp_path / "words.npy").write_text("words")
+    (tmp_path / "mxnet.states").write_bytes(b"\x80\x04\x95")
     safetensors.save("digest.safetensors", {"w": np.ones(2)}, {"graph_digest": "x"})
     save_params("empty.params", {"arg:other": np.ones(2)})
     (tmp_path / "empty-symbol.json").write_bytes((NETS / "mlp4-symbol.json").read_bytes())

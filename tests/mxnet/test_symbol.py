@@ -371,3 +371,32 @@ def test_truth_values_that_an_operator_is_not_made_for_are_refused_in_words(name
     for runner in available_runners():
         with pytest.raises(DTypeError, match=r"cannot be computed for bool; bind float32 instead"):
             s.bind(tl.cpu(), {"x": np.array([True, False])}, runner=runner).forward()
+
+
+@pytest.mark.parametrize(
+    "name", ["LinearRegressionOutput", "MAERegressionOutput", "LogisticRegressionOutput"]
+)
+def test_the_label_of_a_regression_is_inferred_as_in_mxnet(name):
+    net = getattr(sym, name)(sym.Variable("x"), sym.Variable("label"))
+    for x, label in (((3, 1), (3,)), ((3,), (3,)), ((3, 2), (3, 2)), ((3, 1, 1), (3, 1, 1))):
+        assert net.infer_shape(x=x)[0] == [x, label]
+    assert net.infer_shape(x=(3, 1), label=(3, 1))[0] == [(3, 1), (3, 1)]
+    with pytest.raises(ShapeError, match=r"label is \(6,\), expected \(3, 2\)"):
+        net.infer_shape(x=(3, 2), label=(6,))
+
+
+def test_the_index_of_a_pick_is_inferred_as_in_mxnet():
+    x, index = sym.Variable("x"), sym.Variable("index")
+    assert sym.pick(x, index, axis=1).infer_shape(x=(3, 4, 2)) == ([(3, 4, 2), (3, 2)], [(3, 2)], [])
+    assert sym.pick(x, index, axis=1, keepdims=True).infer_shape(x=(3, 4, 2))[:2] == (
+        [(3, 4, 2), (3, 2)],
+        [(3, 1, 2)],
+    )
+    assert sym.choose_element_0index(x, index).infer_shape(x=(3, 4))[0] == [(3, 4), (3,)]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int32"])
+def test_the_weight_of_an_embedding_is_in_single_precision_as_in_mxnet(dtype):
+    net = sym.Embedding(sym.Variable("a"), input_dim=3, output_dim=2, name="e")
+    types, results, _ = net.infer_type(a=dtype)
+    assert [np.dtype(t).name for t in (*types, *results)] == [dtype, "float32", "float32"]

@@ -22,7 +22,7 @@ from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.files import as_path, plain, read_text, refused, write_whole
 from tinygrad_lesson.interop import safetensors
 from tinygrad_lesson.mxnet.functions import load, load_json
-from tinygrad_lesson.mxnet.params import digest_of_graph, read_listed, write_arrays
+from tinygrad_lesson.mxnet.params import digest_of_graph, is_pickle, read_listed, write_arrays
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.train.data import NDArrayIter
 from tinygrad_lesson.train.feedforward import FeedForward
@@ -49,6 +49,10 @@ class Stored(NamedTuple):
             FormatError naming the file and the place in it that is wrong.
         """
         if ending(path) != ".safetensors":
+            if is_pickle(as_path(path)):
+                raise FormatError(
+                    f"{plain(path)} is a pickle, as MXNet's optimizer states are, which is never read"
+                )
             names, arrays, belongs_to = read_listed(path)
             return cls(dict(zip(names or map(str, range(len(arrays))), arrays, strict=True)), belongs_to)
         found, told = safetensors.load(path)

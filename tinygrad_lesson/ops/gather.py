@@ -157,7 +157,8 @@ class Embedding(Op):
         return weight
 
     def input_dtype(self, i, first):
-        return np.dtype(np.float32) if first.kind in "iub" else first
+        """A weight of which nothing is known is in single precision, whatever the numbers that name its rows."""
+        return np.dtype(np.float32)
 
     def forward(self, xp, data, weight):
         self.shape(data.shape, weight.shape)
