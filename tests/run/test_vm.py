@@ -11,7 +11,7 @@ from tinygrad_lesson.lesson.data import load
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
 from tinygrad_lesson.random import MXNetGenerator
 from tinygrad_lesson.run import vm
-from tinygrad_lesson.run.segment import Segment, run_steps
+from tinygrad_lesson.run.segment import Segment, run_steps, told
 from tinygrad_lesson.run.vm import VMRunner
 from tinygrad_lesson.train.initializer import Uniform
 from tinygrad_lesson.train.monitor import GradientMonitor
@@ -115,6 +115,14 @@ def test_many_steps_in_one_call_are_the_steps_one_by_one(
         atol=1e-8 * tolerance,
     )
     assert updaters[0].num_update == updaters[1].num_update == 12
+
+
+def test_the_step_of_an_optimizer_is_one_loop(monkeypatch):
+    monkeypatch.setenv("TINYGRAD_LESSON_RUNNER", "vm")
+    weight, grad = np.zeros((2, 300), np.float32)
+    updater = FlatUpdater(create("adam"), weight, grad, [("a", slice(0, 300))])
+    (stretch,) = updater.made().run.calls[2]
+    assert told(stretch.tape) == ["loop"]
 
 
 def test_an_optimizer_with_a_step_of_numpy_takes_its_steps_one_by_one():

@@ -251,11 +251,6 @@ class Optimizer(Indexed):
     def _name(self) -> str:
         return type(self).__name__
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the gradient is used as it is, neither scaled nor clipped nor beside a decay."""
-        return not self.wd and not self.clip_gradient and self.rescale_grad == 1
-
 
 @settled
 class SGD(Optimizer):

@@ -203,3 +203,9 @@ def test_types_are_converted_as_numpy_does(kind, to):
     found = np.empty(5, to)
     carry_out("positive", found, values, inside=kind)
     np.testing.assert_array_equal(found, values.astype(to))
+
+
+def test_what_chooses_is_not_rounded_to_the_type_of_what_is_chosen():
+    y, ones = np.zeros(20, np.float32), np.ones(20, np.float32)
+    carry_out("where", y, np.full(20, 1e-300), ones, ones - 1, inside="float32")
+    np.testing.assert_array_equal(y, ones)
