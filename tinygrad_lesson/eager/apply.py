@@ -280,6 +280,7 @@ class Tensors(World):
         return isinstance(x, Tensor | np.ndarray | np.generic) or x.__class__ in MODULES
 
 
+Compiled.forward = staticmethod(in_machine_code)
 Compiled.slope = staticmethod(lambda *given: machine_code().slope(*given))
 TENSORS = Tensor.F = Tensors()
 

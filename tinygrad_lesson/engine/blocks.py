@@ -67,6 +67,7 @@ def in_one_row(x: np.ndarray) -> np.ndarray:
 class Compiled:
     """How machine code carries out one op on large arrays; the eager face puts it there."""
 
+    forward: ClassVar[Callable[..., Any]]  # of an op and its inputs
     slope: ClassVar[Callable[..., Any]]
 
 

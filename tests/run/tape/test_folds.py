@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
+import tinygrad_lesson as tl
 from tinygrad_lesson.run.folds import fold
 from tinygrad_lesson.run.operands import Memory
 from tinygrad_lesson.run.segment import as_tape, run_steps
@@ -74,3 +75,23 @@ def test_a_product_is_finite_wherever_it_is_in_order(kind):
         with np.errstate(all="ignore"):
             expected = np.multiply.reduce(x, axis=1)
             np.testing.assert_allclose(folded("multiply", x), expected, rtol=1000 * float(info.eps))
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_a_long_sum_with_infinities_is_that_of_numpy(axis, kind):
+    x = np.ones((1000, 1100), kind)
+    for places in (
+        {(3, 5): np.inf},
+        {(3, 5): -np.inf, (900, 5): -np.inf},
+        {(3, 5): np.inf, (900, 5): -np.inf},
+    ):
+        for place, number in places.items():
+            x[place] = number
+        with np.errstate(invalid="ignore"):
+            found, expected = tl.jit(lambda v: tl.sum(v, axis=axis), runner="vm")(x), x.sum(axis=axis)
+        np.testing.assert_array_equal(found.numpy(), expected)
+    x[:] = np.finfo(kind).max / 1000  # beyond the largest number in the middle of the sum
+    with np.errstate(over="ignore"):
+        found = tl.jit(lambda v: tl.sum(v), runner="vm")(x).numpy()
+    assert found == np.inf

@@ -64,7 +64,8 @@ class Total:
         first, *rest = map(b.load, self.parts)
         total, part = b.load(self.total), b.fsub(functools.reduce(b.fadd, rest, first), b.load(self.lost))
         new = b.fadd(total, part)
-        b.store(b.fsub(b.fsub(new, total), part), self.lost)
+        lost = Vector(b, b.fsub(b.fsub(new, total), part))
+        b.store(where(absolute(lost) < float("inf"), lost, 0).value, self.lost)  # infinity loses nothing
         b.store(new, self.total)
         for place in self.parts:
             b.store(self.zero, place)
