@@ -14,17 +14,10 @@ from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.train import metric
 from tinygrad_lesson.train.classes import per_label
-from tinygrad_lesson.train.data import (
-    NDArrayIter,
-    as_batches,
-    as_pair,
-    as_rows,
-    as_size,
-    count_rows,
-    is_iterator,
-)  # fmt: skip
+from tinygrad_lesson.train.data import NDArrayIter, as_batches, as_pair, is_iterator
 from tinygrad_lesson.train.history import Arrays
 from tinygrad_lesson.train.predictors import Predictors
+from tinygrad_lesson.train.rows import as_rows, as_size, count_rows
 
 
 class Answering:

@@ -23,7 +23,7 @@ from tinygrad_lesson.train import metric, optimizer
 from tinygrad_lesson.train.answering import Answering
 from tinygrad_lesson.train.callback import Callbacks, as_list, as_writer, is_logged, log_line
 from tinygrad_lesson.train.classes import ClassNumbers, check_labels
-from tinygrad_lesson.train.data import as_pair, as_size, count_batches, is_plain
+from tinygrad_lesson.train.data import as_pair, count_batches, is_plain
 from tinygrad_lesson.train.guard import first_batches, kept_epochs, span
 from tinygrad_lesson.train.history import Arrays, History, Trained
 from tinygrad_lesson.train.initializer import Initializer, Uniform
@@ -32,6 +32,7 @@ from tinygrad_lesson.train.learning import Learning
 from tinygrad_lesson.train.monitor import GradientMonitor
 from tinygrad_lesson.train.predictors import Predictors
 from tinygrad_lesson.train.ranks import Ranks, joined
+from tinygrad_lesson.train.rows import as_size
 from tinygrad_lesson.train.states import Course, States
 
 

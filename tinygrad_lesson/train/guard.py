@@ -20,7 +20,8 @@ from tinygrad_lesson.engine.infer import infer_shapes
 from tinygrad_lesson.engine.shapes import is_complete, show
 from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.mxnet.symbol import Symbol
-from tinygrad_lesson.train.data import as_batches, as_size, is_plain, is_rows
+from tinygrad_lesson.train.data import as_batches, is_plain, is_rows
+from tinygrad_lesson.train.rows import as_size
 
 SEEN = 256  # rows that a look into the network takes
 

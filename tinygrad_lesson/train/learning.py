@@ -23,15 +23,7 @@ from tinygrad_lesson.train import optimizer
 from tinygrad_lesson.train.at_once import train_at_once
 from tinygrad_lesson.train.callback import BatchEndParam
 from tinygrad_lesson.train.classes import ClassNumbers
-from tinygrad_lesson.train.data import (
-    NDArrayIter,
-    as_batches,
-    as_rows,
-    as_size,
-    count_rows,
-    is_iterator,
-    is_plain,
-)  # fmt: skip
+from tinygrad_lesson.train.data import NDArrayIter, as_batches, is_iterator, is_plain
 from tinygrad_lesson.train.guard import label_shape, refuse_loss, refuse_non_finite, undecided, whole_epoch
 from tinygrad_lesson.train.history import Arrays, History
 from tinygrad_lesson.train.initializer import Initializer
@@ -40,6 +32,7 @@ from tinygrad_lesson.train.monitor import GradientMonitor
 from tinygrad_lesson.train.multipliers import refuse_unknown
 from tinygrad_lesson.train.predictors import Predictors
 from tinygrad_lesson.train.ranks import Ranks, SharedMonitor
+from tinygrad_lesson.train.rows import as_rows, as_size, count_rows
 from tinygrad_lesson.train.states import Course, States
 
 
