@@ -130,16 +130,14 @@ def test_products_of_windows_and_both_gradients(case, kind, given_as, wanted_as)
 
 
 @pytest.mark.parametrize("kind", CLOSE)
-@pytest.mark.parametrize("positive", [False, True])
-def test_products_begin_with_a_bias_and_relu_follows(kind, positive):
+def test_products_begin_with_a_bias(kind):
     op, x, weight, g = data({**WIDE, "num_group": 2}, (66 * 2, 5, 6, 7), 22, kind)
     bias = np.random.default_rng(1).standard_normal(22).astype(kind)
     exact = exactly(op, x, weight, g)[0] + bias.reshape(-1, 1, 1, 1)
     found = carried_out(
-        lambda memory, operands: windows.sliding_product(memory, op, operands[:3], operands[3], positive),
+        lambda memory, operands: windows.sliding_product(memory, op, operands[:3], operands[3]),
         x, weight, bias, np.full(g.shape, np.nan, kind),
     )  # fmt: skip
-    exact = np.maximum(exact, 0) if positive else exact
     np.testing.assert_allclose(found, exact, rtol=0, atol=CLOSE[kind] * np.abs(exact).max())
 
 
@@ -170,17 +168,14 @@ def test_padding_is_absent_from_a_gradient_where_a_weight_is_infinite(kind, spec
     st.sampled_from(list(CLOSE)),
     st.lists(st.sampled_from((*LAYOUTS, "apart")), min_size=3, max_size=3),
     st.lists(st.sampled_from(("row", "matrix", "result")), max_size=3, unique=True),
-    st.booleans(),
 )
-@example((9, 700, 3000), "float32", ["dense"] * 3, [], False)  # several panels
-@example((300, 40, 4), "float32", ["dense"] * 3, ["row", "matrix"], True)  # the product of both turned around
-@example(
-    (45, 1100, 33), "float64", ["dense"] * 3, ["row", "result", "matrix"], True
-)  # several parts of a sum
-@example((128, 300, 300), "float32", ["dense", "turned", "dense"], ["row"], True)  # read where it lies
-@example((16, 700, 301), "float64", ["dense", "turned", "unaligned"], ["result"], False)
-@example((15, 700, 301), "float32", ["apart", "turned", "apart"], ["matrix", "row"], True)
-def test_large_products(sizes, kind, ways, starts, positive):
+@example((9, 700, 3000), "float32", ["dense"] * 3, [])  # several panels
+@example((300, 40, 4), "float32", ["dense"] * 3, ["row", "matrix"])  # the product of both turned around
+@example((45, 1100, 33), "float64", ["dense"] * 3, ["row", "result", "matrix"])  # several parts of a sum
+@example((128, 300, 300), "float32", ["dense", "turned", "dense"], ["row"])  # read where it lies
+@example((16, 700, 301), "float64", ["dense", "turned", "unaligned"], ["result"])
+@example((15, 700, 301), "float32", ["apart", "turned", "apart"], ["matrix", "row"])
+def test_large_products(sizes, kind, ways, starts):
     m, k, n = sizes
     draw = np.random.default_rng(0).standard_normal
     x, w, o = (laid(draw(s).astype(kind), how) for s, how in zip(((m, k), (k, n), (m, n)), ways, strict=True))
@@ -191,10 +186,9 @@ def test_large_products(sizes, kind, ways, starts, positive):
 
     def encode(memory, operands):
         x, w, *others, o = operands
-        return panels.large_product(memory, x, w, o, others + [o] * ("result" in starts), positive)
+        return panels.large_product(memory, x, w, o, others + [o] * ("result" in starts))
 
     found = carried_out(encode, x, w, *given, o)
-    exact = np.maximum(exact, 0) if positive else exact
     np.testing.assert_allclose(found, exact, rtol=0, atol=CLOSE[kind] * max(1, np.abs(exact).max()))
 
 
@@ -207,7 +201,7 @@ def test_a_large_matrix_whose_columns_are_dense_is_not_packed_for_few_rows(monke
     x, w, o = draw((rows, 301), "f"), draw((301, 301), "f").T, around[:rows, :301]
 
     def encode(memory, operands):
-        made = panels.large_product(memory, *operands, [], False)
+        made = panels.large_product(memory, *operands, [])
         assert [name.split()[0] for name in told(as_tape(made))] == kernels
         return made
 

@@ -221,7 +221,7 @@ def common_kind(name: str, inputs: Sequence[Any], target: str, inside: Any = Non
 
 # Functions that have another name where they are emitted.
 KERNELS = {"copyto": "positive", "copy": "positive"} | {
-    name: name for name in EXPRESSIONS if name not in ("relu", "sigmoid", "pass_sign")
+    name: name for name in EXPRESSIONS if name not in ("sigmoid", "pass_sign")
 }
 # One row per function. An encoder takes the memory, the call, its operands as they stand in the call, the target; it
 # gives instructions, or None for what they cannot do.

@@ -130,13 +130,12 @@ class Given(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Where sums go: the first, and how far those of the next filter are; how they begin; whether relu follows."""
+    """Where sums go: the first, and how far those of the next filter are; how they begin."""
 
     o: int
     row: int
     started: tuple[str, ...] = ()
     start: tuple[int, ...] = ()
-    positive: bool = False
 
     def starts_of(self, filter_: int) -> list[int]:
         """The words that tell where the sums from this filter on begin."""
@@ -154,7 +153,7 @@ def sums(
     apart, far = where[2] != weights.operand.itemsize, (True,) if weights.lying else ()
     rows, seen = memory.keep(found.rows), memory.keep(found.seen)
     among = [] if found.parts is None else [memory.keep(found.parts)]
-    kernel = address(kernels.window_sums, kind, tile, to.started, to.positive, bool(among), turn, apart, *far)
+    kernel = address(kernels.window_sums, kind, tile, to.started, bool(among), turn, apart, *far)
     effort = found.effort * filters * channels
     of_rows, of_filters = [(0, len(found.rows))], [(0, filters)]  # begin and end of each thread's
     if far:  # so that each row of the matrix is read once
@@ -180,10 +179,10 @@ ONE = np.zeros((1, 0), np.int64)  # the places of a window that has one
 
 
 def large_product(
-    memory: Memory, x: Operand, w: Operand, o: Operand, starts: Sequence[Operand], positive: bool,
+    memory: Memory, x: Operand, w: Operand, o: Operand, starts: Sequence[Operand],
     others: Sequence[tuple[Operand, Operand]] = (),
 ) -> list[Row] | None:  # fmt: skip
-    """``o = x @ w`` plus `starts`, which broadcast; the positive part if that is wanted.
+    """``o = x @ w`` plus `starts`, which broadcast.
 
     The products of `others`, which lie like x and w, are added; not where factors have to be packed.
     """
@@ -215,7 +214,7 @@ def large_product(
         w, others = made[0][1], [(y, v) for (y, _), (_, v) in zip(others, made[1:], strict=True)]
     (k, _), turn = w.shape, w.strides[1] != w.itemsize
     weights = Weights(x, x.offset, x.strides[0], x.strides[1], (), lying)
-    sums_to = Sums(to.offset, to.strides[0], *beginning(starts), positive)
+    sums_to = Sums(to.offset, to.strides[0], *beginning(starts))
     given = columns(memory, w, turn, workers(m * n * k, ENOUGH))
     if others:
         several = of_all(given, [(x, w), *others]) if weights.lie_as_read(x.shape[0], k) else None

@@ -14,15 +14,15 @@ LARGEST_PRODUCT = 64**3  # multiplications; above it packing pays
 
 
 def product(
-    memory: Memory, x: Operand, w: Operand, o: Operand, starts: Sequence[Operand] = (), positive: bool = False
+    memory: Memory, x: Operand, w: Operand, o: Operand, starts: Sequence[Operand] = ()
 ) -> list[Row] | None:
-    """``o = x @ w``, plus each of `starts`, in every row if it is a vector; the positive part if that is wanted."""
+    """``o = x @ w``, plus each of `starts`, in every row if it is a vector."""
     (m, k), n = x.shape, w.shape[1]
     kinds = {v.kind for v in (x, w, o, *starts)}
     if len(kinds) != 1 or o.kind not in FLOATS:
         return None
     if m * k * n > LARGEST_PRODUCT:
-        return large_product(memory, x, w, o, starts, positive)
+        return large_product(memory, x, w, o, starts)
     if n != 1 and (w.itemsize not in w.strides or o.strides[1] != o.itemsize):
         return None
     before, w = ([], w) if w.strides[1] == w.itemsize or n == 1 else with_dense_rows(memory, w)
@@ -30,14 +30,13 @@ def product(
     rows, size = list(before), o.itemsize
     for first in range(0, k, LONGEST_SUM):  # a long sum loses small numbers: parts of it, which are added up
         last = first + LONGEST_SUM >= k
-        kernel = address(products.product, o.kind, len(begin) // 2, positive and last)
         of_x, of_w = ((v.offset + first * s) % WORD for v, s in ((x, x.strides[1]), (w, w.strides[0])))
         to = (o.offset, o.strides[0])
         if not last or first:
             part = memory.scratch(2, m, n, kind=o.kind)
             begin = [] if first else begin
             to = (part.offset + (m * n * size if first else 0), n * size)
-            kernel = address(products.product, o.kind, len(begin) // 2, False)
+        kernel = address(products.product, o.kind, len(begin) // 2)
         rows.append(
             [kernel, of_x, *x.strides, of_w, w.strides[0], *to, *begin, m, min(LONGEST_SUM, k - first), n]
         )
@@ -46,6 +45,4 @@ def product(
                 Operand(part.offset + i * m * n * size, (m, n), (n * size, size), o.kind) for i in (0, 1)
             )
             rows += elementwise("add")(memory, None, [sum_so_far, new], o if last else sum_so_far) or []
-    if positive and k > LONGEST_SUM:
-        rows += elementwise("relu")(memory, None, [o], o) or []
     return rows

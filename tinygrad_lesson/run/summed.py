@@ -49,7 +49,7 @@ class Summed(NamedTuple):
         """The instructions; None where factors have to be packed."""
         (_, (x, w)), *others = self.factors
         starts = [x for start in self.starts for x in start.operands]
-        return large_product(memory, x, w, self.target, starts, False, [(y, v) for _, (y, v) in others])
+        return large_product(memory, x, w, self.target, starts, [(y, v) for _, (y, v) in others])
 
     def lasts(self, written: np.ndarray) -> bool:
         """Whether all that is read is still there at the last of its steps, and when the sum is stored."""

@@ -173,9 +173,7 @@ def image(
     return Given(begin, x.strides[0], axes[-1].step * batch * size, found)
 
 
-def sliding_product(
-    memory: Memory, op: Any, sources: Sequence[Operand], target: Operand, positive: bool = False
-) -> list[Row] | None:
+def sliding_product(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
     """What the windows over an image see, times each filter."""
     x, weight, *bias = sources
     if not fits((*sources, target)):
@@ -195,7 +193,7 @@ def sliding_product(
             [start._replace(offset=part(start, g * filters), strides=(start.itemsize, 0))] if start else []
         )
         given = image(axes, batch, each, part(x, g * each), x, packing.tile())
-        to = Sums(part(o, g * filters), o.strides[0], *begin, positive)
+        to = Sums(part(o, g * filters), o.strides[0], *begin)
         rows += sums(memory, given, weights, each, filters, to)
     return [*rows, *after]
 

@@ -164,7 +164,6 @@ VALUES = {
     "bool": [True, False] * 5,
 }
 OURS = {
-    "relu": lambda x: np.maximum(x, 0),
     "pass_sign": lambda g, y: g * np.sign(y),
 }
 OURS["sigmoid"] = lambda x: 1 / (1 + np.exp(-x))

@@ -18,11 +18,6 @@ def sign(x: Vector) -> Any:
     )
 
 
-def relu(x: Vector) -> Any:
-    """The positive part, or the NaN that is there; of -0 it is 0."""
-    return where(x <= 0, 0, x)
-
-
 def larger(a: Vector, b: Vector) -> Any:
     """The larger of two; of 0 and -0 the second, as in NumPy, and of a number and NaN the NaN."""
     return where(a != a, a, where(a > b, a, b))  # the inner choice is one instruction
@@ -63,7 +58,6 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "fabs": absolute,
     "sign": sign,
     "pass_sign": lambda g, y: g * sign(y),
-    "relu": relu,
     "exp": functions.exp,
     "expm1": functions.expm1,
     "log": functions.log,

@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from tinygrad_lesson.run.tape.expressions import relu
 from tinygrad_lesson.run.tape.vector import (
     I64,
     Memory,
-    Vector,
     fused,
     itemsize,
     lanes_of,
@@ -22,8 +20,8 @@ from tinygrad_lesson.run.tape.vector import (
 BLOCK = 5  # rows
 
 
-def product(builder: Any, base: Any, words: Any, step: Any, kind: str, started: int, positive: bool) -> None:
-    """``o[i, :] = starts[i, :] + sum_k x[i, k] * w[k, :]``, or relu of it: a kernel. Rows of w, o and starts are dense.
+def product(builder: Any, base: Any, words: Any, step: Any, kind: str, started: int) -> None:
+    """``o[i, :] = starts[i, :] + sum_k x[i, k] * w[k, :]``: a kernel. Rows of w, o and starts are dense.
 
     Words: the offset, row stride and column stride of x; offset and row stride of w, of o, and of each of so many
     starts; the sizes m, k, n.
@@ -48,9 +46,7 @@ def product(builder: Any, base: Any, words: Any, step: Any, kind: str, started: 
             for at, total in zip(begun, sums, strict=True):
                 fused(builder, memory.number(memory.at(at, along, x_step), kind), weights, total)
         for row, total in zip(numbers, sums, strict=True):
-            value = Vector(builder, builder.load(total))
-            value = relu(value) if positive else value
-            memory.store(builder.add(memory.at(o, row, o_row), j), value.value, kind, mask)
+            memory.store(builder.add(memory.at(o, row, o_row), j), builder.load(total), kind, mask)
 
     blocks = builder.udiv(m, I64(BLOCK))
     done = builder.mul(blocks, I64(BLOCK))

@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tinygrad_lesson.run.tape.expressions import relu
 from tinygrad_lesson.run.tape.panels import Packer, Tile, turned
 from tinygrad_lesson.run.tape.vector import (
     I64,
     IN_MEMORY,
     NOUGHT,
     Memory,
-    Vector,
     fused,
     itemsize,
     loop,
@@ -38,12 +36,12 @@ class Products(Packer):
     """Sums of products of windows and filters, a tile of filters and columns at a time. Takes its words."""
 
     def __init__(
-        self, memory: Memory, kind: str, tile: Tile, started: Sequence[str], positive: bool, some_places: bool,
+        self, memory: Memory, kind: str, tile: Tile, started: Sequence[str], some_places: bool,
         turn: bool, apart: bool, far: bool,
     ) -> None:  # fmt: skip
         super().__init__(memory, kind, turn)
         take, b = memory.take, memory.builder
-        self.tile, self.positive, self.apart, self.far = tile, positive, apart, far
+        self.tile, self.apart, self.far = tile, apart, far
         self.weights, self.per_tile, self.per_filter, self.per_place = take(4)
         self.o, self.o_row, self.rows, self.first_row, self.last_row = take(5)
         self.table, self.places, self.channels, self.some, self.filters = take(5)
@@ -63,7 +61,6 @@ class Products(Packer):
             self.now = smaller(b, b.sub(self.channels, begin), self.some)
             self.pack(row, begin, self.now)
             self.is_first = b.icmp_unsigned("==", block, NOUGHT)
-            self.is_last = b.icmp_unsigned("==", b.add(block, I64(1)), blocks)
             self.q = b.mul(self.now, self.places)
             done = b.mul(b.mul(begin, self.places), self.per_place)
             with loop(b, b.udiv(b.add(self.filters, I64(self.tile.rows - 1)), I64(self.tile.rows))) as number:
@@ -136,10 +133,7 @@ class Products(Packer):
                     fused(b, seen[v], weight, line[v])
         for f in reversed(range(tile.rows)):  # the last filter after what is beyond
             for v in vectors:
-                value = b.load(self.sums[f][v])
-                if self.positive:
-                    value = b.select(self.is_last, relu(Vector(b, value)).value, value)
-                m.store(places[f][v], value, kind, mask)
+                m.store(places[f][v], b.load(self.sums[f][v]), kind, mask)
 
     @contextmanager
     def all_seen(self) -> Iterator[tuple[Any, Any]]:
@@ -183,10 +177,10 @@ class Products(Packer):
 
 
 def window_sums(
-    builder: Any, base: Any, words: Any, step: Any, kind: str, tile: Tile, started: Sequence[str], positive: bool,
+    builder: Any, base: Any, words: Any, step: Any, kind: str, tile: Tile, started: Sequence[str],
     some_places: bool, turn: bool, apart: bool, far: bool = False,
 ) -> None:  # fmt: skip
-    """``o[k, j] = starts + sum_q w[k, q] * window[q, j]``, or relu of it: a kernel.
+    """``o[k, j] = starts + sum_q w[k, q] * window[q, j]``: a kernel.
 
     A start is a number per filter, or a matrix, which may be o. With `turn` what a column sees lies side by side
     in memory. Weights of neighbouring filters lie side by side or, if `apart`, so far apart as a word says;
@@ -204,7 +198,7 @@ def window_sums(
     time, filters, the parts if there are any, the offset of each start and the distance of its rows or numbers.
     """
     memory = Memory(builder, base, words, tile.lanes(kind))
-    products = Products(memory, kind, tile, started, positive, some_places, turn, apart, far)
+    products = Products(memory, kind, tile, started, some_places, turn, apart, far)
     with loop(builder, products.last_row, products.first_row) as row:
         products.row(row)
 
