@@ -307,7 +307,7 @@ def test_what_is_set_later_holds_from_the_next_step(name):
         setattr(one, "lr" if setting == "learning_rate" else setting, value)
         assert getattr(one, setting) == value
         again = get_updater(create(name, **{"learning_rate": 0.125, setting: value}))
-        again.states, again.optimizer.counts["w_weight"] = updaters[1].states, 1
+        again.set_states(updaters[1].get_states())
         updaters[0]("w_weight", slope, weights[0])
         again("w_weight", slope, weights[1])
         np.testing.assert_array_equal(weights[0], weights[1])

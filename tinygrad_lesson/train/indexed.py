@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_lesson.engine.errors import OptimizerError
 from tinygrad_lesson.mxnet.bound import in_place
+from tinygrad_lesson.plan.update import PLANS
 from tinygrad_lesson.train.multipliers import Multiplied
 
 CHANGEABLE = ("wd", "rescale_grad", "clip_gradient")  # what is remembered does not hang on them
@@ -50,6 +51,7 @@ class Indexed(Multiplied):
         if name in CHANGEABLE:
             dataclasses.replace(self, sym=None, lr_scheduler=None, **{name: value})  # type: ignore[type-var]  # refuses a wrong one
             object.__setattr__(self, "times_set", self.times_set + 1)
+            PLANS.pop(self, None)  # which hold the old value
         elif any(setting.name == name for setting in dataclasses.fields(self)):  # type: ignore[arg-type]
             told = f"{type(self).__name__}: {name} is fixed when an optimizer is made; make another one"
             raise OptimizerError(f"{told}, or set one of learning_rate, {', '.join(CHANGEABLE)}")
