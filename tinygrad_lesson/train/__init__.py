@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tinygrad_lesson.train import (
     callback,
+    confusion,
     data,
     initializer,
     metric,
@@ -19,6 +20,6 @@ from tinygrad_lesson.train.feedforward import FeedForward
 from tinygrad_lesson.train.history import History
 
 __all__ = [
-    "Diagnosis", "FeedForward", "History", "NDArrayIter", "callback", "data", "diagnose", "initializer",
-    "metric", "monitor", "optimizer", "schedule", "scores", "structured",
+    "Diagnosis", "FeedForward", "History", "NDArrayIter", "callback", "confusion", "data", "diagnose",
+    "initializer", "metric", "monitor", "optimizer", "schedule", "scores", "structured",
 ]  # fmt: skip
