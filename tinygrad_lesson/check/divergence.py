@@ -270,8 +270,7 @@ class OpError(LessonError, AssertionError):
 
 def learnable(op: Op, arrays: Arrays) -> list[int]:
     """Numbers of the inputs that a gradient may reach: floats that are no states."""
-    count = len(arrays) - len(op.states)
-    return [i for i, x in enumerate(arrays[:count]) if x.dtype.kind == "f"]
+    return [i for i, x in enumerate(arrays[: len(arrays) - len(op.states)]) if x.dtype.kind == "f"]
 
 
 def eager(op: Op, arrays: Arrays, g: Arrays | None) -> dict[str, Any]:

@@ -267,9 +267,6 @@ def is_sharp(along: Along, step: float, width: float, noise: np.ndarray) -> bool
     return found[-1] <= 4 * first and found[-1] / step > steepest / 4
 
 
-# How much a function jitters by rounding, and where it moves by steps.
-
-
 def noise_of(along: Along, size: float) -> np.ndarray:
     """How much the numbers of a function jitter by rounding; `size` is that of its input.
 
@@ -353,3 +350,12 @@ def beside(
     most, wide = np.max(found, axis=0), np.max(around, axis=0)
     least = np.maximum(moves / SAFETY**2, SAFETY * noise)
     return most, np.asarray(most > least), np.asarray(wide > least)
+
+
+def has_corner(along: Along, step: float, unit: float, noise: np.ndarray) -> np.ndarray:
+    """Where the slopes to both sides differ by as much over a far shorter step: by little, else it was seen before."""
+    here, near = along(0.0), min(step, STEPS[-1] * unit)
+    far, middle, close = (
+        np.abs(along(h) + along(-h) - 2 * here) / h for h in (STEPS[1] * unit, 8 * near, near)
+    )
+    return np.asarray((close > np.maximum(far, middle) / 2) & (close > SAFETY * 4 * noise / near))

@@ -1,7 +1,4 @@
-"""Gradients that are written by hand, wherever they come from, and functions on a device: both are ops of arrays.
-
-This is `check.pair` and `check.derivation`.
-"""
+"""`check.pair` and `check.derivation`: gradients by hand, wherever they come from; functions on a device, too."""
 
 from __future__ import annotations
 

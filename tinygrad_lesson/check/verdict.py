@@ -203,6 +203,8 @@ def roughen(point: Point, blocks: Sequence[Block]) -> None:
         suspect = (doubtful | block.loose(point.values))[:, k]
         near = float(block.step[suspect, k].min())
         along, unit = partial(block.along, k), max(1.0, block.sizes[k])
+        if was_wrong:
+            block.kink[:, k] |= suspect & numeric.has_corner(along, near, unit, point.noise)
         bent = block.kink[:, k] | block.jump[:, k]
         stairs, lost, many = beside(along, near, COARSEST * unit, point.noise)
         lost = suspect & ((lost & (block.analytic[:, k] != 0)) | (bent & many))

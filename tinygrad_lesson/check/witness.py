@@ -43,8 +43,7 @@ def confirm(point: Point, blocks: Sequence[Block]) -> None:
     other.stretch *= OTHER
     for mark in ("wrong", "kink", "jump"):
         for block, k in suspects(blocks, lambda b: getattr(b, mark)):  # noqa: B023
-            found = precise(point, block, k)
-            move = block.moves[k]
+            found, move = precise(point, block, k), block.moves[k]
             hear(block, k, found or other.block(block.input, [move]))
             with contextlib.suppress(Exception):  # a rule is code of the user's, and may know two types
                 if found is not None and block.wrong[:, k].any():
