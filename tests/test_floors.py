@@ -31,6 +31,7 @@ FLOORS = [
         "symbol",
         "sym",
         "lesson",
+        "targets",
         "cli",
         "__init__",
         "__main__",

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import inspect
 import math
 import os
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-
 from tinygrad_lesson import __version__, parallel
 from tinygrad_lesson.arrays import Context, require_device
-from tinygrad_lesson.check.gradients import gradients
-from tinygrad_lesson.check.property import declared
-from tinygrad_lesson.check.report import Report
-from tinygrad_lesson.check.subject import name_of
-from tinygrad_lesson.check.target import guarded, module_called, ops_of
-from tinygrad_lesson.eager.tensor import Tensor
-from tinygrad_lesson.engine.draw import Draw, completed
-from tinygrad_lesson.engine.errors import DeviceError, LessonError, near
-from tinygrad_lesson.engine.op import Op
-from tinygrad_lesson.engine.shapes import Shape, show
+from tinygrad_lesson.check.target import ops_of
+from tinygrad_lesson.engine.errors import DeviceError, LessonError
 from tinygrad_lesson.files import plain, refused, write_whole
 from tinygrad_lesson.interop import stored
 from tinygrad_lesson.lesson import lab, remedies, run
 from tinygrad_lesson.lesson.networks import NETWORKS
-from tinygrad_lesson.mxnet import Symbol
-from tinygrad_lesson.mxnet.custom import Custom
-from tinygrad_lesson.mxnet.operator import CustomOpProp, registered_as
+from tinygrad_lesson.targets import check_at, named
 from tinygrad_lesson.train.diagnosis import diagnose
 from tinygrad_lesson.train.metric import format_confusion
 from tinygrad_lesson.viz.axes import save_figure
@@ -41,9 +27,6 @@ from tinygrad_lesson.viz.page import laboratory
 from tinygrad_lesson.viz.plots import plot_remedies
 from tinygrad_lesson.viz.render import MISSING
 
-LOW, HIGH = -2.0, 2.0  # numbers, unless others are asked for
-SHAPE = (2, 3)  # of an input about which nothing is said
-LARGEST = 10**7  # numbers in an input; a check takes many copies of it
 DIGITS = 18  # of a number that is asked for; more would never end, or never begin
 
 
@@ -154,7 +137,7 @@ def add_files(commands: Any) -> None:
         return new
 
     inspects = command(
-        "inspect", "tell what is in a graph (-symbol.json) or in arrays (.params, .safetensors)", tell
+        "inspect", "tell what is in a graph (-symbol.json) or in arrays (.params, .safetensors)", inspect
     )
     draws = command("draw", "draw the graph in a file, or beside the arrays of a checkpoint", draw)
     draws.add_argument("--out", default="graph.svg", metavar="FILE", help="ends in .svg, .png, .pdf or .gv")
@@ -294,7 +277,7 @@ def check_gradients(asked: argparse.Namespace) -> int:
     return 1 if 1 in codes else max(codes)
 
 
-def tell(asked: argparse.Namespace) -> int:
+def inspect(asked: argparse.Namespace) -> int:
     """Print what is in a file."""
     print(stored.told(asked.file, named_shapes(asked.shape)))
     return 0
@@ -334,78 +317,6 @@ def named_shapes(texts: list[str]) -> dict[str, tuple[int, ...]] | None:
             raise LessonError(f"--shape is {text!r:.80}, expected a name and sizes, as in data=20,4")
         found[name] = as_shape(shape)
     return found or None
-
-
-def named(target: str) -> Any:
-    """What `module:name` stands for. LessonError where there is no such thing."""
-    place, _, name = target.partition(":")
-    found = module_called(place)
-    for part in name.split("."):
-        if not guarded(lambda: hasattr(found, part), f"cannot look up {target!r}"):  # noqa: B023
-            known = [key for key in getattr(found, "__dict__", ()) if not key.startswith("_")]
-            meant = near(part, known).replace("it takes", "it has")
-            raise LessonError(f"{plain(place)} has no {part!r}; {meant}")
-        found = getattr(found, part)
-    return declared(found)
-
-
-def check_at(
-    f: Any, shapes: Sequence[Shape], order: int = 1, seed: int = 0, low: float = LOW, high: float = HIGH
-) -> Report:
-    """Check `f` at inputs of these shapes, or such as its declaration says, numbers from `low` to `high`.
-
-    Errors
-        LessonError where it cannot be run on such inputs.
-    """
-    if not low < high or not math.isfinite(high - low):
-        expected = "--low must be below --high, both finite"
-        raise LessonError(f"there are no numbers from {low:g} to {high:g}; {expected}")
-    for shape in shapes:
-        if math.prod(shape) > LARGEST:
-            size = f"{math.prod(shape):.3g} numbers, expected {LARGEST} at most"
-            raise LessonError(f"an input of shape {plain(show(shape), 80)} has {size}")
-    if isinstance(f, type) and issubclass(f, CustomOpProp):
-        f = Custom(registered_as(f))
-    bounded = (low, high) != (LOW, HIGH)
-    draw, chosen = Draw(seed), list(shapes) or default_shapes(f, bounded)
-    hint = "" if shapes else "; say others: --shape 3,4 --shape 4"
-    given = f"inputs of shapes {', '.join(map(show, chosen))}"
-    if not chosen:
-        given, hint = "inputs that were guessed", "; declare `sample`, or say --shape 3,4 --shape 4"
-
-    def run() -> Report:
-        made = f() if isinstance(f, type) and chosen else f
-        if isinstance(made, Op):
-            inputs = draw.of_shapes(made, chosen, low, high)
-        else:
-            inputs = [draw.array(shape, low, high) for shape in chosen]
-        return gradients(made, *inputs, order=order, seed=seed)
-
-    return guarded(run, f"{name_of(f)} with {given}", hint)
-
-
-def default_shapes(f: Any, bounded: bool = False) -> list[Shape]:
-    """A shape for each input that must be given; an op class draws its own, unless its numbers are `bounded`.
-
-    Errors
-        LessonError for what is nothing to be checked.
-    """
-    if isinstance(f, type) and issubclass(f, Op):
-        return completed(f(), SHAPE) if bounded else []
-    if isinstance(f, Op):
-        return completed(f, SHAPE)
-    if isinstance(f, Symbol):
-        return [SHAPE]
-    if not callable(f) or isinstance(f, type):
-        raise LessonError(f"{name_of(f)} is {type(f).__name__}, expected a function, an op or a Symbol")
-    try:
-        parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):
-        return [SHAPE]
-    asked = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [p for p in asked if p.default is p.empty]
-    more = [np.shape(p.default) for p in asked if isinstance(p.default, np.ndarray | Tensor)]
-    return [SHAPE] * len(needed) + more
 
 
 def as_shape(text: str) -> tuple[int, ...]:
