@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_lesson.engine.op import RESERVED, Op
-from tinygrad_lesson.mxnet import built, creating
+from tinygrad_lesson.mxnet import built, creating, networks
 from tinygrad_lesson.mxnet.register import OPERATORS, operator
 from tinygrad_lesson.ops import (
     activations,
@@ -122,16 +122,16 @@ UPDATES: dict[str, tuple[type[Op], str]] = {  # with the order of their attribut
 
 TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and more
     "FullyConnected": (linear.FullyConnected,),
-    "Activation": (built.activation, "data"),
-    "LeakyReLU": (built.leaky_relu, "data gamma", {"initial": {"gamma": '["Constant", {"value": 0.25}]'}}),
-    "BatchNorm BatchNorm_v1": (built.batch_norm, "data gamma beta moving_mean moving_var", {"ignored": "cudnn_off"}),
-    "Convolution": (built.convolution, "data weight bias", {"ignored": TUNING, "order": WINDOW.format("")}),
-    "Pooling": (built.pooling, "data",
-        {"ignored": TUNING, "counted": built.counted_of_pooling, "order": "kernel pool_type global_pool cudnn_off "
+    "Activation": (networks.activation, "data"),
+    "LeakyReLU": (networks.leaky_relu, "data gamma", {"initial": {"gamma": '["Constant", {"value": 0.25}]'}}),
+    "BatchNorm BatchNorm_v1": (networks.batch_norm, "data gamma beta moving_mean moving_var", {"ignored": "cudnn_off"}),
+    "Convolution": (networks.convolution, "data weight bias", {"ignored": TUNING, "order": WINDOW.format("")}),
+    "Pooling": (networks.pooling, "data",
+        {"ignored": TUNING, "counted": networks.counted_of_pooling, "order": "kernel pool_type global_pool cudnn_off "
          "pooling_convention stride pad p_value count_include_pad layout"}),
-    "Dropout": (built.dropout, "data", {"ignored": "cudnn_off"}),
+    "Dropout": (networks.dropout, "data", {"ignored": "cudnn_off"}),
     "softmax": (built.along(nn.Softmax), "data length"),
-    "SoftmaxActivation": (built.softmax_activation, "data"),
+    "SoftmaxActivation": (networks.softmax_activation, "data"),
     "log_softmax": (built.along(nn.LogSoftmax, log=True), "data"),
     "SoftmaxOutput Softmax": (loss.SoftmaxOutput,),
     "MakeLoss": (loss.MakeLoss, "data"),
@@ -196,7 +196,7 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "add_n ElementWiseSum": (products.AddN, "", {"ignored": "num_args"}),
     "_contrib_quadratic": (layers.Quadratic, "data"),
     "LRN": (layers.LRN, "data", {"counted": 2, "order": "alpha beta knorm nsize"}),
-    "GroupNorm": (built.group_norm, "data gamma beta", {"counted": 3}),
+    "GroupNorm": (networks.group_norm, "data gamma beta", {"counted": 3}),
     "softmax_cross_entropy": (layers.SoftmaxCrossEntropy,),
     "SequenceMask": (sequence.SequenceMask,),
     "SequenceLast": (sequence.SequenceLast,),
@@ -204,7 +204,7 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "space_to_depth": (image.SpaceToDepth, "data"),
     "norm": (built.norm, "data", {"order": "ord axis out_dtype keepdims"}),
     "_np_cumsum cumsum": (built.cumsum, "a"),
-    "LayerNorm": (built.layer_norm, "data gamma beta", {"counted": 3}),
+    "LayerNorm": (networks.layer_norm, "data gamma beta", {"counted": 3}),
     "InstanceNorm": (norms.InstanceNorm, "data gamma beta", {"counted": 3}),
     "L2Normalization": (norms.L2Normalization, "data", {"counted": 2}),
     "smooth_l1": (activations.SmoothL1, "data"),
@@ -235,12 +235,13 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "_linspace": (creating.linspace, "", {"ignored": "ctx"}),
     "_eye": (creating.eye, "", {"ignored": "ctx"}),
     "_contrib_arange_like": (creation.ArangeLike, "data", {"ignored": "ctx"}),
-    "UpSampling": (built.upsampling, "", {"ignored": "num_args workspace", "initial": {"weight": '["bilinear", {}]'}}),
+    "UpSampling": (networks.upsampling, "",
+        {"ignored": "num_args workspace", "initial": {"weight": '["bilinear", {}]'}}),
     "Crop": (spatial.Crop, "", {"ignored": "num_args"}),
     "BilinearSampler": (spatial.BilinearSampler, "", {"ignored": "cudnn_off", "counted": 2}),
     "GridGenerator": (spatial.GridGenerator,),
     "SpatialTransformer": (spatial.SpatialTransformer, "", {"ignored": "cudnn_off", "counted": 3}),
-    "RNN": (built.rnn, "data parameters state state_cell"),
+    "RNN": (networks.rnn, "data parameters state state_cell"),
     "ROIPooling": (regions.ROIPooling,),
     "_contrib_ROIAlign": (aligned.ROIAlign, "",
         {"order": "pooled_size spatial_scale sample_ratio position_sensitive aligned"}),
@@ -269,7 +270,7 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "_contrib_index_array": (placed.IndexArray, "data"),
     "_contrib_index_copy": (placed.IndexCopy,),
     "_contrib_allclose": (finite.Allclose, "a b"),
-    "_contrib_SyncBatchNorm": (built.batch_norm, "data gamma beta moving_mean moving_var", {"ignored": "ndev key"}),
+    "_contrib_SyncBatchNorm": (networks.batch_norm, "data gamma beta moving_mean moving_var", {"ignored": "ndev key"}),
     "_contrib_SparseEmbedding": (gather.Embedding, "", {"ignored": "dtype sparse_grad deterministic"}),
     "_contrib_quantize": (quantized.Quantize,),
     "_contrib_quantize_v2": (quantized.QuantizeV2, "data"),
@@ -291,8 +292,8 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "amp_cast": (built.cast, "data"),
     "amp_multicast": (copies.AmpMulticast,),
     "cast_storage": (built.dense, "data"),
-    "Convolution_v1": (built.convolution, "data weight bias", {"ignored": TUNING, "order": WINDOW.format("")}),
-    "Pooling_v1": (built.pooling, "data",
+    "Convolution_v1": (networks.convolution, "data weight bias", {"ignored": TUNING, "order": WINDOW.format("")}),
+    "Pooling_v1": (networks.pooling, "data",
         {"ignored": TUNING, "order": "kernel pool_type global_pool pooling_convention stride pad"}),
     "zeros_like": (lambda: fills.FullLike(value=0.0), "data"),
     "ones_like": (lambda: fills.FullLike(value=1.0), "data"),
