@@ -31,7 +31,7 @@ FLOORS = [
         "symbol",
         "sym",
         "lesson",
-        "targets",
+        "subjects",
         "cli",
         "__init__",
         "__main__",

@@ -42,7 +42,7 @@ manual_seed = random.seed
 
 LATE = {  # where it is: what is imported when it is first used
     "": "arrays check cli config devices eager engine fields files graph interop lesson locks mx mxnet nn numpy "
-    "operator ops optim parallel philox plan run sym symbol targets tensor train viz",
+    "operator ops optim parallel philox plan run subjects sym symbol tensor train viz",
     "config": "show_config",
     "eager.batched": "vmap",
     "eager.custom": "checkpoint custom_jvp custom_vjp",

@@ -19,7 +19,7 @@ from tinygrad_lesson.files import plain, refused, write_whole
 from tinygrad_lesson.interop import stored
 from tinygrad_lesson.lesson import lab, remedies, run
 from tinygrad_lesson.lesson.networks import NETWORKS
-from tinygrad_lesson.targets import check_at, named
+from tinygrad_lesson.subjects import check_at, named
 from tinygrad_lesson.train.diagnosis import diagnose
 from tinygrad_lesson.train.metric import format_confusion
 from tinygrad_lesson.viz.axes import save_figure

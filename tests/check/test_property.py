@@ -400,7 +400,7 @@ def test_arrays_in_pieces_and_equal_numbers_are_drawn_too():
 
 
 def test_bounds_of_numbers_count_without_shapes():
-    from tinygrad_lesson.targets import check_at
+    from tinygrad_lesson.subjects import check_at
 
     assert check_at(OPS["Log"], [], low=0.5, high=3.0).compared == 36
     assert "3.5" not in str(check_at(OPS["Exp"], [], low=3.0, high=3.4))
