@@ -42,7 +42,7 @@ class Buffer(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Apply `op` to the buffers `sources`, leave the results in `subjects`."""
+    """Apply `op` to the buffers `sources`, leave the results in `targets`."""
 
     op: Op
     sources: tuple[int, ...]
