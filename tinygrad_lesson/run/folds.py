@@ -96,11 +96,18 @@ def running(name: str) -> Encoder:
     def encode(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
         x, named = operands[0], dict(call.named)
         axis = call.inputs[1] if len(operands) > 1 else named.get("axis")
-        if named.keys() - {"axis"} or x.kind != target.kind or not contiguous(x) or not contiguous(target):
+        if named.keys() - {"axis"} or x.kind != target.kind or not contiguous(target):
+            return None
+        if axis is None and not contiguous(x):
             return None
         shape, axis = ((x.size,), 0) if axis is None else (x.shape, axis % len(x.shape))
+        strides = x.strides if shape == x.shape else (x.itemsize,)
+        before, after = (loops_over(shape[at], strides[at]) for at in (slice(axis), slice(axis + 1, None)))
+        rows, (beside,) = (before.strides or [[0]]), (after.strides or [[x.itemsize]])[-1]
+        if len(before.sizes) > 1 or len(after.sizes) > 1 or beside != x.itemsize:
+            return None
         m, n, depth = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
         kernel, by = address(scans.running, name, x.kind, depth == 1), depth * x.itemsize
-        return [[kernel, x.offset, n * by, by, target.offset, n * by, by, m, n, depth]]
+        return [[kernel, x.offset, rows[-1][0], strides[axis], target.offset, n * by, by, m, n, depth]]
 
     return encode
