@@ -68,6 +68,20 @@ def test_a_softmax_is_one_instruction_if_its_rows_are_long_or_of_whole_vectors(n
     assert ("pattern softmax" in str(program.runner)) == whole
 
 
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize(
+    ("axis", "whole"), [(None, True), (2, True), ((1, 2), True), ((0, 2), True), (0, False)]
+)
+def test_a_norm_squares_as_it_sums_unless_it_goes_down_columns(axis, whole, order):
+    pytest.importorskip("llvmlite")
+    x = np.random.default_rng(0).normal(size=(5, 7, 70)).astype(np.float32)
+    f = tl.jit(lambda x: tl.norm(x, ord=order, axis=axis), runner="vm")
+    size = np.abs(x.astype(float)) ** order
+    np.testing.assert_allclose(f(x), size.sum(axis) ** (1 / order), rtol=1e-6)
+    (program,) = f.programs.values()
+    assert ("pattern norm" in str(program.runner)) == whole
+
+
 @pytest.mark.parametrize("runner", available_runners())
 def test_without_patterns_nothing_is_joined_and_numpy_is_called_as_it_was_written(runner):
     seen = []

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.dtypes import copied
 from tinygrad_lesson.engine.errors import AttributeValueError, ShapeError
 from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import Axis, normalize_axis, reduced_axes, show, size_of
@@ -162,7 +163,7 @@ class Pad(Margins):
 
     def forward(self, xp, x):
         if not self.pad_width:
-            return xp.positive(x)
+            return copied(xp, x)
         more = {"constant_values": self.constant_values} if self.mode == "constant" else {}
         return xp.pad(x, self.pad_width, mode=self.mode, **more)
 
@@ -211,7 +212,7 @@ class Unpad(Margins):
 
             inner = part(before, end)
             if self.mode != "constant" and (before or after):
-                inner = xp.positive(inner)
+                inner = copied(xp, inner)
                 for first, last, margin in (
                     (0, 0, part(0, before)),
                     (end - before, 1, part(end, end + after)),
@@ -229,7 +230,7 @@ class Unpad(Margins):
                         continue
                     inner[where] = xp.add(inner[where], margin)
             x = inner
-        return xp.positive(x)
+        return copied(xp, x)
 
     def vjp(self, F, g, y, x):
         return (F.pad(g, self.pad_width, self.mode),)
@@ -280,7 +281,7 @@ class SliceLike(Op):
         return tuple(slice(0, n) for n in self.cut(x, like))
 
     def forward(self, xp, x, like):
-        return xp.positive(x[self.key(x.shape, like.shape)])
+        return copied(xp, x[self.key(x.shape, like.shape)])
 
     def vjp(self, F, g, y, x, like):
         key = freeze(self.key(F.shape(x), F.shape(like)))

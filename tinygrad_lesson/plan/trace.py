@@ -32,7 +32,7 @@ FACTS = {"shape", "ndim", "size", "result_type"}  # what is known without a call
 MOST = 4096  # traces that are kept
 DRAW = "philox"  # the call that gives the next numbers of a counting generator, from 0 up to, but not including, 1
 AS_FUNCTIONS = """
-    all any argmax argmin astype clip copy cumprod cumsum diagonal dot max mean min prod ravel repeat round squeeze std
+    all any argmax argmin astype clip cumprod cumsum diagonal dot max mean min prod ravel repeat round squeeze std
     sum swapaxes take trace transpose var
 """.split()  # noqa: SIM905  (a list of words reads better as words)
 
@@ -138,6 +138,10 @@ class Value(np.lib.mixins.NDArrayOperatorsMixin):
     def reshape(self, *shape: Any, **named: Any) -> Any:
         """As a function."""
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, **named)  # type: ignore[call-overload]
+
+    def copy(self, order: str = "C") -> Any:
+        """As a function; where what is copied lies is settled by whoever carries it out."""
+        return np.copy(self)  # type: ignore[call-overload]
 
     def __getattr__(self, name: str) -> Any:
         if name in AS_FUNCTIONS:

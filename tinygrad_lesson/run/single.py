@@ -22,6 +22,7 @@ from tinygrad_lesson.engine.op import Op, attr, declares, exactly
 from tinygrad_lesson.locks import lock
 from tinygrad_lesson.ops.elementwise import Multiply
 from tinygrad_lesson.ops.reduce import Sum
+from tinygrad_lesson.ops.scans import Cumprod, Cumsum
 from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import traced
@@ -101,7 +102,15 @@ class Form:
         whole = [x.shape for x in arrays] + [self.shape]
         self.some, self.length = rows_at_once(op, whole)
         parts = [(self.some, *shape[1:]) if self.some < self.length else shape for shape in whole]
-        moved = [movable(i, shape, kind) for i, shape in enumerate(parts)]
+        strides = [strides_of(x) for x in arrays] + [row_major(self.shape, np.dtype(kind).itemsize)]
+        if any(by and by[-1] < 0 for by in strides) and not isinstance(op, Cumsum | Cumprod):
+            raise NotTraceableError(
+                "NumPy is faster with rows that go backwards, where no element needs the last"
+            )
+        moved = [
+            movable(i, shape, kind, by) for i, (shape, by) in enumerate(zip(parts, strides, strict=True))
+        ]
+        self.before = [before_first(shape, by) for shape, by in zip(parts, strides, strict=True)]
         given, target = iter(moved), moved[-1]
         sources = [next(given) if isinstance(x, np.ndarray) else self.memory.number(x, kind) for x in inputs]
         each = isinstance(op.of if isinstance(op, Slope) else op, Elementwise)
@@ -110,10 +119,10 @@ class Form:
         if self.some < self.length:
             move = np.ones(len(whole), bool)
             self.rounds = Rounds([Segment(as_tape(rows), self.memory)], self.memory, ~move, move)
-            self.by = np.array([math.prod(shape[1:]) * np.dtype(kind).itemsize for shape in whole])
+            self.by = np.array([by[0] for by in strides])
             rows = []
         if not each:
-            rows += self.watched([], {0: movable(len(arrays), self.shape, kind)}, {}, 0)
+            rows += self.watched([], {0: movable(len(arrays), self.shape, kind, strides[-1])}, {}, 0)
         self.segment = Segment(as_tape(rows), self.memory)
         self.words = self.segment.tape.data
         found = self.segment.places, self.segment.numbers, self.segment.within
@@ -123,8 +132,8 @@ class Form:
         """One loop."""
         new = len(sources)
         moving = {i: x for i, x in enumerate(sources) if x.size > 1} | {new: target}
-        if any(x.shape != target.shape for x in moving.values()):
-            raise NotTraceableError("its inputs broadcast")
+        if any(x[1:] != target[1:] for x in moving.values()):
+            raise NotTraceableError("its inputs broadcast, or lie in another order")
         single = {i: x for i, x in enumerate(sources) if x.size == 1}
         return self.watched([Step(op, tuple(range(new)), (new,))], moving, single, new)
 
@@ -153,7 +162,7 @@ class Form:
     def __call__(self, arrays: Sequence[np.ndarray]) -> np.ndarray | None:
         """The result; None if a number in it is not finite."""
         y = np.empty(self.shape, self.dtype)
-        starts = [address(x) for x in (*arrays, y)]
+        starts = [address(x) - before for x, before in zip((*arrays, y), self.before, strict=True)]
         with self.lock:
             if self.rounds is not None:
                 begin, strides = np.array(starts), self.by * self.some
@@ -171,9 +180,25 @@ def rows_at_once(op: Op, shapes: Sequence[Any]) -> tuple[int, int]:
     return min(length, max(1, PART * length // max(map(math.prod, shapes)))), length
 
 
-def movable(number: int, shape: Any, kind: str) -> Operand:
-    """An array in rows that lies elsewhere in each call."""
-    return Operand(MOVABLE | number << PLACES, shape, row_major(shape, np.dtype(kind).itemsize), kind)
+def movable(number: int, shape: Any, kind: str, strides: Sequence[int]) -> Operand:
+    """An array that lies elsewhere in each call; its place is counted from its lowest address."""
+    start = MOVABLE | number << PLACES | before_first(shape, strides)
+    return Operand(start, shape, tuple([by % WORD for by in strides]), kind)
+
+
+def before_first(shape: Any, strides: Sequence[int]) -> int:
+    """How many bytes an array, which may go backwards, has before its first element."""
+    return sum([(n - 1) * -by for n, by in zip(shape, strides, strict=True) if by < 0])
+
+
+def strides_of(x: np.ndarray) -> tuple[int, ...]:
+    """The strides of an array; along axes of one element as if it had more."""
+    return row_major(x.shape, x.itemsize) if x.flags.c_contiguous else x.strides
+
+
+def in_rows(x: np.ndarray) -> bool:
+    """Whether the elements lie in row-major order, along some axes perhaps from the last to the first."""
+    return x.flags.c_contiguous or tuple(map(abs, x.strides)) == row_major(x.shape, x.itemsize)
 
 
 FORMS = OrderedDict[Any, tuple[Op, Form | None]]()  # an op that is kept has its number for itself
@@ -185,10 +210,10 @@ def carried_out(op: Op, inputs: Sequence[Any]) -> np.ndarray | None:
     arrays, specs = [], list[Any]()
     for x in inputs:
         if x.__class__ is np.ndarray:
-            if not (x.flags.c_contiguous and x.flags.aligned):
+            if not (x.flags.aligned and in_rows(x)):
                 return None
             arrays.append(x)
-            specs.append((x.shape, x.dtype))
+            specs.append((x.shape, x.dtype, strides_of(x)))
         elif x.__class__ in (int, float):
             specs.append(exactly(x))
         else:

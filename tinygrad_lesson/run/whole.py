@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tinygrad_lesson.engine.op import Op
-from tinygrad_lesson.ops import conv, linear, nn, ramps
-from tinygrad_lesson.run import windows
+from tinygrad_lesson.ops import conv, linear, nn, norms, ramps
+from tinygrad_lesson.run import folds, windows
 from tinygrad_lesson.run.elements import elementwise
 from tinygrad_lesson.run.operands import FLOATS, Encoder, Memory, Operand, Row, contiguous
 from tinygrad_lesson.run.products import product
@@ -93,6 +93,7 @@ PATTERNS = (
     Pattern("fully_connected", (linear.FullyConnected,), fully_connected, "a product begins with its bias"),
     Pattern("softmax", (nn.Softmax,), softmax, "all rows of a softmax in one instruction"),
     Pattern("batch_norm", (nn.BatchNorm,), batch_norm, "a normalization with its statistics in two passes"),
+    Pattern("norm", (norms.Norm,), folds.norm, "squares, or absolute values, as they are added up"),
     Pattern("sliding_product", (conv.SlidingProduct,), windows.sliding_product,
             "a convolution packs what windows see, panel by panel"),
     Pattern("sliding_data", (conv.SlidingProductData,), windows.sliding_product_data,

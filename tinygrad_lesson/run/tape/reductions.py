@@ -11,7 +11,7 @@ import numpy as np
 from llvmlite import ir
 
 from tinygrad_lesson.run.tape import functions
-from tinygrad_lesson.run.tape.expressions import absolute, larger, lesser, truth
+from tinygrad_lesson.run.tape.expressions import EXPRESSIONS, absolute, larger, lesser, truth
 from tinygrad_lesson.run.tape.loops import APART
 from tinygrad_lesson.run.tape.vector import (
     I1,
@@ -113,12 +113,13 @@ def summed(memory: Memory, at: Any, count: Any, kind: str, of: Callable[[Any], A
     return total.sum()
 
 
-def sums(builder: Any, base: Any, words: Any, step: Any, kind: str, way: str) -> None:
-    """``o[i] = sum_j x[i, j]``: a kernel. Words: offset, row stride and column stride of x; offset of o; m, n."""
+def sums(builder: Any, base: Any, words: Any, step: Any, kind: str, way: str, of: str) -> None:
+    """``o[i] = sum_j of(x[i, j])``: a kernel. Words: offset, row stride and column stride of x; offset of o; m, n."""
     memory = Memory(builder, base, words, lanes_of(kind))
     x, x_row, x_step, o, m, n = memory.take(6)
     with loop(builder, m) as i:
-        total = summed(memory, memory.at(x, i, x_row), n, kind, lambda v: v, x_step if way == APART else None)
+        at, by = memory.at(x, i, x_row), x_step if way == APART else None
+        total = summed(memory, at, n, kind, EXPRESSIONS[of], by)
         builder.store(total, memory.pointer(memory.at(o, i, I64(itemsize(kind))), IN_MEMORY[kind]), align=1)
 
 
