@@ -10,8 +10,8 @@ from tinygrad_lesson import sym
 from tinygrad_lesson.lesson.data import load
 from tinygrad_lesson.lesson.networks import NETWORKS, cross_entropy
 from tinygrad_lesson.random import MXNetGenerator
-from tinygrad_lesson.run import vm
-from tinygrad_lesson.run.segment import Segment, run_steps, told
+from tinygrad_lesson.run.segment import Segment, told
+from tinygrad_lesson.run.training import Training
 from tinygrad_lesson.run.vm import VMRunner
 from tinygrad_lesson.train.initializer import Uniform
 from tinygrad_lesson.train.monitor import GradientMonitor
@@ -82,8 +82,8 @@ def test_these_networks_run_without_a_step_in_numpy(name):
 def test_many_steps_in_one_call_are_the_steps_one_by_one(
     name, optimizer, settings, kind, tolerance, monkeypatch
 ):
-    calls = []
-    monkeypatch.setattr(vm, "run_steps", lambda *given: calls.append(given[-1]) or run_steps(*given))
+    calls, carry_out = [], Training.__call__
+    monkeypatch.setattr(Training, "__call__", lambda *given: calls.append(given[-1]) or carry_out(*given))
     data = load()
     batches = {"data": data.train_data.reshape(5, 20, 4), "label": data.train_label.reshape(5, 20, 3)}
     executors = [bound(name, "vm", kind=kind) for _ in range(2)]

@@ -272,3 +272,17 @@ def test_the_batches_of_an_epoch_are_copied_only_if_rows_change_places(rows, shu
     found = one.epoch()["data"]
     np.testing.assert_array_equal(found, [batch.data[0].asnumpy() for batch in other])
     assert np.shares_memory(found, one.data[0][1]) is not copied
+
+
+@pytest.mark.parametrize(("handle", "taken", "copied"), [("roll_over", 3, True), ("discard", 1, False)])
+def test_an_epoch_has_the_batches_that_iterating_would_give(handle, taken, copied):
+    x = np.arange(9, dtype=np.float32)
+    one, other = (NDArrayIter(x, batch_size=4, last_batch_handle=handle) for _ in range(2))
+    for iterator in (one, other):
+        for _ in range(taken):  # batches before; of two that are whole, the third ends the epoch
+            iterator.iter_next()
+        if taken == 3:
+            iterator.reset()
+    found = one.epoch()["data"]
+    np.testing.assert_array_equal(found, [batch.data[0].asnumpy() for batch in other])
+    assert np.shares_memory(found, x) is not copied

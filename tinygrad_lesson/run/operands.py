@@ -18,6 +18,7 @@ Encoder = Callable[..., "list[Row] | None"]  # instructions for something, None 
 WORD = 1 << 64
 KINDS = {"float32", "float64", "int32", "int64", "bool"}  # element types that there are kernels for
 FLOATS = ("float32", "float64")
+ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
 ITEMSIZE = {kind: np.dtype(kind).itemsize for kind in KINDS}
 MOVABLE, PLACES = 1 << 62, 40  # mark of an offset in a movable array; its number is above the lower 40 bits
 

@@ -112,10 +112,3 @@ def told(tape: np.ndarray) -> list[str]:
         names.append(NAMES[int(tape[at])])
         at += int(tape[at + 1])
     return names
-
-
-def run_steps(rows: Sequence[np.ndarray], memory: Memory, steps: int) -> None:
-    """Carry out some tapes one after the other, all of them so many times."""
-    segment = Segment(np.concatenate(rows), memory)
-    segment.words[3] = steps
-    segment()

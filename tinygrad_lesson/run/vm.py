@@ -26,6 +26,7 @@ from tinygrad_lesson.run.lower import encode_trace
 from tinygrad_lesson.run.numpy_ import NumpyRunner
 from tinygrad_lesson.run.operands import (
     FLOATS,
+    ROWS,
     Memory,
     Operand,
     Row,
@@ -42,12 +43,11 @@ from tinygrad_lesson.run.recurring import recurring
 from tinygrad_lesson.run.rolled import LEAST as MANY
 from tinygrad_lesson.run.rolled import Rolled
 from tinygrad_lesson.run.rounds import Rounds, Tracks, states_of
-from tinygrad_lesson.run.segment import Segment, as_tape, joined, run_steps, segments
+from tinygrad_lesson.run.segment import Segment, joined, segments
 from tinygrad_lesson.run.summed import Summed, summed
-from tinygrad_lesson.run.tape import loops, machine, reductions
+from tinygrad_lesson.run.tape import machine
+from tinygrad_lesson.run.training import Training
 from tinygrad_lesson.run.whole import OF_OP, OTHERS, PATTERNS, by_pattern
-
-ROWS: Any = ("C", "A")  # row after row, each element where its type may begin
 
 
 class VMRunner(NumpyRunner):
@@ -65,6 +65,9 @@ class VMRunner(NumpyRunner):
         self.lenders: dict[str, Lender] = {}
         self.operands: dict[int, Operand | None] = {}
         self.loops: dict[Any, Any] = {}  # what carries out many steps of a loop
+        self.trained: tuple[Any, Training, Any] | None = (
+            None  # the last `training`: for what, itself, what it was made from
+        )
         self.asides: dict[Any, np.ndarray] = {}  # by shape and element type
         if movable:  # what comes in their places is row-major, so instructions may count on nothing else
             arrays = {name: np.require(x, requirements=ROWS) for name, x in arrays.items()}
@@ -329,26 +332,31 @@ class VMRunner(NumpyRunner):
         self, batches: Mapping[str, np.ndarray], steps: int, updater: Any, loss: str, watched: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `train_one_by_one`; in one call where every step of both plans is an instruction."""
-        inputs, update, result = self.inputs_of(batches), updater.made(), np.asarray(self.result(loss))
-        arrays, last = [*inputs.values(), result, updater.grad], getattr(update.run, "update_tape", None)
-        known = all(x.flags.carray for x in arrays) and {x.dtype.name for x in arrays[-2:]} <= set(FLOATS)
-        if self.tape is None or last is None or not known:
+        made = self.training(batches, updater, loss, watched)
+        if made is None:
             return self.train_one_by_one(np, batches, steps, updater, loss, watched)
-        kept = {name: np.require(batches[name], x.dtype, ROWS) for name, x in inputs.items()}
-        numbers, grad = updater.numbers(steps), updater.grad
-        losses, magnitudes = np.empty(steps, result.dtype), np.empty((steps, len(watched)), grad.dtype)
-        gathered = [(x, kept[name]) for name, x in inputs.items()] + [(update.numbers, numbers)] * (steps > 0)
-        gather = machine.address(loops.gathered)
-        first = [[gather, address(x), address(rows), x.nbytes, len(rows)] for x, rows in gathered]
-        means = machine.address(reductions.average, result.dtype.name, False)
-        sizes = machine.address(reductions.average, grad.dtype.name, True)
-        places = np.zeros((1 + len(watched), 2), np.int64)  # begin and size of the loss, and of each gradient
-        places[0] = address(result), result.size
-        places[1:] = watched * (grad.itemsize, 1) + (address(grad), 0)
-        noted = [
-            [means, address(losses), 1, address(places)],
-            [sizes, address(magnitudes), len(watched), address(places[1:])],
-        ]
-        run_steps([as_tape(first), self.tape, last, as_tape(noted)], self.memory, steps)
+        found = made(batches, updater.numbers(steps), steps)
         updater.num_update += steps
-        return losses, magnitudes
+        return found
+
+    def training(
+        self, batches: Mapping[str, np.ndarray], updater: Any, loss: str, watched: np.ndarray
+    ) -> Training | None:
+        """What takes many steps, the same for the same optimizer; None where a step needs NumPy."""
+        update, grad = updater.made(), updater.grad
+        key = id(update), id(grad), id(watched), loss, *batches
+        if self.trained is None or self.trained[0] != key:
+            inputs, result = self.inputs_of(batches), np.asarray(self.result(loss))
+            last = getattr(update.run, "update_tape", None)
+            known = all(x.flags.carray for x in (*inputs.values(), result, grad))
+            if (
+                not known
+                or self.tape is None
+                or last is None
+                or {result.dtype.name, grad.dtype.name} - set(FLOATS)
+            ):
+                return None
+            tapes = self.tape, last
+            made = Training(tapes, self.memory, inputs, update.numbers, result, grad, watched)
+            self.trained = key, made, (update, watched)  # whose ids are theirs as long as they are held
+        return self.trained[1]

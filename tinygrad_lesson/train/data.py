@@ -187,9 +187,10 @@ class NDArrayIter:
         """
         rows = self._epoch[max(self._cursor + self.batch_size, 0) :]
         self._cursor = self._epoch.size
-        first, shape = rows[:1].sum(), (-1, self.batch_size)
-        if np.array_equal(rows, np.arange(first, first + rows.size)):  # no copy of what lies in this order
-            parts = {name: array[first : first + rows.size] for name, array in self.data + self.label}
+        shape = (-1, self.batch_size)
+        if self._in_order:  # no copy
+            whole = self._epoch.size
+            parts = {name: array[whole - rows.size : whole] for name, array in self.data + self.label}
             return {name: x.reshape(*shape, *x.shape[1:]) for name, x in parts.items()}
         return {name: array[rows.reshape(shape)] for name, array in self.data + self.label}
 
@@ -229,14 +230,15 @@ class NDArrayIter:
         """Lay out the rows of an epoch, the rows that rolled over first."""
         n, size = self.num_data, self.batch_size
         order = self.generator.permutation(n) if self.shuffle else np.arange(n)
-        rows = np.concatenate([rolled, order])
+        rows = np.concatenate([rolled, order]) if rolled.size else order
         whole = rows.size // size * size
-        if self.last_batch_handle == "pad":
+        if self.last_batch_handle == "pad" and whole < rows.size:
             rows = np.resize(rows, -(-n // size) * size)  # the first rows again
             whole = rows.size
         self._epoch = rows[:whole]
         self._left = rows[whole:] if self.last_batch_handle == "roll_over" else rows[:0]
         self._rolled = rolled.size
+        self._in_order = not self.shuffle and not self._rolled and whole <= n
         self._cursor = -size
 
 

@@ -123,10 +123,11 @@ def refuse_loss(executor: Executor, losses: np.ndarray, steps: int, epoch: int, 
 
     `steps` make an epoch; the losses are those of steps from number `first` after the start of `epoch` on.
     """
-    wrong = np.flatnonzero(~np.isfinite(losses))
-    if not len(wrong):
+    finite = np.isfinite(losses)
+    if finite.all():
         return
-    at, where = int(wrong[0]), first + int(wrong[0])
+    at = int(np.argmin(finite))
+    where = first + at
     bad = [name for name, array in executor.arguments.items() if not np.isfinite(array).all()]
     cause = f"{bad[0]} is not finite any more" if bad else "all parameters are finite still"
     raise NonFiniteError(

@@ -48,7 +48,7 @@ class GradientMonitor:
             sums = np.add.reduceat(self.scratch, starts, dtype=float)
             self.batches.append((sums / sizes)[wanted][None])
 
-    @property
+    @cached_property
     def watched(self) -> np.ndarray:
         """Start and size of each part that is watched, (parts, 2), for a runner that notes them itself."""
         return np.stack([self.starts[self.wanted], self.sizes[self.wanted].astype(np.intp)], axis=1)

@@ -8,7 +8,7 @@ pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.
 import tinygrad_lesson as tl
 from tinygrad_lesson.run.folds import fold
 from tinygrad_lesson.run.operands import Memory
-from tinygrad_lesson.run.segment import as_tape, run_steps
+from tinygrad_lesson.run.segment import Segment, as_tape
 
 LENGTHS = (1, 2, 5, 8, 15, 16, 17, 63, 64, 65, 127, 200)
 
@@ -19,7 +19,7 @@ def folded(name, x):
     whole, target = memory.operand(x), memory.operand(y)
     (m, n), (across, along) = whole.shape, whole.strides
     rows = fold(memory, name, whole._replace(shape=(m,), strides=(across,)), [(n, along)], target)
-    run_steps([as_tape(rows)], memory, 1)
+    Segment(as_tape(rows), memory)()
     return y
 
 

@@ -7,7 +7,7 @@ pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.
 
 from tinygrad_lesson.run.elements import elementwise
 from tinygrad_lesson.run.operands import Memory
-from tinygrad_lesson.run.segment import as_tape, run_steps, told
+from tinygrad_lesson.run.segment import Segment, as_tape, told
 from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY
 
 
@@ -16,7 +16,7 @@ def carry_out(name, target, *sources, inside=None):
     memory = Memory()
     operands = [memory.operand(x) for x in sources]
     rows = elementwise(name, inside)(memory, None, operands, memory.operand(target))
-    run_steps([as_tape(rows)], memory, 1)
+    Segment(as_tape(rows), memory)()
     return told(as_tape(rows))
 
 
