@@ -6,9 +6,9 @@
     python tests/benchmarks/operations.py PYTHON --jit                 ours compiled by `tl.jit`
 
 The ops are those that are declared; their samples say which numbers they take. `OTHERS` adds functions that are no
-elementwise op. One thread, a process for each side, rounds that go A B C A B C: times are minima in milliseconds. A
-ratio is our time divided by the other's: above 1, ours is slower. `-` stands where the other has no such function, or
-no gradient of it.
+elementwise op; Fourier transforms and sorting are calls of NumPy or SciPy there. One thread, a process for each side,
+rounds that go A B C A B C: times are minima in milliseconds. A ratio is our time divided by the other's: above 1, ours
+is slower. `-` stands where the other has no such function, or no gradient of it.
 """
 
 import argparse

@@ -197,3 +197,29 @@ def test_slopes_at_equal_and_other_distances(edge_order, generator):
             np.testing.assert_allclose(
                 y, np.gradient(x, h, axis=axis, edge_order=edge_order), rtol=1e-11, atol=1e-11
             )
+
+
+@pytest.mark.parametrize("norm", ["backward", "ortho", "forward"])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_large_transforms_are_numpys_with_scipy_and_without(kind, axis, norm, monkeypatch):
+    x = np.random.default_rng(6).normal(size=(600, 601)).astype(kind)
+    exact = np.fft.fft(x.astype(float), axis=axis, norm=norm)
+    steps = np.finfo(kind).eps * np.log2(x.shape[axis])  # each rounds once
+    allowed, there = (
+        {"rtol": 0, "atol": steps * np.abs(exact).max()},
+        {"rtol": 0, "atol": steps * np.abs(x).max()},
+    )
+    for present in (True, False):
+        if not present:
+            monkeypatch.setattr("tinygrad_lesson.ops.fourier.of_scipy", lambda: None)
+        y = tl.fft.fft(x, axis=axis, norm=norm).numpy()
+        half = tl.fft.rfft(x, axis=axis, norm=norm)
+        n = half.shape[axis]
+        back = tl.fft.irfft(half, x.shape[axis], axis=axis, norm=norm).numpy()
+        assert y.dtype == half.numpy().dtype == np.result_type(kind, np.complex64)
+        np.testing.assert_allclose(y, exact, **allowed)
+        np.testing.assert_allclose(half.numpy(), np.take(exact, range(n), axis), **allowed)
+        np.testing.assert_allclose(back, x, **there)
+        again = tl.fft.ifft(y, axis=axis, norm=norm).numpy()
+        np.testing.assert_allclose(again, x, **there)
