@@ -316,11 +316,11 @@ def test_what_is_set_later_holds_from_the_next_step(name):
 
 def test_what_is_set_later_holds_in_a_model_too():
     net = sym.LinearRegressionOutput(
-        sym.FullyConnected(sym.Variable("data"), num_hidden=1, no_bias=True, name="f")
+        sym.FullyConnected(sym.Variable("data"), num_hidden=1, no_bias=True, name="f"), name="loss"
     )
     optimizer = create("sgd", learning_rate=0.5)
-    module = mx.mod.Module(net, label_names=["linearregressionoutput0_label"])
-    module.bind([("data", (1, 1))], [("linearregressionoutput0_label", (1, 1))])
+    module = mx.mod.Module(net, label_names=["loss_label"])
+    module.bind([("data", (1, 1))], [("loss_label", (1, 1))])
     module.init_params(mx.init.One())
     module.init_optimizer(optimizer=optimizer)
     seen = []

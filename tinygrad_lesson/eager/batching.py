@@ -339,7 +339,7 @@ def table(rule: Rule, names: str) -> dict[str, Rule]:
 
 
 RULES: dict[str, Rule] = {
-    **table(leading, "Identity Cast StopGradient OneHot GradientMultiplier FullLike"),
+    **table(leading, "Identity Cast AmpMulticast StopGradient OneHot GradientMultiplier FullLike"),
     **table(leading, "SumOverRanks Cofactors Extracttrian Maketrian KeptBoxes"),
     **table(matrices, "Inverse Solve Cholesky Eigh Qr Svd Pinv Slogdet Expm Syevd Gelqf"),
     **table(determinants, "Det SignAndLog"),

@@ -97,6 +97,13 @@ def normalizing_batches(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool
     return [y, *others]
 
 
+def images(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool]) -> Any:
+    """Of ops on an image or a batch of such: all images in one batch."""
+    (x,) = xs
+    y = done(op, [F.reshape(x, shape=(-1, *x.shape[-3:]))])[0]
+    return [F.reshape(y, shape=x.shape)]
+
+
 def steps_below(x: Any) -> int:
     """How many samples a tensor holds for levels of `vmap` below, each of which moves the statistics."""
     count = 1
@@ -242,6 +249,7 @@ EVERY: dict[str, Rule] = {
     "Convolve": convolving,
     "Embedding": embedding,
     "FullyConnected": affine,
+    "ImageNormalize": images,
     "InstanceNorm": scaled(rows),
     "LabelWeights": label_weights,
     "MakeLoss": makes_loss,

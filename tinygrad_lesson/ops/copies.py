@@ -112,6 +112,7 @@ class AmpMulticast(Op):
         MXNet 1.9, `amp_multicast`.
     """
 
+    method = False
     variadic = True
     mixes_dtypes = True
     num_outputs: int = attr(minimum=1, doc="how many arrays there are")

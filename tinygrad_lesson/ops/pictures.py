@@ -24,6 +24,7 @@ class ImageNormalize(Op):
     """
 
     function = "image_normalize"
+    method = False
     mean: tuple[float, ...] = attr((0.0,), doc="what is taken away, for each channel or for all")
     std: tuple[float, ...] = attr((1.0,), doc="what is divided by, for each channel or for all")
 
@@ -45,7 +46,10 @@ class ImageNormalize(Op):
     def forward(self, xp, data):
         self.shape(data.shape)
         kind = floating(data.dtype)
-        away, scale = (xp.asarray(np.array(x, kind).reshape(-1, 1, 1)) for x in (self.mean, self.std))
+        away, scale = (
+            xp.concatenate([xp.full((1, 1, 1), x, dtype=kind) for x in values])
+            for values in (self.mean, self.std)
+        )
         return xp.divide(xp.subtract(data, away), scale)
 
     def vjp(self, F, g, y, data):
@@ -79,6 +83,7 @@ class ImageToTensor(Composite):
     """
 
     function = "image_to_tensor"
+    method = False
     mixes_dtypes = True
     type: str = attr("float32", alias="dtype", doc="the element type of the result")
 

@@ -25,6 +25,7 @@ from tinygrad_lesson.locks import lock
 from tinygrad_lesson.train.descent import Test
 from tinygrad_lesson.train.optimizer import KINDS, OPTIMIZERS, FlatUpdater, create
 from tinygrad_lesson.train.rules import NUMBER, Optimizer
+from tinygrad_lesson.train.steps import Nesterov
 from tinygrad_lesson.train.traced import traced_step
 
 SPELLED = {
@@ -279,8 +280,8 @@ def named(name: str) -> Callable[..., Any]:
         if rest:
             settings["learning_rate"] = rest[0]
         parallel = settings.pop("parallel", None)
-        rule = "nag" if name == "sgd" and settings.pop("nesterov", False) else name
-        tree = TreeOptimizer(create(rule, **settings), parallel)
+        nesterov = name == "sgd" and settings.pop("nesterov", False)
+        tree = TreeOptimizer(Nesterov(**settings) if nesterov else create(name, **settings), parallel)
         return tree if params is None else tree.over(params)
 
     cls = OPTIMIZERS[name]

@@ -67,6 +67,7 @@ class NAG(Optimizer):
     """
 
     copy_last: ClassVar[bool] = True
+    weight_first: ClassVar[bool] = True
     momentum: float = 0.0
 
     def moments(self) -> int:
@@ -78,11 +79,18 @@ class NAG(Optimizer):
         if not self.momentum:
             return taken(SgdUpdate, self, F, given)
         weight, moment = taken(NagMomUpdate, self, F, given, *moments)
-        if self.wd:  # MXNet writes the weight first, so that what it remembers has the decay of the new one
+        if self.wd and self.weight_first:  # so that what MXNet remembers has the decay of the new one
             moment -= multiplied(
                 (weight - given.weight) * (given.rate * given.decay), given.lr_mult, given.wd_mult
             )
         return weight, moment
+
+
+@settled
+class Nesterov(NAG):
+    """`NAG` whose decay is that of the weight before the step in ``m`` too, as PyTorch has it."""
+
+    weight_first: ClassVar[bool] = False
 
 
 @settled
