@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lesson.engine.errors import BindError, FormatError, listed
+from tinygrad_lesson.engine.errors import BindError, FormatError, listed, near
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.files import as_path, plain, read_text, refused, write_whole
 from tinygrad_lesson.interop import safetensors
@@ -148,7 +148,7 @@ def predict(path: str | os.PathLike[str], rows: np.ndarray, output: str | None =
 
     Errors
         FormatError where the arrays were saved with another graph; BindError where there is not one input to
-        give the rows to.
+        give the rows to, and for an output that is not there or needs more than rows.
     """
     graph = graph_beside(path)
     stored, text = Stored.read(path), read_text(graph)
@@ -156,7 +156,11 @@ def predict(path: str | os.PathLike[str], rows: np.ndarray, output: str | None =
     if stored.belongs_to not in (0, digest_of_graph(text)):
         raise FormatError(f"{plain(path)} was not saved with the network that {plain(graph)} holds now")
     if output is not None:
-        symbol = symbol.get_internals()[output]
+        inner = symbol.get_internals()
+        if output not in inner.list_outputs():
+            meant = near(output, inner.list_outputs()).replace("it takes", "it has")
+            raise BindError(f"{plain(graph)} has no output {plain(output, 80)!r}; {meant}")
+        symbol = inner[output]
     named = {name.removeprefix("arg:").removeprefix("aux:"): x for name, x in stored.arrays.items()}
     open_ = [name for name in symbol.list_arguments() if name not in named and not name.endswith("label")]
     if len(open_) != 1:
@@ -164,12 +168,34 @@ def predict(path: str | os.PathLike[str], rows: np.ndarray, output: str | None =
             f"{plain(path)} has values for all arguments of {plain(graph)} but {listed(open_) or 'none'}; "
             "expected one that is left, for the rows"
         )
+    refuse_labels(symbol, {open_[0]: rows.shape}, named)
     parts = [
         {n: named[n] for n in names if n in named}
         for names in (symbol.list_arguments(), symbol.list_auxiliary_states())
     ]
     model = FeedForward(symbol, prediction=symbol, arg_params=parts[0], aux_params=parts[1])
     return model.predict(NDArrayIter({open_[0]: rows}, batch_size=min(ROWS, max(1, len(rows)))))
+
+
+def refuse_labels(symbol: Symbol, shapes: Mapping[str, Any], named: Mapping[str, Any]) -> None:
+    """Refuse an output for which rows are not enough, as a loss that compares them with labels.
+
+    Errors
+        BindError naming the inner outputs that can be asked for.
+    """
+    found = zip(symbol.list_arguments(), symbol.infer_shape_partial(**shapes)[0], strict=True)
+    labels = [name for name, shape in found if name not in named and name not in shapes and not shape]
+    if labels:
+        inner = symbol.get_internals()
+        ready = [
+            name
+            for name in inner.list_outputs()
+            if name.endswith("_output") and not {*inner[name].list_arguments()} & {*labels}
+        ]
+        raise BindError(
+            f"{symbol.list_outputs()[0]!r} needs {listed(labels)} too; ask for an inner output instead: "
+            f"{' or '.join(f'--output {name}' for name in ready[-3:])}"
+        )
 
 
 def read_rows(path: str | os.PathLike[str]) -> np.ndarray:
