@@ -43,10 +43,10 @@ def in_type(xp: Any, x: Any, dtype: DType) -> Any:
 
 
 def copied(xp: Any, x: Any, out: Any = None) -> Any:
-    """A copy of `x` that lies as `x` does, or in `out`; `positive` takes no truth values."""
-    if out is None:
+    """A copy of `x` that lies as `x` does, its bytes in this machine's order, or in `out`."""
+    if out is None and x.dtype.isnative:
         return x.copy("K")  # in a third of the time that `positive` takes
-    return xp.logical_or(x, x, out=out) if x.dtype.kind == "b" else xp.positive(x, out=out)
+    return xp.logical_or(x, x, out=out) if x.dtype.kind == "b" else xp.positive(x, out=out)  # no truth values
 
 
 def with_room(xp: Any, x: Any) -> Any:

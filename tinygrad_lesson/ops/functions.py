@@ -151,8 +151,6 @@ class Logaddexp(FloatBinary):
 class Logaddexp2(FloatBinary):
     """The logarithm to base 2 of a sum of powers of two, without overflow: ``y = log2(2 ** a + 2 ** b)``."""
 
-    compiled = True
-
     def forward(self, xp, a, b, out=None):
         if out is None and xp is np and is_large(a, b):
             high, e = above_gap(a, b)

@@ -84,7 +84,7 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "arccosh": in_double(powers.arccosh),
     "arctanh": in_double(powers.arctanh),
     "logaddexp": powers.logaddexp,
-    "logaddexp2": powers.logaddexp2,
+    "logaddexp2": in_double(powers.logaddexp2),
     "hypot": in_double(powers.hypot),
     "fmod": powers.fmod,
     "remainder": powers.remainder,

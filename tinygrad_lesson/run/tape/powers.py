@@ -35,10 +35,9 @@ def one_like(x: Any) -> Any:
 
 def exp2(x: Vector) -> Any:
     """2 to a number; whole numbers are exact."""
-    x, f = contracted(x), functions.format_of(x)
-    least, most = -float(f.bias + f.mantissa + 1), float(f.bias + 2)
-    bounded = where(x > least, x, least)
-    bounded = where(bounded < most, bounded, most)
+    x, f = contracted(x), functions.DOUBLE
+    bounded = where(x > -1076.0, x, -1076.0)
+    bounded = where(bounded < 1025.0, bounded, 1025.0)
     n = bounded.called("rint")
     p = functions.exp_less_one((bounded - n) * math.log(2)) + 1.0
     k = n.cast("fptosi", f.integer)
