@@ -19,7 +19,15 @@ np.empty(1 << 24, np.uint8)
 
 
 class Context(NamedTuple):
-    """A device, as MXNet names it."""
+    """A device, as MXNet names it.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> with tl.Context("cpu"):
+        ...     x = tl.zeros(2)
+        >>> str(x.device)
+        'cpu(0)'
+    """
 
     device_type: str = "cpu"
     device_id: int = 0
@@ -55,12 +63,25 @@ class Context(NamedTuple):
 
 
 def cpu(device_id: int = 0) -> Context:
-    """The processor."""
+    """The processor.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> x = tl.Tensor([1.0, 2.0])
+        >>> x.device == tl.cpu()
+        True
+    """
     return Context("cpu", device_id)
 
 
 def gpu(device_id: int = 0) -> Context:
-    """A graphics card."""
+    """A graphics card.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> tl.gpu(1) == tl.Context("gpu", 1)
+        True
+    """
     return Context("gpu", device_id)
 
 

@@ -213,7 +213,16 @@ def default_generator() -> MXNetGenerator:
 
 
 def seed(n: int) -> None:
-    """Start the default generator again, as ``mx.random.seed(n)`` does."""
+    """Start the default generator again, as ``mx.random.seed(n)`` does.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> tl.manual_seed(1)
+        >>> first = tl.rand(2).tolist()
+        >>> tl.manual_seed(1)
+        >>> tl.rand(2).tolist() == first
+        True
+    """
     _default.reseed(n)
 
 

@@ -56,6 +56,27 @@ def test_help_tells_every_parameter_and_an_example_that_runs(name):
     assert not report, "".join(report)
 
 
+OTHERS = [name for name in tl.__all__ if not inspect.ismodule(getattr(tl, name))]
+KNOWN = {name: getattr(tl, name) for name in tl.__all__}
+IN_GUIDES = {
+    "Op",
+    "attr",
+    "custom",
+    "op",
+}  # an example would declare an op: docs/howto/own_op.md and mxnet.md have them
+OF_NO_USE = {"LessonError", "show_config"}  # what all errors are; what a machine prints
+
+
+@pytest.mark.parametrize("name", [name for name in OTHERS if name not in IN_GUIDES | OF_NO_USE])
+def test_what_is_no_op_has_an_example_that_runs(name):
+    text = inspect.getdoc(found(name))
+    example = doctest.DocTestParser().get_doctest(text, KNOWN | {"np": numpy}, name, None, None)
+    assert example.examples
+    report = []
+    doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, out=report.append)
+    assert not report, "".join(report)
+
+
 @pytest.mark.parametrize("cls", [cls for cls in FUNCTIONS.values() if cls.ours], ids=lambda cls: cls.name)
 def test_help_tells_where_an_op_is_not_smooth(cls):
     draw = documented.Told()

@@ -76,6 +76,12 @@ def checkpoint(f: Function) -> Function:
 
     Errors
         GraphError if a recorded tensor from outside has changed before the backward pass.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> block = tl.checkpoint(lambda x: tl.exp(x) * x)
+        >>> float(tl.grad(block)(0.0))
+        1.0
     """
     return Checkpoint(f)
 

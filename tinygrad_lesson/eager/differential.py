@@ -85,6 +85,12 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, *, has_aux: bo
 
     The value must be a single number; with `has_aux` it is ``(value, more)``. Value and gradient are recorded where
     they depend on a tensor that asks for a gradient itself, as an argument or inside of `f`: derivatives can be nested.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> value, slope = tl.value_and_grad(lambda x: (x * x).sum())([1.0, 3.0])
+        >>> value.item(), slope.tolist()
+        (10.0, [2.0, 6.0])
     """
     several = not isinstance(argnums, int)
     numbers = tuple(argnums) if not isinstance(argnums, int) else (argnums,)
@@ -262,6 +268,12 @@ def vjp(f: Function, *inputs: Any) -> tuple[Any, Callable[[Any], list[Any]]]:
     """The value of `f`, and the map from its cotangent to those of the inputs: ``g -> g J``.
 
     Inputs and results may be trees: what belongs to one is built like it.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> y, pull = tl.vjp(lambda x: x * x, [1.0, 3.0])
+        >>> pull(tl.ones(2))
+        [Tensor([2., 6.], dtype=float64)]
     """
     tape = new_tape()
     with tape.entered():

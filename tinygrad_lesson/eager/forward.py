@@ -220,6 +220,12 @@ def jacobian(f: Function, *inputs: Any, argnums: int | Sequence[int] = 0) -> Any
     Shapes
         (shape of the result, shape of the input) for each input; a list where there are several. Of an input that is a
         tree, as a dict, it is built like that.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> tl.jacobian(lambda x: x * x)([1.0, 3.0])
+        Tensor([[2., 0.],
+                [0., 6.]], dtype=float64)
     """
     if not inputs:
         return for_arguments(jacobian, f, argnums)
@@ -309,6 +315,12 @@ def hessian(f: Function, *inputs: Any, argnums: int | Sequence[int] = 0) -> Any:
     Shapes
         (shape of x, shape of x); of several inputs a list of rows, the blocks for each pair of them; of trees built
         like them, twice
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> tl.hessian(lambda x: x[0] * x[1])([1.0, 3.0])
+        Tensor([[0., 1.],
+                [1., 0.]], dtype=float64)
     """
     if not inputs:
         return for_arguments(hessian, f, argnums)
@@ -332,6 +344,11 @@ def hvp(f: Function, inputs: Any = None, vectors: Any = None) -> Any:
 
     Shapes
         `vectors` and the result are built like `inputs`: an array, or a tuple or list of one for each argument of `f`
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> tl.hvp(lambda x: (x * x * x).sum())([1.0, 2.0], [1.0, 0.0])
+        Tensor([6., 0.], dtype=float64)
     """
     if inputs is None:
         return functools.partial(hvp, f)

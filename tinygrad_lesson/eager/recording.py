@@ -109,7 +109,16 @@ def replaying() -> Iterator[None]:
 
 
 def no_grad() -> contextlib.AbstractContextManager[None]:
-    """Compute inside without recording: no gradient will reach back through it."""
+    """Compute inside without recording: no gradient will reach back through it.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> x = tl.Tensor([3.0], requires_grad=True)
+        >>> with tl.no_grad():
+        ...     y = x * x
+        >>> y.requires_grad
+        False
+    """
     if RECORDING.tracing:
         raise GraphError(
             "jit: no_grad has no meaning while a function is traced; use stop_gradient on a value"
@@ -118,12 +127,28 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
 
 
 def enable_grad() -> contextlib.AbstractContextManager[None]:
-    """Record what is computed inside, also inside of `no_grad`."""
+    """Record what is computed inside, also inside of `no_grad`.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> x = tl.Tensor([3.0], requires_grad=True)
+        >>> with tl.no_grad(), tl.enable_grad():
+        ...     y = x * x
+        >>> y.requires_grad
+        True
+    """
     return recording(True)
 
 
 def is_grad_enabled() -> bool:
-    """Whether this thread records what it computes."""
+    """Whether this thread records what it computes.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> with tl.no_grad():
+        ...     tl.is_grad_enabled()
+        False
+    """
     return RECORDING.on
 
 
@@ -142,6 +167,12 @@ def set_grad_enabled(mode: bool) -> Chosen:
 
     Errors
         GraphError while a function is traced.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> with tl.set_grad_enabled(False):
+        ...     tl.is_grad_enabled()
+        False
     """
     if not mode and RECORDING.tracing:
         no_grad()  # which says what to write

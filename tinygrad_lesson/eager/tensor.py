@@ -46,6 +46,13 @@ class Tensor(Indexed, NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):
 
     What a graph has recorded does not change any more. While nobody else can write to `array`, it is in `kept` too,
     and a graph takes it as it is. `value` lets it out: from then on there is no `kept`, and graphs take copies.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> x = tl.Tensor([1.0, 3.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        Tensor([2., 6.], dtype=float64)
     """
 
     __slots__ = ("__weakref__", "array", "copied", "grad", "held", "index", "kept", "lock", "node")

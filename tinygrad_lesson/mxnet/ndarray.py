@@ -41,6 +41,13 @@ class NDArray(Held):
 
     Source
         MXNet 1.9, ``mx.nd.NDArray``.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> x = tl.mx.nd.array([1.0, 2.0])
+        >>> x += 1
+        >>> x.asnumpy()
+        array([2., 3.], dtype=float32)
     """
 
     __slots__ = ("_fresh_grad", "grad", "request")

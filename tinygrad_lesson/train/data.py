@@ -69,6 +69,12 @@ class NDArrayIter:
         MXNet 1.9, ``mx.io.NDArrayIter``. As there, arrays become float32 (unless `dtype` says otherwise) and
         are sorted by name, and `getpad` is also the number of rows that rolled over. Not as there,
         `iter_next` is False when the rows left make no batch, and `DataBatch.index` is filled in.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> rows = tl.NDArrayIter([[1.0], [2.0], [3.0]], [0, 1, 0], batch_size=2)
+        >>> [batch.data[0].asnumpy().ravel().tolist() for batch in rows]
+        [[1.0, 2.0], [3.0, 1.0]]
     """
 
     def __init__(

@@ -194,6 +194,12 @@ def diagnose(history: Any) -> Diagnosis:
 
     Errors
         FormatError naming the file and the key that is wrong; DTypeError for anything else.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> sizes = {"fc0_weight": [1e-12] * 60, "fc1_weight": [1e-2] * 60}
+        >>> str(tl.diagnose({"loss": [1.0] * 60, "mean_abs_grad": sizes})).splitlines()[0]
+        'The gradient vanishes in 1 of 2 layers.'
     """
     told = History.read(history)
     names = list(told.mean_abs_grad)

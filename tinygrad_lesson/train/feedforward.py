@@ -92,6 +92,15 @@ class FeedForward(Learning, Answering):
 
     Source
         MXNet 1.9, `mx.model.FeedForward`, and the training loop of the lesson.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> x = tl.sym.FullyConnected(tl.sym.Variable("data"), num_hidden=2)
+        >>> model = tl.FeedForward(tl.sym.SoftmaxOutput(x, name="softmax"), num_epoch=100, learning_rate=1.0)
+        >>> data, label = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+        >>> history = model.fit(data, label)
+        >>> model.predict(data).argmax(axis=1).tolist()
+        [0, 0, 1, 1]
     """
 
     def __init__(

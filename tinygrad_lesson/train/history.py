@@ -51,6 +51,13 @@ class History:
     """What a training leaves behind, one entry per epoch.
 
     `trained` is there after a `fit`; `layers` looks into it when first asked.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> x = tl.sym.FullyConnected(tl.sym.Variable("data"), num_hidden=2)
+        >>> model = tl.FeedForward(tl.sym.SoftmaxOutput(x, name="softmax"), num_epoch=3)
+        >>> len(model.fit([[0.0], [1.0]], [0, 1]).loss)
+        3
     """
 
     loss: list[float] = dataclasses.field(default_factory=list)

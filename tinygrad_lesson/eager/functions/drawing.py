@@ -80,13 +80,26 @@ def standard_normal(size: Any = None, *, generator: Any = None) -> Any:
 
 @as_in_pytorch
 def rand(*size: Any, device: Context | None = None) -> Any:
-    """Numbers from 0 up to, but not including, 1, of the shape `size`: ``tl.rand(2, 3)``, as in PyTorch."""
+    """Numbers from 0 up to, but not including, 1, of the shape `size`: ``tl.rand(2, 3)``, as in PyTorch.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> x = tl.rand(2, 3)
+        >>> x.shape, bool(tl.all(x >= 0) and tl.all(x < 1))
+        ((2, 3), True)
+    """
     return uniform(size=listed(size), device=device)
 
 
 @as_in_pytorch
 def randn(*size: Any, device: Context | None = None) -> Any:
-    """Numbers with mean 0 and standard deviation 1, of the shape `size`: ``tl.randn(2, 3)``, as in PyTorch."""
+    """Numbers with mean 0 and standard deviation 1, of the shape `size`: ``tl.randn(2, 3)``, as in PyTorch.
+
+    Example
+        >>> import tinygrad_lesson as tl
+        >>> tl.randn(2, 3).shape
+        (2, 3)
+    """
     return normal(size=listed(size), device=device)
 
 
