@@ -30,7 +30,7 @@ from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import FUNCTIONS, Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.mxnet import Symbol
-from tinygrad_lesson.mxnet.bound import variables
+from tinygrad_lesson.mxnet.leaves import variables
 from tinygrad_lesson.mxnet.recorded import evaluate
 
 Arrays = Sequence[Any]

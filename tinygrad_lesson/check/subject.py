@@ -24,8 +24,8 @@ from tinygrad_lesson.engine.graph import Node, ancestors, toposort
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.mxnet import Symbol
-from tinygrad_lesson.mxnet.bound import variables
 from tinygrad_lesson.mxnet.executor import Executor
+from tinygrad_lesson.mxnet.leaves import variables
 from tinygrad_lesson.mxnet.recorded import evaluate
 
 SEED = 7  # of the random ops, so that they can be repeated

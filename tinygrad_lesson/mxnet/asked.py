@@ -14,7 +14,7 @@ from tinygrad_lesson.engine.graph import Edge, Node, check_names, toposort
 from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import Shape
 from tinygrad_lesson.mxnet import serial
-from tinygrad_lesson.mxnet.bound import variables
+from tinygrad_lesson.mxnet.leaves import variables
 from tinygrad_lesson.mxnet.naming import output_name
 
 

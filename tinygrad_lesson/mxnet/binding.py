@@ -12,8 +12,9 @@ from tinygrad_lesson.engine.errors import BindError, listed, near, shown
 from tinygrad_lesson.engine.graph import Edge
 from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.shapes import is_complete, show
-from tinygrad_lesson.mxnet.bound import Flat, check_shape, in_place, numbers_there, room_for_arrays, variables
+from tinygrad_lesson.mxnet.bound import Flat, check_shape, in_place, numbers_there, room_for_arrays
 from tinygrad_lesson.mxnet.executor import REQUESTS, Executor
+from tinygrad_lesson.mxnet.leaves import variables
 
 
 def simple_bind(

@@ -25,13 +25,11 @@ from tinygrad_lesson.mxnet.bound import (
     check_devices,
     check_shape,
     collector_paused,
-    draws_in_prediction,
     first_of,
-    pinned,
-    refuse_names,
     resize,
     room_for_arrays,
 )
+from tinygrad_lesson.mxnet.leaves import draws_in_prediction, pinned, refuse_names
 from tinygrad_lesson.mxnet.naming import watched
 from tinygrad_lesson.plan import Passes, Plan
 from tinygrad_lesson.run import runner as find_runner

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from tinygrad_lesson.engine.errors import OptimizerError, near
 from tinygrad_lesson.engine.graph import Node
-from tinygrad_lesson.mxnet.bound import pinned
+from tinygrad_lesson.mxnet.leaves import pinned
 from tinygrad_lesson.mxnet.register import as_factor
 
 

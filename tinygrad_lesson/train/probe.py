@@ -16,8 +16,8 @@ from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.fields import COUNT, FLAG, NUMBER, PARTS, TEXT, Kind, field, is_number, list_of
 from tinygrad_lesson.files import plain
-from tinygrad_lesson.mxnet.bound import variables
 from tinygrad_lesson.mxnet.executor import Executor
+from tinygrad_lesson.mxnet.leaves import variables
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.ops.nn import AlongAxis, BatchNorm
 from tinygrad_lesson.random import MXNetGenerator

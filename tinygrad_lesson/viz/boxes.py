@@ -11,7 +11,7 @@ from typing import Any
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.graph import Edge, Node, toposort
 from tinygrad_lesson.engine.shapes import is_complete, show
-from tinygrad_lesson.mxnet.bound import variables
+from tinygrad_lesson.mxnet.leaves import variables
 from tinygrad_lesson.mxnet.register import OPERATORS
 from tinygrad_lesson.viz.architecture import parameters_of
 from tinygrad_lesson.viz.picture import Arrow, Box, kind_of

@@ -15,8 +15,8 @@ from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.engine.op import Op
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.engine.world import World
-from tinygrad_lesson.mxnet.bound import variables
 from tinygrad_lesson.mxnet.executor import Executor
+from tinygrad_lesson.mxnet.leaves import variables
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan.trace import Spec, spec_of, traced
 from tinygrad_lesson.viz import trace

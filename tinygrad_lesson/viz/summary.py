@@ -10,7 +10,7 @@ from tinygrad_lesson.engine.errors import DTypeError, ShapeError, shown
 from tinygrad_lesson.engine.graph import Edge, Node
 from tinygrad_lesson.engine.infer import Shapes, infer_shapes
 from tinygrad_lesson.engine.shapes import is_complete
-from tinygrad_lesson.mxnet.bound import variables
+from tinygrad_lesson.mxnet.leaves import variables
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.viz.architecture import parameters_of
 

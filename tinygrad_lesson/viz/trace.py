@@ -28,8 +28,8 @@ from tinygrad_lesson.engine.infer import infer_dtypes, infer_shapes
 from tinygrad_lesson.engine.interpret import interpret
 from tinygrad_lesson.engine.shapes import is_complete, show
 from tinygrad_lesson.engine.world import Arrays, values_by_edge
-from tinygrad_lesson.mxnet.bound import variables
 from tinygrad_lesson.mxnet.executor import HEAD, Executor
+from tinygrad_lesson.mxnet.leaves import variables
 from tinygrad_lesson.mxnet.symbol import Symbol
 from tinygrad_lesson.plan import Builder, Passes
 from tinygrad_lesson.viz.boxes import Known
