@@ -51,8 +51,8 @@ class Tensor(Indexed, NumpyProtocol, Arithmetic, Methods, Spellings, Displayed):
         >>> import tinygrad_lesson as tl
         >>> x = tl.Tensor([1.0, 3.0], requires_grad=True)
         >>> (x * x).sum().backward()
-        >>> x.grad
-        Tensor([2., 6.], dtype=float64)
+        >>> x.grad.tolist()
+        [2.0, 6.0]
     """
 
     __slots__ = ("__weakref__", "array", "copied", "grad", "held", "index", "kept", "lock", "node")
