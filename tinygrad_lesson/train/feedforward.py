@@ -83,8 +83,9 @@ class Watched(NamedTuple):
 class FeedForward(Learning, Answering):
     """A network that learns: `symbol` gives the loss, `prediction` (or `symbol`) the answers.
 
-    `optimizer` is a name with its settings as further keywords, or an `Optimizer`; `num_epoch` is the number of the last
-    epoch. `seed` makes the first weights and everything drawn later repeatable; without it the default generator is used.
+    `optimizer` is a name with its settings as further keywords, or an `Optimizer`; `num_epoch` is the number of the
+    last epoch. `seed` makes the first weights and everything drawn later repeatable; without it the default generator
+    is used.
 
     A symbol that ends in `SoftmaxOutput` gives the answers itself. What is then reported as the loss is the mean
     cross-entropy. That op's gradients are sums over the rows: as in MXNet they are divided by the batch size if the
