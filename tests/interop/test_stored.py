@@ -66,6 +66,9 @@ def test_a_graph_is_told_by_its_names_and_layers(capsys):
     assert any(
         line.startswith("fc1(FullyConnected) ") and " 10 " in line and " 50 " in line for line in lines
     )
+    hint = "For sizes, tell shapes of inputs: --shape data=20,4"
+    assert hint not in lines
+    assert lines_of(capsys, "inspect", NETS / "bn8-symbol.json")[-1] == hint
 
 
 @pytest.mark.parametrize("name", ["mlp4", "bn8"])

@@ -105,13 +105,18 @@ def told_graph(symbol: Symbol, where: str, shapes: Mapping[str, Any] | None) -> 
     with contextlib.redirect_stdout(printed):
         print_summary(symbol, shapes)
     operators = sum(node.op is not None for node in symbol.nodes)
+    arguments = symbol.list_arguments()
+    hint = (
+        [] if shapes or not arguments else [f"For sizes, tell shapes of inputs: --shape {arguments[0]}=20,4"]
+    )
     return "\n".join(
         [
             f"{where}: {operators} operators",
-            f"arguments  {listed(symbol.list_arguments())}",
+            f"arguments  {listed(arguments)}",
             f"states     {listed(symbol.list_auxiliary_states()) or 'none'}",
             f"outputs    {listed(symbol.list_outputs())}",
             printed.getvalue().rstrip(),
+            *hint,
         ]
     )
 
