@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_lesson.engine.op import RESERVED, Op
-from tinygrad_lesson.mxnet import built, creating, networks
+from tinygrad_lesson.engine.op import RESERVED
+from tinygrad_lesson.mxnet import built, creating, networks, updating
 from tinygrad_lesson.mxnet.register import OPERATORS, operator
 from tinygrad_lesson.ops import (
     activations,
-    adaptive,
     aligned,
     angles,
     choices,
@@ -18,7 +17,6 @@ from tinygrad_lesson.ops import (
     creation,
     decompositions,
     deconv,
-    decoupled,
     densities,
     detection,
     diagonals,
@@ -40,7 +38,6 @@ from tinygrad_lesson.ops import (
     loss,
     masked,
     movement,
-    multi,
     nn,
     norms,
     order,
@@ -59,7 +56,6 @@ from tinygrad_lesson.ops import (
     sequence,
     spatial,
     special,
-    updates,
 )
 from tinygrad_lesson.ops import elementwise as e
 from tinygrad_lesson.ops import functions as f
@@ -97,29 +93,6 @@ REDUCTIONS = {
 SIDES = ("lhs", "rhs")
 TUNING = "workspace cudnn_tune cudnn_off"
 WINDOW = "kernel stride dilate pad {}num_filter num_group workspace no_bias cudnn_tune cudnn_off layout"
-PREPARED = "wd rescale_grad clip_gradient"
-LAMB = f"beta1 beta2 epsilon t bias_correction {PREPARED}"
-ADAMW = "lr beta1 beta2 epsilon wd eta clip_gradient"
-UPDATES: dict[str, tuple[type[Op], str]] = {  # with the order of their attributes
-    "sgd_update": (updates.SgdUpdate, f"lr {PREPARED} lazy_update"),
-    "sgd_mom_update": (updates.SgdMomUpdate, f"lr momentum {PREPARED} lazy_update"),
-    "mp_sgd_update": (updates.MpSgdUpdate, f"lr {PREPARED} lazy_update"),
-    "mp_sgd_mom_update": (updates.MpSgdMomUpdate, f"lr momentum {PREPARED} lazy_update"),
-    "nag_mom_update": (updates.NagMomUpdate, f"lr momentum {PREPARED}"),
-    "mp_nag_mom_update": (updates.MpNagMomUpdate, f"lr momentum {PREPARED}"),
-    "signsgd_update": (updates.SignsgdUpdate, f"lr {PREPARED}"),
-    "signum_update": (updates.SignumUpdate, f"lr momentum {PREPARED} wd_lh"),
-    "adam_update": (adaptive.AdamUpdate, f"lr beta1 beta2 epsilon {PREPARED} lazy_update"),
-    "rmsprop_update": (adaptive.RmspropUpdate, f"lr gamma1 epsilon {PREPARED} clip_weights"),
-    "rmspropalex_update": (adaptive.RmspropalexUpdate, f"lr gamma1 gamma2 epsilon {PREPARED} clip_weights"),
-    "ftrl_update": (adaptive.FtrlUpdate, f"lr lamda1 beta {PREPARED}"),
-    "_sparse_adagrad_update": (adaptive.SparseAdagradUpdate, f"lr epsilon {PREPARED}"),
-    "lamb_update_phase1": (adaptive.LambUpdatePhase1, LAMB),
-    "mp_lamb_update_phase1": (adaptive.MpLambUpdatePhase1, LAMB),
-    "mp_lamb_update_phase2": (adaptive.MpLambUpdatePhase2, "lr lower_bound upper_bound"),
-    "lamb_update_phase2": (adaptive.LambUpdatePhase2, "lr lower_bound upper_bound"),
-}
-
 TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and more
     "FullyConnected": (linear.FullyConnected,),
     "Activation": (networks.activation, "data"),
@@ -282,8 +255,6 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "multi_all_finite": (finite.MultiAllFinite,),
     "multi_sum_sq": (finite.MultiSumSq,),
     "multi_lars": (finite.MultiLars,),
-    "_adamw_update": (decoupled.AdamwUpdate, "weight grad mean var rescale_grad", {"order": ADAMW}),
-    "_mp_adamw_update": (decoupled.MpAdamwUpdate, "weight grad mean var weight32 rescale_grad", {"order": ADAMW}),
     "_image_normalize": (pictures.ImageNormalize,),
     "_image_to_tensor": (lambda: pictures.ImageToTensor(), "data"),
     "_image_flip_left_right": (lambda: repeated.Flip(axis=-2), "data"),
@@ -299,33 +270,12 @@ TABLE: dict[str, tuple[Any, ...]] = {  # names: what builds it, its inputs, and 
     "ones_like": (lambda: fills.FullLike(value=1.0), "data"),
 }  # fmt: skip
 
-MULTI = (
-    multi.MultiSgdUpdate, multi.MultiSgdMomUpdate, multi.MultiMpSgdUpdate, multi.MultiMpSgdMomUpdate,
-    multi.PreloadedMultiSgdUpdate, multi.PreloadedMultiSgdMomUpdate, multi.PreloadedMultiMpSgdUpdate,
-    multi.PreloadedMultiMpSgdMomUpdate,
-)  # fmt: skip
-
 
 DENSITIES = (
     densities.RandomPdfUniform, densities.RandomPdfNormal, densities.RandomPdfGamma, densities.RandomPdfExponential,
     densities.RandomPdfPoisson, densities.RandomPdfNegativeBinomial, densities.RandomPdfGeneralizedNegativeBinomial,
     densities.RandomPdfDirichlet,
 )  # fmt: skip
-
-
-def declare_updates() -> None:
-    """Enter the update operators."""
-    zero = dict.fromkeys(("mean", "var"), '["zero", {}]')
-    for name, (cls, order_) in UPDATES.items():
-        operator(name, cls, ignored=frozenset({"lazy_update"}), order=order_, initial=zero)
-    operator(
-        "ftml_update",
-        built.ftml_update,
-        inputs=("weight", "grad", "d", "v", "z"),
-        order="lr beta1 beta2 epsilon t wd rescale_grad clip_grad",
-    )
-    for cls in MULTI:
-        operator(cls.function, cls)
 
 
 def declare_draws() -> None:
@@ -402,7 +352,7 @@ def declare(table: dict[str, tuple[Any, ...]]) -> None:
         operator(name, build, *aliases, inputs=inputs.split(), **options)
     declare_families()
     declare_arithmetic()
-    declare_updates()
+    updating.declare()
     declare_draws()
 
 
