@@ -7,10 +7,11 @@ import functools
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op
-from tinygrad_lesson.engine.dtypes import copied, floating, in_type
+from tinygrad_lesson.engine.dtypes import copied, floating, has_room, in_type, roomy, with_room
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Op, attr
 from tinygrad_lesson.engine.shapes import merge
+from tinygrad_lesson.ops.elementwise import Unary
 
 
 @op
@@ -102,6 +103,25 @@ class Cast(Op):
     @classmethod
     def sample(cls, draw):
         return cls(type="float64"), {"x": draw.array(draw.shape())}  # another would round
+
+
+@op
+class Widen(Unary):
+    """`x` in a type in which it can be added up: half precision as single, integers as float64."""
+
+    analytic = True
+
+    def forward(self, xp, x):
+        return with_room(xp, x)
+
+    def vjp(self, F, g, y, x):
+        return (g,)
+
+    def rewrite(self, F, shapes, x):
+        return x if has_room(F.dtypes[x]) else None
+
+    def dtype(self, x):
+        return roomy(x)
 
 
 @op

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op
-from tinygrad_lesson.engine.dtypes import dtype_of, floating, has_room, in_type, roomy, with_room
+from tinygrad_lesson.engine.dtypes import dtype_of, floating, in_type
 from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.op import attr, declares
@@ -383,22 +383,3 @@ class Sign(Kinked):
 
     def vjp(self, F, g, y, x):
         return (None,)
-
-
-@op
-class Widen(Unary):
-    """`x` in a type in which it can be added up: half precision as single, integers as float64."""
-
-    analytic = True
-
-    def forward(self, xp, x):
-        return with_room(xp, x)
-
-    def vjp(self, F, g, y, x):
-        return (g,)
-
-    def rewrite(self, F, shapes, x):
-        return x if has_room(F.dtypes[x]) else None
-
-    def dtype(self, x):
-        return roomy(x)
