@@ -125,6 +125,26 @@ def test_what_is_no_number_and_the_sign_of_zero_are_those_of_small_arrays(cls, m
             assert np.isnan(want) or np.signbit(y[0]) == np.signbit(want), row
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_parts_are_put_together_bit_by_bit(kind, axis, monkeypatch):
+    """NaN with its bits, signs of zero; parts that are short, or views of others, also backwards."""
+    x = np.random.default_rng(0).integers(0, 1 << 62, (64, 40, 130)).view(np.float64).astype(kind)
+    x[0, 0, :6] = np.nan, -0.0, 0.0, np.inf, -np.inf, 1e-45
+    some = (*[slice(None)] * axis, slice(-3, None))
+    parts = [x[some], x, x[::-1], x[some]]
+    asked = []
+    carried_out = single.Form.__call__
+    monkeypatch.setattr(
+        single.Form, "__call__", lambda *given: asked.append(carried_out(*given)) or asked[-1]
+    )
+    found = tl.concatenate(parts, axis).numpy()
+    assert found.tobytes() == np.concatenate(parts, axis).tobytes()
+    rolled = tl.roll(x, 3, axis).numpy()
+    assert rolled.tobytes() == np.roll(x, 3, axis).tobytes()
+    assert [y is not None for y in asked] == [True, True]
+
+
 def test_numpy_warns_and_refuses_as_ever():
     large_numbers = np.full(SHAPE, 3e38, np.float32)
     with pytest.warns(RuntimeWarning, match="overflow"):

@@ -47,6 +47,7 @@ from tinygrad_lesson.run.tape import machine
 from tinygrad_lesson.run.whole import by_pattern
 
 MOST = 256  # forms that are kept
+NOUGHT = np.zeros(1)  # the check of an op that computes nothing
 PART = 1024  # elements of rows that go together: what is made of them stays in the first cache
 
 
@@ -121,7 +122,9 @@ class Form:
             self.rounds = Rounds([Segment(as_tape(rows), self.memory)], self.memory, ~move, move)
             self.by = np.array([by[0] for by in strides])
             rows = []
-        if not each:
+        if op.moves:
+            self.check = NOUGHT
+        elif not each:
             rows += self.watched([], {0: movable(len(arrays), self.shape, kind, strides[-1])}, {}, 0)
         self.segment = Segment(as_tape(rows), self.memory)
         self.words = self.segment.tape.data
@@ -201,7 +204,9 @@ def in_rows(x: np.ndarray) -> bool:
     return x.flags.c_contiguous or tuple(map(abs, x.strides)) == row_major(x.shape, x.itemsize)
 
 
-FORMS = OrderedDict[Any, tuple[Op, Form | None]]()  # an op that is kept has its number for itself
+FORMS = OrderedDict[
+    Any, tuple[Op, Form | None]
+]()  # an op that is kept has its number for itself; one of any number of inputs is made anew in each call
 LOCK = lock()
 
 
@@ -210,7 +215,7 @@ def carried_out(op: Op, inputs: Sequence[Any]) -> np.ndarray | None:
     arrays, specs = [], list[Any]()
     for x in inputs:
         if x.__class__ is np.ndarray:
-            if not (x.flags.aligned and in_rows(x)):
+            if not (x.flags.aligned and (op.moves or in_rows(x))):
                 return None
             arrays.append(x)
             specs.append((x.shape, x.dtype, strides_of(x)))
@@ -218,7 +223,7 @@ def carried_out(op: Op, inputs: Sequence[Any]) -> np.ndarray | None:
             specs.append(exactly(x))
         else:
             return None
-    key = id(op), *specs
+    key = exactly(op) if op.variadic else id(op), *specs
     with LOCK:
         known = FORMS.get(key)
         if known is not None:

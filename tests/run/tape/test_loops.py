@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("llvmlite", reason="machine code is an extra: pip install '.[fast]'")
 
 from tinygrad_lesson.run.elements import elementwise
+from tinygrad_lesson.run.lower import beside
 from tinygrad_lesson.run.operands import Memory
 from tinygrad_lesson.run.segment import Segment, as_tape, told
 from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY
@@ -208,3 +209,29 @@ def test_what_chooses_is_not_rounded_to_the_type_of_what_is_chosen():
     y, ones = np.zeros(20, np.float32), np.ones(20, np.float32)
     carry_out("where", y, np.full(20, 1e-300), ones, ones - 1, inside="float32")
     np.testing.assert_array_equal(y, ones)
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+@pytest.mark.parametrize("kind", ["float32", "float64", "int64", "bool"])
+def test_rows_stand_side_by_side(kind, threads, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_LESSON_THREADS", threads)
+    x = np.random.default_rng(0).integers(-9, 9, (300, 4, 90)).astype(kind)
+    for parts, axis in (
+        ((x, x[::-1, 1:3], x[:, :1]), 1),
+        ((x[:, :, 7:], x, np.broadcast_to(x[5, 1], x.shape)), 2),
+    ):
+        target, memory = np.concatenate(parts, axis), Memory()
+        want = target.copy()
+        target[...] = 0
+        rows = beside(memory, [memory.operand(part) for part in parts], memory.operand(target))
+        Segment(as_tape(rows), memory)()
+        np.testing.assert_array_equal(target, want)
+        assert set(told(as_tape(rows))) <= {"shared", f"beside {kind}"}
+
+
+def test_rows_that_are_short_or_have_gaps_are_copied_part_by_part():
+    x, memory = np.zeros((300, 2, 90), np.float32), Memory()
+    short, gaps = [x[:, 0, :3]] * 8, [x[:, :, ::2]] * 2
+    for parts in (short, gaps):
+        target = memory.operand(np.concatenate(parts, 1))
+        assert beside(memory, [memory.operand(part) for part in parts], target) is None
