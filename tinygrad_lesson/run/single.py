@@ -44,7 +44,7 @@ from tinygrad_lesson.run.operands import (
 from tinygrad_lesson.run.rounds import Rounds
 from tinygrad_lesson.run.segment import Segment, as_tape
 from tinygrad_lesson.run.tape import machine
-from tinygrad_lesson.run.whole import by_pattern
+from tinygrad_lesson.run.whole import SLOPES, along_rows, by_pattern
 
 MOST = 256  # forms that are kept
 NOUGHT = np.zeros(1)  # the check of an op that computes nothing
@@ -158,9 +158,11 @@ class Form:
     def rows(self, op: Op, sources: Sequence[Operand], target: Operand) -> Any:
         """A pattern, or an instruction for each call."""
         *specs, place = [spec_like(x._replace(offset=0)) for x in (*sources, target)]
-        return by_pattern(self.memory, op, sources, [target]) or encode_trace(
-            self.memory, traced(op, tuple(specs), (place,)), [*sources, target]
-        )
+        if isinstance(op, Slope) and type(op.of) in SLOPES:
+            found = SLOPES[type(op.of)](self.memory, op.of, sources, target)
+        else:
+            found = by_pattern(self.memory, op, sources, [target])
+        return found or encode_trace(self.memory, traced(op, tuple(specs), (place,)), [*sources, target])
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> np.ndarray | None:
         """The result; None if a number in it is not finite."""
@@ -178,8 +180,13 @@ class Form:
 
 
 def rows_at_once(op: Op, shapes: Sequence[Any]) -> tuple[int, int]:
-    """How many rows of arrays an op is carried out on at a time, and how many there are."""
-    length = shapes[0][0] if op.apart(len(shapes[0])) else 1
+    """How many rows of arrays an op is carried out on at a time, and how many there are.
+
+    What one instruction does has no need of parts.
+    """
+    rank = len(shapes[0])
+    whole = isinstance(op, Slope) and type(op.of) in SLOPES and along_rows(op.of, rank)
+    length = shapes[0][0] if op.apart(rank) and not whole else 1
     return min(length, max(1, PART * length // max(map(math.prod, shapes)))), length
 
 
@@ -204,9 +211,8 @@ def in_rows(x: np.ndarray) -> bool:
     return x.flags.c_contiguous or tuple(map(abs, x.strides)) == row_major(x.shape, x.itemsize)
 
 
-FORMS = OrderedDict[
-    Any, tuple[Op, Form | None]
-]()  # an op that is kept has its number for itself; one of any number of inputs is made anew in each call
+# An op that is kept has its number for itself; one of any number of inputs may be made anew in each call.
+FORMS = OrderedDict[Any, tuple[Op, Form | None]]()
 LOCK = lock()
 
 

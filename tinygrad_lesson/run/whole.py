@@ -15,7 +15,8 @@ from tinygrad_lesson.run import folds, windows
 from tinygrad_lesson.run.elements import elementwise
 from tinygrad_lesson.run.operands import FLOATS, Encoder, Memory, Operand, Row, contiguous
 from tinygrad_lesson.run.products import product
-from tinygrad_lesson.run.tape import normalization, reductions
+from tinygrad_lesson.run.tape import normalization
+from tinygrad_lesson.run.tape import softmax as rows
 from tinygrad_lesson.run.tape.machine import address
 from tinygrad_lesson.run.tape.vector import lanes_of
 
@@ -50,7 +51,7 @@ def fully_connected(memory: Memory, op: Any, sources: Sequence[Operand], target:
 def softmax(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
     """Probabilities along the rows of a matrix."""
     (x,) = sources
-    plain = len(x.shape) == 2 and op.axis in (1, -1) and op.temperature == 1 and x.kind == target.kind
+    plain = len(x.shape) == 2 and along_rows(op, 2) and x.kind == target.kind
     if not plain or x.kind not in FLOATS or not contiguous(target) or x.strides[1] != x.itemsize:
         return None
     n, lanes = x.shape[1], lanes_of(x.kind)
@@ -58,7 +59,28 @@ def softmax(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand
         n % lanes and n < LONG * lanes
     ):  # what ends within a vector is read as soon as it is written, and has to wait
         return None
-    return [[address(reductions.softmax, x.kind), x.offset, x.strides[0], target.offset, *x.shape]]
+    return [[address(rows.softmax, x.kind), x.offset, x.strides[0], target.offset, *x.shape]]
+
+
+def along_rows(op: Any, rank: int) -> bool:
+    """Whether a softmax of arrays of so many axes goes along their rows, as they are."""
+    return op.axis in (rank - 1, -1) and op.temperature == 1
+
+
+def softmax_slope(name: str) -> Encoder:
+    """The slope of a softmax, or of its logarithm, along dense rows: of the cotangent, the result and the input."""
+
+    def encode(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+        g, y, _ = sources
+        dense = all(contiguous(x) and x.kind == target.kind for x in (g, y, target))
+        if not dense or target.kind not in FLOATS or not along_rows(op, len(target.shape)):
+            return None
+        n = target.shape[-1]
+        return [
+            [address(rows.slope, name, target.kind), g.offset, y.offset, target.offset, target.size // n, n]
+        ]
+
+    return encode
 
 
 def batch_norm(
@@ -108,6 +130,10 @@ OTHERS = {
     "summed_products": "products of matrices that are added up as one instruction",
     "fetch_ahead": "in large plans what an instruction needs from far away is fetched some instructions earlier",
 }
+# The slopes of ops outside of plans, as what `vjp` is given: the cotangent, the result, the inputs.
+SLOPES: dict[type[Op], Encoder] = {
+    nn.Softmax: softmax_slope("softmax"), nn.LogSoftmax: softmax_slope("log_softmax"),
+}  # fmt: skip
 OF_OP = {pattern.ops[0]: pattern for pattern in PATTERNS}
 
 
