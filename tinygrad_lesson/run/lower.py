@@ -33,7 +33,7 @@ from tinygrad_lesson.run.operands import (
 from tinygrad_lesson.run.products import product
 from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import loops, reductions
-from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY, is_choice
+from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY, OF_OPS, is_choice
 from tinygrad_lesson.run.tape.machine import address
 from tinygrad_lesson.run.tape.vector import lanes_of
 from tinygrad_lesson.run.threads import shares
@@ -256,7 +256,7 @@ def common_kind(name: str, inputs: Sequence[Any], target: str, inside: Any = Non
 
 # Functions that have another name where they are emitted.
 KERNELS = {"copyto": "positive", "copy": "positive"} | {
-    name: name for name in EXPRESSIONS if name not in ("sigmoid", "pass_sign")
+    name: name for name in EXPRESSIONS if name not in OF_OPS
 }
 # One row per function. An encoder takes the memory, the call, its operands as they stand in the call, the target; it
 # gives instructions, or None for what they cannot do.

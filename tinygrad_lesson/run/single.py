@@ -10,15 +10,13 @@ import functools
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.engine.backprop import gradient_of
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.kinds import Elementwise, result_dtypes
-from tinygrad_lesson.engine.namespace import array_namespace
-from tinygrad_lesson.engine.op import Op, attr, declares, exactly
+from tinygrad_lesson.engine.op import Op, exactly
 from tinygrad_lesson.locks import lock
 from tinygrad_lesson.ops.elementwise import Multiply
 from tinygrad_lesson.ops.reduce import Sum
@@ -44,38 +42,11 @@ from tinygrad_lesson.run.operands import (
 from tinygrad_lesson.run.rounds import Rounds
 from tinygrad_lesson.run.segment import Segment, as_tape
 from tinygrad_lesson.run.tape import machine
-from tinygrad_lesson.run.whole import SLOPES, along_rows, by_pattern
+from tinygrad_lesson.run.whole import SLOPES, Slope, along_rows, by_pattern
 
 MOST = 256  # forms that are kept
 NOUGHT = np.zeros(1)  # the check of an op that computes nothing
 PART = 1024  # elements of rows that go together: what is made of them stays in the first cache
-
-
-@declares
-class Slope(Op):
-    """The `vjp` of an op of one input, as an op of the cotangent, the result and the input."""
-
-    of: Op = attr(doc="the op")
-
-    name: ClassVar[str] = "Slope"
-    inputs: ClassVar[tuple[str, ...]] = ("g", "y", "x")
-
-    def shape(self, g: Any, y: Any, x: Any) -> Any:  # type: ignore[override]
-        """That of the input."""
-        return x
-
-    @property
-    def contracts(self) -> bool:  # type: ignore[override]
-        """As the op."""
-        return self.of.contracts
-
-    def apart(self, rank: int) -> bool:
-        """As the op."""
-        return self.of.apart(rank)
-
-    def forward(self, xp: Any, g: Any, y: Any, x: Any) -> Any:
-        """What the rule gives for bare arrays."""
-        return gradient_of(array_namespace(xp), self.of, (g, y, x), 0)
 
 
 class Form:
