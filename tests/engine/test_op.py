@@ -8,6 +8,7 @@ import pytest
 
 import tinygrad_lesson as tl
 from tinygrad_lesson import Tensor, attr, check, grad, op, sym
+from tinygrad_lesson.engine.namespace import Namespace
 from tinygrad_lesson.errors import AttributeValueError, LessonError
 from tinygrad_lesson.graph import EDGES, Edge, Node
 from tinygrad_lesson.mxnet.register import OPERATORS
@@ -136,6 +137,22 @@ def test_a_call_is_remembered_with_the_types_of_its_attributes():
     ]
     assert tl.sum(np.ones((2, 2)), axis=1).shape == (2,)
     assert tl.sum(np.ones((2, 2)), axis=None, keepdims=True).shape == (1, 1)
+
+
+def test_a_call_of_any_number_of_inputs_is_remembered():
+    x, made = np.ones((2, 3)), []
+    F = Namespace(lambda op, inputs: made.append((op, tuple(inputs))))
+    for args, named in (
+        ((x, x), {"dim": 1}),
+        ((x, x, x), {"dim": 1}),
+        ((x, x), {"dim": 0}),
+        (([x, x], 1), {}),
+    ):
+        F.concat(*args, **named)
+    ops = [op for op, _ in made]
+    assert ops[0] is ops[1]
+    assert [op.dim for op in ops] == [1, 1, 0, 1]
+    assert [len(inputs) for _, inputs in made] == [2, 3, 2, 2]
 
 
 def test_a_single_edge_is_no_list_of_inputs():

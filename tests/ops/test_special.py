@@ -37,6 +37,8 @@ CASES = {
     "gammaln": (lambda x: mp.log(abs(mp.gamma(x))), spread(-30, 60, (0, -300, 1), (1, -15, 1), (2, -15, -1))),
     "digamma": (mp.digamma, spread(-30, 60, (0, -300, 1), (1.4616321449683622, -15, 1))),
     "logit": (lambda x: mp.log(x / (1 - x)), spread(0, 1, (0, -300, 1), (0.5, -15, -1))),
+    "ndtr": (lambda x: mp.erfc(-x / mp.sqrt(2)) / 2, spread(-37, 6, (0, -300, 1))),
+    "gelu": (lambda x: x * mp.erfc(-x / mp.sqrt(2)) / 2, spread(-37, 6, (0, -300, 1))),
     "log_ndtr": (lambda x: mp.log(mp.erfc(-x / mp.sqrt(2)) / 2), spread(-1000, 6, (0, -300, 1))),
 }
 
@@ -70,7 +72,7 @@ def test_float32_is_right_to_4_units_of_its_last_place(name):
     assert np.all(np.abs(y[usual].astype(float) - z[usual]) <= 4 * step[usual])
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "erfcinv"])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("erfcinv", "gelu")])
 def test_poles_and_ends_are_those_of_scipy(name):
     with np.errstate(all="ignore"):
         y = getattr(tl, name)(np.array(ENDS)).numpy()
@@ -78,6 +80,13 @@ def test_poles_and_ends_are_those_of_scipy(name):
     np.testing.assert_allclose(y, expected, rtol=1e-14)
     poles = np.isinf(expected)
     np.testing.assert_array_equal(np.signbit(y)[poles], np.signbit(expected)[poles])
+
+
+def test_ends_of_gelu():
+    for kind in (np.float32, np.float64):
+        y = tl.gelu(np.array([np.inf, -np.inf, 0.0, -0.0, np.nan], kind)).numpy()
+        np.testing.assert_array_equal(y, [np.inf, 0, 0, 0, np.nan])
+        assert np.signbit(y[:4]).tolist() == [False, True, False, True]
 
 
 def test_ends_of_erfcinv():

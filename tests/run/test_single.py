@@ -14,6 +14,7 @@ from tinygrad_lesson.engine.kinds import Elementwise
 from tinygrad_lesson.engine.namespace import array_namespace
 from tinygrad_lesson.engine.op import OPS
 from tinygrad_lesson.run import CHOICE, single
+from tinygrad_lesson.run.segment import told
 
 SHAPE = (257, 512)  # several parts of a sum
 COMPILED = [cls for cls in OPS.values() if cls.compiled and cls.ours]
@@ -125,6 +126,26 @@ def test_what_is_no_number_and_the_sign_of_zero_are_those_of_small_arrays(cls, m
             assert np.isnan(want) or np.signbit(y[0]) == np.signbit(want), row
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_parts_are_put_together_bit_by_bit(kind, axis, monkeypatch):
+    """NaN with its bits, signs of zero; parts that are short, or views of others, also backwards."""
+    x = np.random.default_rng(0).integers(0, 1 << 62, (64, 40, 130)).view(np.float64).astype(kind)
+    x[0, 0, :6] = np.nan, -0.0, 0.0, np.inf, -np.inf, 1e-45
+    some = (*[slice(None)] * axis, slice(-3, None))
+    parts = [x[some], x, x[::-1], x[some]]
+    asked = []
+    carried_out = single.Form.__call__
+    monkeypatch.setattr(
+        single.Form, "__call__", lambda *given: asked.append(carried_out(*given)) or asked[-1]
+    )
+    found = tl.concatenate(parts, axis).numpy()
+    assert found.tobytes() == np.concatenate(parts, axis).tobytes()
+    rolled = tl.roll(x, 3, axis).numpy()
+    assert rolled.tobytes() == np.roll(x, 3, axis).tobytes()
+    assert [y is not None for y in asked] == [True, True]
+
+
 def test_numpy_warns_and_refuses_as_ever():
     large_numbers = np.full(SHAPE, 3e38, np.float32)
     with pytest.warns(RuntimeWarning, match="overflow"):
@@ -176,3 +197,25 @@ def test_rows_that_go_together_are_all_rows(shape):
         np.testing.assert_allclose(made([g, exact, x]), slope, rtol=1e-9, atol=1e-12)
     total = np.log(e.sum(axis=-1)) + x.max(axis=-1)
     np.testing.assert_allclose(single.Form(OPS["LogSumExp"](axis=-1), [x])([x]), total, rtol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ULPS)
+@pytest.mark.parametrize("attributes", [{}, {"axis": 1}, {"axis": 0}, {"temperature": 2.5}], ids=str)
+@pytest.mark.parametrize("name", ["Softmax", "LogSoftmax"])
+def test_the_slope_of_a_softmax_is_one_instruction_along_rows(name, attributes, kind):
+    op, draw = OPS[name](**attributes), np.random.default_rng(4)
+    for shape in ((300, 17), (9, 1030)):
+        x, g = (draw.normal(size=shape).astype(kind) for _ in range(2))
+        y = op.forward(np, x)
+        wide, g_wide = (v.astype(np.longdouble) for v in (op.forward(np, x.astype(np.longdouble)), g))
+        axis, by = attributes.get("axis", -1), attributes.get("temperature", 1)
+        if name == "Softmax":
+            exact = (g_wide - (g_wide * wide).sum(axis, keepdims=True)) * wide / by
+        else:
+            exact = (g_wide - np.exp(wide) * g_wide.sum(axis, keepdims=True)) / by
+        form = single.Form(single.Slope(of=op), [g, y, x])
+        size = np.abs(exact).max()
+        assert np.abs(form([g, y, x]) - exact).max() <= 8 * ULPS[kind] * size
+        tape = form.segment.tape if form.rounds is None else form.rounds.tape.view(np.uint64)
+        plain = axis != 0 and by == 1
+        assert (told(tape)[0] == f"slope {name.replace('S', '_s').lower().strip('_')}") is plain

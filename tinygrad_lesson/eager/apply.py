@@ -200,8 +200,10 @@ def asked(op: Op, tensors: Sequence[Tensor], xp: Any, arrays: Sequence[Any], ext
 
 def in_machine_code(op: Op, inputs: Sequence[Any]) -> Any:
     """What an op makes of large arrays; None of small ones, and where NumPy is to compute it."""
-    x = inputs[0] if inputs[0].__class__ is ndarray else inputs[-1]
-    return machine_code().carried_out(op, inputs) if x.__class__ is ndarray and x.size >= LARGE else None
+    for x in inputs:
+        if x.__class__ is ndarray and x.size >= LARGE:
+            return machine_code().carried_out(op, inputs)
+    return None
 
 
 @functools.cache

@@ -323,6 +323,8 @@ def lent(value: np.ndarray) -> Tensor:
 
 def as_array(value: Any, tensors: Sequence[Tensor]) -> Any:
     """What an op made of `tensors`: NumPy's scalars as arrays; what came of numbers alone as a number."""
+    if value.__class__ is np.ndarray and value.ndim:
+        return value
     if type(value) in NUMBERS:
         return value
     array = held(value)

@@ -65,13 +65,16 @@ class Namespace:
 def as_function(cls: type[Op], apply: Callable[[Op, Sequence[Any]], Any]) -> Callable[..., Any]:
     """`cls` as a function of its inputs and attributes that hands both to `apply`."""
     count, known, bare, doc, told = calling(cls)
+    variadic = cls.variadic
 
     def function(*arguments: Any, **named: Any) -> Any:
         if bare and len(arguments) == count and not named:
             return apply(bare[0], arguments)
-        key = None
-        if count and len(arguments) >= count:
-            rest = arguments[count:]  # 1, 1.0 and True are equal, so types belong to the key
+        key, these = None, count
+        if variadic and type(arguments[0] if arguments else ()) not in (list, tuple):
+            these = len(arguments)  # as `bind` has it, all of them are inputs
+        if these and len(arguments) >= these:
+            rest = arguments[these:]  # 1, 1.0 and True are equal, so types belong to the key
             key = (rest, *named.items(), *map(type, rest), *map(type, named.values()))
             try:
                 made = known[key]
@@ -80,14 +83,14 @@ def as_function(cls: type[Op], apply: Callable[[Op, Sequence[Any]], Any]) -> Cal
             except (KeyError, TypeError):
                 pass
             else:
-                return apply(made, arguments[:count])
+                return apply(made, arguments[:these])
         given = dict(named)
         inputs, attributes = bind(cls, arguments, named)
         made = cls(**attributes)
         if not cls.variadic and len(inputs) != len(made.input_names):
             expected = ", ".join(made.input_names)
             raise AttributeValueError(f"{cls.function}: {len(inputs)} inputs given, expected {expected}")
-        if key is not None and len(inputs) == count and len(known) < 1024:
+        if key is not None and len(inputs) == these and len(known) < 1024:
             with contextlib.suppress(TypeError):  # a list among the attributes is no key
                 if is_delicate((rest, *named.values())):
                     known.setdefault(key, {})[repr((rest, given) if given else rest)] = made

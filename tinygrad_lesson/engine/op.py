@@ -151,6 +151,7 @@ class Op:
     traceable: ClassVar[bool] = True  # what `forward` calls may be noted once and carried out ever after
     learns: ClassVar[bool] = False  # declares `parameters`; set by `op`
     compiled: ClassVar[bool] = False  # of large arrays: machine code is several times as fast as NumPy
+    moves: ClassVar[bool] = False  # it computes nothing: elements of its inputs in other places
     contracts: ClassVar[bool] = False  # there a product and the sum it goes into may be rounded at once
     asks: ClassVar[bool] = False  # something comes before `forward` in the eager face; set by `op`
     host_only: ClassVar[str] = ""  # why `forward` computes with NumPy's arrays alone, where it does

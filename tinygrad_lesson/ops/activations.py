@@ -8,13 +8,13 @@ import numpy as np
 
 from tinygrad_lesson.engine.blocks import at_least, at_most, in_blocks, in_one_pass
 from tinygrad_lesson.engine.declare import op
-from tinygrad_lesson.engine.dtypes import floating, in_type
+from tinygrad_lesson.engine.dtypes import floating
 from tinygrad_lesson.engine.errors import AttributeValueError
 from tinygrad_lesson.engine.op import attr
 from tinygrad_lesson.ops.elementwise import FloatUnary, Kinked, floated
-from tinygrad_lesson.ops.probabilities import Ndtr, tail_short
+from tinygrad_lesson.ops.probabilities import Ndtr
 from tinygrad_lesson.ops.ramps import Sigmoid
-from tinygrad_lesson.ops.special import SINGLE, Special, near_zero
+from tinygrad_lesson.ops.special import FAR, Special, near_zero
 
 
 @op
@@ -146,15 +146,11 @@ class Gelu(Special):
         Hendrycks and Gimpel 2016; MXNet 1.9, `LeakyReLU` with act_type gelu.
     """
 
-    contracts = True
-
     def values(self, xp, x):
-        return x * Ndtr().values(xp, x)
+        return xp.maximum(x, -FAR) * Ndtr().values(xp, x)
 
     def short(self, xp, x):
-        x = in_type(xp, x, SINGLE)
-        size = xp.minimum(xp.abs(x), 15)
-        return xp.maximum(x, 0) - size * tail_short(xp, size)
+        return xp.maximum(x, -FAR) * Ndtr().short(xp, x)
 
     @in_one_pass
     def vjp(self, F, g, y, x):

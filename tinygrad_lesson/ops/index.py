@@ -133,6 +133,8 @@ class Concat(Op):
     """Arrays one after the other along `dim`."""
 
     analytic = True
+    compiled = True
+    moves = True
     dim: int = attr(1, alias="axis", doc="the axis along which they follow each other")
 
     def shape(self, *args):
@@ -179,6 +181,12 @@ class Concat(Op):
         return cls(dim=axis), {f"args{i}": draw.array(part) for i, part in enumerate(parts)}
 
 
+@functools.cache
+def numbered(count):
+    """Names of so many outputs."""
+    return tuple(f"output{i}" for i in range(count))
+
+
 @op
 class SplitAt(Op):
     """Parts of `x` along `axis`, which is cut at `places`."""
@@ -191,7 +199,7 @@ class SplitAt(Op):
     @property
     def outputs(self):
         """One name for each part."""
-        return tuple(f"output{i}" for i in range(len(self.places) + 1))
+        return numbered(len(self.places) + 1)
 
     def keys(self, x):
         """The index of each part of the shape `x`."""
@@ -248,7 +256,7 @@ class Split(Op):
     @property
     def outputs(self):
         """One name for each part."""
-        return tuple(f"output{i}" for i in range(self.num_outputs))
+        return numbered(self.num_outputs)
 
     def shape(self, x):
         axis = normalize_axis(self.axis, len(x))

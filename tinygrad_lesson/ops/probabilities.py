@@ -9,16 +9,17 @@ import numpy as np
 from tinygrad_lesson.engine.blocks import choose, in_blocks, in_one_pass
 from tinygrad_lesson.engine.composite import Composite
 from tinygrad_lesson.engine.declare import op
-from tinygrad_lesson.engine.dtypes import in_type
 from tinygrad_lesson.ops.angles import WithinOne
 from tinygrad_lesson.ops.ramps import Sigmoid
 from tinygrad_lesson.ops.special import (
     ERFCX_SHORT,
     FAR,
-    SINGLE,
     Erfc,
     Erfcx,
     Special,
+    bell,
+    horner,
+    inner,
     near_zero,
     quotient,
     scaled,
@@ -76,37 +77,19 @@ class LogExpit(Smooth):
         return np.log(1 / (1 + np.exp(-x)))
 
 
-# exp(x**2 / 2) times the probability that a standard normal number is more than x, from 0 to 15: 6.5e-9.
-TAIL_SHORT = (
-    (0.5000000033, 0.4392430761, 0.1839371015, 0.04086971227, 0.004151374096),
-    (1.0, 1.676371159, 1.205419831, 0.4713236347, 0.1024512976, 0.01040583993),
-)
-
-
-def tail_short(xp, x):
-    """The probability of more than `x`, in single precision, of numbers from 0 to 15, from where on it is 0.
-
-    The square is taken in two parts, of which the first, that of `x` to eight binary places, is not rounded.
-    """
-    near = (x + 49152) - 49152
-    rest = (x - near) * (x + near)
-    bell = xp.exp(near * near * -0.5) * (1 - rest * (0.5 - rest * (0.125 - rest * (1 / 48))))
-    return bell * quotient(TAIL_SHORT, x)
-
-
 @op
 class Ndtr(Special):
     """The probability that a standard normal number is at most `x`."""
 
-    contracts = True
-
     def values(self, xp, x):
-        return 0.5 * Erfc().values(xp, x * -math.sqrt(0.5))
+        size = xp.minimum(xp.abs(x), FAR)
+        z = size * math.sqrt(0.5)
+        tail = 0.5 * bell(xp, size, -0.5) * scaled(xp.maximum(z, 0.5))
+        far = choose(xp, xp.less(x, 0), tail, 1 - tail)
+        return choose(xp, xp.less(z, 0.5), 0.5 + 0.5 * inner(xp, x * math.sqrt(0.5), 0.5), far)
 
     def short(self, xp, x):
-        x = in_type(xp, x, SINGLE)
-        tail = tail_short(xp, xp.minimum(xp.abs(x), 15))
-        return choose(xp, xp.less(x, 0), tail, 1 - tail)
+        return 0.5 * Erfc().short(xp, x * -math.sqrt(0.5))
 
     @in_one_pass
     def vjp(self, F, g, y, x):
@@ -119,6 +102,8 @@ class Ndtr(Special):
 
 # The slope of `normal_hazard` in 1 / x**2, from 32 on to 1e-13: the coefficients of x**(1 - 2 n) in the function, OEIS
 # A000698 with alternating signs, times 1 - 2 n.
+# And the function itself less `x`, times it, from 15 on in single precision.
+HAZARD_SHORT = (1.0, -2.0, 10.0)
 HAZARD_SLOPE = (1.0, -1.0, 6.0, -50.0, 518.0, -6354.0)
 
 
@@ -130,13 +115,15 @@ class NormalHazard(Special):
         return math.sqrt(2 / math.pi) / Erfcx().values(xp, x * math.sqrt(0.5))
 
     def short(self, xp, x):
-        x = in_type(xp, x, SINGLE)
         size = xp.abs(x)
-        far = size * math.sqrt(0.5) + 1
-        beyond = far * math.sqrt(2 / math.pi) / quotient(ERFCX_SHORT, 1 / far)
-        tail = tail_short(xp, xp.minimum(size, 15))
+        near = xp.minimum(size, 15.0)  # from -15 on down it is 0
+        shifted = near * math.sqrt(0.5) + 1
+        beyond = shifted * math.sqrt(2 / math.pi) / quotient(ERFCX_SHORT, 1 / shifted)
+        tail = Ndtr().short(xp, -near)
+        t = 1 / xp.maximum(size, 15.0)
+        far = size + t * horner(HAZARD_SHORT, t * t)
         below = tail * beyond / (1 - tail)
-        return choose(xp, xp.less(x, 0), below, beyond)
+        return choose(xp, xp.less(x, 0), below, choose(xp, xp.greater(size, 15), far, beyond))
 
     @in_one_pass
     def vjp(self, F, g, y, x):  # y - x would be lost in rounding far out

@@ -36,7 +36,7 @@ from tinygrad_lesson.run.tape.vector import (
     smaller,
 )
 from tinygrad_lesson.run.threads import parted, shares
-from tinygrad_lesson.run.whole import OF_OP
+from tinygrad_lesson.run.whole import as_expression
 
 LEAST = 1 << 16  # elements that a thread is woken for
 MOST_PARTS = 64  # of a sum
@@ -65,9 +65,9 @@ def vector_code(step: Step, kind: str, kinds: Sequence[str] = ()) -> Callable[..
     Errors
         NotTraceableError naming a call that has no vector code.
     """
-    pattern = OF_OP.get(type(step.op))
-    if pattern is not None and pattern.name in EXPRESSIONS:
-        return EXPRESSIONS[pattern.name]
+    name = as_expression(step.op, kind)
+    if name is not None:
+        return EXPRESSIONS[name]
     kinds, lanes = kinds or [kind] * (len(step.sources) + 1), lanes_of(kind)
     *sources, target = [Spec((lanes,), np.dtype(each), (itemsize(each),)) for each in kinds]
     made = traced(step.op, tuple(sources), (target,))

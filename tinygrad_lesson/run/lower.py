@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.trace import Call, Ref, Trace, numbers_in
 from tinygrad_lesson.run.calls import function_of
-from tinygrad_lesson.run.elements import elementwise, loops_over, repeated
+from tinygrad_lesson.run.elements import ENOUGH, elementwise, loops_over, repeated
 from tinygrad_lesson.run.folds import reduction, running
 from tinygrad_lesson.run.operands import (
     FLOATS,
@@ -30,9 +31,12 @@ from tinygrad_lesson.run.operands import (
     spread,
 )
 from tinygrad_lesson.run.products import product
+from tinygrad_lesson.run.segment import side_by_side
 from tinygrad_lesson.run.tape import loops, reductions
-from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY, is_choice
+from tinygrad_lesson.run.tape.expressions import ANSWERS, EXPRESSIONS, FLOATS_ONLY, OF_OPS, is_choice
 from tinygrad_lesson.run.tape.machine import address
+from tinygrad_lesson.run.tape.vector import lanes_of
+from tinygrad_lesson.run.threads import shares
 
 
 def matmul(memory: Memory, call: Call, factors: Sequence[Any], target: Operand) -> list[Row] | None:
@@ -78,12 +82,43 @@ def full(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -
 
 
 def pieces(memory: Memory, call: Call, operands: Sequence[Any], target: Operand) -> list[Row] | None:
-    """Arrays one after the other, or side by side along a new axis: a copy for each."""
+    """Arrays one after the other, or side by side along a new axis: row by row, or a copy for each."""
     found = placed(call, operands, target)
     if found is None:
         return None
+    together = beside(memory, [x for x, _ in found if x.size], target)
+    if together is not None:
+        return together
     rows = [elementwise("positive")(memory, call, [x], part) or [] for x, part in found if x.size]
     return list(itertools.chain(*rows))
+
+
+def beside(memory: Memory, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+    """Operands of as many axes side by side along the only one in which they differ from a dense target.
+
+    None where rows are so short that a copy for each is no slower, or where they are not dense.
+    """
+    differ = [
+        a for x in sources for a, (n, m) in enumerate(zip(x.shape, target.shape, strict=True)) if n != m
+    ]
+    axis = min(differ, default=0)
+    m, width = math.prod(target.shape[:axis]), math.prod(target.shape[axis:])
+    few = m < 2 or width < len(sources) * lanes_of(target.kind)
+    if few or not contiguous(target) or any(x.kind != target.kind for x in sources):
+        return None
+    parts: list[tuple[int, int, int]] = []
+    for x in sources:
+        outer = loops_over(x.shape[:axis], x.strides[:axis])
+        inner = Operand(x.offset, x.shape[axis:], x.strides[axis:], x.kind)
+        if len(outer.sizes) > 1 or not contiguous(inner):
+            return None
+        parts.append((x.offset, outer.strides[0][0], inner.size))
+    rows: list[Row] = []
+    for first, last in shares(m, 1, target.size, ENOUGH):
+        words = [word for at, by, n in parts for word in ((at + first * by) % WORD, by, n)]
+        o = (target.offset + first * width * target.itemsize) % WORD
+        rows.append([address(loops.beside, target.kind), o, last - first, len(parts), *words])
+    return side_by_side(memory, rows)
 
 
 def placed(call: Call, operands: Sequence[Any], target: Operand) -> list[tuple[Operand, Operand]] | None:
@@ -221,7 +256,7 @@ def common_kind(name: str, inputs: Sequence[Any], target: str, inside: Any = Non
 
 # Functions that have another name where they are emitted.
 KERNELS = {"copyto": "positive", "copy": "positive"} | {
-    name: name for name in EXPRESSIONS if name not in ("sigmoid", "pass_sign")
+    name: name for name in EXPRESSIONS if name not in OF_OPS
 }
 # One row per function. An encoder takes the memory, the call, its operands as they stand in the call, the target; it
 # gives instructions, or None for what they cannot do.

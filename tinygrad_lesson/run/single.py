@@ -10,15 +10,13 @@ import functools
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.engine.backprop import gradient_of
 from tinygrad_lesson.engine.errors import LessonError
 from tinygrad_lesson.engine.kinds import Elementwise, result_dtypes
-from tinygrad_lesson.engine.namespace import array_namespace
-from tinygrad_lesson.engine.op import Op, attr, declares, exactly
+from tinygrad_lesson.engine.op import Op, exactly
 from tinygrad_lesson.locks import lock
 from tinygrad_lesson.ops.elementwise import Multiply
 from tinygrad_lesson.ops.reduce import Sum
@@ -44,37 +42,11 @@ from tinygrad_lesson.run.operands import (
 from tinygrad_lesson.run.rounds import Rounds
 from tinygrad_lesson.run.segment import Segment, as_tape
 from tinygrad_lesson.run.tape import machine
-from tinygrad_lesson.run.whole import by_pattern
+from tinygrad_lesson.run.whole import SLOPES, Slope, along_rows, by_pattern
 
 MOST = 256  # forms that are kept
+NOUGHT = np.zeros(1)  # the check of an op that computes nothing
 PART = 1024  # elements of rows that go together: what is made of them stays in the first cache
-
-
-@declares
-class Slope(Op):
-    """The `vjp` of an op of one input, as an op of the cotangent, the result and the input."""
-
-    of: Op = attr(doc="the op")
-
-    name: ClassVar[str] = "Slope"
-    inputs: ClassVar[tuple[str, ...]] = ("g", "y", "x")
-
-    def shape(self, g: Any, y: Any, x: Any) -> Any:  # type: ignore[override]
-        """That of the input."""
-        return x
-
-    @property
-    def contracts(self) -> bool:  # type: ignore[override]
-        """As the op."""
-        return self.of.contracts
-
-    def apart(self, rank: int) -> bool:
-        """As the op."""
-        return self.of.apart(rank)
-
-    def forward(self, xp: Any, g: Any, y: Any, x: Any) -> Any:
-        """What the rule gives for bare arrays."""
-        return gradient_of(array_namespace(xp), self.of, (g, y, x), 0)
 
 
 class Form:
@@ -121,7 +93,9 @@ class Form:
             self.rounds = Rounds([Segment(as_tape(rows), self.memory)], self.memory, ~move, move)
             self.by = np.array([by[0] for by in strides])
             rows = []
-        if not each:
+        if op.moves:
+            self.check = NOUGHT
+        elif not each:
             rows += self.watched([], {0: movable(len(arrays), self.shape, kind, strides[-1])}, {}, 0)
         self.segment = Segment(as_tape(rows), self.memory)
         self.words = self.segment.tape.data
@@ -155,9 +129,11 @@ class Form:
     def rows(self, op: Op, sources: Sequence[Operand], target: Operand) -> Any:
         """A pattern, or an instruction for each call."""
         *specs, place = [spec_like(x._replace(offset=0)) for x in (*sources, target)]
-        return by_pattern(self.memory, op, sources, [target]) or encode_trace(
-            self.memory, traced(op, tuple(specs), (place,)), [*sources, target]
-        )
+        if isinstance(op, Slope) and type(op.of) in SLOPES:
+            found = SLOPES[type(op.of)](self.memory, op.of, sources, target)
+        else:
+            found = by_pattern(self.memory, op, sources, [target])
+        return found or encode_trace(self.memory, traced(op, tuple(specs), (place,)), [*sources, target])
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> np.ndarray | None:
         """The result; None if a number in it is not finite."""
@@ -175,8 +151,13 @@ class Form:
 
 
 def rows_at_once(op: Op, shapes: Sequence[Any]) -> tuple[int, int]:
-    """How many rows of arrays an op is carried out on at a time, and how many there are."""
-    length = shapes[0][0] if op.apart(len(shapes[0])) else 1
+    """How many rows of arrays an op is carried out on at a time, and how many there are.
+
+    What one instruction does has no need of parts.
+    """
+    rank = len(shapes[0])
+    whole = isinstance(op, Slope) and type(op.of) in SLOPES and along_rows(op.of, rank)
+    length = shapes[0][0] if op.apart(rank) and not whole else 1
     return min(length, max(1, PART * length // max(map(math.prod, shapes)))), length
 
 
@@ -201,7 +182,8 @@ def in_rows(x: np.ndarray) -> bool:
     return x.flags.c_contiguous or tuple(map(abs, x.strides)) == row_major(x.shape, x.itemsize)
 
 
-FORMS = OrderedDict[Any, tuple[Op, Form | None]]()  # an op that is kept has its number for itself
+# An op that is kept has its number for itself; one of any number of inputs may be made anew in each call.
+FORMS = OrderedDict[Any, tuple[Op, Form | None]]()
 LOCK = lock()
 
 
@@ -210,7 +192,7 @@ def carried_out(op: Op, inputs: Sequence[Any]) -> np.ndarray | None:
     arrays, specs = [], list[Any]()
     for x in inputs:
         if x.__class__ is np.ndarray:
-            if not (x.flags.aligned and in_rows(x)):
+            if not (x.flags.aligned and (op.moves or in_rows(x))):
                 return None
             arrays.append(x)
             specs.append((x.shape, x.dtype, strides_of(x)))
@@ -218,7 +200,7 @@ def carried_out(op: Op, inputs: Sequence[Any]) -> np.ndarray | None:
             specs.append(exactly(x))
         else:
             return None
-    key = id(op), *specs
+    key = exactly(op) if op.variadic else id(op), *specs
     with LOCK:
         known = FORMS.get(key)
         if known is not None:

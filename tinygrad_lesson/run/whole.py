@@ -7,19 +7,52 @@ What is not here is encoded call by call (`lower.CALLS`). Each pattern has a nam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from tinygrad_lesson.engine.op import Op
-from tinygrad_lesson.ops import conv, linear, nn, norms, ramps
+from tinygrad_lesson.engine.backprop import gradient_of
+from tinygrad_lesson.engine.namespace import array_namespace
+from tinygrad_lesson.engine.op import Op, attr, declares
+from tinygrad_lesson.ops import activations, conv, linear, nn, norms, probabilities, ramps
 from tinygrad_lesson.run import folds, windows
 from tinygrad_lesson.run.elements import elementwise
 from tinygrad_lesson.run.operands import FLOATS, Encoder, Memory, Operand, Row, contiguous
 from tinygrad_lesson.run.products import product
-from tinygrad_lesson.run.tape import normalization, reductions
+from tinygrad_lesson.run.tape import normalization
+from tinygrad_lesson.run.tape import softmax as rows
+from tinygrad_lesson.run.tape.expressions import EXPRESSIONS
+from tinygrad_lesson.run.tape.expressions import SINGLE as OF_SINGLE
 from tinygrad_lesson.run.tape.machine import address
 from tinygrad_lesson.run.tape.vector import lanes_of
 
+SINGLE = FLOATS[:1]
 LONG = 16  # vectors of a row
+
+
+@declares
+class Slope(Op):
+    """The `vjp` of an op of one input, as an op of the cotangent, the result and the input."""
+
+    of: Op = attr(doc="the op")
+
+    name: ClassVar[str] = "Slope"
+    inputs: ClassVar[tuple[str, ...]] = ("g", "y", "x")
+
+    def shape(self, g: Any, y: Any, x: Any) -> Any:  # type: ignore[override]
+        """That of the input."""
+        return x
+
+    @property
+    def contracts(self) -> bool:  # type: ignore[override]
+        """As the op."""
+        return self.of.contracts
+
+    def apart(self, rank: int) -> bool:
+        """As the op."""
+        return self.of.apart(rank)
+
+    def forward(self, xp: Any, g: Any, y: Any, x: Any) -> Any:
+        """What the rule gives for bare arrays."""
+        return gradient_of(array_namespace(xp), self.of, (g, y, x), 0)
 
 
 class Pattern(NamedTuple):
@@ -50,7 +83,7 @@ def fully_connected(memory: Memory, op: Any, sources: Sequence[Operand], target:
 def softmax(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
     """Probabilities along the rows of a matrix."""
     (x,) = sources
-    plain = len(x.shape) == 2 and op.axis in (1, -1) and op.temperature == 1 and x.kind == target.kind
+    plain = len(x.shape) == 2 and along_rows(op, 2) and x.kind == target.kind
     if not plain or x.kind not in FLOATS or not contiguous(target) or x.strides[1] != x.itemsize:
         return None
     n, lanes = x.shape[1], lanes_of(x.kind)
@@ -58,7 +91,28 @@ def softmax(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand
         n % lanes and n < LONG * lanes
     ):  # what ends within a vector is read as soon as it is written, and has to wait
         return None
-    return [[address(reductions.softmax, x.kind), x.offset, x.strides[0], target.offset, *x.shape]]
+    return [[address(rows.softmax, x.kind), x.offset, x.strides[0], target.offset, *x.shape]]
+
+
+def along_rows(op: Any, rank: int) -> bool:
+    """Whether a softmax of arrays of so many axes goes along their rows, as they are."""
+    return op.axis in (rank - 1, -1) and op.temperature == 1
+
+
+def softmax_slope(name: str) -> Encoder:
+    """The slope of a softmax, or of its logarithm, along dense rows: of the cotangent, the result and the input."""
+
+    def encode(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+        g, y, _ = sources
+        dense = all(contiguous(x) and x.kind == target.kind for x in (g, y, target))
+        if not dense or target.kind not in FLOATS or not along_rows(op, len(target.shape)):
+            return None
+        n = target.shape[-1]
+        return [
+            [address(rows.slope, name, target.kind), g.offset, y.offset, target.offset, target.size // n, n]
+        ]
+
+    return encode
 
 
 def batch_norm(
@@ -79,11 +133,11 @@ def batch_norm(
     return [[kernel, *[p.offset for p in places], *x.shape]]
 
 
-def of_floats(name: str) -> Encoder:
-    """An elementwise function of floats of one type."""
+def of_floats(name: str, kinds: Sequence[str] = FLOATS) -> Encoder:
+    """An elementwise function of floats of one type, which is one of these."""
 
     def encode(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
-        fits = target.kind in FLOATS and all(x.kind == target.kind for x in sources)
+        fits = target.kind in kinds and all(x.kind == target.kind for x in sources)
         return elementwise(name)(memory, op, sources, target) if fits else None
 
     return encode
@@ -101,6 +155,10 @@ PATTERNS = (
     Pattern("sliding_weight", (conv.SlidingProductWeight,), windows.sliding_product_weight,
             "so does its gradient by the weight"),
     Pattern("sigmoid", (ramps.Sigmoid,), of_floats("sigmoid"), "the logistic function in one loop, to two ulp"),
+    Pattern("ndtr", (probabilities.Ndtr,), of_floats("ndtr", SINGLE), "in single precision one loop, to four ulp"),
+    Pattern("normal_hazard", (probabilities.NormalHazard,), of_floats("normal_hazard", SINGLE),
+            "the density by the probability of more in one loop, to four ulp, in single precision"),
+    Pattern("gelu", (activations.Gelu,), of_floats("gelu", SINGLE), "in single precision one loop, to four ulp"),
 )  # fmt: skip
 OTHERS = {
     "joined_loop": "elementwise steps over large arrays as one loop in machine code",
@@ -108,6 +166,14 @@ OTHERS = {
     "summed_products": "products of matrices that are added up as one instruction",
     "fetch_ahead": "in large plans what an instruction needs from far away is fetched some instructions earlier",
 }
+# The slopes of ops outside of plans, as what `vjp` is given: the cotangent, the result, the inputs.
+SLOPES: dict[type[Op], Encoder] = {
+    nn.Softmax: softmax_slope("softmax"), nn.LogSoftmax: softmax_slope("log_softmax"),
+}  # fmt: skip
+SLOPE_OF: dict[type[Op], str] = {
+    activations.Gelu: "gelu_slope",
+    probabilities.LogNdtr: "log_ndtr_slope",
+}  # likewise, those that are one expression
 OF_OP = {pattern.ops[0]: pattern for pattern in PATTERNS}
 
 
@@ -117,3 +183,10 @@ def by_pattern(
     """The instructions of the pattern of an op; None where there is none, or it does not fit."""
     pattern = OF_OP.get(type(op))
     return pattern and pattern.encode(memory, op, sources, targets if len(targets) > 1 else targets[0])
+
+
+def as_expression(op: Op, kind: str) -> str | None:
+    """The one expression that an elementwise op is, or the slope of one; None where its calls say more."""
+    pattern = OF_OP.get(type(op))
+    name = SLOPE_OF.get(type(op.of)) if isinstance(op, Slope) else pattern and pattern.name
+    return name if name in EXPRESSIONS and (kind in SINGLE or name not in OF_SINGLE) else None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad_lesson.run.tape import angles, functions, powers
+from tinygrad_lesson.run.tape import angles, functions, normal, powers
 from tinygrad_lesson.run.tape.powers import in_double
 from tinygrad_lesson.run.tape.vector import FLOATS, I1, I64, IN_MEMORY, Vector, where
 
@@ -64,6 +64,11 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "log1p": functions.log1p,
     "tanh": functions.tanh,
     "sigmoid": functions.sigmoid,
+    "ndtr": normal.ndtr,
+    "normal_hazard": normal.normal_hazard,
+    "gelu": normal.gelu,
+    "gelu_slope": normal.gelu_slope,
+    "log_ndtr_slope": normal.log_ndtr_slope,
     "sin": in_double(angles.sin),
     "cos": in_double(angles.cos),
     "tan": in_double(angles.tan),
@@ -114,6 +119,8 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "where": lambda answers, a, b: where(truth(answers), a, b),
     "clip": clip,
 }  # fmt: skip
+SINGLE = {"ndtr", "normal_hazard", "gelu", "gelu_slope", "log_ndtr_slope"}  # in single precision alone
+OF_OPS = {"sigmoid", "pass_sign", *SINGLE}  # which are no functions of NumPy
 ANSWERS = {  # functions whose results are truth values, whatever their operands are
     "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_xor",
     "logical_not", "isnan", "isfinite", "isinf",

@@ -22,6 +22,7 @@ from tinygrad_lesson.run.tape.vector import (
     itemsize,
     lanes_of,
     loop,
+    slot,
 )
 
 # How an operand lies along a row: its elements one after the other, one number, or so many bytes apart.
@@ -156,6 +157,30 @@ def taken(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
         beyond = memory.word(memory.at(table, i, I64(8)))
         value = builder.load(memory.pointer(builder.add(x, beyond), element), align=1)
         builder.store(value, memory.pointer(memory.at(o, i, size), element), align=1)
+
+
+def beside(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
+    """Rows of several operands side by side as the rows of one: a kernel.
+
+    A row is written from its first element to its last before the next one: the processor fetches what lies ahead.
+    Words: the offset of the dense result, the number of rows, the number of operands; of each the offset, the stride
+    between rows, and how many dense elements a row has.
+    """
+    memory = Memory(builder, base, words, lanes_of(kind))
+    o, m, count = memory.take(3)
+    size, place = I64(itemsize(kind)), slot(builder, I64)
+    builder.store(o, place)
+    with loop(builder, m) as row, loop(builder, count) as i:
+        about = builder.mul(i, I64(3))
+        at, stride, n = [builder.load(builder.gep(words, [builder.add(about, I64(3 + j))])) for j in range(3)]
+        source, target = memory.at(at, row, stride), builder.load(place)
+
+        def part(j: Any, mask: Any, _: Any, source: Any = source, target: Any = target) -> None:
+            value = memory.load(memory.at(source, j, size), kind, mask)
+            memory.store(memory.at(target, j, size), value, kind, mask)
+
+        in_parts(memory, n, part)
+        builder.store(memory.at(target, n, size), place)
 
 
 def gathered(builder: Any, base: Any, words: Any, step: Any) -> None:

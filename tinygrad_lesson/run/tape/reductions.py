@@ -1,4 +1,4 @@
-"""Sums and extremes over rows; softmax; what comes after a training step."""
+"""Sums and extremes over rows; what comes after a training step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from tinygrad_lesson.run.tape import functions
 from tinygrad_lesson.run.tape.expressions import EXPRESSIONS, absolute, larger, lesser, truth
 from tinygrad_lesson.run.tape.loops import APART
 from tinygrad_lesson.run.tape.vector import (
@@ -88,17 +87,27 @@ def across(builder: Any, name: str, vector: Any) -> Any:
 
 def summed(memory: Memory, at: Any, count: Any, kind: str, of: Callable[[Any], Any], step: Any = None) -> Any:
     """The sum of `of` elements from `at` on, dense or `step` bytes apart."""
-    b, lanes, size = memory.builder, I64(memory.lanes), I64(itemsize(kind))
-    total = Total(memory, kind)
+    b, size = memory.builder, I64(itemsize(kind))
+
+    def element(j: Any, mask: Any, some: Any) -> Vector:
+        if step is None:
+            value = memory.load(memory.at(at, j, size), kind, mask)
+        else:
+            value = memory.apart(memory.at(at, j, step), step, kind, some)
+        found: Vector = of(Vector(b, value))
+        return found
+
+    return total_of(memory, count, kind, element)
+
+
+def total_of(memory: Memory, count: Any, kind: str, element: Callable[[Any, Any, Any], Vector]) -> Any:
+    """The sum of `count` elements: `element(j, mask, some)` has the next ones from `j` on."""
+    b, lanes, total = memory.builder, I64(memory.lanes), Total(memory, kind)
     block = I64(BLOCK * memory.lanes)
 
     def part(j: Any, mask: Any, some: Any) -> None:
-        if step is None:
-            value = of(Vector(b, memory.load(memory.at(at, j, size), kind, mask))).value
-        else:
-            value = of(Vector(b, memory.apart(memory.at(at, j, step), step, kind, some))).value
-        inside = memory.first(some) if mask is None and step is not None else mask
-        total.add(value if inside is None else b.select(inside, value, total.zero))
+        value = element(j, mask, some).value
+        total.add(value if mask is None else b.select(mask, value, total.zero))
 
     with loop(b, b.udiv(count, block)) as number:
         first = b.mul(number, block)
@@ -309,45 +318,6 @@ FOLDS: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {
     "logical_and": (lambda a, b: a & b, 1),
     "logical_or": (lambda a, b: a | b, 0),
 }
-
-
-def softmax(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
-    """Probabilities along rows: a kernel. Words: offset and row stride of x; offset of the dense o; m, n."""
-    memory = Memory(builder, base, words, lanes_of(kind))
-    x, x_row, o, m, n = memory.take(5)
-    b, size = builder, I64(itemsize(kind))
-    o_row = b.mul(n, size)
-    with loop(b, m) as i:
-        source, target = memory.at(x, i, x_row), memory.at(o, i, o_row)
-
-        def element(j: Any, mask: Any, source: Any = source) -> Vector:
-            return Vector(b, memory.load(memory.at(source, j, size), kind, mask))
-
-        top = fold_of(memory, larger, Vector(b, memory.number(source, kind)), n, element)
-        most = Vector(b, splat(b, top, memory.lanes))
-
-        def less(
-            j: Any, mask: Any, _: Any, element: Any = element, target: Any = target, most: Any = most
-        ) -> None:
-            memory.store(memory.at(target, j, size), (element(j, mask) - most).value, kind, mask)
-
-        in_parts(memory, n, less)
-
-    def exponential(j: Any, mask: Any, _: Any) -> None:
-        at = memory.at(o, j, size)
-        memory.store(at, functions.exp(Vector(b, memory.load(at, kind, mask))).value, kind, mask)
-
-    in_parts(memory, b.mul(m, n), exponential)
-    with loop(b, m) as i:
-        target = memory.at(o, i, o_row)
-        total = Vector(b, splat(b, summed(memory, target, n, kind, lambda v: v), memory.lanes))
-
-        def share(j: Any, mask: Any, _: Any, target: Any = target, total: Any = total) -> None:
-            at = memory.at(target, j, size)
-            value = Vector(b, memory.load(at, kind, mask)) / total
-            memory.store(at, value.value, kind, mask)
-
-        in_parts(memory, n, share)
 
 
 # What comes after a training step.
