@@ -1,12 +1,15 @@
 """Attributes by position, in the order in which MXNet 1.9.1 documents them, and values that it takes."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tinygrad_lesson import cpu, sym
 from tinygrad_lesson.errors import AttributeValueError, ShapeError
+from tinygrad_lesson.mxnet.register import OPERATORS
 
 X, W = sym.Variable("x"), sym.Variable("w")
 CALLS = {
@@ -29,6 +32,24 @@ CALLS = {
         },
     ),
 }  # fmt: skip
+
+
+# Inputs and attributes of each operator in the signatures of `mx.sym` in MXNet 1.9.1.
+ORDER = json.loads((Path(__file__).parents[1] / "data" / "positions.json").read_text())
+STATES_ARE_INPUTS = {
+    "BatchNorm_v1",
+    "IdentityAttachKLSparseReg",
+}  # MXNet makes the states of these two itself
+
+
+@pytest.mark.parametrize("name", sorted(ORDER.keys() - STATES_ARE_INPUTS))
+def test_attributes_have_the_places_that_mxnet_has_for_them(name):
+    names = ORDER[name].split()
+    known = OPERATORS[name]
+    inputs, attributes = known.by_position(names, {})
+    assert list(inputs) == names[: len(inputs)]
+    assert attributes == {key: key for key in names[len(inputs) :]}
+    assert len(inputs) <= len(known.inputs or getattr(known.build, "inputs", ()))
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -114,3 +135,8 @@ def test_a_softmax_may_be_given_its_element_type():
     y = sym.softmax(X, dtype="float64").eval(x=np.array([[1, 2]], np.float32))[0].asnumpy()
     assert y.dtype == np.float64
     np.testing.assert_allclose(y, [[1 / (1 + np.e), np.e / (1 + np.e)]], rtol=1e-15)
+
+
+def test_what_mxnet_requires_is_missed_before_it_becomes_one():
+    with pytest.raises(AttributeValueError, match="attribute 'num_filter' is missing"):
+        sym.Deconvolution(X, kernel=(2, 2))

@@ -48,6 +48,7 @@ class Operator(NamedTuple):
     )
     order: str = ""  # the attributes as MXNet has them by position, if not as `build` has
     initial: Mapping[str, str] = MappingProxyType({})  # how inputs that are not given are first filled
+    required: str = ""  # an attribute that must be given, although `build` has a default for it
 
     def make(self, attributes: dict[str, Any], node: str = "", count: int | None = None) -> Op:
         """The op with these attributes, given as values or as MXNet's texts, for `count` inputs.
@@ -103,7 +104,10 @@ class Operator(NamedTuple):
     @property
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The attributes that have an effect, by name."""
-        return named_parameters_of(self.build)
+        found = named_parameters_of(self.build)
+        if self.required:
+            found = found | {self.required: found[self.required].replace(default=inspect.Parameter.empty)}
+        return found
 
     def means_none(self, key: str) -> bool:
         """Whether None is a value of this attribute, which MXNet writes down; of `dtype` it is left out."""
