@@ -43,7 +43,7 @@ def wrong():
         (check.check_numeric_gradient, "sym location aux_states numeric_eps rtol atol grad_nodes use_forward_train ctx grad_stype_dict dtype"),
         (check.check_symbolic_forward, "sym location expected rtol atol aux_states ctx equal_nan dtype"),
         (check.check_symbolic_backward, "sym location out_grads expected rtol atol aux_states grad_req ctx grad_stypes equal_nan dtype"),
-        (check.check_consistency, "sym ctx_list scale grad_req arg_params aux_params tol raise_on_err ground_truth equal_nan use_uniform rand_type"),
+        (check.check_consistency, "sym ctx_list scale grad_req arg_params aux_params rtol atol raise_on_err ground_truth equal_nan use_uniform rand_type"),
     ],
 )  # fmt: skip
 def test_parameters_stand_in_the_order_of_mxnet(function, names):
@@ -212,7 +212,7 @@ def test_symbols_that_differ_are_told_with_their_setting(capsys):
         check.check_consistency(pair, both)
     check.check_consistency(pair, both, raise_on_err=False)
     assert "check_consistency: fc_output with cpu(0), float32" in capsys.readouterr().out
-    check.check_consistency(pair, both, tol=1e3)
+    check.check_consistency(pair, both, rtol=1e3)
 
 
 def test_every_runner_is_held_against_a_ground_truth_that_is_given():

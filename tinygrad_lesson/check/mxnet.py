@@ -165,21 +165,22 @@ def check_symbolic_backward(
 
 def check_consistency(
     sym: Any, ctx_list: Sequence[Mapping[str, Any]], scale: float = 1.0, grad_req: Any = "write",
-    arg_params: Mapping[str, Any] | None = None, aux_params: Mapping[str, Any] | None = None, tol: Any = None,
-    raise_on_err: bool = True, ground_truth: Mapping[str, Any] | None = None, equal_nan: bool = False,
+    arg_params: Mapping[str, Any] | None = None, aux_params: Mapping[str, Any] | None = None, rtol: Any = None,
+    atol: Any = None, raise_on_err: bool = True, ground_truth: Mapping[str, Any] | None = None, equal_nan: bool = False,
     use_uniform: bool = False, rand_type: Any = np.float64,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Outputs and gradients of `sym` under several settings against those of the most precise; the latter.
 
     Each of `ctx_list` is a dict: the shape of each input by name, "ctx", "type_dict" (element types by name), and
     "runner" for one runner ("numpy", "vm"); without it all that are installed take part. `sym` may be a list, one
-    symbol for each. Parameters are drawn, times `scale`, unless given. `tol` is a number, or one by element type; by
-    default half the digits. Without `raise_on_err` what differs is printed.
+    symbol for each. Parameters are drawn, times `scale`, unless given. `rtol` and `atol`, one for both if only one is
+    given, are numbers, or one by element type; by default half the digits. Without `raise_on_err` it is printed.
 
     Errors
         OpError naming setting, array and worst element.
     """
     symbols = list(sym) if isinstance(sym, list | tuple) else [sym] * len(ctx_list)
+    rtol, atol = (atol if rtol is None else rtol), (rtol if atol is None else atol)
     pairs = zip(symbols, ctx_list, strict=True)
     bound = [each for symbol, entry in pairs for each in settings_of(symbol, dict(entry), grad_req)]
     best = max(range(len(bound)), key=lambda i: bound[i][1].outputs[0].dtype.itemsize)
@@ -196,9 +197,10 @@ def check_consistency(
         for (title, executor), found in zip(bound, runs, strict=True):
             for name in (name for name in found if name in goal):
                 what = f"gradient of {name}" if name in executor.gradients else name
-                rtol, said = tolerance_of(tol, found[name].dtype), f"check_consistency: {what} with {title}"
+                said, kind = f"check_consistency: {what} with {title}", found[name].dtype
                 try:
-                    assert_close(found[name], goal[name], said, rtol=rtol, atol=rtol, equal_nan=equal_nan)
+                    tols: Any = {"rtol": tolerance_of(rtol, kind), "atol": tolerance_of(atol, kind)}
+                    assert_close(found[name], goal[name], said, equal_nan=equal_nan, **tols)
                 except OpError as error:
                     if raise_on_err:
                         raise
@@ -240,6 +242,4 @@ def results_of(executor: Executor, source: Executor, is_train: bool) -> dict[str
 
 def tolerance_of(tol: Any, dtype: np.dtype[Any]) -> float | None:
     """What is allowed for an element type; None for half its digits."""
-    if isinstance(tol, Mapping):
-        tol = next((t for key, t in tol.items() if np.dtype(key) == dtype), None)
-    return None if tol is None else float(tol)
+    return {np.dtype(key): t for key, t in tol.items()}.get(dtype) if isinstance(tol, Mapping) else tol

@@ -96,22 +96,22 @@ def group(symbols: Sequence[Symbol]) -> Symbol:
 Group = group
 
 
-def load_json(text: str, where: str = "the JSON text") -> Symbol:
+def load_json(json_str: str, where: str = "the JSON text") -> Symbol:
     """The symbol that `Symbol.tojson` or MXNet wrote.
 
     Errors
         FormatError naming the node that is wrong, and `where` it is.
     """
-    return Symbol(serial.from_json(text, where))
+    return Symbol(serial.from_json(json_str, where))
 
 
-def load(path: str | os.PathLike[str]) -> Symbol:
+def load(fname: str | os.PathLike[str]) -> Symbol:
     """The symbol in a JSON file.
 
     Errors
         FileError if the file cannot be read; FormatError naming the node that is wrong.
     """
-    return load_json(read_text(path), plain(as_path(path)))
+    return load_json(read_text(fname), plain(as_path(fname)))
 
 
 def of_two(mxnet_op: str, a: Any, b: Any) -> Any:
@@ -290,7 +290,10 @@ class Random:
             return plain(**told)
 
         draw.__name__, draw.__doc__ = name, plain.__doc__
-        draw.__signature__ = inspect.signature(plain)  # type: ignore[attr-defined]
+        shown, of_call = inspect.signature(plain).parameters, inspect.Parameter.POSITIONAL_OR_KEYWORD
+        draw.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [shown.get(key, inspect.Parameter(key, of_call, default=None)) for key in known]
+        )
         return draw
 
     def exponential(self, scale: Any = 1.0, *given: Any, **more: Any) -> Any:

@@ -181,13 +181,13 @@ class Symbol(Asked, Spelled, Displayed):
         """The graph as MXNet's text for reading."""
         return serial.to_text(self.heads)
 
-    def tojson(self) -> str:
-        """The graph in MXNet's JSON."""
+    def tojson(self, remove_amp_cast: bool = True) -> str:
+        """The graph in MXNet's JSON; casts stay, whatever `remove_amp_cast` is."""
         return serial.to_json(self.heads)
 
-    def save(self, path: str) -> None:
-        """Write the graph in MXNet's JSON, whole or not at all."""
-        write_whole(path, self.tojson())
+    def save(self, fname: str, remove_amp_cast: bool = True) -> None:
+        """Write the graph in MXNet's JSON, whole or not at all; casts stay, whatever `remove_amp_cast` is."""
+        write_whole(fname, self.tojson())
 
     # Composition.
 

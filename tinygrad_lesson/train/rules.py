@@ -153,7 +153,7 @@ class Optimizer(Indexed):
             if not is_real(value) or not fits(value):
                 raise OptimizerError(f"{self._name}: {part.name} is {value!r:.80}, expected {expected}")
 
-    def set_learning_rate(self, learning_rate: float) -> None:
+    def set_learning_rate(self, lr: float) -> None:
         """Go on with another rate.
 
         Errors
@@ -161,8 +161,8 @@ class Optimizer(Indexed):
         """
         if self.lr_scheduler is not None:
             raise ScheduledError(f"{self._name}: learning_rate cannot be set, for lr_scheduler tells it")
-        replace(self, learning_rate=learning_rate, sym=None)  # refuses a wrong one
-        object.__setattr__(self, "learning_rate", learning_rate)
+        replace(self, learning_rate=lr, sym=None)  # refuses a wrong one
+        object.__setattr__(self, "learning_rate", lr)
 
     # The rule, carried out.
 

@@ -129,11 +129,25 @@ class BaseModule:
         """Make the arrays for batches of these shapes, over the parameters of `shared`; `again` if there are some."""
         raise NotImplementedError
 
-    def init_params(self, initializer: Any = Uniform(0.01), **more: Any) -> None:
+    def init_params(
+        self,
+        initializer: Any = Uniform(0.01),
+        arg_params: Mapping[str, Any] | None = None,
+        aux_params: Mapping[str, Any] | None = None,
+        allow_missing: bool = False,
+        force_init: bool = False,
+        allow_extra: bool = False,
+    ) -> None:
         """Give the parameters their first values."""
         raise NotImplementedError
 
-    def init_optimizer(self, kvstore: Any = "local", optimizer: Any = "sgd", **more: Any) -> None:
+    def init_optimizer(
+        self,
+        kvstore: Any = "local",
+        optimizer: Any = "sgd",
+        optimizer_params: Any = (("learning_rate", 0.01),),
+        force_init: bool = False,
+    ) -> None:
         """Choose how parameters follow their gradients."""
         raise NotImplementedError
 

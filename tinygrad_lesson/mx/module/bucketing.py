@@ -148,11 +148,19 @@ class BucketingModule(BaseModule):
                 made.install_monitor(monitor)
         self.current, self.current_key = self.buckets[bucket_key], bucket_key
 
-    def init_params(self, initializer: Any = Uniform(0.01), **more: Any) -> None:
+    def init_params(
+        self,
+        initializer: Any = Uniform(0.01),
+        arg_params: Mapping[str, Any] | None = None,
+        aux_params: Mapping[str, Any] | None = None,
+        allow_missing: bool = False,
+        force_init: bool = False,
+        allow_extra: bool = False,
+    ) -> None:
         """Give the parameters, which all buckets share, their first values."""
-        if self.params_initialized and not more.get("force_init"):
+        if self.params_initialized and not force_init:
             return
-        self.current.init_params(initializer, **more)
+        self.current.init_params(initializer, arg_params, aux_params, allow_missing, force_init, allow_extra)
         self.params_initialized = True
         for module in self.buckets.values():
             module.params_initialized = True
@@ -161,13 +169,19 @@ class BucketingModule(BaseModule):
         """Copies of the parameters and of the states, by name."""
         return self.current.get_params()
 
-    def init_optimizer(self, kvstore: Any = "local", optimizer: Any = "sgd", **more: Any) -> None:
+    def init_optimizer(
+        self,
+        kvstore: Any = "local",
+        optimizer: Any = "sgd",
+        optimizer_params: Any = (("learning_rate", 0.01),),
+        force_init: bool = False,
+    ) -> None:
         """Choose how parameters follow their gradients."""
-        if self.optimizer_initialized and not more.get("force_init"):
+        if self.optimizer_initialized and not force_init:
             self.logger.warning("optimizer already initialized, ignoring.")
             return
         first = self.buckets[self.default_bucket_key]
-        first.init_optimizer(kvstore, optimizer, **more)
+        first.init_optimizer(kvstore, optimizer, optimizer_params, force_init)
         for module in self.buckets.values():
             if module is not first:
                 module.borrow_optimizer(first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from tinygrad_lesson.engine.errors import BindError
@@ -82,17 +83,24 @@ class SequentialModule(BaseModule):
             shapes = described(module.output_shapes)
         self.label_shapes = described(label_shapes) if labels_wanted else None
 
-    def init_params(self, initializer: Any = Uniform(0.01), **more: Any) -> None:
+    def init_params(
+        self,
+        initializer: Any = Uniform(0.01),
+        arg_params: Mapping[str, Any] | None = None,
+        aux_params: Mapping[str, Any] | None = None,
+        allow_missing: bool = False,
+        force_init: bool = False,
+        allow_extra: bool = True,
+    ) -> None:
         """Give the parameters of every module their first values.
 
         Errors
             BindError where two modules have a parameter of one name.
         """
-        if self.params_initialized and not more.get("force_init"):
+        if self.params_initialized and not force_init:
             return
-        given = {"allow_extra": True, **more}
         for module in self.modules:
-            module.init_params(initializer=initializer, **given)
+            module.init_params(initializer, arg_params, aux_params, allow_missing, force_init, allow_extra)
         owners: dict[str, int] = {}
         for i, module in enumerate(self.modules):
             for name in (*module.get_params()[0], *module.get_params()[1]):
@@ -111,14 +119,20 @@ class SequentialModule(BaseModule):
             states.update(aux)
         return arguments, states
 
-    def init_optimizer(self, kvstore: Any = "local", optimizer: Any = "sgd", **more: Any) -> None:
+    def init_optimizer(
+        self,
+        kvstore: Any = "local",
+        optimizer: Any = "sgd",
+        optimizer_params: Any = (("learning_rate", 0.01),),
+        force_init: bool = False,
+    ) -> None:
         """Choose how the parameters of every module follow their gradients."""
         self.require()
-        if self.optimizer_initialized and not more.get("force_init"):
+        if self.optimizer_initialized and not force_init:
             self.logger.warning("optimizer already initialized, ignoring.")
             return
         for module in self.modules:
-            module.init_optimizer(kvstore=kvstore, optimizer=optimizer, **more)
+            module.init_optimizer(kvstore, optimizer, optimizer_params, force_init)
         self.optimizer_initialized = True
 
     def forward(self, data_batch: Any, is_train: bool | None = None) -> None:

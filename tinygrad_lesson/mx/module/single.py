@@ -217,7 +217,7 @@ class Module(Updating):
             n: states[n].copy() for n in self.aux_names
         }
 
-    def init_params(  # type: ignore[override]
+    def init_params(
         self,
         initializer: Any = Uniform(0.01),
         arg_params: Mapping[str, Any] | None = None,

@@ -25,7 +25,7 @@ class Updating(BaseModule):
     states_file: str | None
     world: parallel.World | None  # all ranks, where they train together
 
-    def init_optimizer(  # type: ignore[override]
+    def init_optimizer(
         self,
         kvstore: Any = "local",
         optimizer: Any = "sgd",
