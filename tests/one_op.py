@@ -7,6 +7,7 @@ import numpy as np
 
 from tinygrad_lesson import random
 from tinygrad_lesson.engine.backprop import apply_vjp
+from tinygrad_lesson.engine.draw import MARGIN
 from tinygrad_lesson.engine.world import Arrays
 from tinygrad_lesson.graph import Edge, Label, Node, outputs_of
 from tinygrad_lesson.mxnet.executor import Executor
@@ -52,8 +53,11 @@ def cotangents_for(op: Op, arrays, generator) -> list[np.ndarray]:
     ]
 
 
-def derivative(f: Callable[[float], float], step: float = 1e-2) -> float:
-    """Of `f` at 0, by central differences at three steps and Richardson's extrapolation."""
+def derivative(f: Callable[[float], float], step: float = MARGIN / 40) -> float:
+    """Of `f` at 0, by central differences at three steps and Richardson's extrapolation.
+
+    Samples may be as near as `MARGIN` to a pole; what is left of 1/x there is (step / MARGIN)**6 / 64, below 1e-11.
+    """
     coarse, middle, fine = ((f(h) - f(-h)) / (2 * h) for h in (step, step / 2, step / 4))
     rough, smooth = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
     return (16 * smooth - rough) / 15
