@@ -55,10 +55,11 @@ def test_an_op_gives_what_forward_gives(cls, kind):
 BACKWARDS = {"rows": np.s_[:, ::-1], "columns": np.s_[::-1], "both": np.s_[::-1, ::-1]}
 
 
+OF_ANY_SHAPE = [cls for cls in COMPILED if not issubclass(cls, Elementwise) and not hasattr(cls, "to")]
+
+
 @pytest.mark.parametrize("way", BACKWARDS)
-@pytest.mark.parametrize(
-    "cls", [cls for cls in COMPILED if not issubclass(cls, Elementwise)], ids=lambda cls: cls.name
-)
+@pytest.mark.parametrize("cls", OF_ANY_SHAPE, ids=lambda cls: cls.name)
 def test_arrays_that_go_backwards_are_read_where_they_lie(cls, way):
     op, arrays = sampled(cls, "float64")
     arrays = [x[BACKWARDS[way]] for x in arrays]
@@ -219,3 +220,32 @@ def test_the_slope_of_a_softmax_is_one_instruction_along_rows(name, attributes, 
         tape = form.segment.tape if form.rounds is None else form.rounds.tape.view(np.uint64)
         plain = axis != 0 and by == 1
         assert (told(tape)[0] == f"slope {name.replace('S', '_s').lower().strip('_')}") is plain
+
+
+@pytest.mark.parametrize("kind", ULPS)
+@pytest.mark.parametrize("shape", [(600, 500), (300000,), (2, 3, 50001)])
+def test_elements_go_back_to_where_they_were_before_they_were_sorted(shape, kind):
+    draw = np.random.default_rng(5)
+    x, g = (draw.normal(size=shape).astype(kind) for _ in range(2))
+    g.reshape(-1)[:4] = np.nan, -0.0, np.inf, 1e-45
+    places = np.argsort(x, -1)
+    op = OPS["AddAlongAxis"](to=shape, axis=-1, distinct=True)
+    want = np.empty_like(g)
+    np.put_along_axis(want, places, g, -1)
+    found = single.carried_out(op, [g, places])
+    assert found is not None
+    assert found.tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("place", [1 << 40, -(1 << 40), 512])
+def test_a_place_that_is_not_there_is_numpys_error(place):
+    x, places = np.ones(SHAPE, np.float32), np.tile(np.arange(SHAPE[1]), (SHAPE[0], 1))
+    op = OPS["AddAlongAxis"](to=SHAPE, axis=1, distinct=True)
+    assert single.carried_out(op, [x, places]) is not None
+    places[-1, 7] = place
+    assert single.carried_out(op, [x, places]) is None
+    large = np.tile(places, (4, 1))
+    with pytest.raises(IndexError):
+        op.forward(np, x, places)
+    with pytest.raises(tl.errors.LessonError, match="AddAlongAxis"):
+        tl.add_along_axis(np.ones(large.shape, np.float32), large, shape=large.shape, axis=1, distinct=True)

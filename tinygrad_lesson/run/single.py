@@ -42,7 +42,7 @@ from tinygrad_lesson.run.operands import (
 from tinygrad_lesson.run.rounds import Rounds
 from tinygrad_lesson.run.segment import Segment, as_tape
 from tinygrad_lesson.run.tape import machine
-from tinygrad_lesson.run.whole import SLOPES, Slope, along_rows, by_pattern
+from tinygrad_lesson.run.whole import ALONE, SLOPES, Slope, along_rows, by_pattern
 
 MOST = 256  # forms that are kept
 NOUGHT = np.zeros(1)  # the check of an op that computes nothing
@@ -67,7 +67,8 @@ class Form:
         self.shape: Any = op.complete(shapes, [None])[1][0]
         self.dtype: Any = result_dtypes(op, dtypes, numbers)[0]
         kind = kind_of(self.dtype)
-        if len(kinds) != 1 or kinds != {self.dtype} or kind not in FLOATS:
+        alike = kinds == {self.dtype} or type(op) in ALONE
+        if not alike or kind not in FLOATS or None in map(kind_of, kinds):
             raise NotTraceableError("its element types differ")
         self.memory, self.lock = Memory(), lock()
         self.memory.movable = [(0, 0)] * (len(arrays) + 1)
@@ -79,9 +80,8 @@ class Form:
             raise NotTraceableError(
                 "NumPy is faster with rows that go backwards, where no element needs the last"
             )
-        moved = [
-            movable(i, shape, kind, by) for i, (shape, by) in enumerate(zip(parts, strides, strict=True))
-        ]
+        types: list[Any] = [*[kind_of(x.dtype) for x in arrays], kind]
+        moved = [movable(i, *each) for i, each in enumerate(zip(parts, types, strides, strict=True))]
         self.before = [before_first(shape, by) for shape, by in zip(parts, strides, strict=True)]
         given, target = iter(moved), moved[-1]
         sources = [next(given) if isinstance(x, np.ndarray) else self.memory.number(x, kind) for x in inputs]
@@ -94,7 +94,7 @@ class Form:
             self.by = np.array([by[0] for by in strides])
             rows = []
         if op.moves:
-            self.check = NOUGHT
+            self.check = NOUGHT if self.memory.wrong is None else self.memory.wrong
         elif not each:
             rows += self.watched([], {0: movable(len(arrays), self.shape, kind, strides[-1])}, {}, 0)
         self.segment = Segment(as_tape(rows), self.memory)
@@ -131,12 +131,14 @@ class Form:
         *specs, place = [spec_like(x._replace(offset=0)) for x in (*sources, target)]
         if isinstance(op, Slope) and type(op.of) in SLOPES:
             found = SLOPES[type(op.of)](self.memory, op.of, sources, target)
+        elif type(op) in ALONE:
+            found = ALONE[type(op)](self.memory, op, sources, target)
         else:
             found = by_pattern(self.memory, op, sources, [target])
         return found or encode_trace(self.memory, traced(op, tuple(specs), (place,)), [*sources, target])
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> np.ndarray | None:
-        """The result; None if a number in it is not finite."""
+        """The result; None if a number in it is not finite, or one of the inputs cannot be."""
         y = np.empty(self.shape, self.dtype)
         starts = [address(x) - before for x, before in zip((*arrays, y), self.before, strict=True)]
         with self.lock:
