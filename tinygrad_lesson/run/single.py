@@ -24,6 +24,7 @@ from tinygrad_lesson.ops.scans import Cumprod, Cumsum
 from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import traced
+from tinygrad_lesson.run.elements import loops_over
 from tinygrad_lesson.run.fused import Joined, compiles
 from tinygrad_lesson.run.lower import encode_trace
 from tinygrad_lesson.run.operands import (
@@ -85,7 +86,7 @@ class Form:
         self.before = [before_first(shape, by) for shape, by in zip(parts, strides, strict=True)]
         given, target = iter(moved), moved[-1]
         sources = [next(given) if isinstance(x, np.ndarray) else self.memory.number(x, kind) for x in inputs]
-        each = isinstance(op.of if isinstance(op, Slope) else op, Elementwise)
+        each = is_elementwise(op)
         rows = self.loop(op, sources, target) if each else self.rows(op, sources, target)
         self.rounds = None
         if self.some < self.length:
@@ -106,8 +107,8 @@ class Form:
         """One loop."""
         new = len(sources)
         moving = {i: x for i, x in enumerate(sources) if x.size > 1} | {new: target}
-        if any(x[1:] != target[1:] for x in moving.values()):
-            raise NotTraceableError("its inputs broadcast, or lie in another order")
+        if any((x.shape, x.kind) != (target.shape, target.kind) for x in moving.values()):
+            raise NotTraceableError("its inputs broadcast")
         single = {i: x for i, x in enumerate(sources) if x.size == 1}
         return self.watched([Step(op, tuple(range(new)), (new,))], moving, single, new)
 
@@ -124,7 +125,11 @@ class Form:
             total: self.memory.temporary(1, kind=target.kind),
         }
         self.check = self.memory.kept[-1]
-        return Joined(steps, moving, single, target.kind, target.size).rows(self.memory)
+        loops = loops_over(target.shape, *[x.strides for x in moving.values()])
+        if len(loops.sizes) > 2 or any(set(by) != {target.itemsize} for by in loops.strides[-1:]):
+            raise NotTraceableError("its inputs lie in another order")
+        by_rows = loops if len(loops.sizes) == 2 else None
+        return Joined(steps, moving, single, target.kind, target.size, by_rows).rows(self.memory)
 
     def rows(self, op: Op, sources: Sequence[Operand], target: Operand) -> Any:
         """A pattern, or an instruction for each call."""
@@ -150,6 +155,11 @@ class Form:
                 self.words[place] = (starts[number] + within) % WORD
             self.segment()
             return y if self.check[0] == 0 else None
+
+
+def is_elementwise(op: Op) -> bool:
+    """Whether it is an elementwise op, or the slope of one."""
+    return isinstance(op.of if isinstance(op, Slope) else op, Elementwise)
 
 
 def rows_at_once(op: Op, shapes: Sequence[Any]) -> tuple[int, int]:
@@ -194,7 +204,7 @@ def carried_out(op: Op, inputs: Sequence[Any]) -> np.ndarray | None:
     arrays, specs = [], list[Any]()
     for x in inputs:
         if x.__class__ is np.ndarray:
-            if not (x.flags.aligned and (op.moves or in_rows(x))):
+            if not (x.flags.aligned and (in_rows(x) or op.moves or is_elementwise(op))):
                 return None
             arrays.append(x)
             specs.append((x.shape, x.dtype, strides_of(x)))
