@@ -26,6 +26,16 @@ RULES = [
 ULPS = {"float32": 5e-7, "float64": 1e-15}
 
 
+class Large(Draw):
+    """Samples of large arrays of one shape."""
+
+    def shape(self, *given, **named):
+        return SHAPE
+
+    def broadcasting(self, n, max_rank=3):
+        return [SHAPE] * n
+
+
 def sampled(cls, kind):
     """An op, and large arrays of what it takes."""
     op, inputs = Draw(3).sample(cls)
@@ -107,6 +117,32 @@ def test_a_rule_gives_what_vjp_gives(cls, kind):
     agree(found, rule(op, F, g, y, x)[0], wide, kind, size)
 
 
+OF_TWO = [
+    cls
+    for cls in OPS.values()
+    if cls.ours and inspect.unwrap(cls.vjp) is not cls.vjp and len(cls.inputs) == 2
+]
+
+
+@pytest.mark.parametrize("kind", ULPS)
+@pytest.mark.parametrize("cls", OF_TWO, ids=lambda cls: cls.name)
+def test_a_rule_of_two_inputs_gives_what_vjp_gives_by_each(cls, kind, monkeypatch):
+    monkeypatch.setattr("tinygrad_lesson.engine.blocks.LARGE", 1)
+    op, inputs = Large(0, integer=lambda low, high: low).sample(cls)
+    inputs = [x.astype(kind) for x in inputs.values()]
+    inputs[0][:5, :5] = inputs[1][:5, :5]
+    y, F = op.forward(np, *inputs), array_namespace(np)
+    g = np.random.default_rng(0).normal(size=y.shape).astype(kind)
+    rule = inspect.unwrap(cls.vjp)
+    plain = rule(op, F, g, y, *inputs)
+    wide = rule(op, F, *[v.astype(np.longdouble) for v in (g, y, *inputs)])
+    for i, found in enumerate(cls.vjp(op, F, g, y, *inputs)):
+        assert single.slope(op, (g, y, *inputs), i) is not None
+        agree(found(), plain[i](), wide[i](), kind, wide[i]())
+    row = inputs[1][0]
+    assert single.slope(op, (g, y, inputs[0], row), 1) is None  # what was repeated is summed by others
+
+
 ODD = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e-45, 3e38, -0.5)
 EACH = [cls for cls in COMPILED if issubclass(cls, Elementwise)]
 
@@ -145,16 +181,6 @@ def test_parts_are_put_together_bit_by_bit(kind, axis, monkeypatch):
     rolled = tl.roll(x, 3, axis).numpy()
     assert rolled.tobytes() == np.roll(x, 3, axis).tobytes()
     assert [y is not None for y in asked] == [True, True]
-
-
-class Large(Draw):
-    """Samples of large arrays of one shape."""
-
-    def shape(self, *given, **named):
-        return SHAPE
-
-    def broadcasting(self, n, max_rank=3):
-        return [SHAPE] * n
 
 
 @pytest.mark.parametrize("cls", EACH, ids=lambda cls: cls.name)

@@ -284,7 +284,7 @@ class Tensors(World):
 
 
 Compiled.forward = staticmethod(in_machine_code)
-Compiled.slope = staticmethod(lambda *given: machine_code().slope(*given))
+Compiled.slope = staticmethod(lambda *given, number=0: machine_code().slope(*given, number=number))
 TENSORS = Tensor.F = Tensors()
 
 

@@ -235,11 +235,11 @@ def made(op: Op, inputs: Sequence[Any]) -> Form | None:
 
 
 @functools.lru_cache(MOST)
-def slope_of(op: Op) -> Slope:
-    """The rule of an op as an op."""
-    return Slope(of=op)
+def slope_of(op: Op, number: int = 0) -> Slope:
+    """The rule of an op by one of its inputs as an op."""
+    return Slope(of=op, number=number)
 
 
-def slope(op: Op, operands: Sequence[Any]) -> np.ndarray | None:
-    """The gradient by the one input of an elementwise op, for a cotangent, the result and the input."""
-    return carried_out(slope_of(op), operands)
+def slope(op: Op, operands: Sequence[Any], number: int = 0) -> np.ndarray | None:
+    """The gradient by one input of an op, for a cotangent, the result and the inputs."""
+    return carried_out(slope_of(op, number), operands)

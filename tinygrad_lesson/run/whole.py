@@ -30,16 +30,17 @@ LONG = 16  # vectors of a row
 
 @declares
 class Slope(Op):
-    """The `vjp` of an op of one input, as an op of the cotangent, the result and the input."""
+    """The `vjp` of an op by one of its inputs, as an op of the cotangent, the result and the inputs."""
 
     of: Op = attr(doc="the op")
+    number: int = attr(0, doc="which of the inputs")
 
     name: ClassVar[str] = "Slope"
     inputs: ClassVar[tuple[str, ...]] = ("g", "y", "x")
 
-    def shape(self, g: Any, y: Any, x: Any) -> Any:  # type: ignore[override]
+    def shape(self, g: Any, y: Any, *inputs: Any) -> Any:  # type: ignore[override]
         """That of the input."""
-        return x
+        return inputs[self.number]
 
     @property
     def contracts(self) -> bool:  # type: ignore[override]
@@ -50,9 +51,9 @@ class Slope(Op):
         """As the op."""
         return self.of.apart(rank)
 
-    def forward(self, xp: Any, g: Any, y: Any, x: Any) -> Any:
+    def forward(self, xp: Any, g: Any, y: Any, *inputs: Any) -> Any:
         """What the rule gives for bare arrays."""
-        return gradient_of(array_namespace(xp), self.of, (g, y, x), 0)
+        return gradient_of(array_namespace(xp), self.of, (g, y, *inputs), self.number)
 
 
 class Pattern(NamedTuple):
