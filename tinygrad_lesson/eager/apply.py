@@ -33,6 +33,7 @@ from tinygrad_lesson.engine.namespace import numbers_only
 from tinygrad_lesson.engine.op import Op, check_result
 from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.engine.world import Arrays, World
+from tinygrad_lesson.ops.elementwise import Add
 
 ndarray, FLOAT = np.ndarray, np.dtype(float)
 _TWICE = "of the real and imaginary parts a and b, {} of np.block([[a, -b], [b, a]]) gives each {} twice"
@@ -283,7 +284,7 @@ class Tensors(World):
 
 
 Compiled.forward = staticmethod(in_machine_code)
-Compiled.slope = staticmethod(lambda *given: machine_code().slope(*given))
+Compiled.slope = staticmethod(lambda *given, number=0: machine_code().slope(*given, number=number))
 TENSORS = Tensor.F = Tensors()
 
 
@@ -360,6 +361,16 @@ class AsToldOnDevices(OnDevices, AsTold):
     """`AsTold` of arrays that lie wherever they lie."""
 
 
+def added(a: Any, b: Any) -> Any:
+    """Their sum. Of large arrays with gaps between rows, such as parts of one, NumPy's takes three times as long."""
+    if b.__class__ is ndarray and b.size >= LARGE and not b.flags.c_contiguous:
+        found = machine_code().carried_out(ADD, (a, b))
+        if found is not None:
+            return found
+    return np.add(a, b)
+
+
+ADD = Add()
 ARRAYS, AS_TOLD, ON_DEVICES, AS_TOLD_ON_DEVICES = Recorded(), AsTold(), OnDevices(), AsToldOnDevices()
 for _world in (ARRAYS, AS_TOLD):
-    vars(_world).update(add=np.add)  # called most, so without a way around
+    vars(_world).update(add=added)  # called most, so without a way around

@@ -68,7 +68,7 @@ class Compiled:
     """How machine code carries out one op on large arrays; the eager face puts it there."""
 
     forward: ClassVar[Callable[..., Any]]  # of an op and its inputs
-    slope: ClassVar[Callable[..., Any]]
+    slope: ClassVar[Callable[..., Any]]  # of an op, a cotangent, its result and its inputs, by input `number`
 
 
 def in_one_pass(rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,6 +85,25 @@ def in_one_pass(rule: Callable[..., Any]) -> Callable[..., Any]:
         if found is not None:
             return (found,)
         return (in_blocks(np, lambda *part, out: rule(self, F, *part)[0], g, y, x),)
+
+    return vjp
+
+
+def each_in_one_pass(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The `vjp` of an elementwise op of several inputs, likewise: of large arrays of one shape in machine code."""
+
+    @functools.wraps(rule)
+    def vjp(self: Any, F: Any, g: Any, y: Any, *inputs: Any) -> Any:
+        if y.__class__ is not np.ndarray or y.size < LARGE:
+            return rule(self, F, g, y, *inputs)
+        if any(x.__class__ is not np.ndarray or x.shape != y.shape for x in inputs):
+            return rule(self, F, g, y, *inputs)
+
+        def part(i: int) -> Any:
+            found = Compiled.slope(self, g, y, *inputs, number=i)
+            return rule(self, F, g, y, *inputs)[i]() if found is None else found
+
+        return tuple([lambda i=i: part(i) for i in range(len(inputs))])
 
     return vjp
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import choose, in_blocks, in_one_pass
+from tinygrad_lesson.engine.blocks import choose, each_in_one_pass, in_blocks, in_one_pass
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import dtype_of
 from tinygrad_lesson.ops.elementwise import FloatUnary, Unary, floated
@@ -176,6 +176,7 @@ class Arctan2(FloatBinary):
     def forward(self, xp, a, b, out=None):
         return xp.arctan2(a, b, out=out)
 
+    @each_in_one_pass
     def vjp(self, F, g, y, a, b):
         r = F.hypot(a, b)
         r = F.where(F.equal(r, 0), 1, r)  # not 0 / 0
@@ -200,6 +201,7 @@ class Hypot(FloatBinary):
     def forward(self, xp, a, b, out=None):
         return xp.hypot(a, b, out=out)
 
+    @each_in_one_pass
     def vjp(self, F, g, y, a, b):
         length = F.where(F.equal(y, 0), 1, y)  # not 0 / 0
         return lambda: g * (a / length), lambda: g * (b / length)

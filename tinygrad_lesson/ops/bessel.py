@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygrad_lesson.engine.blocks import choose
 from tinygrad_lesson.engine.declare import op
-from tinygrad_lesson.ops.special import Special, quotient
+from tinygrad_lesson.ops.special import Special, horner, quotient
 
 # I0(x) up to 8, in x**2: 1.27e-17.
 I0_NEAR = (
@@ -101,6 +101,23 @@ Q1 = (
     (1.0, 210.2252535084113, 14871.796634537282, 444584.4774728864, 5796161.40077868, 30701882.365635544,
      53939128.97143825, 18165418.59058231),
 )  # fmt: skip
+# Polynomials in the places of these quotients, for single precision near zeros too: up to 5 to 8e-11, 6e-12, 1e-11
+# and 7e-12, the last two of the largest; of the waves in 1 / x**2 to 5e-10.
+J0_SHORT = (0.00567469332471, -0.000251202352158, 4.78435462894e-06, -5.31784156726e-08, 3.93516466902e-10,
+            -2.08770923287e-12, 8.163993714e-15, -2.03570251596e-17)  # fmt: skip
+J1_SHORT = (-0.034055373913, 0.00193738475352, -4.54150138429e-05, 6.01993642405e-07, -5.18824001173e-09,
+            3.15360543706e-11, -1.42412862837e-13, 4.85242352882e-16, -1.06999593754e-18)  # fmt: skip
+Y0_SHORT = (-0.0738042951084, 0.177606016867, -0.0160739680219, 0.000538602664319, -9.49500438756e-06,
+            1.03584606769e-07, -7.69289981087e-10, 4.14220586576e-12, -1.68664400129e-14, 5.2285733323e-17,
+            -1.04589626166e-19)  # fmt: skip
+Y1_SHORT = (-0.196057090645, 0.0543486881533, -0.00295530532647, 7.16426825516e-05, -9.92672767194e-07,
+            8.9316847248e-09, -5.64623382723e-11, 2.63924983897e-13, -9.23479660213e-16, 2.05662948086e-18)  # fmt: skip
+P0_SHORT = (0.999999999579, -0.0703116546932, 0.11187224758, -0.536921630157, 3.77435800959, -17.9989815208)
+Q0_SHORT = (-0.124999999947, 0.0732419970031, -0.22699329313, 1.70052046945, -20.9824786913, 285.923850335,
+            -2915.11969161, 14445.7084481)  # fmt: skip
+P1_SHORT = (1.00000000047, 0.117186558757, -0.143884203697, 0.637075628257, -4.33847760363, 20.4359371745)
+Q1_SHORT = (0.374999999943, -0.10253885573, 0.277451938499, -1.9640150042, 23.5669371901, -316.995345624,
+            3213.0876512, -15878.2889336)  # fmt: skip
 
 ZEROS_OF_J0 = (5.783185962946785, 30.471262343662087)  # the squares of the first two
 ZERO_OF_J1 = 14.681970642123893  # of the first but 0
@@ -161,6 +178,11 @@ class I1(Special):
         return integral(1, x, 1)
 
 
+def smooth(table, t):
+    """A quotient of two polynomials, or one polynomial: by the table."""
+    return quotient(table, t) if isinstance(table[0], tuple) else horner(table, t)
+
+
 def wave(xp, x, slow, ahead):
     """Both functions of an order from 5 on: a wave, which begins an eighth of a turn late, or three, and the next one.
 
@@ -170,34 +192,59 @@ def wave(xp, x, slow, ahead):
     turned = xp.minimum(x, 1e300)  # infinity has no angle, and there the wave is 0
     cosine, sine, t = xp.cos(turned), xp.sin(turned), 1 / x
     a, b = (sine - cosine, -(sine + cosine)) if ahead else (cosine + sine, sine - cosine)
-    p, q = quotient(slow[0], t * t), t * quotient(slow[1], t * t)
+    p, q = smooth(slow[0], t * t), t * smooth(slow[1], t * t)
     size = xp.sqrt(t * (1 / math.pi))
     return size * (p * a - q * b), size * (p * b + q * a)
 
 
-class First(Special):
-    """A function of the first kind: `near(x)` up to 5, from there on a wave."""
+def near_of_j0(x, table):
+    """J0 up to 5."""
+    z = x * x
+    return (z - ZEROS_OF_J0[0]) * (z - ZEROS_OF_J0[1]) * smooth(table, z)
+
+
+def near_of_j1(x, table):
+    """J1 up to 5."""
+    z = x * x
+    return x * (z - ZERO_OF_J1) * smooth(table, z)
+
+
+class Pieces(Special):
+    """A function of two pieces, by tables for one precision: up to 5, and from there on a wave, in phase and behind."""
 
     contracts = True
 
-    slow: ClassVar[Any] = (P0, Q0)
-    near: ClassVar[Callable[..., Any]]
+    tables: ClassVar[tuple[Any, ...]]
+    short_tables: ClassVar[tuple[Any, ...]]
     ahead: ClassVar[bool] = False
+    piecewise: ClassVar[Callable[..., Any]]
 
     def values(self, xp, x):
+        return self.piecewise(xp, x, *self.tables)
+
+    def short(self, xp, x):
+        return self.piecewise(xp, x, *self.short_tables)
+
+
+class First(Pieces):
+    """A function of the first kind: `near(x, table)` up to 5, from there on a wave."""
+
+    near: ClassVar[Callable[..., Any]]
+
+    def piecewise(self, xp, x, near, *slow):
         size = xp.abs(x)
-        far = wave(xp, size, self.slow, self.ahead)[0]
+        far = wave(xp, size, slow, self.ahead)[0]
         far = far * xp.sign(x) if self.ahead else far
-        return choose(xp, xp.less(size, 5), self.near(xp.minimum(xp.maximum(x, -5.0), 5.0)), far)
+        return choose(xp, xp.less(size, 5), self.near(xp.minimum(xp.maximum(x, -5.0), 5.0), near), far)
 
 
 @op
 class J0(First):
     """The Bessel function of order 0."""
 
-    def near(self, x):
-        z = x * x
-        return (z - ZEROS_OF_J0[0]) * (z - ZEROS_OF_J0[1]) * quotient(J0_NEAR, z)
+    tables = J0_NEAR, P0, Q0
+    short_tables = J0_SHORT, P0_SHORT, Q0_SHORT
+    near = staticmethod(near_of_j0)
 
     def vjp(self, F, g, y, x):
         return (-g * F.j1(x),)
@@ -210,12 +257,10 @@ class J0(First):
 class J1(First):
     """The Bessel function of order 1."""
 
-    slow = (P1, Q1)
+    tables = J1_NEAR, P1, Q1
+    short_tables = J1_SHORT, P1_SHORT, Q1_SHORT
     ahead = True
-
-    def near(self, x):
-        z = x * x
-        return x * (z - ZERO_OF_J1) * quotient(J1_NEAR, z)
+    near = staticmethod(near_of_j1)
 
     def vjp(self, F, g, y, x):
         return (g * (F.j0(x) - over(F, y, x, 0.5)),)
@@ -224,18 +269,16 @@ class J1(First):
         return integral(1, x, -1)
 
 
-class Second(Special):
-    """A function of the second kind, of positive numbers: `near(xp, x)` up to 5, from there on a wave."""
+class Second(Pieces):
+    """A function of the second kind, of positive numbers: `near(xp, x, *tables)` up to 5, from there on a wave."""
 
     zero: ClassVar[float] = 0.8935769662791675  # where larger parts cancel
-    slow: ClassVar[Any] = (P0, Q0)
     near: ClassVar[Callable[..., Any]]
-    ahead: ClassVar[bool] = False
 
-    def values(self, xp, x):
+    def piecewise(self, xp, x, first, second, *slow):
         positive = xp.greater(x, 0)
-        near = self.near(xp, xp.minimum(choose(xp, positive, x, 1), 5.0))
-        y = choose(xp, xp.less(x, 5), near, wave(xp, x, self.slow, self.ahead)[1])
+        near = self.near(xp, xp.minimum(choose(xp, positive, x, 1), 5.0), first, second)
+        y = choose(xp, xp.less(x, 5), near, wave(xp, x, slow, self.ahead)[1])
         below = choose(xp, xp.equal(x, 0), -math.inf, math.nan)
         return choose(xp, positive, y, below)
 
@@ -248,8 +291,11 @@ class Second(Special):
 class Y0(Second):
     """The Bessel function of the second kind of order 0; minus infinity at 0, NaN below."""
 
-    def near(self, xp, x):
-        return xp.log(x) * J0().near(x) * (2 / math.pi) + quotient(Y0_NEAR, x * x)
+    tables = J0_NEAR, Y0_NEAR, P0, Q0
+    short_tables = J0_SHORT, Y0_SHORT, P0_SHORT, Q0_SHORT
+
+    def near(self, xp, x, first, second):
+        return xp.log(x) * near_of_j0(x, first) * (2 / math.pi) + smooth(second, x * x)
 
     def vjp(self, F, g, y, x):
         return (-g * F.y1(x),)
@@ -260,11 +306,12 @@ class Y1(Second):
     """The Bessel function of the second kind of order 1; minus infinity at 0, NaN below."""
 
     zero = 2.197141326031017
-    slow = (P1, Q1)
+    tables = J1_NEAR, Y1_NEAR, P1, Q1
+    short_tables = J1_SHORT, Y1_SHORT, P1_SHORT, Q1_SHORT
     ahead = True
 
-    def near(self, xp, x):
-        return (xp.log(x) * J1().near(x) - 1 / x) * (2 / math.pi) + x * quotient(Y1_NEAR, x * x)
+    def near(self, xp, x, first, second):
+        return (xp.log(x) * near_of_j1(x, first) - 1 / x) * (2 / math.pi) + x * smooth(second, x * x)
 
     def vjp(self, F, g, y, x):
         return (g * (F.y0(x) - y / x),)

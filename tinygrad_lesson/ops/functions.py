@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import in_one_pass
+from tinygrad_lesson.engine.blocks import each_in_one_pass, in_one_pass
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.ops.elementwise import Binary, FloatUnary, Kinked, PositiveUnary
 
@@ -140,6 +140,7 @@ class Logaddexp(FloatBinary):
             return np.add(high, np.log1p(np.exp(e, out=e), out=e), out=e)
         return xp.logaddexp(a, b, out=out)
 
+    @each_in_one_pass
     def vjp(self, F, g, y, a, b):
         return lambda: g * F.exp_share(a, y), lambda: g * F.exp_share(b, y)
 
@@ -151,6 +152,8 @@ class Logaddexp(FloatBinary):
 class Logaddexp2(FloatBinary):
     """The logarithm to base 2 of a sum of powers of two, without overflow: ``y = log2(2 ** a + 2 ** b)``."""
 
+    compiled = True
+
     def forward(self, xp, a, b, out=None):
         if out is None and xp is np and is_large(a, b):
             high, e = above_gap(a, b)
@@ -159,6 +162,7 @@ class Logaddexp2(FloatBinary):
             return np.add(high, e, out=e)
         return xp.logaddexp2(a, b, out=out)
 
+    @each_in_one_pass
     def vjp(self, F, g, y, a, b):
         def share(x):
             return g * F.exp_share(x * math.log(2), y * math.log(2))

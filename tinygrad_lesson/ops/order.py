@@ -271,9 +271,15 @@ class AddAlongAxis(Op):
     multilinear = 1
     mixes_dtypes = True
     traceable = False
+    compiled = True
     to: tuple[int, ...] = attr((), alias="shape", doc="shape of the result")
     axis: int = attr(-1, doc="the axis along which elements are put")
     distinct: bool = attr(False, shown=False, doc="places are not negative, and none comes twice in a vector")
+
+    @property
+    def moves(self):
+        """Where no place comes twice nothing is added up."""
+        return self.distinct
 
     def shape(self, x, indices):
         return self.to

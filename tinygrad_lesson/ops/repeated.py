@@ -157,6 +157,13 @@ class Pad(Margins):
 
     constant_values: float = attr(0.0, doc="the number of mode 'constant'")
 
+    @property
+    def moves(self):
+        """Margins of one number are made like elements in other places."""
+        return self.mode == "constant"
+
+    compiled = moves
+
     def shape(self, x):
         self.check(x)
         return tuple(None if n is None else n + a + b for n, (a, b) in zip(x, self.pad_width, strict=True))

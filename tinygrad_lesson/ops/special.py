@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_lesson.engine.blocks import choose, in_blocks, in_one_pass
+from tinygrad_lesson.engine.blocks import choose, each_in_one_pass, in_blocks, in_one_pass
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import dtype_of, in_type
 from tinygrad_lesson.engine.errors import DTypeError
@@ -298,6 +298,7 @@ class Xlogy(FloatBinary):
         nothing = xp.logical_and(xp.equal(a, 0), xp.equal(b, b))
         return choose(xp, nothing, 0, a * xp.log(choose(xp, nothing, 1, b)))
 
+    @each_in_one_pass
     def vjp(self, F, g, y, a, b):
         return lambda: g * F.log(b), lambda: g * (a / b)
 
@@ -321,6 +322,7 @@ class Xlog1py(FloatBinary):
         nothing = xp.logical_and(xp.equal(a, 0), xp.equal(b, b))
         return choose(xp, nothing, 0, a * xp.log1p(choose(xp, nothing, 0, b)))
 
+    @each_in_one_pass
     def vjp(self, F, g, y, a, b):
         return lambda: g * F.log1p(b), lambda: g * (a / (1 + b))
 

@@ -47,9 +47,9 @@ def carried_out(op: Any, inputs: Any) -> Any:
     return compiled_parts()[1](op, inputs) if runner_name() == "vm" else None
 
 
-def slope(op: Any, *operands: Any) -> Any:
-    """The gradient by its one input, likewise, of a cotangent, a result and an input."""
-    return compiled_parts()[2](op, operands) if runner_name() == "vm" else None
+def slope(op: Any, *operands: Any, number: int = 0) -> Any:
+    """The gradient by one of its inputs, likewise, of a cotangent, a result and the inputs."""
+    return compiled_parts()[2](op, operands, number) if runner_name() == "vm" else None
 
 
 def taped(plan: Plan, arrays: Any, generator: Any, **settings: Any) -> Any:

@@ -177,12 +177,47 @@ def padded(memory: Memory, call: Call, operands: Sequence[Any], target: Operand)
         or not contiguous(target)
     ):
         return None
-    before = np.broadcast_to(np.asarray(operands[1]), (len(x.shape), 2))[:, 0]
+    pairs = np.broadcast_to(np.asarray(operands[1]), (len(x.shape), 2)).tolist()
     number = memory.number(value, target.kind)
-    start = sum(int(n) * s for n, s in zip(before, target.strides, strict=True))
+    found = framed(memory, x, pairs, value, target)
+    if found is not None:
+        return found
+    start = sum(n * s for (n, _), s in zip(pairs, target.strides, strict=True))
     inner = Operand((target.offset + start) % WORD, x.shape, target.strides, target.kind)
     rows: list[Row] = [[address(loops.filled, target.kind), target.offset, number.offset, target.size]]
     return rows + (elementwise("positive")(memory, call, [x], inner) or [])
+
+
+def framed(
+    memory: Memory, x: Operand, pairs: Sequence[Sequence[int]], value: float, target: Operand
+) -> list[Row] | None:
+    """An array in a frame of one number, written from the first element to the last.
+
+    None where there are rows of several frames, or rows are short.
+    """
+    axes, kind = [a for a, pair in enumerate(pairs) if any(pair)], target.kind
+    if not axes:
+        return elementwise("positive")(memory, None, [x], target)
+    axis = axes[0]
+    (before, after), by = pairs[axis], target.strides[axis]
+    if math.prod(target.shape[:axis]) == 1:
+        shape = (*target.shape[:axis], x.shape[axis], *target.shape[axis + 1 :])
+        middle = target._replace(offset=(target.offset + before * by) % WORD, shape=shape)
+        rest = framed(memory, x, [*[(0, 0)] * (axis + 1), *pairs[axis + 1 :]], value, middle)
+        end = (middle.offset + x.shape[axis] * by) % WORD
+        filled, number = address(loops.filled, kind), memory.number(value, kind).offset
+        margins = [(at, n) for at, n in ((target.offset, before), (end, after)) if n]
+        rows: list[Row] = [[filled, at, number, n * by // x.itemsize] for at, n in margins]
+        return None if rest is None else rows + rest
+    if len(axes) > 1:
+        return None
+    sides = []
+    for n in (before, after):
+        side = memory.temporary(n, *target.shape[axis + 1 :], kind=kind)
+        memory.kept[-1][...] = value
+        shape = (*target.shape[:axis], *side.shape)
+        sides.append(Operand(side.offset, shape, (0,) * axis + side.strides, kind))
+    return beside(memory, [v for v in (sides[0], x, sides[1]) if v.size], target)
 
 
 def by_element(name: str) -> Encoder:

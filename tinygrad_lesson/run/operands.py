@@ -77,6 +77,9 @@ class Memory:
         self.copies = dict[
             Operand, Operand
         ]()  # of matrices among these, with their elements in another order
+        self.wrong: np.ndarray | None = (
+            None  # no longer 0 once an instruction met numbers that it cannot take
+        )
         self.movable: list[tuple[int, int]] = []  # begin and end of arrays that may lie elsewhere next time
 
     @functools.cached_property

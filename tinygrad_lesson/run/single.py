@@ -24,6 +24,7 @@ from tinygrad_lesson.ops.scans import Cumprod, Cumsum
 from tinygrad_lesson.plan.inferred import NotTraceableError
 from tinygrad_lesson.plan.step import Step
 from tinygrad_lesson.plan.trace import traced
+from tinygrad_lesson.run.elements import loops_over
 from tinygrad_lesson.run.fused import Joined, compiles
 from tinygrad_lesson.run.lower import encode_trace
 from tinygrad_lesson.run.operands import (
@@ -42,7 +43,7 @@ from tinygrad_lesson.run.operands import (
 from tinygrad_lesson.run.rounds import Rounds
 from tinygrad_lesson.run.segment import Segment, as_tape
 from tinygrad_lesson.run.tape import machine
-from tinygrad_lesson.run.whole import SLOPES, Slope, along_rows, by_pattern
+from tinygrad_lesson.run.whole import ALONE, SLOPES, Slope, along_rows, by_pattern
 
 MOST = 256  # forms that are kept
 NOUGHT = np.zeros(1)  # the check of an op that computes nothing
@@ -67,7 +68,8 @@ class Form:
         self.shape: Any = op.complete(shapes, [None])[1][0]
         self.dtype: Any = result_dtypes(op, dtypes, numbers)[0]
         kind = kind_of(self.dtype)
-        if len(kinds) != 1 or kinds != {self.dtype} or kind not in FLOATS:
+        alike = kinds == {self.dtype} or type(op) in ALONE
+        if not alike or kind not in FLOATS or None in map(kind_of, kinds):
             raise NotTraceableError("its element types differ")
         self.memory, self.lock = Memory(), lock()
         self.memory.movable = [(0, 0)] * (len(arrays) + 1)
@@ -79,13 +81,12 @@ class Form:
             raise NotTraceableError(
                 "NumPy is faster with rows that go backwards, where no element needs the last"
             )
-        moved = [
-            movable(i, shape, kind, by) for i, (shape, by) in enumerate(zip(parts, strides, strict=True))
-        ]
+        types: list[Any] = [*[kind_of(x.dtype) for x in arrays], kind]
+        moved = [movable(i, *each) for i, each in enumerate(zip(parts, types, strides, strict=True))]
         self.before = [before_first(shape, by) for shape, by in zip(parts, strides, strict=True)]
         given, target = iter(moved), moved[-1]
         sources = [next(given) if isinstance(x, np.ndarray) else self.memory.number(x, kind) for x in inputs]
-        each = isinstance(op.of if isinstance(op, Slope) else op, Elementwise)
+        each = is_elementwise(op)
         rows = self.loop(op, sources, target) if each else self.rows(op, sources, target)
         self.rounds = None
         if self.some < self.length:
@@ -94,7 +95,7 @@ class Form:
             self.by = np.array([by[0] for by in strides])
             rows = []
         if op.moves:
-            self.check = NOUGHT
+            self.check = NOUGHT if self.memory.wrong is None else self.memory.wrong
         elif not each:
             rows += self.watched([], {0: movable(len(arrays), self.shape, kind, strides[-1])}, {}, 0)
         self.segment = Segment(as_tape(rows), self.memory)
@@ -106,8 +107,8 @@ class Form:
         """One loop."""
         new = len(sources)
         moving = {i: x for i, x in enumerate(sources) if x.size > 1} | {new: target}
-        if any(x[1:] != target[1:] for x in moving.values()):
-            raise NotTraceableError("its inputs broadcast, or lie in another order")
+        if any((x.shape, x.kind) != (target.shape, target.kind) for x in moving.values()):
+            raise NotTraceableError("its inputs broadcast")
         single = {i: x for i, x in enumerate(sources) if x.size == 1}
         return self.watched([Step(op, tuple(range(new)), (new,))], moving, single, new)
 
@@ -124,19 +125,25 @@ class Form:
             total: self.memory.temporary(1, kind=target.kind),
         }
         self.check = self.memory.kept[-1]
-        return Joined(steps, moving, single, target.kind, target.size).rows(self.memory)
+        loops = loops_over(target.shape, *[x.strides for x in moving.values()])
+        if len(loops.sizes) > 2 or any(set(by) != {target.itemsize} for by in loops.strides[-1:]):
+            raise NotTraceableError("its inputs lie in another order")
+        by_rows = loops if len(loops.sizes) == 2 else None
+        return Joined(steps, moving, single, target.kind, target.size, by_rows).rows(self.memory)
 
     def rows(self, op: Op, sources: Sequence[Operand], target: Operand) -> Any:
         """A pattern, or an instruction for each call."""
         *specs, place = [spec_like(x._replace(offset=0)) for x in (*sources, target)]
         if isinstance(op, Slope) and type(op.of) in SLOPES:
             found = SLOPES[type(op.of)](self.memory, op.of, sources, target)
+        elif type(op) in ALONE:
+            found = ALONE[type(op)](self.memory, op, sources, target)
         else:
             found = by_pattern(self.memory, op, sources, [target])
         return found or encode_trace(self.memory, traced(op, tuple(specs), (place,)), [*sources, target])
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> np.ndarray | None:
-        """The result; None if a number in it is not finite."""
+        """The result; None if a number in it is not finite, or one of the inputs cannot be."""
         y = np.empty(self.shape, self.dtype)
         starts = [address(x) - before for x, before in zip((*arrays, y), self.before, strict=True)]
         with self.lock:
@@ -148,6 +155,11 @@ class Form:
                 self.words[place] = (starts[number] + within) % WORD
             self.segment()
             return y if self.check[0] == 0 else None
+
+
+def is_elementwise(op: Op) -> bool:
+    """Whether it is an elementwise op, or the slope of one."""
+    return isinstance(op.of if isinstance(op, Slope) else op, Elementwise)
 
 
 def rows_at_once(op: Op, shapes: Sequence[Any]) -> tuple[int, int]:
@@ -192,7 +204,7 @@ def carried_out(op: Op, inputs: Sequence[Any]) -> np.ndarray | None:
     arrays, specs = [], list[Any]()
     for x in inputs:
         if x.__class__ is np.ndarray:
-            if not (x.flags.aligned and (op.moves or in_rows(x))):
+            if not (x.flags.aligned and (in_rows(x) or op.moves or is_elementwise(op))):
                 return None
             arrays.append(x)
             specs.append((x.shape, x.dtype, strides_of(x)))
@@ -223,11 +235,11 @@ def made(op: Op, inputs: Sequence[Any]) -> Form | None:
 
 
 @functools.lru_cache(MOST)
-def slope_of(op: Op) -> Slope:
-    """The rule of an op as an op."""
-    return Slope(of=op)
+def slope_of(op: Op, number: int = 0) -> Slope:
+    """The rule of an op by one of its inputs as an op."""
+    return Slope(of=op, number=number)
 
 
-def slope(op: Op, operands: Sequence[Any]) -> np.ndarray | None:
-    """The gradient by the one input of an elementwise op, for a cotangent, the result and the input."""
-    return carried_out(slope_of(op), operands)
+def slope(op: Op, operands: Sequence[Any], number: int = 0) -> np.ndarray | None:
+    """The gradient by one input of an op, for a cotangent, the result and the inputs."""
+    return carried_out(slope_of(op, number), operands)

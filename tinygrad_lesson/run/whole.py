@@ -12,12 +12,12 @@ from typing import Any, ClassVar, NamedTuple
 from tinygrad_lesson.engine.backprop import gradient_of
 from tinygrad_lesson.engine.namespace import array_namespace
 from tinygrad_lesson.engine.op import Op, attr, declares
-from tinygrad_lesson.ops import activations, conv, linear, nn, norms, probabilities, ramps
+from tinygrad_lesson.ops import activations, conv, linear, nn, norms, order, probabilities, ramps
 from tinygrad_lesson.run import folds, windows
 from tinygrad_lesson.run.elements import elementwise
 from tinygrad_lesson.run.operands import FLOATS, Encoder, Memory, Operand, Row, contiguous
 from tinygrad_lesson.run.products import product
-from tinygrad_lesson.run.tape import normalization
+from tinygrad_lesson.run.tape import loops, normalization
 from tinygrad_lesson.run.tape import softmax as rows
 from tinygrad_lesson.run.tape.expressions import EXPRESSIONS
 from tinygrad_lesson.run.tape.expressions import SINGLE as OF_SINGLE
@@ -30,16 +30,17 @@ LONG = 16  # vectors of a row
 
 @declares
 class Slope(Op):
-    """The `vjp` of an op of one input, as an op of the cotangent, the result and the input."""
+    """The `vjp` of an op by one of its inputs, as an op of the cotangent, the result and the inputs."""
 
     of: Op = attr(doc="the op")
+    number: int = attr(0, doc="which of the inputs")
 
     name: ClassVar[str] = "Slope"
     inputs: ClassVar[tuple[str, ...]] = ("g", "y", "x")
 
-    def shape(self, g: Any, y: Any, x: Any) -> Any:  # type: ignore[override]
+    def shape(self, g: Any, y: Any, *inputs: Any) -> Any:  # type: ignore[override]
         """That of the input."""
-        return x
+        return inputs[self.number]
 
     @property
     def contracts(self) -> bool:  # type: ignore[override]
@@ -50,9 +51,9 @@ class Slope(Op):
         """As the op."""
         return self.of.apart(rank)
 
-    def forward(self, xp: Any, g: Any, y: Any, x: Any) -> Any:
+    def forward(self, xp: Any, g: Any, y: Any, *inputs: Any) -> Any:
         """What the rule gives for bare arrays."""
-        return gradient_of(array_namespace(xp), self.of, (g, y, x), 0)
+        return gradient_of(array_namespace(xp), self.of, (g, y, *inputs), self.number)
 
 
 class Pattern(NamedTuple):
@@ -115,6 +116,19 @@ def softmax_slope(name: str) -> Encoder:
     return encode
 
 
+def put_along_rows(memory: Memory, op: Any, sources: Sequence[Operand], target: Operand) -> list[Row] | None:
+    """Elements that fill rows in another order."""
+    x, at = sources
+    if not op.distinct or op.axis not in (len(target.shape) - 1, -1) or at.kind != "int64":
+        return None
+    if any(v.shape != target.shape or not contiguous(v) for v in (x, at, target)) or x.kind != target.kind:
+        return None
+    flag, n = memory.temporary(1, kind="int64"), target.shape[-1]
+    memory.wrong = memory.kept[-1]
+    places = [v.offset for v in (target, at, x, flag)]
+    return [[address(loops.put, x.kind), *places, target.size // n, n]]
+
+
 def batch_norm(
     memory: Memory, op: Any, sources: Sequence[Operand], targets: Sequence[Operand]
 ) -> list[Row] | None:
@@ -166,6 +180,8 @@ OTHERS = {
     "summed_products": "products of matrices that are added up as one instruction",
     "fetch_ahead": "in large plans what an instruction needs from far away is fetched some instructions earlier",
 }
+# What is done otherwise outside of plans, where NumPy comes after it if `Memory.wrong` says so.
+ALONE: dict[type[Op], Encoder] = {order.AddAlongAxis: put_along_rows}
 # The slopes of ops outside of plans, as what `vjp` is given: the cotangent, the result, the inputs.
 SLOPES: dict[type[Op], Encoder] = {
     nn.Softmax: softmax_slope("softmax"), nn.LogSoftmax: softmax_slope("log_softmax"),

@@ -23,6 +23,7 @@ from tinygrad_lesson.run.tape.vector import (
     lanes_of,
     loop,
     slot,
+    smaller,
 )
 
 # How an operand lies along a row: its elements one after the other, one number, or so many bytes apart.
@@ -181,6 +182,30 @@ def beside(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
 
         in_parts(memory, n, part)
         builder.store(memory.at(target, n, size), place)
+
+
+def put(builder: Any, base: Any, words: Any, step: Any, kind: str) -> None:
+    """``o[i, at[i, j]] = x[i, j]``, all dense: a kernel. A place beyond the row is taken for its last, and noted.
+
+    Words: the offsets of the result, of the places, of x, and of a word that is no longer 0 once one was wrong; m, n.
+    """
+    memory = Memory(builder, base, words, 1)
+    o, at, x, wrong, m, n = memory.take(6)
+    b, element, size, last = builder, IN_MEMORY[kind], I64(itemsize(kind)), builder.sub(n, I64(1))
+    so_far = slot(b, I64)
+    b.store(NOUGHT, so_far)
+    with loop(b, m) as i:
+        begun = b.mul(i, n)
+        row = memory.at(o, begun, size)
+        with loop(b, n) as j:
+            number = b.add(begun, j)
+            place = memory.word(memory.at(at, number, I64(8)))
+            beyond = b.icmp_unsigned(">", place, last)
+            b.store(b.or_(b.load(so_far), b.zext(beyond, I64)), so_far)
+            value = b.load(memory.pointer(memory.at(x, number, size), element), align=1)
+            target = memory.at(row, smaller(b, place, last), size)
+            b.store(value, memory.pointer(target, element), align=1)
+    b.store(b.load(so_far), memory.pointer(wrong, I64), align=1)
 
 
 def gathered(builder: Any, base: Any, words: Any, step: Any) -> None:
