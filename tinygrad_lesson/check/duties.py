@@ -18,15 +18,7 @@ from tinygrad_lesson.check.compare import Rows, pulled
 from tinygrad_lesson.check.numeric import FLOOR, SAFETY
 from tinygrad_lesson.check.precision import ROUNDED, ROUNDINGS, UNIT, sensitivity
 from tinygrad_lesson.check.report import Entry, Report, element_at
-from tinygrad_lesson.check.subject import (
-    Arrays,
-    Subject,
-    as_tuple,
-    is_loss,
-    pull_back,
-    recorded_nodes,
-    repeatable,
-)
+from tinygrad_lesson.check.subject import Subject, as_tuple, is_loss, pull_back, recorded_nodes, repeatable
 from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, AsTold
 from tinygrad_lesson.eager.tensor import results_of
 from tinygrad_lesson.engine.backprop import apply_vjp, backprop
@@ -44,8 +36,13 @@ Row = list[np.ndarray]
 Product = tuple[float, float, float]  # <g, J v>, <J' g, v>, and how far rounding may part them
 
 
-def disturbed(subject: Subject, values: Arrays, report: Report) -> bool:
-    """Whether other runs give other numbers, or a run writes into what it was given."""
+def disturbed(subject: Subject, values: Sequence[Any], report: Report) -> bool:
+    """Whether other runs give other numbers, or a run writes into what it was given.
+
+    The first run is at another point: what a function or a rule keeps of it does not belong here.
+    """
+    with contextlib.suppress(Exception):  # perhaps where the function is not defined
+        written_backward(subject, *subject.recorded(elsewhere(subject, 1.1)))
     if not all(alike(values, subject.value(subject.arrays)) for _ in range(REPEATS)):
         undetermined(report, "result")
         return True
@@ -153,7 +150,7 @@ def undetermined(report: Report, what: str) -> None:
     report.refuse("non-deterministic", "non-deterministic", sentence)
 
 
-def non_finite(subject: Subject, report: Report, values: Arrays, rule: Arrays) -> bool:
+def non_finite(subject: Subject, report: Report, values: Sequence[Any], rule: Sequence[Any]) -> bool:
     """Whether there is a NaN or an infinity in the result, or in the gradient alone."""
     hint = "; check.first_nonfinite names the op"
     for v in values:
@@ -178,7 +175,7 @@ def awkward(g: np.ndarray) -> np.ndarray:
     return np.asarray(view)
 
 
-def breaks_contract(subject: Subject, report: Report, rows: Rows, rule: Arrays, generator: Generator) -> bool:
+def breaks_contract(subject: Subject, report: Report, rows: Rows, rule: Row, generator: Generator) -> bool:
     """Whether the gradients are no linear function of the cotangents; the report then says how.
 
     Cotangents of mixed sign are tried, very large ones, none at all, strided ones, one number repeated, and some
@@ -235,10 +232,14 @@ def then_after_another(subject: Subject, tried: list[Row], last: Row) -> Iterato
     """Cotangents in turn; before the last is asked for, the function is computed at other points."""
     yield from tried
     for times in (1.1, -1.1):  # the second is perhaps where the function is not defined
-        moved = [times * np.roll(x, 1) if i in subject.wanted else x for i, x in enumerate(subject.arrays)]
         with contextlib.suppress(Exception):
-            subject.recorded(moved)
+            subject.recorded(elsewhere(subject, times))
     yield last
+
+
+def elsewhere(subject: Subject, times: float) -> list[np.ndarray]:
+    """The inputs of another point."""
+    return [times * np.roll(x, 1) if i in subject.wanted else x for i, x in enumerate(subject.arrays)]
 
 
 def forward_part(subject: Subject, report: Report, generator: Generator) -> None:
@@ -265,7 +266,7 @@ def forward_part(subject: Subject, report: Report, generator: Generator) -> None
                 return
 
 
-def product(op: Op, ys: Sequence[Any], inputs: Arrays, along: Sequence[int], generator: Generator) -> Product:
+def product(op: Op, ys: Sequence[Any], inputs: Row, along: Sequence[int], generator: Generator) -> Product:
     """``<g, J v>`` by the forward rule and ``<J' g, v>`` by the reverse one, and how far rounding may part them."""
 
     def any_like(x: Any) -> np.ndarray:
