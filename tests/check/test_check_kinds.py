@@ -54,6 +54,8 @@ def test_no_point_hides_a_wave_from_the_steps(frequency):
         (lambda xp, x: xp.tanh(x), lambda F, g, y, x: (1 - y * y) * F.clip(g, low=-1.0, high=1.0), None),
         (lambda xp, x: xp.sin(x), lambda F, g, y, x: F.cos(x) * g + 0.1 * x * (g - g * g), None),
         (lambda xp, x: xp.sin(x), lambda F, g, y, x: F.cos(x) * (g + 1e-3), None),
+        (lambda xp, x: xp.sin(x), lambda F, g, y, x: F.where(F.greater(F.abs(g), 2e-3), F.cos(x) * g, 0.0), None),
+        (lambda xp, x: xp.exp(x), lambda F, g, y, x: y * F.sign(g) * F.maximum(F.abs(g), 2e-3), None),
     ],
 )  # fmt: skip
 def test_a_rule_that_is_not_linear_in_the_cotangent_is_wrong(forward, vjp, shape):

@@ -29,7 +29,7 @@ from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.engine.tangents import is_smooth
 
 CLOSE = 1e-9  # part of the size by which the same sum, taken in another order, may differ at most
-MUCH = 1000.0  # times a cotangent: beyond whatever bound a rule may clip it to
+MUCH = 1024.0  # times a cotangent, or one over it: beyond whatever bound a rule may clip it to, below whatever it drops
 REPEATS = 4  # more runs on the same numbers
 PRODUCTS = 5  # random pairs (g, v) for which forward and reverse are compared
 Row = list[np.ndarray]
@@ -178,8 +178,8 @@ def awkward(g: np.ndarray) -> np.ndarray:
 def breaks_contract(subject: Subject, report: Report, rows: Rows, rule: Row, generator: Generator) -> bool:
     """Whether the gradients are no linear function of the cotangents; the report then says how.
 
-    Cotangents of mixed sign are tried, very large ones, none at all, strided ones, one number repeated, and some
-    after the function was computed at another point.
+    Cotangents of mixed sign are tried, very large and very small ones, none at all, strided ones, one number repeated,
+    and some after the function was computed at another point.
     """
     has_loss = subject.has_loss(subject.arrays)
     shapes = [g.shape for g in next(iter(rows.cotangents))]
@@ -188,16 +188,17 @@ def breaks_contract(subject: Subject, report: Report, rows: Rows, rule: Row, gen
     a, b = ([np.asarray(generator.normal(size=s)) for s in shapes] for _ in range(2))
     ones = [np.ones(s) for s in shapes]
     far = [y - MUCH * x for x, y in zip(a, b, strict=True)]
-    tried: list[Row] = [[0 * x for x in a], a, b, far, ones, [awkward(x) for x in a]]
+    tried: list[Row] = [[0 * x for x in a], a, b, far, [x / MUCH for x in a], ones, [awkward(x) for x in a]]
     tried.append([np.broadcast_to(1.0, s) for s in shapes])
     found = pulled(subject, subject.arrays, Rows(then_after_another(subject, tried, a)))
     for k, i in enumerate(subject.wanted):
-        zero, of_a, of_b, of_far, of_ones, lying, repeated, later = found[k]
+        zero, of_a, of_b, of_far, of_little, of_ones, lying, repeated, later = found[k]
         held = zero if has_loss else 0.0  # what comes from a loss comes without being asked for
         linear = of_b - held - MUCH * (of_a - held)
         claims = [
             ("cotangent", "is not 0 where the incoming gradient is", zero, held, of_a),
             ("cotangent", "is not linear in the incoming gradient", of_far - held, linear, MUCH * of_a),
+            ("cotangent", "is not linear in the incoming gradient", MUCH * (of_little - held), of_a - held, of_a),
             ("cotangent", "depends on how the incoming gradient lies in memory", lying, of_a, of_a),
             ("cotangent", "depends on how the incoming gradient lies in memory", repeated, of_ones, of_ones),
             ("stale state", "is another one if the function was computed elsewhere in between", later, of_a, of_a),
