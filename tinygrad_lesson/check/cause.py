@@ -205,7 +205,7 @@ def missing(case: Case) -> Cause:
     if not np.any(case.analytic):
         said = f"the rule gives no gradient for {case.name}, on which the result depends"
     elif case.square and not np.any(off & ~case.zero) and np.any(case.live & off):
-        said = f"each element of {case.name} is treated alone; its way through the other results is left out"
+        said = f"each element of {case.name} is treated alone; its effect on the other results is left out"
     return Cause("missing term", said)
 
 
@@ -216,4 +216,7 @@ def of_shape(name: str, found: Shape, expected: Shape) -> Cause:
         return Cause("broadcast sum", f"{fact}: an axis of size 1 is lost or added; keepdims=True keeps it")
     if math.prod(found) == math.prod(expected):
         return Cause("transposed", f"{fact}: the elements of {name} in another arrangement")
-    return Cause("broadcast sum", f"{fact}: what was repeated must be summed, what was summed repeated")
+    said = f"sum it over the axes along which {name} is repeated"
+    if math.prod(found) < math.prod(expected):
+        said = f"repeat it along the axes over which {name} is summed, and sum it over no others"
+    return Cause("broadcast sum", f"{fact}: {said}")

@@ -17,9 +17,9 @@ from tinygrad_lesson.check.report import Element, Entry, element_at
 from tinygrad_lesson.check.subject import Arrays, Subject, Sweep, is_loss
 from tinygrad_lesson.eager.operators import sweep_as_told
 
-UNIT_ROWS = 64  # results up to which each has a row of its own; else they are weighted at random
-UNIT_COLUMNS = 4096  # elements up to which each is moved on its own; else all are, in random directions
-DIRECTIONS = 3  # random ones per input
+UNIT_ROWS = 64  # results up to which each has a row, and a sweep, of its own; else they are mixed at random
+UNIT_COLUMNS = 4096  # elements up to which each is moved alone, by a dozen calls; else all at random
+DIRECTIONS = 3  # random ones per input: a mistake that is small beside the bar in one is not in all
 GLANCES = 2  # directions at least that are tried before elements: in one alone, kinks may cancel
 DETAIL = 48  # rows and columns looked at one by one where a random direction fails
 

@@ -20,7 +20,7 @@ from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.op import FUNCTIONS, OPS, Op
 from tinygrad_lesson.mxnet import Symbol
 
-SAMPLES = 5  # of an op class that is given without inputs
+SAMPLES = 5  # of an op class that is given without inputs: each kind of shape comes up, and it takes a moment
 
 
 @np.errstate(all="ignore")

@@ -86,8 +86,7 @@ def multiple(case: Any) -> Iterator[Guess]:
         return NAMED_BITS if spelled(1 / c, case) else SHORT_BITS if short else BITS
 
     def said(c: float) -> str:
-        off = 1 / c - 1
-        return spelled(1 / c, case) or (f"1 + {off:.1g}" if abs(off) < 1e-4 else format(1 / c, ".6g"))
+        return spelled(1 / c, case) or format(1 / c, ".10g")
 
     yield Guess(said, np.zeros_like(case.numeric), (case.analytic,), price=price)
 

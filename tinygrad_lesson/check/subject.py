@@ -28,7 +28,7 @@ from tinygrad_lesson.mxnet.bound import variables
 from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.mxnet.recorded import evaluate
 
-SEED = 7  # of the random ops, so that they can be repeated
+SEED = 7  # of the random ops, so that they can be repeated; any number does
 Arrays = Sequence[np.ndarray]
 Sweep = Callable[[Sequence[tuple[Any, np.ndarray]], Sequence[Any]], list[Any]]
 

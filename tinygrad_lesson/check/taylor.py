@@ -14,8 +14,8 @@ from tinygrad_lesson.check.pair import Pair
 from tinygrad_lesson.check.subject import name_of, subject_of
 from tinygrad_lesson.engine.errors import DTypeError
 
-HALVINGS = 24  # of the longest step
-TELLS = 100.0  # times rounding: what a remainder must be, to say anything
+HALVINGS = 24  # of the longest step: by then a remainder of second order is rounding
+TELLS = 100.0  # times rounding: what a remainder must be, or its order moves by a part of `TOLERANCE`
 TOLERANCE = 0.1  # how far from its whole number the observed order may lie: a third-order term does that
 
 

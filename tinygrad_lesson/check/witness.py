@@ -22,7 +22,7 @@ from tinygrad_lesson.check.numeric import EPS, FINE, SAFETY, Search, Slopes, bes
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import Subject
 
-OTHER = 0.61  # times the steps: those of a second witness
+OTHER = 0.61  # times the steps are those of a second witness: far from all halves, so a wave that fits one misses it
 PRECISE = tuple(0.83 * 2.0**-k for k in range(8, 33, 4))  # steps in extended precision
 MOST = 24  # directions that are tried for one result, and results that are tried
 Moves = dict[tuple[int, int], float]  # how far each element moves, by numbers of block and column
