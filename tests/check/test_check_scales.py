@@ -128,3 +128,26 @@ def test_where_all_derivatives_are_zero_the_report_says_so_instead_of_a_relative
     assert report.ok, str(report)
     assert "all derivatives are 0 here, up to rounding" in str(report)
     assert "relative error" not in str(report)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.001, 0.0])
+def test_the_taylor_remainder_holds_infinite_elements(factor):
+    found = check.taylor(
+        lambda x: np.sum(np.exp(x)), [-np.inf, 0.4, 1.0], gradient=lambda x: factor * np.exp(x)
+    )
+    assert found.ok == (factor == 1), str(found)
+
+
+@pytest.mark.parametrize(
+    ("f", "gradient", "x"),
+    [
+        (np.log, lambda x: 1 / x, [-1.0, 2.0]),
+        (np.sqrt, lambda x: 0.5 / np.sqrt(x), [0.0, 1.0]),
+        (np.exp, np.exp, [800.0, 1.0]),
+        (np.square, lambda x: x * np.nan, [0.5, 1.0]),
+    ],
+)
+def test_a_taylor_remainder_that_is_not_finite_is_no_straight_line(f, gradient, x):
+    found = check.taylor(lambda x: np.sum(f(x)), x, gradient=gradient)
+    assert not found.ok
+    assert "not finite" in str(found)
