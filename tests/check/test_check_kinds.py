@@ -1,5 +1,6 @@
 """Ways in which a check can be fooled: each has right functions that must pass and wrong rules that must not."""
 
+import functools
 import re
 
 import numpy as np
@@ -246,6 +247,22 @@ def test_titles_are_names_that_one_can_read():
 
     assert check.gradients(loss, [0.1]).title == "loss"
     assert check.gradients(tl.tanh, [0.1]).title == "tanh"
+
+    class Layer:
+        def __call__(self, x, scale=1.0):
+            return tl.tanh(scale * x)
+
+        def method(self, x):
+            return self(x)
+
+    assert check.gradients(Layer(), [0.1]).title == "Layer"
+    assert check.gradients(Layer().method, [0.1]).title == "method"
+    assert check.gradients(functools.partial(loss), [0.1]).title == "loss"
+    assert check.gradients(functools.partial(Layer(), scale=2.0), [0.1]).title == "Layer"
+    assert (
+        check.pair(functools.partial(np.power, 2.0), lambda g, x: g * 2**x * np.log(2), [0.1]).title
+        == "power"
+    )
 
 
 # Equal numbers.

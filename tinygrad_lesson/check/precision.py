@@ -226,8 +226,8 @@ def jitter(subject: Subject, rows: Rows, generator: Generator) -> np.ndarray:
     (gaps,) = rounded_results(subject, subject.arrays, EPS, generator, lambda values: [rows.weigh(values)])
     sizes = {i: magnitude(subject.arrays[i]) for i in subject.wanted}
     size = max(float(np.max(each)) for each in sizes.values())
-    far = {i: np.where(is_tiny(each), each / (size or 1.0), 1.0) for i, each in sizes.items()}
-    directions = {i: spread(generator, subject.arrays[i].shape) * far[i] for i in subject.wanted}
+    parts = {i: np.where(is_tiny(each), each / size, 1.0) for i, each in sizes.items()}
+    directions = {i: spread(generator, part.shape) * part for i, part in parts.items()}
 
     def along(t: float) -> np.ndarray:
         moved = [x + t * directions[i] if i in directions else x for i, x in enumerate(subject.arrays)]
