@@ -1,5 +1,8 @@
 """Ways in which a check can be fooled: each has right functions that must pass and wrong rules that must not."""
 
+import functools
+import re
+
 import numpy as np
 import pytest
 from broken_strange import made
@@ -52,6 +55,8 @@ def test_no_point_hides_a_wave_from_the_steps(frequency):
         (lambda xp, x: xp.tanh(x), lambda F, g, y, x: (1 - y * y) * F.clip(g, low=-1.0, high=1.0), None),
         (lambda xp, x: xp.sin(x), lambda F, g, y, x: F.cos(x) * g + 0.1 * x * (g - g * g), None),
         (lambda xp, x: xp.sin(x), lambda F, g, y, x: F.cos(x) * (g + 1e-3), None),
+        (lambda xp, x: xp.sin(x), lambda F, g, y, x: F.where(F.greater(F.abs(g), 2e-3), F.cos(x) * g, 0.0), None),
+        (lambda xp, x: xp.exp(x), lambda F, g, y, x: y * F.sign(g) * F.maximum(F.abs(g), 2e-3), None),
     ],
 )  # fmt: skip
 def test_a_rule_that_is_not_linear_in_the_cotangent_is_wrong(forward, vjp, shape):
@@ -243,6 +248,22 @@ def test_titles_are_names_that_one_can_read():
     assert check.gradients(loss, [0.1]).title == "loss"
     assert check.gradients(tl.tanh, [0.1]).title == "tanh"
 
+    class Layer:
+        def __call__(self, x, scale=1.0):
+            return tl.tanh(scale * x)
+
+        def method(self, x):
+            return self(x)
+
+    assert check.gradients(Layer(), [0.1]).title == "Layer"
+    assert check.gradients(Layer().method, [0.1]).title == "method"
+    assert check.gradients(functools.partial(loss), [0.1]).title == "loss"
+    assert check.gradients(functools.partial(Layer(), scale=2.0), [0.1]).title == "Layer"
+    assert (
+        check.pair(functools.partial(np.power, 2.0), lambda g, x: g * 2**x * np.log(2), [0.1]).title
+        == "power"
+    )
+
 
 # Equal numbers.
 
@@ -358,3 +379,83 @@ def test_a_pair_that_is_stairs_of_its_own_rounding_is_not_called_wrong(f, slope,
         points = np.array([x, *np.random.default_rng(seed).uniform(0.9, 1.1, 3) * x])
         report = check.pair(f, lambda g, x: g * slope(x), points, seed=seed)
         assert report.verdict in ("ok", "cannot tell", "float noise"), str(report)
+
+
+# What one mistake is called, and in which words.
+
+
+@pytest.mark.parametrize(
+    ("f", "rule", "inputs", "word", "said"),
+    [
+        (
+            np.power,
+            lambda g, a, b: (g * b * a ** (b - 1), g * a**b),
+            ([0.6, 1.7, 2.5], [1.2, -0.4, 0.9]),
+            "factor",
+            r"of x2 lacks the factor log\(x1\)$",
+        ),
+        (
+            lambda c, x: 10.0 ** (c * x),
+            lambda g, c, x: (g * x * 10 ** (c * x), g * c * 10 ** (c * x) * np.log(10)),
+            ([0.3, -0.2], [0.5, 1.1]),
+            "factor",
+            r"of c is 0.4342944819 times",
+        ),
+        (
+            lambda x: np.where(x > 0, x, 0.3 * x),
+            lambda g, x: g * np.where(x > 0, 1, 0.03),
+            ([1.0, -2.0, 0.5, -0.7],),
+            "factor",
+            r"is 1 / 10 times what it should be, where x is negative",
+        ),
+        (
+            lambda x: np.mean(x * x, axis=1),
+            lambda g, x: 2 * g[:, None] * x,
+            ([[0.3, 1.1, -0.7], [2.0, 0.4, 0.9]],),
+            "factor",
+            r"is 3 \(perhaps the size 3 of axis 1 of x\) times",
+        ),
+        (
+            lambda x: np.sum(np.cov(x)),
+            lambda g, x: 2 * g * (np.sum(x, axis=0) - np.sum(x) / x.shape[1])[None, :] + 0 * x,
+            ([[0.3, 1.1, -0.7, 0.2, 0.6, 0.1], [2.0, 0.4, 0.9, 1.3, 0.8, -0.5]],),
+            "factor",
+            r"is 5 times",
+        ),
+        (np.exp, lambda g, x: g * np.exp(x) * (1 - 3e-7), ([0.3, -1.2, 0.8],), "factor", r"is 0.9999997 times"),
+        (
+            lambda x: np.log(1 + x * x),
+            lambda g, x: g * np.where(np.abs(x) > 1e3, 0, 2 * x / (1 + x * x)),
+            ([0.7, 2e3, -1.1],),
+            "missing term",
+            r"at x\[1\] alone$",
+        ),
+        (np.tanh, lambda g, x: g * (1 - np.abs(np.tanh(x))), ([0.7, 0.2, -1.1],), "missing term", r"should be$"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_called_what_it_is(f, rule, inputs, word, said):
+    report = check.pair(f, rule, *inputs)
+    assert (report.verdict, report.cause) == ("wrong", word), str(report)
+    assert re.search(said, report.sentence), report.sentence
+
+
+def test_a_rule_that_raises_is_shown_where_it_does():
+    table = {1.0: 1.0}
+
+    def rule(g, x):
+        return table[float(g)] * x
+
+    report = check.pair(lambda x: 0.5 * np.sum(x * x), rule, [0.5, 1.5])
+    line = rule.__code__.co_firstlineno + 1
+    assert report.sentence.endswith(f", at {__file__}:{line}"), report.sentence
+    assert "KeyError" in report.sentence
+
+
+@pytest.mark.parametrize("key", [np.shape, np.size, lambda x: str(x.dtype), lambda x: None])
+def test_a_rule_that_keeps_what_it_computed_first_is_wrong(key):
+    kept = {}
+
+    def rule(g, x):
+        return g * kept.setdefault(key(x), np.cos(x))
+
+    assert check.pair(np.sin, rule, [0.5, -1.5, 0.2]).verdict == "wrong"

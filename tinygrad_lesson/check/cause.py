@@ -63,15 +63,15 @@ class Case:
     arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # inputs and result by name
 
     @cached_property
-    def scale(self) -> float:
-        """Size of the largest derivative."""
-        return float(np.max(np.abs(self.numeric), initial=0.0))
+    def scale(self) -> np.ndarray:
+        """Size of the largest derivative of each row."""
+        return np.asarray(np.max(np.abs(self.numeric), axis=1, keepdims=True, initial=0.0))
 
     @cached_property
     def loose(self) -> np.ndarray:
         """How far two values may lie apart and still be called equal: far less than the rule is off."""
         off = float(np.max(np.abs(self.analytic - self.numeric), initial=0.0))
-        return np.asarray(8 * self.error + min(EXACT * self.scale, MUCH_LESS * off))
+        return np.asarray(8 * self.error + np.minimum(EXACT * self.scale, MUCH_LESS * off))
 
     @cached_property
     def live(self) -> np.ndarray:
@@ -180,8 +180,8 @@ def where(case: Case) -> tuple[float, str]:
     rows: np.ndarray = np.asarray(case.wrong.any(axis=1))
     live = case.live.any(axis=0) | bad  # others are 0 and cannot be wrong
     if bad[live].all():
-        told = "in places" if rows.all() else f"in {np.count_nonzero(rows)} of {len(rows)} results"
-        return float(len(rows)), told
+        told = f"in {np.count_nonzero(rows)} of {len(rows)} results"
+        return float(len(rows)), "" if rows.all() else told
     if np.count_nonzero(bad) == 1:
         element = np.unravel_index(int(case.columns[np.flatnonzero(bad)[0]]), case.shape)
         return math.log2(len(bad)), f"at {case.name}{[int(a) for a in element]} alone"
@@ -205,7 +205,7 @@ def missing(case: Case) -> Cause:
     if not np.any(case.analytic):
         said = f"the rule gives no gradient for {case.name}, on which the result depends"
     elif case.square and not np.any(off & ~case.zero) and np.any(case.live & off):
-        said = f"each element of {case.name} is treated alone; its way through the other results is left out"
+        said = f"each element of {case.name} is treated alone; its effect on the other results is left out"
     return Cause("missing term", said)
 
 
@@ -216,4 +216,7 @@ def of_shape(name: str, found: Shape, expected: Shape) -> Cause:
         return Cause("broadcast sum", f"{fact}: an axis of size 1 is lost or added; keepdims=True keeps it")
     if math.prod(found) == math.prod(expected):
         return Cause("transposed", f"{fact}: the elements of {name} in another arrangement")
-    return Cause("broadcast sum", f"{fact}: what was repeated must be summed, what was summed repeated")
+    said = f"sum it over the axes along which {name} is repeated"
+    if math.prod(found) < math.prod(expected):
+        said = f"repeat it along the axes over which {name} is summed, and sum it over no others"
+    return Cause("broadcast sum", f"{fact}: {said}")

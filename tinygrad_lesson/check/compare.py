@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -11,14 +12,14 @@ import numpy as np
 from numpy.random import Generator
 
 from tinygrad_lesson.check import numeric
-from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, Lines, Search, Slopes, tolerance
+from tinygrad_lesson.check.numeric import EPS, FLOOR, SAFETY, Lines, Search, Slopes, magnitude, tolerance
 from tinygrad_lesson.check.report import Element, Entry, element_at
 from tinygrad_lesson.check.subject import Arrays, Subject, Sweep, is_loss
 from tinygrad_lesson.eager.operators import sweep_as_told
 
-UNIT_ROWS = 64  # results up to which each has a row of its own; else they are weighted at random
-UNIT_COLUMNS = 4096  # elements up to which each is moved on its own; else all are, in random directions
-DIRECTIONS = 3  # random ones per input
+UNIT_ROWS = 64  # results up to which each has a row, and a sweep, of its own; else they are mixed at random
+UNIT_COLUMNS = 4096  # elements up to which each is moved alone, by a dozen calls; else all at random
+DIRECTIONS = 3  # random ones per input: a mistake that is small beside the bar in one is not in all
 GLANCES = 2  # directions at least that are tried before elements: in one alone, kinks may cancel
 DETAIL = 48  # rows and columns looked at one by one where a random direction fails
 
@@ -151,21 +152,17 @@ class Block(Slopes):
         return np.asarray(~np.isfinite(self.error) | (SAFETY * self.error > 0.01 * size + FLOOR))
 
 
-def steps_for(sizes: np.ndarray, alone: bool, stretch: float) -> tuple[np.ndarray, np.ndarray]:
-    """Steps along lines in which elements of these sizes move, and how near a kink is as good as met.
+def steps_for(sizes: np.ndarray, stretch: float, least: float) -> np.ndarray:
+    """Steps along lines in which elements of these sizes move, not a number where a line has no more.
 
-    They are longer for huge elements, shorter too for tiny ones. Where many elements move at once one of
-    them may be near a kink, so still shorter ones are tried.
+    They are longer for huge elements; shorter too for tiny ones, but not below the `least` that tells anything.
 
     Shapes
-        sizes (lines,) -> (steps, lines), not a number where a line has no more; (lines,)
+        sizes (lines,) -> (steps, lines)
     """
-    given = stretch * np.asarray(numeric.STEPS if alone else (*numeric.STEPS, numeric.SHORTEST))[:, None]
-    steps = given * np.maximum(1.0, sizes)
-    tiny = np.where((sizes > 0) & (sizes < numeric.STEPS[0]), sizes, np.nan)
-    shorter = (given[:1] if alone else given) * tiny
-    met = steps[-1] if alone else np.fmin(steps[-1], shorter[-1])
-    return np.concatenate([steps, shorter]), met
+    given = stretch * np.asarray(numeric.STEPS)[:, None]
+    shorter = given * np.where(numeric.is_tiny(sizes), sizes, np.nan)
+    return np.concatenate([given * np.maximum(1.0, sizes), np.where(shorter > least, shorter, np.nan)])
 
 
 def spread(generator: Generator, shape: Any) -> np.ndarray:
@@ -217,25 +214,25 @@ class Point:
         rule = self.rule[self.subject.wanted.index(i)]
         if chosen:
             expected = rule[:, chosen]
-            sizes, scale = np.abs(x.ravel()[chosen]), np.max(np.abs(rule), axis=1)
+            sizes, scale = magnitude(x.ravel()[chosen]), np.max(np.abs(rule), axis=1)
         else:
             expected = np.stack([rule @ np.ravel(v) for v in moves], axis=1)
-            sizes, scale = np.full(len(moves), np.max(np.abs(x))), np.linalg.norm(rule, axis=1)
+            sizes, scale = np.full(len(moves), np.max(magnitude(x))), np.linalg.norm(rule, axis=1)
         scale, along = np.maximum(scale, self.least)[:, None], self.lines(i, moves)
-        found = self.search(along, sizes, bool(chosen), expected, scale, glance)
+        found = self.search(along, sizes, expected, scale, glance)
         return Block(
             **vars(found.best), input=i, name=self.subject.names[i], shape=x.shape, columns=chosen or None,
             moves=moves, analytic=expected, scale=scale, sizes=sizes, steep=found.steep, along=along,
         )  # fmt: skip
 
     def search(
-        self, along: Lines, sizes: np.ndarray, alone: bool, expected: np.ndarray, scale: np.ndarray,
-        glance: bool = False, rows: Any = slice(None),
+        self, along: Lines, sizes: np.ndarray, expected: np.ndarray, scale: np.ndarray, glance: bool = False,
+        rows: Any = slice(None),
     ) -> Search:  # fmt: skip
         """Slopes of some rows along lines in which elements of these sizes move."""
-        steps, met = steps_for(sizes, alone, self.stretch)
         at_zero, noise = self.at_zero[rows, None], self.noise[rows, None]
-        return Search(along, at_zero, noise, steps, met, expected, scale, glance)
+        steps = steps_for(sizes, self.stretch, float(np.min(noise / scale)) * SAFETY / numeric.BENT)
+        return Search(along, at_zero, noise, steps, expected, scale, glance)
 
     def blocks(self, columns: Callable[[int], Sequence[int] | None], until: str = "") -> list[Block]:
         """A block for each wanted input, or `until` one has this mark.
@@ -265,11 +262,8 @@ class Point:
 
     def entries(self, blocks: Sequence[Block], mask: str, limit: int = 8) -> list[Entry]:
         """The worst derivatives of those that a mask of the blocks marks."""
-        names = self.rows.names
-        found = [
-            e for block in blocks for e in worst(block, getattr(block, mask), names, block.element, limit)
-        ]
-        return sorted(found, key=lambda e: -abs(e.analytic - e.numeric))[:limit]
+        each = (worst(b, getattr(b, mask), self.rows.names, b.element, limit) for b in blocks)
+        return sorted(itertools.chain(*each), key=lambda e: -abs(e.analytic - e.numeric))[:limit]
 
 
 def worst(

@@ -189,9 +189,7 @@ def carried_out(symbol: Symbol, way: Setting, arrays: Mapping[str, np.ndarray], 
     return values | dict(zip(edges, planned_results(edges, given, way, is_train), strict=True))
 
 
-def planned_results(
-    edges: Sequence[Edge], given: Mapping[str, Any], way: Setting, is_train: bool
-) -> list[Any]:
+def planned_results(edges: Sequence[Edge], given: Any, way: Setting, is_train: bool) -> list[Any]:
     """Some edges as a plan computes them."""
     executor = executor_of(edges, given, context=way.context, runner=way.runner)
     return [np.array(y) for y in executor.forward(is_train=is_train)]

@@ -18,15 +18,7 @@ from tinygrad_lesson.check.compare import Rows, pulled
 from tinygrad_lesson.check.numeric import FLOOR, SAFETY
 from tinygrad_lesson.check.precision import ROUNDED, ROUNDINGS, UNIT, sensitivity
 from tinygrad_lesson.check.report import Entry, Report, element_at
-from tinygrad_lesson.check.subject import (
-    Arrays,
-    Subject,
-    as_tuple,
-    is_loss,
-    pull_back,
-    recorded_nodes,
-    repeatable,
-)
+from tinygrad_lesson.check.subject import Subject, as_tuple, is_loss, pull_back, recorded_nodes, repeatable
 from tinygrad_lesson.eager.apply import ARRAYS, AS_TOLD, AsTold
 from tinygrad_lesson.eager.tensor import results_of
 from tinygrad_lesson.engine.backprop import apply_vjp, backprop
@@ -37,15 +29,20 @@ from tinygrad_lesson.engine.shapes import show
 from tinygrad_lesson.engine.tangents import is_smooth
 
 CLOSE = 1e-9  # part of the size by which the same sum, taken in another order, may differ at most
-MUCH = 1000.0  # times a cotangent: beyond whatever bound a rule may clip it to
-REPEATS = 4  # more runs on the same numbers
-PRODUCTS = 5  # random pairs (g, v) for which forward and reverse are compared
+MUCH = 1024.0  # times a cotangent, or one over it: beyond whatever bound a rule may clip it to, below whatever it drops
+REPEATS = 4  # more runs on the same numbers: what differs in one of two is seen 15 times in 16
+PRODUCTS = 5  # random pairs (g, v) for which forward and reverse are compared: one factor for all shows
 Row = list[np.ndarray]
 Product = tuple[float, float, float]  # <g, J v>, <J' g, v>, and how far rounding may part them
 
 
-def disturbed(subject: Subject, values: Arrays, report: Report) -> bool:
-    """Whether other runs give other numbers, or a run writes into what it was given."""
+def disturbed(subject: Subject, values: Sequence[Any], report: Report) -> bool:
+    """Whether other runs give other numbers, or a run writes into what it was given.
+
+    The first run is at another point: what a function or a rule keeps of it does not belong here.
+    """
+    with contextlib.suppress(Exception):  # perhaps where the function is not defined
+        written_backward(subject, *subject.recorded(elsewhere(subject, 1.1)))
     if not all(alike(values, subject.value(subject.arrays)) for _ in range(REPEATS)):
         undetermined(report, "result")
         return True
@@ -153,7 +150,7 @@ def undetermined(report: Report, what: str) -> None:
     report.refuse("non-deterministic", "non-deterministic", sentence)
 
 
-def non_finite(subject: Subject, report: Report, values: Arrays, rule: Arrays) -> bool:
+def non_finite(subject: Subject, report: Report, values: Sequence[Any], rule: Sequence[Any]) -> bool:
     """Whether there is a NaN or an infinity in the result, or in the gradient alone."""
     hint = "; check.first_nonfinite names the op"
     for v in values:
@@ -178,11 +175,11 @@ def awkward(g: np.ndarray) -> np.ndarray:
     return np.asarray(view)
 
 
-def breaks_contract(subject: Subject, report: Report, rows: Rows, rule: Arrays, generator: Generator) -> bool:
+def breaks_contract(subject: Subject, report: Report, rows: Rows, rule: Row, generator: Generator) -> bool:
     """Whether the gradients are no linear function of the cotangents; the report then says how.
 
-    Cotangents of mixed sign are tried, very large ones, none at all, strided ones, one number repeated, and some
-    after the function was computed at another point.
+    Cotangents of mixed sign are tried, very large and very small ones, none at all, strided ones, one number repeated,
+    and some after the function was computed at another point.
     """
     has_loss = subject.has_loss(subject.arrays)
     shapes = [g.shape for g in next(iter(rows.cotangents))]
@@ -191,19 +188,20 @@ def breaks_contract(subject: Subject, report: Report, rows: Rows, rule: Arrays, 
     a, b = ([np.asarray(generator.normal(size=s)) for s in shapes] for _ in range(2))
     ones = [np.ones(s) for s in shapes]
     far = [y - MUCH * x for x, y in zip(a, b, strict=True)]
-    tried: list[Row] = [[0 * x for x in a], a, b, far, ones, [awkward(x) for x in a]]
+    tried: list[Row] = [[0 * x for x in a], a, b, far, [x / MUCH for x in a], ones, [awkward(x) for x in a]]
     tried.append([np.broadcast_to(1.0, s) for s in shapes])
     found = pulled(subject, subject.arrays, Rows(then_after_another(subject, tried, a)))
     for k, i in enumerate(subject.wanted):
-        zero, of_a, of_b, of_far, of_ones, lying, repeated, later = found[k]
+        zero, of_a, of_b, of_far, of_little, of_ones, lying, repeated, later = found[k]
         held = zero if has_loss else 0.0  # what comes from a loss comes without being asked for
         linear = of_b - held - MUCH * (of_a - held)
         claims = [
-            ("cotangent", "is not 0 where the incoming gradient is", zero, held, of_a),
+            ("cotangent", "is not 0 when the incoming gradient is 0", zero, held, of_a),
             ("cotangent", "is not linear in the incoming gradient", of_far - held, linear, MUCH * of_a),
+            ("cotangent", "is not linear in the incoming gradient", MUCH * (of_little - held), of_a - held, of_a),
             ("cotangent", "depends on how the incoming gradient lies in memory", lying, of_a, of_a),
             ("cotangent", "depends on how the incoming gradient lies in memory", repeated, of_ones, of_ones),
-            ("stale state", "is another one if the function was computed elsewhere in between", later, of_a, of_a),
+            ("stale state", "changes when the function is computed at another point in between", later, of_a, of_a),
         ]  # fmt: skip
         if rows.weights is None and not has_loss:
             by_unit = np.concatenate([x.ravel() for x in a]) @ rule[k]
@@ -235,10 +233,14 @@ def then_after_another(subject: Subject, tried: list[Row], last: Row) -> Iterato
     """Cotangents in turn; before the last is asked for, the function is computed at other points."""
     yield from tried
     for times in (1.1, -1.1):  # the second is perhaps where the function is not defined
-        moved = [times * np.roll(x, 1) if i in subject.wanted else x for i, x in enumerate(subject.arrays)]
         with contextlib.suppress(Exception):
-            subject.recorded(moved)
+            subject.recorded(elsewhere(subject, times))
     yield last
+
+
+def elsewhere(subject: Subject, times: float) -> list[np.ndarray]:
+    """The inputs of another point."""
+    return [times * np.roll(x, 1) if i in subject.wanted else x for i, x in enumerate(subject.arrays)]
 
 
 def forward_part(subject: Subject, report: Report, generator: Generator) -> None:
@@ -265,7 +267,7 @@ def forward_part(subject: Subject, report: Report, generator: Generator) -> None
                 return
 
 
-def product(op: Op, ys: Sequence[Any], inputs: Arrays, along: Sequence[int], generator: Generator) -> Product:
+def product(op: Op, ys: Sequence[Any], inputs: Row, along: Sequence[int], generator: Generator) -> Product:
     """``<g, J v>`` by the forward rule and ``<J' g, v>`` by the reverse one, and how far rounding may part them."""
 
     def any_like(x: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from tinygrad_lesson.check.compare import DETAIL, Block, Point, Rows, flat, pull
 from tinygrad_lesson.check.mistakes import arrangements
 from tinygrad_lesson.check.numeric import EPS
 from tinygrad_lesson.check.precision import jitter
-from tinygrad_lesson.check.subject import Subject
+from tinygrad_lesson.check.subject import Arrays, Subject
 from tinygrad_lesson.eager.apply import AS_TOLD
 from tinygrad_lesson.engine.backprop import apply_vjp
 
@@ -72,9 +72,7 @@ def wrong_elements(point: Point, block: Block) -> list[int]:
     return list(part)
 
 
-def telling_results(
-    subject: Subject, values: Sequence[np.ndarray], i: int, elements: Sequence[int]
-) -> list[int]:
+def telling_results(subject: Subject, values: Arrays, i: int, elements: Sequence[int]) -> list[int]:
     """Results that move as an element does: the first, the last, and those that move most."""
     arrays = [x.copy() for x in subject.arrays]
     for c in elements:
@@ -121,7 +119,7 @@ def variants(point: Point, block: Block) -> list[tuple[str, str, np.ndarray]]:
     if subject.op is None or subject.op.results != 1 or block.columns is None:
         return []
     operands = [subject.value(subject.arrays)[0], *subject.arrays]
-    names, name = ["y", *subject.names], block.name
+    names, name = ["the result", *subject.names], block.name
     tried: list[tuple[str, str, Sequence[Any], int, int]] = [
         ("wrong input", f"the rule for {name} is right with {said}", exchanged, 0, 0)
         for said, exchanged in exchanges(operands, names)

@@ -237,9 +237,8 @@ def lines(applied: Applied, cotangents: Arrays, number: int, element: Element) -
     text = ["import numpy as np", "import tinygrad_lesson as tl", *imports]
     for name, x in zip(names, arrays, strict=True):
         more = ", requires_grad=True" if given and is_float(x) and name not in op.states else ""
-        text.append(
-            f"{name} = " + (f"tl.Tensor({as_code(x)}{more})" if isinstance(x, np.ndarray) else repr(x))
-        )
+        made = f"tl.Tensor({as_code(x)}{more})" if isinstance(x, np.ndarray) else repr(x)
+        text.append(f"{name} = {made}")
     if not given:
         return "\n".join([*text, f"print({call}{f'[{number}]' if 0 < number < op.visible else ''})"])
     parts = [f"y[{k}]" if op.visible > 1 else "y" for k in range(len(given))]

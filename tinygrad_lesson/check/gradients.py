@@ -6,7 +6,6 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,14 @@ import numpy as np
 from tinygrad_lesson.check.explain import unrecorded
 from tinygrad_lesson.check.report import Culprit, GradientError, Report, as_code
 from tinygrad_lesson.check.subject import Subject, SymbolSubject, doubled, name_of, second, subject_of
-from tinygrad_lesson.check.verdict import Options, check, raised
+from tinygrad_lesson.check.verdict import PACKAGE, Options, check, raised
 from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.errors import LessonError, near
 from tinygrad_lesson.engine.graph import Node
 from tinygrad_lesson.engine.op import FUNCTIONS, OPS, Op
 from tinygrad_lesson.mxnet import Symbol
 
-PACKAGE = str(Path(__file__).parents[1])
-SAMPLES = 5  # of an op class that is given without inputs
+SAMPLES = 5  # of an op class that is given without inputs: each kind of shape comes up, and it takes a moment
 
 
 @np.errstate(all="ignore")

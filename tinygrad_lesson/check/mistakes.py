@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +64,8 @@ def shortened(case: Any) -> Iterator[Guess]:
     for kind in (np.float16, np.float32):
         unit = float(np.finfo(kind).eps)
         short = np.all(case.analytic == case.analytic.astype(kind))
-        size = np.maximum(np.abs(case.numeric), EXACT * case.scale) if short else case.scale
+        largest = np.max(case.scale, initial=0.0)
+        size = np.maximum(np.abs(case.numeric), EXACT * largest) if short else largest
         off = ((case.analytic - case.numeric) * np.sign(case.numeric))[case.wrong]
         if short or (kind is np.float32 and off.min() < 0 < off.max()):
             yield Guess(np.dtype(kind).name, case.analytic, loose=8 * unit * size, bits=-1.0)
@@ -84,7 +86,7 @@ def multiple(case: Any) -> Iterator[Guess]:
         return NAMED_BITS if spelled(1 / c, case) else SHORT_BITS if short else BITS
 
     def said(c: float) -> str:
-        return spelled(1 / c, case) or format(1 / c, ".6g")
+        return spelled(1 / c, case) or format(1 / c, ".10g")
 
     yield Guess(said, np.zeros_like(case.numeric), (case.analytic,), price=price)
 
@@ -105,39 +107,37 @@ def by_axis(case: Any) -> Iterator[Guess]:
 
 
 def is_short(number: float) -> bool:
-    """Whether this is a number of one or two digits."""
-    return math.isclose(number, float(f"{number:.2g}"), rel_tol=EXACT)
+    """Whether this is a number of one or two digits, none of them far behind the point."""
+    return 1e-3 < abs(number) < 1e3 and math.isclose(number, float(f"{number:.2g}"), rel_tol=EXACT)
 
 
 def spelled(ratio: float, case: Any) -> str:
-    """A factor in words: a small number, a size, an attribute, or one over it; empty if it is none."""
-    named: dict[str, float] = {str(n): n for n in range(2, 10)}
-    named |= {f"{p} / {q}": p / q for p, q in itertools.permutations(range(2, 10), 2) if math.gcd(p, q) == 1}
-    named |= {f"the size {n} of an axis": n for n in (*case.shape, *case.result) if n > 1}
-    named[f"the {math.prod(case.shape)} elements"] = math.prod(case.shape)
-    named[f"the {math.prod(case.result)} results"] = math.prod(case.result)
-    for field in dataclasses.fields(case.op) if case.op else ():
-        value = getattr(case.op, field.name)
-        if isinstance(value, int | float) and value not in (0, 1):  # True and False are 1 and 0
-            named[f"{field.name} = {value!r}"] = float(value)
+    """A factor in words: a small number or fraction, and the size or attribute that it may be; empty if it is none."""
+    shapes = {case.name: case.shape} | ({"the result": case.result} if case.result != case.shape else {})
+    named = {f"the size {n} of axis {a} of {x}": n for x, s in shapes.items() for a, n in enumerate(s)}
+    named |= {f"the {math.prod(s)} elements of {x}": math.prod(s) for x, s in shapes.items()}
+    values = ((f.name, getattr(case.op, f.name)) for f in (dataclasses.fields(case.op) if case.op else ()))
+    named |= {f"{name} = {value!r}": value for name, value in values if isinstance(value, int | float)}
     found = []
     for what, n in named.items():
-        more = ((f"1 / {what}", 1 / n), (f"the square of {what}", n * n)) if " / " not in what else ()
-        alike = [said for said, value in ((what, n), *more) if math.isclose(abs(ratio), value, rel_tol=EXACT)]
-        found += [f"-({said})" if ratio < 0 else said for said in alike]
-    return " or ".join(found[:3])
+        powers = {what: n, f"the square of {what}": n * n, f"1 / {what}": 1 / n if n else 0}
+        found += [x for x, c in powers.items() if c != 1 and math.isclose(abs(ratio), c, rel_tol=EXACT)]
+    small = Fraction(ratio).limit_denominator(10)
+    is_small = abs(small.numerator) <= 10 and small != 1 and math.isclose(ratio, small, rel_tol=EXACT)
+    number = str(small).replace("/", " / ") if is_small else format(ratio, ".6g")
+    return f"{number} (perhaps {' or '.join(found[:2])})" if found else number if is_small else ""
 
 
 def arrays_along(case: Any) -> Iterator[tuple[str, np.ndarray]]:
     """Inputs and result as factors of a Jacobian, along its columns or rows."""
     for name, array in case.arrays.items():
-        for along, shape in ((1, case.shape if case.columns is not None else None), (0, case.outputs)):
-            for whole in (
-                repeated(array, shape) if shape and array.size > 1 and array.dtype.kind == "f" else ()
-            ):
+        for along, shape in ((1, case.shape if case.columns is not None else ()), (0, case.outputs or ())):
+            useful = shape and array.size > 1 and array.dtype.kind == "f"
+            for whole in repeated(array, shape) if useful else ():
                 v = whole.ravel()[case.columns] if along else whole.ravel()
                 if np.ptp(v) or v.size == case.numeric.size:
-                    yield name, v[None, :] if along else v[:, None]
+                    v = v[None, :] if along else v[:, None]
+                    yield from ((name, v), (f"log({name})", np.log(v)))
 
 
 def repeated(x: np.ndarray, shape: Shape) -> Iterator[np.ndarray]:
@@ -270,7 +270,7 @@ def counted_once(case: Any) -> Iterator[Guess]:
     whole = np.round(np.clip(uses, 1, 1e6))
     if case.linear and len(np.unique(whole[case.live & ~lost])) > 1:
         made = np.where(lost, case.numeric, case.analytic * whole)
-        bits = math.log2(whole.max()) + choice(lost, case.live) + choice(whole > 1, case.live)
+        bits = np.log2(whole).sum() + choice(lost, case.live) + choice(whole > 1, case.live)
         yield Guess(f"{whole.max():.0f}", made, bits=bits, told=~lost)
 
 
@@ -292,7 +292,7 @@ def terms(case: Any) -> Iterator[Guess]:
             def said(c: float, term: str = term) -> str:
                 return f"{abs(c):.6g} * {term} is {'missing' if c > 0 else 'too many'}"
 
-            yield Guess(said, case.analytic, (basis,), price=lambda c: NAMED_BITS if is_short(c) else BITS)
+            yield Guess(said, case.analytic, (basis,), price=lambda c: SHORT_BITS if is_short(c) else BITS)
 
 
 MISTAKES = (

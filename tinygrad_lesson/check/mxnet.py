@@ -143,9 +143,7 @@ def check_symbolic_backward(
     else:
         requests = dict(grad_req if isinstance(grad_req, Mapping) else zip(names, grad_req, strict=True))
     generator = np.random.default_rng(INITIAL)
-    before = {
-        name: generator.normal(size=arguments[name].shape).astype(arguments[name].dtype) for name in listed
-    }
+    before = {n: generator.normal(size=arguments[n].shape).astype(arguments[n].dtype) for n in listed}
     arrays = {name: x.copy() for name, x in before.items()}
     wanted = {name: requests.get(name, "null") if name in listed else "null" for name in names}
     executor = sym.bind(ctx or cpu(), arguments, arrays, wanted, states)

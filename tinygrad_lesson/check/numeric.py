@@ -18,8 +18,7 @@ LEVELS = 4  # of a table: the step, a half, a quarter, an eighth of it
 GLANCE = 2.0**-10  # a first step with one half of it: where the rule agrees at once, that is enough
 ALONE = 2.0**-8  # that step, with a half and a quarter of it, where nothing longer follows
 STRETCH = (0.7, 1.0)  # each check shortens all steps by a number between: no wave of a fixed length is missed
-STEPS = (2.0**-6, 2.0**-13, 2.0**-20)  # tried in turn, where the function is not smooth over the longer
-SHORTEST = 2.0**-27  # the last to be tried where many elements move at once
+STEPS = (2.0**-6, 2.0**-13, 2.0**-20, 2.0**-27)  # tried in turn, until the function is smooth over one
 SAFETY = 8.0  # an error bar is an estimate: two values part where they are this many bars away
 FLOOR = EPS**0.6  # a relative error never called a mistake: three fifths of the digits agree
 SHARP = 1e-9  # a bar of this part of the slopes or more leaves the comparison blunt: a shorter step is tried
@@ -65,6 +64,16 @@ class Slopes:
         for field in dataclasses.fields(Slopes):
             kept = vars(self)[field.name]
             kept[:, k] = np.where(chosen, vars(told)[field.name], kept[:, k])
+
+
+def magnitude(x: np.ndarray) -> np.ndarray:
+    """The sizes of elements, 0 of those that are not finite: no step moves these."""
+    return np.asarray(np.nan_to_num(np.abs(x), nan=0.0, posinf=0.0))
+
+
+def is_tiny(sizes: np.ndarray) -> np.ndarray:
+    """Which elements are smaller than the longest step: they move by parts of themselves, too."""
+    return np.asarray((sizes > 0) & (sizes < STEPS[0]))
 
 
 def extrapolate(first: np.ndarray, rounding: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
@@ -163,24 +172,24 @@ class Search:
     """Slopes of `along` at 0, each from the longest of its steps over which the function is smooth.
 
     `expected` is what a rule says, only to know when to stop: a step is shortened while the two disagree or the sides
-    differ; a kink as near as `met` is as good as met, unless the function only moves too fast for that step. `scale`
+    differ; a kink as near as the last is as good as met, unless the function only moves too fast for that step. `scale`
     is the size of the slopes around. `best` is what is known so far, `fits` where that is what the rule says, `open`
     where it is not settled; `steep` is how steep it is over the first step, `moved` how far it moves over any.
 
     Shapes
-        at_zero, noise, scale (numbers, 1), expected (numbers, lines), met (lines,), steps (steps, lines), not a number
-        where a line has no more
+        at_zero, noise, scale (numbers, 1), expected (numbers, lines), steps (steps, lines), not a number where a line
+        has no more
     """
 
     best: Slopes
     steep: np.ndarray
 
     def __init__(
-        self, along: Lines, at_zero: np.ndarray, noise: np.ndarray, steps: np.ndarray, met: np.ndarray,
-        expected: np.ndarray, scale: np.ndarray, glance: bool = False,
+        self, along: Lines, at_zero: np.ndarray, noise: np.ndarray, steps: np.ndarray, expected: np.ndarray,
+        scale: np.ndarray, glance: bool = False,
     ) -> None:  # fmt: skip
         self.along, self.at_zero, self.noise, self.scale = along, at_zero, noise, scale
-        self.met, self.shortest, self.expected = met, np.nanmin(steps, axis=0), expected
+        self.shortest, self.expected = np.nanmin(steps, axis=0), expected
         self.open, self.fits = np.ones(expected.shape, bool), np.zeros(expected.shape, bool)
         self.moved = np.zeros(expected.shape)
         first = (ALONE / STEPS[0] * steps[0], 3) if glance else (GLANCE / STEPS[0] * steps[0], 2)
@@ -222,9 +231,9 @@ class Search:
 
     def ends(self, k: np.ndarray, step: np.ndarray, bent: np.ndarray) -> np.ndarray:
         """Where what is bent is so, however short a step is; over the last one looks more closely."""
-        ends: np.ndarray = bent & (step <= self.met[k])
+        ends: np.ndarray = bent & (step <= self.shortest[k])
         for n in np.flatnonzero(ends.any(axis=0)):
-            width = float(self.shortest[k[n]]) * STEPS[int(step[n] <= self.shortest[k[n]])]
+            width = float(self.shortest[k[n]]) * STEPS[1]
             ends[:, n] &= is_sharp(partial(self.along, k[n]), float(step[n]), width, self.noise)
         return ends
 
@@ -232,11 +241,13 @@ class Search:
 def better(old: Slopes, new: Slopes, doubted: np.ndarray) -> np.ndarray:
     """Where a shorter step tells more: the function is smooth over it, and the bar is shorter.
 
-    It is `doubted` where the longer one agrees with the rule and this does not. If the two contradict each
-    other as well, or nothing moves over the shorter step, that is by rounding, which shorter steps see more of.
+    A short enough bar wins over any that contradicts it: a wave may fit the longer step by chance. It is `doubted`
+    where the longer one agrees with the rule and this does not. If the two contradict each other as well, or nothing
+    moves over the shorter step, that is by rounding, which shorter steps see more of.
     """
     smooth_old, smooth_new = ~(old.kink | old.jump | old.unsettled), ~(new.kink | new.jump)
     sharper = (old.blunt & ~new.blunt) | ((old.blunt == new.blunt) & (new.error <= old.error))
+    sharper |= parted(old, new) & (SAFETY * new.error < BENT * np.abs(new.numeric))
     locked = (new.numeric == 0) & (new.left == 0) & (new.right == 0)
     tells = np.where(smooth_old & smooth_new, sharper, smooth_new | ~smooth_old)
     return np.asarray(tells & ~(doubted & (parted(old, new) | locked)))
@@ -321,9 +332,7 @@ def jitter(along: Along, spacing: float, is_stair: bool = False) -> tuple[np.nda
     return np.where(np.isfinite(measured), measured, 0.0), np.nan_to_num(values)
 
 
-def beside(
-    along: Along, step: float, farthest: float, noise: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def beside(along: Along, step: float, farthest: float, noise: np.ndarray) -> tuple[np.ndarray, ...]:
     """How much a function jitters within a step to either side, and whether that is about as far as it moves.
 
     Only more than the `noise` that is known already counts. A kink or a jump is none there: these are the steps of its
@@ -344,7 +353,7 @@ def beside(
         stairs = np.maximum(stairs, np.where(alone, back, 0))
         stair = straight & (stairs > sizes.max(axis=0) / SAFETY**2)
         found.append(np.where(stair, stairs, 0.0))
-        if spacing < STEPS[-1] / 16:
+        if spacing < STEPS[2] / 16:
             around.append(jitter(along, spacing)[0])
         spacing *= 4
     most, wide = np.max(found, axis=0), np.max(around, axis=0)
@@ -354,8 +363,7 @@ def beside(
 
 def has_corner(along: Along, step: float, unit: float, noise: np.ndarray) -> np.ndarray:
     """Where the slopes to both sides differ by as much over a far shorter step: by little, else it was seen before."""
-    here, near = along(0.0), min(step, STEPS[-1] * unit)
-    far, middle, close = (
-        np.abs(along(h) + along(-h) - 2 * here) / h for h in (STEPS[1] * unit, 8 * near, near)
-    )
+    here, near = along(0.0), min(step, STEPS[2] * unit)
+    steps = STEPS[1] * unit, 8 * near, near
+    far, middle, close = (np.abs(along(h) + along(-h) - 2 * here) / h for h in steps)
     return np.asarray((close > np.maximum(far, middle) / 2) & (close > SAFETY * 4 * noise / near))

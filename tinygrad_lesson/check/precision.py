@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from tinygrad_lesson.check.compare import Rows, WrongShapeError, pulled, spread
-from tinygrad_lesson.check.numeric import EPS, noise_of
+from tinygrad_lesson.check.numeric import EPS, is_tiny, magnitude, noise_of
 from tinygrad_lesson.check.report import Entry, Report, element_at
 from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, as_tuple, below, recorded_nodes
 from tinygrad_lesson.engine.backprop import backprop
@@ -57,9 +57,7 @@ def rounded_part(subject: Subject, report: Report, generator: Generator) -> None
     found = [first, *(subject.value(moved(here, part)) for part in (FAR, FAR**4, FAR**4))]
     for k, (y, far, *close) in enumerate(zip(*found, strict=True)):
         noise = np.max([np.abs(c - y) for c in close], axis=0)
-        telling = np.isfinite(y) & (
-            np.abs(y - far) > noise / np.sqrt(FAR)
-        )  # a constant has the digits it wants
+        telling = np.isfinite(y) & (np.abs(y - far) > noise / np.sqrt(FAR))  # not a constant
         mantissas = np.frexp(y[telling])[0]
         if not mantissas.size or not np.all(fits(mantissas, 24)) or np.mean(fits(mantissas, 16)) >= 0.5:
             continue
@@ -80,13 +78,13 @@ def fits(mantissas: np.ndarray, bits: int) -> np.ndarray:
 def short_part(subject: Subject, report: Report, rows: Rows, generator: Generator) -> None:
     """Compare gradients in single precision with those in double, at the same numbers."""
     short = cast(subject.arrays, SHORT)
-    if not all(np.isfinite(x).all() for x in (*short, *subject.value(short))):
+    lost = [np.isinf(x) & np.isfinite(y) for x, y in zip(short, subject.arrays, strict=True)]
+    if any(map(np.any, lost)) or not all(np.isfinite(y).all() for y in subject.value(short)):
         report.notes.append("beyond the range of single precision, which was not checked")
         return
     same = cast(short, np.float64)
-    rows = dataclasses.replace(
-        rows, cotangents=[cast(cast(row, SHORT), np.float64) for row in rows.cotangents]
-    )
+    shortened = [cast(cast(row, SHORT), np.float64) for row in rows.cotangents]
+    rows = dataclasses.replace(rows, cotangents=shortened)
     try:
         found, exact = pulled(subject, short, rows), pulled(subject, same, rows)
     except WrongShapeError:
@@ -115,7 +113,7 @@ def short_limits(
     everywhere = max(float(np.max(np.abs(e), initial=0.0)) for e in exact)
     limits = []
     for k, i in enumerate(subject.wanted):
-        size = values / max(1.0, float(np.max(np.abs(same[i]))))
+        size = values / max(1.0, float(np.max(magnitude(same[i]))))
         scale = np.maximum(np.maximum(np.max(np.abs(exact[k]), axis=1), size), UNIT * everywhere)
         limits.append(ROUNDINGS * moved[k] + unit * scale[:, None] + TINY)
     return limits
@@ -134,9 +132,7 @@ def parting(subject: Subject, rows: Rows, found: Arrays, exact: Arrays, limits: 
     return [entry for _, entry in sorted(entries, key=lambda pair: pair[0])]
 
 
-def farthest(
-    exact: Arrays, again: Callable[[], Arrays], draws: int, infinite: float | None = None
-) -> list[np.ndarray]:
+def farthest(exact: Arrays, again: Callable[[], Any], draws: int, infinite: Any = None) -> list[np.ndarray]:
     """How far some more runs, with all rounded anew, lie from `exact` at most; one that raises tells nothing."""
     most = [np.zeros_like(e) for e in exact]
     for _ in range(draws):
@@ -228,8 +224,10 @@ def shaking(reach: float, generator: Generator) -> Callable[[Any], Any]:
 def jitter(subject: Subject, rows: Rows, generator: Generator) -> np.ndarray:
     """How far rounding may move the rows: as seen beside the point, and as every result may be rounded."""
     (gaps,) = rounded_results(subject, subject.arrays, EPS, generator, lambda values: [rows.weigh(values)])
-    directions = {i: spread(generator, subject.arrays[i].shape) for i in subject.wanted}
-    size = max(float(np.max(np.abs(subject.arrays[i]))) for i in subject.wanted)
+    sizes = {i: magnitude(subject.arrays[i]) for i in subject.wanted}
+    size = max(float(np.max(each)) for each in sizes.values())
+    parts = {i: np.where(is_tiny(each), each / size, 1.0) for i, each in sizes.items()}
+    directions = {i: spread(generator, part.shape) * part for i, part in parts.items()}
 
     def along(t: float) -> np.ndarray:
         moved = [x + t * directions[i] if i in directions else x for i, x in enumerate(subject.arrays)]

@@ -141,8 +141,8 @@ class Report:
         if self.ok and self.compared:
             several = "direction" if self.directions == 1 else "directions"
             along = f" along {self.directions} random {several} of each input" if self.directions else ""
-            most = f"relative error at most {self.sharpest:.1e}{along}"
-            lines.append(f"  {self.compared} derivatives agree, {most}")
+            most = "" if np.isnan(self.sharpest) else f", relative error at most {self.sharpest:.1e}"
+            lines.append(f"  {self.compared} derivatives agree{most}{along}")
         if shown:
             at = "" if self.element is None else f", element {list(self.element)}"
             lines.append(f"  worst at input {self.input!r}{at}")

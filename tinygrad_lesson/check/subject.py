@@ -28,7 +28,7 @@ from tinygrad_lesson.mxnet.executor import Executor
 from tinygrad_lesson.mxnet.leaves import variables
 from tinygrad_lesson.mxnet.recorded import evaluate
 
-SEED = 7  # of the random ops, so that they can be repeated
+SEED = 7  # of the random ops, so that they can be repeated; any number does
 Arrays = Sequence[np.ndarray]
 Sweep = Callable[[Sequence[tuple[Any, np.ndarray]], Sequence[Any]], list[Any]]
 
@@ -189,9 +189,10 @@ def subject_of(f: Any, inputs: Sequence[Any], generator: Generator) -> Subject:
 
 
 def name_of(f: Any) -> str:
-    """What a function is called."""
-    long = getattr(f, "__qualname__", None)
-    return str(long if long and "<locals>" not in long else getattr(f, "__name__", f))
+    """What a function is called; an object that has no words for itself as its class."""
+    f = getattr(f, "func", f)  # of functools.partial
+    long, own = getattr(f, "__qualname__", "<locals>"), repr(f) == object.__repr__(f)
+    return str(getattr(f, "__name__", type(f).__name__ if own else f) if "<locals>" in long else long)
 
 
 def parameter_names(f: Callable[..., Any], count: int) -> list[str]:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.check.compare import pulled, unit_rows
-from tinygrad_lesson.check.numeric import EPS, noise_of
+from tinygrad_lesson.check.numeric import EPS, magnitude, noise_of
 from tinygrad_lesson.check.pair import Pair
 from tinygrad_lesson.check.subject import name_of, subject_of
 from tinygrad_lesson.engine.errors import DTypeError
 
-HALVINGS = 24  # of the longest step
-TELLS = 100.0  # times rounding: what a remainder must be, to say anything
+HALVINGS = 24  # of the longest step: by then a remainder of second order is rounding
+TELLS = 100.0  # times rounding: what a remainder must be, or its order moves by a part of `TOLERANCE`
 TOLERANCE = 0.1  # how far from its whole number the observed order may lie: a third-order term does that
 
 
@@ -37,18 +37,17 @@ class Taylor:
 
     @property
     def ok(self) -> bool:
-        """Whether the gradient is one."""
-        return not self.order < 2 - TOLERANCE
+        """Whether the gradient is one; where it or the function is not finite nothing is."""
+        return bool(np.isfinite(self.remainders[-1])) and not self.order < 2 - TOLERANCE
 
     def __bool__(self) -> bool:
         return self.ok
 
     def __str__(self) -> str:
-        seen = "a straight line" if np.isnan(self.order) else f"order {self.order:.2f}, expected 2"
-        lines = [
-            f"{self.title}: {'ok' if self.ok else 'wrong'}, {seen}",
-            "  step      |f(x+hv) - f(x)|  without h g v",
-        ]
+        seen = "ok, a straight line" if self.ok else "the function or its gradient is not finite"
+        if not np.isnan(self.order):
+            seen = f"{'ok' if self.ok else 'wrong'}, order {self.order:.2f}, expected 2"
+        lines = [f"{self.title}: {seen}", "  step      |f(x+hv) - f(x)|  without h g v"]
         rows = zip(self.steps, self.plain, self.remainders, strict=True)
         return "\n".join([*lines, *(f"  {h:.2e}  {a:.3e}          {b:.3e}" for h, a, b in list(rows)[::3])])
 
@@ -93,7 +92,7 @@ def taylor(
     """
     made = f if gradient is None else Pair(f, lambda g, *xs: gradient(*xs))  # the one `g` is 1
     subject, generator = subject_of(made, inputs, np.random.default_rng(seed)), np.random.default_rng(seed)
-    sizes = [float(np.max(np.abs(x), initial=0.0)) or 1.0 for x in subject.arrays]
+    sizes = [float(np.max(magnitude(x), initial=0.0)) or 1.0 for x in subject.arrays]
     directions = {i: sizes[i] * generator.uniform(-1, 1, subject.arrays[i].shape) for i in subject.wanted}
 
     def value(h: float) -> float:

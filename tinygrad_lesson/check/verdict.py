@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -14,13 +16,14 @@ from tinygrad_lesson.check import cause as causes
 from tinygrad_lesson.check import compare, duties, numeric, precision
 from tinygrad_lesson.check.compare import GLANCES, Block, Point, Rows, WrongShapeError, pulled, suspects
 from tinygrad_lesson.check.explain import case_of, detail
-from tinygrad_lesson.check.numeric import COARSEST, beside
+from tinygrad_lesson.check.numeric import COARSEST, beside, magnitude
 from tinygrad_lesson.check.report import Entry, Report
 from tinygrad_lesson.check.subject import Arrays, Subject
 from tinygrad_lesson.check.witness import breaks_tie, confirm
 from tinygrad_lesson.engine.errors import LessonError
 
 T = TypeVar("T")
+PACKAGE = str(Path(__file__).parents[1])
 
 
 @dataclasses.dataclass
@@ -123,10 +126,11 @@ def in_other_numbers(
 
 
 def raised(error: Exception) -> str:
-    """An error as one line; that of the user's code, where one of ours has come from it."""
+    """An error as one line; that of the user's code and its place, where one of ours has come from it."""
     cause = error.__cause__ if isinstance(error, LessonError) else None
     own = cause if isinstance(cause, Exception) else error
-    return f"{type(own).__name__}: {error}"
+    frames = [f for f in traceback.extract_tb(own.__traceback__) if not f.filename.startswith(PACKAGE)]
+    return f"{type(own).__name__}: {own}" + "".join(f", at {f.filename}:{f.lineno}" for f in frames[:1])
 
 
 def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
@@ -156,9 +160,9 @@ def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
             said = f"the slope is {sides}; move the point away"
         report.refuse("kink", "discontinuity" if jumps else "kink", said, report.worst)
     elif vague:
-        noisy = any((b.noisy & b.loose(values)).any() for b in vague)
-        said = "rounding noise of the function hides its slope" if noisy else "differences do not settle here"
-        word = "float noise" if noisy else ""
+        word, said = "", "differences do not settle on a slope here, however short the step"
+        if any((b.noisy & b.loose(values)).any() for b in vague):
+            word, said = "float noise", "rounding noise of the function hides its slope"
         report.refuse(word or "cannot tell", word, said, point.entries(vague, "blunt"))
     else:
         note_zeros(report, blocks)
@@ -166,8 +170,9 @@ def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
 
 def note_zeros(report: Report, blocks: Sequence[Block]) -> None:
     """Say so where all derivatives are 0."""
-    if not any(b.numeric.any() for b in blocks):
-        report.notes.append("all derivatives are 0 here, so that little was checked; move the point")
+    if not any(np.any(np.abs(b.numeric) > numeric.SAFETY * b.error) for b in blocks):
+        report.sharpest = np.nan
+        report.notes.append("all derivatives are 0 here, up to rounding: little was checked; move the point")
 
 
 def widen(point: Point, blocks: Sequence[Block]) -> None:
@@ -179,15 +184,14 @@ def widen(point: Point, blocks: Sequence[Block]) -> None:
     exact = pulled(subject, subject.arrays, point.rows)
     floats = [subject.arrays[i] for i in subject.wanted]
     floats += [y for node in subject.graph() for y in duties.arrays_of(node)]
-    largest = max(float(np.max(np.abs(y), initial=0.0)) for y in floats)
+    largest = max(float(np.max(magnitude(y), initial=0.0)) for y in floats)
     moved = precision.sensitivity(subject, subject.arrays, point.rows, exact, rounded, point.generator)
     for block, m in zip(blocks, moved, strict=False):  # the first inputs, where one is wrong
         far = np.linalg.norm(m, axis=1)[:, None] if block.columns is None else m[:, block.columns]
-        unit = largest / (float(np.max(np.abs(subject.arrays[block.input]))) or 1.0)
+        unit = largest / (float(np.max(magnitude(subject.arrays[block.input]))) or 1.0)
         still = (block.numeric == 0) & (block.left == 0) & (block.right == 0)
         unseen = numeric.EPS * unit / numeric.STEPS[0]  # a slope below that moves nothing
-        far = np.where(still, np.maximum(far, unseen), far)
-        block.error += far
+        block.error += np.where(still, np.maximum(far, unseen), far)
         lost = block.wrong & (block.analytic == 0) & (np.abs(block.numeric) < unseen)
         block.error[lost] = np.inf  # a sum may have rounded away what cancels it
         block.terms = np.minimum(far / rounded, unit)  # no term is larger than what was computed on the way
@@ -203,6 +207,8 @@ def roughen(point: Point, blocks: Sequence[Block]) -> None:
         suspect = (doubtful | block.loose(point.values))[:, k]
         near = float(block.step[suspect, k].min())
         along, unit = partial(block.along, k), max(1.0, block.sizes[k])
+        if near < numeric.STEPS[-1] / 2**numeric.LEVELS * unit:  # a part of a tiny element
+            unit = block.sizes[k]
         if was_wrong:
             block.kink[:, k] |= suspect & numeric.has_corner(along, near, unit, point.noise)
         bent = block.kink[:, k] | block.jump[:, k]
