@@ -281,6 +281,10 @@ class Op:
         """
         return None
 
+    def sized(self, results: Sequence[Shape]) -> Op:
+        """This op where the shapes of its results are known, if its attributes left some of their sizes open."""
+        return self
+
     def at_mode(self, is_train: bool) -> Op:
         """This op as it acts in training or in prediction."""
         return self

@@ -160,6 +160,13 @@ def flip(axis: int | tuple[int, ...]) -> Op:
     return repeated.Flip(axis=axis)
 
 
+def tile(reps: tuple[int, ...]) -> Op:
+    """The op behind `tile`."""
+    if min(reps, default=1) < 1:
+        raise AttributeValueError(f"reps is {reps}, expected numbers of 1 or more")
+    return repeated.Tile(reps=reps)
+
+
 def take(axis: int = 0, mode: str = "clip") -> Op:
     """The op behind `take`."""
     return gather.Take(axis=axis, mode=mode)
