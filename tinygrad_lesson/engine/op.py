@@ -345,7 +345,7 @@ def check_attribute(op: Op, field: dataclasses.Field[Any], value: Any) -> None:
         wrong = f"at most {high}"
     else:
         return
-    raise AttributeValueError(f"{op.name}: {field.name} is {value!r}, expected {wrong}")
+    raise AttributeValueError(f"{op.name}: {field.name} is {value!r:.80}, expected {wrong}")
 
 
 def at_least(a: Any, b: Any) -> bool:

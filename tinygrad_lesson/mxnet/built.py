@@ -38,7 +38,7 @@ def choose(key: str, value: str, table: Mapping[str, Op]) -> Op:
         AttributeValueError naming the rows there are.
     """
     if value not in table:
-        raise AttributeValueError(f"{key} is {value!r}, expected one of {', '.join(table)}")
+        raise AttributeValueError(f"{key} is {value!r:.80}, expected one of {', '.join(table)}")
     return table[value]
 
 
@@ -279,7 +279,7 @@ def cast(dtype: str) -> Op:
 def dense(stype: str) -> Op:
     """The op behind `cast_storage`."""
     if stype != "default":
-        raise AttributeValueError(f"stype is {stype!r}, expected 'default': sparse arrays are not here")
+        raise AttributeValueError(f"stype is {stype!r:.80}, expected 'default': sparse arrays are not here")
     return copies.Identity()
 
 
