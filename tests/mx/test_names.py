@@ -24,7 +24,7 @@ ABSENT = {  # what is not here yet, or only imported there from another module
         "ImageRecordUInt8Iter_v1", "LibSVMIter", "MXDataIter",
     ],
     "lr_scheduler": [],
-    "metric": ["Caffe", "Torch"],
+    "metric": [],
     "model": [
         "Context", "DataDesc", "DataParallelExecutorManager", "LogValidationMetricsCallback", "Uniform", "cpu",
         "get_updater",

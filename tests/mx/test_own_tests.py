@@ -429,3 +429,193 @@ def test_a_model_takes_mxnets_arguments_and_an_iterator_that_is_a_generator():
         mx.model.FeedForward(net, epoch_size=3)
     with pytest.raises(ValueError, match="monitor is not here"):
         model.fit(x, x[:, 0] > 0.5, monitor=mx.mon.Monitor(1))
+
+
+def test_sizes_that_were_learnt_from_above_are_compared_with_what_made_them():
+    v = mx.sym.Variable("v")
+    total = mx.sym.transpose(v, name="turned") + (X + v)
+    with pytest.raises(ShapeError, match="turned"):
+        total.infer_shape(x=(2, 3))
+    assert total.infer_shape(x=(2, 2))[0] == [(2, 2), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "want"), [((2, 3), (-1, -1), (2, 3)), ((2, -1), (3, -1), (2, 3))], ids=["all", "each"]
+)
+def test_ones_of_unknown_sizes_have_those_of_what_they_meet(first, other, want):
+    y = mx.sym.ones(shape=first) + mx.sym.transpose(mx.sym.ones(shape=other))
+    executor = y.bind(mx.cpu(), {})
+    np.testing.assert_array_equal(executor.forward()[0].asnumpy(), np.full(want, 2))
+    json = mx.sym.load_json(y.tojson()).bind(mx.cpu(), {}).forward()[0]
+    np.testing.assert_array_equal(json.asnumpy(), np.full(want, 2))
+
+
+def test_an_executor_of_unknown_sizes_can_be_reshaped():
+    y = X + mx.sym.ones(shape=(-1, 2))
+    executor = y.simple_bind(mx.cpu(), x=(3, 2))
+    assert executor.forward()[0].shape == (3, 2)
+    assert executor.reshape(x=(2, 2)).forward()[0].shape == (2, 2)
+
+
+def test_a_size_that_nothing_tells_names_its_operator():
+    with pytest.raises(ShapeError, match=r"lonely .*: shape is \(\?, 3\), and nothing"):
+        mx.sym.ones(shape=(-1, 3), name="lonely").bind(mx.cpu(), {})
+    with pytest.raises(ShapeError, match=r"shape is \(-1, 3\)"):
+        mx.nd.op._ones(shape=(-1, 3))
+
+
+@pytest.mark.parametrize(
+    ("settings", "want"),
+    [({}, [0, 1, 2, 3, 4, 5]), ({"step": 0.5, "repeat": 2}, [0, 0, 0.5, 0.5, 1, 1])],
+    ids=["ones", "halves"],
+)
+def test_arange_is_as_long_as_what_it_meets(settings, want):
+    y = mx.sym.elemwise_add(
+        mx.sym.arange(start=0, stop=None, infer_range=True, **settings), mx.sym.zeros(shape=(6,))
+    )
+    np.testing.assert_array_equal(y.bind(mx.cpu(), {}).forward()[0].asnumpy(), want)
+
+
+def test_a_remainder_by_the_whole_number_0_has_no_slope():
+    a, b = mx.nd.array([7.0, 8]), mx.nd.array([2.0, 0])
+    for x in (a, b):
+        x.attach_grad()
+    with mx.autograd.record():
+        y = a.astype("int32") % b.astype("int32")
+    y.backward(mx.nd.zeros(2, dtype="int32"))
+    np.testing.assert_array_equal(b.grad.asnumpy(), [0, 0])
+
+
+def test_ctc_loss_does_not_look_at_rows_behind_the_length():
+    data = np.random.default_rng(0).normal(size=(4, 1, 3)).astype(np.float32)
+    spoiled = data.copy()
+    spoiled[2:] = np.nan
+    told = {"use_data_lengths": True, "data_lengths": mx.nd.array([2])}
+    gradients = []
+    for rows in (data, spoiled):
+        x = mx.nd.array(rows)
+        x.attach_grad()
+        with mx.autograd.record():
+            y = mx.nd.CTCLoss(x, mx.nd.array([[1, 0]]), **told)
+        y.backward()
+        gradients.append((y.asnumpy(), x.grad.asnumpy()))
+    np.testing.assert_array_equal(gradients[0][1], gradients[1][1])
+    np.testing.assert_array_equal(gradients[0][0], gradients[1][0])
+    assert not gradients[1][1][2:].any()
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_potrf_and_potri_have_a_lower_or_an_upper_factor(lower):
+    a = np.array([[9.0, 3, -6], [3, 26, -7], [-6, -7, 9]])
+    factor = mx.nd.linalg.potrf(mx.nd.array(a, dtype="float64"), lower=lower)
+    want = np.linalg.cholesky(a)
+    np.testing.assert_allclose(factor.asnumpy(), want if lower else want.T)
+    np.testing.assert_allclose(mx.nd.linalg.potri(factor, lower=lower).asnumpy(), np.linalg.inv(a))
+
+
+@pytest.mark.parametrize("name", ["round", "rint", "floor", "ceil", "trunc", "fix"])
+def test_whole_numbers_are_rounded_to_themselves(name):
+    x = mx.nd.array([50000001, -50000001], dtype="int32")
+    y = getattr(mx.nd, name)(x)
+    assert y.dtype == np.int32
+    np.testing.assert_array_equal(y.asnumpy(), x.asnumpy())
+
+
+def test_a_gradient_that_is_infinite_comes_without_a_warning():
+    x = mx.nd.array([0.0, 1])
+    x.attach_grad()
+    with mx.autograd.record():
+        y = mx.nd.log(x)
+    y.backward()
+    np.testing.assert_array_equal(x.grad.asnumpy(), [np.inf, 1])
+
+
+def test_an_index_out_of_bounds_is_an_index_error_too():
+    with pytest.raises(IndexError, match="out of bounds"):
+        mx.nd.gather_nd(mx.nd.ones((2, 3)), mx.nd.array([[0, 1], [0, 3]]))
+
+
+def test_what_gather_nd_hands_back_is_an_operator():
+    y = mx.nd._internal._backward_gather_nd(
+        mx.nd.array([2, 3, 0]), mx.nd.array([[1, 1, 0]] * 2), shape=(2, 2)
+    )
+    np.testing.assert_array_equal(y.asnumpy(), [[0, 0], [0, 5]])
+
+
+def test_a_check_of_no_gradient_passes():
+    assert t.check_numeric_gradient(X * 2, [np.ones(2)], grad_nodes={"x": "null"})
+
+
+def test_tile_wants_numbers_above_0():
+    with pytest.raises(mx.MXNetError, match=r"tile.*: reps is \(1, 0, 3\), expected numbers of 1 or more"):
+        mx.nd.tile(mx.nd.ones((2, 2)), (1, 0, 3))
+
+
+def test_an_operator_of_a_part_is_the_same_function_each_time():
+    assert mx.nd.contrib.SyncBatchNorm is mx.nd.contrib.SyncBatchNorm
+    assert mx.sym.linalg.gemm is mx.sym.linalg.gemm
+
+
+def test_col2im_takes_the_size_first():
+    columns = mx.nd.im2col(mx.nd.ones((1, 2, 5, 4)), kernel=(3, 3), pad=(1, 1))
+    y = mx.nd.col2im(columns, (5, 4), kernel=(3, 3), pad=(1, 1))
+    np.testing.assert_array_equal(
+        y.asnumpy(), mx.nd.col2im(columns, output_size=(5, 4), kernel=(3, 3), pad=(1, 1)).asnumpy()
+    )
+
+
+def test_arrays_that_are_too_large_are_an_mxnet_error():
+    with pytest.raises(mx.MXNetError, match="no room"):
+        mx.nd.zeros((2**31, 2**31, 2))
+
+
+def test_from_numpy_locks_the_name_and_shares_the_memory():
+    theirs = np.ones((2, 2), np.float32)
+    for _ in range(2):
+        ours = mx.nd.from_numpy(theirs)
+        with pytest.raises(ValueError, match="read-only"):
+            theirs[0, 0] = 2
+        ours[0, 0] = theirs[0, 0] + 1
+    assert theirs[0, 0] == 3
+    free = np.ones(2, np.float32)
+    mx.nd.from_numpy(free, zero_copy=False)
+    free[0] = 2
+
+
+def test_under_np_shape_arrays_without_axes_are_saved(tmp_path):
+    """The bytes are those that MXNet 1.9.1 writes."""
+    with mx.np_shape():
+        mx.nd.save(tmp_path / "a", [mx.nd.array(np.float32(2)), mx.nd.zeros((0, 2))])
+        found = mx.nd.load(tmp_path / "a")
+    assert [x.shape for x in found] == [(), (0, 2)]
+    assert (tmp_path / "a").read_bytes()[24:36] == bytes.fromhex("cafa93f90000000000000000")
+
+
+def test_errors_of_a_custom_operator_are_those_of_mxnet():
+    @mx.operator.register("failing")
+    class Prop(mx.operator.CustomOpProp):
+        def create_operator(self, ctx, shapes, dtypes):
+            return Failing()
+
+    class Failing(mx.operator.CustomOp):
+        def forward(self, is_train, req, in_data, out_data, aux):
+            raise KeyError("what")
+
+    with pytest.raises(mx.MXNetError, match=r"forward of 'failing': KeyError: 'what'") as caught:
+        mx.nd.Custom(mx.nd.ones(2), op_type="failing")
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_an_argument_that_is_none_is_a_type_error():
+    executor = (X * 2).simple_bind(mx.cpu(), x=(2,))
+    with pytest.raises(TypeError, match="'zz' is no argument"):
+        executor.forward(zz=mx.nd.ones(2))
+
+
+def test_metrics_of_torch_and_caffe_are_means_and_several_have_a_config():
+    metric = mx.metric.create("torch")
+    metric.update(None, [mx.nd.array([1.0, 3])])
+    assert metric.get() == ("torch", 2)
+    assert mx.metric.create("caffe").get()[0] == "caffe"
+    several = mx.metric.create(["acc", "f1"]).get_config()
+    assert [part["metric"] for part in several["metrics"]] == ["Accuracy", "F1"]

@@ -424,3 +424,14 @@ def test_a_large_graph_loads_in_linear_time():
 
 def test_the_recorded_networks_are_all_there():
     assert sorted(load_cases("golden_nets")) == NETS
+
+
+@pytest.mark.parametrize("name", ["Activation", "LeakyReLU", "Pooling", "Convolution", "softmax"])
+def test_a_message_quotes_no_more_than_the_beginning_of_an_attribute(name):
+    key = {"Pooling": "pool_type", "Convolution": "layout", "softmax": "axis"}.get(name, "act_type")
+    more = {"kernel": "(1, 1)", "num_filter": "1"} if name == "Convolution" else {}
+    attributes = {key: "(" * 5000, **more, **({"kernel": "(1, 1)"} if name == "Pooling" else {})}
+    graph = entry(op=name, attrs=attributes)
+    with pytest.raises(FormatError, match=key) as caught:
+        sym.load_json(json.dumps(graph))
+    assert len(str(caught.value)) < 1000

@@ -27,7 +27,7 @@ from tinygrad_lesson.eager.tensor import (
 )
 from tinygrad_lesson.engine.blocks import LARGE, Compiled
 from tinygrad_lesson.engine.dtypes import NUMBERS
-from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError
+from tinygrad_lesson.engine.errors import DTypeError, GraphError, LessonError, ShapeError, kind_for
 from tinygrad_lesson.engine.graph import UNNAMED, Node
 from tinygrad_lesson.engine.namespace import numbers_only
 from tinygrad_lesson.engine.op import Op, check_result
@@ -232,7 +232,7 @@ def explained(op: Op, tensors: Sequence[Tensor], error: Exception) -> LessonErro
             problem = str(better)
     names = op.name_inputs(len(tensors))
     given = "".join(f"\n  {name}  {show(t.shape)} {t.dtype}" for name, t in zip(names, tensors, strict=False))
-    kind = DTypeError if isinstance(error, TypeError | OverflowError) else ShapeError
+    kind = ShapeError if isinstance(error, MemoryError) else kind_for(error)
     return kind(f"{op.label()}: {problem}{given}")
 
 

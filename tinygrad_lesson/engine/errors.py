@@ -21,6 +21,10 @@ class ShapeError(LessonError, ValueError):
     """Shapes that do not fit together."""
 
 
+class PlaceError(ShapeError, IndexError):
+    """An index that names no place of an array."""
+
+
 class DTypeError(LessonError, TypeError):
     """Element types that do not fit together, or a value of a kind that cannot be used here."""
 
@@ -35,6 +39,14 @@ class GraphError(LessonError, ValueError):
 
 class BindError(LessonError, ValueError):
     """Arrays, requests or names given to an executor that do not match its symbol."""
+
+
+class ArgumentError(BindError, TypeError):
+    """An argument by a name that a call does not take."""
+
+
+class UndeclaredError(LessonError, NotImplementedError):
+    """A method that a user's class has to have, and has not."""
 
 
 class DeviceError(LessonError, RuntimeError):
@@ -59,6 +71,15 @@ class OptimizerError(LessonError, ValueError):
 
 class NonFiniteError(LessonError, ArithmeticError):
     """A NaN or an infinity where a finite number is needed."""
+
+
+def kind_for(error: BaseException) -> type[LessonError]:
+    """The error of ours that stands for one that NumPy, a rule or a user's function raised."""
+    kinds = {
+        IndexError: PlaceError, TypeError: DTypeError, OverflowError: DTypeError, ValueError: ShapeError,
+        NotImplementedError: UndeclaredError,
+    }  # fmt: skip
+    return next((ours for theirs, ours in kinds.items() if isinstance(error, theirs)), LessonError)
 
 
 def listed(names: Iterable[object]) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 from tinygrad_lesson.engine.constant import Constant
 from tinygrad_lesson.engine.errors import DTypeError, LessonError, ShapeError, shown
 from tinygrad_lesson.engine.graph import Edge, Node, outputs_of
+from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.engine.kinds import result_dtypes
 from tinygrad_lesson.engine.op import Op
-from tinygrad_lesson.engine.shapes import Shape, show
+from tinygrad_lesson.engine.shapes import Shape, is_complete, show
 
 Shapes = dict[Edge, Shape | None]
 DTypes = dict[Edge, "np.dtype[Any] | None"]
@@ -30,16 +31,18 @@ def infer_shapes(order: Sequence[Node], given: Mapping[Edge, Shape], caller: str
     shapes: Shapes = {edge: given.get(edge) for _, results in edges for edge in results}
     sweep = [(node, results) for node, results in edges if node.op is not None]
     while True:
-        changed = False
+        changed, still_open = False, []
         for node, results in sweep:
             try:
                 changed |= learn_shapes(node, results, shapes)
             except ShapeError as error:
                 seen = [show(shapes[edge]) for edge in node.inputs]
                 raise ShapeError(describe(node, str(error), seen, given, caller)) from None
-        if not changed or all(shape is not None and None not in shape for shape in shapes.values()):
+            if not all(is_complete(shapes[edge]) for edge in (*node.inputs, *results)):
+                still_open.append((node, results))  # others are compared with all they touch, and done
+        if not changed or not still_open:
             return shapes
-        sweep.reverse()
+        sweep = still_open[::-1]
 
 
 def learn_shapes(node: Node, outputs: Sequence[Edge], shapes: Shapes) -> bool:
@@ -53,6 +56,28 @@ def learn_shapes(node: Node, outputs: Sequence[Edge], shapes: Shapes) -> bool:
         return False
     shapes.update(zip(edges, after, strict=True))
     return True
+
+
+def sized(heads: Sequence[Edge], order: Sequence[Node], shapes: Shapes) -> list[Edge]:
+    """The graph of `heads`, with the sizes of `shapes` where the attributes of an op left them open.
+
+    Errors
+        ShapeError naming a node of which nothing decides a size.
+    """
+
+    def rule(node: Node, inputs: tuple[Edge, ...]) -> Sequence[Edge] | None:
+        op, results = node.op, [shapes[edge] for edge in outputs_of(node)]
+        if op is None or type(op).sized is Op.sized:
+            return None
+        if not all(map(is_complete, results)):
+            problem = f"shape is {show(results[0])}, and nothing that it meets tells more; state all sizes"
+            raise ShapeError(describe(node, problem, []))
+        made = op.sized(results)  # type: ignore[arg-type]
+        return None if made is op else outputs_of(Node(made, inputs, node.label))
+
+    if all(type(node.op).sized is Op.sized for node in order if node.op is not None):
+        return list(heads)
+    return substitute(heads, rule)
 
 
 def infer_dtypes(

@@ -282,6 +282,10 @@ class Op:
         """
         return None
 
+    def sized(self, results: Sequence[Shape]) -> Op:
+        """This op where the shapes of its results are known, if its attributes left some of their sizes open."""
+        return self
+
     def at_mode(self, is_train: bool) -> Op:
         """This op as it acts in training or in prediction."""
         return self
@@ -342,7 +346,7 @@ def check_attribute(op: Op, field: dataclasses.Field[Any], value: Any) -> None:
         wrong = f"at most {high}"
     else:
         return
-    raise AttributeValueError(f"{op.name}: {field.name} is {value!r}, expected {wrong}")
+    raise AttributeValueError(f"{op.name}: {field.name} is {value!r:.80}, expected {wrong}")
 
 
 def at_least(a: Any, b: Any) -> bool:

@@ -133,6 +133,7 @@ def spend(nodes: Sequence[Node]) -> None:
             node.inputs = ()
 
 
+@np.errstate(all="ignore")  # as in the run forward
 def backward(heads: Any, head_grads: Any = None, retain_graph: bool = False, train_mode: bool = True) -> None:
     """Put the gradient of results, times their own, into the `grad` of every variable they were computed from.
 
@@ -167,6 +168,7 @@ def move_states(graph: Sequence[Node]) -> None:
             module_of(new).copyto(state.array, new)
 
 
+@np.errstate(all="ignore")
 def grad(
     heads: Any,
     variables: Any,

@@ -24,12 +24,14 @@ from tinygrad_lesson.train.scores import (
     MSE,
     PCC,
     RMSE,
+    Caffe,
     CrossEntropy,
     Loss,
     NegativeLogLikelihood,
     PearsonCorrelation,
     Perplexity,
     TopKAccuracy,
+    Torch,
 )
 
 
@@ -69,7 +71,7 @@ def np(
 
 
 __all__ = [
-    "F1", "MAE", "MCC", "MSE", "PCC", "RMSE", "Accuracy", "CompositeEvalMetric", "CrossEntropy", "CustomMetric",
-    "EvalMetric", "Loss", "NegativeLogLikelihood", "PearsonCorrelation", "Perplexity", "TopKAccuracy", "alias",
-    "check_label_shapes", "create", "np", "register",
+    "F1", "MAE", "MCC", "MSE", "PCC", "RMSE", "Accuracy", "Caffe", "CompositeEvalMetric", "CrossEntropy",
+    "CustomMetric", "EvalMetric", "Loss", "NegativeLogLikelihood", "PearsonCorrelation", "Perplexity",
+    "TopKAccuracy", "Torch", "alias", "check_label_shapes", "create", "np", "register",
 ]  # fmt: skip

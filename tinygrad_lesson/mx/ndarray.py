@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from tinygrad_lesson.mx import sparse
 from tinygrad_lesson.mx.absent import absent
 from tinygrad_lesson.mx.contributed import Contrib, Internal
 from tinygrad_lesson.mx.util import is_np_shape
+from tinygrad_lesson.mxnet.bound import room_for_arrays
 from tinygrad_lesson.mxnet.documented import documented, signature
 from tinygrad_lesson.mxnet.functions import Prefixed, Random
 from tinygrad_lesson.mxnet.held import MODE
@@ -136,7 +138,8 @@ def full(
     if out is not None:
         out[:] = val
         return out
-    array = zeros_at(ctx or Context(), shape, np.dtype(dtype or np.float32))
+    with room_for_arrays("full"):
+        array = zeros_at(ctx or Context(), shape, np.dtype(dtype or np.float32))
     array[...] = val
     return placed(as_ndarray(array), ctx)
 
@@ -174,14 +177,20 @@ def eye(N: int, M: int = 0, k: int = 0, ctx: Context | None = None, dtype: Any =
 
 
 def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
-    """The same memory as an array, or a copy of it.
+    """The same memory as an array, or a copy of it. Memory that is shared is locked to the name it had before.
 
     Errors
         ShapeError for an array that does not lie row by row, and would share its memory.
     """
     if zero_copy and not ndarray.flags.c_contiguous:
         raise ShapeError("from_numpy: the array does not lie row by row; expected np.ascontiguousarray(x)")
-    return as_ndarray(ndarray if zero_copy else ndarray.copy())
+    if not zero_copy:
+        return as_ndarray(ndarray.copy())
+    with contextlib.suppress(ValueError):  # a view of memory that others have locked
+        ndarray.flags.writeable = True  # it may be locked by an earlier call
+    made = as_ndarray(np.asarray(memoryview(ndarray)))  # type: ignore[arg-type]  # the lock does not reach it
+    ndarray.flags.writeable = False
+    return made
 
 
 def from_dlpack(dlpack: Any) -> NDArray:
@@ -282,7 +291,7 @@ def save(fname: str | os.PathLike[str], data: Any) -> None:
             "save: data needs to either be a NDArray, dict of str, NDArray pairs or a list of NDArrays"
         )
     arrays = {name: x.asnumpy() for name, x in named.items()}
-    save_params(fname, arrays, named=isinstance(data, Mapping))
+    save_params(fname, arrays, named=isinstance(data, Mapping), scalars=is_np_shape())
 
 
 def load(fname: str | os.PathLike[str] | bytes) -> list[NDArray] | dict[str, NDArray]:

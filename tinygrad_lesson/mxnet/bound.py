@@ -25,6 +25,7 @@ from tinygrad_lesson.arrays import (
     zeros_at,
 )
 from tinygrad_lesson.engine.errors import (
+    ArgumentError,
     BindError,
     DeviceError,
     DTypeError,
@@ -209,7 +210,7 @@ class Bound:
         """Copy `arguments` into their arrays, all or none."""
         for name, value in arguments.items():
             if name not in self.arguments:
-                raise BindError(f"forward: {name!r} is no argument; {near(name, self.arguments)}")
+                raise ArgumentError(f"forward: {name!r} is no argument; {near(name, self.arguments)}")
             what = f"forward: argument {name!r}"
             given = (value if isinstance(value, np.ndarray) else numbers_there(value, what)).shape
             if given != self.arguments[name].shape:

@@ -38,7 +38,7 @@ def choose(key: str, value: str, table: Mapping[str, Op]) -> Op:
         AttributeValueError naming the rows there are.
     """
     if value not in table:
-        raise AttributeValueError(f"{key} is {value!r}, expected one of {', '.join(table)}")
+        raise AttributeValueError(f"{key} is {value!r:.80}, expected one of {', '.join(table)}")
     return table[value]
 
 
@@ -160,6 +160,13 @@ def flip(axis: int | tuple[int, ...]) -> Op:
     return repeated.Flip(axis=axis)
 
 
+def tile(reps: tuple[int, ...]) -> Op:
+    """The op behind `tile`."""
+    if min(reps, default=1) < 1:
+        raise AttributeValueError(f"reps is {reps}, expected numbers of 1 or more")
+    return repeated.Tile(reps=reps)
+
+
 def take(axis: int = 0, mode: str = "clip") -> Op:
     """The op behind `take`."""
     return gather.Take(axis=axis, mode=mode)
@@ -272,7 +279,7 @@ def cast(dtype: str) -> Op:
 def dense(stype: str) -> Op:
     """The op behind `cast_storage`."""
     if stype != "default":
-        raise AttributeValueError(f"stype is {stype!r}, expected 'default': sparse arrays are not here")
+        raise AttributeValueError(f"stype is {stype!r:.80}, expected 'default': sparse arrays are not here")
     return copies.Identity()
 
 

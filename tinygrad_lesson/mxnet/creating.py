@@ -21,8 +21,10 @@ def filled(value: float) -> Callable[..., Op]:
     """An array of one number."""
 
     def build(shape: tuple[int, ...], dtype: str = "float32") -> Op:
-        if min(shape, default=0) < 0:
-            raise AttributeValueError(f"shape is {shape}, expected sizes of 0 or more")
+        if min(shape, default=0) < -1:
+            raise AttributeValueError(
+                f"shape is {shape}, expected sizes of 0 or more, or -1 for an unknown one"
+            )
         if dtype not in DTYPE_CODES:
             raise AttributeValueError(f"dtype is {dtype[:80]!r}, expected one of {', '.join(DTYPE_CODES)}")
         return fills.Full(to=shape, value=value, type=dtype)
@@ -38,12 +40,8 @@ def arange(
     infer_range: bool = False,
     dtype: str = "float32",
 ) -> Op:
-    """The op behind `_arange`; how long it is is never inferred."""
-    if infer_range:
-        raise AttributeValueError(
-            "infer_range is True, expected False; _contrib_arange_like has the length of another"
-        )
-    return creation.Counted(start=start, stop=stop, step=step, repeat=repeat, type=dtype)
+    """The op behind `_arange`."""
+    return creation.Counted(start=start, stop=stop, step=step, repeat=repeat, open=infer_range, type=dtype)
 
 
 def linspace(

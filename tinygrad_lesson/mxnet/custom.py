@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from tinygrad_lesson.engine.errors import (
     GraphError,
     LessonError,
     ShapeError,
+    kind_for,
     shown,
 )
 from tinygrad_lesson.engine.op import Op, attr, declares
@@ -24,6 +26,17 @@ from tinygrad_lesson.engine.shapes import Shape, is_complete, merge, show
 from tinygrad_lesson.mxnet.bound import as_ndarray
 from tinygrad_lesson.mxnet.operator import CustomOp, CustomOpProp, make_prop
 from tinygrad_lesson.ops.fills import filled
+
+
+@contextlib.contextmanager
+def of_user(where: str) -> Iterator[None]:
+    """An error in a user's method becomes one of ours, as it is an MXNetError in MXNet, that says `where` it was."""
+    try:
+        yield
+    except LessonError:
+        raise
+    except Exception as error:
+        raise kind_for(error)(f"{where}: {type(error).__name__}: {error}") from error
 
 
 @declares
@@ -101,7 +114,8 @@ class Custom(Op):
         Errors
             ShapeError if it does not say it of all.
         """
-        found = getattr(self.prop, what)(given)
+        with of_user(f"{what} of {self.op_type!r}"):
+            found = getattr(self.prop, what)(given)
         parts = [list(part) for part in found] if isinstance(found, tuple | list) else []
         parts += [[]] * (len(parts) == 2)
         expected = [len(self.argument_names), len(self.outputs), len(self.states)]
@@ -178,7 +192,8 @@ class Custom(Op):
         shapes, types = [x.shape for x in arrays], [x.dtype.type for x in arrays]
         key = (*shapes, *types)
         if key not in self.operators:
-            made = self.prop.create_operator(cpu(), shapes, types)
+            with of_user(f"create_operator of {self.op_type!r}"):
+                made = self.prop.create_operator(cpu(), shapes, types)
             if not isinstance(made, CustomOp):
                 raise DTypeError(f"create_operator of {self.op_type!r} gave {made!r}, expected a CustomOp")
             self.operators[key] = made
@@ -201,9 +216,10 @@ class Custom(Op):
         out_data = list(map(as_ndarray, outputs))
         handed = list(out_data)
         requests = ["write"] * len(outputs)
-        self.operator(arrays).forward(
-            self.is_train, requests, list(map(as_ndarray, arrays)), handed, list(map(as_ndarray, states))
-        )
+        in_data, aux = (list(map(as_ndarray, part)) for part in (arrays, states))
+        operator = self.operator(arrays)
+        with of_user(f"forward of {self.op_type!r}"):
+            operator.forward(self.is_train, requests, in_data, handed, aux)
         self.written("forward", "out_data", handed, out_data)
         results = (*outputs, *states)
         return results if len(results) > 1 else results[0]
@@ -306,7 +322,9 @@ class CustomBackward(Op):
         requests = ["write" if x.dtype.kind in "fc" else "null" for x in arguments]
         out_grad = Unread(custom.op_type) if custom.is_loss else list(map(as_ndarray, above))
         in_data, out_data, aux = (list(map(as_ndarray, part)) for part in (arguments, outputs, states))
-        custom.operator(arguments).backward(requests, out_grad, in_data, out_data, given, aux)
+        operator = custom.operator(arguments)
+        with of_user(f"backward of {custom.op_type!r}"):
+            operator.backward(requests, out_grad, in_data, out_data, given, aux)
         custom.written("backward", "in_grad", given, in_grad)
         return tuple(gradients) if len(gradients) > 1 else gradients[0]
 

@@ -14,7 +14,7 @@ from tinygrad_lesson import random
 from tinygrad_lesson.arrays import Context, module_of, read_only, require_device, zeros_at
 from tinygrad_lesson.engine.errors import BindError, listed, near
 from tinygrad_lesson.engine.graph import Edge, check_names, toposort
-from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes
+from tinygrad_lesson.engine.infer import DTypes, Shapes, infer_dtypes, infer_shapes, sized
 from tinygrad_lesson.engine.shapes import Shape, show
 from tinygrad_lesson.mxnet import serial
 from tinygrad_lesson.mxnet.bound import (
@@ -89,6 +89,10 @@ class Executor(Bound):
         self.pinned = pinned(self.order)
         self.flat_parameters = self.flat_gradients = Flat(())
         self.shapes, self.dtypes = known or self.settle(caller)
+        self.unsized = self.heads  # of which `reshape` makes an executor for other sizes
+        if (heads := sized(self.heads, self.order, self.shapes)) != self.heads:
+            self.heads, self.order = heads, toposort(edge.node for edge in heads)
+            self.shapes, self.dtypes = self.settle(caller)
         shapes: list[Any] = [self.shapes[edge] for edge in self.heads]
         outputs = zip(shapes, self.heads, strict=True)
         with room_for_arrays(caller):
@@ -132,7 +136,7 @@ class Executor(Bound):
         """Compute the outputs, after copying `arguments` into their arrays.
 
         Errors
-            BindError for a name that is no argument; ShapeError for a value of another shape. Then no
+            ArgumentError for a name that is no argument; ShapeError for a value of another shape. Then no
             argument has changed.
         """
         self.run(is_train, arguments)
@@ -295,14 +299,13 @@ class Executor(Bound):
         for name in shapes:
             if name not in leaves:
                 raise BindError(f"reshape: {name!r} is no argument; {near(name, self.arguments)}")
-        inferred = infer_shapes(
-            self.order, {leaves[name]: tuple(shape) for name, shape in shapes.items()}, "reshape"
-        )
+        given = {leaves[name]: tuple(shape) for name, shape in shapes.items()}
+        inferred = infer_shapes(toposort(edge.node for edge in self.unsized), given, "reshape")
         parts = [dict(self.arguments), dict(self.gradients), dict(self.states)]
         wanted = {name: inferred[edge] for name, edge in leaves.items()}
         resize(parts, wanted, leaves if partial_shaping else shapes, allow_up_sizing)
         made = Executor(
-            self.heads, self.output_names, parts[0], parts[1], parts[2], self.requests, context=self.context, passes=self.passes,  # noqa: E501
+            self.unsized, self.output_names, parts[0], parts[1], parts[2], self.requests, context=self.context, passes=self.passes,  # noqa: E501
             runner=self.runner_name, generator=self.generator, caller="reshape",
         )  # fmt: skip
         if all(made.arguments[name] is self.arguments[name] for name in self.flat_parameters.arrays):

@@ -250,7 +250,9 @@ class Prefixed:
         self.prefix, self.function = prefix, function
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        return self.function(self.prefix + name, name.lower())  # type: ignore[no-any-return]
+        made: Callable[..., Any] = self.function(self.prefix + name, name.lower())
+        vars(self)[name] = made  # so that it is the same function each time
+        return made
 
     def __dir__(self) -> list[str]:
         return sorted(name.removeprefix(self.prefix) for name in OPERATORS if name.startswith(self.prefix))

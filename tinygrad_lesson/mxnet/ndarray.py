@@ -279,6 +279,10 @@ class NDArray(Held):
             self.invoke("linalg_gemm2", self, other) if isinstance(other, NDArray) else np.matmul(self, other)
         )
 
+    def as_nd_ndarray(self) -> NDArray:
+        """The array itself."""
+        return self
+
     def __floordiv__(self, other: Any) -> Any:
         return np.floor_divide(self, other)
 

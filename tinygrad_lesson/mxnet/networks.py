@@ -118,7 +118,7 @@ def pooling(
 def check_layout(layout: str | None) -> None:
     """Refuse images whose channels do not follow the batch."""
     if layout not in (None, "None", "NCW", "NCHW", "NCDHW"):
-        raise AttributeValueError(f"layout is {layout!r}, expected one of NCW, NCHW, NCDHW")
+        raise AttributeValueError(f"layout is {layout!r:.80}, expected one of NCW, NCHW, NCDHW")
 
 
 def dropout(p: float = 0.5, mode: str = "training", axes: tuple[int, ...] = ()) -> Op:

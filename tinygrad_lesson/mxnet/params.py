@@ -53,20 +53,26 @@ Arrays = Mapping[str, Any]
 
 MAGIC = 0x112
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
+FEWEST = {V2: 1, V3: 0}  # axes of an array
 STORAGES = {1: "row_sparse", 2: "csr"}
 CPU = 1
 
 
 def save_params(
-    path: str | os.PathLike[str], arrays: Mapping[Any, npt.NDArray[Any]], named: bool = True
+    path: str | os.PathLike[str],
+    arrays: Mapping[Any, npt.NDArray[Any]],
+    named: bool = True,
+    scalars: bool = False,
 ) -> None:
     """Write `arrays` under their names, such as ``arg:fc1_weight`` and ``aux:bn1_moving_mean``, or without these.
 
+    With `scalars` as MXNet's NumPy mode does, which knows arrays without axes.
+
     Errors
-        ShapeError for an array without axes (the format takes that for a missing one) or with more
-        than 32; DTypeError for one whose dtype MXNet does not have.
+        ShapeError for an array without axes (the format takes that for a missing one, but for `scalars`) or with
+        more than 32; DTypeError for one whose dtype MXNet does not have.
     """
-    write_arrays(path, arrays, 0, named)
+    write_whole(path, packed_arrays(arrays, 0, named, scalars))
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Arrays, belongs_to: int, named: bool = True) -> None:
@@ -74,11 +80,11 @@ def write_arrays(path: str | os.PathLike[str], arrays: Arrays, belongs_to: int, 
     write_whole(path, packed_arrays(arrays, belongs_to, named))
 
 
-def packed_arrays(arrays: Arrays, belongs_to: int = 0, named: bool = True) -> bytes:
+def packed_arrays(arrays: Arrays, belongs_to: int = 0, named: bool = True, scalars: bool = False) -> bytes:
     """The bytes of a file of `arrays`."""
     parts = [struct.pack("<QQQ", MAGIC, belongs_to, len(arrays))]
     for name, array in arrays.items():
-        parts += _array_record(name, np.asarray(array))
+        parts += _array_record(name, np.asarray(array), V3 if scalars else V2)
     names = list(arrays) if named else []
     parts.append(struct.pack("<Q", len(names)))
     for name in names:
@@ -127,16 +133,17 @@ def read_listed(
     return names, arrays, reserved
 
 
-def _array_record(name: str, array: npt.NDArray[Any]) -> list[bytes]:
-    if not 1 <= array.ndim <= MAX_NDIM:
+def _array_record(name: str, array: npt.NDArray[Any], version: int) -> list[bytes]:
+    fewest = FEWEST[version]
+    if not fewest <= array.ndim <= MAX_NDIM:
         raise ShapeError(
-            f"save_params: {name} is {array.shape}, expected 1 to {MAX_NDIM} axes; "
+            f"save_params: {name} is {array.shape}, expected {fewest} to {MAX_NDIM} axes; "
             "a .params file holds a single number as an array of shape (1,)"
         )
     if array.dtype.name not in DTYPE_CODES:
         raise DTypeError(f"save_params: {name} is {array.dtype}, expected one of {', '.join(DTYPE_CODES)}")
     return [
-        struct.pack(f"<Iii{array.ndim}q", V2, 0, array.ndim, *array.shape),
+        struct.pack(f"<Iii{array.ndim}q", version, 0, array.ndim, *array.shape),
         struct.pack("<iii", CPU, 0, DTYPE_CODES.index(array.dtype.name)),
         array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(),
     ]
@@ -166,7 +173,7 @@ def _read_shape(cursor: Cursor, i: int) -> tuple[int, ...]:
         ndim, axis = cursor.number("i", f"the ndim of array {i}"), "q"
     else:
         ndim, axis = version, "I"
-    fewest = 0 if version == V3 else 1
+    fewest = FEWEST.get(version, 1)
     if not fewest <= ndim <= MAX_NDIM:
         raise cursor.error(f"the ndim of array {i} is {ndim}, expected {fewest} to {MAX_NDIM}", at=start)
     return cursor.numbers(ndim, axis, f"the shape of array {i}")

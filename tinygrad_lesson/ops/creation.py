@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -37,6 +38,9 @@ class Counted(Made):
     stop: float | None = attr(None, doc="the end")
     step: float = attr(1.0, doc="from one number to the next; not 0")
     repeat: int = attr(1, minimum=1, doc="how often each number stands there")
+    open: bool = attr(
+        False, shown=False, doc="what it meets decides how many numbers there are, and not `stop`"
+    )
     type: str = attr("float32", alias="dtype", doc="element type of the result")
 
     def __post_init__(self):
@@ -51,7 +55,11 @@ class Counted(Made):
         return max(0, math.ceil((stop - start) / self.step)), start
 
     def shape(self):
-        return (self.numbers[0] * self.repeat,)
+        return (None if self.open else self.numbers[0] * self.repeat,)
+
+    def sized(self, results):
+        stop = self.start + self.step * -(-results[0][0] // self.repeat)
+        return dataclasses.replace(self, stop=stop, open=False) if self.open else self
 
     def forward(self, xp):
         count, start = self.numbers

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from tinygrad_lesson.engine.declare import op
+from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Op, attr
 
 
@@ -16,17 +18,26 @@ class Full(Op):
 
     analytic = True
     differentiable = False
-    to: tuple[int, ...] = attr(alias="shape", doc="shape of the result")
+    to: tuple[int, ...] = attr(
+        alias="shape", doc="shape of the result; -1 for a size that what it meets decides"
+    )
     value: float = attr(0.0, doc="the number")
     type: str = attr("float32", alias="dtype", doc="element type of the result")
 
     def shape(self):
-        return self.to
+        return tuple(None if n < 0 else n for n in self.to)
+
+    def sized(self, results):
+        return self if min(self.to, default=0) >= 0 else dataclasses.replace(self, to=results[0])
 
     def dtype(self):
         return np.dtype(self.type)
 
     def forward(self, xp):
+        if min(self.to, default=0) < 0:
+            raise ShapeError(
+                f"shape is {self.to}, expected sizes of 0 or more where nothing else decides them"
+            )
         return xp.full(self.to, self.value, dtype=self.type)
 
     def vjp(self, F, g, y):

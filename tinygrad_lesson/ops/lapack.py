@@ -110,8 +110,38 @@ class Trsm(WithTriangle):
 
 
 @op
+class Potrf(Composite):
+    """The Cholesky factor of a positive definite matrix: the lower triangle ``l`` of ``l @ l.T``, or the upper ``u`` of
+    ``u.T @ u``.
+
+    Source
+        LAPACK, `potrf`; MXNet 1.9, `linalg_potrf`.
+    """
+
+    host_only = "LAPACK computes it on the processor"
+    traceable = False
+    lower: bool = attr(True, doc="the lower triangle, else the upper one")
+
+    def compose(self, F, a):
+        factor = F.cholesky(a)
+        return factor if self.lower else F.swapaxes(factor, -1, -2)
+
+    def dtype(self, a):
+        return floating(a)
+
+    def oracle(self, a):
+        lower = np.linalg.cholesky((a + a.swapaxes(-1, -2)) / 2)
+        return lower if self.lower else lower.swapaxes(-1, -2)
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(lower=draw.boolean()), {"a": OfMatrices.drawn(draw)}
+
+
+@op
 class Potri(Composite):
-    """The inverse of the matrix whose Cholesky factor is `a`: of ``a @ a.T``, with the lower triangle of `a`.
+    """The inverse of the matrix whose Cholesky factor is `a`: of ``a @ a.T`` with the lower triangle of `a`, of
+    ``a.T @ a`` with the upper one.
 
     Source
         LAPACK, `potri`; MXNet 1.9, `linalg_potri`.
@@ -119,21 +149,23 @@ class Potri(Composite):
 
     host_only = "LAPACK computes it on the processor"
     traceable = False
+    lower: bool = attr(True, doc="its lower triangle holds the numbers, else its upper one")
 
     def compose(self, F, a):
-        inverse = F.inv(triangle(F, a))
-        return F.matmul(F.swapaxes(inverse, -1, -2), inverse)
+        inverse = F.inv(triangle(F, a, self.lower))
+        other = F.swapaxes(inverse, -1, -2)
+        return F.matmul(other, inverse) if self.lower else F.matmul(inverse, other)
 
     def dtype(self, a):
         return floating(a)
 
     def oracle(self, a):
-        a = np.tril(a)
+        a = np.tril(a) if self.lower else np.triu(a).swapaxes(-1, -2)
         return np.linalg.inv(np.einsum("...ik,...jk->...ij", a, a))
 
     @classmethod
     def sample(cls, draw):
-        return cls(), {"a": OfMatrices.drawn(draw)}
+        return cls(lower=draw.boolean()), {"a": OfMatrices.drawn(draw)}
 
 
 @op

@@ -127,6 +127,9 @@ class CTCLoss(Composite):
         lengths = [x for x in (data_lengths, label_lengths) if x is not None]
         data, label, data_lengths, label_lengths = self.told((data, label, *lengths))
         time, batch, kinds = F.shape(data)
+        if data_lengths is not None:  # behind its end a row may hold anything
+            steps = F.reshape(F.arange(time, dtype="float64"), shape=(time, 1, 1))
+            data = F.where(F.less(steps, F.reshape(data_lengths, shape=(1, batch, 1))), data, 0)
         longest, kind, first = F.shape(label)[1], str(F.dtype(label)), self.blank_label == "first"
         blank = 0 if first else kinds - 1
         if label_lengths is None:

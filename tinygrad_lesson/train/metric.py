@@ -186,12 +186,16 @@ class CompositeEvalMetric(EvalMetric):
         """Start without rows; the metrics are what `create` takes, and `add` brings more."""
         if metrics is not None and not metrics:
             raise AttributeValueError("metrics: the list is empty, expected one at least")
-        self.metrics = [create(metric) for metric in metrics or ()]
+        self.metrics: list[Any] = [create(metric) for metric in metrics or ()]
         super().__init__(name, **more)
 
     def add(self, metric: Any) -> None:
         """One more."""
         self.metrics.append(create(metric))
+
+    def get_config(self) -> dict[str, Any]:
+        """What `create` makes the same metric from, with those of its metrics."""
+        return {**super().get_config(), "metrics": [metric.get_config() for metric in self.metrics]}
 
     def get_metric(self, index: int) -> Any:
         """That number."""

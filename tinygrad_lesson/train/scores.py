@@ -313,3 +313,21 @@ class Loss(EvalMetric):
         for pred in preds if isinstance(preds, list | tuple) else [preds]:
             losses = np.asarray(pred)
             self.count(float(losses.sum()), losses.size)
+
+
+@register()
+class Torch(Loss):
+    """`Loss` under the name that it has for losses of Torch."""
+
+    def __init__(self, name: str = "torch", **more: Any) -> None:
+        """Start without rows."""
+        super().__init__(name, **more)
+
+
+@register()
+class Caffe(Loss):
+    """`Loss` under the name that it has for losses of Caffe."""
+
+    def __init__(self, name: str = "caffe", **more: Any) -> None:
+        """Start without rows."""
+        super().__init__(name, **more)
