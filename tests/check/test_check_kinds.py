@@ -431,6 +431,7 @@ def test_a_pair_that_is_stairs_of_its_own_rounding_is_not_called_wrong(f, slope,
             r"at x\[1\] alone$",
         ),
         (np.tanh, lambda g, x: g * (1 - np.abs(np.tanh(x))), ([0.7, 0.2, -1.1],), "missing term", r"should be$"),
+        (lambda x: x**3, lambda g, x: g * x**2 / np.sqrt(2), ([1e4, -1.0, 0.1],), "factor", r"0.2357022604 times"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_called_what_it_is(f, rule, inputs, word, said):

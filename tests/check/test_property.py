@@ -455,3 +455,20 @@ def test_where_a_function_is_stairs_of_its_rounding_a_rule_is_not_called_wrong(a
 @pytest.mark.parametrize("at", [-10.0, -8.0, -5.0, 3.0])
 def test_before_it_is_stairs_a_wrong_rule_is_wrong(at):
     assert check.gradients(swish("g * (share + y)")(), np.array(at)).verdict == "wrong"
+
+
+def test_an_axis_that_is_too_long_for_a_custom_operator_is_drawn_anew(monkeypatch):
+    class Halve(operator.CustomOp):
+        def forward(self, is_train, req, in_data, out_data, aux):
+            self.assign(out_data[0], req[0], 0.5 * in_data[0])
+
+        def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+            self.assign(in_grad[0], req[0], 0.5 * out_grad[0])
+
+    class HalveProp(operator.CustomOpProp):
+        def create_operator(self, ctx, in_shapes, in_dtypes):
+            return Halve()
+
+    operator.register("halve")(HalveProp)
+    monkeypatch.setattr("tinygrad_lesson.check.property.KINDS", ("long",))
+    check.property_test(HalveProp, max_examples=30, seed=0)()

@@ -292,7 +292,7 @@ def terms(case: Any) -> Iterator[Guess]:
             def said(c: float, term: str = term) -> str:
                 return f"{abs(c):.6g} * {term} is {'missing' if c > 0 else 'too many'}"
 
-            yield Guess(said, case.analytic, (basis,), price=lambda c: SHORT_BITS if is_short(c) else BITS)
+            yield Guess(said, case.analytic, (basis,), price=lambda c: NAMED_BITS if is_short(c) else BITS)
 
 
 MISTAKES = (

@@ -158,25 +158,25 @@ def cases(subject: Any, inputs: Sequence[Any], order: int, oracle: Any) -> Any:
         if inputs:
             made = subject(**draw(attributes(subject))) if is_class else subject
             return Case(made, [np.asarray(draw(strategy)) for strategy in inputs], order, oracle)
-        kind, guessed = draw(needed().strategies.sampled_from(KINDS)), False
-        if is_class and issubclass(subject, CustomOpProp):
-            name, drawn = registered_as(subject), draw(samples(kind))
-            texts, sample = subject.sample(drawn) if hasattr(subject, "sample") else ({}, None)
-            made = Custom(name, **texts)
-            found = list(sample.values()) if sample else drawn.fitting(made, min_rank=2, max_rank=2)
-        else:
-            guessed = not (is_class and hasattr(subject, "sample"))
-            made = subject(**draw(attributes(subject))) if guessed and is_class else subject
-            try:
-                if guessed:
-                    found = draw(samples(kind)).fitting(made)
-                else:
-                    made, sample = draw(samples(kind)).sample(subject)
-                    found = list(sample.values())
-            except (LessonError, ValueError, IndexError):
-                if guessed or kind in HARD:
-                    needed().reject()
-                raise
+        kind = draw(needed().strategies.sampled_from(KINDS))
+        is_custom = is_class and issubclass(subject, CustomOpProp)
+        guessed = not (is_custom or (is_class and hasattr(subject, "sample")))
+        made = subject(**draw(attributes(subject))) if guessed and is_class else subject
+        drawn = draw(samples(kind))
+        try:
+            if is_custom:
+                texts, sample = subject.sample(drawn) if hasattr(subject, "sample") else ({}, None)
+                made = Custom(registered_as(subject), **texts)
+                found = list(sample.values()) if sample else drawn.fitting(made, min_rank=2, max_rank=2)
+            elif guessed:
+                found = drawn.fitting(made)
+            else:
+                made, sample = drawn.sample(subject)
+                found = list(sample.values())
+        except (LessonError, ValueError, IndexError):
+            if guessed or kind in HARD:
+                needed().reject()
+            raise
         return coloured(Case(made, found, order, oracle, guessed), kind, draw)
 
     return needed().strategies.composite(draw_case)()
