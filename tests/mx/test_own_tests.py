@@ -1,5 +1,6 @@
 """What MXNet's own tests ask for beside operators: sizes that are not known, what only arrays have, helpers of tests."""
 
+import json
 import warnings
 
 import numpy as np
@@ -691,3 +692,20 @@ def test_regions_that_are_turned_are_those_of_mxnet():
     rois = mx.nd.array([[0, 4, 4, 3, 2, 30], [0, 0.3, 7.5, 5, 5, 10]])
     y = mx.nd.contrib.RROIAlign(data, rois, pooled_size=(2, 2), spatial_scale=1.0, sampling_ratio=2)
     np.testing.assert_allclose(y.asnumpy(), RROI, rtol=1e-6)
+
+
+def test_a_file_says_whether_0_is_a_size_and_old_ones_mean_an_unknown_one(tmp_path):
+    weight = mx.sym.Variable("weight", shape=(3, 0))
+    y = mx.sym.FullyConnected(mx.sym.Variable("data"), weight, num_hidden=3)
+    y.save(str(tmp_path / "old.json"))
+    assert "is_np_shape" not in y.tojson()
+    with mx.np_shape():
+        assert json.loads(y.tojson())["attrs"] == {"is_np_shape": ["int", 1], "mxnet_version": ["int", 10901]}
+        assert mx.sym.load(str(tmp_path / "old.json")).infer_shape(data=(2, 4))[0][1] == (3, 4)
+        with pytest.raises(ShapeError, match=r"weight is \(3, 0\)"):
+            mx.sym.load_json(y.tojson()).infer_shape(data=(2, 4))
+
+
+def test_several_metrics_are_made_from_their_config():
+    metric = mx.metric.create(["acc", mx.metric.Perplexity(-1)])
+    assert mx.metric.create(json.dumps(metric.get_config())).get_config() == metric.get_config()
