@@ -178,8 +178,9 @@ def input_names(node: Node) -> Sequence[str]:
         return [f"arg{i}" for i in range(count)]
     own: Sequence[str] = node.op.name_inputs(count)  # type: ignore[union-attr]
     given = operator.inputs if operator is not None else None
-    if count == 1 and (operator is None or operator.name not in NAMED):
-        return ["input0"]
+    if count == 1:
+        named = operator is not None and operator.name in NAMED
+        return [given[0] if named and given else "data" if named else "input0"]
     return given if given is not None and len(given) == count else own
 
 
