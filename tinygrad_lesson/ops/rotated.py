@@ -19,6 +19,7 @@ class Turned(Op):
     """What is told of turned regions of an image."""
 
     host_only = "regions are gone through one by one on the processor"
+    method = False
     mixes_dtypes = True
     traceable = False
     pooled_size: tuple[int, ...] = attr(doc="how many cells a region has, down and across")
