@@ -23,8 +23,8 @@ FAMILIES = {  # title of a page -> the files of `ops/` on it
     "Arrays": "reduce fills order top copies movement repeated diagonals index advanced gather scans slopes creation "
     "random draws densities masked placed quantized",
     "Linear algebra and Fourier transforms": "linear products linalg decompositions exponential lapack factors fourier",
-    "Layers": "nn norms layers sliding conv deconv pool columns image pictures spatial regions aligned detection "
-    "sequence recurrent resampled kept interleaved",
+    "Layers": "nn norms layers sliding conv deconv pool columns image pictures spatial regions aligned rotated "
+    "detection sequence recurrent resampled kept interleaved",
     "Losses": "loss labels regression",
     "Optimizers' steps": "updates adaptive decoupled multi",
     "Old operators of MXNet": "legacy",

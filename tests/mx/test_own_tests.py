@@ -1,5 +1,6 @@
 """What MXNet's own tests ask for beside operators: sizes that are not known, what only arrays have, helpers of tests."""
 
+import json
 import warnings
 
 import numpy as np
@@ -10,6 +11,10 @@ from tinygrad_lesson.errors import ShapeError
 from tinygrad_lesson.mx import test_utils as t
 
 X = mx.sym.Variable("x")
+RROI = [
+    [[[38.578369140625, 33.12740707397461], [46.87259292602539, 41.421634674072266]]],
+    [[[28.698841094970703, 55.78132247924805], [0.0, 16.313762664794922]]],
+]
 
 
 def test_under_np_shape_an_unknown_size_is_minus_1_and_an_unknown_shape_none():
@@ -619,3 +624,91 @@ def test_metrics_of_torch_and_caffe_are_means_and_several_have_a_config():
     assert mx.metric.create("caffe").get()[0] == "caffe"
     several = mx.metric.create(["acc", "f1"]).get_config()
     assert [part["metric"] for part in several["metrics"]] == ["Accuracy", "F1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "f", "want", "dtype"),
+    [
+        ([1.5, 2.5], lambda x: x.astype("int32") * 3, [3, 3], "float32"),
+        ([1, 2], lambda x: (x * 2).sum(), [2, 2], "int32"),
+        ([3, 4], lambda x: x * x, [6, 8], "int64"),
+        ([4, 9], lambda x: mx.nd.sqrt(x.astype("float32")), [0, 0], "int32"),
+        ([4, 9], lambda x: mx.nd.concat(x, x, dim=0), [2, 2], "uint8"),
+        ([4, 6], lambda x: x / 2, [0, 0], "int32"),
+    ],
+    ids=["to whole numbers", "sum", "square", "root", "concat", "half"],
+)
+def test_gradients_go_through_whole_numbers(given, f, want, dtype):
+    """The numbers are those of MXNet 1.9.1."""
+    x = mx.nd.array(given, dtype=dtype)
+    x.attach_grad()
+    with mx.autograd.record():
+        y = f(x)
+    y.backward()
+    assert x.grad.dtype == dtype
+    np.testing.assert_array_equal(x.grad.asnumpy(), want)
+
+
+def test_rows_of_whole_numbers_that_a_mask_leaves_add_up_their_gradients():
+    a, mask = mx.nd.array([[1, 2], [3, 4]], dtype="int32"), mx.nd.array([0, 1])
+    mx.autograd.mark_variables([a], [mx.nd.zeros_like(a)], grad_reqs="add")
+    for _ in range(3):
+        with mx.autograd.record():
+            total = mx.nd.contrib.boolean_mask(a, mask).sum()
+        total.backward()
+    np.testing.assert_array_equal(a.grad.asnumpy(), [[0, 0], [3, 3]])
+
+
+def test_idx_is_the_order_of_the_rows():
+    rows = np.arange(10, dtype=np.float32)
+    batches = mx.io.NDArrayIter(rows, batch_size=2, shuffle=True)
+    order = batches.idx
+    assert np.concatenate([b.data[0].asnumpy() for b in batches]).tolist() == rows[order].tolist()
+
+
+@pytest.mark.parametrize(
+    ("y", "want"),
+    [
+        (mx.sym.moments(X, axes=(0,), name="n"), "n_data"),
+        (mx.sym.linalg.det(X, name="n"), "n_A"),
+        (mx.sym.one_hot(X, depth=2, name="n"), "n_indices"),
+        (mx.sym.cumsum(X, name="n"), "n_a"),
+        (mx.sym.softmin(X, name="n"), "n_input0"),
+        (mx.sym.softmax(X, name="n"), "n_data"),
+        (mx.sym.log_softmax(X, name="n"), "n_data"),
+        (mx.sym.LeakyReLU(X, name="n"), "n_data"),
+        (mx.sym.exp(X, name="n"), "n_input0"),
+        (mx.sym.flip(X, axis=0, name="n"), "n_data"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_a_monitor_has_the_names_of_inputs_that_mxnet_gives_it(y, want):
+    executor, seen = y.simple_bind(mx.cpu(), x=(2, 2), grad_req="null"), []
+    executor.set_monitor_callback(lambda name, _: seen.append(name.decode()), monitor_all=True)
+    executor.forward()
+    assert seen[:2] == ["x", want]
+
+
+def test_regions_that_are_turned_are_those_of_mxnet():
+    """Numbers of MXNet 1.9.1."""
+    data = mx.nd.arange(0, 72).reshape((1, 1, 8, 9))
+    rois = mx.nd.array([[0, 4, 4, 3, 2, 30], [0, 0.3, 7.5, 5, 5, 10]])
+    y = mx.nd.contrib.RROIAlign(data, rois, pooled_size=(2, 2), spatial_scale=1.0, sampling_ratio=2)
+    np.testing.assert_allclose(y.asnumpy(), RROI, rtol=1e-6)
+
+
+def test_a_file_says_whether_0_is_a_size_and_old_ones_mean_an_unknown_one(tmp_path):
+    weight = mx.sym.Variable("weight", shape=(3, 0))
+    y = mx.sym.FullyConnected(mx.sym.Variable("data"), weight, num_hidden=3)
+    y.save(str(tmp_path / "old.json"))
+    assert "is_np_shape" not in y.tojson()
+    with mx.np_shape():
+        assert json.loads(y.tojson())["attrs"] == {"is_np_shape": ["int", 1], "mxnet_version": ["int", 10901]}
+        assert mx.sym.load(str(tmp_path / "old.json")).infer_shape(data=(2, 4))[0][1] == (3, 4)
+        with pytest.raises(ShapeError, match=r"weight is \(3, 0\)"):
+            mx.sym.load_json(y.tojson()).infer_shape(data=(2, 4))
+
+
+def test_several_metrics_are_made_from_their_config():
+    metric = mx.metric.create(["acc", mx.metric.Perplexity(-1)])
+    assert mx.metric.create(json.dumps(metric.get_config())).get_config() == metric.get_config()

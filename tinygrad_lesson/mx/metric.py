@@ -39,6 +39,10 @@ def create(metric: Any, *given: Any, **settings: Any) -> Any:
     """A metric from its name, a function, a list of these, or the JSON of what `get_config` of a metric gives."""
     if isinstance(metric, str) and metric.startswith("{"):
         return create(**json.loads(metric))
+    if "metrics" in settings:
+        settings["metrics"] = [
+            create(**part) if isinstance(part, dict) else part for part in settings["metrics"]
+        ]
     return made(metric, *given, **settings)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinygrad_lesson.mx.absent import NUMPY, Absent, absent
-from tinygrad_lesson.mxnet.asked import SIZES
+from tinygrad_lesson.mxnet.serial import SIZES
 
 
 @contextlib.contextmanager

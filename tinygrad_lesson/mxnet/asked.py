@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,15 +15,7 @@ from tinygrad_lesson.engine.shapes import Shape
 from tinygrad_lesson.mxnet import serial
 from tinygrad_lesson.mxnet.leaves import variables
 from tinygrad_lesson.mxnet.naming import output_name
-
-
-class Sizes(threading.local):
-    """How this thread writes a size that is not known: 0, or -1 in MXNet's NumPy mode, where 0 is a size."""
-
-    unknown = 0
-
-
-SIZES = Sizes()
+from tinygrad_lesson.mxnet.serial import SIZES
 
 
 class NotImplementedForSymbol(DTypeError):  # noqa: N818  MXNet's name

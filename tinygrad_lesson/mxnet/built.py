@@ -273,7 +273,7 @@ def cast(dtype: str) -> Op:
     """The op behind `Cast`."""
     if dtype not in DTYPE_CODES:
         raise AttributeValueError(f"dtype is {dtype[:80]!r}, expected one of {', '.join(DTYPE_CODES)}")
-    return copies.Cast(type=dtype)
+    return copies.Cast(type=dtype, through=True)
 
 
 def dense(stype: str) -> Op:

@@ -126,7 +126,7 @@ def computed(known: Operator, op: Op, arrays: Sequence[NDArray], attributes: dic
 def finished(t: Tensor, dtype: Any, tensors: Sequence[Tensor]) -> Tensor:
     """A result in its element type, with axes, and in memory of its own."""
     if t.node is not None:
-        return t if dtype in (None, t.dtype) else apply(Cast(type=str(dtype)), [t])
+        return t if dtype in (None, t.dtype) else apply(Cast(type=str(dtype), through=True), [t])
     array = held(t.array)
     array = array if dtype is None else array.astype(dtype, copy=False)
     if array.base is not None or any(array is x.array for x in tensors):

@@ -13,8 +13,14 @@ from tinygrad_lesson.engine.graph import Edge, Node, outputs_of
 from tinygrad_lesson.mxnet.register import find
 
 NAMED = {  # operators of one input that MXNet gives a name; that of the others is `input0`
-    "Dropout", "IdentityAttachKLSparseReg", "L2Normalization", "LRN", "LeakyReLU", "MakeLoss", "Pad", "Pooling",
-    "SliceChannel", "SwapAxis", "log_softmax", "softmax", "softmin", "tile",
+    "Dropout", "GridGenerator", "IdentityAttachKLSparseReg", "L2Normalization", "LRN", "LeakyReLU", "MakeLoss",
+    "Pad", "Pooling", "SliceChannel", "SwapAxis", "_contrib_MultiBoxPrior", "_contrib_index_array",
+    "_contrib_quadratic", "_linalg_det", "_linalg_extractdiag", "_linalg_extracttrian", "_linalg_gelqf",
+    "_linalg_inverse", "_linalg_makediag", "_linalg_maketrian", "_linalg_potrf", "_linalg_potri", "_linalg_slogdet",
+    "_linalg_sumlogdiag", "_linalg_syevd", "_linalg_syrk", "_np_cumsum", "_ravel_multi_index",
+    "_sample_exponential", "_sample_poisson", "_split_v2", "_unravel_index", "all_finite", "col2im",
+    "depth_to_space", "diag", "im2col", "log_softmax", "moments", "one_hot", "repeat", "reverse", "softmax",
+    "space_to_depth", "squeeze", "tile",
 }  # fmt: skip
 HIDDEN = ("lr_mult", "wd_mult", "ctx_group", "force_mirroring", "mirror_stage", "profiler_scope")
 
@@ -170,10 +176,11 @@ def input_names(node: Node) -> Sequence[str]:
     operator, count = find(node.label.mxnet_op), len(node.inputs)
     if node.op.variadic:  # type: ignore[union-attr]
         return [f"arg{i}" for i in range(count)]
-    if count == 1:
-        return ["data" if node.label.mxnet_op in NAMED else "input0"]
     own: Sequence[str] = node.op.name_inputs(count)  # type: ignore[union-attr]
     given = operator.inputs if operator is not None else None
+    if count == 1:
+        named = operator is not None and operator.name in NAMED
+        return [given[0] if named and given else "data" if named else "input0"]
     return given if given is not None and len(given) == count else own
 
 

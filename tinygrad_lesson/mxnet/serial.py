@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +15,15 @@ from tinygrad_lesson.mxnet.naming import stored, suffix, wrapped
 from tinygrad_lesson.mxnet.register import DTYPE_CODES, Operator, find
 
 VERSION = 10901  # MXNet 1.9.1, whose format this is
+
+
+class Sizes(threading.local):
+    """How this thread writes a size that is not known: 0, or -1 in MXNet's NumPy mode, where 0 is a size."""
+
+    unknown = 0
+
+
+SIZES = Sizes()
 
 
 def to_json(heads: Sequence[Edge]) -> str:
@@ -40,7 +51,10 @@ def to_json(heads: Sequence[Edge]) -> str:
         "arg_nodes": [i for i, node in enumerate(order) if node.is_variable],
         "node_row_ptr": pointers,
         "heads": [[number[edge.node], edge.index, 0] for edge in heads],
-        "attrs": {"mxnet_version": ["int", VERSION]},
+        "attrs": {
+            **({"is_np_shape": ["int", 1]} if SIZES.unknown else {}),
+            "mxnet_version": ["int", VERSION],
+        },
     }
     import json
 
@@ -100,7 +114,20 @@ def from_json(text: str, where: str = "the JSON text") -> list[Edge]:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise FormatError(f"{place} has no name")
         nodes.append(read_node(entry, nodes, f"{place} ({shown(entry['name'][:80])})"))
+    more = graph.get("attrs")
+    if SIZES.unknown and not (isinstance(more, dict) and "is_np_shape" in more):
+        for node in nodes:
+            with_unknown_sizes(node)
     return [read_edge(pair, nodes, f"{where}, head {i}") for i, pair in enumerate(graph["heads"])]
+
+
+def with_unknown_sizes(node: Node) -> None:
+    """The shape that a variable states, from a file in which 0 is an unknown size, as MXNet's NumPy mode has it."""
+    attributes = node.label.attributes
+    if node.is_variable and "__shape__" in attributes:
+        with contextlib.suppress(FormatError):  # which is said when the shape is asked for
+            shape = read_shape(attributes["__shape__"], node.name)
+            attributes["__shape__"] = str(tuple([n or SIZES.unknown for n in shape]))
 
 
 def read_node(entry: dict[str, Any], nodes: Sequence[Node], place: str) -> Node:

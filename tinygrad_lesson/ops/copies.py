@@ -78,11 +78,12 @@ class Cast(Op):
     analytic = True
     mixes_dtypes = True
     type: str = attr(alias="dtype", doc="the element type of the result")
+    through: bool = attr(False, shown=False, doc="whether whole numbers let gradients through, as in MXNet")
 
     @property
     def differentiable(self):
-        """Whether the result is of real or complex numbers."""
-        return np.dtype(self.type).kind in "fc"
+        """Whether the result is of real or complex numbers, or lets gradients through as if it were."""
+        return self.through or np.dtype(self.type).kind in "fc"
 
     def shape(self, x):
         return x

@@ -119,6 +119,7 @@ class Potrf(Composite):
     """
 
     host_only = "LAPACK computes it on the processor"
+    method = False
     traceable = False
     lower: bool = attr(True, doc="the lower triangle, else the upper one")
 

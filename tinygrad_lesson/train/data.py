@@ -121,6 +121,11 @@ class NDArrayIter:
         """Names and shapes of the labels in a batch."""
         return [DataDesc(name, (self.batch_size, *array.shape[1:])) for name, array in self.label]
 
+    @property
+    def idx(self) -> Array:
+        """The rows of this epoch in their order, those that rolled over or are repeated among them."""
+        return self._epoch
+
     def hard_reset(self) -> None:
         """Go to the start of an epoch and forget the rows that would roll over."""
         self._begin(np.arange(0))
