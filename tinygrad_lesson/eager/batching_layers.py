@@ -240,7 +240,7 @@ def softmax_of_labels(n: int, op: Any, xs: Sequence[Any], flags: Sequence[bool])
 EVERY: dict[str, Rule] = {
     **RULES,
     **table(answers, "LinearRegressionOutput MAERegressionOutput LogisticRegressionOutput SVMOutput"),
-    **table(rows, "Pooling SpreadWindows PlaceMax PickMax L2Normalization RoiWeights"),
+    **table(rows, "Pooling SpreadWindows PlaceMax PickMax L2Normalization RoiWeights TurnedWeights"),
     **table(softmax_of_labels, "SoftmaxOutput SoftmaxLoss"),
     **table(grouped, "SlidingProduct SlidingProductData SlidingProductWeight Im2Col Col2Im"),
     **table(scaled(normalizing), "LayerNorm LayerNormMoments"),
