@@ -85,7 +85,7 @@ def as_told(name: str, stat: Any) -> str:
         raise TypeError(
             f"Monitor: stat_func gave {stat!r:.80} for {name!r}, expected an NDArray or a list of them"
         )
-    return "".join(f"{x.asscalar() if x.shape == (1,) else x.asnumpy()}\t" for x in stats)
+    return "".join(f"{(x.asscalar() if x.shape == (1,) else x.asnumpy())!s}\t" for x in stats)
 
 
 __all__ = ["Monitor"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygrad_lesson.engine.graph import Edge, Label, Node, outputs_of
 from tinygrad_lesson.engine.interpret import substitute
-from tinygrad_lesson.mxnet.executor import GRADIENT, HEAD, OUTPUT, STATE, Executor
+from tinygrad_lesson.mxnet.executor import GRADIENT, HEAD, OUTPUT, STATE, WATCHED, Executor
 from tinygrad_lesson.ops.nn import BatchNorm
 from tinygrad_lesson.plan import Builder, Compiler, Plan, Task, parameter_updates, rematerialized
 
@@ -21,7 +21,7 @@ def compiled(executor: Executor, mode: bool | str, optimizer: Any) -> Plan:
             builder.leaf(node, executor.shapes[Edge(node)], executor.dtypes[Edge(node)])  # type: ignore[arg-type]
     heads = builder.graph(as_in_training(executor.heads) if mode == "batch" else executor.heads)
     outputs = [(OUTPUT + str(i), edge) for i, edge in enumerate(heads)]
-    updates = gradient_updates(executor, builder, heads) if mode else []
+    updates = gradient_updates(executor, builder, heads, mode) if mode else []
     if isinstance(mode, bool):
         outputs += [(STATE + name, edge) for name, edge in new_states(builder, executor.order, True)]
         outputs += [(name, builder.values[edge.node][edge.index]) for edge, name in executor.inside.items()]
@@ -29,6 +29,7 @@ def compiled(executor: Executor, mode: bool | str, optimizer: Any) -> Plan:
         updates += [(name, edge, False) for name, edge in new_states(builder, executor.order, False)]
     updates = rematerialized(builder, heads, updates) if executor.passes.mirror else updates
     arrays = {**{GRADIENT + name: a for name, a in executor.gradients.items()}, **executor.states}
+    arrays |= {WATCHED + name: array for name, _, array in executor.flowing}
     targets = {name: (a.shape, a.dtype) for name, a in arrays.items()}
     last: list[Any] = []
     if optimizer is not None:
@@ -50,7 +51,9 @@ def as_in_training(heads: Sequence[Edge]) -> list[Edge]:
     return substitute(heads, rule)
 
 
-def gradient_updates(executor: Executor, builder: Builder, heads: Sequence[Edge]) -> list[Any]:
+def gradient_updates(
+    executor: Executor, builder: Builder, heads: Sequence[Edge], mode: bool | str
+) -> list[Any]:
     """For each wanted gradient its array, the edge that computes it, and whether it is added."""
     cotangents = []
     for i, edge in enumerate(heads):
@@ -58,11 +61,13 @@ def gradient_updates(executor: Executor, builder: Builder, heads: Sequence[Edge]
         cotangents.append(builder.variable(node, builder.shapes[edge], executor.dtypes[executor.heads[i]]))
     leaves = {node.name: Edge(node) for node in executor.order if node.is_variable}
     wrt = [leaves[name] for name in executor.gradients]
-    found = builder.gradients(list(zip(heads, cotangents, strict=True)), wrt)
-    return [
-        (GRADIENT + name, edge, executor.requests[name] == "add")
-        for name, edge in zip(executor.gradients, found, strict=True)
+    inside = executor.flowing if mode is True else []
+    wrt += [builder.values[edge.node][edge.index] for _, edge, _ in inside]
+    found = iter(builder.gradients(list(zip(heads, cotangents, strict=True)), wrt))
+    updates = [
+        (GRADIENT + name, next(found), executor.requests[name] == "add") for name in executor.gradients
     ]
+    return updates + [(WATCHED + name, next(found), False) for name, *_ in inside]
 
 
 def new_states(builder: Builder, order: Sequence[Node], immediate: bool) -> list[tuple[str, Edge]]:

@@ -30,7 +30,7 @@ from tinygrad_lesson.mxnet.bound import (
     room_for_arrays,
 )
 from tinygrad_lesson.mxnet.leaves import draws_in_prediction, pinned, refuse_names
-from tinygrad_lesson.mxnet.naming import watched
+from tinygrad_lesson.mxnet.naming import flowing, watched
 from tinygrad_lesson.plan import Passes, Plan
 from tinygrad_lesson.run import runner as find_runner
 
@@ -107,6 +107,7 @@ class Executor(Bound):
         self.ran: bool | None = None  # the mode of the last run
         self.monitor: Callable[[bytes, NDArray], Any] | None = None
         self.watched: list[tuple[str, Edge]] = []
+        self.flowing: list[tuple[str, Edge, np.ndarray]] = []  # gradients that only a monitor sees
 
     def settle(self, caller: str) -> tuple[Shapes, DTypes]:
         """Check the bound arrays against the graph."""
@@ -157,16 +158,19 @@ class Executor(Bound):
     def set_monitor_callback(
         self, callback: Callable[[bytes, NDArray], Any] | None, monitor_all: bool = False
     ) -> None:
-        """Let ``callback(name, array)`` see each result of every later forward run; None ends it.
+        """Let ``callback(name, array)`` see each result of every later run; None ends it.
 
-        With `monitor_all` it also sees what goes into each node. As in MXNet the name is bytes. The arrays are those of
-        the run, read-only, and the next run overwrites them.
-
-        Source
-            MXNet 1.9, which also shows what the backward run computes, under names of its own operators.
+        With `monitor_all` it also sees what goes into each node. A backward run after one in training shows the
+        gradients for the inputs of each node; where several nodes use one result they show the sum. As in MXNet the
+        name is bytes. The arrays are those of the run, read-only, and the next run overwrites them.
         """
         self.monitor = callback
         self.watched = [] if callback is None else list(watched(self.order, monitor_all))
+        learnt = [Edge(node) for node in self.order if node.is_variable and node.name in self.gradients]
+        self.flowing = [
+            (name, edge, zeros_at(self.context, self.shapes[edge], self.dtypes[edge]))
+            for name, edge in (flowing(self.order, learnt) if callback is not None else ())
+        ]
         self.made.clear()
         self.shown.clear()
         self.ran = None
@@ -230,6 +234,8 @@ class Executor(Bound):
         assign_all(copies)
         if mode is True and self.ran:
             run.backward()
+            for name, _, array in self.flowing:
+                self.monitor(name.encode(), as_ndarray(read_only(array)))  # type: ignore[misc]
             return
         kept = {name: array.copy() for name, array in self.states.items()}
         self.pin()
@@ -340,6 +346,7 @@ class Executor(Bound):
                 self.head_gradients.setdefault(HEAD + str(i), np.zeros_like(array))
         arrays = {**self.arguments, **self.states, **self.head_gradients}
         arrays.update({GRADIENT + name: a for name, a in self.gradients.items()})
+        arrays.update({f"{WATCHED}{name}": array for name, _, array in self.flowing if mode is True})
         run = find_runner(self.runner_name, self.context)(plan, arrays, self.generator)
         names = [OUTPUT + str(i) for i in range(len(self.heads))]
         owners = [plan.buffers[plan.buffers[plan.outputs[name]].owner] for name in names]

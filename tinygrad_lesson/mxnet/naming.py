@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
 from tinygrad_lesson.engine.errors import AttributeValueError, shown
-from tinygrad_lesson.engine.graph import Edge, Node, outputs_of
+from tinygrad_lesson.engine.graph import Edge, Node, between, outputs_of
 from tinygrad_lesson.mxnet.register import find
 
 NAMED = {  # operators of one input that MXNet gives a name; that of the others is `input0`
@@ -169,6 +169,19 @@ def watched(order: Sequence[Node], inputs_too: bool) -> Iterator[tuple[str, Edge
                     yield edge.node.name, edge
                 yield f"{node.name}_{name}", edge
         yield from ((output_name(edge), edge) for edge in outputs_of(node)[: len(output_names(node))])
+
+
+def flowing(order: Sequence[Node], learnt: Iterable[Edge]) -> Iterator[tuple[str, Edge]]:
+    """Name and edge of each gradient that a backward run computes, node by node from the last: those of its inputs.
+
+    Source
+        MXNet 1.9, ``Executor.set_monitor_callback``, where a node named `fc` has ``fc_backward`` behind it.
+    """
+    reached = between(order, [edge.node for edge in learnt])
+    for node in reversed(order):
+        if node.op is not None and node in reached:
+            for i, edge in enumerate(node.inputs):
+                yield f"{node.name}_backward_output{i if len(node.inputs) > 1 else ''}", edge
 
 
 def input_names(node: Node) -> Sequence[str]:
