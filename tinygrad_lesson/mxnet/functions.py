@@ -172,20 +172,28 @@ def arange(
     stop: float | None = None,
     step: float = 1.0,
     repeat: int = 1,
+    infer_range: bool = False,
+    name: str | None = None,
     dtype: str | None = None,
     **more: Any,
 ) -> Symbol:
-    """Numbers from `start` up to `stop`, `step` apart, each `repeat` times."""
+    """Numbers from `start` up to `stop`, `step` apart, each `repeat` times; `infer_range`: as many as are asked for."""
     found: dict[str, Any] = {"start": start, "stop": stop, "step": step, "repeat": repeat}
-    return apply("_arange", **found, dtype=dtype or "float32", **more)
+    return apply("_arange", **found, infer_range=infer_range, name=name, dtype=dtype or "float32", **more)
 
 
 def linspace(
-    start: float, stop: float, num: int, endpoint: bool = True, dtype: str | None = None, **more: Any
+    start: float,
+    stop: float,
+    num: int,
+    endpoint: bool = True,
+    name: str | None = None,
+    dtype: str | None = None,
+    **more: Any,
 ) -> Symbol:
     """`num` numbers from `start` to `stop`."""
     found: dict[str, Any] = {"start": start, "stop": stop, "num": num, "endpoint": endpoint}
-    return apply("_linspace", **found, dtype=dtype or "float32", **more)
+    return apply("_linspace", **found, name=name, dtype=dtype or "float32", **more)
 
 
 def cuts(indices_or_sections: Any) -> dict[str, Any]:
