@@ -79,11 +79,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# make nightly        the property tests with 200 examples each
+# make nightly        the property tests with 200 examples each (an hour of two cores and more)
 nightly: $(VENV)/.test
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python $(PYTEST)
 
-# make alarms         every op at 1,000 seeds: right rules must pass the gradient check (half an hour on one core)
+# make alarms         every op at 1,000 seeds: right rules must pass the gradient check (two hours of two cores)
 alarms: $(VENV)/.test
 	CHECK_SEEDS=1000 $(BIN)/python $(PYTEST) tests/check/test_check_alarms.py
 
