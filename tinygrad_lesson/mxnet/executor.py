@@ -79,9 +79,7 @@ class Executor(Bound):
         self.runner_name = runner
         self.generator = generator if generator is not None else random.default_generator()
         self.order = toposort(edge.node for edge in self.heads)
-        self.changes = any(
-            node.op is not None and node.op.immediate for node in self.order
-        )  # states, each run
+        self.changes = any(n.op is not None and n.op.immediate for n in self.order)  # states, each run
         check_names((node for node in self.order if node.is_variable), "arguments")
         refuse_names((*self.arguments, *self.states), (OUTPUT, HEAD, GRADIENT, STATE, WATCHED))
         self.draws = any(map(draws_in_prediction, self.order))
@@ -93,10 +91,9 @@ class Executor(Bound):
         if (heads := sized(self.heads, self.order, self.shapes)) != self.heads:
             self.heads, self.order = heads, toposort(edge.node for edge in heads)
             self.shapes, self.dtypes = self.settle(caller)
-        shapes: list[Any] = [self.shapes[edge] for edge in self.heads]
-        outputs = zip(shapes, self.heads, strict=True)
+        shapes: dict[Edge, Any] = self.shapes
         with room_for_arrays(caller):
-            self.blank = [zeros_at(context, shape, self.dtypes[edge]) for shape, edge in outputs]
+            self.blank = [zeros_at(context, shapes[edge], self.dtypes[edge]) for edge in self.heads]
         self.outputs_now = list(map(read_only, self.blank))
         self.shared: dict[int, np.ndarray] = {}  # outputs that are shown in the memory of another executor
         self.head_gradients: dict[str, np.ndarray] = {}

@@ -139,6 +139,13 @@ class BaseModule:
         allow_extra: bool = False,
     ) -> None:
         """Give the parameters their first values."""
+        self.fill(
+            force_init, initializer=initializer, arg_params=arg_params, aux_params=aux_params,
+            allow_missing=allow_missing, allow_extra=allow_extra,
+        )  # fmt: skip
+
+    def fill(self, force_init: bool, **given: Any) -> None:
+        """As `init_params`, with its other arguments by name."""
         raise NotImplementedError
 
     def init_optimizer(
@@ -149,6 +156,10 @@ class BaseModule:
         force_init: bool = False,
     ) -> None:
         """Choose how parameters follow their gradients."""
+        self.follow(force_init, kvstore=kvstore, optimizer=optimizer, optimizer_params=optimizer_params)
+
+    def follow(self, force_init: bool, **given: Any) -> None:
+        """As `init_optimizer`, with its other arguments by name."""
         raise NotImplementedError
 
     def get_params(self) -> tuple[dict[str, NDArray], dict[str, NDArray]]:

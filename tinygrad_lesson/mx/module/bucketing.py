@@ -15,7 +15,6 @@ from tinygrad_lesson.mx.module.single import Module
 from tinygrad_lesson.mx.ndarray import array, save
 from tinygrad_lesson.mxnet.ndarray import NDArray
 from tinygrad_lesson.mxnet.params import load_parameters
-from tinygrad_lesson.train.initializer import Uniform
 
 
 class BucketingModule(BaseModule):
@@ -148,19 +147,11 @@ class BucketingModule(BaseModule):
                 made.install_monitor(monitor)
         self.current, self.current_key = self.buckets[bucket_key], bucket_key
 
-    def init_params(
-        self,
-        initializer: Any = Uniform(0.01),
-        arg_params: Mapping[str, Any] | None = None,
-        aux_params: Mapping[str, Any] | None = None,
-        allow_missing: bool = False,
-        force_init: bool = False,
-        allow_extra: bool = False,
-    ) -> None:
+    def fill(self, force_init: bool, **given: Any) -> None:
         """Give the parameters, which all buckets share, their first values."""
         if self.params_initialized and not force_init:
             return
-        self.current.init_params(initializer, arg_params, aux_params, allow_missing, force_init, allow_extra)
+        self.current.init_params(force_init=force_init, **given)
         self.params_initialized = True
         for module in self.buckets.values():
             module.params_initialized = True
@@ -169,19 +160,13 @@ class BucketingModule(BaseModule):
         """Copies of the parameters and of the states, by name."""
         return self.current.get_params()
 
-    def init_optimizer(
-        self,
-        kvstore: Any = "local",
-        optimizer: Any = "sgd",
-        optimizer_params: Any = (("learning_rate", 0.01),),
-        force_init: bool = False,
-    ) -> None:
+    def follow(self, force_init: bool, **given: Any) -> None:
         """Choose how parameters follow their gradients."""
         if self.optimizer_initialized and not force_init:
             self.logger.warning("optimizer already initialized, ignoring.")
             return
         first = self.buckets[self.default_bucket_key]
-        first.init_optimizer(kvstore, optimizer, optimizer_params, force_init)
+        first.init_optimizer(force_init=force_init, **given)
         for module in self.buckets.values():
             if module is not first:
                 module.borrow_optimizer(first)

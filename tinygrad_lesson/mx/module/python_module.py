@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import numpy as np
 from tinygrad_lesson.engine.errors import BindError
 from tinygrad_lesson.mx.module.base import BaseModule, described
 from tinygrad_lesson.mxnet.ndarray import NDArray, as_ndarray, bare
-from tinygrad_lesson.train.initializer import Uniform
 
 
 class PythonModule(BaseModule):
@@ -49,25 +48,11 @@ class PythonModule(BaseModule):
         """There are none."""
         return {}, {}
 
-    def init_params(
-        self,
-        initializer: Any = Uniform(0.01),
-        arg_params: Mapping[str, Any] | None = None,
-        aux_params: Mapping[str, Any] | None = None,
-        allow_missing: bool = False,
-        force_init: bool = False,
-        allow_extra: bool = False,
-    ) -> None:
+    def fill(self, force_init: bool, **given: Any) -> None:
         """There are no parameters."""
         self.params_initialized = True
 
-    def init_optimizer(
-        self,
-        kvstore: Any = "local",
-        optimizer: Any = "sgd",
-        optimizer_params: Any = (("learning_rate", 0.01),),
-        force_init: bool = False,
-    ) -> None:
+    def follow(self, force_init: bool, **given: Any) -> None:
         """There is nothing to change."""
         self.optimizer_initialized = True
 

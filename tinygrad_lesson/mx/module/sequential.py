@@ -119,20 +119,14 @@ class SequentialModule(BaseModule):
             states.update(aux)
         return arguments, states
 
-    def init_optimizer(
-        self,
-        kvstore: Any = "local",
-        optimizer: Any = "sgd",
-        optimizer_params: Any = (("learning_rate", 0.01),),
-        force_init: bool = False,
-    ) -> None:
+    def follow(self, force_init: bool, **given: Any) -> None:
         """Choose how the parameters of every module follow their gradients."""
         self.require()
         if self.optimizer_initialized and not force_init:
             self.logger.warning("optimizer already initialized, ignoring.")
             return
         for module in self.modules:
-            module.init_optimizer(kvstore, optimizer, optimizer_params, force_init)
+            module.init_optimizer(force_init=force_init, **given)
         self.optimizer_initialized = True
 
     def forward(self, data_batch: Any, is_train: bool | None = None) -> None:
