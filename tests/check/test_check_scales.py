@@ -151,3 +151,27 @@ def test_a_taylor_remainder_that_is_not_finite_is_no_straight_line(f, gradient, 
     found = check.taylor(lambda x: np.sum(f(x)), x, gradient=gradient)
     assert not found.ok
     assert "not finite" in str(found)
+
+
+def entropy(x):
+    p = tl.log_softmax(x)
+    return -tl.sum(tl.exp(p) * p)
+
+
+@pytest.mark.parametrize("others", [(-50.0, -97.0), (40.0, -3.0), (100.0,), (-41.5, 2.0, 1.0)])
+def test_terms_that_doubles_round_away_make_no_gradient_wrong(others):
+    x = np.array([0.0, *others])
+    assert check.gradients(entropy, x).verdict in ("ok", "cannot tell")
+    assert check.gradients(entropy, x, order=2).verdict in ("ok", "cannot tell")
+
+
+@pytest.mark.parametrize(
+    "stopped",
+    [
+        lambda x: entropy(x) + tl.stop_gradient(tl.sum(x * x)),
+        lambda x: entropy(x) + tl.sum(x * x.numpy()),
+        lambda x: entropy(x) + tl.sum(x * tl.Tensor(np.abs(x.numpy()))),
+    ],
+)
+def test_a_gradient_that_is_stopped_there_is_wrong_all_the_same(stopped):
+    assert check.gradients(stopped, np.array([0.0, 40.0, -3.0])).verdict == "wrong"
