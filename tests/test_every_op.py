@@ -44,6 +44,7 @@ STOPS = {
     "MultiBoxTarget",
     "MultiBoxDetection",
     "MultiSumSq",
+    "Proposal",
 }  # which have none where there would be one
 KINDS = (np.float64, np.float32, np.float16, np.int64, np.int32)
 

@@ -24,8 +24,8 @@ FAMILIES = {  # title of a page -> the files of `ops/` on it
     "random draws densities masked placed quantized",
     "Linear algebra and Fourier transforms": "linear products linalg decompositions exponential lapack factors fourier",
     "Layers": "nn norms layers sliding conv deconv pool columns image pictures spatial regions aligned rotated "
-    "detection sequence recurrent resampled kept interleaved",
-    "Losses": "loss labels regression",
+    "detection anchored proposals deformed sequence recurrent resampled kept interleaved",
+    "Losses": "loss labels regression hawkes",
     "Optimizers' steps": "updates adaptive decoupled multi",
     "Old operators of MXNet": "legacy",
 }

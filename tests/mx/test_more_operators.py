@@ -13,7 +13,9 @@ from tinygrad_lesson import mx
 from tinygrad_lesson.check import GradientError
 from tinygrad_lesson.engine.errors import AttributeValueError, BindError, DTypeError, ShapeError
 
-CASES = json.loads((Path(__file__).parents[1] / "data" / "mx_more.json").read_text())
+DATA = Path(__file__).parents[1] / "data"
+CASES = json.loads((DATA / "mx_more.json").read_text())
+CONTRIB = json.loads((DATA / "mx_contrib.json").read_text())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['op']}-{'-'.join(case['attrs'].values())}")
@@ -36,6 +38,26 @@ def test_an_operator_computes_and_differentiates_as_mxnet(case):
         mx.autograd.backward(results, heads)
         for x, expected in zip(arrays, case["grads"], strict=True):
             np.testing.assert_allclose(x.grad.asnumpy(), expected, rtol=1e-5, atol=5e-6)
+
+
+@pytest.mark.parametrize(
+    "case", CONTRIB, ids=lambda case: f"{case['op']}-{'-'.join(map(str, case['attrs'].values()))}"
+)
+def test_an_operator_of_contrib_computes_as_mxnet_and_differentiates_where_that_does(case):
+    arrays = [mx.nd.array(x, dtype=kind) for x, kind in zip(case["inputs"], case["dtypes"], strict=True)]
+    wanted = {arrays[int(i)]: expected for i, expected in case.get("grads", {}).items()}
+    for x in wanted:
+        x.attach_grad()
+    with mx.autograd.record():
+        y = getattr(mx.nd.contrib, case["op"])(*arrays, **case["attrs"])
+    results = y if isinstance(y, list) else [y]
+    rtol = 1e-4 if case["op"].endswith("Convolution") else 1e-5  # as of sums of many terms
+    for found, expected in zip(results, case["out"], strict=True):
+        np.testing.assert_allclose(found.asnumpy(), expected, rtol, atol=rtol / 5)
+    if wanted:
+        results[0].backward(mx.nd.array(case["head"]))
+    for x, expected in wanted.items():
+        np.testing.assert_allclose(x.grad.asnumpy(), expected, rtol, atol=rtol / 2)
 
 
 def test_none_for_an_attribute_and_the_name_of_a_result_are_written_as_by_mxnet():

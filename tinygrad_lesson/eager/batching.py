@@ -339,8 +339,8 @@ def table(rule: Rule, names: str) -> dict[str, Rule]:
 
 
 RULES: dict[str, Rule] = {
-    **table(leading, "Identity Cast AmpMulticast StopGradient OneHot GradientMultiplier FullLike"),
-    **table(leading, "SumOverRanks Cofactors Extracttrian Maketrian KeptBoxes"),
+    **table(leading, "Identity Cast AmpMulticast StopGradient OneHot GradientMultiplier Unstopped FullLike"),
+    **table(leading, "SumOverRanks Cofactors Extracttrian Maketrian KeptBoxes BipartiteMatching"),
     **table(matrices, "Inverse Solve Cholesky Eigh Qr Svd Pinv Slogdet Expm Syevd Gelqf"),
     **table(determinants, "Det SignAndLog"),
     **table(reshaping, "Reshape ReshapeLike IdentityLike Flatten ExpandDims Squeeze"),

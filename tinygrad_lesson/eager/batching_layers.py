@@ -262,7 +262,7 @@ ALONE = {  # what is carried out sample by sample even so -> why
     **dict.fromkeys(("AllFinite", "Allclose", "MultiAllFinite"), "the answer is about all numbers at once"),
     **dict.fromkeys(("MakeLoss", "SoftmaxLoss", "SoftmaxOutput"), "each sample's valid labels are counted"),
     **dict.fromkeys(
-        ("MultiBoxDetection", "MultiBoxTarget", "RoiPlaces"), "boxes are gone through one by one"
+        ("MultiBoxDetection", "MultiBoxTarget", "Proposal", "RoiPlaces"), "boxes are gone through one by one"
     ),
     "Histogram": "the numbers of each sample are counted",
 }

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lesson.engine.errors import DTypeError
-from tinygrad_lesson.mxnet.functions import Prefixed
+from tinygrad_lesson.mxnet.functions import Prefixed, Sampling
 from tinygrad_lesson.mxnet.invoked import NDArray, as_ndarray, invoke
 
 
-class Contrib(Prefixed):
+class Contrib(Sampling):
     """The operators of `nd.contrib`, and what MXNet has there in Python."""
 
     def isnan(self, data: NDArray) -> NDArray:

@@ -11,7 +11,6 @@ from tinygrad_lesson.mxnet.functions import (
     Variable,
     _internal,
     arange,
-    contrib,
     eye,
     full,
     group,
@@ -30,6 +29,7 @@ from tinygrad_lesson.mxnet.functions import (
     pow,
     power,
     random,
+    sparse,
     split_v2,
     var,
     variable,
@@ -39,7 +39,7 @@ from tinygrad_lesson.mxnet.naming import AttrScope, NameManager, Prefix
 from tinygrad_lesson.mxnet.register import offered_names, operator
 from tinygrad_lesson.mxnet.symbol import Symbol
 
-LATE = {"from_tensor": "recorded"}  # imported when it is first used
+LATE = {"from_tensor": "recorded", "contrib": "looped"}  # imported when it is first used
 
 
 def __getattr__(name: str) -> Callable[..., Symbol]:
@@ -60,5 +60,5 @@ def __dir__() -> list[str]:
 __all__ = [
     "AttrScope", "Group", "NameManager", "Prefix", "Symbol", "Variable", "_internal", "arange", "catalog", "contrib",
     "eye", "full", "group", "histogram", "hypot", "image", "linalg", "linspace", "load", "load_json", "maximum",
-    "minimum", "ones", "op", "operator", "pow", "power", "random", "split_v2", "var", "variable", "zeros",
+    "minimum", "ones", "op", "operator", "pow", "power", "random", "sparse", "split_v2", "var", "variable", "zeros",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,6 +30,8 @@ from tinygrad_lesson.ops import (
     scans,
     top,
 )
+
+Numbers = tuple[int, ...]
 
 
 def choose(key: str, value: str, table: Mapping[str, Op]) -> Op:
@@ -327,3 +330,32 @@ def same_shape(cls: Callable[..., Op], **more: bool) -> Callable[[], Op]:
 def broadcasting(cls: Callable[..., Op], **more: bool) -> Callable[[], Op]:
     """A binary op that broadcasts."""
     return lambda: cls(**more)
+
+
+def with_graphs(kind: str, attributes: dict[str, Any]) -> Op:
+    """An op that holds graphs, which is imported when there is one."""
+    return getattr(importlib.import_module("tinygrad_lesson.mxnet.subgraphs"), kind)(**attributes)  # type: ignore[no-any-return]
+
+
+def foreach(
+    num_outputs: int, num_out_data: int, in_data_locs: Numbers, in_state_locs: Numbers, remain_locs: Numbers,
+    subgraphs: Any = (),
+) -> Op:  # fmt: skip
+    """The op behind `_foreach`."""
+    return with_graphs("Foreach", locals())
+
+
+def while_loop(
+    num_outputs: int, num_out_data: int, max_iterations: int, cond_input_locs: Numbers, func_input_locs: Numbers,
+    func_var_locs: Numbers, subgraphs: Any = (),
+) -> Op:  # fmt: skip
+    """The op behind `_while_loop`."""
+    return with_graphs("WhileLoop", locals())
+
+
+def choice(
+    num_outputs: int, cond_input_locs: Numbers, then_input_locs: Numbers, else_input_locs: Numbers,
+    subgraphs: Any = (),
+) -> Op:  # fmt: skip
+    """The op behind `_cond`."""
+    return with_graphs("Choice", locals())

@@ -266,6 +266,33 @@ class Prefixed:
         return sorted(name.removeprefix(self.prefix) for name in OPERATORS if name.startswith(self.prefix))
 
 
+class Sampling(Prefixed):
+    """What `sym.contrib` and `nd.contrib` have in Python alike."""
+
+    def rand_zipfian(
+        self, true_classes: Any, num_sampled: int, range_max: int, ctx: Any = None
+    ) -> tuple[Any, Any, Any]:
+        """Classes from 0 to below `range_max`, the rare ones last, and how often each class may be expected.
+
+        Class k is drawn with the probability ``log((k + 2) / (k + 1)) / log(range_max + 1)``, `num_sampled` times.
+
+        Shapes
+            true_classes any -> (num_sampled,), as true_classes, (num_sampled,)
+        """
+        whole = math.log(range_max + 1)
+        uniform = self.function("_random_uniform", "uniform")
+        drawn = (uniform(low=0.0, high=whole, shape=(num_sampled,), dtype="float64").exp() - 1).astype(
+            "int64"
+        )
+        drawn = drawn % range_max
+
+        def expected(classes: Any) -> Any:
+            number = classes.astype("float64")
+            return ((number + 2) / (number + 1)).log() / whole * num_sampled
+
+        return drawn, expected(true_classes), expected(drawn)
+
+
 class Random:
     """MXNet's `sym.random` and `nd.random`: a distribution of numbers is drawn once, one of symbols or arrays (`kind`)
     for each of their elements."""
@@ -329,11 +356,11 @@ class Random:
 
 
 random = Random()
-contrib, linalg, image = Prefixed("_contrib_"), Prefixed("_linalg_"), Prefixed("_image_")
-op = _internal = Prefixed("")
+linalg, image = Prefixed("_linalg_"), Prefixed("_image_")
+op = _internal = sparse = Prefixed("")  # all arrays hold all of their elements
 
 __all__ = [
-    "Group", "Variable", "arange", "contrib", "eye", "full", "group", "histogram", "hypot", "image", "linalg",
-    "linspace", "load", "load_json", "maximum", "minimum", "ones", "pow", "power", "random", "split_v2",
+    "Group", "Variable", "arange", "eye", "full", "group", "histogram", "hypot", "image", "linalg",
+    "linspace", "load", "load_json", "maximum", "minimum", "ones", "pow", "power", "random", "sparse", "split_v2",
     "var", "variable", "zeros",
 ]  # fmt: skip

@@ -49,6 +49,7 @@ class Operator(NamedTuple):
     order: str = ""  # the attributes as MXNet has them by position, if not as `build` has
     initial: Mapping[str, str] = MappingProxyType({})  # how inputs that are not given are first filled
     required: str = ""  # an attribute that must be given, although `build` has a default for it
+    within: bool = False  # nodes of it are read and written; they are made by a function of `sym.contrib`
 
     def make(self, attributes: dict[str, Any], node: str = "", count: int | None = None) -> Op:
         """The op with these attributes, given as values or as MXNet's texts, for `count` inputs.
@@ -287,6 +288,8 @@ def find(name: str) -> Operator | None:
 def offered(name: str) -> Operator | None:
     """The operator of that name in `sym`: MXNet's, or an op that a user declared; the other ops here have none."""
     known = find(name)
+    if known is not None and known.within:
+        return None
     if known is None or name in OPERATORS or not known.build.__module__.startswith("tinygrad_lesson."):
         return known
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from tinygrad_lesson.mxnet.naming import stored, suffix, wrapped
 from tinygrad_lesson.mxnet.register import DTYPE_CODES, Operator, find
 
 VERSION = 10901  # MXNet 1.9.1, whose format this is
+DEEPEST = 16  # graphs within graphs that are read: more are no network, and Python's stack has an end
 
 
 class Sizes(threading.local):
@@ -28,6 +30,17 @@ SIZES = Sizes()
 
 def to_json(heads: Sequence[Edge]) -> str:
     """The graph of `heads`."""
+    import json
+
+    more = {
+        **({"is_np_shape": ["int", 1]} if SIZES.unknown else {}),
+        "mxnet_version": ["int", VERSION],
+    }
+    return json.dumps({**graph_of(heads), "attrs": more}, indent=2)
+
+
+def graph_of(heads: Sequence[Edge]) -> dict[str, Any]:
+    """The graph of `heads` as MXNet's files have it."""
     order = toposort(edge.node for edge in heads)
     number = {node: i for i, node in enumerate(order)}
     nodes, pointers = [], [0]
@@ -44,21 +57,16 @@ def to_json(heads: Sequence[Edge]) -> str:
                 )
             )
         entry["inputs"] = [[number[e.node], e.index, version] for e, version in inputs_of(node, known)]
+        if graphs := getattr(node.op, "subgraphs", ()):
+            entry["subgraphs"] = [graph_of(graph.heads) for graph in graphs]
         nodes.append(entry)
         pointers.append(pointers[-1] + counted_outputs(node, known))
-    graph = {
+    return {
         "nodes": nodes,
         "arg_nodes": [i for i, node in enumerate(order) if node.is_variable],
         "node_row_ptr": pointers,
         "heads": [[number[edge.node], edge.index, 0] for edge in heads],
-        "attrs": {
-            **({"is_np_shape": ["int", 1]} if SIZES.unknown else {}),
-            "mxnet_version": ["int", VERSION],
-        },
     }
-    import json
-
-    return json.dumps(graph, indent=2)
 
 
 def counted_outputs(node: Node, known: Operator | None) -> int:
@@ -102,7 +110,15 @@ def from_json(text: str, where: str = "the JSON text") -> list[Edge]:
     Errors
         FormatError naming the node that is wrong; nothing in the text is run.
     """
-    graph = parsed(text, where)
+    return heads_of(parsed(text, where), where)
+
+
+def heads_of(graph: Any, where: str, depth: int = 0) -> list[Edge]:
+    """The heads of a graph, which lies in so many others.
+
+    Errors
+        FormatError naming the node that is wrong.
+    """
     entries = graph.get("nodes") if isinstance(graph, dict) else None
     if not isinstance(entries, list) or not isinstance(graph.get("heads"), list):
         raise FormatError(f"{where} is no saved symbol: it lacks the lists 'nodes' and 'heads'")
@@ -113,12 +129,31 @@ def from_json(text: str, where: str = "the JSON text") -> list[Edge]:
         place = f"{where}, node {i}"
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise FormatError(f"{place} has no name")
-        nodes.append(read_node(entry, nodes, f"{place} ({shown(entry['name'][:80])})"))
+        nodes.append(read_node(entry, nodes, f"{place} ({shown(entry['name'][:80])})", depth))
     more = graph.get("attrs")
-    if SIZES.unknown and not (isinstance(more, dict) and "is_np_shape" in more):
+    if SIZES.unknown and not depth and not (isinstance(more, dict) and "is_np_shape" in more):
         for node in nodes:
             with_unknown_sizes(node)
     return [read_edge(pair, nodes, f"{where}, head {i}") for i, pair in enumerate(graph["heads"])]
+
+
+def read_subgraphs(entry: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
+    """The graphs that a node holds, as an attribute; none for most nodes.
+
+    Errors
+        FormatError naming what is wrong in one of them.
+    """
+    given = entry.get("subgraphs")
+    if given is None:
+        return {}
+    if not isinstance(given, list) or depth == DEEPEST:
+        raise FormatError(f"{place}: subgraphs are no list, or lie in {DEEPEST} others")
+    made = importlib.import_module("tinygrad_lesson.mxnet.subgraphs").Subgraph
+    return {
+        "subgraphs": tuple(
+            [made(heads_of(graph, f"{place}, subgraph {k}", depth + 1)) for k, graph in enumerate(given)]
+        )
+    }
 
 
 def with_unknown_sizes(node: Node) -> None:
@@ -130,7 +165,7 @@ def with_unknown_sizes(node: Node) -> None:
             attributes["__shape__"] = str(tuple([n or SIZES.unknown for n in shape]))
 
 
-def read_node(entry: dict[str, Any], nodes: Sequence[Node], place: str) -> Node:
+def read_node(entry: dict[str, Any], nodes: Sequence[Node], place: str, depth: int = 0) -> Node:
     """One node whose inputs were read before."""
     parts = [entry.get(key) or {} for key in ("param", "attr", "attrs")]  # the last since MXNet 1.0
     if not all(isinstance(part, dict) and all(isinstance(v, str) for v in part.values()) for part in parts):
@@ -152,12 +187,11 @@ def read_node(entry: dict[str, Any], nodes: Sequence[Node], place: str) -> Node:
     if not isinstance(inputs, list):
         raise FormatError(f"{place}: it has no list of inputs")
     edges = tuple(read_edge(pair, nodes, f"{place}, input {i}") for i, pair in enumerate(inputs))
+    graphs = read_subgraphs(entry, place, depth)
     try:
         taken = parts[0] if "param" in entry else attributes  # before 0.9 the user's lay apart, in "attr"
-        op = known.make(
-            {key: text for key, text in taken.items() if not key.startswith("__") and not suffix(key)},
-            count=len(edges),
-        )
+        own = {key: text for key, text in taken.items() if not key.startswith("__") and not suffix(key)}
+        op = known.make({**own, **graphs}, count=len(edges) + sum(map(len, graphs.values())))
     except AttributeValueError as error:
         raise FormatError(f"{place}: {error}") from None
     names = known.input_names(op, len(edges))

@@ -11,6 +11,7 @@ from tinygrad_lesson.engine.op import Op, attr, declares
 from tinygrad_lesson.engine.shapes import merge, show
 from tinygrad_lesson.ops.elementwise import floated
 from tinygrad_lesson.ops.fills import filled
+from tinygrad_lesson.ops.rounding import Rint
 
 
 @declares
@@ -211,3 +212,34 @@ class GradientMultiplier(Op):
     @classmethod
     def sample(cls, draw):
         return cls(), {"x": draw.array(draw.shape())}  # another number is no derivative
+
+
+@op
+class Unstopped(Op):
+    """`x` rounded, or its sign; the gradient passes as if it were `x` itself.
+
+    Source
+        Bengio, Léonard and Courville 2013; MXNet 1.9, `contrib.round_ste` and `sign_ste`.
+    """
+
+    of: str = attr(
+        "x", choices=("x", "round", "sign"), doc="what is taken of `x`; of halves the one further from 0"
+    )
+
+    def shape(self, x):
+        return x
+
+    def forward(self, xp, x):
+        if self.of == "round":
+            return Rint(ties="away").forward(xp, x)
+        return xp.sign(x) if self.of == "sign" else xp.positive(x)
+
+    def vjp(self, F, g, y, x):
+        return (g,)
+
+    def oracle(self, x):
+        return x
+
+    @classmethod
+    def sample(cls, draw):
+        return cls(), {"x": draw.array(draw.shape())}  # of the others this is no derivative
