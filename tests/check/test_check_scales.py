@@ -171,6 +171,8 @@ def test_terms_that_doubles_round_away_make_no_gradient_wrong(others):
         lambda x: entropy(x) + tl.stop_gradient(tl.sum(x * x)),
         lambda x: entropy(x) + tl.sum(x * x.numpy()),
         lambda x: entropy(x) + tl.sum(x * tl.Tensor(np.abs(x.numpy()))),
+        lambda x: entropy(x) + tl.sum(tl.square(tl.linear_regression_output(x, np.ones(3)))),
+        lambda x: entropy(x) + tl.sum(tl.linear_regression_output(x, np.ones(3))),
     ],
 )
 def test_a_gradient_that_is_stopped_there_is_wrong_all_the_same(stopped):
