@@ -104,6 +104,15 @@ class Contrib(Sampling):
 
         `body` is called once, with symbols. What it finds outside is an input of the loop. Dropout, random numbers and
         moving means have no place in it. Data, states and outputs are symbols, or lists of these.
+
+        Errors
+            GraphError for a body that leaves out a row or a state; DTypeError for one that gives no pair.
+
+        Example
+            >>> from tinygrad_lesson import sym
+            >>> sums, last = contrib.foreach(lambda x, s: (x + s, x + s), sym.Variable("data"), sym.Variable("state"))
+            >>> sums.infer_shape(data=(5, 2))[1]
+            [(5, 2)]
         """
         rows, states = flattened(data, "foreach: data"), flattened(init_states, "foreach: init_states")
         cut = Cut("foreach", [*rows, *states])
@@ -134,6 +143,15 @@ class Contrib(Sampling):
         """``output, loop_vars = func(*loop_vars)`` as long as `cond` says; outputs are stacked, then zeros.
 
         Both functions are called once, with symbols: see `foreach`.
+
+        Errors
+            DTypeError without `max_iterations`, which is how many rows the outputs have.
+
+        Example
+            >>> from tinygrad_lesson import sym
+            >>> rows, (i,) = contrib.while_loop(lambda i: i < 3, lambda i: (i, [i + 1]), [sym.Variable("i")], 10)
+            >>> rows.infer_shape(i=(1,))[1]
+            [(10, 1)]
         """
         if max_iterations is None:
             raise DTypeError("while_loop: max_iterations is missing")
@@ -158,7 +176,14 @@ class Contrib(Sampling):
     def cond(
         self, pred: Symbol, then_func: Callable[[], Any], else_func: Callable[[], Any], name: str = "cond"
     ) -> Any:
-        """What one function gives where `pred` is not 0, else what the other gives: see `foreach`."""
+        """What one function gives where `pred` is not 0, else what the other gives: see `foreach`.
+
+        Example
+            >>> from tinygrad_lesson import sym
+            >>> x = sym.Variable("x")
+            >>> contrib.cond(x < 3, lambda: x * 2, lambda: x / 2).infer_shape(x=(1,))[1]
+            [(1,)]
+        """
         graphs, inputs, numbered = [], list[Edge](), []
         condition = flattened(pred, "cond: pred")
         asked = Cut("cond", condition)

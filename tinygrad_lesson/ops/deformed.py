@@ -212,7 +212,9 @@ class ModulatedDeformableConvolution(Deformed):
     Outside of the image pixels are 0, and those at its border fade into them.
 
     Shapes
-        as of `DeformableConvolution`; mask (batch, groups * window, h', w')
+        data (batch, channel, h, w), offset (batch, 2 * groups * window, h', w'): row and column of each pixel in turn,
+        mask (batch, groups * window, h', w'), weight (num_filter, channel / num_group, *kernel), bias (num_filter,)
+        -> (batch, num_filter, h', w')
 
     Source
         Zhu et al. 2019; MXNet 1.9, `contrib.ModulatedDeformableConvolution`.
