@@ -270,7 +270,7 @@ def test_numbers_of_numpy_are_written_as_numbers():
     assert symbol.list_attr() == {"num_hidden": "3"}
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("name", [name for name, known in OPERATORS.items() if not known.within])
 def test_every_operator_tells_what_it_takes(name):
     known = OPERATORS[name]
     for parameter in parameters_of(known.build).values():
