@@ -107,6 +107,7 @@ class BoxEncode(Composite):
     """
 
     outputs = ("output0", "output1")
+    method = False
     mixes_dtypes = True
 
     def compose(self, F, samples, matches, anchors, refs, means, stds):
@@ -177,6 +178,7 @@ class BoxDecode(Composite):
         MXNet 1.9, `contrib.box_decode`, whose gradients are 0; here they are the derivatives.
     """
 
+    method = False
     std0: float = attr(1.0, doc="multiplies what is predicted of the middle, across")
     std1: float = attr(1.0, doc="multiplies what is predicted of the middle, down")
     std2: float = attr(1.0, doc="multiplies the logarithm of the width")

@@ -20,6 +20,7 @@ from tinygrad_lesson.ops.sliding import Dilated
 class Deformed(Dilated, Composite):
     """A convolution of images whose windows are bent."""
 
+    method = False
     kernel: tuple[int, ...] = attr(doc="height and width of the window")
     num_filter: int = attr(1, minimum=1, doc="number of channels of the result")
     num_deformable_group: int = attr(1, minimum=1, doc="parts of the channels, each with offsets of its own")

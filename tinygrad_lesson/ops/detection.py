@@ -42,6 +42,7 @@ class Detecting(Op):
     """An op on boxes, which looks at its numbers."""
 
     host_only = "boxes are gone through one by one on the processor"
+    method = False
     differentiable = False
     traceable = False
 

@@ -33,6 +33,7 @@ class HawkesLogLikelihood(Composite):
 
     function = "hawkesll"
     outputs = ("output0", "output1")
+    method = False
     mixes_dtypes = True
 
     def compose(self, F, lda, alpha, beta, state, lags, marks, valid_length, max_time):

@@ -222,6 +222,7 @@ class Unstopped(Op):
         Bengio, Léonard and Courville 2013; MXNet 1.9, `contrib.round_ste` and `sign_ste`.
     """
 
+    method = False
     of: str = attr(
         "x", choices=("x", "round", "sign"), doc="what is taken of `x`; of halves the one further from 0"
     )
