@@ -151,11 +151,13 @@ def again_line(
 
 
 def blame(subject: Subject, report: Report, options: Options, order: int) -> None:
-    """Name the culprit in `report`, and take over what its own check says; each op is checked up to `order`.
+    """Name the culprit in `report`, and take over what its own check says; nothing happens where all pass.
 
-    Where all pass, differences of the whole have lost something, unless a gradient is stopped on the way.
+    Each op is checked up to `order`.
     """
-    nodes, kinked, right, single = subject.graph(), list[str](), True, report.verdict == "float noise"
+    nodes = subject.graph()
+    kinked: list[str] = []
+    single = report.verdict == "float noise"
     quick, close = (Options(options.generator, full, single) for full in (False, None))
     for position, node in enumerate(nodes, 1):
         arrays = [t.array for t in node.inputs]
@@ -163,7 +165,6 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
             continue
         assert node.op is not None
         found = check_alone(node.op, arrays, quick, order)
-        right &= found.ok
         if found.ok:
             continue
         if report.verdict not in ("ok", found.verdict):
@@ -176,7 +177,8 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
         called = "" if own else called_at(subject.graph, position - 1)
         code = getattr(inspect.unwrap(type(node.op).vjp), "__code__", None)
         place = f"{code.co_filename}:{code.co_firstlineno}" if code else type(node.op).__module__
-        which = repr(node.op).partition("(")[0], repr(node.op), node.name, position, called
+        label, op = repr(node.op), repr(node.op).partition("(")[0]
+        which = op, label, node.name, position, called
         report.culprit = Culprit(report.title, len(nodes), *which, place, found)
         report.verdict, report.cause, report.factor = found.verdict, found.cause, found.factor
         report.sentence, report.worst = found.sentence, report.worst or found.worst
@@ -184,14 +186,12 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
             report.sentence = f"in {node.op!r} {found.sentence}"
         return
     of_rules = report.verdict == "wrong" and report.cause not in ("in place", "cotangent", "stale state")
-    if not of_rules or not (kinked or right) or any(unrecorded(subject, i)[0] for i in subject.wanted):
-        return
-    if kinked:
-        said = f"every rule is right, but {kinked[0]} is at its kink here, and the slopes chosen there do not add up"
-        report.refuse("kink", "kink", f"{said} to that of the function; move the point away", report.worst)
-    else:
-        said = "every rule is right at the numbers that it had: differences of the whole lose what was rounded away"
-        report.refuse("cannot tell", "float noise", said, report.worst)
+    if kinked and of_rules and not any(unrecorded(subject, i)[0] for i in subject.wanted):
+        report.verdict = report.cause = "kink"
+        report.sentence = (
+            f"every rule is right, but {kinked[0]} is at its kink here, and the slopes chosen there do not add up "
+            "to that of the function; move the point away"
+        )
 
 
 def check_alone(op: Op, arrays: list[Any], options: Options, order: int) -> Report:
