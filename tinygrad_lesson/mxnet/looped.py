@@ -11,6 +11,7 @@ from tinygrad_lesson.engine.graph import Edge, Label, Node, outputs_of
 from tinygrad_lesson.engine.interpret import substitute
 from tinygrad_lesson.mxnet.functions import Sampling, variable
 from tinygrad_lesson.mxnet.naming import NameManager, output_name
+from tinygrad_lesson.mxnet.register import OPERATORS
 from tinygrad_lesson.mxnet.symbol import Symbol
 
 
@@ -53,8 +54,7 @@ class Cut:
 
 def node_of(kind: str, inputs: Sequence[Edge], **attributes: Any) -> tuple[Symbol, ...]:
     """The results of a new node that holds graphs."""
-    known = importlib.import_module("tinygrad_lesson.mxnet.register").find(kind)
-    op = known.make(attributes)
+    op = OPERATORS[kind].make(attributes)
     texts = {
         key: str(list(x) if isinstance(x, tuple) else x)
         for key, x in attributes.items()

@@ -20,6 +20,7 @@ from tinygrad_lesson.ops.sliding import Dilated
 class Deformed(Dilated, Composite):
     """A convolution of images whose windows are bent."""
 
+    fades = False  # whether pixels outside are 0, and those at the border fade into them
     method = False
     kernel: tuple[int, ...] = attr(doc="height and width of the window")
     num_filter: int = attr(1, minimum=1, doc="number of channels of the result")
@@ -117,8 +118,6 @@ class Deformed(Dilated, Composite):
         """Where a place counts."""
         low = F.greater(x, -1) if self.fades else F.greater_equal(x, 0)
         return F.logical_and(low, F.less(x, size))
-
-    fades = False  # whether pixels outside are 0, and those at the border fade into them
 
     def neighbours(self, F, x, size):
         """The pixels on both sides of a place along an axis, each with its weight."""
