@@ -202,7 +202,7 @@ def missing(case: Case) -> Cause:
     region, off = where(case)[1], np.eye(*case.numeric.shape) == 0
     region = region and f", {region}"
     said = f"the gradient of {case.name} is no simple multiple of what it should be{region}"
-    if not np.any(case.analytic):
+    if case.zero.all():
         said = f"the rule gives no gradient for {case.name}, on which the result depends"
     elif case.square and not np.any(off & ~case.zero) and np.any(case.live & off):
         said = f"each element of {case.name} is treated alone; its effect on the other results is left out"

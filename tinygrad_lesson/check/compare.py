@@ -21,6 +21,7 @@ UNIT_ROWS = 64  # results up to which each has a row, and a sweep, of its own; e
 UNIT_COLUMNS = 4096  # elements up to which each is moved alone, by a dozen calls; else all at random
 DIRECTIONS = 3  # random ones per input: a mistake that is small beside the bar in one is not in all
 GLANCES = 2  # directions at least that are tried before elements: in one alone, kinks may cancel
+ALIKE = 2.0**14  # how much larger one may be for all to move alike: some steps are short for both
 DETAIL = 48  # rows and columns looked at one by one where a random direction fails
 
 
@@ -95,7 +96,7 @@ def pulled(subject: Subject, arrays: Arrays, rows: Rows, back: Sweep = sweep_as_
         for i, g, kept in zip(subject.wanted, gradients, found, strict=True):
             if g is not None and np.shape(g) != arrays[i].shape:
                 raise WrongShapeError(i, np.shape(g))
-            kept.append(np.zeros(arrays[i].size) if g is None else np.array(g, np.float64).ravel())
+            kept.append(np.zeros(arrays[i].size) if g is None else np.array(np.real(g), np.float64).ravel())
     return [np.stack(part) for part in found]
 
 
@@ -241,8 +242,9 @@ class Point:
         """
         blocks = []
         for i in self.subject.wanted:
-            chosen, shape = columns(i), self.subject.arrays[i].shape
-            drawn = [self.generator.uniform(-1, 1, shape) for _ in range(DIRECTIONS if chosen is None else 0)]
+            chosen, x = columns(i), self.subject.arrays[i]
+            several = range(DIRECTIONS if chosen is None else 0)
+            drawn = [numeric.held_back(x, ALIKE) * self.generator.uniform(-1, 1, x.shape) for _ in several]
             blocks.append(self.block(i, drawn if chosen is None else list(chosen)))
             if until and getattr(blocks[-1], until).any():
                 break
@@ -253,7 +255,8 @@ class Point:
         blocks = []
         for i in self.subject.wanted:
             count = math.ceil(GLANCES / len(self.subject.wanted))
-            moves = [spread(self.generator, self.subject.arrays[i].shape) for _ in range(count)]
+            x = self.subject.arrays[i]
+            moves = [numeric.held_back(x, ALIKE) * spread(self.generator, x.shape) for _ in range(count)]
             block = self.block(i, moves, glance=True)
             if np.any(block.apart | block.kink | block.jump | block.blunt):
                 return None

@@ -141,10 +141,9 @@ def magnifier(nodes: Sequence[Node], results: Sequence[Values]) -> str:
         after = apart(Edge(node), results)
         found.append((after / before, -position, before, after))
     _, position, before, after = max(found)
-    node = nodes[-position - 1]
-    assert node.op is not None
+    most: Any = nodes[-position - 1]
     return (
-        f"{node.name} = {node.op.label()}, op {-position} of {len(nodes)}, magnifies most: "
+        f"{most.name} = {most.op.label()}, op {-position} of {len(nodes)}, magnifies most: "
         f"what differs by {before:.1e} of its size goes in, {after:.1e} comes out"
     )
 
@@ -197,8 +196,7 @@ def planned_results(edges: Sequence[Edge], given: Any, way: Setting, is_train: b
 
 def judged(node: Node, values: Values, first: Values, is_train: bool) -> tuple[Any, ...] | None:
     """Where an op's result is not what its inputs give in double precision, up to rounding; both, and the limit."""
-    assert node.op is not None
-    op = node.op.at_mode(is_train)
+    op: Any = node.op.at_mode(is_train)  # type: ignore[union-attr]
     inputs, pinned = [values[edge] for edge in node.inputs], op.pinned()
     names = op.name_inputs(len(inputs))
     inputs = [np.full_like(x, pinned[n]) if n in pinned else x for n, x in zip(names, inputs, strict=True)]

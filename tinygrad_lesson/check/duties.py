@@ -55,7 +55,7 @@ def disturbed(subject: Subject, values: Sequence[Any], report: Report) -> bool:
 
 def alike(a: Sequence[Any], b: Sequence[Any]) -> bool:
     """Whether two lists of arrays are equal, not-a-number included."""
-    pairs = [(np.asarray(x), np.asarray(y)) for x, y in zip(a, b, strict=True)]
+    pairs = zip(map(np.asarray, a), b, strict=True)
     return all(np.array_equal(x, y, equal_nan=x.dtype.kind in "fc") for x, y in pairs)
 
 
@@ -68,8 +68,7 @@ def written_forward(subject: Subject, tensors: Sequence[Any], results: Sequence[
         return ""
     nodes = recorded_nodes(results)
     for node in nodes:
-        op = node.op
-        assert op is not None
+        op: Any = node.op
         if op.random or op.states:
             continue
         with repeatable():

@@ -169,14 +169,12 @@ def by_rule(subject: Subject, cotangent: np.ndarray, operands: Sequence[Any], i:
 
 def unrecorded(subject: Subject, i: int) -> tuple[list[str], bool]:
     """Ops that take a constant which changes with input `i`, and whether the input is recorded elsewhere."""
-    nodes = subject.graph()
     moved = [x + 0.01 * (np.abs(x) + 0.1) if k == i else x for k, x in enumerate(subject.arrays)]
-    other = subject.graph(moved)
-    cuts = []
+    nodes, other, cuts = subject.graph(), subject.graph(moved), []
     for a, b in zip(nodes, other, strict=False):
-        if a.op != b.op:
+        if type(a.op) is not type(b.op):
             break
-        for s, t in zip(a.inputs, b.inputs, strict=True):
-            if s.node is None and t.node is None and not np.array_equal(s.array, t.array):
-                cuts.append(f"{a.op!r}")
+        pairs = [(s, t) for s, t in zip(a.inputs, b.inputs, strict=False) if s.node is t.node is None]
+        if a.op != b.op or not all(np.array_equal(s.array, t.array) for s, t in pairs):
+            cuts.append(f"{a.op!r}")
     return cuts, bool(nodes)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lesson.check.gradients import called_at
+from tinygrad_lesson.check.gradients import called_at, has_floats
 from tinygrad_lesson.check.report import Element, OneOp, as_code, element_at
 from tinygrad_lesson.check.subject import (
     as_results,
@@ -113,12 +113,12 @@ def prepared(f: Any, inputs: Sequence[Any]) -> tuple[Any, dict[int, str], str]:
         short = next((x.dtype for x in arrays.values() if x.dtype == np.float32), np.dtype(float))
         states = {node.name for node in variables(f.nodes)[1]}
         cast = {name: x.astype(short) if x.dtype == float else x for name, x in arrays.items()}
-        leaves = {name: Tensor(x) if name in states else leaf(x) for name, x in cast.items()}
+        leaves = {n: Tensor(x, requires_grad=n not in states and has_floats([x])) for n, x in cast.items()}
         return lambda: of_symbol(f, leaves), {id(t): name for name, t in leaves.items()}, str(f.name or f)
     title, names, call = name_of(f), parameter_names(f, len(inputs)), f
     if isinstance(f, Op):
         title, names, call = f.label(), list(f.name_inputs(len(inputs))), lambda *xs: TENSORS.apply(f, xs)
-    given = [leaf(as_given(x)) for x in inputs]
+    given = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in map(as_given, inputs)]
     known = {id(t): name for t, name in zip(given, names, strict=True)}
     return lambda: of_function(call, given, title), known, title
 
@@ -126,11 +126,6 @@ def prepared(f: Any, inputs: Sequence[Any]) -> tuple[Any, dict[int, str], str]:
 def as_given(x: Any) -> np.ndarray:
     """A copy in its own element type."""
     return np.array(x.value if isinstance(x, Tensor) else x)
-
-
-def leaf(x: np.ndarray) -> Tensor:
-    """A tensor of which everything that is computed is recorded."""
-    return Tensor(x, requires_grad=x.dtype.kind == "f")
 
 
 def of_function(f: Any, tensors: Sequence[Tensor], title: str) -> tuple[list[Applied], list[Tensor]]:
@@ -236,7 +231,7 @@ def lines(applied: Applied, cotangents: Arrays, number: int, element: Element) -
     call, imports = as_call(op, names)
     text = ["import numpy as np", "import tinygrad_lesson as tl", *imports]
     for name, x in zip(names, arrays, strict=True):
-        more = ", requires_grad=True" if given and is_float(x) and name not in op.states else ""
+        more = ", requires_grad=True" if given and has_floats([x]) and name not in op.states else ""
         made = f"tl.Tensor({as_code(x)}{more})" if isinstance(x, np.ndarray) else repr(x)
         text.append(f"{name} = {made}")
     if not given:
@@ -256,11 +251,6 @@ def as_call(op: Op, names: Sequence[str]) -> tuple[str, list[str]]:
     made = f"{cls.__name__}({', '.join(attributes)})"
     imports = [f"from {cls.__module__} import {cls.__name__}"]
     return f"tl.Tensor.F.apply({made}, ({', '.join(names)},))", imports
-
-
-def is_float(x: Any) -> bool:
-    """Whether this is an array of floats."""
-    return isinstance(x, np.ndarray) and x.dtype.kind == "f"
 
 
 def smallest(op: Op, every: Arrays, count: int, number: int, element: Element) -> Arrays:
@@ -285,7 +275,7 @@ def smallest(op: Op, every: Arrays, count: int, number: int, element: Element) -
             break
     for i, x in enumerate(every):
         tried = [*every[:i], np.ones_like(x), *every[i + 1 :]]
-        if is_float(x) and outcome(op, tried, count, number) == kind:
+        if has_floats([x]) and outcome(op, tried, count, number) == kind:
             every = tried
     return every
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lesson.check import precision
 from tinygrad_lesson.check.explain import unrecorded
 from tinygrad_lesson.check.report import Culprit, GradientError, Report, as_code
 from tinygrad_lesson.check.subject import Subject, SymbolSubject, doubled, name_of, second, subject_of
 from tinygrad_lesson.check.verdict import PACKAGE, Options, check, raised
+from tinygrad_lesson.eager.tensor import results_of
 from tinygrad_lesson.engine.draw import Draw
 from tinygrad_lesson.engine.errors import LessonError, near
 from tinygrad_lesson.engine.graph import Node
@@ -155,24 +157,23 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
 
     Each op is checked up to `order`.
     """
-    nodes = subject.graph()
+    nodes: list[Any] = subject.graph()
     kinked: list[str] = []
     single = report.verdict == "float noise"
     quick, close = (Options(options.generator, full, single) for full in (False, None))
     for position, node in enumerate(nodes, 1):
         arrays = [t.array for t in node.inputs]
-        if not any(np.asarray(x).dtype.kind == "f" and np.size(x) for x in arrays):
+        if not has_floats(arrays):
             continue
-        assert node.op is not None
         found = check_alone(node.op, arrays, quick, order)
         if found.ok:
             continue
+        closer = check_alone(node.op, arrays, close, order)
+        found = found if closer.ok else closer
         if report.verdict not in ("ok", found.verdict):
             kinked += [repr(node.op)] if found.verdict == "kink" else []
             report.notes.append(f"op {position}, {node.op!r}: {found.verdict}")
             continue
-        closer = check_alone(node.op, arrays, close, order)
-        found = found if closer.ok else closer
         own = subject.op is not None or isinstance(subject, SymbolSubject)  # then nobody's code has called it
         called = "" if own else called_at(subject.graph, position - 1)
         code = getattr(inspect.unwrap(type(node.op).vjp), "__code__", None)
@@ -192,6 +193,17 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
             f"every rule is right, but {kinked[0]} is at its kink here, and the slopes chosen there do not add up "
             "to that of the function; move the point away"
         )
+    elif of_rules and order == 1 and any(block.wrong.any() for block in report.drawn):
+        made = [node for node in nodes if has_floats(results_of(node), "fc")]
+        alone = (check_alone(node.op, [t.array for t in node.inputs], close, 1) for node in made)
+        if all(found.ok and found.compared for found in alone) and precision.is_replayed(subject):
+            said = "every op is right alone, and nothing else is computed: rounding hides a part of the slope"
+            report.refuse("cannot tell", "", said, report.worst)
+
+
+def has_floats(arrays: Sequence[Any], kinds: str = "f") -> bool:
+    """Whether there are numbers of these kinds among these."""
+    return any(np.asarray(x).dtype.kind in kinds and np.size(x) for x in arrays)
 
 
 def check_alone(op: Op, arrays: list[Any], options: Options, order: int) -> Report:

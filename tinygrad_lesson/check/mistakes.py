@@ -51,10 +51,11 @@ def cut(wholly: bool) -> Callable[[Any], Iterator[Guess]]:
     """A use that was not recorded, while another was unless `wholly`: that was seen, whatever the numbers are."""
 
     def guesses(case: Any) -> Iterator[Guess]:
-        if wholly != bool(case.recorded_use and np.any(case.analytic)):
-            for told in case.cuts[:1]:
-                said = f"{told} takes a number that was computed from {case.name} without being recorded"
-                yield Guess(said, case.numeric, bits=-math.inf)
+        if case.cuts and wholly != bool(case.recorded_use and np.any(case.analytic)):
+            ops = list(dict.fromkeys(case.cuts))
+            taken = "takes a number that was" if len(ops) == 1 else "take numbers that were"
+            said = f"{' and '.join(ops)} {taken} computed from {case.name} without being recorded"
+            yield Guess(said, case.numeric, bits=-math.inf)
 
     return guesses
 
@@ -68,7 +69,8 @@ def shortened(case: Any) -> Iterator[Guess]:
         size = np.maximum(np.abs(case.numeric), EXACT * largest) if short else largest
         off = ((case.analytic - case.numeric) * np.sign(case.numeric))[case.wrong]
         if short or (kind is np.float32 and off.min() < 0 < off.max()):
-            yield Guess(np.dtype(kind).name, case.analytic, loose=8 * unit * size, bits=-1.0)
+            lost = 1024 if short and kind is np.float32 else 8  # 24 bits are not by chance
+            yield Guess(np.dtype(kind).name, case.analytic, loose=lost * unit * size, bits=-1.0)
 
 
 def negative(case: Any) -> Iterator[Guess]:
@@ -88,7 +90,8 @@ def multiple(case: Any) -> Iterator[Guess]:
     def said(c: float) -> str:
         return spelled(1 / c, case) or format(1 / c, ".10g")
 
-    yield Guess(said, np.zeros_like(case.numeric), (case.analytic,), price=price)
+    if not case.zero.all():  # up to rounding
+        yield Guess(said, np.zeros_like(case.numeric), (case.analytic,), price=price)
 
 
 def by_axis(case: Any) -> Iterator[Guess]:

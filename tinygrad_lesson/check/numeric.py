@@ -76,6 +76,12 @@ def is_tiny(sizes: np.ndarray) -> np.ndarray:
     return np.asarray((sizes > 0) & (sizes < STEPS[0]))
 
 
+def held_back(x: np.ndarray, most: float, largest: float = 0.0) -> np.ndarray:
+    """By which parts elements move beside the largest: what is small beside it by `most` times its own size."""
+    largest = largest or float(np.max(magnitude(x), initial=0.0)) or 1.0
+    return np.asarray(np.minimum(1.0, most / largest * np.maximum(1.0, magnitude(x))))
+
+
 def extrapolate(first: np.ndarray, rounding: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
     """The limit for step 0 of estimates at halved steps, and its error bar.
 
@@ -367,3 +373,20 @@ def has_corner(along: Along, step: float, unit: float, noise: np.ndarray) -> np.
     steps = STEPS[1] * unit, 8 * near, near
     far, middle, close = (np.abs(along(h) + along(-h) - 2 * here) / h for h in steps)
     return np.asarray((close > np.maximum(far, middle) / 2) & (close > SAFETY * 4 * noise / near))
+
+
+def leaps(along: Along, far: float, noise: np.ndarray, row: int) -> np.ndarray:
+    """How steep small jumps within `far` may leave a function between them, as an iteration does that has a tolerance.
+
+    They are far smaller than its moves, and that of number `row` stays, however closely one looks.
+    """
+    middle, found = 0.0, []
+    for width in far * 0.125 ** np.arange(3):
+        values = np.stack([along(middle + n / 16 * width) for n in range(-16, 17)])
+        bends = np.abs(np.diff(values, 6, axis=0))  # of a jump by 1 up to 10; of rounding some 30 roundings
+        found.append((bends, bends.max(axis=0), np.ptp(values, axis=0)))
+        middle += float((np.argmax(bends[:, row]) + 3 - 16) / 16 * width)
+    (bends, most, moves), (_, last, _) = found[0], found[-1]
+    small = (most > SAFETY**3 * noise) & (most / 10 <= BENT * moves)
+    stays = last[row] > most[row] / SAFETY  # of a corner a 64th is left
+    return np.where(small & stays, most / 10 * np.sum(bends > most / 4, axis=0) / far, 0.0)

@@ -1,4 +1,4 @@
-"""`check.pair` and `check.derivation`: gradients by hand, wherever they come from; functions on a device, too."""
+"""`check.pair` and `check.derivation`: gradients by hand, wherever they come from."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.random import Generator
 
-from tinygrad_lesson.arrays import Context, on_host
 from tinygrad_lesson.check import cause as causes
 from tinygrad_lesson.check.compare import worst
 from tinygrad_lesson.check.gradients import gradients
 from tinygrad_lesson.check.numeric import EPS, FLOOR
 from tinygrad_lesson.check.report import Entry, Report, element_at
-from tinygrad_lesson.check.subject import as_tuple, doubled, name_of, parameter_names, pull_back
-from tinygrad_lesson.eager.apply import apply
-from tinygrad_lesson.eager.differential import vjp as vjp_of
+from tinygrad_lesson.check.subject import doubled, name_of, parameter_names, pull_back
 from tinygrad_lesson.eager.recording import recording
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.errors import DTypeError, LessonError
@@ -143,62 +140,6 @@ def pair(
     called = f"check.gradients({made.label()}", f"check.pair({made.label()}, {name_of(vjp)}"
     report.reproduce = report.reproduce.replace(*called)
     return report
-
-
-@declares
-class There(Op):
-    """What `run` makes of tensors on `place`; inputs and results are copied there and back."""
-
-    traceable: ClassVar[bool] = False
-    run: Any = attr(doc="the function", shown=False)
-    place: Any = attr(doc="the device")
-    shapes: Any = attr(doc="shapes of the results", shown=False)
-
-    name, function, family = "There", "there", "check"
-    inputs = ("args",)
-    variadic = True
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """One name for each result."""
-        return tuple(f"output{i}" for i in range(len(self.shapes)))
-
-    def shape(self, *args: Any) -> Any:
-        """As found."""
-        return self.shapes if len(self.shapes) > 1 else self.shapes[0]
-
-    def moved(self, args: Sequence[Any]) -> list[Tensor]:
-        """Inputs on the device."""
-        return [x.to(self.place) if isinstance(x, Tensor) else Tensor(x, device=self.place) for x in args]
-
-    def forward(self, xp: Any, *args: Any) -> Any:
-        """Run it there."""
-        ys = tuple(y.numpy() for y in as_tuple(self.run(*self.moved(args))))
-        return ys if len(ys) > 1 else ys[0]
-
-    def vjp(self, F: Any, g: Any, y: Any, *args: Any) -> Any:
-        """The gradients that are taken there."""
-        inputs = self.moved(args)
-        floats = [i for i, x in enumerate(inputs) if x.dtype.kind == "f"]
-
-        def of_floats(*xs: Tensor) -> Any:
-            given = dict(enumerate(inputs)) | dict(zip(floats, xs, strict=True))
-            return self.run(*[given[i] for i in range(len(given))])
-
-        ys, back = vjp_of(of_floats, *[inputs[i] for i in floats])
-        pairs = zip(as_tuple(g), as_tuple(ys), strict=True)
-        gs = [z * 0 if part is None else self.moved([part])[0] for part, z in pairs]
-        found = dict(zip(floats, back(tuple(gs) if len(gs) > 1 else gs[0]), strict=True))
-        recorded = any(isinstance(x, Tensor) for x in (*as_tuple(g), *args))
-        there = [found.get(i) for i in range(len(inputs))]
-        return tuple([d if d is None else d.to(Context()) if recorded else on_host(d.array) for d in there])
-
-
-def there(run: Callable[..., Any], place: Context, arrays: Sequence[Any]) -> Callable[..., Any]:
-    """`run` as such an op, for inputs like `arrays`."""
-    shapes = tuple(y.shape for y in as_tuple(run(*[Tensor(x, device=place) for x in arrays])))
-    op = There(run=run, place=place, shapes=shapes)
-    return lambda *tensors: apply(op, tensors)
 
 
 @np.errstate(all="ignore")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from tinygrad_lesson.check.compare import Rows, WrongShapeError, pulled, spread
-from tinygrad_lesson.check.numeric import EPS, is_tiny, magnitude, noise_of
+from tinygrad_lesson.check.numeric import COARSE, EPS, FINE, held_back, is_tiny, magnitude, noise_of
 from tinygrad_lesson.check.report import Entry, Report, element_at
 from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, as_tuple, below, recorded_nodes
 from tinygrad_lesson.engine.backprop import backprop
@@ -209,6 +209,20 @@ class Rough(World):
         return backprop(self, heads, wrt)
 
 
+def is_replayed(subject: Subject) -> bool:
+    """Whether what is recorded here gives the results at inputs beside these: nothing is computed past it."""
+    tensors, results = subject.recorded(subject.arrays)
+    for part in (FAR, -FAR, 1 / DRAWS):
+        moved = [x + part * (np.abs(x) + part) if x.dtype.kind == "f" else x for x in subject.arrays]
+        again = Rough(lambda y: y)
+        again.values = {t.node: (x,) for t, x in zip(tensors, moved, strict=True) if t.node is not None}
+        interpret(again, recorded_nodes(results))
+        pairs = zip(results, subject.recorded(moved)[1], strict=True)
+        if not all(y.node in again.values and np.array_equal(again.read(y), z.array) for y, z in pairs):
+            return False
+    return True
+
+
 def shaking(reach: float, generator: Generator) -> Callable[[Any], Any]:
     """A function that moves floats by parts of `reach`."""
 
@@ -226,7 +240,7 @@ def jitter(subject: Subject, rows: Rows, generator: Generator) -> np.ndarray:
     (gaps,) = rounded_results(subject, subject.arrays, EPS, generator, lambda values: [rows.weigh(values)])
     sizes = {i: magnitude(subject.arrays[i]) for i in subject.wanted}
     size = max(float(np.max(each)) for each in sizes.values())
-    parts = {i: np.where(is_tiny(each), each / size, 1.0) for i, each in sizes.items()}
+    parts = {i: np.where(is_tiny(x), x / size, held_back(x, COARSE / FINE, size)) for i, x in sizes.items()}
     directions = {i: spread(generator, part.shape) * part for i, part in parts.items()}
 
     def along(t: float) -> np.ndarray:

@@ -198,8 +198,7 @@ class Report:
         axes[1].set(xlabel="step h", ylabel="central difference less rule", title=title)
         return axes
 
-    def __repr__(self) -> str:  # what a prompt shows
-        return str(self)
+    __repr__ = __str__  # what a prompt shows
 
     def _repr_html_(self) -> str:
         """The page, for a notebook: the table of derivatives as one."""

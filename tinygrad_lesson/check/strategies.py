@@ -28,7 +28,6 @@ DECIMALS = 3  # of a drawn number, so that a failing input can be read
 def needed() -> Any:
     """The module hypothesis. LessonError where it is not installed."""
     try:
-        import hypothesis
         import hypothesis.extra.numpy
     except ModuleNotFoundError:
         raise LessonError("property tests need hypothesis: pip install hypothesis") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,10 +11,12 @@ import numpy as np
 from numpy.random import Generator
 
 from tinygrad_lesson import random
-from tinygrad_lesson.arrays import MODULES, Context, host_copy, placed_at
+from tinygrad_lesson.arrays import host_copy
 from tinygrad_lesson.check.report import Entry, element_at
 from tinygrad_lesson.eager.apply import AS_TOLD, TENSORS
 from tinygrad_lesson.eager.operators import recorded_sweep, sweep_as_told
+from tinygrad_lesson.eager.placed import as_tuple as as_tuple
+from tinygrad_lesson.eager.placed import where_they_lie
 from tinygrad_lesson.eager.recording import recording
 from tinygrad_lesson.eager.tensor import Tensor
 from tinygrad_lesson.engine.backprop import apply_vjp
@@ -79,10 +80,10 @@ class Subject:
 
     def value(self, arrays: Arrays) -> list[np.ndarray]:
         """Results at `arrays`; in place of a loss what it is a loss of."""
-        if self.has_loss(arrays):
-            return [np.asarray(t.array) for y in self.recorded(arrays)[1] for t, _ in below(y)]
-        with repeatable(), recording(False):
-            return [y.numpy() for y in as_results(self.run(*map(Tensor, arrays)), self.title)]
+        if not self.has_loss(arrays):
+            with contextlib.suppress(GraphError), repeatable(), recording(False):  # unless it derives itself
+                return [y.numpy() for y in as_results(self.run(*map(Tensor, arrays)), self.title)]
+        return [np.asarray(t.array) for y in self.recorded(arrays)[1] for t, _ in below(y)]
 
     def has_loss(self, arrays: Arrays) -> bool:
         """Whether a result is a loss; found out when first asked."""
@@ -111,15 +112,6 @@ class Subject:
         return recorded_nodes(self.recorded(self.arrays if arrays is None else arrays)[1])
 
 
-def where_they_lie(run: Callable[..., Any], arrays: Sequence[Any]) -> Callable[..., Any]:
-    """`run` of tensors on the processor, carried out on the device that `arrays` lie on."""
-    places = {placed_at(x.array if isinstance(x, Tensor) else x) for x in arrays} if MODULES else set()
-    if places <= {Context()}:
-        return run
-    (place,) = places
-    return importlib.import_module("tinygrad_lesson.check.pair").there(run, place, arrays)  # type: ignore[no-any-return]
-
-
 def as_results(y: Any, title: str) -> list[Tensor]:
     """The tensors that a function gave. DTypeError if it gave anything else."""
     results = list(y) if isinstance(y, list | tuple) else [y]
@@ -130,11 +122,6 @@ def as_results(y: Any, title: str) -> list[Tensor]:
     if not floats:
         raise DTypeError(f"{title} gave {results[0].dtype} numbers, which have no gradient")
     return floats
-
-
-def as_tuple(values: Any) -> tuple[Any, ...]:
-    """Several results, or one, as a tuple."""
-    return values if isinstance(values, tuple) else (values,)
 
 
 def is_loss(y: Tensor) -> bool:

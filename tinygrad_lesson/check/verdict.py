@@ -23,6 +23,7 @@ from tinygrad_lesson.check.witness import breaks_tie, confirm
 from tinygrad_lesson.engine.errors import LessonError
 
 T = TypeVar("T")
+HALF = numeric.EPS**0.5  # of the digits: a smaller gap may be the function's own
 PACKAGE = str(Path(__file__).parents[1])
 
 
@@ -136,7 +137,6 @@ def raised(error: Exception) -> str:
 def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
     """A verdict from the blocks."""
     values, op = point.values, point.subject.op
-    report.sharpest = compare.sharpness(blocks)
     if any(b.wrong.any() or b.loose(values).any() for b in blocks):
         widen(point, blocks)
     roughen(point, blocks)
@@ -144,27 +144,31 @@ def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
     wrong = [b for b in blocks if b.wrong.any()]
     kinked = [b for b in blocks if (b.kink | b.jump).any()]
     vague = [b for b in blocks if b.loose(values).any()]
-    if wrong:
+    far = any(np.any(b.wrong & (b.gap > HALF * np.maximum(np.abs(b.numeric), b.scale))) for b in wrong)
+    if wrong and not far:
+        said = "rule and function part beyond half of their digits, as an approximation does that ends at a tolerance"
+        report.refuse("cannot tell", "", said, point.entries(wrong, "wrong"))
+    elif wrong:
         report.verdict = "wrong"
         explain(report, point, wrong, blocks)
     elif kinked and not (op is not None and op.ours) and breaks_tie(report, point, kinked):
         pass  # as in MXNet our `max` gives each of equal numbers the whole
     elif kinked:
-        jumps = any(b.jump.any() for b in kinked)
-        report.worst = point.entries(kinked, "jump" if jumps else "kink")
-        block = next(b for b in kinked if b.jump.any() or not jumps)
-        r, c = np.argwhere(block.jump if jumps else block.kink)[0]
-        said = "the function jumps here: it has no derivative"
-        if not jumps:
-            sides = f"{block.left[r, c]:.6g} on one side and {block.right[r, c]:.6g} on the other"
-            said = f"the slope is {sides}; move the point away"
-        report.refuse("kink", "discontinuity" if jumps else "kink", said, report.worst)
+        mark = "jump" if any(b.jump.any() for b in kinked) else "kink"
+        block = next(b for b in kinked if getattr(b, mark).any())
+        r, c = np.argwhere(getattr(block, mark))[0]
+        sides = f"{block.left[r, c]:.6g} on one side and {block.right[r, c]:.6g} on the other"
+        said, word = f"the slope is {sides}; move the point away", "kink"
+        if mark == "jump":
+            said, word = "the function jumps here: it has no derivative", "discontinuity"
+        report.refuse("kink", word, said, point.entries(kinked, mark))
     elif vague:
         word, said = "", "differences do not settle on a slope here, however short the step"
         if any((b.noisy & b.loose(values)).any() for b in vague):
             word, said = "float noise", "rounding noise of the function hides its slope"
         report.refuse(word or "cannot tell", word, said, point.entries(vague, "blunt"))
     else:
+        report.sharpest = compare.sharpness(blocks)
         note_zeros(report, blocks)
 
 

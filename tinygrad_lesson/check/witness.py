@@ -24,6 +24,9 @@ from tinygrad_lesson.check.subject import Subject
 
 OTHER = 0.61  # times the steps are those of a second witness: far from all halves, so a wave that fits one misses it
 PRECISE = tuple(0.83 * 2.0**-k for k in range(8, 33, 4))  # steps in extended precision
+BEYOND = 2.0**-28  # times the steps are those that follow the shortest, for huge elements
+FAR = 2.0**-2  # part of an element within which a search with a tolerance takes one turn more, or less
+GLANCED = 2**5  # parts into which the first of a search divides its step
 MOST = 24  # directions that are tried for one result, and results that are tried
 Moves = dict[tuple[int, int], float]  # how far each element moves, by numbers of block and column
 
@@ -54,6 +57,33 @@ def confirm(point: Point, blocks: Sequence[Block]) -> None:
                     block.error[:, k] += np.where(right & block.wrong[:, k], lost, 0.0)
             if getattr(block, mark)[:, k].any():
                 break
+    for block, k in suspects(blocks, lambda b: b.wrong | b.kink | b.jump | b.loose(point.values)):
+        if block.columns and block.sizes[k] > 1:
+            shorter(point, block, k)
+    for block, k in suspects(blocks, lambda b: b.wrong):
+        gap = np.where(block.wrong[:, k], block.gap[:, k], 0.0)
+        if np.all(gap <= SAFETY * numeric.BENT * np.abs(block.numeric[:, k])):
+            far, row = FAR * max(numeric.STEPS[0], block.sizes[k]), int(np.argmax(gap))
+            with contextlib.suppress(Exception):  # it may not be defined so far away
+                steep = numeric.leaps(partial(block.along, k), far, point.noise, row)
+                hidden = (gap > 0) & (gap <= SAFETY * steep)
+                block.error[hidden, k], block.noisy[hidden, k] = np.inf, True
+
+
+def shorter(point: Point, block: Block, k: int) -> None:
+    """Take over what far shorter steps tell about a huge element, where that is clearly what the rule says.
+
+    Longer ones reach over whole waves. These are whole roundings long, so that what it moves by is exact.
+    """
+    size, whole = block.sizes[k], GLANCED * np.spacing(block.sizes[k])
+    steps = whole * np.round(point.stretch * size * BEYOND * np.array(numeric.STEPS) / whole)[:, None]
+    lines = point.lines(block.input, [block.moves[k]])
+    known = point.at_zero[:, None], point.noise[:, None], steps[steps[:, 0] > 0]
+    told = Search(lines, *known, block.analytic[:, [k]], block.scale).best.only(0)
+    right = np.abs(told.numeric - block.analytic[:, k]) <= tolerance(told.error, told.numeric)
+    clear = (told.numeric != 0) & (SAFETY * told.error <= numeric.BENT * np.abs(told.numeric))
+    news = np.isinf(block.error[:, k]) | (np.abs(told.numeric - block.numeric[:, k]) > SAFETY * told.error)
+    block.take(told, right & clear & news & ~(told.kink | told.jump | told.unsettled), k)
 
 
 def hear(block: Block, k: int, witness: Slopes) -> None:

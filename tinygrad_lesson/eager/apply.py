@@ -327,8 +327,9 @@ class AsTold(Recorded):
     compares = False
 
     def typed(self, g: Any, dtype: Any) -> Any:
-        """The cotangent as it is."""
-        return g
+        """The cotangent as it is; of a real number, the real part."""
+        kinds = [getattr(t, "kind", "") for t in (getattr(g, "dtype", None), dtype)]
+        return g.real if kinds == ["c", "f"] else g
 
 
 def typed(g: Any, dtype: Any) -> Any:
