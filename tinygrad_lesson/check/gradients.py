@@ -158,8 +158,7 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
     Each op is checked up to `order`.
     """
     nodes: list[Any] = subject.graph()
-    kinked: list[str] = []
-    single = report.verdict == "float noise"
+    kinked, single = list[str](), report.verdict == "float noise"
     quick, close = (Options(options.generator, full, single) for full in (False, None))
     for position, node in enumerate(nodes, 1):
         arrays = [t.array for t in node.inputs]
@@ -188,11 +187,8 @@ def blame(subject: Subject, report: Report, options: Options, order: int) -> Non
         return
     of_rules = report.verdict == "wrong" and report.cause not in ("in place", "cotangent", "stale state")
     if kinked and of_rules and not any(unrecorded(subject, i)[0] for i in subject.wanted):
-        report.verdict = report.cause = "kink"
-        report.sentence = (
-            f"every rule is right, but {kinked[0]} is at its kink here, and the slopes chosen there do not add up "
-            "to that of the function; move the point away"
-        )
+        said = f"every rule is right, but {kinked[0]} is at its kink here, where slopes need not add up"
+        report.verdict, report.cause, report.sentence = "kink", "kink", f"{said}; move the point away"
     elif of_rules and order == 1 and any(block.wrong.any() for block in report.drawn):
         made = [node for node in nodes if has_floats(results_of(node), "fc")]
         alone = (check_alone(node.op, [t.array for t in node.inputs], close, 1) for node in made)

@@ -78,12 +78,16 @@ def shorter(point: Point, block: Block, k: int) -> None:
     size, whole = block.sizes[k], GLANCED * np.spacing(block.sizes[k])
     steps = whole * np.round(point.stretch * size * BEYOND * np.array(numeric.STEPS) / whole)[:, None]
     lines = point.lines(block.input, [block.moves[k]])
-    known = point.at_zero[:, None], point.noise[:, None], steps[steps[:, 0] > 0]
+    bends = np.abs(np.diff([lines(0, n * whole) for n in range(12)], 4, axis=0)).max(axis=0)  # of 8 roundings
+    noise = np.maximum(EPS * point.values, bends / 8)[:, None]
+    known = point.at_zero[:, None], noise, steps[steps[:, 0] > 0]
     told = Search(lines, *known, block.analytic[:, [k]], block.scale).best.only(0)
+    smooth, size = ~(told.kink | told.jump | told.unsettled), np.abs(told.numeric)
+    apart = smooth & numeric.parted(told, block.only(k)) & (SAFETY * told.error < size)
     right = np.abs(told.numeric - block.analytic[:, k]) <= tolerance(told.error, told.numeric)
-    clear = (told.numeric != 0) & (SAFETY * told.error <= numeric.BENT * np.abs(told.numeric))
-    news = np.isinf(block.error[:, k]) | (np.abs(told.numeric - block.numeric[:, k]) > SAFETY * told.error)
-    block.take(told, right & clear & news & ~(told.kink | told.jump | told.unsettled), k)
+    right &= smooth & (SAFETY * told.error < numeric.BENT * size)
+    block.take(told, right & (apart | np.isinf(block.error[:, k]) | block.kink[:, k] | block.jump[:, k]), k)
+    block.error[apart & ~right, k] = np.inf
 
 
 def hear(block: Block, k: int, witness: Slopes) -> None:
