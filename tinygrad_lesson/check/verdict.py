@@ -149,7 +149,6 @@ def judge(report: Report, point: Point, blocks: Sequence[Block]) -> None:
         said = "rule and function part beyond half of their digits, as an approximation does that ends at a tolerance"
         report.refuse("cannot tell", "", said, point.entries(wrong, "wrong"))
     elif wrong:
-        report.verdict = "wrong"
         explain(report, point, wrong, blocks)
     elif kinked and not (op is not None and op.ours) and breaks_tie(report, point, kinked):
         pass  # as in MXNet our `max` gives each of equal numbers the whole

@@ -71,21 +71,22 @@ def confirm(point: Point, blocks: Sequence[Block]) -> None:
 
 
 def shorter(point: Point, block: Block, k: int) -> None:
-    """Take over what far shorter steps tell about a huge element, where that is clearly what the rule says.
+    """Ask far shorter steps about a huge element: longer ones reach over whole waves.
 
-    Longer ones reach over whole waves. These are whole roundings long, so that what it moves by is exact.
+    It is taken over where the rule says so too; if else it contradicts the longer ones, nothing is known. Steps are
+    whole roundings long, so that what the element moves by is exact.
     """
     size, whole = block.sizes[k], GLANCED * np.spacing(block.sizes[k])
     steps = whole * np.round(point.stretch * size * BEYOND * np.array(numeric.STEPS) / whole)[:, None]
     lines = point.lines(block.input, [block.moves[k]])
-    bends = np.abs(np.diff([lines(0, n * whole) for n in range(12)], 4, axis=0)).max(axis=0)  # of 8 roundings
-    noise = np.maximum(EPS * point.values, bends / 8)[:, None]
-    known = point.at_zero[:, None], noise, steps[steps[:, 0] > 0]
-    told = Search(lines, *known, block.analytic[:, [k]], block.scale).best.only(0)
-    smooth, size = ~(told.kink | told.jump | told.unsettled), np.abs(told.numeric)
-    apart = smooth & numeric.parted(told, block.only(k)) & (SAFETY * told.error < size)
+    bends = np.abs(np.diff([lines(0, n * whole) for n in range(12)], 4, axis=0)).max(axis=0)
+    noise = np.maximum(EPS * point.values, bends / 8)[:, None]  # a fourth difference is of some 8 roundings
+    given = point.at_zero[:, None], noise, steps[steps[:, 0] > 0], block.analytic[:, [k]], block.scale
+    told = Search(lines, *given).best.only(0)
+    smooth, steep = ~(told.kink | told.jump | told.unsettled), np.abs(told.numeric)
+    apart = smooth & numeric.parted(told, block.only(k)) & (SAFETY * told.error < steep)
     right = np.abs(told.numeric - block.analytic[:, k]) <= tolerance(told.error, told.numeric)
-    right &= smooth & (SAFETY * told.error < numeric.BENT * size)
+    right &= smooth & (SAFETY * told.error < numeric.BENT * steep)
     block.take(told, right & (apart | np.isinf(block.error[:, k]) | block.kink[:, k] | block.jump[:, k]), k)
     block.error[apart & ~right, k] = np.inf
 
