@@ -96,6 +96,30 @@ def test_elements_of_all_sizes_in_one_array_do_not_count_as_noise_of_each_other(
     assert half.verdict == "wrong", str(half)
 
 
+@pytest.mark.parametrize(("t", "k"), [(2460310.5, 0.0172), (1e6, 1.0), (2e6, 0.1), (1e5, 0.0172)])
+def test_a_huge_input_does_not_make_noise_of_the_waves_of_another(t, k):
+    def rule(g, t, k):
+        return g * np.cos(k * t) * k, g * np.cos(k * t) * t
+
+    for seed in range(4):
+        report = check.pair(lambda t, k: np.sin(k * t), rule, np.array(t), np.array(k), seed=seed)
+        assert report.ok, str(report)
+        times = [1.01, -1.0, 0.5, 2.0][seed]
+        for off in ((times, 1.0), (1.0, times)):
+            broken = check.pair(
+                lambda t, k: np.sin(k * t), lambda g, t, k, off=off: tuple(np.array(rule(g, t, k)) * off),
+                np.array(t), np.array(k), seed=seed,
+            )  # fmt: skip
+            assert not broken.ok, str(broken)
+
+
+def test_what_single_precision_cannot_hold_is_not_checked_in_it():
+    weak = check.gradients(lambda k, c: 2 * k * c / (k + tl.sqrt(k * k + 4 * k * c)), [1e-40], [1e-3])
+    assert weak.ok, str(weak)
+    assert "beyond the range of single precision, which was not checked" in weak.notes
+    assert check.gradients(lambda a: tl.linalg.slogdet(a)[1], np.eye(2) * 1e-40).ok
+
+
 # A part of the slope that rounding takes away.
 
 

@@ -21,7 +21,6 @@ UNIT_ROWS = 64  # results up to which each has a row, and a sweep, of its own; e
 UNIT_COLUMNS = 4096  # elements up to which each is moved alone, by a dozen calls; else all at random
 DIRECTIONS = 3  # random ones per input: a mistake that is small beside the bar in one is not in all
 GLANCES = 2  # directions at least that are tried before elements: in one alone, kinks may cancel
-ALIKE = 2.0**14  # how much larger one may be for all to move alike: some steps are short for both
 DETAIL = 48  # rows and columns looked at one by one where a random direction fails
 
 
@@ -244,7 +243,7 @@ class Point:
         for i in self.subject.wanted:
             chosen, x = columns(i), self.subject.arrays[i]
             several = range(DIRECTIONS if chosen is None else 0)
-            drawn = [numeric.held_back(x, ALIKE) * self.generator.uniform(-1, 1, x.shape) for _ in several]
+            drawn = [numeric.held_back(x) * self.generator.uniform(-1, 1, x.shape) for _ in several]
             blocks.append(self.block(i, drawn if chosen is None else list(chosen)))
             if until and getattr(blocks[-1], until).any():
                 break
@@ -253,10 +252,9 @@ class Point:
     def glance(self) -> list[Block] | None:
         """Blocks of few random directions, if the rules agree with short differences along all of them; else None."""
         blocks = []
-        for i in self.subject.wanted:
+        for i, x in [(i, self.subject.arrays[i]) for i in self.subject.wanted]:
             count = math.ceil(GLANCES / len(self.subject.wanted))
-            x = self.subject.arrays[i]
-            moves = [numeric.held_back(x, ALIKE) * spread(self.generator, x.shape) for _ in range(count)]
+            moves = [numeric.held_back(x) * spread(self.generator, x.shape) for _ in range(count)]
             block = self.block(i, moves, glance=True)
             if np.any(block.apart | block.kink | block.jump | block.blunt):
                 return None

@@ -23,6 +23,7 @@ SAFETY = 8.0  # an error bar is an estimate: two values part where they are this
 FLOOR = EPS**0.6  # a relative error never called a mistake: three fifths of the digits agree
 SHARP = 1e-9  # a bar of this part of the slopes or more leaves the comparison blunt: a shorter step is tried
 BENT = 1e-3  # two sides that differ by this part of the slopes at the longest step may be a kink
+ALIKE = 2.0**10  # how much larger one element may be for all to move alike: some steps are short for both
 FINE = 2.0**-40  # of the size of the input: some thousand roundings
 COARSE = 2.0**-20  # the same for what is rounded to single precision
 LITTLE = 0.01  # part of its moves below which what does not cancel may be what is left of something smooth
@@ -76,10 +77,10 @@ def is_tiny(sizes: np.ndarray) -> np.ndarray:
     return np.asarray((sizes > 0) & (sizes < STEPS[0]))
 
 
-def held_back(x: np.ndarray, most: float, largest: float = 0.0) -> np.ndarray:
-    """By which parts elements move beside the largest: what is small beside it by `most` times its own size."""
+def held_back(x: np.ndarray, largest: float = 0.0) -> np.ndarray:
+    """By which parts elements move beside the largest: what is very small beside it does not move as far."""
     largest = largest or float(np.max(magnitude(x), initial=0.0)) or 1.0
-    return np.asarray(np.minimum(1.0, most / largest * np.maximum(1.0, magnitude(x))))
+    return np.asarray(np.minimum(1.0, ALIKE / largest * np.maximum(1.0, magnitude(x))))
 
 
 def extrapolate(first: np.ndarray, rounding: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
@@ -203,7 +204,8 @@ class Search:
             self.over(step, levels)
         # nothing is known where no digit is left, all moves are noise, and the rounding of the input explains it
         lost = (noise > BENT * np.abs(at_zero)) & (self.moved <= SAFETY * noise)
-        wild = self.open & lost & (np.abs(expected) * EPS * steps[0] / STEPS[0] > BENT * noise)
+        slow = ~self.fits & (np.abs(expected) * self.shortest <= SAFETY * noise)  # so are the rule's
+        wild = self.open & lost & (slow | (np.abs(expected) * EPS * steps[0] / STEPS[0] > BENT * noise))
         self.best.error[wild] = np.inf
         self.best.blunt |= wild
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from tinygrad_lesson.check.compare import Rows, WrongShapeError, pulled, spread
-from tinygrad_lesson.check.numeric import COARSE, EPS, FINE, held_back, is_tiny, magnitude, noise_of
+from tinygrad_lesson.check.numeric import EPS, held_back, is_tiny, magnitude, noise_of
 from tinygrad_lesson.check.report import Entry, Report, element_at
 from tinygrad_lesson.check.subject import Arrays, Subject, SymbolSubject, as_tuple, below, recorded_nodes
 from tinygrad_lesson.engine.backprop import backprop
@@ -78,7 +78,7 @@ def fits(mantissas: np.ndarray, bits: int) -> np.ndarray:
 def short_part(subject: Subject, report: Report, rows: Rows, generator: Generator) -> None:
     """Compare gradients in single precision with those in double, at the same numbers."""
     short = cast(subject.arrays, SHORT)
-    lost = [np.isinf(x) & np.isfinite(y) for x, y in zip(short, subject.arrays, strict=True)]
+    lost = [~np.isclose(x, y, UNIT, 0, equal_nan=True) for x, y in zip(short, subject.arrays, strict=True)]
     if any(map(np.any, lost)) or not all(np.isfinite(y).all() for y in subject.value(short)):
         report.notes.append("beyond the range of single precision, which was not checked")
         return
@@ -240,7 +240,7 @@ def jitter(subject: Subject, rows: Rows, generator: Generator) -> np.ndarray:
     (gaps,) = rounded_results(subject, subject.arrays, EPS, generator, lambda values: [rows.weigh(values)])
     sizes = {i: magnitude(subject.arrays[i]) for i in subject.wanted}
     size = max(float(np.max(each)) for each in sizes.values())
-    parts = {i: np.where(is_tiny(x), x / size, held_back(x, COARSE / FINE, size)) for i, x in sizes.items()}
+    parts = {i: np.where(is_tiny(x), x / size, held_back(x, size)) for i, x in sizes.items()}
     directions = {i: spread(generator, part.shape) * part for i, part in parts.items()}
 
     def along(t: float) -> np.ndarray:
