@@ -59,6 +59,24 @@ def test_a_wrong_slope_of_such_a_wave_is_not_taken_for_right(name, times):
     assert not check.pair(f, lambda g, x: times * g * slope(x), x).ok
 
 
+@pytest.mark.parametrize("x", [1e3, 1e4, 1e5, 1e6])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rule_that_fits_the_longest_steps_alone_is_wrong(x, seed):
+    for f, slope in ((np.sin, 0.0), (lambda x: x + np.sin(x), 1.0), (lambda x: 3 * x - np.cos(2 * x), 3.0)):
+        report = check.pair(f, lambda g, x, slope=slope: slope * g, [x], seed=seed)
+        assert report.verdict == "wrong", str(report)
+
+
+@pytest.mark.parametrize("steep", [1e2, 1e4, 1e5])
+@pytest.mark.parametrize("x", [-1e-4, 0.0, 5e-5])
+def test_a_steep_slope_that_a_rule_leaves_out_is_no_jump(steep, x):
+    def slope(g, x):
+        return g * steep * special.expit(steep * x) * special.expit(-steep * x)
+
+    assert check.pair(lambda x: special.expit(steep * x), slope, [x]).ok
+    assert check.pair(lambda x: special.expit(steep * x), lambda g, x: 0 * g, [x]).verdict == "wrong"
+
+
 def test_elements_beside_a_huge_one_do_not_move_as_far_along_a_direction():
     data = np.full((1, 3, 4), 0.4)
     data[0, 2, 3] = -9e9

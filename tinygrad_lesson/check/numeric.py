@@ -250,15 +250,15 @@ def better(old: Slopes, new: Slopes, doubted: np.ndarray) -> np.ndarray:
     """Where a shorter step tells more: the function is smooth over it, and the bar is shorter.
 
     A short enough bar wins over any that contradicts it: a wave may fit the longer step by chance. It is `doubted`
-    where the longer one agrees with the rule and this does not. If the two contradict each other as well, or nothing
-    moves over the shorter step, that is by rounding, which shorter steps see more of.
+    where the longer one agrees with the rule and this does not. If the two contradict each other as well, and the
+    shorter one is not far sharper, or nothing moves there, that is by rounding, which shorter steps see more of.
     """
     smooth_old, smooth_new = ~(old.kink | old.jump | old.unsettled), ~(new.kink | new.jump)
     sharper = (old.blunt & ~new.blunt) | ((old.blunt == new.blunt) & (new.error <= old.error))
     sharper |= parted(old, new) & (SAFETY * new.error < BENT * np.abs(new.numeric))
     locked = (new.numeric == 0) & (new.left == 0) & (new.right == 0)
     tells = np.where(smooth_old & smooth_new, sharper, smooth_new | ~smooth_old)
-    return np.asarray(tells & ~(doubted & (parted(old, new) | locked)))
+    return np.asarray(tells & ~(doubted & ((parted(old, new) & (SAFETY * new.error > old.error)) | locked)))
 
 
 def is_sharp(along: Along, step: float, width: float, noise: np.ndarray) -> bool:
