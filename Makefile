@@ -79,7 +79,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# make nightly        the property tests with 200 examples each (an hour of two cores and more)
+# make nightly        the property tests with 200 examples each, of the second order too (an hour and a half of two cores)
 nightly: $(VENV)/.test
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python $(PYTEST)
 
