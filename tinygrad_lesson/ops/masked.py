@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -173,12 +175,17 @@ class CTCLoss(Composite):
             time = len(data) if data_lengths is None else int(data_lengths[b])
             p = np.exp(data[:time, b]) / np.exp(data[:time, b]).sum(axis=1, keepdims=True)
             blank = 0 if self.blank_label == "first" else data.shape[2] - 1
-            total = 0.0
-            for way in itertools.product(range(data.shape[2]), repeat=time):
-                kept = [k for k, _ in itertools.groupby(way) if k != blank]
-                if kept == [int(k) for k in row[:size]]:
-                    total += math.prod(p[range(time), way])
-            found.append(-math.log(total))
+            wanted = tuple(map(int, row[:size]))
+            ways: dict[Any, float] = {((), blank): 1.0}  # by labels so far and last class
+            for step in p:
+                longer: dict[Any, float] = collections.defaultdict(float)
+                for (kept, last), chance in ways.items():
+                    for k in range(len(step)):
+                        told = kept if k in (last, blank) else (*kept, k)
+                        if told == wanted[: len(told)]:
+                            longer[told, k] += chance * step[k]
+                ways = longer
+            found.append(-math.log(sum(chance for (kept, _), chance in ways.items() if kept == wanted)))
         return np.array(found)
 
     @classmethod
