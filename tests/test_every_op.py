@@ -216,7 +216,6 @@ def test_inputs_stay_as_they_are_wherever_they_lie(cls, draw):
 
 
 @each_op()
-@FEW
 @given(draw=samples())
 def test_float32_stays_float32(cls, draw):
     op, arrays = sample(draw, cls)
