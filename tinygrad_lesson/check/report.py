@@ -180,7 +180,7 @@ class Report:
             raise LessonError(f"{self.title}: nothing was compared, so there is nothing to draw")
         from matplotlib import pyplot
 
-        axes = pyplot.subplots(1, 2, figsize=(10, 4))[1]
+        axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")[1]
         for block in self.drawn:
             bars = np.where(np.isfinite(block.error), block.error, 0.0)
             known = (field.ravel() for field in (block.analytic, block.numeric, bars))
