@@ -113,6 +113,13 @@ def test_what_is_said_to_be_different_is():
         assert all(any(differs(call, name) for call in calls) for name in names), function
 
 
+@pytest.mark.parametrize("y", [[np.inf, 1, 2], [1, 2, -np.inf], [np.inf, np.inf], [1, np.inf, 2], [3.0]])
+def test_the_area_under_an_infinite_side_is_infinite(y):
+    np.testing.assert_equal(tl.trapezoid(y, axis=0).numpy(), np.trapezoid(y, axis=0))
+    long = np.repeat(np.array(y, float), 20_000)  # in machine code
+    np.testing.assert_equal(tl.trapezoid(long).numpy(), np.trapezoid(long))
+
+
 def test_an_array_is_split_at_the_places_in_a_tensor():
     x = np.arange(6.0)
     for y, z in zip(np.array_split(Tensor(x), Tensor([1, 4])), np.array_split(x, [1, 4]), strict=True):

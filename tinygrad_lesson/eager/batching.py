@@ -345,7 +345,7 @@ RULES: dict[str, Rule] = {
     **table(determinants, "Det SignAndLog"),
     **table(reshaping, "Reshape ReshapeLike IdentityLike Flatten ExpandDims Squeeze"),
     **table(repeating, "BroadcastTo BroadcastLike"),
-    **table(along("axis"), "Softmax LogSoftmax Dft Rdft Irdft Split SplitAt Pick TakeAlongAxis"),
+    **table(along("axis"), "Softmax LogSoftmax Dft Rdft Irdft Split SplitAt Pick TakeAlongAxis Trapezoid"),
     **table(along("axis"), "Cumprod CumprodGradient Recurrence Slope SlopeBack PlacesInOrder"),
     **table(along("a", "b"), "SwapAxes"),
     **table(flattening(along("axis")), "Cumsum Sort Argsort Argmax Argmin Repeat"),

@@ -1,4 +1,4 @@
-"""Running sums and products, and recurrences: each result takes up the one before."""
+"""Running sums and products, areas, and recurrences: each result takes up the one before."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import numpy as np
 from tinygrad_lesson.engine.blocks import Compiled, is_gpu
 from tinygrad_lesson.engine.declare import op
 from tinygrad_lesson.engine.dtypes import floating, in_type, summed, with_room
+from tinygrad_lesson.engine.errors import ShapeError
 from tinygrad_lesson.engine.op import Op, attr, declares
-from tinygrad_lesson.engine.shapes import merge, normalize_axis, size_of
+from tinygrad_lesson.engine.shapes import merge, normalize_axis, show, size_of
 from tinygrad_lesson.ops.composing import slices
+from tinygrad_lesson.ops.index import freeze
 from tinygrad_lesson.ops.reduce import LEAST
 
 
@@ -51,6 +53,51 @@ class Cumsum(Op):
     def sample(cls, draw):
         shape = draw.shape(min_rank=1)
         return cls(axis=draw.axis(len(shape)) if draw.boolean() else None), {"x": draw.array(shape)}
+
+
+@op
+class Trapezoid(Op):
+    """The area under `x` along `axis`, by trapezoids 1 apart: its sum, with the first and the last element halved."""
+
+    analytic = True
+    compiled = True
+    multilinear = 1
+    axis: int = attr(-1, doc="the axis along which it goes, of size 2 at least")
+
+    def shape(self, x):
+        axis = normalize_axis(self.axis, len(x))
+        if x[axis] is not None and x[axis] < 2:
+            raise ShapeError(f"x is {show(x)}, expected 2 elements or more along axis {self.axis}")
+        return (*x[:axis], *x[axis + 1 :])
+
+    def dtype(self, x):
+        return floating(x)
+
+    def forward(self, xp, x):
+        wide = with_room(xp, x)
+        before = (slice(None),) * normalize_axis(self.axis, x.ndim)
+        sides = wide[(*before, 0)] + wide[(*before, -1)]
+        between = xp.sum(wide[(*before, slice(1, -1))], axis=self.axis)
+        return in_type(xp, between + sides / 2, floating(x.dtype))
+
+    def vjp(self, F, g, y, x):
+        shape = F.shape(x)
+        axis = normalize_axis(self.axis, len(shape))
+        g = F.expand_dims(g, axis=axis)
+        halves = F.broadcast_to(g / 2, shape=(*shape[:axis], 2, *shape[axis + 1 :]))
+        sides = freeze((*[slice(None)] * axis, slice(None, None, shape[axis] - 1)))
+        return (F.broadcast_to(g, shape=shape) - F.put(halves, shape=shape, key=sides),)
+
+    def oracle(self, x):
+        return np.trapezoid(x, axis=self.axis)
+
+    @classmethod
+    def sample(cls, draw):
+        shape = draw.shape(min_rank=1)
+        axis = draw.axis(len(shape))
+        at = normalize_axis(axis, len(shape))
+        shape = (*shape[:at], draw.integer(2, 4), *shape[at + 1 :])
+        return cls(axis=axis), {"x": draw.array(shape)}
 
 
 BACK = Cumsum(axis=-1)
