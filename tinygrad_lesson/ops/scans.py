@@ -1,4 +1,4 @@
-"""Running sums and products, areas, and recurrences: each result takes up the one before."""
+"""Running sums and products, and recurrences, in which each result takes up the one before; the area under a curve."""
 
 from __future__ import annotations
 

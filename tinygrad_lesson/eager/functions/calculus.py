@@ -192,8 +192,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     y = tensor(y)
     axis = normalize_axis(axis, y.ndim)
     if x is None and np.ndim(dx) == 0 and y.shape[axis] > 1 and y.dtype.kind in "fc":
-        area = F.trapezoid(y, axis=axis)
-        return area if type(dx) is float and dx == 1 else area * dx
+        return F.trapezoid(y, axis=axis) * dx
     if x is None:
         step = dx
     else:
